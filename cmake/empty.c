@@ -1,0 +1,2 @@
+/* Stands in for a library that has no source yet. */
+typedef int empty;

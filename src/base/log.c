@@ -1,0 +1,99 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+static struct {
+    enum log_level level;
+    enum log_format format;
+    char instance[72];
+} logger = {.level = LOG_INFO, .format = LOG_JSON};
+
+static const char *const level_names[] = {"trace", "debug", "info", "warn", "error"};
+
+void log_setup(enum log_level level, enum log_format format, const char *instance)
+{
+    logger.level = level;
+    logger.format = format;
+    snprintf(logger.instance, sizeof logger.instance, "%s", instance ? instance : "");
+}
+
+bool log_enabled(enum log_level level)
+{
+    return level >= logger.level;
+}
+
+static void member(struct text *line, const char *name, const char *value)
+{
+    if (!value || !*value)
+        return;
+    text_printf(line, ",\"%s\":", name);
+    text_json(line, value, strlen(value));
+}
+
+static void write_json(struct text *line, enum log_level level, const struct log_about *about,
+                       const char *message)
+{
+    char now[CLOCK_TEXT_SIZE];
+    clock_to_text(now, clock_wall_ms());
+    text_printf(line, "{\"@timestamp\":\"%s\",\"log.level\":\"%s\",\"message\":", now,
+                level_names[level]);
+    text_json(line, message, strlen(message));
+    member(line, "service.instance.id", logger.instance);
+    if (about && about->topic) {
+        member(line, "kafka.topic", about->topic);
+        text_printf(line, ",\"kafka.partition\":%d", about->partition);
+        if (about->offset >= 0)
+            text_printf(line, ",\"kafka.offset\":%lld", (long long)about->offset);
+    }
+    if (about) {
+        member(line, "order.id", about->order_id);
+        member(line, "trace.id", about->trace_id);
+    }
+    text_add(line, ",\"ecs.version\":\"8.11.0\"}\n");
+}
+
+static void write_text(struct text *line, enum log_level level, const struct log_about *about,
+                       const char *message)
+{
+    char now[CLOCK_TEXT_SIZE];
+    clock_to_text(now, clock_wall_ms());
+    text_printf(line, "%s %-5s ", now, level_names[level]);
+    for (const char *p = message; *p; p++)
+        text_append(line, (unsigned char)*p < 0x20 ? " " : p, 1);
+    if (about && about->topic) {
+        text_printf(line, " [%s/%d", about->topic, about->partition);
+        if (about->offset >= 0)
+            text_printf(line, "/%lld", (long long)about->offset);
+        text_add(line, "]");
+    }
+    if (about && about->order_id && *about->order_id) {
+        text_add(line, " order ");
+        text_json(line, about->order_id, strlen(about->order_id));
+    }
+    text_add(line, "\n");
+}
+
+void log_write(enum log_level level, const struct log_about *about, const char *format, ...)
+{
+    if (!log_enabled(level))
+        return;
+    struct text line = {0};
+    char buffer[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(buffer, sizeof buffer, format, args);
+    va_end(args);
+    if (logger.format == LOG_JSON)
+        write_json(&line, level, about, buffer);
+    else
+        write_text(&line, level, about, buffer);
+    ssize_t written = write(STDERR_FILENO, line.data, line.length);
+    (void)written;
+    text_fini(&line);
+}

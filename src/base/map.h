@@ -1,0 +1,32 @@
+/* Intrusive hash map from byte strings to things: the node is a member of the thing and points at
+ * the key, which the thing owns. Grows by itself. No thread safety. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct map_node {
+    struct map_node *next;
+    const void *key;
+    size_t key_size;
+    uint64_t hash;
+};
+
+struct map {
+    struct map_node **buckets;
+    size_t bucket_count, count;
+};
+
+void map_init(struct map *map);
+
+/* Releases the map; its nodes are the caller's. */
+void map_fini(struct map *map);
+
+/* The node with that key, or NULL. */
+struct map_node *map_find(const struct map *map, const void *key, size_t key_size);
+
+/* Adds a node; the key must not be there and must live as long as the node stands in the map. */
+void map_add(struct map *map, struct map_node *node, const void *key, size_t key_size);
+
+/* Takes out a node that stands in the map. */
+void map_remove(struct map *map, struct map_node *node);

@@ -1,0 +1,70 @@
+/* The configuration: every key of interface.md, read once at start, constant afterwards, so every
+ * thread may read it. One row for each key in config.c. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "core/request.h"
+
+/* A setting that goes to librdkafka as it is. */
+struct kafka_setting {
+    char *name, *value;      /* name without `kafka.`, `consumer.`, `producer.` */
+    bool consumer, producer; /* which sides it was meant for */
+    bool is_default; /* the worker's own, not the user's: a side that does not know it skips it */
+    char *origin;    /* for error messages: file:line, variable or option */
+};
+
+struct integers { /* a list of Flag values */
+    int64_t *values;
+    size_t count;
+};
+
+struct config {
+    struct kafka_setting *kafka;
+    size_t kafka_count;
+    char *group_id, *instance_id;
+    char *request_topics[REQUEST_KINDS]; /* empty string: that job is off */
+    char *result_topics[REQUEST_KINDS];
+    char *dead_letters;
+    int64_t session_timeout_ms, heartbeat_interval_ms, transaction_timeout_ms;
+    int64_t partition_window, partition_window_bytes;
+    bool at_least_once;
+    char *platform_url; /* scheme, host, port and prefix, without a slash at the end */
+    bool platform_allow_http;
+    char *platform_version, *platform_token, *platform_app_id;
+    int platform_utc_offset_minutes;
+    char *platform_ca_file; /* NULL: the system's */
+    int64_t platform_connect_timeout_ms, platform_timeout_ms;
+    int64_t platform_max_in_flight, recording_max_in_flight;
+    int64_t platform_answer_max_bytes, platform_rate_per_second;
+    int64_t platform_breaker_failures, platform_breaker_open_ms;
+    struct integers platform_auth_flags, call_retry_flags, recording_retry_flags;
+    int64_t event_max_bytes, call_max_age_ms, call_deadline_ms;
+    int64_t recording_attempts, recording_max_bytes, recording_timeout_ms;
+    char *recording_store;
+    int64_t drain_timeout_ms;
+    char *http_listen;
+    enum log_level log_level;
+    enum log_format log_format;
+    struct config_origins *origins; /* config.c's: what each key is and where it comes from */
+};
+
+struct config_input {
+    const char *file;           /* -c; NULL: none */
+    const char *const *options; /* -o KEY=VALUE */
+    size_t option_count;
+    char *const *environment; /* as environ */
+    bool log_is_terminal;
+};
+
+/* Reads and validates everything. Returns 0; or -1 with every error in `errors`, one a line. */
+int config_load(struct config *config, const struct config_input *input, struct text *errors);
+
+/* `key = value  # origin` lines for every key in force, secrets as ***. */
+void config_print(const struct config *config, struct text *out);
+
+void config_fini(struct config *config);
