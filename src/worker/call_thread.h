@@ -1,0 +1,43 @@
+/* The call thread: a libuv loop that owns the platform connections (io/platform) and decides by
+ * core/dispatch what to send when. The Kafka thread creates and stops it and talks to it through
+ * messages only: in:  requests to call (struct request), recalls; out: requests that ended
+ * (request->call.end says how), changes of the allowance. A request belongs to the call thread from
+ * call_thread_start until it comes back through the `finished` queue, always exactly once. */
+#pragma once
+
+#include "base/error.h"
+#include "base/queue.h"
+#include "core/config.h"
+#include "core/request.h"
+
+/* Out: how many calls may be outstanding from now on (core/dispatch). 0 while the circuit breaker
+ * is open, 1 for its trial call, otherwise platform.max.in.flight. type is MESSAGE_ALLOWANCE; the
+ * taker frees it. */
+struct allowance_message {
+    struct message message;
+    int64_t calls;
+};
+
+struct call_thread;
+
+/* Starts the thread. config and finished (whose wake wakes the taker) must outlive it. NULL on
+ * failure. */
+struct call_thread *call_thread_new(const struct config *config, struct queue *finished,
+                                    struct error *error);
+
+/* Hands a request over. Calls: only when its `started` is committed, with call.lease_until_ms set.
+ * Kafka thread. */
+void call_thread_start(struct call_thread *thread, struct request *request);
+
+/* Asks for the requests of a partition that have not been sent: they come back as CALL_RETURNED
+ * (what is on the wire comes back when it ends). kind REQUEST_KINDS: of all partitions, and from
+ * then on nothing is sent any more (a stop). Kafka thread. */
+void call_thread_recall(struct call_thread *thread, enum request_kind kind, int32_t partition);
+
+/* Ends the thread; calls still on the wire are cut off. Every request that has not come back is
+ * pushed to `finished` first: what may have been sent as CALL_FINISHED with status unknown, the
+ * others as CALL_RETURNED. */
+void call_thread_free(struct call_thread *thread);
+
+/* Milliseconds (CLOCK_BOOTTIME) at which its loop last turned; any thread. */
+int64_t call_thread_last_turn_ms(const struct call_thread *thread);
