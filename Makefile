@@ -1,0 +1,45 @@
+# Thin: CMake does the work. PRESET=asan (dev, release, asan, tsan) chooses another build, JOBS the number of jobs.
+PRESET ?= dev
+JOBS ?= $(shell nproc)
+BUILD := $(if $(filter dev,$(PRESET)),build,build/$(PRESET))
+# The tests need more packages than the programs: they are configured when they are first asked for, and stay so.
+CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
+CTEST_FLAGS ?= --output-on-failure
+
+.NOTPARALLEL:
+.PHONY: build demo play test test-packages bench asan tsan lint format clean
+
+build:
+	@tools/install-packages.sh build
+	@mkdir -p $(BUILD)
+	@cmake --preset $(PRESET) $(CONFIGURE) >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo play: build
+	@tools/demo $@ $(BUILD)
+
+test lint: CONFIGURE = -DBUILD_TESTING=ON
+test: test-packages build
+	@ctest --test-dir $(BUILD) $(CTEST_FLAGS)
+
+test-packages:
+	@tools/install-packages.sh test
+
+asan tsan:
+	@$(MAKE) --no-print-directory test PRESET=$@ CTEST_FLAGS="$(CTEST_FLAGS) -LE integration"
+
+bench:
+	@$(MAKE) --no-print-directory build PRESET=release
+	@tools/install-packages.sh bench
+	@tests/bench/run build/release
+
+lint: test-packages build
+	@tools/install-packages.sh lint
+	@tools/lint $(BUILD)
+
+format:
+	@tools/install-packages.sh lint
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	@rm -rf build
