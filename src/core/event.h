@@ -9,6 +9,13 @@ struct event_rules {
     size_t max_bytes;                  /* event.max.bytes */
 };
 
+/* Every code that event_parse gives, with its meaning; the last one's code is NULL. docs/errors.md
+ * lists them. */
+struct event_code {
+    const char *code, *meaning;
+};
+extern const struct event_code event_codes[];
+
 /* Fills request->event from request->raw. An event that breaks a rule gets invalid_code and
  * invalid_message, and order_id where the key, or without a key the value, gives a valid one. Never
  * fails otherwise. now is the wall clock in ms. */

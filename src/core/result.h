@@ -13,8 +13,8 @@ struct record {
     struct record_header headers[40]; /* names static or borrowed from the request; values inside
                                          header_bytes or borrowed */
     size_t header_count;
-    struct record_header *more_headers; /* a dead letter's: the request's own headers come before
-                                           the ones above; borrowed */
+    const struct record_header *more_headers; /* a dead letter's: the request's own headers come
+                                                 before the ones above; borrowed */
     size_t more_header_count;
     struct text header_bytes;
 };
@@ -24,8 +24,8 @@ struct result_names {
     const char *request_topics[REQUEST_KINDS], *result_topics[REQUEST_KINDS], *dead_letters;
 };
 
-/* The request's result. small: without Msg and platform and with error.code result-too-large,
- * status unchanged. */
+/* The request's result; it must have an order id. small: without Msg and platform and with
+ * error.code result-too-large, status unchanged. */
 void result_render(struct record *record, const struct result_names *names,
                    const struct request *request, bool small);
 
@@ -38,8 +38,8 @@ void result_value(struct text *value, const struct result_names *names,
 void dead_letter_render(struct record *record, const struct result_names *names,
                         const struct request *request, const char *reason, bool small);
 
-/* The dead letter `record-gone` of a started request whose record the broker has deleted. timestamp
- * -1: unknown. */
+/* The dead letter `record-gone` of a started request whose record the broker has deleted, with the
+ * timestamp -1: unknown. */
 void record_gone_render(struct record *record, const struct result_names *names, struct place place,
                         const char *message);
 

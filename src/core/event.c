@@ -1,0 +1,405 @@
+#include "core/event.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "core/event_rules.h"
+#include "core/exact_json.h"
+
+const struct event_code event_codes[] = {
+    {"event-too-large", "the value is larger than `event.max.bytes`"},
+    {"key-invalid", "the key is no UTF-8 without NUL of at most 256 bytes"},
+    {"value-missing", "the record has a null value"},
+    {"utf8-invalid", "the value is no UTF-8"},
+    {"json-invalid", "the value is no JSON text, or something but white space follows it"},
+    {"object-expected", "the value is JSON, but no object"},
+    {"member-duplicate", "a member is given twice in one object, at any depth"},
+    {"order-id-missing", "neither the key nor the value gives an order id"},
+    {"order-id-invalid", "`orderId` is no string or integer of 1 to 256 bytes"},
+    {"order-id-mismatch", "the key and `orderId` differ"},
+    {"member-missing", "a required member is absent, null or empty"},
+    {"member-invalid", "a member breaks its rule, which the message names"},
+    {0},
+};
+
+/* A piece of text that stands somewhere else; bytes NULL: absent. */
+struct span {
+    const char *bytes;
+    size_t size;
+};
+
+/* An event while it is read: what is found points into record and JSON tree, and is copied into one
+ * block at the end. */
+struct reading {
+    struct request *request;
+    const struct event_rules *rules;
+    int64_t now_wall_ms;
+    struct exact_json json;
+    const json_t *members;               /* the object with the request's members */
+    struct span default_id, default_key; /* a CloudEvent's id and subject */
+    struct kept {
+        size_t place; /* of the pointer in struct event */
+        struct span text;
+        char number[24];
+    } kept[16];
+    size_t kept_count;
+};
+
+enum found { FOUND_ABSENT, FOUND_TEXT, FOUND_WRONG };
+
+/* Notes that the event breaks a rule; the first rule broken is the one told. */
+static void __attribute__((format(printf, 3, 4)))
+fail(struct reading *reading, const char *code, const char *format, ...)
+{
+    struct event *event = &reading->request->event;
+    char message[256];
+    if (event->invalid_code)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    event->invalid_code = code;
+    event->invalid_message = memory_string(message);
+}
+
+static struct kept *next_kept(struct reading *reading)
+{
+    assert(reading->kept_count < sizeof reading->kept / sizeof reading->kept[0]);
+    return &reading->kept[reading->kept_count];
+}
+
+static void keep(struct reading *reading, size_t place, struct span text)
+{
+    struct kept *kept = next_kept(reading);
+    kept->place = place;
+    kept->text = text;
+    reading->kept_count++;
+}
+
+static bool is_plain_integer(struct json_number number)
+{
+    for (size_t i = 0; i < number.size; i++)
+        if (strchr(".eE", number.text[i]))
+            return false;
+    return true;
+}
+
+/* The text of a member; an integer's digits are written into `number`. null and the empty string
+ * are absent. */
+static enum found read_text(const struct reading *reading, const char *name, bool integer_too,
+                            char number[24], struct span *text)
+{
+    const json_t *value = json_object_get(reading->members, name);
+    if (!value || json_is_null(value))
+        return FOUND_ABSENT;
+    if (json_is_string(value)) {
+        *text = (struct span){json_string_value(value), json_string_length(value)};
+        return text->size ? FOUND_TEXT : FOUND_ABSENT;
+    }
+    if (!integer_too)
+        return FOUND_WRONG;
+    if (json_is_integer(value)) {
+        int n = snprintf(number, 24, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        *text = (struct span){number, (size_t)n};
+        return FOUND_TEXT;
+    }
+    if (json_is_real(value)) {
+        struct json_number real = exact_json_number(&reading->json, value);
+        *text = (struct span){real.text, real.size};
+        return is_plain_integer(real) ? FOUND_TEXT : FOUND_WRONG;
+    }
+    return FOUND_WRONG;
+}
+
+static void read_member(struct reading *reading, const struct event_member *member)
+{
+    struct kept *kept = next_kept(reading);
+    switch (read_text(reading, member->name, member->integer_too, kept->number, &kept->text)) {
+    case FOUND_ABSENT:
+        if (member->required)
+            fail(reading, "member-missing", "%s: is required", member->name);
+        return;
+    case FOUND_TEXT:
+        if (member->holds(kept->text.bytes, kept->text.size, reading->now_wall_ms)) {
+            kept->place = member->place;
+            reading->kept_count++;
+            return;
+        }
+        break;
+    case FOUND_WRONG:
+        break;
+    }
+    fail(reading, "member-invalid", "%s: must be %s", member->name, member->rule);
+}
+
+static void read_expiry(struct reading *reading)
+{
+    struct event *event = &reading->request->event;
+    char unused[24];
+    struct span text;
+    enum found found = read_text(reading, "expiresAt", false, unused, &text);
+    if (found == FOUND_TEXT && event_is_time(text.bytes, text.size, &event->expires_at_ms))
+        return;
+    event->expires_at_ms = INT64_MAX;
+    if (found != FOUND_ABSENT)
+        fail(reading, "member-invalid", "expiresAt: must be a string of RFC 3339's date-time");
+}
+
+/* The key as the order id. Returns whether the record has a key, good or bad. */
+static bool read_key(struct reading *reading)
+{
+    const struct raw_record *raw = &reading->request->raw;
+    if (!raw->key || raw->key_size == 0)
+        return false;
+    if (event_is_order_id(raw->key, raw->key_size))
+        keep(reading, offsetof(struct event, order_id), (struct span){raw->key, raw->key_size});
+    else
+        fail(reading, "key-invalid", "key: must be UTF-8 without NUL, 1 to 256 bytes");
+    return true;
+}
+
+static void check_against_key(struct reading *reading, struct span text)
+{
+    const struct raw_record *raw = &reading->request->raw;
+    if (text.size != raw->key_size || memcmp(text.bytes, raw->key, text.size) != 0)
+        fail(reading, "order-id-mismatch", "orderId: must be the same as the record's key");
+}
+
+/* orderId, which must agree with a key and takes the place of an absent one. */
+static void read_order_id(struct reading *reading, bool has_key)
+{
+    struct kept *kept = next_kept(reading);
+    struct span text;
+    enum found found = read_text(reading, "orderId", true, kept->number, &text);
+    if (found == FOUND_ABSENT && !has_key) {
+        text = reading->default_key;
+        found = text.bytes ? FOUND_TEXT : FOUND_ABSENT;
+    }
+    if (found == FOUND_ABSENT) {
+        if (!has_key)
+            fail(reading, "order-id-missing", "orderId: is required in a record without a key");
+    } else if (found == FOUND_WRONG || !event_is_order_id(text.bytes, text.size)) {
+        fail(reading, "order-id-invalid",
+             "orderId: must be a string or an integer of 1 to 256 bytes");
+    } else if (has_key) {
+        check_against_key(reading, text);
+    } else {
+        keep(reading, offsetof(struct event, order_id), text);
+    }
+}
+
+static const struct record_header *find_header(const struct raw_record *raw, const char *name)
+{
+    for (size_t i = 0; i < raw->header_count; i++)
+        if (strcmp(raw->headers[i].name, name) == 0)
+            return &raw->headers[i];
+    return NULL;
+}
+
+/* A header's value where it is text; else absent. */
+static struct span header_text(const struct raw_record *raw, const char *name)
+{
+    const struct record_header *header = find_header(raw, name);
+    if (!header || !header->value || !header->size || memchr(header->value, '\0', header->size) ||
+        !text_is_utf8(header->value, header->size))
+        return (struct span){0};
+    return (struct span){header->value, header->size};
+}
+
+static void keep_header(struct reading *reading, const char *name, size_t place)
+{
+    struct span text = header_text(&reading->request->raw, name);
+    if (text.bytes)
+        keep(reading, place, text);
+}
+
+static bool is_structured_event(const struct raw_record *raw)
+{
+    static const char type[] = "application/cloudevents+json";
+    struct span text = header_text(raw, "content-type");
+    size_t size = sizeof type - 1;
+    return text.size >= size && strncasecmp(text.bytes, type, size) == 0 &&
+           (text.size == size || strchr("; \t", text.bytes[size]));
+}
+
+static struct span string_of(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    if (!json_is_string(value))
+        return (struct span){0};
+    return (struct span){json_string_value(value), json_string_length(value)};
+}
+
+/* The one place that knows CloudEvents: where the request's object stands, and what the event's id
+ * and subject are the defaults of. */
+static void open_envelope(struct reading *reading)
+{
+    const struct raw_record *raw = &reading->request->raw;
+    struct span id, subject;
+    reading->members = reading->json.root;
+    if (is_structured_event(raw)) {
+        id = string_of(reading->json.root, "id");
+        subject = string_of(reading->json.root, "subject");
+        reading->members = json_object_get(reading->json.root, "data");
+        if (!json_is_object(reading->members))
+            fail(reading, "object-expected", "data: must be a JSON object");
+    } else {
+        id = header_text(raw, "ce_id");
+        subject = header_text(raw, "ce_subject");
+    }
+    if (id.bytes && event_is_request_id(id.bytes, id.size, 0))
+        reading->default_id = id;
+    if (subject.bytes && subject.size)
+        reading->default_key = subject;
+}
+
+static void fail_duplicate(struct reading *reading, const json_error_t *error)
+{
+    const struct event_member *member = event_members(reading->request->place.kind);
+    char near[48];
+    for (; member->name; member++) {
+        snprintf(near, sizeof near, "near '\"%s\"'", member->name);
+        if (strstr(error->text, near)) {
+            fail(reading, "member-duplicate", "%s: is given twice", member->name);
+            return;
+        }
+    }
+    fail(reading, "member-duplicate", "value: a member is given twice in one object");
+}
+
+/* Says what is wrong with the text, never quoting it. */
+static void fail_json(struct reading *reading, const json_error_t *error)
+{
+    switch (json_error_code(error)) {
+    case json_error_duplicate_key:
+        fail_duplicate(reading, error);
+        break;
+    case json_error_invalid_utf8:
+        fail(reading, "utf8-invalid", "value: must be UTF-8");
+        break;
+    case json_error_end_of_input_expected:
+        fail(reading, "json-invalid", "value: only white space may follow the object");
+        break;
+    case json_error_premature_end_of_input:
+        fail(reading, "json-invalid", "value: ends before its object does");
+        break;
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        fail(reading, "json-invalid", "value: a string may not hold the character U+0000");
+        break;
+    case json_error_stack_overflow:
+        fail(reading, "json-invalid", "value: is nested deeper than 2048 levels");
+        break;
+    default:
+        fail(reading, "json-invalid", "value: is no JSON text");
+    }
+}
+
+/* Whether the member is given more than once in a value that was read in spite of its fault. */
+static bool is_doubtful(const struct raw_record *raw, const char *member)
+{
+    return exact_json_times(raw->value, raw->value_size, member) > 1;
+}
+
+/* A value that breaks the rules of JSON objects may still show whose it is: its orderId, where
+ * there is no key, and its requestId, each given once. The first fault stays the one told. */
+static void read_ids_in_spite(struct reading *reading, bool has_key)
+{
+    const struct raw_record *raw = &reading->request->raw;
+    json_error_t unused;
+    if (is_structured_event(raw) ||
+        exact_json_read(&reading->json, raw->value, raw->value_size, JSON_DISABLE_EOF_CHECK,
+                        &unused) ||
+        !json_is_object(reading->json.root))
+        return;
+    open_envelope(reading);
+    if (!has_key && !is_doubtful(raw, "orderId"))
+        read_order_id(reading, has_key);
+    if (!is_doubtful(raw, "requestId"))
+        read_member(reading, event_members(reading->request->place.kind));
+}
+
+static void read_value(struct reading *reading, bool has_key)
+{
+    const struct raw_record *raw = &reading->request->raw;
+    json_error_t error;
+    if (!raw->value) {
+        fail(reading, "value-missing", "value: must not be null");
+        return;
+    }
+    if (exact_json_read(&reading->json, raw->value, raw->value_size,
+                        JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error)) {
+        fail_json(reading, &error);
+        read_ids_in_spite(reading, has_key);
+        return;
+    }
+    if (!json_is_object(reading->json.root)) {
+        fail(reading, "object-expected", "value: must be a JSON object");
+        return;
+    }
+    open_envelope(reading);
+    read_order_id(reading, has_key);
+    const struct event_member *member = event_members(reading->request->place.kind);
+    for (; member->name; member++)
+        read_member(reading, member);
+    if (reading->request->place.kind == REQUEST_CALL)
+        read_expiry(reading);
+}
+
+static bool is_kept(const struct reading *reading, size_t place)
+{
+    for (size_t i = 0; i < reading->kept_count; i++)
+        if (reading->kept[i].place == place)
+            return true;
+    return false;
+}
+
+/* Copies what was kept into one block and lets the event point there. */
+static void settle(struct reading *reading)
+{
+    struct event *event = &reading->request->event;
+    size_t size = 0;
+    for (size_t i = 0; i < reading->kept_count; i++)
+        size += reading->kept[i].text.size + 1;
+    char *at = event->strings = memory_alloc(size);
+    for (size_t i = 0; i < reading->kept_count; i++) {
+        const struct kept *kept = &reading->kept[i];
+        memcpy(at, kept->text.bytes, kept->text.size);
+        at[kept->text.size] = '\0';
+        *(const char **)((char *)event + kept->place) = at;
+        at += kept->text.size + 1;
+    }
+}
+
+void event_parse(struct request *request, const struct event_rules *rules, int64_t now_wall_ms)
+{
+    struct reading reading = {.request = request, .rules = rules, .now_wall_ms = now_wall_ms};
+    char default_id[300];
+    request->event = (struct event){.expires_at_ms = INT64_MAX};
+    if (request->raw.value_size > rules->max_bytes)
+        fail(&reading, "event-too-large", "value: is larger than event.max.bytes, %zu",
+             rules->max_bytes);
+    bool has_key = read_key(&reading);
+    if (request->raw.value_size <= rules->max_bytes)
+        read_value(&reading, has_key);
+    if (!is_kept(&reading, offsetof(struct event, request_id))) {
+        int n = snprintf(default_id, sizeof default_id, "%.249s/%" PRId32 "/%" PRId64,
+                         rules->topics[request->place.kind], request->place.partition,
+                         request->place.offset);
+        struct span own = {default_id, (size_t)n};
+        keep(&reading, offsetof(struct event, request_id),
+             reading.default_id.bytes ? reading.default_id : own);
+    }
+    keep_header(&reading, "traceparent", offsetof(struct event, traceparent));
+    keep_header(&reading, "tracestate", offsetof(struct event, tracestate));
+    settle(&reading);
+    exact_json_fini(&reading.json);
+}
