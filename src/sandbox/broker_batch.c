@@ -56,7 +56,8 @@ static struct batch *batch_new(const void *bytes, uint32_t size)
     batch->producer_epoch = (int16_t)wire_load(at + AT_PRODUCER_EPOCH, 2);
     batch->base_sequence = (int32_t)wire_load(at + AT_BASE_SEQUENCE, 4);
     /* Sequence numbers wrap after INT32_MAX. */
-    batch->last_sequence = (int32_t)(((uint32_t)batch->base_sequence + (uint32_t)delta) & INT32_MAX);
+    batch->last_sequence =
+        (int32_t)(((uint32_t)batch->base_sequence + (uint32_t)delta) & INT32_MAX);
     batch->transactional = attributes & TRANSACTIONAL;
     batch->control = attributes & CONTROL;
     return batch;
@@ -87,9 +88,10 @@ int16_t batch_parse(struct slice records, struct batch **batch)
 struct batch *batch_marker(int64_t base, int64_t producer_id, int16_t producer_epoch, bool commit,
                            int64_t timestamp)
 {
-    /* One record: its length, attributes, timestamp and offset deltas; key: version 0 and the kind; value: version 0 and the
-     * coordinator's epoch 0; no headers. Lengths are zigzag varints. */
-    static const uint8_t record[] = {16 << 1, 0, 0, 0, 4 << 1, 0, 0, 0, 0, 6 << 1, 0, 0, 0, 0, 0, 0, 0};
+    /* One record: its length, attributes, timestamp and offset deltas; key: version 0 and the kind;
+     * value: version 0 and the coordinator's epoch 0; no headers. Lengths are zigzag varints. */
+    static const uint8_t record[] = {16 << 1, 0, 0, 0, 4 << 1, 0, 0, 0, 0,
+                                     6 << 1,  0, 0, 0, 0,      0, 0, 0};
     enum { AT_KIND = 8, SIZE = BATCH_HEADER_SIZE + sizeof(record) };
     uint8_t bytes[SIZE] = {0};
     memcpy(bytes + BATCH_HEADER_SIZE, record, sizeof(record));

@@ -1,5 +1,6 @@
-/* One record batch (message format 2) as it stands on the wire and in the log: its header, its checksum, and the control batch that
- * ends a transaction. Records are never decoded, so compressed batches stay as they came. The broker's thread. */
+/* One record batch (message format 2) as it stands on the wire and in the log: its header, its
+ * checksum, and the control batch that ends a transaction. Records are never decoded, so compressed
+ * batches stay as they came. The broker's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,8 +21,8 @@ struct batch {
     uint8_t bytes[]; /* the whole batch, header included */
 };
 
-/* Reads and checks what a producer sent for one partition, which must be exactly one batch. Returns a code; CODE_NONE gives a new
- * batch, to be released with free(). */
+/* Reads and checks what a producer sent for one partition, which must be exactly one batch. Returns
+ * a code; CODE_NONE gives a new batch, to be released with free(). */
 int16_t batch_parse(struct slice records, struct batch **batch);
 
 /* A commit or abort marker at offset base. */

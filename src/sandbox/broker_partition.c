@@ -7,8 +7,9 @@
 #include "sandbox/broker_protocol.h"
 
 enum {
-    PRODUCERS_MAX = 1000, /* remembered; the longest silent one without a transaction is forgotten first */
-    RECENT = 5,           /* batches known again when they are sent twice, as in Kafka */
+    PRODUCERS_MAX =
+        1000,   /* remembered; the longest silent one without a transaction is forgotten first */
+    RECENT = 5, /* batches known again when they are sent twice, as in Kafka */
 };
 
 struct recent {
@@ -62,7 +63,8 @@ size_t partition_find(const struct partition *partition, int64_t offset)
 int64_t partition_stable_end(const struct partition *partition)
 {
     int64_t end = partition->end;
-    list_each (node, &partition->producers) {
+    list_each(node, &partition->producers)
+    {
         const struct producer *producer = list_of(node, struct producer, node);
         if (producer->open >= 0 && producer->open < end)
             end = producer->open;
@@ -111,8 +113,8 @@ static void push(struct partition *partition, struct batch *batch)
             partition->head = 0;
         } else {
             partition->capacity = partition->capacity ? partition->capacity * 2 : 16;
-            partition->batches =
-                memory_resize(partition->batches, partition->capacity * sizeof(*partition->batches));
+            partition->batches = memory_resize(partition->batches,
+                                               partition->capacity * sizeof(*partition->batches));
         }
     }
     partition->batches[partition->head + partition->count++] = batch;
@@ -139,7 +141,8 @@ static void forget_producers(struct partition *partition)
 
 static struct producer *find_producer(const struct partition *partition, int64_t id)
 {
-    list_each (node, &partition->producers) {
+    list_each(node, &partition->producers)
+    {
         struct producer *producer = list_of(node, struct producer, node);
         if (producer->id == id)
             return producer;
@@ -231,8 +234,8 @@ static void add_abort(struct partition *partition, struct partition_abort abort)
 {
     if (partition->abort_count == partition->abort_capacity) {
         partition->abort_capacity = partition->abort_capacity ? partition->abort_capacity * 2 : 16;
-        partition->aborts = memory_resize(
-            partition->aborts, partition->abort_capacity * sizeof(*partition->aborts));
+        partition->aborts = memory_resize(partition->aborts,
+                                          partition->abort_capacity * sizeof(*partition->aborts));
     }
     partition->aborts[partition->abort_count++] = abort;
 }
@@ -244,8 +247,7 @@ void partition_end_transaction(struct partition *partition, int64_t producer_id,
     int64_t first = producer ? producer->open : -1;
     producer = touch_producer(partition, producer_id, epoch);
     producer->open = -1;
-    struct batch *marker =
-        batch_marker(partition->end, producer_id, epoch, commit, timestamp);
+    struct batch *marker = batch_marker(partition->end, producer_id, epoch, commit, timestamp);
     if (!commit && first >= 0)
         add_abort(partition, (struct partition_abort){producer_id, first, marker->last});
     push(partition, marker);

@@ -1,5 +1,6 @@
-/* The log of one partition: batches by offset, who produced them (duplicates, fencing, open transactions), which transactions were
- * aborted. Keeps the newest bytes up to a limit. The broker's thread. */
+/* The log of one partition: batches by offset, who produced them (duplicates, fencing, open
+ * transactions), which transactions were aborted. Keeps the newest bytes up to a limit. The
+ * broker's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,8 +28,8 @@ struct partition {
 void partition_init(struct partition *partition, size_t bytes_max);
 void partition_fini(struct partition *partition);
 
-/* Appends a producer's batch and takes it over (releases it when it is refused or was there before). Returns a code and the offset
- * of its first record. */
+/* Appends a producer's batch and takes it over (releases it when it is refused or was there
+ * before). Returns a code and the offset of its first record. */
 int16_t partition_append(struct partition *partition, struct batch *batch, int64_t *base);
 
 /* Ends the producer's transaction here by a marker; the epoch fences older ones. */
@@ -38,7 +39,8 @@ void partition_end_transaction(struct partition *partition, int64_t producer_id,
 /* The offset below which every transaction is decided: where read_committed readers stop. */
 int64_t partition_stable_end(const struct partition *partition);
 
-/* The index (for partition_batch) of the batch that holds the offset or follows it; count when there is none. */
+/* The index (for partition_batch) of the batch that holds the offset or follows it; count when
+ * there is none. */
 size_t partition_find(const struct partition *partition, int64_t offset);
 const struct batch *partition_batch(const struct partition *partition, size_t index);
 

@@ -1,6 +1,7 @@
-/* The Kafka protocol's primitive types, read from and written to memory. Readers never fail loudly: after the first thing that does
- * not fit, `bad` is set and everything further reads as zero, so that a caller checks once. Both sides know whether the request's
- * version is a 'flexible' one (compact lengths, tagged fields). The broker's thread. */
+/* The Kafka protocol's primitive types, read from and written to memory. Readers never fail loudly:
+ * after the first thing that does not fit, `bad` is set and everything further reads as zero, so
+ * that a caller checks once. Both sides know whether the request's version is a 'flexible' one
+ * (compact lengths, tagged fields). The broker's thread. */
 #pragma once
 
 #include <stdbool.h>
