@@ -22,7 +22,9 @@ int error_prefix(struct error *error, const char *format, ...)
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof error->text - 1) {
         size_t room = sizeof error->text - 1 - (size_t)n;
-        strncat(error->text, old.text, room);
+        size_t length = strnlen(old.text, room);
+        memcpy(error->text + n, old.text, length);
+        error->text[(size_t)n + length] = '\0';
     }
     return -1;
 }

@@ -1,5 +1,6 @@
-/* A simulated privacy-call platform: HTTPS on a port of its own, strict about what it is sent, with faults on demand.
- * It runs in a thread of its own, which platform_new starts and platform_free ends; the functions below are for the owner's thread. */
+/* A simulated privacy-call platform: HTTPS on a port of its own, strict about what it is sent, with
+ * faults on demand. It runs in a thread of its own, which platform_new starts and platform_free
+ * ends; the functions below are for the owner's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,12 +12,13 @@ struct platform;
 
 /* Strings are copied. NULL or zero takes what stands in brackets. */
 struct platform_options {
-    const char *address;     /* where to listen, "host:port"; port 0 picks a free one ["127.0.0.1:0"] */
-    const char *token;       /* the account authorization token that is expected [PLATFORM_TOKEN] */
-    const char *app_id;      /* the application id that is expected [PLATFORM_APP_ID] */
-    const char *version;     /* SoftVersion, first part of the path [PLATFORM_VERSION] */
-    const char *ca_file;     /* where the CA's certificate is written [a new file in TMPDIR, removed at the end] */
-    const char *record_file; /* where each POST is recorded, appended; NULL: nowhere */
+    const char *address; /* where to listen, "host:port"; port 0 picks a free one ["127.0.0.1:0"] */
+    const char *token;   /* the account authorization token that is expected [PLATFORM_TOKEN] */
+    const char *app_id;  /* the application id that is expected [PLATFORM_APP_ID] */
+    const char *version; /* SoftVersion, first part of the path [PLATFORM_VERSION] */
+    const char *ca_file; /* where the CA's certificate is written [a new file in TMPDIR, removed at
+                            the end] */
+    const char *record_file;  /* where each POST is recorded, appended; NULL: nowhere */
     const char *const *names; /* further DNS names for the certificate, NULL at the end; or NULL */
     const char *const *fault_specs; /* faults in force from the start, NULL at the end; or NULL */
     uint64_t seed;                  /* of what the percentages draw */
@@ -24,14 +26,15 @@ struct platform_options {
     bool any_timestamp;             /* accept timestamps that are not near now */
 };
 
-#define PLATFORM_TOKEN "akwiKeKEKG01kfas63910IRJL6ask38fKF6"
-#define PLATFORM_APP_ID "774e5e14a0874r725bfb90351f1e84f677"
+#define PLATFORM_TOKEN   "akwiKeKEKG01kfas63910IRJL6ask38fKF6"
+#define PLATFORM_APP_ID  "774e5e14a0874r725bfb90351f1e84f677"
 #define PLATFORM_VERSION "20171220"
 
 /* Listens, writes the CA file and starts the thread. NULL: failed, error says why. */
 struct platform *platform_new(const struct platform_options *options, struct error *error);
 
-/* "https://host:port" with the real port, and the path of the CA's certificate. They live as long as the platform. */
+/* "https://host:port" with the real port, and the path of the CA's certificate. They live as long
+ * as the platform. */
 const char *platform_address(const struct platform *platform);
 const char *platform_ca_file(const struct platform *platform);
 

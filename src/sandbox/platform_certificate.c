@@ -116,7 +116,8 @@ static int make_server(struct identity *server, const struct identity *ca, const
     return X509_sign(certificate, ca->key, EVP_sha256()) ? 0 : -1;
 }
 
-/* The names go into an OpenSSL configuration string, where commas and the like would mean something. */
+/* The names go into an OpenSSL configuration string, where commas and the like would mean
+ * something. */
 static bool is_dns_name(const char *name)
 {
     for (const char *c = name; *c; c++)
@@ -195,6 +196,7 @@ static SSL_CTX *make_context(const struct identity *server)
     SSL_CTX_set_num_tickets(context, 1);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(context, 1); /* head and body of a record in one read(2) */
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
     if (SSL_CTX_use_certificate(context, server->certificate) == 1 &&
         SSL_CTX_use_PrivateKey(context, server->key) == 1)

@@ -152,7 +152,8 @@ static struct verdict check_members(const struct member *members, json_t *root)
 {
     const char *name;
     json_t *value;
-    json_object_foreach(root, name, value) {
+    json_object_foreach(root, name, value)
+    {
         if (!is_documented(members, name))
             return refuse(9021, "the body holds a member that is not documented");
         if (!json_is_string(value))
@@ -205,7 +206,7 @@ struct verdict checks_request(const struct credentials *expected, enum endpoint 
         return verdict;
     if (!json_is_object(body->root))
         return refuse(9020, "the body is no JSON object, or a member stands in it twice");
-    verdict = check_members(endpoint == ENDPOINT_CALL ? call_members : recording_members,
-                            body->root);
+    verdict =
+        check_members(endpoint == ENDPOINT_CALL ? call_members : recording_members, body->root);
     return verdict.problem ? verdict : check_account(expected, body->root);
 }

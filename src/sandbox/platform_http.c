@@ -15,7 +15,8 @@ bool http_span_is(struct http_span span, const char *string)
     return span.data && span.length == strlen(string) && !memcmp(span.data, string, span.length);
 }
 
-/* Takes the bytes up to a separator off the front of *rest; data NULL when the separator is not there. */
+/* Takes the bytes up to a separator off the front of *rest; data NULL when the separator is not
+ * there. */
 static struct http_span take_until(struct http_span *rest, char separator)
 {
     const char *end = memchr(rest->data, separator, rest->length);
@@ -65,11 +66,16 @@ static bool is_clean(struct http_span value)
     return true;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 static struct http_span trim(struct http_span value)
 {
-    while (value.length && (*value.data == ' ' || *value.data == '\t'))
+    while (value.length && is_blank(*value.data))
         value.data++, value.length--;
-    while (value.length && strchr(" \t", value.data[value.length - 1]))
+    while (value.length && is_blank(value.data[value.length - 1]))
         value.length--;
     return value;
 }
@@ -163,8 +169,7 @@ enum http_progress http_read(struct http_request *request, const char *data, siz
         return broken(request, "the head is too large");
     if (!end)
         return HTTP_MORE;
-    enum http_progress progress =
-        read_lines(request, (struct http_span){data, head_length - 2});
+    enum http_progress progress = read_lines(request, (struct http_span){data, head_length - 2});
     if (progress != HTTP_READY)
         return progress;
     size_t body_length;
@@ -184,12 +189,24 @@ const char *http_reason(int status)
         int status;
         const char *reason;
     } reasons[] = {
-        {200, "OK"},           {204, "No Content"},         {301, "Moved Permanently"},
-        {302, "Found"},        {307, "Temporary Redirect"}, {308, "Permanent Redirect"},
-        {400, "Bad Request"},  {401, "Unauthorized"},       {403, "Forbidden"},
-        {404, "Not Found"},    {405, "Method Not Allowed"}, {408, "Request Timeout"},
-        {409, "Conflict"},     {413, "Content Too Large"},  {429, "Too Many Requests"},
-        {500, "Server Error"}, {502, "Bad Gateway"},        {503, "Service Unavailable"},
+        {200, "OK"},
+        {204, "No Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {413, "Content Too Large"},
+        {429, "Too Many Requests"},
+        {500, "Server Error"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
         {504, "Gateway Timeout"},
     };
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)

@@ -1,5 +1,6 @@
-/* Reads one HTTP/1.1 request out of a buffer, strictly, and writes the heads of answers. It copies nothing: a request points into the
- * buffer that it was read from and is good as long as that stays. The platform's thread. */
+/* Reads one HTTP/1.1 request out of a buffer, strictly, and writes the heads of answers. It copies
+ * nothing: a request points into the buffer that it was read from and is good as long as that
+ * stays. The platform's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,12 +36,14 @@ enum http_progress { HTTP_MORE, HTTP_READY, HTTP_BROKEN };
 /* Reads the request that begins at data. HTTP_MORE: it is not there in full yet. */
 enum http_progress http_read(struct http_request *request, const char *data, size_t length);
 
-/* The value of the header with that name (lower case), data NULL when there is none; *count: how many there are. */
+/* The value of the header with that name (lower case), data NULL when there is none; *count: how
+ * many there are. */
 struct http_span http_header(const struct http_request *request, const char *name, size_t *count);
 
 bool http_span_is(struct http_span span, const char *string);
 
-/* Adds a status line and headers: type may be NULL, extra is NULL or whole lines with their ends. */
+/* Adds a status line and headers: type may be NULL, extra is NULL or whole lines with their ends.
+ */
 void http_head(struct text *out, int status, const char *type, size_t length, bool last,
                const char *extra);
 

@@ -20,14 +20,14 @@ static struct verdict refuse(int flag, const char *problem)
     return (struct verdict){401, flag, problem};
 }
 
-/* Decodes standard base64 with padding and nothing else: what does not encode to the same bytes again is refused. */
+/* Decodes standard base64 with padding and nothing else: what does not encode to the same bytes
+ * again is refused. */
 static bool decode(struct http_span base64, struct material *out)
 {
     if (!base64.length || base64.length % 4 || base64.length > MATERIAL_MAX / 3 * 4)
         return false;
     unsigned char bytes[MATERIAL_MAX + 4], again[MATERIAL_MAX / 3 * 4 + 8];
-    int decoded =
-        EVP_DecodeBlock(bytes, (const unsigned char *)base64.data, (int)base64.length);
+    int decoded = EVP_DecodeBlock(bytes, (const unsigned char *)base64.data, (int)base64.length);
     if (decoded < 0)
         return false;
     size_t length = (size_t)decoded;
@@ -90,7 +90,8 @@ static struct verdict check_timestamp(const struct credentials *expected, const 
     return (struct verdict){0};
 }
 
-/* Fetching an algorithm costs more than the digest itself, so it is done once; the platform has one thread. */
+/* Fetching an algorithm costs more than the digest itself, so it is done once; the platform has one
+ * thread. */
 static void md5_upper(char out[2 * MD5_BYTES + 1], const struct material *material)
 {
     static EVP_MD *md5;

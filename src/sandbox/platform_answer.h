@@ -1,0 +1,38 @@
+/* What the platform answers: the true answers, and those that a fault puts in their place. The
+ * platform's thread. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+#include "sandbox/platform_checks.h"
+#include "sandbox/platform_faults.h"
+
+/* An answer; the owner calls answer_fini. */
+struct answer {
+    int status;
+    const char *type, *extra; /* constant; extra: whole header lines, or NULL */
+    struct text body;
+    size_t zeros; /* so many zero bytes follow the body: silence in a recording */
+};
+
+void answer_fini(struct answer *answer);
+
+/* {"Flag": flag, "Msg": message} with an HTTP status. */
+void answer_flag(struct answer *answer, int status, int64_t flag, const char *message);
+
+/* The virtual number that was asked for, or one from the pool that only the callee decides; call
+ * counts the calls. */
+void answer_call(struct answer *answer, const struct platform_body *body, uint64_t call);
+
+/* By the identifier: "none-...": Flag 1004; "json-...": the URL of the file below address; others:
+ * the file itself. */
+void answer_recording(struct answer *answer, const char *call_identifier, const char *address);
+
+/* The file: a short tone, or with an identifier "size-BYTES-..." so many bytes of silence behind
+ * the WAV head. */
+void answer_file(struct answer *answer, const char *call_identifier);
+
+/* Puts in place of a true answer what the outcome says. */
+void answer_spoil(struct answer *answer, const struct fault_choice *fault);
