@@ -1,0 +1,159 @@
+"""Requests that break the rules: an invalid result, a dead letter byte for byte, and the next request is served."""
+import json
+
+from case import KafkaCase, main
+from records import call
+
+GOOD = call(1)
+
+
+def bad_values():
+    """What is wrong: (key, value)."""
+    def value(**changes):
+        return json.dumps({k: v for k, v in {**GOOD, **changes}.items() if v is not ...}).encode()
+    return {
+        "no JSON": (b"k", b"ring ring"),
+        "empty": (b"k", b""),
+        "null value": (b"k", None),
+        "no object": (b"k", b"[1,2,3]"),
+        "cut": (b"k", json.dumps(GOOD).encode()[:-1]),
+        "more behind it": (b"k", json.dumps(GOOD).encode() + b"{}"),
+        "braces": (b"k", b"{" * 1000000),
+        "brackets, short": (b"k", b"[" * 60000),
+        "long string": (b"k", value(Callee="1" * 70000)),
+        "NULs": (b"k", b"\0" * 100),
+        "NUL in a string": (b"k", b'{"Caller": "18000\\u0000", "Callee": "13900000000"}'),
+        "no UTF-8": (b"k", b'{"Caller": "18000000001", "Callee": "13900000000", "x": "\xff\xfe"}'),
+        "member twice": (b"k", b'{"Caller": "18000000001", "Caller": "18000000001", "Callee": "13900000000"}'),
+        "member twice, deep": (b"k", b'{"Caller": "18000000001", "Callee": "13900000000", "x": {"a": 1, "a": 2}}'),
+        "no Caller": (b"k", value(Caller=...)),
+        "no Callee": (b"k", value(Callee=...)),
+        "null Caller": (b"k", value(Caller=None)),
+        "Caller a number": (b"k", value(Caller=18000000001)),
+        "Caller too short": (b"k", value(Caller="12")),
+        "Caller too long": (b"k", value(Caller="1" * 21)),
+        "Caller with letters": (b"k", value(Caller="1800000000x")),
+        "VirtualNum": (b"k", value(VirtualNum="+")),
+        "Direct": (b"k", value(Direct="3")),
+        "Direct a float": (b"k", value(Direct=1.0)),
+        "Direct true": (b"k", value(Direct=True)),
+        "EndMinute 0": (b"k", value(EndMinute="0")),
+        "EndMinute 61": (b"k", value(EndMinute=61)),
+        "EndMinute past": (b"k", value(EndMinute="2016-05-20T23:59:59Z")),
+        "Code": (b"k", value(Code="21")),
+        "requestId": (b"k", value(requestId="r" * 129)),
+        "requestId with a line end": (b"k", value(requestId="a\nb")),
+        "expiresAt": (b"k", value(expiresAt="tomorrow")),
+        "orderId differs": (b"k", value(orderId="other")),
+        "orderId an object": (b"k", value(orderId={})),
+    }
+
+
+LETTERS_ONLY = {  # no order id: a dead letter alone
+    "no key, no orderId": (None, json.dumps(GOOD).encode()),
+    "empty key, no orderId": (b"", json.dumps(GOOD).encode()),
+    "no key, no JSON": (None, b"ring"),
+    "no key, no value": (None, None),
+    "key too long": (b"k" * 257, json.dumps(dict(GOOD, orderId="o")).encode()),
+    "key with NUL": (b"a\0b", json.dumps(dict(GOOD, orderId="o")).encode()),
+    "key no UTF-8": (b"\xff\xfe", json.dumps(dict(GOOD, orderId="o")).encode()),
+}
+
+
+class BadInput(KafkaCase):
+    PARTITIONS = 2
+
+    def test_all(self):
+        sandbox = self.sandbox()
+        headers = [("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("odd", b"\x00\xff"), ("none", None),
+                   ("odd", b"twice")]
+        bad = {**bad_values(), **LETTERS_ONLY}
+        for name, (key, value) in bad.items():
+            self.requests.send(value, key, partition=0, headers=headers)
+            self.requests.send(call(len(self.requests.sent) + 100), b"k", partition=0)
+        for number in range(2000, 2000 + len(bad)):
+            self.requests.send(call(number), b"good", partition=0)
+        sent = self.requests.flush()
+        self.worker(sandbox)
+        results = self.results(len(sent) - len(LETTERS_ONLY))
+        by_offset = {r["source"]["offset"]: r for r in results}
+        letters = {dict(m.headers())["dlq.offset"].decode(): m for m in self.dead_letters(len(bad))}
+        wrong = []
+        for offset, message in enumerate(sent):
+            self.assertEqual(offset, message.offset())
+        for at, (name, (key, value)) in enumerate(bad.items()):
+            offset = 2 * at
+            self.check_letter(name, letters[str(offset)], key, value, headers, offset)
+            if name in LETTERS_ONLY:
+                self.assertNotIn(offset, by_offset, name)
+            elif by_offset[offset]["status"] != "invalid":
+                wrong.append((name, by_offset[offset]))
+            else:
+                self.assertRegex(by_offset[offset]["error"]["code"], r"^[a-z]+(-[a-z]+)*$")
+                self.assertEqual(0, by_offset[offset]["attempts"])
+            self.assertEqual("succeeded", by_offset[offset + 1]["status"], f"the request after: {name}")
+        self.assertEqual([], wrong, "these were not found invalid")
+        self.assertEqual(2 * len(bad), len(sandbox.calls()))
+        self.wait_idle()
+
+    def check_letter(self, name, letter, key, value, headers, offset):
+        self.assertEqual(key, letter.key(), name)
+        self.assertEqual(value, letter.value(), name)
+        self.assertEqual(headers, letter.headers()[:len(headers)], name)
+        given = {k: v.decode() for k, v in letter.headers()[len(headers):]}
+        self.assertEqual(("invalid", self.names["call.requests"], "0", str(offset), self.group),
+                         (given["dlq.reason"], given["dlq.topic"], given["dlq.partition"], given["dlq.offset"], given["dlq.group"]))
+        self.assertRegex(given["dlq.code"], r"^[a-z]+(-[a-z]+)*$")
+        self.assertTrue(given["dlq.message"])
+        self.assertGreater(int(given["dlq.timestamp"]), 1500000000000)
+
+    def test_error_names_the_member(self):
+        self.worker(self.sandbox())
+        for member in ("Caller", "Callee", "VirtualNum", "Direct", "EndMinute", "Code", "expiresAt", "requestId"):
+            self.requests.send(dict(GOOD, **{member: {"nested": True}}), member)
+        self.requests.flush()
+        for result in self.results(8):
+            self.assertEqual("invalid", result["status"])
+            self.assertIn(result["orderId"], result["error"]["message"])
+
+    def test_accepted(self):
+        """What looks odd and is allowed."""
+        sandbox = self.sandbox()
+        self.worker(sandbox)
+        good = {
+            b"key": call(1),
+            b"plus": dict(call(2), Callee="+8613900000000"),
+            b"unknown members": dict(call(3), colour="green", deep={"a": [1, {"b": None}]}),
+            b"null is absent": dict(call(4), Direct=None, EndMinute=None, Code=None, VirtualNum=None, requestId=None, expiresAt=None),
+            b"empty is absent": dict(call(5), Direct="", EndMinute="", Code="", VirtualNum="", requestId="", expiresAt=""),
+            b"integers": dict(call(6), Direct=1, EndMinute=60, requestId=7),
+            b"strings": dict(call(7), Direct="2", EndMinute="1", Code="021"),
+            b"instant": dict(call(8), EndMinute="2999-05-20T23:59:59Z", Code="0755"),
+            b"4711": dict(call(9), orderId=4711),
+            "bestellung-\u00e4\u4e2d".encode(): call(10),
+            b"x" * 256: call(11),
+        }
+        for key, value in good.items():
+            self.requests.send(value, key)
+        self.requests.send(dict(call(12), orderId="from the value"), None)
+        self.requests.send(dict(call(13), orderId="for an empty key"), b"")
+        self.requests.send(b" \n" + json.dumps(call(14)).encode() + b"\r\n\t ", b"white space")
+        self.requests.flush()
+        results = self.results(len(good) + 3)
+        self.assertEqual([], [r for r in results if r["status"] != "succeeded"])
+        self.assertEqual(set(good) | {b"from the value", b"for an empty key", b"white space"}, {r["_key"] for r in results})
+        for result in results:
+            self.assertEqual(result["_key"].decode(), result["orderId"])
+        self.assertEqual("7", next(r for r in results if r["orderId"] == "integers")["requestId"])
+        self.assertEqual(0, sandbox.stats()["violations"]["count"], sandbox.stats()["violations"])
+
+    def test_event_max_bytes(self):
+        self.worker(self.sandbox(), {"event.max.bytes": "200"})
+        self.requests.send(dict(call(1), padding="x" * 200), b"k")
+        self.requests.send(call(2), b"k")
+        self.requests.flush()
+        self.assertEqual(["invalid", "succeeded"], [r["status"] for r in self.results(2)])
+
+
+if __name__ == "__main__":
+    main()

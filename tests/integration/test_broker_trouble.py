@@ -1,0 +1,122 @@
+"""A broker that is stopped, killed or frozen: nothing is lost, nothing is in doubt, nothing is called twice."""
+import signal
+
+from case import KafkaCase, main
+from records import call, zipf_keys
+
+EVENTS = 1500
+
+
+class BrokerTrouble(KafkaCase):
+    BROKERS = 1
+
+    def begin(self, **options):
+        self.platform = self.sandbox("latency=20-60ms")
+        for number, key in enumerate(zipf_keys(EVENTS, keys=500, exponent=0.6)):
+            self.requests.send(call(number, key), key)
+        self.sent = self.requests.flush()
+        self.process = self.worker(self.platform, {"kafka.session.timeout.ms": "30000", "kafka.heartbeat.interval.ms": "3000",
+                                                   "platform.max.in.flight": "32", **options})
+        self.platform.wait_calls(EVENTS // 3)
+
+    def finish(self):
+        results = self.results(EVENTS, seconds=120)
+        self.check_run(self.sent, results, self.platform)
+        self.assertEqual({"succeeded": EVENTS}, self.statuses(results))
+        self.wait_idle()
+        self.assertEqual(0, self.process.terminate())
+
+    def test_killed(self):
+        self.begin()
+        self.kafka.kill()
+        self.process.wait_log(lambda e: e["log.level"] in ("warn", "error") and "127.0.0.1" in e.get("message", ""))
+        self.kafka.restart()
+        self.finish()
+
+    def test_stopped(self):
+        self.begin()
+        self.kafka.stop()
+        self.kafka.restart()
+        self.finish()
+
+    def test_stop_while_it_is_down_and_nothing_is_left(self):
+        platform = self.sandbox()
+        worker = self.worker(platform)
+        self.requests.send(call(1), "k")
+        self.requests.flush()
+        self.results(1)
+        self.wait_idle()
+        self.kafka.kill()
+        try:
+            self.assertEqual(0, worker.terminate())
+        finally:
+            self.kafka.restart()
+
+    def test_stop_while_it_is_down_and_a_result_is_left(self):
+        platform = self.sandbox("latency=2s")
+        worker = self.worker(platform, {"drain.timeout.ms": "5000"})
+        self.requests.send(call(1), "k")
+        sent = self.requests.flush()
+        platform.wait_calls(1)
+        self.kafka.kill()
+        try:
+            self.assertEqual(1, worker.terminate())
+        finally:
+            self.kafka.restart()
+        worker = self.worker(platform)
+        results = self.results(1)
+        self.assertEqual("unknown", results[0]["status"])
+        self.check_run(sent, results, platform)
+        self.assertEqual(0, worker.terminate())
+
+    def test_started_before_kafka(self):
+        """The worker waits for a Kafka that is not there yet, and says so."""
+        self.kafka.stop()
+        platform = self.sandbox()
+        try:
+            worker = self.worker(platform)
+            worker.wait_log(lambda e: e["log.level"] in ("warn", "error") and "127.0.0.1" in e.get("message", ""))
+        finally:
+            self.kafka.restart()
+        self.requests.send(call(1), "k")
+        self.requests.flush()
+        self.assertEqual("succeeded", self.results(1)[0]["status"])
+        self.assertEqual(0, worker.terminate())
+
+    def test_frozen(self):
+        self.begin()
+        self.kafka.pause()
+        try:
+            self.platform.wait_calls(0)
+            self.process.wait_log(lambda e: e["log.level"] in ("warn", "error"), seconds=90)
+        finally:
+            self.kafka.resume()
+        self.finish()
+
+
+class ThreeBrokers(KafkaCase):
+    BROKERS = 3
+    PARTITIONS = 6
+
+    def test_each_killed_in_turn(self):
+        platform = self.sandbox("latency=20-60ms")
+        worker = self.worker(platform, {"kafka.session.timeout.ms": "30000", "kafka.heartbeat.interval.ms": "3000",
+                                        "platform.max.in.flight": "16"})
+        for number, key in enumerate(zipf_keys(EVENTS, keys=500, exponent=0.6)):
+            self.requests.send(call(number, key), key)
+        sent = self.requests.flush()
+        for round in (1, 2, 3):
+            platform.wait_calls(round * EVENTS // 5, seconds=90)
+            self.kafka.kill(round)
+            platform.wait_calls(len(platform.calls()) + 20, seconds=90)
+            self.kafka.restart(round)
+        results = self.results(EVENTS, seconds=180)
+        self.check_run(sent, results, platform)
+        self.assertEqual({"succeeded": EVENTS}, self.statuses(results))
+        self.wait_idle()
+        worker.signal(signal.SIGTERM)
+        self.assertEqual(0, worker.wait())
+
+
+if __name__ == "__main__":
+    main()

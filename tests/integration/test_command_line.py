@@ -1,0 +1,161 @@
+"""The command line and the configuration, without Kafka and platform."""
+import os
+import re
+import socket
+import subprocess
+
+from case import BUILD, ProgramCase, main
+from programs import ROOT
+
+GOOD = {"kafka.bootstrap.servers": "127.0.0.1:1", "platform.url": "https://127.0.0.1:1", "platform.token": "a-secret-token",
+        "platform.app.id": "an-app"}
+KEYS = """kafka.bootstrap.servers kafka.group.id instance.id topic.call.requests topic.call.results topic.recording.requests
+topic.recording.results topic.dead.letters kafka.session.timeout.ms kafka.heartbeat.interval.ms kafka.transaction.timeout.ms
+partition.window partition.window.bytes delivery platform.url platform.version platform.token platform.app.id platform.utc.offset
+platform.connect.timeout.ms platform.timeout.ms platform.max.in.flight recording.max.in.flight platform.answer.max.bytes
+platform.rate.per.second platform.breaker.failures platform.breaker.open.ms platform.auth.flags event.max.bytes call.max.age.ms
+call.deadline.ms call.retry.flags recording.attempts recording.retry.flags recording.store recording.max.bytes
+recording.timeout.ms drain.timeout.ms http.listen log.level log.format""".split()
+DEFAULTS = {"kafka.group.id": "privacy-call-worker", "topic.call.requests": "call-requests", "topic.call.results": "call-results",
+            "topic.dead.letters": "privacy-call-dead-letters", "partition.window": "10000", "partition.window.bytes": "67108864",
+            "delivery": "exactly-once", "platform.version": "20171220", "platform.utc.offset": "+08:00",
+            "platform.connect.timeout.ms": "3000", "platform.timeout.ms": "10000", "platform.max.in.flight": "256",
+            "recording.max.in.flight": "32", "call.max.age.ms": "900000", "call.deadline.ms": "60000", "drain.timeout.ms": "15000",
+            "http.listen": "127.0.0.1:9464", "log.level": "info", "event.max.bytes": "65536"}
+
+
+class CommandLine(ProgramCase):
+    def run_worker(self, *arguments, options=GOOD, environment=None, file=None):
+        command = [f"{BUILD}/privacy-call-worker", *arguments]
+        if file is not None:
+            path = f"{self.directory}/worker.conf"
+            with open(path, "w") as out:
+                out.write(file)
+            command += ["-c", path]
+        for key, value in (options or {}).items():
+            command += ["-o", f"{key}={value}"]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PRIVACY_CALL_")}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**env, **(environment or {})}, cwd=self.directory)
+
+    def configuration(self, **more):
+        run = self.run_worker("--print-config", **more)
+        self.assertEqual(0, run.returncode, run.stderr)
+        lines = {}
+        for line in run.stdout.splitlines():
+            match = re.match(r"(\S+) = (.*?)\s+# (.*)$", line)
+            self.assertTrue(match, line)
+            self.assertNotIn(match.group(1), lines)
+            lines[match.group(1)] = (match.group(2), match.group(3))
+        return lines
+
+    def refused(self, *words, **more):
+        """--check says 2, and each of the words stands in what it prints."""
+        run = self.run_worker("--check", **more)
+        self.assertEqual(2, run.returncode, (words, run.stdout, run.stderr))
+        for word in words:
+            self.assertIn(word, run.stderr)
+        return run.stderr
+
+    def test_help_and_version(self):
+        self.assertEqual(0, self.run_worker("--help", options=None).returncode)
+        self.assertIn("usage", self.run_worker("--help", options=None).stdout.lower())
+        self.assertRegex(self.run_worker("--version", options=None).stdout, r"^privacy-call-worker \d+\.\d+")
+        self.assertEqual(2, self.run_worker("--no-such-option", options=None).returncode)
+        self.assertEqual(2, self.run_worker("surplus").returncode)
+        self.assertEqual(2, self.run_worker("-o", "no-equals-sign").returncode)
+
+    def test_check(self):
+        run = self.run_worker("--check")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.refused("kafka.bootstrap.servers", "platform.url", "platform.token", "platform.app.id", options=None)
+
+    def test_shipped_file(self):
+        run = self.run_worker("--check", "-c", f"{ROOT}/config/privacy-call-worker.conf")
+        self.assertEqual(0, run.returncode, run.stderr)
+
+    def test_every_key_and_default(self):
+        found = self.configuration()
+        self.assertEqual([], [key for key in KEYS if key not in found])
+        for key, value in DEFAULTS.items():
+            self.assertEqual((value, "default"), found[key], key)
+        self.assertEqual(socket.gethostname(), found["instance.id"][0])
+
+    def test_secrets(self):
+        run = self.run_worker("--print-config", options={**GOOD, "kafka.sasl.password": "pa55", "kafka.ssl.key.password": "pa66"})
+        self.assertEqual(0, run.returncode, run.stderr)
+        for secret in ("a-secret-token", "pa55", "pa66"):
+            self.assertNotIn(secret, run.stdout + run.stderr)
+        self.assertRegex(run.stdout, r"(?m)^platform\.token = \*\*\*\s+# ")
+        self.assertRegex(run.stdout, r"(?m)^kafka\.sasl\.password = \*\*\*\s+# ")
+
+    def test_precedence_and_origin(self):
+        file = "# a comment\n\nplatform.timeout.ms = 4000\nplatform.max.in.flight = 7\nlog.level = warn\n"
+        environment = {"PRIVACY_CALL_PLATFORM_TIMEOUT_MS": "5000", "PRIVACY_CALL_PLATFORM_MAX_IN_FLIGHT": "8"}
+        found = self.configuration(file=file, environment=environment, options={**GOOD, "platform.timeout.ms": "6000"})
+        self.assertEqual("6000", found["platform.timeout.ms"][0])
+        self.assertEqual("8", found["platform.max.in.flight"][0])
+        self.assertIn("PRIVACY_CALL_PLATFORM_MAX_IN_FLIGHT", found["platform.max.in.flight"][1])
+        self.assertEqual("warn", found["log.level"][0])
+        self.assertIn("worker.conf:5", found["log.level"][1])
+
+    def test_value_from_a_file(self):
+        with open(f"{self.directory}/token", "w") as out:
+            out.write("from-the-file\n")
+        options = {k: v for k, v in GOOD.items() if k != "platform.token"}
+        run = self.run_worker("--check", options={**options, "platform.token.file": f"{self.directory}/token"})
+        self.assertEqual(0, run.returncode, run.stderr)
+        run = self.run_worker("--check", options=options, environment={"PRIVACY_CALL_PLATFORM_TOKEN_FILE": f"{self.directory}/token"})
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.refused("platform.token", "/no/such/file", options={**options, "platform.token.file": "/no/such/file"})
+        self.refused("platform.token", options={**GOOD, "platform.token.file": f"{self.directory}/token"})
+
+    def test_all_errors_at_once(self):
+        text = self.refused("worker.conf:1", "worker.conf:2", "no.such.key", "platform.timeout.ms", "PRIVACY_CALL_LOG_LEVEL",
+                            "platform.utc.offset", file="no.such.key = 1\nplatform.timeout.ms = soon\n",
+                            environment={"PRIVACY_CALL_LOG_LEVEL": "loud"}, options={**GOOD, "platform.utc.offset": "8"})
+        self.assertGreaterEqual(len(text.splitlines()), 4)
+
+    def test_refused_values(self):
+        for key, value in {"platform.url": "http://127.0.0.1:1", "instance.id": "a b", "delivery": "perhaps",
+                           "platform.max.in.flight": "0", "kafka.session.timeout.ms": "1000", "platform.utc.offset": "+25:00",
+                           "topic.call.results": "call-requests", "log.format": "xml", "platform.ca.file": "/no/such/file",
+                           "kafka.enable.auto.commit": "true", "kafka.isolation.level": "read_uncommitted",
+                           "kafka.enable.idempotence": "false", "kafka.transactional.id": "x", "kafka.group.protocol": "consumer",
+                           "kafka.no.such.setting": "1", "kafka.consumer.no.such.setting": "1", "kafka.max.poll.interval.ms": "6000",
+                           "platform.auth.flags": "a,b", "recording.attempts": "-1", "platform.version": "a/b"}.items():
+            with self.subTest(key):
+                self.refused(key, options={**GOOD, key: value})
+        self.refused("twice", "platform.version", file="platform.version = 1\nplatform.version = 2\n")
+        self.refused("PRIVACY_CALL_NO_SUCH", environment={"PRIVACY_CALL_NO_SUCH": "1"})
+
+    def test_accepted_values(self):
+        for more in ({"platform.url": "http://127.0.0.1:1/prefix", "platform.allow.http": "true"},
+                     {"kafka.consumer.fetch.max.bytes": "1000000", "kafka.producer.linger.ms": "7", "kafka.debug": "cgrp"},
+                     {"platform.auth.flags": "401,1001", "call.retry.flags": "5"}, {"http.listen": ""},
+                     {"topic.recording.requests": ""}, {"delivery": "at-least-once"}):
+            with self.subTest(str(more)):
+                run = self.run_worker("--check", options={**GOOD, **more})
+                self.assertEqual(0, run.returncode, run.stderr)
+
+    def test_kubernetes_service_variables(self):
+        """What Kubernetes makes from a Service that is named privacy-call is not ours."""
+        environment = {"PRIVACY_CALL_SERVICE_HOST": "10.0.0.1", "PRIVACY_CALL_SERVICE_PORT": "9464",
+                       "PRIVACY_CALL_SERVICE_PORT_HTTP": "9464", "PRIVACY_CALL_PORT": "tcp://10.0.0.1:9464",
+                       "PRIVACY_CALL_PORT_9464_TCP": "tcp://10.0.0.1:9464", "PRIVACY_CALL_PORT_9464_TCP_ADDR": "10.0.0.1"}
+        run = self.run_worker("--check", environment=environment)
+        self.assertEqual(0, run.returncode, run.stderr)
+
+    def test_underscore_in_a_key(self):
+        found = self.configuration(environment={"PRIVACY_CALL_KAFKA_CLIENT_RACK": "r1"})
+        self.assertEqual("r1", found["kafka.client.rack"][0])
+
+    def test_address_in_use(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            run = self.run_worker(options={**GOOD, "http.listen": f"127.0.0.1:{port}"})
+        self.assertEqual(1, run.returncode)
+        self.assertIn(str(port), run.stderr)
+
+
+if __name__ == "__main__":
+    main()

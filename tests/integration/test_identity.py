@@ -1,0 +1,68 @@
+"""Two processes under one instance.id, and requests written by a transactional producer."""
+from case import KafkaCase, main
+from records import Requests, call
+
+
+class Identity(KafkaCase):
+    def test_one_of_two_with_the_same_name_ends(self):
+        sandbox = self.sandbox("latency=5-20ms")
+        workers = [self.worker(sandbox, name=f"process-{n}", options={"instance.id": "same"}) for n in (1, 2)]
+        number = 0
+        ended = []
+        for number in range(0, 60000, 50):
+            for n in range(number, number + 50):
+                self.requests.send(call(n, f"k{n}"), f"k{n}")
+            sent = self.requests.flush()
+            sandbox.wait_calls(len(sent) - 1000, seconds=60)
+            ended = [w for w in workers if not w.alive()]
+            if ended:
+                break
+        self.assertEqual(1, len(ended), "both go on, or neither")
+        self.assertEqual(1, ended[0].wait())
+        ended[0].wait_log(lambda e: e["log.level"] == "error" and "instance.id" in e.get("message", ""))
+        results = self.results(len(sent), seconds=90)
+        self.check_run(sent, results, sandbox)
+        other, = [w for w in workers if w is not ended[0]]
+        self.assertEqual(0, other.terminate())
+
+
+class TransactionalInput(KafkaCase):
+    PARTITIONS = 2
+
+    def test_markers_and_aborted_requests(self):
+        sandbox = self.sandbox()
+        producer = Requests(self.bootstrap, self.names["call.requests"], **{"transactional.id": f"{self.prefix}.in"})
+        producer.producer.init_transactions(30)
+        number, wanted = 0, []
+        for round in range(10):
+            producer.producer.begin_transaction()
+            for _ in range(10):
+                producer.send(call(number, f"k{number}"), f"k{number}", partition=number % 2)
+                number += 1
+            sent = producer.flush()[-10:]
+            if round % 3 == 1:
+                producer.producer.abort_transaction()
+            else:
+                producer.producer.commit_transaction()
+                wanted += sent
+        worker = self.worker(sandbox)
+        results = self.results(len(wanted))
+        self.check_run(wanted, results, sandbox)
+        self.wait_idle()
+        self.assertEqual(0, worker.terminate())
+
+    def test_ends_in_a_marker_when_it_joins(self):
+        """Nothing but markers above the last result: the committed offset reaches the end all the same."""
+        producer = Requests(self.bootstrap, self.names["call.requests"], **{"transactional.id": f"{self.prefix}.in"})
+        producer.producer.init_transactions(30)
+        producer.producer.begin_transaction()
+        producer.send(call(1), "k", partition=0)
+        producer.flush()
+        producer.producer.abort_transaction()
+        self.worker(self.sandbox())
+        self.wait_idle()
+        self.assertEqual([], self.topic("call.results").read(0))
+
+
+if __name__ == "__main__":
+    main()

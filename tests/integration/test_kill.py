@@ -1,0 +1,113 @@
+"""kill -9 under load: nothing is called twice, everything is answered once, and only what was under way is unknown."""
+import signal
+import time
+
+from case import KafkaCase, main, wait_until
+from programs import Worker
+from records import call, caller, zipf_keys
+
+EVENTS, IN_FLIGHT = 3000, 64
+
+
+class Kill(KafkaCase):
+    def begin(self, *faults, options=None, **more):
+        self.options = {"platform.max.in.flight": IN_FLIGHT, **(options or {})}
+        self.platform = self.sandbox("latency=20-60ms", *faults)
+        for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.6)):
+            self.requests.send(call(number, key), key)
+        self.sent = self.requests.flush()
+        return self.worker(self.platform, self.options, **more)
+
+    def kill_after(self, worker, calls):
+        """Kills when so many calls have arrived. Returns the callers of all that it had sent."""
+        self.platform.wait_calls(calls)
+        worker.kill()
+        if len([p for p in self.programs if isinstance(p, Worker) and p.alive()]) == 0:
+            wait_until(lambda: self.platform.stats()["connections"]["open"] <= 1, what="the dead worker's connections have ended")
+        return set(self.platform.calls())
+
+    def finish(self, deaths, called_before=None):
+        results = self.results(EVENTS, seconds=120)
+        callers = self.check_run(self.sent, results, self.platform)
+        unknown = [r for r in results if r["status"] == "unknown"]
+        self.assertEqual({"worker-died"} if unknown else set(), {r["error"]["code"] for r in unknown})
+        for r in unknown:
+            self.assertNotIn("attempts", r)
+            self.assertNotIn("startedAt", r)
+        self.assertLessEqual(len(unknown), deaths * 2 * IN_FLIGHT, "more is unknown than can have been under way")
+        self.assertGreater(len(unknown), 0, "nothing was under way when the worker was killed")
+        if called_before is not None:
+            after = set(self.platform.calls()) - called_before
+            self.assertEqual(set(), after & {callers[r["source"]["partition"], r["source"]["offset"]] for r in unknown},
+                             "called after the last death, and yet unknown")
+        self.wait_idle()
+        return unknown
+
+    def test_restart_under_the_same_name(self):
+        worker = self.begin(name="same", options={"kafka.group.instance.id": "same"})
+        before = self.kill_after(worker, EVENTS // 3)
+        worker = self.worker(self.platform, self.options, name="same")
+        self.finish(1, before)
+        self.assertEqual(0, worker.terminate())
+
+    def test_three_deaths(self):
+        worker = self.begin(name="often")
+        for death in (1, 2, 3):
+            before = self.kill_after(worker, death * EVENTS // 5)
+            worker = self.worker(self.platform, self.options, name="often")
+        self.finish(3, before)
+        self.assertEqual(0, worker.terminate())
+
+    def test_another_takes_over(self):
+        first = self.begin(name="first", options={"kafka.transaction.timeout.ms": "60000"})
+        second = self.worker(self.platform, self.options, name="second")
+        self.platform.wait_calls(EVENTS // 3)
+        second.wait_ready()
+        self.kill_after(first, EVENTS // 2)
+        died = time.time()
+        unknown = self.finish(1)
+        took = min(r["_timestamp"] for r in unknown) / 1000 - died
+        self.assertLess(took, 6 + 2 + 8, "the dead worker's partitions waited for its transaction's time-out")
+        self.assertEqual(0, second.terminate())
+
+    def test_frozen_and_thawed(self):
+        """SIGSTOP beyond the session: what it had started is unknown, and when it goes on it calls nothing of that."""
+        frozen = self.begin(name="frozen")
+        other = self.worker(self.platform, self.options, name="other")
+        self.platform.wait_calls(EVENTS // 4)
+        other.wait_ready()
+        frozen.signal(signal.SIGSTOP)
+        self.results(EVENTS, seconds=120)
+        frozen.signal(signal.SIGCONT)
+        more = [call(EVENTS + i, f"late-{i}") for i in range(200)]
+        for i, value in enumerate(more):
+            self.requests.send(value, f"late-{i}")
+        self.sent = self.requests.flush()
+        results = self.results(EVENTS + 200, seconds=60)
+        self.check_run(self.sent, results, self.platform)
+        late = [r for r in results if r["_key"].startswith(b"late-")]
+        self.assertEqual({"succeeded": 200}, self.statuses(late))
+        self.assertLessEqual(self.statuses(results).get("unknown", 0), 2 * IN_FLIGHT)
+        self.wait_idle()
+        self.assertEqual([0, 0], [w.terminate() for w in (frozen, other)])
+
+    def test_next_of_the_same_key_waits(self):
+        """After a call in doubt the next one of its order id waits until the first can no longer be running."""
+        sandbox = self.sandbox(f"hang?caller={caller(1)}")
+        options = {"platform.timeout.ms": "4000", "kafka.group.instance.id": "one"}
+        worker = self.worker(sandbox, options, name="one")
+        for number in (1, 2):
+            self.requests.send(call(number, "k"), "k")
+        self.requests.flush()
+        sandbox.wait_calls(1)
+        worker.kill()
+        self.worker(sandbox, options, name="one")
+        first, second = self.results(2)
+        self.assertEqual(["unknown", "succeeded"], [first["status"], second["status"]])
+        posts = sandbox.posts()
+        self.assertEqual([caller(1), caller(2)], sandbox.calls())
+        self.assertGreaterEqual(posts[1]["time"] - posts[0]["time"], 4000)
+
+
+if __name__ == "__main__":
+    main()

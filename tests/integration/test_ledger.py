@@ -1,0 +1,135 @@
+"""The committed offset and its metadata: what is unreadable stands still, what is empty is a base, what is there is obeyed."""
+import json
+import subprocess
+
+from case import KafkaCase, main, wait_until
+from programs import BUILD
+from records import call, caller
+
+
+class Ledger(KafkaCase):
+    PARTITIONS = 4
+
+    def send_to_each(self, count=5, first=0):
+        for number in range(count * self.PARTITIONS):
+            partition = number % self.PARTITIONS
+            self.requests.send(call(first + number, f"k{number}"), f"k{number}", partition=partition)
+        return self.requests.flush()
+
+    def unreadable(self, metadata):
+        offsets = self.offsets()
+        offsets.commit(self.names["call.requests"], 1, 0, metadata)
+        sandbox = self.sandbox()
+        sent = self.send_to_each()
+        worker = self.worker(sandbox)
+        results = self.results(15)
+        self.assertEqual({0, 2, 3}, {r["source"]["partition"] for r in results})
+        event = worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == 1)
+        self.assertEqual(self.names["call.requests"], event["kafka.topic"])
+        self.assertIn("metadata", event["message"])
+        self.assertEqual(15, len(sandbox.calls()))
+        self.assertEqual(0, worker.terminate())
+        self.assertEqual((0, metadata), offsets.read(self.names["call.requests"], [1])[1], "the unreadable ledger was touched")
+        offsets.commit(self.names["call.requests"], 1, 0, "")
+        worker = self.worker(sandbox)
+        results = self.results(20)
+        self.check_run(sent, results, sandbox)
+        self.assertEqual({"succeeded": 20}, self.statuses(results))
+        self.assertEqual(0, worker.terminate())
+
+    def test_somebody_elses_metadata(self):
+        self.unreadable("consumed by another program")
+
+    def test_damaged(self):
+        """One character of a real ledger is another."""
+        sandbox = self.sandbox(f"hang?caller={caller(1)}")
+        worker = self.worker(sandbox)
+        self.requests.send(call(1), "a", partition=1)
+        self.requests.flush()
+        sandbox.wait_calls(1)
+        offsets = self.offsets()
+        offset, metadata = offsets.read(self.names["call.requests"], [1])[1]
+        self.assertTrue(metadata.isascii() and metadata.isprintable() and len(metadata) <= 4000, metadata)
+        worker.kill()
+        damaged = metadata[:-1] + ("A" if metadata[-1] != "A" else "B")
+        wait_until(lambda: self.try_commit(offsets, offset, damaged), 30, "the dead member's session ends")
+        worker = self.worker(sandbox)
+        worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == 1)
+        self.requests.send(call(2), "b", partition=0)
+        self.requests.flush()
+        self.assertEqual(["b"], [r["orderId"] for r in self.results(1)])
+        self.assertEqual(2, len(sandbox.calls()))
+        self.assertEqual(0, worker.terminate())
+
+    def try_commit(self, offsets, offset, metadata):
+        try:
+            offsets.commit(self.names["call.requests"], 1, offset, metadata)
+            return True
+        except AssertionError:
+            return False
+
+    def test_empty_metadata_is_a_base(self):
+        offsets = self.offsets()
+        for partition in range(self.PARTITIONS):
+            offsets.commit(self.names["call.requests"], partition, 3, "")
+        sandbox = self.sandbox()
+        sent = self.send_to_each()
+        self.worker(sandbox)
+        results = self.results(2 * self.PARTITIONS)
+        self.assertEqual({3, 4}, {r["source"]["offset"] for r in results})
+        self.check_run([m for m in sent if m.offset() >= 3], results, sandbox)
+
+    def test_many_around_one_that_hangs(self):
+        """The base stays below the oldest unfinished request, and everything above it is remembered across a kill."""
+        sandbox = self.sandbox(f"hang?caller={caller(0)}")
+        options = {"platform.timeout.ms": "60000", "kafka.group.instance.id": "one"}
+        worker = self.worker(sandbox, options, name="one")
+        for number in range(1000):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=0)
+        sent = self.requests.flush()
+        self.results(999)
+        offset, metadata = self.offsets().read(self.names["call.requests"], [0])[0]
+        self.assertEqual(0, offset)
+        self.assertLessEqual(len(metadata), 4000)
+        worker.kill()
+        self.worker(sandbox, options, name="one")
+        results = self.results(1000)
+        self.check_run(sent, results, sandbox)
+        self.assertEqual({"succeeded": 999, "unknown": 1}, self.statuses(results))
+        self.wait_idle()
+
+    def test_small_window(self):
+        """A partition whose window is full waits, and the others go on."""
+        sandbox = self.sandbox(f"latency=3s?caller={caller(0)}", "latency=1-5ms")
+        self.worker(sandbox, {"partition.window": "10"})
+        for number in range(200):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=0)
+            self.requests.send(call(number + 1000, f"k{number}"), f"k{number}", partition=1)
+        sent = self.requests.flush()
+        results = self.results(400)
+        self.check_run(sent, results, sandbox)
+        self.assertEqual({"succeeded": 400}, self.statuses(results))
+
+    def test_command(self):
+        """`privacy-call-worker ledger` shows what is committed."""
+        sandbox = self.sandbox(f"hang?caller={caller(1)}")
+        self.worker(sandbox, {"platform.timeout.ms": "60000"})
+        self.requests.send(call(1), "a", partition=2)
+        self.requests.flush()
+        sandbox.wait_calls(1)
+        command = [f"{BUILD}/privacy-call-worker", "ledger", "-o", f"kafka.bootstrap.servers={self.bootstrap}",
+                   "-o", f"kafka.group.id={self.group}", "-o", f"platform.url={sandbox.url}", "-o", "platform.token=t",
+                   "-o", "platform.app.id=a"]
+        for role, name in self.names.items():
+            command += ["-o", f"topic.{role}={name}"]
+        text = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual(0, text.returncode, text.stderr)
+        self.assertIn(self.names["call.requests"], text.stdout)
+        shown = subprocess.run(command + ["--json"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(0, shown.returncode, shown.stderr)
+        for line in shown.stdout.splitlines():
+            json.loads(line)
+
+
+if __name__ == "__main__":
+    main()

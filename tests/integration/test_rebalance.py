@@ -1,0 +1,54 @@
+"""Workers that join and leave under load: a planned hand-over leaves nothing in doubt and calls nothing twice."""
+from case import KafkaCase, main
+from records import call, zipf_keys
+
+EVENTS = 4000
+
+
+class Rebalance(KafkaCase):
+    def join_and_leave(self, options):
+        platform = self.sandbox("latency=20-60ms")
+        for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.6)):
+            self.requests.send(call(number, key), key)
+        sent = self.requests.flush()
+        options = {"platform.max.in.flight": 48, **options}
+        first = self.worker(platform, options)
+        platform.wait_calls(EVENTS // 5)
+        second = self.worker(platform, options).wait_ready()
+        platform.wait_calls(len(platform.calls()) + EVENTS // 5)
+        self.assertEqual(0, second.terminate())
+        platform.wait_calls(len(platform.calls()) + EVENTS // 10)
+        third = self.worker(platform, options).wait_ready()
+        self.assertEqual(0, first.terminate())
+        results = self.results(EVENTS, seconds=120)
+        self.check_run(sent, results, platform)
+        self.assertEqual({"succeeded": EVENTS}, self.statuses(results))
+        self.assertEqual(0, platform.stats()["overlaps"], "calls of one order id ran side by side")
+        self.wait_idle()
+        self.assertEqual(0, third.terminate())
+
+    def test_cooperative(self):
+        self.join_and_leave({"kafka.partition.assignment.strategy": "cooperative-sticky"})
+
+    def test_eager(self):
+        self.join_and_leave({"kafka.partition.assignment.strategy": "range"})
+
+    def test_call_that_outlives_the_drain(self):
+        """It becomes unknown with the next owner, is not called again, and its late answer is no second result."""
+        platform = self.sandbox("latency=6s?caller=18000000001")
+        options = {"drain.timeout.ms": "1000"}
+        first = self.worker(platform, options, name="first")
+        self.requests.send(call(1, "slow"), "slow", partition=0)
+        sent = self.requests.flush()
+        platform.wait_calls(1)
+        second = self.worker(platform, options, name="second")
+        second.wait_ready()
+        self.assertEqual(0, first.terminate())
+        results = self.results(1)
+        self.assertEqual("unknown", results[0]["status"])
+        self.check_run(sent, results, platform)
+        self.assertEqual(0, second.terminate())
+
+
+if __name__ == "__main__":
+    main()

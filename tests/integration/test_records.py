@@ -1,0 +1,199 @@
+"""Members of requests and results, headers, expiry, and recordings."""
+import hashlib
+import json
+import os
+import re
+import time
+
+from case import KafkaCase, main
+from records import call, caller
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Calls(KafkaCase):
+    def test_result(self):
+        sandbox = self.sandbox()
+        self.worker(sandbox)
+        before = time.time()
+        self.requests.send(dict(call(1), VirtualNum="17118230000", requestId="r-7"), "o-1001",
+                           headers=[("traceparent", TRACE.encode()), ("tracestate", b"a=1,b=2"), ("other", b"x")])
+        sent, = self.requests.flush()
+        r, = self.results(1)
+        self.assertEqual(b"o-1001", r["_key"])
+        self.assertEqual(("o-1001", "r-7", "succeeded", 1, "8617118230000", "17118230000", 1),
+                         tuple(r[k] for k in ("orderId", "requestId", "status", "Flag", "Msg", "virtualNumber", "attempts")))
+        self.assertEqual({"topic": self.names["call.requests"], "partition": sent.partition(), "offset": sent.offset()}, r["source"])
+        self.assertRegex(r["platform"]["CallIdentifier"], r"^\d+$")
+        self.assertNotIn("error", r)
+        for member in ("startedAt", "finishedAt"):
+            self.assertRegex(r[member], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertLessEqual(r["startedAt"], r["finishedAt"])
+        self.assertLessEqual(abs(time.mktime(time.strptime(r["finishedAt"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone - before), 60)
+        id = f"{self.group}/{self.names['call.requests']}/{sent.partition()}/{sent.offset()}"
+        self.assertEqual({"ce_id": id, "ce_type": "privacycall.call.result.v1", "ce_subject": "o-1001", "ce_specversion": "1.0",
+                          "ce_source": f"/privacy-call-worker/{self.group}", "ce_time": r["finishedAt"],
+                          "content-type": "application/json", "traceparent": TRACE, "tracestate": "a=1,b=2"}, r["_headers"])
+
+    def test_default_request_id(self):
+        self.worker(self.sandbox())
+        self.requests.send(call(1), "k")
+        sent, = self.requests.flush()
+        r, = self.results(1)
+        self.assertEqual(f"{self.names['call.requests']}/{sent.partition()}/{sent.offset()}", r["requestId"])
+        self.assertNotIn("traceparent", r["_headers"])
+
+    def test_expired(self):
+        sandbox = self.sandbox()
+        self.worker(sandbox)
+        hours_ago = int(time.time() * 1000) - 2 * 3600 * 1000
+        self.requests.send(dict(call(1), expiresAt="2020-01-01T00:00:00Z"), "expiresAt")
+        self.requests.send(dict(call(2), expiresAt="2020-01-01T08:00:00.5+08:00"), "zone")
+        self.requests.send(call(3), "old", timestamp=hours_ago)
+        self.requests.send(dict(call(4), expiresAt="2999-01-01T00:00:00Z"), "later")
+        self.requests.send(call(5), "future", timestamp=int(time.time() * 1000) + 3600 * 1000)
+        self.requests.flush()
+        results = {r["orderId"]: r for r in self.results(5)}
+        for key in ("expiresAt", "zone", "old"):
+            self.assertEqual(("expired", 0), (results[key]["status"], results[key]["attempts"]), results[key])
+            self.assertTrue(results[key]["error"]["code"])
+            self.assertNotIn("startedAt", results[key])
+        self.assertEqual(["succeeded"] * 2, [results[k]["status"] for k in ("later", "future")])
+        self.assertEqual({caller(4), caller(5)}, set(sandbox.calls()))
+        self.wait_idle()
+
+    def test_no_age_limit(self):
+        self.worker(self.sandbox(), {"call.max.age.ms": "0"})
+        self.requests.send(call(3), "old", timestamp=1500000000000)
+        self.requests.flush()
+        self.assertEqual("succeeded", self.results(1)[0]["status"])
+
+    def test_cloud_events(self):
+        sandbox = self.sandbox()
+        self.worker(sandbox)
+        self.requests.send(call(1), "binary", headers=[("ce_specversion", b"1.0"), ("ce_id", b"event-1"), ("ce_type", b"t"),
+                                                       ("ce_source", b"/s"), ("content-type", b"application/json")])
+        structured = {"specversion": "1.0", "id": "event-2", "type": "t", "source": "/s", "subject": "from-subject",
+                      "datacontenttype": "application/json", "data": call(2)}
+        self.requests.send(structured, None, headers=[("content-type", b"application/cloudevents+json; charset=utf-8")])
+        self.requests.send(call(3), None, headers=[("ce_specversion", b"1.0"), ("ce_id", b"event-3"), ("ce_type", b"t"),
+                                                   ("ce_source", b"/s"), ("ce_subject", b"binary-subject")])
+        self.requests.flush()
+        results = {r["orderId"]: r for r in self.results(3)}
+        self.assertEqual({"binary": "event-1", "from-subject": "event-2", "binary-subject": "event-3"},
+                         {k: r["requestId"] for k, r in results.items()})
+        self.assertEqual({"succeeded"}, {r["status"] for r in results.values()})
+
+    def test_metrics_and_pages(self):
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox)
+        for number in range(10):
+            self.requests.send(call(number, f"k{number}"), f"k{number}")
+        self.requests.send(b"bad", "bad")
+        self.requests.flush()
+        self.results(11)
+        status, metrics = worker.get("/metrics")
+        self.assertEqual(200, status)
+        names = {m.group(1) for m in re.finditer(r"^(\w+)(?:\{.*\})? \S+$", metrics, re.MULTILINE)}
+        self.assertEqual([], [n for n in names if not n.startswith("privacy_call_")])
+        for word in ("requests", "results", "in_flight", "lanes", "transaction", "aborted", "doubt", "retries", "breaker", "rate",
+                     "dead_letters", "late", "lag", "ledger", "rebalances", "build_info"):
+            self.assertTrue([n for n in names if word in n], f"no metric for {word}")
+        self.assertIn('status="succeeded"', metrics)
+        status, text = worker.get("/status")
+        self.assertEqual(200, status)
+        self.assertIsInstance(json.loads(text), dict)
+        status, page = worker.get("/")
+        self.assertEqual(200, status)
+        self.assertIn("<html", page.lower())
+        self.assertEqual(404, worker.get("/no-such-page")[0])
+        for text in (metrics, text, page):
+            self.assertNotRegex(text, r"(?<!\d)1[38]\d{9}(?!\d)")
+
+    def test_topic_that_comes_later(self):
+        """A topic that does not exist yet is waited for, and the log says so."""
+        from records import create_topics
+        later = f"{self.prefix}.later"
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, {"topic.call.requests": later})
+        worker.wait_log(lambda e: later in e.get("message", "") + e.get("kafka.topic", "") and e["log.level"] in ("warn", "error"))
+        create_topics(self.bootstrap, {later: 2})
+        self.requests.send(call(1), "k", topic=later)
+        self.requests.flush()
+        self.assertEqual("succeeded", self.results(1, seconds=90)[0]["status"])
+
+
+class Recordings(KafkaCase):
+    PARTITIONS = 2
+
+    def ask(self, *identifiers):
+        for identifier in identifiers:
+            self.requests.send({"CallIdentifier": identifier}, identifier, topic=self.names["recording.requests"])
+        self.requests.flush()
+        return {r["callIdentifier"]: r for r in self.results(len(identifiers), role="recording.results")}
+
+    def test_stored(self):
+        sandbox = self.sandbox()
+        store = os.path.join(self.directory, "recordings")
+        os.mkdir(store)
+        self.worker(sandbox, {"recording.store": store})
+        results = self.ask("audio1", "json-2", "none-3", "size-300000")
+        for identifier in ("audio1", "json-2", "size-300000"):
+            result = results[identifier]
+            self.assertEqual("succeeded", result["status"], result)
+            recording = result["recording"]
+            files = [f for f in os.listdir(store) if f.startswith(identifier)]
+            self.assertEqual(1, len(files), os.listdir(store))
+            with open(os.path.join(store, files[0]), "rb") as file:
+                data = file.read()
+            self.assertTrue(data.startswith(b"RIFF"))
+            self.assertEqual((len(data), hashlib.sha256(data).hexdigest()), (recording["size"], recording["sha256"]))
+            self.assertTrue(recording["uri"].endswith(files[0]), recording)
+            self.assertEqual("audio/wav", recording["contentType"])
+            self.assertEqual("privacycall.recording.result.v1", result["_headers"]["ce_type"])
+        self.assertIn("/sandbox/recordings/json-2.wav", results["json-2"]["recording"]["url"])
+        self.assertEqual(("refused", 1004), (results["none-3"]["status"], results["none-3"]["Flag"]))
+        self.assertNotIn("recording", results["none-3"])
+        self.assertEqual(3, len(os.listdir(store)))
+        self.wait_idle("recording.requests")
+
+    def test_without_store(self):
+        self.worker(self.sandbox())
+        results = self.ask("audio1", "json-2")
+        recording = results["audio1"]["recording"]
+        self.assertEqual("succeeded", results["audio1"]["status"])
+        self.assertEqual("audio/wav", recording["contentType"])
+        self.assertEqual(64, len(recording["sha256"]))
+        self.assertGreater(recording["size"], 1000)
+        self.assertNotIn("uri", recording)
+        self.assertIn("url", results["json-2"]["recording"])
+
+    def test_retried(self):
+        """Reading a recording has no effect, so it is tried again."""
+        sandbox = self.sandbox("status=503?id=a&times=2", "reset?id=b&times=1", "broken-json?id=c")
+        self.worker(sandbox, {"recording.attempts": "4"})
+        results = self.ask("a", "b", "c")
+        self.assertEqual([("succeeded", 3), ("succeeded", 2), ("unavailable", 4)],
+                         [(results[i]["status"], results[i]["attempts"]) for i in "abc"])
+
+    def test_invalid(self):
+        self.worker(self.sandbox())
+        for value in ({}, {"CallIdentifier": "../etc/passwd"}, {"CallIdentifier": ""}, {"CallIdentifier": "x" * 129}):
+            self.requests.send(value, "k", topic=self.names["recording.requests"])
+        self.requests.flush()
+        results = self.results(4, role="recording.results")
+        self.assertEqual({"invalid": 4}, self.statuses(results))
+
+    def test_switched_off(self):
+        """An empty requests topic switches that job off."""
+        sandbox = self.sandbox()
+        self.worker(sandbox, {"topic.recording.requests": ""})
+        self.requests.send({"CallIdentifier": "c"}, "k", topic=self.names["recording.requests"])
+        self.requests.send(call(1), "k")
+        self.requests.flush()
+        self.results(1)
+        self.assertEqual(["call"], [post["endpoint"] for post in sandbox.posts()])
+
+
+if __name__ == "__main__":
+    main()

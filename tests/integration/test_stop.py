@@ -1,0 +1,77 @@
+"""SIGTERM: no new calls, the outstanding ones end, their results are committed, exit status 0."""
+import signal
+import time
+
+from case import KafkaCase, main
+from records import call, caller
+
+
+class Stop(KafkaCase):
+    def begin(self, *faults, **options):
+        self.platform = self.sandbox(*faults)
+        self.process = self.worker(self.platform, {"platform.max.in.flight": "8", **options})
+        for number in range(200):
+            self.requests.send(call(number, f"k{number}"), f"k{number}")
+        self.sent = self.requests.flush()
+        self.platform.wait_calls(8)
+
+    def test_drain(self):
+        self.begin("latency=1500ms")
+        asked = time.time() * 1000
+        self.assertEqual(0, self.process.terminate())
+        posts = self.platform.posts()
+        late = [post for post in posts if post["time"] > asked + 1000 + 500]
+        self.assertEqual([], late, "calls began long after the stop was asked for")
+        results = self.results(len(posts))
+        self.assertEqual({"succeeded": len(posts)}, self.statuses(results))
+        worker = self.worker(self.platform)
+        self.platform.lift_faults()
+        results = self.results(200)
+        self.check_run(self.sent, results, self.platform)
+        self.assertEqual({"succeeded": 200}, self.statuses(results))
+        self.assertEqual(0, worker.terminate())
+
+    def test_interrupt_is_the_same(self):
+        self.begin("latency=500ms")
+        self.process.signal(signal.SIGINT)
+        self.assertEqual(0, self.process.wait())
+        self.results(len(self.platform.posts()))
+
+    def test_second_signal(self):
+        self.begin("latency=20s", **{"drain.timeout.ms": "60000", "platform.timeout.ms": "30000"})
+        self.process.signal(signal.SIGTERM)
+        self.process.wait_log(lambda e: "stop" in e.get("message", "").lower() or "drain" in e.get("message", "").lower())
+        self.process.signal(signal.SIGTERM)
+        self.assertEqual(1, self.process.wait(10))
+
+    def test_calls_that_outlive_the_drain(self):
+        self.begin(f"hang?caller={caller(0)}", **{"drain.timeout.ms": "1000", "platform.timeout.ms": "60000"})
+        self.results(199)
+        began = time.monotonic()
+        self.assertEqual(0, self.process.terminate())
+        self.assertLess(time.monotonic() - began, 1 + 5 + 3)
+        self.worker(self.platform, {"platform.timeout.ms": "1000"})
+        results = self.results(200)
+        self.check_run(self.sent, results, self.platform)
+        unknown, = [r for r in results if r["status"] == "unknown"]
+        self.assertEqual("k0", unknown["orderId"])
+
+    def test_ready_and_draining(self):
+        self.begin("latency=3s")
+        self.process.wait_ready()
+        self.assertEqual(200, self.process.get("/livez")[0])
+        self.process.signal(signal.SIGTERM)
+        self.process.wait_log(lambda e: "stop" in e.get("message", "").lower() or "drain" in e.get("message", "").lower())
+        status, _ = self.process.get("/readyz")
+        self.assertNotEqual(200, status)
+        self.assertEqual(0, self.process.wait())
+
+    def test_nothing_to_do(self):
+        process = self.worker(self.sandbox()).wait_ready()
+        began = time.monotonic()
+        self.assertEqual(0, process.terminate())
+        self.assertLess(time.monotonic() - began, 10)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The frame of an integration test: a Kafka, topics of its own, programs that are ended, and the checks that hold for every run."""
+import collections
+import os
+import re
+import shutil
+import sys
+import unittest
+
+import kafka as kafka_module
+from programs import APP_ID, BUILD, TOKEN, Sandbox, Worker, wait_until
+from records import Offsets, Requests, Topic, create_topics, ends
+
+SKIPPED = 77  # the exit status that ctest takes as "skipped"
+
+
+def main():
+    """Runs the tests of the file that was started. Skipped tests are failures when CI=true."""
+    program = unittest.main(module="__main__", exit=False, verbosity=2)
+    result = program.result
+    if result.skipped:
+        for test, why in result.skipped:
+            print(f"*** SKIPPED {test}: {why}", file=sys.stderr)
+        if os.environ.get("CI") == "true":
+            print("*** CI=true: skipped tests count as failed", file=sys.stderr)
+            sys.exit(1)
+    if not result.wasSuccessful() or not result.testsRun:
+        sys.exit(1)
+    sys.exit(SKIPPED if len(result.skipped) == result.testsRun else 0)
+
+
+class ProgramCase(unittest.TestCase):
+    """A directory for each test (kept when it fails) and programs that end with it."""
+
+    def setUp(self):
+        self.directory = os.path.join(BUILD, "tests", "runs", self.id().replace("__main__.", ""))
+        shutil.rmtree(self.directory, ignore_errors=True)
+        os.makedirs(self.directory)
+        self.programs = []
+        self.addCleanup(self._clean)
+
+    def keep(self, program):
+        self.programs.append(program)
+        return program
+
+    def sandbox(self, *faults, **more):
+        return self.keep(Sandbox(self.directory, faults, **more))
+
+    def _clean(self):
+        for program in reversed(self.programs):
+            program.close()
+        try:
+            for program in self.programs:
+                self._check_words(program)
+        except AssertionError:
+            print(f"what the programs wrote is kept in {self.directory}", file=sys.stderr)
+            raise
+        outcome = self._outcome
+        failed = not outcome.success if hasattr(outcome, "success") else False
+        if failed:
+            print(f"what the programs wrote is kept in {self.directory}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _check_words(self, program):
+        """No sanitizer's report, and no secret and no whole phone number in what the worker wrote."""
+        text = "\n".join(program.lines["stderr"])
+        report = re.search(r".*(ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:).*", text)
+        self.assertIsNone(report, f"{program.name}: {report and report.group()}")
+        if isinstance(program, Worker):
+            self.assertNotIn(TOKEN, text, "the token stands in the log")
+            leak = re.search(r'.*(Authorization: \S+|sig=[0-9A-F]{32}|(?<![\d.])1[3-9]\d{9}(?!\d)).*', text)
+            self.assertIsNone(leak, f"{program.name} logs a secret: {leak and leak.group()}")
+
+
+class KafkaCase(ProgramCase):
+    """Tests against Apache Kafka. BROKERS > 0: one of the class's own, to be stopped and killed."""
+
+    BROKERS = 0
+    PARTITIONS = 8
+
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = None
+        fixture = os.environ.get("KAFKA_FIXTURE")
+        shared = kafka_module.state(fixture) if fixture and not cls.BROKERS else None
+        try:
+            if shared and "unavailable" in shared:
+                raise kafka_module.Unavailable(shared["unavailable"])
+            if shared:
+                cls.bootstrap = shared["bootstrap"]
+                return
+            directory = os.path.join(BUILD, "tests", "runs", f"kafka-{cls.__name__}")
+            shutil.rmtree(directory, ignore_errors=True)
+            cls.kafka = kafka_module.Kafka(directory, cls.BROKERS or 1).start()
+            cls.bootstrap = cls.kafka.bootstrap
+            cls.addClassCleanup(cls.kafka.close)
+        except kafka_module.Unavailable as why:
+            raise unittest.SkipTest(f"no Apache Kafka here: {why}") from None
+
+    def setUp(self):
+        super().setUp()
+        self.prefix = f"{type(self).__name__}.{self._testMethodName}.{os.getpid()}"[-120:]
+        self.group = f"{self.prefix}.group"
+        self.names = {role: f"{self.prefix}.{role.replace('.', '-')}" for role in
+                      ("call.requests", "call.results", "recording.requests", "recording.results", "dead.letters")}
+        create_topics(self.bootstrap, {name: 1 if role == "dead.letters" else self.PARTITIONS for role, name in self.names.items()})
+        self.requests = Requests(self.bootstrap, self.names["call.requests"])
+        self.opened = {}
+
+    def worker(self, sandbox, options=None, **more):
+        """A worker on this test's topics."""
+        settings = {f"topic.{role}": name for role, name in self.names.items()}
+        settings["kafka.group.id"] = self.group
+        settings.update(options or {})
+        return self.keep(Worker(self.directory, self.bootstrap, more.pop("url", None) or sandbox.url,
+                                more.pop("ca", None) or sandbox.ca, settings, **more))
+
+    def topic(self, role):
+        if role not in self.opened:
+            self.opened[role] = Topic(self.bootstrap, self.names[role])
+            self.addCleanup(self.opened[role].close)
+        return self.opened[role]
+
+    def results(self, count, seconds=60, settle=0.5, role="call.results"):
+        """So many results, and no more of them."""
+        results = self.topic(role).results(count, seconds, settle)
+        self.assertEqual(count, len(results), "there are more results than requests")
+        return results
+
+    def dead_letters(self, count, seconds=30):
+        letters = self.topic("dead.letters").read(count, seconds)
+        self.assertEqual(count, len(letters))
+        return letters
+
+    def offsets(self):
+        offsets = Offsets(self.bootstrap, self.group)
+        self.addCleanup(offsets.close)
+        return offsets
+
+    def wait_idle(self, role="call.requests", seconds=30):
+        """Waits until the group has committed each partition's end."""
+        want = ends(self.bootstrap, self.names[role])
+        offsets = self.offsets()
+
+        def committed():
+            found = {p: max(o, 0) for p, (o, _) in offsets.read(self.names[role], list(want)).items()}
+            return all(found[p] >= end for p, end in want.items())
+        wait_until(committed, seconds, lambda: f"committed offsets at the ends {want}, but they are "
+                                               f"{offsets.read(self.names[role], list(want))}")
+
+    # What holds for every run, whatever happened in it
+
+    def check_run(self, sent, results, sandbox, posts_once=True):
+        """One result for each request, in order for each key, and no call twice. sent: the requests, all with a key and a
+        Caller of their own."""
+        import json
+        requests = {(m.partition(), m.offset()): m for m in sent}
+        callers = {place: json.loads(m.value())["Caller"] for place, m in requests.items()}
+        self.check_results(requests, results)
+        posts = sandbox.calls()
+        if posts_once:
+            again = [c for c, n in collections.Counter(posts).items() if n > 1]
+            self.assertEqual([], again, "these were called more than once")
+        place = {caller: at for at, caller in callers.items()}
+        self.assertLessEqual(set(posts), set(place), "calls that nobody asked for")
+        self.check_ascending("calls", ((requests[place[c]].key(), *place[c]) for c in dict.fromkeys(posts)))
+        posted = set(posts)
+        for result in results:
+            at = (result["source"]["partition"], result["source"]["offset"])
+            if result["status"] in ("succeeded", "refused"):
+                self.assertIn(callers[at], posted, f"a result without a call: {result}")
+        return callers
+
+    def check_results(self, requests, results):
+        seen = collections.Counter((r["source"]["partition"], r["source"]["offset"]) for r in results)
+        self.assertEqual({}, {at: n for at, n in seen.items() if n > 1}, "requests with several results")
+        self.assertEqual(set(), set(requests) - set(seen), "requests without a result")
+        self.assertEqual(set(), set(seen) - set(requests), "results without a request")
+        for r in results:
+            at = (r["source"]["partition"], r["source"]["offset"])
+            self.assertEqual(requests[at].key(), r["_key"])
+            self.assertEqual(f"{self.group}/{r['source']['topic']}/{at[0]}/{at[1]}", r["_headers"]["ce_id"])
+        self.check_ascending("results", ((r["_key"], r["source"]["partition"], r["source"]["offset"])
+                                         for r in sorted(results, key=lambda r: (r["_partition"], r["_offset"]))))
+
+    def check_ascending(self, what, items):
+        last = {}
+        for key, partition, offset in items:
+            self.assertGreater(offset, last.get((key, partition), -1), f"{what} of {key} are out of order")
+            last[key, partition] = offset
+
+    def statuses(self, results):
+        return dict(collections.Counter(r["status"] for r in results))
+
+
+__all__ = ["APP_ID", "BUILD", "TOKEN", "KafkaCase", "ProgramCase", "main", "wait_until"]

@@ -1,0 +1,302 @@
+#!/usr/bin/python3
+"""A throw-away Apache Kafka (KRaft) on free loopback ports, straight from the jars.
+
+As a module: with Kafka(directory, brokers=1) as kafka: kafka.bootstrap, kafka.kill(1), kafka.restart(1), ...
+As a program, for whoever wants one to stay: kafka.py start DIRECTORY [BROKERS] | stop DIRECTORY | jars
+The jars come from $KAFKA_HOME/libs, or are fetched once by Maven (pom.xml beside this file) into the user's cache.
+"""
+import glob
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VERSION = "4.1.0"
+JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"]
+START_SECONDS = 90
+
+
+class Unavailable(Exception):
+    """Why there can be no Kafka on this machine."""
+
+
+def jars():
+    """The folder of Kafka's jars. Raises Unavailable."""
+    if not shutil.which("java"):
+        raise Unavailable("Java is missing (Debian: default-jre-headless)")
+    home = os.environ.get("KAFKA_HOME")
+    if home:
+        if not glob.glob(f"{home}/libs/kafka_2*.jar"):
+            raise Unavailable(f"KAFKA_HOME is {home}, but there is no libs/kafka_2*.jar in it")
+        return f"{home}/libs"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = f"{cache}/privacy-call-worker/kafka-{VERSION}"
+    if os.path.isdir(folder):
+        return folder
+    return fetch(folder)
+
+
+def fetch(folder):
+    """Lets Maven put the jars into the folder."""
+    if not shutil.which("mvn"):
+        raise Unavailable("neither KAFKA_HOME is set nor is there a Maven to fetch the jars (Debian: maven)")
+    print(f"fetching Apache Kafka {VERSION} by Maven into {folder} (once)", file=sys.stderr, flush=True)
+    aside = f"{folder}.{os.getpid()}"
+    command = ["mvn", "-q", "-B", "-f", f"{HERE}/pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={aside}"]
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
+    if run.returncode:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise Unavailable("Maven could not fetch the jars of Kafka:\n" + run.stdout[-2000:])
+    try:
+        os.rename(aside, folder)
+    except OSError:  # somebody else was faster
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def free_ports(count):
+    """Ports that are free now; all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def running(pid):
+    """Whether the process lives (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+LOG4J = """status = error
+appender.f.type = File
+appender.f.name = F
+appender.f.fileName = ${sys:broker.log}
+appender.f.layout.type = PatternLayout
+appender.f.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1} %m%n
+rootLogger.level = info
+rootLogger.appenderRef.f.ref = F
+"""
+
+PROPERTIES = """process.roles={roles}
+node.id={node}
+listeners={listeners}
+advertised.listeners=BROKER://127.0.0.1:{port}
+listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=BROKER
+controller.listener.names=CONTROLLER
+controller.quorum.voters={voters}
+log.dirs={directory}/{node}/data
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
+transaction.state.log.num.partitions=8
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+log.cleaner.dedupe.buffer.size=16777216
+message.max.bytes=2097152
+"""
+
+
+class Kafka:
+    """One to nine brokers; the first three are controllers too. Their data lives in the directory until close()."""
+
+    def __init__(self, directory, brokers=1):
+        self.directory = os.path.abspath(directory)
+        self.brokers = brokers
+        self.libs = jars()
+        self.pids = {}
+        ports = free_ports(2 * brokers)
+        self.ports = {n: ports[2 * n - 2] for n in self.numbers()}
+        self.controllers = {n: ports[2 * n - 1] for n in self.numbers() if n <= 3}
+        self.bootstrap = ",".join(f"127.0.0.1:{p}" for p in self.ports.values())
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.close()
+
+    def numbers(self):
+        return range(1, self.brokers + 1)
+
+    def start(self):
+        try:
+            self._format()
+            for n in self.numbers():
+                self._launch(n)
+            for n in self.numbers():
+                self._wait_ready(n)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def kill(self, n=1):
+        """kill -9."""
+        os.kill(self.pids[n], signal.SIGKILL)
+        self._wait_gone(n)
+
+    def stop(self, n=1):
+        """SIGTERM, and waits for the end: the broker hands over in an orderly way."""
+        os.kill(self.pids[n], signal.SIGTERM)
+        self._wait_gone(n)
+
+    def pause(self, n=1):
+        os.kill(self.pids[n], signal.SIGSTOP)
+
+    def resume(self, n=1):
+        os.kill(self.pids[n], signal.SIGCONT)
+
+    def restart(self, n=1):
+        """Starts a broker that was stopped or killed, with the data and the port that it had."""
+        self._launch(n)
+        self._wait_ready(n)
+
+    def alive(self, n=1):
+        return n in self.pids and running(self.pids[n])
+
+    def close(self):
+        alive = [n for n in self.numbers() if self.alive(n)]
+        for n in alive:
+            os.kill(self.pids[n], signal.SIGCONT)
+            os.kill(self.pids[n], signal.SIGKILL)  # nobody needs the data any more
+        for n in alive:
+            self._wait_gone(n)
+        for n in self.numbers():
+            shutil.rmtree(f"{self.directory}/{n}/data", ignore_errors=True)
+
+    def _format(self):
+        os.makedirs(self.directory, exist_ok=True)
+        with open(f"{self.directory}/log4j2.properties", "w") as file:
+            file.write(LOG4J)
+        formats = [self._java(n, "kafka.tools.StorageTool", "format.log", "format", "-t", "privacycallworkertestsA", "-c",
+                              self._properties(n)) for n in self.numbers()]
+        for n, process in enumerate(formats, 1):
+            if process.wait(START_SECONDS):
+                raise RuntimeError(f"the storage of broker {n} could not be made: {self._tail(n, 'out')}")
+
+    def _properties(self, n):
+        os.makedirs(f"{self.directory}/{n}", exist_ok=True)
+        listeners = f"BROKER://127.0.0.1:{self.ports[n]}"
+        if n in self.controllers:
+            listeners += f",CONTROLLER://127.0.0.1:{self.controllers[n]}"
+        voters = ",".join(f"{i}@127.0.0.1:{p}" for i, p in self.controllers.items())
+        path = f"{self.directory}/{n}/server.properties"
+        with open(path, "w") as file:
+            file.write(PROPERTIES.format(
+                roles="broker,controller" if n in self.controllers else "broker", node=n, listeners=listeners,
+                port=self.ports[n], voters=voters, directory=self.directory, replicas=min(self.brokers, 3),
+                in_sync=1 if self.brokers < 3 else 2))
+        return path
+
+    def _java(self, n, main, log, *arguments):
+        command = ["java", "-Xms64m", "-Xmx256m", *JVM, f"-Dlog4j2.configurationFile={self.directory}/log4j2.properties",
+                   f"-Dbroker.log={self.directory}/{n}/{log}", "-cp", f"{self.libs}/*", main, *arguments]
+        with open(f"{self.directory}/{n}/out", "wb") as out:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+
+    def _launch(self, n):
+        open(f"{self.directory}/{n}/server.log", "w").close()
+        self.process = self._java(n, "kafka.Kafka", "server.log", f"{self.directory}/{n}/server.properties")
+        self.pids[n] = self.process.pid
+
+    def _wait_ready(self, n):
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if not self.alive(n):
+                raise RuntimeError(f"broker {n} ended while starting: {self._tail(n, 'out')}")
+            with open(f"{self.directory}/{n}/server.log", errors="replace") as log:
+                if "Kafka Server started" in log.read():
+                    return
+            time.sleep(0.05)
+        raise RuntimeError(f"broker {n} was not ready in {START_SECONDS} s: {self._tail(n, 'server.log')}")
+
+    def _wait_gone(self, n):
+        deadline = time.monotonic() + 60
+        while self.alive(n):
+            try:
+                os.waitpid(self.pids[n], os.WNOHANG)
+            except ChildProcessError:
+                pass
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"broker {n} does not end")
+            time.sleep(0.02)
+        del self.pids[n]
+
+    def _tail(self, n, name):
+        with open(f"{self.directory}/{n}/{name}", errors="replace") as file:
+            return file.read()[-2000:]
+
+    def save(self):
+        with open(f"{self.directory}/state.json", "w") as file:
+            json.dump({"brokers": self.brokers, "pids": self.pids, "bootstrap": self.bootstrap}, file)
+
+
+def state(directory):
+    """What `start` has left for others: {"bootstrap": ..., "pids": ...} of a Kafka that runs, {"unavailable": why}, or None."""
+    try:
+        with open(f"{directory}/state.json") as file:
+            found = json.load(file)
+    except OSError:
+        return None
+    if "unavailable" in found or all(running(pid) for pid in found["pids"].values()):
+        return found
+    return None
+
+
+def command_start(directory, brokers="1"):
+    command_stop(directory)
+    os.makedirs(directory, exist_ok=True)
+    try:
+        kafka = Kafka(directory, int(brokers)).start()
+    except Unavailable as why:
+        with open(f"{directory}/state.json", "w") as file:
+            json.dump({"unavailable": str(why)}, file)
+        print(f"\n*** NO APACHE KAFKA HERE, so every test that needs it is skipped: {why}\n", flush=True)
+        return 1 if os.environ.get("CI") == "true" else 0
+    kafka.save()
+    print(kafka.bootstrap)
+    return 0
+
+
+def command_stop(directory):
+    found = state(directory) or {}
+    for pid in found.get("pids", {}).values():
+        os.kill(pid, signal.SIGKILL)
+        while running(pid):
+            time.sleep(0.02)
+    for data in glob.glob(f"{directory}/*/data"):
+        shutil.rmtree(data, ignore_errors=True)
+    if os.path.exists(f"{directory}/state.json"):
+        os.unlink(f"{directory}/state.json")
+    return 0
+
+
+def command_jars():
+    print(jars())
+    return 0
+
+
+if __name__ == "__main__":
+    commands = {"start": command_start, "stop": command_stop, "jars": command_jars}
+    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+        sys.exit(__doc__)
+    sys.exit(commands[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,227 @@
+"""Topics, requests and results: what a test writes to Kafka and reads back."""
+import json
+import random
+import socket
+import struct
+import time
+import zlib
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+
+def create_topics(bootstrap, topics, config=None):
+    """{name: partitions}; returns when they can be written to."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    replicas = min(3, len(bootstrap.split(",")))
+    news = [NewTopic(name, count, replicas, config=config or {}) for name, count in topics.items()]
+    for future in admin.create_topics(news, operation_timeout=30).values():
+        future.result(60)
+    deadline = time.monotonic() + 30
+    while not all(_has_leaders(admin, name, count) for name, count in topics.items()):
+        assert time.monotonic() < deadline, "the new topics have no leaders"
+
+
+def _has_leaders(admin, name, count):
+    partitions = admin.list_topics(name, timeout=10).topics[name].partitions
+    return len(partitions) == count and all(p.leader >= 0 for p in partitions.values())
+
+
+def call(number, key="", **more):
+    """A call request with a Caller of its own, by which its POST is found again, and a Callee for each key."""
+    return dict({"Caller": caller(number), "Callee": f"139{zlib.crc32(key.encode()) % 10**8:08d}"}, **more)
+
+
+def caller(number):
+    return f"18{number:09d}"
+
+
+class Requests:
+    """Writes requests. Values are dicts (sent as JSON), bytes or None."""
+
+    def __init__(self, bootstrap, topic, **config):
+        self.topic, self.sent, self.failed = topic, [], None
+        self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "partitioner": "murmur2_random",
+                                  "message.max.bytes": 2000000, **config})
+
+    def send(self, value, key=None, partition=-1, headers=None, timestamp=0, topic=None):
+        if isinstance(value, dict):
+            value = json.dumps(value).encode()
+        self.producer.produce(topic or self.topic, value=value, key=key, partition=partition, headers=headers or [],
+                              timestamp=timestamp, on_delivery=self._delivered)
+        self.producer.poll(0)
+
+    def flush(self):
+        """Returns when all are in Kafka: the messages in the order sent, with partition() and offset()."""
+        assert self.producer.flush(60) == 0, "Kafka does not take the requests"
+        if self.failed:
+            raise KafkaException(self.failed)
+        return self.sent
+
+    def _delivered(self, error, message):
+        if error:
+            self.failed = error
+        else:
+            self.sent.append(message)
+
+
+class Topic:
+    """Reads a topic from its beginning, read_committed, as far as a test wants."""
+
+    def __init__(self, bootstrap, name, isolation="read_committed"):
+        self.bootstrap, self.name, self.messages = bootstrap, name, []
+        self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False,
+                                  "isolation.level": isolation, "enable.partition.eof": False, "fetch.wait.max.ms": 50,
+                                  "message.max.bytes": 4000000})
+        metadata = self.consumer.list_topics(name, timeout=20).topics[name]
+        self.partitions = sorted(metadata.partitions)
+        self.consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in self.partitions])
+
+    def read(self, count, seconds=60, settle=0.5):
+        """Waits for so many messages in all, then a moment for more of them, which is too many: all messages so far."""
+        deadline = time.monotonic() + seconds
+        quiet = None
+        while True:
+            self._poll()
+            now = time.monotonic()
+            if len(self.messages) >= count:
+                quiet = quiet or now + settle
+                if now >= quiet:
+                    return self.messages
+            elif now > deadline:
+                raise AssertionError(f"{len(self.messages)} of {count} messages in {self.name} after {seconds} s")
+
+    def _poll(self):
+        for message in self.consumer.consume(500, 0.1):
+            if message.error():
+                raise KafkaException(message.error())
+            self.messages.append(message)
+
+    def results(self, count, seconds=60, settle=0.5):
+        """read() as results: dicts of the JSON value, with _key, _headers, _partition, _offset, _timestamp."""
+        return [result(message) for message in self.read(count, seconds, settle)]
+
+    def close(self):
+        self.consumer.close()
+
+
+def result(message):
+    value = json.loads(message.value())
+    headers = {k: v.decode() if v is not None else None for k, v in message.headers() or []}
+    return dict(value, _key=message.key(), _headers=headers, _partition=message.partition(), _offset=message.offset(),
+                _timestamp=message.timestamp()[1])
+
+
+def ends(bootstrap, topic):
+    """{partition: end offset}, control markers included."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "isolation.level": "read_uncommitted"})
+    try:
+        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+        return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20)[1] for p in partitions}
+    finally:
+        consumer.close()
+
+
+def zipf_keys(count, keys=200, seed=1, exponent=1.1):
+    """So many order ids, drawn so that few are frequent and many are rare."""
+    names = [f"order-{i}" for i in range(keys)]
+    return random.Random(seed).choices(names, [1 / (i + 1) ** exponent for i in range(keys)], k=count)
+
+
+class Offsets:
+    """Committed offsets with their metadata, which Debian's confluent-kafka does not give: three requests of the Kafka
+    protocol, spoken by hand."""
+
+    def __init__(self, bootstrap, group):
+        self.group = group
+        host, port = bootstrap.split(",")[0].rsplit(":", 1)
+        coordinator = self._coordinator(host, int(port))
+        self.connection = socket.create_connection(coordinator, 10)
+
+    def close(self):
+        self.connection.close()
+
+    def _coordinator(self, host, port):
+        deadline = time.monotonic() + 30
+        while True:
+            with socket.create_connection((host, port), 10) as connection:
+                answer = _Answer(_request(connection, 10, 2, _string(self.group) + b"\0"))
+            answer.int32()
+            error, _, _ = answer.int16(), answer.string(), answer.int32()
+            if not error:
+                return answer.string(), answer.int32()
+            assert time.monotonic() < deadline, f"no coordinator for {self.group}: error {error}"
+
+    def read(self, topic, partitions):
+        """{partition: (offset, metadata)}; offset -1: none."""
+        body = _string(self.group) + struct.pack(">i", 1) + _string(topic)
+        body += struct.pack(f">i{len(partitions)}i", len(partitions), *partitions)
+        answer = _Answer(_request(self.connection, 9, 5, body))
+        found = {}
+        answer.int32()
+        for _ in range(answer.int32()):
+            answer.string()
+            for _ in range(answer.int32()):
+                partition, offset, _, metadata, error = (answer.int32(), answer.int64(), answer.int32(), answer.string(),
+                                                         answer.int16())
+                assert not error, f"error {error} when reading the offset of partition {partition}"
+                found[partition] = (offset, metadata)
+        error = answer.int16()
+        assert not error, f"error {error} when reading the offsets of {self.group}"
+        return found
+
+    def commit(self, topic, partition, offset, metadata=""):
+        """Commits for a group without members."""
+        body = _string(self.group) + struct.pack(">i", -1) + _string("") + struct.pack(">h", -1)
+        body += struct.pack(">i", 1) + _string(topic) + struct.pack(">iiqi", 1, partition, offset, -1) + _string(metadata)
+        answer = _Answer(_request(self.connection, 8, 7, body))
+        answer.int32(), answer.int32(), answer.string(), answer.int32(), answer.int32()
+        error = answer.int16()
+        assert not error, f"error {error} when committing an offset of {self.group}"
+
+
+def _string(text):
+    data = text.encode()
+    return struct.pack(">h", len(data)) + data
+
+
+def _request(connection, key, version, body):
+    head = struct.pack(">hhi", key, version, 1) + _string("test")
+    connection.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
+    size = struct.unpack(">i", _receive(connection, 4))[0]
+    return _receive(connection, size)[4:]
+
+
+def _receive(connection, size):
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        assert piece, "Kafka closed the connection"
+        data += piece
+    return data
+
+
+class _Answer:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def _take(self, form):
+        value = struct.unpack_from(form, self.data, self.at)[0]
+        self.at += struct.calcsize(form)
+        return value
+
+    def int16(self):
+        return self._take(">h")
+
+    def int32(self):
+        return self._take(">i")
+
+    def int64(self):
+        return self._take(">q")
+
+    def string(self):
+        size = self.int16()
+        if size < 0:
+            return None
+        self.at += size
+        return self.data[self.at - size:self.at].decode()
