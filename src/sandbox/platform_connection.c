@@ -203,7 +203,7 @@ static void send_some(struct connection *connection)
 /* Lets the next piece of a slow body go, and the timer come back for the one after it. */
 static void allow_more(struct connection *connection)
 {
-    size_t piece = connection->total / PIECES + 1;
+    size_t piece = (connection->total - connection->head) / PIECES + 1;
     connection->allowed += piece;
     if (connection->allowed > connection->total)
         connection->allowed = connection->total;
@@ -222,13 +222,13 @@ static void start_answer(struct connection *connection)
     connection->phase = PHASE_SENDING;
     http_head(&connection->out, answer->status, answer->type, length, connection->last && !cut,
               answer->extra);
-    size_t head = connection->out.length;
+    connection->head = connection->out.length;
     text_append(&connection->out, answer->body.data, answer->body.length);
     connection->sent = 0;
-    connection->total = head + (cut ? length / 2 : length);
+    connection->total = connection->head + (cut ? length / 2 : length);
     connection->allowed = connection->total;
     if (exchange->fault.slow_body_ms > 0) {
-        connection->allowed = head;
+        connection->allowed = connection->head;
         start_timer(connection, exchange->fault.slow_body_ms / PIECES);
     }
     send_some(connection);

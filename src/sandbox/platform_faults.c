@@ -181,6 +181,8 @@ static int read_match(struct fault *fault, const char *match)
 static int read_matches(struct fault *fault, char *matches)
 {
     char *rest;
+    if (!*matches)
+        return -1;
     for (char *match = strtok_r(matches, "&", &rest); match; match = strtok_r(NULL, "&", &rest))
         if (read_match(fault, match))
             return -1;
