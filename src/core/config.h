@@ -1,5 +1,6 @@
 /* The configuration: every key of interface.md, read once at start, constant afterwards, so every
- * thread may read it. One row for each key in config.c. */
+ * thread may read it. One row for each key in
+ * config_keys.c, one for each Kafka default and rule in config_kafka.c. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,10 +13,12 @@
 
 /* A setting that goes to librdkafka as it is. */
 struct kafka_setting {
-    char *name, *value;      /* name without `kafka.`, `consumer.`, `producer.` */
-    bool consumer, producer; /* which sides it was meant for */
+    char *name, *value;      /* name without `kafka.`, `consumer.`, `producer.`, aliases resolved */
+    bool consumer, producer; /* which sides it goes to; never both false */
     bool is_default; /* the worker's own, not the user's: a side that does not know it skips it */
     char *origin;    /* for error messages: file:line, variable or option */
+    char *key;       /* for error messages: the whole key as it was written, without `.file` */
+    char *label;     /* for config_print: default, file:line, environment or command line */
 };
 
 struct integers { /* a list of Flag values */
@@ -50,7 +53,8 @@ struct config {
     char *http_listen;
     enum log_level log_level;
     enum log_format log_format;
-    struct config_origins *origins; /* config.c's: what each key is and where it comes from */
+    bool core_dumps;                /* leave the limit of core dumps as it is */
+    struct config_origins *origins; /* config.c's: each key's value and where it comes from */
 };
 
 struct config_input {
@@ -59,10 +63,20 @@ struct config_input {
     size_t option_count;
     char *const *environment; /* as environ */
     bool log_is_terminal;
+    const char *host_name; /* default of instance.id; NULL: ask the system */
 };
 
-/* Reads and validates everything. Returns 0; or -1 with every error in `errors`, one a line. */
+/* Reads and validates everything. Returns 0; or -1 with every error in `errors`, one a line. After
+ * -1 config->kafka still holds the settings that had no error of their own, so that the Kafka
+ * module can check them too. config_fini is due either way. */
 int config_load(struct config *config, const struct config_input *input, struct text *errors);
+
+/* Whether the value of that setting is never shown (name as in struct kafka_setting). */
+bool kafka_setting_is_secret(const char *name);
+
+/* The setting that one side gets for a name (aliases resolved), or NULL. */
+const struct kafka_setting *config_kafka_setting(const struct config *config, bool producer,
+                                                 const char *name);
 
 /* `key = value  # origin` lines for every key in force, secrets as ***. */
 void config_print(const struct config *config, struct text *out);

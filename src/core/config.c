@@ -1,0 +1,212 @@
+#include "core/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/config_kafka.h"
+#include "core/config_keys.h"
+#include "core/config_source.h"
+
+enum {
+    CREDENTIALS_LIMIT = 700, /* token and app id together: signature.h's buffer */
+    DRAIN_MARGIN_MS = 5000,
+};
+
+/* What stands behind each key of config_keys, in its order: an array of config_key_count. */
+struct config_origins {
+    char *shown;  /* the value, or *** for a secret; NULL: not set */
+    char *origin; /* for errors; NULL: default */
+    char *label;  /* for config_print */
+};
+
+static const char *origin_of(const struct config *config, const char *name)
+{
+    return config->origins[config_key_find(name) - config_keys].origin;
+}
+
+static void remember(struct config *config, size_t index, const char *value, const char *label)
+{
+    struct config_origins *row = &config->origins[index];
+    free(row->shown);
+    free(row->label);
+    row->shown = memory_string(config_keys[index].secret ? "***" : value);
+    row->label = memory_string(label);
+}
+
+static void set_default(struct config *config, size_t index, bool given,
+                        const struct config_input *input, struct text *errors)
+{
+    const struct config_key *key = &config_keys[index];
+    char computed[256];
+    const char *value = key->fallback;
+    if (key->compute) {
+        key->compute(input, computed);
+        value = computed;
+    }
+    struct error why;
+    if (value && !key->set(key, value, (char *)config + key->field, &why)) {
+        remember(config, index, value, "default");
+    } else if (value && !given) {
+        config_error(errors, key->fallback, key->name, "%s", why.text);
+    } else if (!given) {
+        struct text variable = {0};
+        config_variable_name(&variable, key->name);
+        config_error(errors, NULL, key->name, "required: expected it in the file, as %s or with -o",
+                     variable.data);
+        text_fini(&variable);
+    }
+}
+
+static void set_given(struct config *config, size_t index, const struct config_entry *entry,
+                      struct text *errors)
+{
+    const struct config_key *key = &config_keys[index];
+    struct error why;
+    char *value = NULL;
+    int rc = config_entry_value(entry, key->secret, &value, &why);
+    if (!rc && key->only && strcmp(value, key->only) != 0)
+        rc = error_set(&why, "expected %s: %s not part of this version",
+                       *key->only ? key->only : "no value", key->missing);
+    if (!rc)
+        rc = key->set(key, value, (char *)config + key->field, &why);
+    config->origins[index].origin = memory_string(entry->origin);
+    if (!rc)
+        remember(config, index, value, config_entry_label(entry));
+    else
+        config_error(errors, entry->origin, entry->written, "%s", why.text);
+    free(value);
+}
+
+static void check_topics(const struct config *config, struct text *errors)
+{
+    static const char *const keys[] = {"topic.call.requests", "topic.call.results",
+                                       "topic.recording.requests", "topic.recording.results",
+                                       "topic.dead.letters"};
+    const char *topics[] = {config->request_topics[REQUEST_CALL],
+                            config->result_topics[REQUEST_CALL],
+                            config->request_topics[REQUEST_RECORDING],
+                            config->result_topics[REQUEST_RECORDING], config->dead_letters};
+    size_t count = sizeof topics / sizeof *topics;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i + 1; j < count; j++) {
+            if (!*topics[i] || strcmp(topics[i], topics[j]) != 0)
+                continue;
+            bool second = origin_of(config, keys[j]);
+            config_error(errors, origin_of(config, keys[second ? j : i]), keys[second ? j : i],
+                         "expected a topic of its own, but %s is \"%s\" too", keys[second ? i : j],
+                         topics[i]);
+        }
+    if (!*topics[0] && !*topics[2])
+        config_error(errors, origin_of(config, keys[0]), keys[0],
+                     "expected this or topic.recording.requests to name a topic: with both empty "
+                     "there is nothing to do");
+}
+
+static void check_platform(const struct config *config, struct text *errors)
+{
+    if (config->platform_url && !strncmp(config->platform_url, "http://", 7) &&
+        !config->platform_allow_http)
+        config_error(errors, origin_of(config, "platform.url"), "platform.url",
+                     "expected https://: http:// would send the token in the clear, and needs "
+                     "platform.allow.http = true");
+    const char *token = config->platform_token, *app_id = config->platform_app_id;
+    if (token && app_id && strlen(token) + strlen(app_id) > CREDENTIALS_LIMIT)
+        config_error(errors, origin_of(config, "platform.token"), "platform.token",
+                     "expected at most %d bytes together with platform.app.id", CREDENTIALS_LIMIT);
+}
+
+/* A drain must end before the group takes the partitions of a member that polls no more. */
+static void check_drain(const struct config *config, struct text *errors)
+{
+    const struct kafka_setting *poll = config_kafka_setting(config, false, "max.poll.interval.ms");
+    int64_t interval, least = config->drain_timeout_ms + DRAIN_MARGIN_MS;
+    if (!poll || text_to_integer(poll->value, 0, least - 1, &interval) < 0)
+        return;
+    const char *origin = poll->is_default ? origin_of(config, "drain.timeout.ms") : poll->origin;
+    config_error(errors, origin, poll->is_default ? "drain.timeout.ms" : poll->key,
+                 "expected kafka.max.poll.interval.ms to be at least drain.timeout.ms and 5 s, so "
+                 "%lld, not %lld",
+                 (long long)least, (long long)interval);
+}
+
+int config_load(struct config *config, const struct config_input *input, struct text *errors)
+{
+    *config = (struct config){0};
+    config->origins = memory_zeroed(config_key_count, sizeof *config->origins);
+    size_t before = errors->length;
+    struct config_sources sources;
+    config_sources_read(&sources, input, errors);
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_entry *entry = config_sources_find(&sources, config_keys[i].name);
+        set_default(config, i, entry, input, errors);
+        if (entry)
+            set_given(config, i, entry, errors);
+    }
+    config_kafka_load(config, &sources, errors);
+    check_topics(config, errors);
+    check_platform(config, errors);
+    check_drain(config, errors);
+    config_sources_fini(&sources);
+    return errors->length == before ? 0 : -1;
+}
+
+static void print_line(struct text *out, const char *key, const char *value, const char *label)
+{
+    text_printf(out, "%s =", key);
+    if (*value)
+        text_add(out, " ");
+    for (const char *at = value; *at; at++) {
+        if (*at == '\n')
+            text_add(out, "\\n");
+        else if ((unsigned char)*at < ' ' || *at == 0x7f)
+            text_printf(out, "\\x%02x", (unsigned char)*at);
+        else
+            text_append(out, at, 1);
+    }
+    text_printf(out, "  # %s\n", label);
+}
+
+void config_print(const struct config *config, struct text *out)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_origins *row = &config->origins[i];
+        if (row->shown)
+            print_line(out, config_keys[i].name, row->shown, row->label);
+    }
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        const struct kafka_setting *setting = &config->kafka[i];
+        print_line(out, setting->key,
+                   kafka_setting_is_secret(setting->name) ? "***" : setting->value, setting->label);
+    }
+}
+
+void config_fini(struct config *config)
+{
+    for (size_t i = 0; config->origins && i < config_key_count; i++) {
+        free(config->origins[i].shown);
+        free(config->origins[i].origin);
+        free(config->origins[i].label);
+    }
+    free(config->origins);
+    config_kafka_fini(config);
+    for (size_t i = 0; i < REQUEST_KINDS; i++) {
+        free(config->request_topics[i]);
+        free(config->result_topics[i]);
+    }
+    free(config->group_id);
+    free(config->instance_id);
+    free(config->dead_letters);
+    free(config->platform_url);
+    free(config->platform_version);
+    free(config->platform_token);
+    free(config->platform_app_id);
+    free(config->platform_ca_file);
+    free(config->platform_auth_flags.values);
+    free(config->call_retry_flags.values);
+    free(config->recording_retry_flags.values);
+    free(config->recording_store);
+    free(config->http_listen);
+    *config = (struct config){0};
+}

@@ -1,0 +1,529 @@
+#include "core/config_kafka.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "core/config_value.h"
+
+static const char root[] = "kafka.", consumer_part[] = "consumer.", producer_part[] = "producer.";
+const char kafka_instance_id[] = "instance.id";
+
+/* Names that mean the same property. */
+static const struct {
+    const char *alias, *name;
+} aliases[] = {
+    {"metadata.broker.list", "bootstrap.servers"},
+    {"max.in.flight", "max.in.flight.requests.per.connection"},
+    {"sasl.mechanism", "sasl.mechanisms"},
+    {"max.partition.fetch.bytes", "fetch.message.max.bytes"},
+    {"queue.buffering.max.ms", "linger.ms"},
+    {"message.send.max.retries", "retries"},
+    {"compression.type", "compression.codec"},
+    {"request.required.acks", "acks"},
+    {"delivery.timeout.ms", "message.timeout.ms"},
+    {"auto.commit.enable", "enable.auto.commit"},
+};
+
+/* clang-format off */
+const struct kafka_default kafka_defaults[] = {
+    {KAFKA_BOTH, "bootstrap.servers", NULL},
+    {KAFKA_BOTH, "client.id", kafka_instance_id},
+    {KAFKA_BOTH, "group.id", "privacy-call-worker"},
+    {KAFKA_BOTH, "allow.auto.create.topics", "false"},
+    {KAFKA_BOTH, "heartbeat.interval.ms", "1000"},
+    {KAFKA_BOTH, "max.poll.interval.ms", "300000"},
+    {KAFKA_BOTH, "partition.assignment.strategy", "cooperative-sticky"},
+    {KAFKA_BOTH, "reconnect.backoff.max.ms", "2000"},
+    {KAFKA_BOTH, "reconnect.backoff.ms", "100"},
+    {KAFKA_BOTH, "session.timeout.ms", "30000"},
+    {KAFKA_BOTH, "socket.nagle.disable", "true"},
+    {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000"},
+    {KAFKA_BOTH, "transaction.timeout.ms", "60000"},
+    {KAFKA_CONSUMER, "fetch.wait.max.ms", "100"},
+    {KAFKA_CONSUMER, "queued.max.messages.kbytes", "1024"},
+    {KAFKA_CONSUMER, "queued.min.messages", "1000"},
+    {KAFKA_PRODUCER, "linger.ms", "2"},
+    {KAFKA_PRODUCER, "queue.buffering.max.messages", "0"},
+    {KAFKA_PRODUCER, "retry.backoff.ms", "2"},
+};
+/* clang-format on */
+const size_t kafka_default_count = sizeof kafka_defaults / sizeof *kafka_defaults;
+
+/* Whether the item text[0..n) stands in `list`, whose items have `separator` between them. */
+static bool listed(const char *list, char separator, const char *text, size_t n)
+{
+    for (const char *at = list;; at++) {
+        const char *end = strchr(at, separator);
+        size_t size = end ? (size_t)(end - at) : strlen(at);
+        if (size == n && !strncasecmp(at, text, n))
+            return true;
+        if (!end)
+            return false;
+        at = end;
+    }
+}
+
+static int refuse(const struct kafka_rule *rule, struct error *why, const char *expected)
+{
+    return error_set(why, "expected %s%s%s", expected, rule->reason ? ": " : "",
+                     rule->reason ? rule->reason : "");
+}
+
+#define RULE(name)                                                                                 \
+    static int name(const struct kafka_rule *rule, const char *value, struct error *why)
+
+RULE(only)
+{
+    if (listed(rule->values, '|', value, strlen(value)))
+        return 0;
+    char expected[128];
+    snprintf(expected, sizeof expected, "%.*s", (int)strcspn(rule->values, "|"), rule->values);
+    return refuse(rule, why, expected);
+}
+
+RULE(never)
+{
+    (void)value;
+    return refuse(rule, why, "it not to be set");
+}
+
+RULE(range)
+{
+    int64_t number;
+    if (!text_to_integer(value, rule->min, rule->max, &number))
+        return 0;
+    char expected[96];
+    snprintf(expected, sizeof expected, "an integer from %lld to %lld", (long long)rule->min,
+             (long long)rule->max);
+    return refuse(rule, why, expected);
+}
+
+RULE(readable)
+{
+    if ((rule->values && !strcmp(value, rule->values)) || !access(value, R_OK))
+        return 0;
+    return refuse(rule, why, "the path of a file that can be read");
+}
+
+RULE(name_like_topic)
+{
+    return config_is_topic(value)
+               ? 0
+               : refuse(rule, why, "1 to 249 of A-Z a-z 0-9 . _ - (not . or ..)");
+}
+
+/* Group ids stand in headers and in the transactional id. */
+RULE(group)
+{
+    bool good = *value && strlen(value) <= 249;
+    for (const char *at = value; *at; at++)
+        good = good && !iscntrl((unsigned char)*at);
+    return good ? 0 : refuse(rule, why, "1 to 249 bytes without control characters");
+}
+
+/* Whether text[0..n) is [protocol://]host[:port]. */
+static bool is_server(const char *text, size_t n)
+{
+    size_t visible = 0;
+    for (size_t i = 0; i < n; i++)
+        visible += (unsigned char)text[i] > ' ' && (unsigned char)text[i] != 0x7f;
+    if (!n || visible < n || text[0] == ':')
+        return false;
+    size_t colon = n;
+    while (colon > 0 && isdigit((unsigned char)text[colon - 1]))
+        colon--;
+    if (colon == 0 || text[colon - 1] != ':')
+        return text[n - 1] != ':' && text[n - 1] != '/';
+    int64_t port;
+    char digits[8];
+    if (n - colon > 5 || colon == n)
+        return false;
+    snprintf(digits, sizeof digits, "%.*s", (int)(n - colon), text + colon);
+    return !text_to_integer(digits, 1, 65535, &port);
+}
+
+RULE(servers)
+{
+    for (const char *at = value;; at++) {
+        at += strspn(at, " ");
+        size_t n = strcspn(at, ","), used = n;
+        while (used && at[used - 1] == ' ')
+            used--;
+        if (!is_server(at, used))
+            return refuse(rule, why, "host:port, with commas between several");
+        at += n;
+        if (!*at)
+            return 0;
+    }
+}
+
+RULE(strategy)
+{
+    size_t cooperative = 0, eager = 0, other = 0;
+    for (const char *at = value;; at++) {
+        at += strspn(at, " ");
+        size_t n = strcspn(at, ","), used = n;
+        while (used && at[used - 1] == ' ')
+            used--;
+        if (listed("cooperative-sticky", '|', at, used))
+            cooperative++;
+        else if (listed("range|roundrobin", '|', at, used))
+            eager++;
+        else
+            other++;
+        at += n;
+        if (!*at)
+            break;
+    }
+    if (!other && !cooperative != !eager)
+        return 0;
+    return refuse(rule, why, "cooperative-sticky, or range and roundrobin");
+}
+
+/* clang-format off */
+const struct kafka_rule kafka_rules[] = {
+    {"bootstrap.servers", KAFKA_BOTH, servers, NULL, 0, 0, NULL},
+    {"group.id", KAFKA_BOTH, group, NULL, 0, 0, NULL},
+    {"group.instance.id", KAFKA_BOTH, name_like_topic, NULL, 0, 0, NULL},
+
+    {"enable.auto.commit", KAFKA_BOTH, only, "false|f|0", 0, 0,
+     "an offset committed without its ledger would let a call be dialled twice or never"},
+    {"enable.auto.offset.store", KAFKA_BOTH, only, "false|f|0", 0, 0,
+     "offsets are committed with their ledgers, never by the library itself"},
+    {"offset.store.method", KAFKA_BOTH, only, "broker", 0, 0,
+     "the ledger lives in the offsets that the broker keeps"},
+    {"auto.offset.reset", KAFKA_BOTH, only, "earliest|smallest|beginning", 0, 0,
+     "any other start would skip requests without a result"},
+    {"isolation.level", KAFKA_BOTH, only, "read_committed", 0, 0,
+     "offsets and requests of transactions that are still open or were aborted would be taken as facts"},
+    {"enable.partition.eof", KAFKA_BOTH, only, "true|t|1", 0, 0,
+     "gaps in the log are told from requests that are still to come by it"},
+    {"group.protocol", KAFKA_BOTH, only, "classic", 0, 0,
+     "leases are measured against the session timeout of the classic protocol, and its generations fence late commits"},
+    {"group.protocol.type", KAFKA_BOTH, only, "consumer", 0, 0,
+     "the worker is a consumer group"},
+    {"partition.assignment.strategy", KAFKA_BOTH, strategy, NULL, 0, 0,
+     "eager and cooperative strategies in one group revoke differently, and others are not known"},
+    {"session.timeout.ms", KAFKA_BOTH, range, NULL, 6000, 3600000,
+     "brokers accept no shorter session"},
+    {"heartbeat.interval.ms", KAFKA_BOTH, range, NULL, 1, 1200000, NULL},
+    {"max.poll.interval.ms", KAFKA_BOTH, range, NULL, 6000, 86400000, NULL},
+
+    {"transactional.id", KAFKA_BOTH, never, NULL, 0, 0,
+     "it is <kafka.group.id>-<instance.id>, so that a successor can end a dead owner's transaction"},
+    {"transaction.timeout.ms", KAFKA_BOTH, range, NULL, 6000, 2147483647, NULL},
+    {"enable.idempotence", KAFKA_BOTH, only, "true|t|1", 0, 0,
+     "without it a result could be written twice or out of order"},
+    {"acks", KAFKA_PRODUCER, only, "all|-1", 0, 0,
+     "a result that not all replicas have could be lost with a broker"},
+    {"max.in.flight.requests.per.connection", KAFKA_PRODUCER, range, NULL, 1, 5,
+     "with more than 5 the broker cannot keep results in order"},
+    {"retries", KAFKA_PRODUCER, range, NULL, 1, 2147483647,
+     "a lost answer of the broker must not end a transaction"},
+    {"message.timeout.ms", KAFKA_PRODUCER, range, NULL, 1000, 2147483647,
+     "shorter, results fail at each hiccup; 0 (no limit), a stop could wait for ever"},
+    {"queuing.strategy", KAFKA_PRODUCER, only, "fifo", 0, 0,
+     "results with one key must stay in order"},
+    {"partitioner", KAFKA_PRODUCER, only, "murmur2_random", 0, 0,
+     "results of one order id must go where Java clients look for them, and never to two partitions"},
+    {"delivery.report.only.error", KAFKA_PRODUCER, only, "false|f|0", 0, 0,
+     "a result counts as written only when the broker has said so"},
+    {"enable.gapless.guarantee", KAFKA_PRODUCER, only, "false|f|0", 0, 0,
+     "one result that is too large would stop all others"},
+
+    {"api.version.request", KAFKA_BOTH, only, "true|t|1", 0, 0,
+     "without it the library falls back to a protocol without transactions"},
+    {"plugin.library.paths", KAFKA_BOTH, never, NULL, 0, 0,
+     "foreign code between the worker and the broker voids every guarantee"},
+    {"enabled_events", KAFKA_BOTH, never, NULL, 0, 0,
+     "it would take rebalances away from the worker"},
+    {"log.queue", KAFKA_BOTH, only, "false|f|0", 0, 0,
+     "the library's log lines would pile up unread"},
+
+    {"ssl.ca.location", KAFKA_BOTH, readable, "probe", 0, 0, NULL},
+    {"ssl.certificate.location", KAFKA_BOTH, readable, NULL, 0, 0, NULL},
+    {"ssl.key.location", KAFKA_BOTH, readable, NULL, 0, 0, NULL},
+    {"ssl.crl.location", KAFKA_BOTH, readable, NULL, 0, 0, NULL},
+    {"ssl.keystore.location", KAFKA_BOTH, readable, NULL, 0, 0, NULL},
+    {"sasl.kerberos.keytab", KAFKA_BOTH, readable, NULL, 0, 0, NULL},
+};
+/* clang-format on */
+const size_t kafka_rule_count = sizeof kafka_rules / sizeof *kafka_rules;
+
+static enum kafka_sides key_sides(const char *key, const char **name)
+{
+    *name = key + sizeof root - 1;
+    if (!strncmp(*name, consumer_part, sizeof consumer_part - 1)) {
+        *name += sizeof consumer_part - 1;
+        return KAFKA_CONSUMER;
+    }
+    if (!strncmp(*name, producer_part, sizeof producer_part - 1)) {
+        *name += sizeof producer_part - 1;
+        return KAFKA_PRODUCER;
+    }
+    return KAFKA_BOTH;
+}
+
+static const char *without_alias(const char *name)
+{
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (!strcmp(aliases[i].alias, name))
+            return aliases[i].name;
+    return name;
+}
+
+void config_kafka_write_key(struct text *text, enum kafka_sides sides, const char *name)
+{
+    text_printf(text, "%s%s%s", root,
+                sides == KAFKA_CONSUMER   ? consumer_part
+                : sides == KAFKA_PRODUCER ? producer_part
+                                          : "",
+                name);
+}
+
+char *config_kafka_key(const char *written)
+{
+    if (strncmp(written, root, sizeof root - 1) != 0)
+        return NULL;
+    const char *name;
+    enum kafka_sides sides = key_sides(written, &name);
+    size_t n = strlen(name);
+    if (!n || (n >= 5 && !strcmp(name + n - 5, ".file")))
+        return NULL;
+    struct text key = {0};
+    config_kafka_write_key(&key, sides, without_alias(name));
+    return text_take(&key);
+}
+
+bool kafka_setting_is_secret(const char *name)
+{
+    return strstr(name, "password") || strstr(name, "secret") || strstr(name, "key.pem") ||
+           strstr(name, "passphrase");
+}
+
+const struct kafka_setting *config_kafka_setting(const struct config *config, bool producer,
+                                                 const char *name)
+{
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        const struct kafka_setting *setting = &config->kafka[i];
+        if ((producer ? setting->producer : setting->consumer) && !strcmp(setting->name, name))
+            return setting;
+    }
+    return NULL;
+}
+
+static void setting_fini(struct kafka_setting *setting)
+{
+    free(setting->name);
+    free(setting->value);
+    free(setting->origin);
+    free(setting->key);
+    free(setting->label);
+}
+
+void config_kafka_fini(struct config *config)
+{
+    for (size_t i = 0; i < config->kafka_count; i++)
+        setting_fini(&config->kafka[i]);
+    free(config->kafka);
+    config->kafka = NULL;
+    config->kafka_count = 0;
+}
+
+static void add_setting(struct config *config, struct kafka_setting setting)
+{
+    size_t n = config->kafka_count;
+    if (!(n & (n + 1))) /* grow at 0, 1, 3, 7, ...: each time to twice as many */
+        config->kafka = memory_resize(config->kafka, (2 * n + 1) * sizeof *config->kafka);
+    config->kafka[config->kafka_count++] = setting;
+}
+
+/* Which of the sides have no setting of the user's own for a name. `general`: the setting for both
+ * sides counts too. */
+static enum kafka_sides open_sides(const struct config_sources *sources, enum kafka_sides sides,
+                                   const char *name, bool general)
+{
+    struct text key = {0};
+    enum kafka_sides open = sides;
+    static const enum kafka_sides each[] = {KAFKA_CONSUMER, KAFKA_PRODUCER, KAFKA_BOTH};
+    for (size_t i = 0; i < (general ? 3 : 2); i++) {
+        text_clear(&key);
+        config_kafka_write_key(&key, each[i], name);
+        if (config_sources_find(sources, key.data))
+            open &= ~each[i];
+    }
+    text_fini(&key);
+    return open;
+}
+
+static int check_setting(const struct kafka_setting *setting, struct error *why)
+{
+    for (size_t i = 0; i < kafka_rule_count; i++) {
+        const struct kafka_rule *rule = &kafka_rules[i];
+        bool concerned = (setting->consumer && (rule->sides & KAFKA_CONSUMER)) ||
+                         (setting->producer && (rule->sides & KAFKA_PRODUCER));
+        if (concerned && !strcmp(rule->name, setting->name))
+            return rule->check(rule, setting->value, why);
+    }
+    return 0;
+}
+
+/* Both handles must talk to one cluster and mean one group. */
+static bool is_for_both(const char *name)
+{
+    return !strcmp(name, "bootstrap.servers") || !strcmp(name, "group.id");
+}
+
+static void add_given(struct config *config, const struct config_sources *sources,
+                      const struct config_entry *entry, struct text *errors)
+{
+    const char *name;
+    enum kafka_sides sides = key_sides(entry->key, &name);
+    if (sides != KAFKA_BOTH && is_for_both(name)) {
+        config_error(errors, entry->origin, entry->written,
+                     "expected kafka.%s, for consumer and producer alike", name);
+        return;
+    }
+    if (sides == KAFKA_BOTH)
+        sides = open_sides(sources, sides, name, false);
+    if (!sides)
+        return;
+    struct error why;
+    char *value;
+    if (config_entry_value(entry, kafka_setting_is_secret(name), &value, &why) < 0) {
+        config_error(errors, entry->origin, entry->written, "%s", why.text);
+        return;
+    }
+    size_t key_size = strlen(entry->written) - (entry->from_file ? strlen(".file") : 0);
+    struct kafka_setting setting = {
+        .name = memory_string(name),
+        .value = value,
+        .consumer = sides & KAFKA_CONSUMER,
+        .producer = sides & KAFKA_PRODUCER,
+        .origin = memory_string(entry->origin),
+        .key = memory_copy(entry->written, key_size),
+        .label = memory_string(config_entry_label(entry)),
+    };
+    if (check_setting(&setting, &why) < 0) {
+        config_error(errors, entry->origin, entry->written, "%s", why.text);
+        setting_fini(&setting);
+        return;
+    }
+    add_setting(config, setting);
+}
+
+static void add_default(struct config *config, const struct config_sources *sources,
+                        const struct kafka_default *row, struct text *errors)
+{
+    enum kafka_sides sides = open_sides(sources, row->sides, row->name, true);
+    if (!sides)
+        return;
+    struct text key = {0};
+    config_kafka_write_key(&key, row->sides, row->name);
+    const char *value = row->value == kafka_instance_id ? config->instance_id : row->value;
+    if (!row->value) {
+        struct text variable = {0};
+        config_variable_name(&variable, key.data);
+        config_error(errors, NULL, key.data, "required: expected it in the file, as %s or with -o",
+                     variable.data);
+        text_fini(&variable);
+    }
+    if (!value) {
+        text_fini(&key);
+        return;
+    }
+    add_setting(config, (struct kafka_setting){
+                            .name = memory_string(row->name),
+                            .value = memory_string(value),
+                            .consumer = sides & KAFKA_CONSUMER,
+                            .producer = sides & KAFKA_PRODUCER,
+                            .is_default = true,
+                            .origin = memory_string("default"),
+                            .key = text_take(&key),
+                            .label = memory_string("default"),
+                        });
+}
+
+/* The integer that a side gets for a name; `otherwise` where nothing is set. */
+static int64_t integer(const struct config *config, bool producer, const char *name,
+                       int64_t otherwise)
+{
+    const struct kafka_setting *setting = config_kafka_setting(config, producer, name);
+    int64_t value = otherwise;
+    if (setting)
+        text_to_integer(setting->value, INT64_MIN, INT64_MAX, &value);
+    return value;
+}
+
+/* Says that a value must be at most (or at least) `limit`, which follows from `other`. The message
+ * goes to the one of the two that was given. */
+static void disagree(const struct config *config, bool producer, const char *name,
+                     const char *other, const char *what, int64_t limit, struct text *errors)
+{
+    const struct kafka_setting *setting = config_kafka_setting(config, producer, name);
+    const struct kafka_setting *related = config_kafka_setting(config, producer, other);
+    const struct kafka_setting *at = setting && !setting->is_default ? setting
+                                     : related                       ? related
+                                                                     : setting;
+    config_error(errors, at ? at->origin : NULL, at ? at->key : name,
+                 "expected kafka.%s %s, so %lld, not %s", name, what, (long long)limit,
+                 setting ? setting->value : "the library's default");
+}
+
+static void check_together(const struct config *config, struct text *errors)
+{
+    int64_t session = config->session_timeout_ms, transaction = config->transaction_timeout_ms;
+    int64_t poll = integer(config, false, "max.poll.interval.ms", 300000);
+    if (config->heartbeat_interval_ms > session / 3)
+        disagree(config, false, "heartbeat.interval.ms", "session.timeout.ms",
+                 "to be at most a third of kafka.session.timeout.ms", session / 3, errors);
+    if (poll < session)
+        disagree(config, false, "max.poll.interval.ms", "session.timeout.ms",
+                 "to be at least kafka.session.timeout.ms", session, errors);
+    if (integer(config, true, "message.timeout.ms", 0) > transaction)
+        disagree(config, true, "message.timeout.ms", "transaction.timeout.ms",
+                 "to be at most kafka.transaction.timeout.ms", transaction, errors);
+    if (integer(config, true, "socket.timeout.ms", 0) > transaction + 100)
+        disagree(config, true, "socket.timeout.ms", "transaction.timeout.ms",
+                 "to be at most kafka.transaction.timeout.ms and 0.1 s", transaction + 100, errors);
+    for (int producer = 0; producer < 2; producer++) {
+        int64_t max = integer(config, producer, "reconnect.backoff.max.ms", 10000);
+        if (integer(config, producer, "reconnect.backoff.ms", 100) > max) {
+            disagree(config, producer, "reconnect.backoff.ms", "reconnect.backoff.max.ms",
+                     "to be at most kafka.reconnect.backoff.max.ms", max, errors);
+            break;
+        }
+    }
+}
+
+static int by_name(const void *left, const void *right)
+{
+    const struct kafka_setting *a = left, *b = right;
+    int order = strcmp(a->name, b->name);
+    return order ? order : strcmp(a->key, b->key);
+}
+
+void config_kafka_load(struct config *config, const struct config_sources *sources,
+                       struct text *errors)
+{
+    for (const struct config_entry *entry = sources->first; entry; entry = entry->next)
+        if (!strncmp(entry->key, root, sizeof root - 1) &&
+            config_sources_find(sources, entry->key) == entry)
+            add_given(config, sources, entry, errors);
+    for (size_t i = 0; i < kafka_default_count; i++)
+        add_default(config, sources, &kafka_defaults[i], errors);
+    if (config->kafka_count)
+        qsort(config->kafka, config->kafka_count, sizeof *config->kafka, by_name);
+
+    const struct kafka_setting *group_id = config_kafka_setting(config, false, "group.id");
+    config->group_id = memory_string(group_id ? group_id->value : NULL);
+    config->session_timeout_ms = integer(config, false, "session.timeout.ms", 30000);
+    config->heartbeat_interval_ms = integer(config, false, "heartbeat.interval.ms", 1000);
+    config->transaction_timeout_ms = integer(config, true, "transaction.timeout.ms", 60000);
+    check_together(config, errors);
+}

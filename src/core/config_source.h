@@ -1,0 +1,61 @@
+/* The places where settings come from: file, environment, command line. Reads them into entries,
+ * one for each key and source, and finds the one that wins. config.c owns the sources while it
+ * loads; the main thread, at start. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/map.h"
+#include "base/text.h"
+#include "core/config.h"
+
+enum config_source { SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_OPTION, CONFIG_SOURCES };
+
+/* A setting as one source gives it. */
+struct config_entry {
+    struct map_node node; /* by key in its source */
+    struct config_entry *next;
+    enum config_source source;
+    char *key;     /* without `.file`, Kafka's aliases resolved */
+    char *written; /* as it stands in the source; in the environment: as it was decoded */
+    char *value;   /* or the file that holds it */
+    bool from_file;
+    char *origin; /* for errors: file:line, variable or option */
+};
+
+struct config_sources {
+    struct map by_key[CONFIG_SOURCES];
+    struct config_entry *first, *last;
+};
+
+/* Reads all sources. What is wrong with lines, names and keys is added to errors. */
+void config_sources_read(struct config_sources *sources, const struct config_input *input,
+                         struct text *errors);
+
+void config_sources_fini(struct config_sources *sources);
+
+/* The entry that wins: the command line's, else the environment's, else the file's; NULL: none. */
+const struct config_entry *config_sources_find(const struct config_sources *sources,
+                                               const char *key);
+
+/* The entry's value, from its file if it names one (one newline at the end dropped). Returns 0, or
+ * -1 when it cannot be read or is no text (UTF-8 without NUL); secret: the message then tells
+ * neither path nor value. *value is released with free. */
+int config_entry_value(const struct config_entry *entry, bool secret, char **value,
+                       struct error *why);
+
+/* Where it stands, as config_print shows it. */
+const char *config_entry_label(const struct config_entry *entry);
+
+/* Reads a whole file of at most `limit` bytes. Returns 0 or -1; what was read is to be released
+ * with text_fini either way. */
+int config_read_file(const char *path, size_t limit, struct text *content, struct error *why);
+
+/* Adds the name of the environment variable for a key. */
+void config_variable_name(struct text *name, const char *key);
+
+/* Adds a line `origin: key: message` to errors; origin and key may be NULL. */
+void config_error(struct text *errors, const char *origin, const char *key, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));

@@ -1,0 +1,36 @@
+/* Reads the text of a value into a field: one function for each type of the key table. All return
+ * 0, or -1 with what was expected, and leave the field as it was then. Strings that stood in the
+ * field are released. Main thread, at start. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "core/config_keys.h"
+
+#define CONFIG_SETTER(name)                                                                        \
+    int name(const struct config_key *key, const char *value, void *field, struct error *why)
+
+CONFIG_SETTER(config_set_integer);    /* int64_t within min and max */
+CONFIG_SETTER(config_set_boolean);    /* bool */
+CONFIG_SETTER(config_set_name);       /* min to max of A-Z a-z 0-9 . _ -; not . or .. */
+CONFIG_SETTER(config_set_topic);      /* Kafka's rule for topic names */
+CONFIG_SETTER(config_set_job_topic);  /* the same, or empty */
+CONFIG_SETTER(config_set_credential); /* printable ASCII without white space and colon */
+CONFIG_SETTER(config_set_url);        /* http(s)://host[:port][/prefix]; no slash at the end */
+CONFIG_SETTER(config_set_zone);       /* +hh:mm; int minutes */
+CONFIG_SETTER(config_set_ca_file);    /* a readable PEM file; empty: NULL */
+CONFIG_SETTER(config_set_flags);      /* struct integers: Flag values but 1 */
+CONFIG_SETTER(config_set_delivery);   /* bool: at-least-once */
+CONFIG_SETTER(config_set_log_level);  /* enum log_level */
+CONFIG_SETTER(config_set_log_format); /* enum log_format */
+CONFIG_SETTER(config_set_text);       /* any text */
+
+/* Whether it is 1 to 249 of A-Z a-z 0-9 . _ - and not . or .. (Kafka's rule for topics). */
+bool config_is_topic(const char *name);
+
+/* A value for an error message: in quotes, escaped, cut when long. */
+struct config_shown {
+    char text[400];
+};
+struct config_shown config_show(const char *value);

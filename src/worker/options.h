@@ -1,0 +1,31 @@
+/* The command line. Main thread, at start. */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+enum options_action {
+    ACTION_RUN,
+    ACTION_CHECK,
+    ACTION_PRINT_CONFIG,
+    ACTION_VERSION,
+    ACTION_HELP,
+};
+
+struct options {
+    enum options_action action;
+    const char *file;      /* -c; NULL: none. Borrowed from argv */
+    const char **settings; /* -o KEY=VALUE, in their order; the array is owned */
+    size_t setting_count;
+};
+
+/* Reads argv (without changing it; argv[0] is skipped). Returns 0, or -1 with what is wrong, which
+ * never repeats a setting's value. options_fini is due either way. */
+int options_parse(struct options *options, int argc, char *const *argv, struct error *error);
+
+void options_fini(struct options *options);
+
+/* Adds the text of --help. */
+void options_help(struct text *out);
