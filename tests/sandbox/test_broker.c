@@ -1,0 +1,414 @@
+/* The embedded broker seen by librdkafka: records and groups. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kafka_client.h"
+
+static const struct broker_topic topics[] = {{"orders", 4}, {"one", 1}};
+
+static struct broker *start(void)
+{
+    return start_broker(
+        (struct broker_options){.topics = topics, .topic_count = 2, .session_timeout_min_ms = 100});
+}
+
+static void keys_headers_and_times_come_back(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, "");
+    assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC("one"), RD_KAFKA_V_KEY("k", 1),
+                                       RD_KAFKA_V_VALUE("v", 1),
+                                       RD_KAFKA_V_HEADER("ce_id", "7", -1),
+                                       RD_KAFKA_V_TIMESTAMP(1234567890123), RD_KAFKA_V_END),
+                     0);
+    flush(producer);
+    rd_kafka_t *reader = reader_new(broker, "", "one", 0, 0);
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, PATIENCE_MS);
+    assert_non_null(message);
+    assert_int_equal(message->err, 0);
+    assert_int_equal(message->offset, 0);
+    assert_memory_equal(message->key, "k", 1);
+    assert_memory_equal(message->payload, "v", 1);
+    rd_kafka_timestamp_type_t type;
+    assert_int_equal(rd_kafka_message_timestamp(message, &type), 1234567890123);
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t size;
+    assert_int_equal(rd_kafka_message_headers(message, &headers), 0);
+    assert_int_equal(rd_kafka_header_get_last(headers, "ce_id", &value, &size), 0);
+    assert_memory_equal(value, "7", 1);
+    rd_kafka_message_destroy(message);
+    rd_kafka_destroy(reader);
+    rd_kafka_destroy(producer);
+    broker_free(broker);
+}
+
+static void compressed_batches_pass_unharmed(void **state)
+{
+    (void)state;
+    static const char *const codecs[] = {"gzip", "snappy", "lz4", "zstd"};
+    struct broker *broker = start();
+    rd_kafka_t *reader = reader_new(broker, "check.crcs=true", "one", 0, 0);
+    for (size_t i = 0; i < 4; i++) {
+        char setting[64], value[2001];
+        snprintf(setting, sizeof(setting), "compression.codec=%s", codecs[i]);
+        memset(value, 'a' + (int)i, sizeof(value) - 1);
+        value[sizeof(value) - 1] = '\0';
+        rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, setting);
+        produce(producer, "one", 0, NULL, value);
+        flush(producer);
+        rd_kafka_destroy(producer);
+        expect_record(reader, value);
+    }
+    rd_kafka_destroy(reader);
+    broker_free(broker);
+}
+
+static void a_topic_comes_with_its_first_use(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, "");
+    produce(producer, "new-one", 3, "k", "v");
+    flush(producer);
+    const struct rd_kafka_metadata *metadata;
+    assert_int_equal(rd_kafka_metadata(producer, 1, NULL, &metadata, PATIENCE_MS), 0);
+    int partitions = 0;
+    for (int i = 0; i < metadata->topic_cnt; i++)
+        if (strcmp(metadata->topics[i].topic, "new-one") == 0)
+            partitions = metadata->topics[i].partition_cnt;
+    assert_int_equal(partitions, 4);
+    assert_int_equal(metadata->topic_cnt, 3);
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_destroy(producer);
+    broker_free(broker);
+}
+
+/* With a wait far longer than the test's patience only a new record can end it. */
+static void a_waiting_fetch_is_woken_by_a_record(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *reader = reader_new(
+        broker, "fetch.wait.max.ms=60000 socket.timeout.ms=90000 enable.partition.eof=true", "one",
+        0, 0);
+    rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, "");
+    for (int i = 0; i < 5; i++) {
+        char value[16];
+        snprintf(value, sizeof(value), "v%d", i);
+        produce(producer, "one", 0, NULL, value);
+        flush(producer);
+        expect_record(reader, value);
+    }
+    rd_kafka_destroy(reader);
+    rd_kafka_destroy(producer);
+    broker_free(broker);
+}
+
+static void many_records_keep_their_order(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    struct broker *broker = start();
+    rd_kafka_t *producer =
+        client_new(RD_KAFKA_PRODUCER, broker, "enable.idempotence=true linger.ms=5");
+    rd_kafka_t *reader = reader_new(broker, "", "one", 0, 0);
+    char value[16];
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(value, sizeof(value), "%d", i);
+        produce(producer, "one", 0, NULL, value);
+    }
+    flush(producer);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(value, sizeof(value), "%d", i);
+        expect_record(reader, value);
+    }
+    rd_kafka_destroy(reader);
+    rd_kafka_destroy(producer);
+    broker_free(broker);
+}
+
+static void memory_is_bounded_by_dropping_the_oldest(void **state)
+{
+    (void)state;
+    struct broker *broker = start_broker(
+        (struct broker_options){.topics = topics, .topic_count = 2, .partition_bytes = 10000});
+    rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, "");
+    char value[1000] = {0};
+    memset(value, 'x', sizeof(value) - 1);
+    for (int i = 0; i < 50; i++) {
+        produce(producer, "one", 0, NULL, value);
+        flush(producer);
+    }
+    int64_t low, high;
+    assert_int_equal(rd_kafka_query_watermark_offsets(producer, "one", 0, &low, &high, PATIENCE_MS),
+                     0);
+    assert_int_equal(high, 50);
+    assert_in_range(low, 40, 42);
+    rd_kafka_t *reader = reader_new(broker, "", "one", 0, 0);
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, PATIENCE_MS);
+    assert_non_null(message);
+    assert_int_equal(message->offset, low);
+    rd_kafka_message_destroy(message);
+    rd_kafka_destroy(reader);
+    rd_kafka_destroy(producer);
+    broker_free(broker);
+}
+
+static void offsets_are_found_by_time(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, "");
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC("one"),
+                                           RD_KAFKA_V_VALUE("v", 1), RD_KAFKA_V_TIMESTAMP(i * 1000),
+                                           RD_KAFKA_V_END),
+                         0);
+        flush(producer);
+    }
+    rd_kafka_topic_partition_list_t *times = offset_of("one", 0, 1500, NULL);
+    assert_int_equal(rd_kafka_offsets_for_times(producer, times, PATIENCE_MS), 0);
+    assert_int_equal(times->elems[0].offset, 1);
+    rd_kafka_topic_partition_list_destroy(times);
+    rd_kafka_destroy(producer);
+    broker_free(broker);
+}
+
+static void two_members_share_and_one_inherits(void **state)
+{
+    (void)state;
+    const char *strategy = *state;
+    char settings[128];
+    snprintf(settings, sizeof(settings), "group.id=g partition.assignment.strategy=%s", strategy);
+    struct broker *broker = start();
+    rd_kafka_t *first = member_new(broker, settings, "orders");
+    await_assignment(first, NULL, 4);
+    rd_kafka_t *second = member_new(broker, settings, "orders");
+    await_assignment(second, first, 2);
+    await_assignment(first, second, 2);
+    assert_int_equal(rd_kafka_consumer_close(second), 0);
+    rd_kafka_destroy(second);
+    await_assignment(first, NULL, 4);
+    rd_kafka_consumer_close(first);
+    rd_kafka_destroy(first);
+    broker_free(broker);
+}
+
+static void commit_offset(rd_kafka_t *consumer, const char *metadata, rd_kafka_resp_err_t expected)
+{
+    rd_kafka_topic_partition_list_t *list = offset_of("orders", 1, 5, metadata);
+    assert_int_equal(rd_kafka_commit(consumer, list, 0), expected);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void metadata_is_committed_and_read_back(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *member = member_new(broker, "group.id=g", "orders");
+    await_assignment(member, NULL, 4);
+    expect_committed(member, "orders", 1, RD_KAFKA_OFFSET_INVALID, NULL);
+    commit_offset(member, "1:7:ledger", 0);
+    expect_committed(member, "orders", 1, 5, "1:7:ledger");
+    rd_kafka_t *onlooker = client_new(RD_KAFKA_CONSUMER, broker, "group.id=g");
+    expect_committed(onlooker, "orders", 1, 5, "1:7:ledger");
+    commit_offset(onlooker, "stolen", RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+    expect_committed(member, "orders", 1, 5, "1:7:ledger");
+    rd_kafka_consumer_close(member);
+    commit_offset(onlooker, "reset", 0); /* nobody is in the group any more */
+    expect_committed(onlooker, "orders", 1, 5, "reset");
+    rd_kafka_destroy(onlooker);
+    rd_kafka_destroy(member);
+    broker_free(broker);
+}
+
+static void too_long_metadata_is_refused(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *member = member_new(broker, "group.id=g", "orders");
+    await_assignment(member, NULL, 4);
+    char metadata[4098];
+    memset(metadata, 'm', sizeof(metadata));
+    metadata[4097] = '\0';
+    rd_kafka_topic_partition_list_t *list = offset_of("orders", 1, 5, metadata);
+    rd_kafka_commit(member, list, 0); /* what it returns differs between versions of librdkafka */
+    rd_kafka_topic_partition_list_destroy(list);
+    expect_committed(member, "orders", 1, RD_KAFKA_OFFSET_INVALID, NULL);
+    metadata[4096] = '\0';
+    commit_offset(member, metadata, 0);
+    expect_committed(member, "orders", 1, 5, metadata);
+    rd_kafka_consumer_close(member);
+    rd_kafka_destroy(member);
+    broker_free(broker);
+}
+
+static char *member_id(rd_kafka_t *consumer)
+{
+    return rd_kafka_memberid(consumer);
+}
+
+/* A static member does not leave when it closes: its partitions wait for it, and come back without
+ * a rebalance. */
+static void a_static_member_comes_back(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    const char *first_settings = "group.id=g group.instance.id=a session.timeout.ms=20000";
+    rd_kafka_t *first = member_new(broker, first_settings, "orders");
+    await_assignment(first, NULL, 4);
+    rd_kafka_t *second = member_new(broker, "group.id=g group.instance.id=b", "orders");
+    await_assignment(second, first, 2);
+    await_assignment(first, second, 2);
+    rd_kafka_consumer_close(first);
+    rd_kafka_destroy(first);
+    char *before = member_id(second);
+    first = member_new(broker, first_settings, "orders");
+    await_assignment(first, second, 2);
+    assert_int_equal(assigned(second), 2);
+    char *after = member_id(second);
+    assert_string_equal(before, after);
+    rd_kafka_mem_free(second, before);
+    rd_kafka_mem_free(second, after);
+    rd_kafka_consumer_close(first);
+    rd_kafka_consumer_close(second);
+    rd_kafka_destroy(first);
+    rd_kafka_destroy(second);
+    broker_free(broker);
+}
+
+static void a_silent_member_is_removed(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *first =
+        member_new(broker, "group.id=g group.instance.id=a session.timeout.ms=1000", "orders");
+    await_assignment(first, NULL, 4);
+    rd_kafka_t *second = member_new(broker, "group.id=g", "orders");
+    await_assignment(second, first, 2);
+    await_assignment(first, second, 2);
+    rd_kafka_consumer_close(first); /* static: says nothing */
+    rd_kafka_destroy(first);
+    await_assignment(second, NULL, 4);
+    rd_kafka_consumer_close(second);
+    rd_kafka_destroy(second);
+    broker_free(broker);
+}
+
+/* Who comes later under the same instance name fences the earlier one. */
+static void a_second_static_member_fences_the_first(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *first = member_new(broker, "group.id=g group.instance.id=a", "orders");
+    await_assignment(first, NULL, 4);
+    rd_kafka_t *second = member_new(broker, "group.id=g group.instance.id=a", "orders");
+    await_assignment(second, NULL, 4);
+    commit_offset(first, "zombie", RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    commit_offset(second, "alive", 0);
+    expect_committed(second, "orders", 1, 5, "alive");
+    rd_kafka_destroy(first);
+    rd_kafka_consumer_close(second);
+    rd_kafka_destroy(second);
+    broker_free(broker);
+}
+
+static void topics_are_created_on_request(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *client = client_new(RD_KAFKA_PRODUCER, broker, "");
+    char text[128];
+    rd_kafka_NewTopic_t *wanted[2] = {rd_kafka_NewTopic_new("made", 7, 1, text, sizeof(text)),
+                                      rd_kafka_NewTopic_new("orders", 2, 1, text, sizeof(text))};
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
+    rd_kafka_CreateTopics(client, wanted, 2, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, PATIENCE_MS);
+    assert_non_null(event);
+    size_t count;
+    const rd_kafka_topic_result_t **results =
+        rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(rd_kafka_topic_result_error(results[0]), 0);
+    assert_int_equal(rd_kafka_topic_result_error(results[1]),
+                     RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS);
+    rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_NewTopic_destroy_array(wanted, 2);
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(client, "made", NULL);
+    const struct rd_kafka_metadata *metadata;
+    assert_int_equal(rd_kafka_metadata(client, 0, topic, &metadata, PATIENCE_MS), 0);
+    assert_int_equal(metadata->topics[0].partition_cnt, 7);
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(topic);
+    rd_kafka_destroy(client);
+    broker_free(broker);
+}
+
+static void groups_are_listed(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    rd_kafka_t *member = member_new(broker, "group.id=g client.id=me", "orders");
+    await_assignment(member, NULL, 4);
+    const struct rd_kafka_group_list *list;
+    assert_int_equal(rd_kafka_list_groups(member, NULL, &list, PATIENCE_MS), 0);
+    assert_int_equal(list->group_cnt, 1);
+    assert_string_equal(list->groups[0].group, "g");
+    assert_string_equal(list->groups[0].state, "Stable");
+    assert_int_equal(list->groups[0].member_cnt, 1);
+    assert_string_equal(list->groups[0].members[0].client_id, "me");
+    rd_kafka_group_list_destroy(list);
+    rd_kafka_consumer_close(member);
+    rd_kafka_destroy(member);
+    broker_free(broker);
+}
+
+static void a_bad_address_is_an_error(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"nonsense", "127.0.0.1:", ":9092", "203.0.113.1:1"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        struct error error = {""};
+        struct broker_options options = {.address = bad[i]};
+        assert_null(broker_new(&options, &error));
+        assert_string_not_equal(error.text, "");
+    }
+    struct error error;
+    struct broker *broker = start();
+    struct broker_options taken = {.address = broker_address(broker)};
+    assert_null(broker_new(&taken, &error));
+    broker_free(broker);
+}
+
+int main(void)
+{
+    static char cooperative[] = "cooperative-sticky", eager[] = "range";
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_headers_and_times_come_back),
+        cmocka_unit_test(compressed_batches_pass_unharmed),
+        cmocka_unit_test(a_topic_comes_with_its_first_use),
+        cmocka_unit_test(a_waiting_fetch_is_woken_by_a_record),
+        cmocka_unit_test(many_records_keep_their_order),
+        cmocka_unit_test(memory_is_bounded_by_dropping_the_oldest),
+        cmocka_unit_test(offsets_are_found_by_time),
+        cmocka_unit_test_prestate(two_members_share_and_one_inherits, cooperative),
+        cmocka_unit_test_prestate(two_members_share_and_one_inherits, eager),
+        cmocka_unit_test(metadata_is_committed_and_read_back),
+        cmocka_unit_test(too_long_metadata_is_refused),
+        cmocka_unit_test(a_static_member_comes_back),
+        cmocka_unit_test(a_silent_member_is_removed),
+        cmocka_unit_test(a_second_static_member_fences_the_first),
+        cmocka_unit_test(topics_are_created_on_request),
+        cmocka_unit_test(groups_are_listed),
+        cmocka_unit_test(a_bad_address_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
