@@ -43,7 +43,7 @@ struct connection {
     bool last;    /* ends after the answer under way */
     bool control; /* its last request was to the sandbox itself */
     struct text in, out;
-    size_t sent, allowed,
+    size_t head, sent, allowed,
         total; /* bytes of the answer: out and then zeros; total may be cut short */
     struct exchange exchange;
 };

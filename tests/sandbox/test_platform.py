@@ -306,18 +306,17 @@ class Faults(Case):
     def test_reset_before(self):
         self.sandbox.faults("reset-before?times=2")
         connection = self.connect()
-        with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+        with self.assertRaises(OSError):  # from the write or from the read
             self.post(call_body(), connection=connection)
-        with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+        with self.assertRaises(OSError):
             self.post(call_body())
         self.assertEqual(self.flag(call_body()), (200, 1))
         self.assertEqual(len(self.sandbox.records()), 1)
 
     def test_accept(self):
         self.sandbox.faults("reset-accept?times=1,hang-accept?times=1")
-        with self.assertRaises((ConnectionResetError, ssl.SSLError)):
+        with self.assertRaises(OSError):
             self.connect()
-        self.sandbox.context.set_ciphers("DEFAULT")
         plain = socket.create_connection((self.sandbox.url.hostname, self.sandbox.url.port))
         plain.settimeout(0.2)
         with self.assertRaises(TimeoutError):
