@@ -53,6 +53,8 @@ static const char *if_fits(const char *string, bool small)
     return string && small && strlen(string) > SMALL_MEMBER ? NULL : string;
 }
 
+#define TOO_LARGE "result-too-large"
+
 static void add_error(struct text *value, const struct outcome *outcome, bool small)
 {
     const char *code = outcome->error_code;
@@ -67,7 +69,7 @@ static void add_error(struct text *value, const struct outcome *outcome, bool sm
                         "left out");
         if (code)
             text_printf(&both, "; %s: %s", code, message ? message : "");
-        text_add(value, "\"result-too-large\"");
+        text_json(value, TOO_LARGE, sizeof TOO_LARGE - 1);
         add_string(value, "message", both.data);
         text_fini(&both);
     } else {
