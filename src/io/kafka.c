@@ -1,0 +1,198 @@
+/* Creation, the loop's waiting and serving, and the end. Kafka thread, but for kafka_wake. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+void kafka_fail(struct kafka *kafka, const char *text)
+{
+    if (kafka->failed)
+        return;
+    kafka->failed = true;
+    kafka->handler->failed(kafka->arg, text);
+}
+
+static void add_output(struct kafka *kafka, const char *name)
+{
+    for (size_t i = 0; i < kafka->output_count; i++)
+        if (!strcmp(kafka->outputs[i].name, name))
+            return;
+    kafka->outputs[kafka->output_count++].name = name;
+}
+
+/* Only topics of jobs that are on are waited for. */
+static void add_outputs(struct kafka *kafka)
+{
+    const struct config *config = kafka->config;
+    for (size_t kind = 0; kind < REQUEST_KINDS; kind++)
+        if (*config->request_topics[kind])
+            add_output(kafka, config->result_topics[kind]);
+    add_output(kafka, config->dead_letters);
+}
+
+static int make_consumer(struct kafka *kafka, struct error *error)
+{
+    const uint64_t one = 1;
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_CONSUMER, error);
+    if (!conf)
+        return -1;
+    rd_kafka_conf_set_rebalance_cb(conf, kafka_rebalance_callback);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
+    rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
+    rd_kafka_conf_set_opaque(conf, kafka);
+    kafka->consumer = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (!kafka->consumer)
+        return -1;
+    rd_kafka_poll_set_consumer(kafka->consumer);
+    kafka->consumer_queue = memory_must(rd_kafka_queue_get_consumer(kafka->consumer));
+    rd_kafka_queue_io_event_enable(kafka->consumer_queue, kafka->event_fd, &one, sizeof one);
+    return 0;
+}
+
+struct kafka *kafka_new(const struct config *config, const struct kafka_handler *handler, void *arg,
+                        struct error *error)
+{
+    struct kafka *kafka = memory_zeroed(1, sizeof *kafka);
+    kafka->config = config;
+    kafka->handler = handler;
+    kafka->arg = arg;
+    pthread_mutex_init(&kafka->noise.lock, NULL);
+    kafka->bootstrap = memory_string("?");
+    for (size_t i = 0; i < config->kafka_count; i++)
+        if (!strcmp(config->kafka[i].name, "bootstrap.servers")) {
+            free(kafka->bootstrap);
+            kafka->bootstrap = memory_string(config->kafka[i].value);
+        }
+    add_outputs(kafka);
+    kafka->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (kafka->event_fd < 0) {
+        error_set(error, "eventfd: %s", strerror(errno));
+        goto fail;
+    }
+    if (make_consumer(kafka, error) ||
+        kafka_runner_init(&kafka->writer, kafka, "kafka-writer", error) ||
+        kafka_runner_init(&kafka->reader, kafka, "kafka-reader", error))
+        goto fail;
+    return kafka;
+fail:
+    kafka_free(kafka);
+    return NULL;
+}
+
+void kafka_join(struct kafka *kafka)
+{
+    rd_kafka_topic_partition_list_t *topics =
+        memory_must(rd_kafka_topic_partition_list_new(REQUEST_KINDS));
+    for (size_t kind = 0; kind < REQUEST_KINDS; kind++)
+        if (*kafka->config->request_topics[kind])
+            rd_kafka_topic_partition_list_add(topics, kafka->config->request_topics[kind],
+                                              RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = topics->cnt > 0 ? rd_kafka_subscribe(kafka->consumer, topics)
+                                               : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (code)
+        kafka_fail(kafka, rd_kafka_err2str(code));
+}
+
+void kafka_wait(struct kafka *kafka, int timeout_ms)
+{
+    struct pollfd at = {.fd = kafka->event_fd, .events = POLLIN};
+    uint64_t count;
+    if (poll(&at, 1, timeout_ms) > 0 && read(kafka->event_fd, &count, sizeof count) < 0)
+        return; /* somebody else's read cannot be: there is one reader */
+}
+
+void kafka_wake(struct kafka *kafka)
+{
+    const uint64_t one = 1;
+    ssize_t written = write(kafka->event_fd, &one, sizeof one);
+    (void)written; /* only a full counter fails, and that one wakes as well */
+}
+
+/* An error that belongs to no partition's queue: about a topic, the group, or the client. */
+static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : NULL;
+    const char *text = rd_kafka_message_errstr(message);
+    struct log_about about = {.topic = topic, .partition = message->partition, .offset = -1};
+    struct text name = {0};
+    text_printf(&name, "consumer %d %s", (int)message->err, topic ? topic : "");
+    bool due = kafka_noise_due(&kafka->noise, name.data, KAFKA_REMIND_MS);
+    text_fini(&name);
+    if (kafka_is_forbidden(message->err)) {
+        kafka_fail(kafka, text);
+    } else if (!due || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        return;
+    } else if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        log_write(LOG_WARN, NULL, "kafka: %s: it does not exist yet; waiting", text);
+    } else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        log_write(LOG_ERROR, NULL, "kafka: no permission to read: %s; waiting", text);
+    } else {
+        log_write(LOG_WARN, topic ? &about : NULL, "kafka: %s", text);
+    }
+}
+
+static void check_fatal(struct kafka *kafka)
+{
+    char reason[400];
+    rd_kafka_resp_err_t code = rd_kafka_fatal_error(kafka->consumer, reason, sizeof reason);
+    if (!code)
+        return;
+    struct error error;
+    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+        error_set(&error, "another process has the same group.instance.id (%s)", reason);
+    else
+        error_set(&error, "the consumer cannot go on: %s", reason);
+    kafka_fail(kafka, error.text);
+}
+
+void kafka_serve(struct kafka *kafka)
+{
+    rd_kafka_message_t *message;
+    while ((message = rd_kafka_consumer_poll(kafka->consumer, 0))) {
+        if (message->err == RD_KAFKA_RESP_ERR__FATAL)
+            check_fatal(kafka);
+        else if (message->err)
+            consumer_error(kafka, message);
+        rd_kafka_message_destroy(message);
+    }
+    kafka_assignment_serve(kafka, clock_boot_ms());
+    if (kafka_runner_take(&kafka->writer))
+        kafka_writing_told(kafka);
+    if (kafka_runner_take(&kafka->reader))
+        kafka_reading_told(kafka);
+}
+
+void kafka_free(struct kafka *kafka)
+{
+    if (!kafka)
+        return;
+    atomic_store(&kafka->stopping, true);
+    kafka_runner_fini(&kafka->writer);
+    kafka_runner_fini(&kafka->reader);
+    kafka_producer_fini(kafka);
+    kafka_reading_fini(&kafka->reading);
+    kafka_assignment_fini(kafka);
+    if (kafka->close_queue)
+        rd_kafka_queue_destroy(kafka->close_queue);
+    if (kafka->consumer_queue)
+        rd_kafka_queue_destroy(kafka->consumer_queue);
+    /* Without a close of its own, which would wait for callbacks that nobody serves any more. */
+    if (kafka->onlooker)
+        rd_kafka_destroy_flags(kafka->onlooker, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (kafka->consumer)
+        rd_kafka_destroy_flags(kafka->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (kafka->event_fd >= 0)
+        close(kafka->event_fd);
+    pthread_mutex_destroy(&kafka->noise.lock);
+    free(kafka->headers);
+    free(kafka->bootstrap);
+    free(kafka);
+}

@@ -1,0 +1,580 @@
+/* Rebalances: what the group gives and takes, told to the handler with numbers and answered to
+ * librdkafka when the handler answers. Kafka thread.
+ *
+ * librdkafka's callback makes no assign call here, it only notes the event. Until the call is made
+ * librdkafka stands in WAIT_ASSIGN_CALL or WAIT_UNASSIGN_CALL: heartbeats go on, and it ignores
+ * that the group rebalances, so whatever the handler commits meanwhile goes under the generation
+ * that gave or still grants the partitions. But it does not promise to be silent meanwhile:
+ *  - a changed partition count or a deleted topic (rd_kafka_cgrp_metadata_update_check) makes it
+ *    rejoin, or revoke, in the middle of either wait;
+ *  - closing revokes everything (cooperative), or leaves without a word (eager).
+ * So a new event may come while the last one is unanswered. These rules keep both sides right:
+ *  1. Only the newest number's answer counts. Before anything newer is told, what is unanswered is
+ *     told as lost: the handler forgets it and hears of it again if it is still ours. What had been
+ *     offered stays owed to it (cooperative: the group counts it as ours, and no later event would
+ *     name it again). What was to be given back is already another's to have: after the rejoin the
+ *     coordinator would take our commits under the new generation, so nothing of it may go on.
+ *  2. An answer makes the one call that the newest event waits for, with everything that differs:
+ *     partitions whose revocation was overtaken are subtracted before new ones are added, so
+ *     librdkafka is never left waiting, and a late answer cannot hit a newer assignment.
+ *  3. Events that leave nothing to ask are answered at once. (librdkafka 2.0.2 never terminates
+ *     when it is closed while an assignment of nothing is unanswered.)
+ *  4. A close waits for the answer of a revocation: in the eager protocol it would send LeaveGroup
+ *     in the middle of the drain.
+ *  5. In both waits librdkafka also ignores that the coordinator has thrown us out, so when a
+ *     commit says so, an unanswered offer is taken back and answered with nothing: back in its
+ *     steady state librdkafka finds out by a heartbeat, revokes and rejoins. Should it not, what is
+ *     owed is offered again after a while.
+ *  6. What leaves while a rejoin has begun must not be committed under the new generation: see
+ *     kafka_membership. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+enum {
+    OFFER_AGAIN_MS = 5000,
+    SWEEP_FOR_MS = 5000,
+    CLOSE_GIVES_UP_MS = 5000,
+    NO_MEMBER_LEAST_MS = 120000,
+};
+
+typedef bool (*slot_test)(const struct kafka_slot *slot);
+
+enum request_kind kafka_topic_kind(const struct config *config, const char *topic)
+{
+    int kind = 0;
+    while (kind < REQUEST_KINDS && strcmp(config->request_topics[kind], topic))
+        kind++;
+    return (enum request_kind)kind;
+}
+
+struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition)
+{
+    const struct kafka_slots *slots = &kafka->assignment.slots[kind];
+    return partition >= 0 && (size_t)partition < slots->count ? slots->at[partition] : NULL;
+}
+
+static struct kafka_slot *slot_get(struct kafka *kafka, enum request_kind kind, int32_t partition)
+{
+    struct kafka_slots *slots = &kafka->assignment.slots[kind];
+    assert(partition >= 0);
+    if ((size_t)partition >= slots->count) {
+        size_t count = (size_t)partition + 1;
+        slots->at = memory_resize(slots->at, count * sizeof *slots->at);
+        memset(slots->at + slots->count, 0, (count - slots->count) * sizeof *slots->at);
+        slots->count = count;
+    }
+    struct kafka_slot *slot = slots->at[partition];
+    if (!slot) {
+        slot = slots->at[partition] = memory_zeroed(1, sizeof *slot);
+        slot->kind = kind;
+        slot->partition = partition;
+    }
+    return slot;
+}
+
+/* The slot after `last` (NULL: the first), or NULL. */
+static struct kafka_slot *slot_next(struct kafka *kafka, const struct kafka_slot *last)
+{
+    size_t kind = last ? (size_t)last->kind : 0;
+    size_t at = last ? (size_t)last->partition + 1 : 0;
+    for (; kind < REQUEST_KINDS; kind++, at = 0)
+        for (; at < kafka->assignment.slots[kind].count; at++)
+            if (kafka->assignment.slots[kind].at[at])
+                return kafka->assignment.slots[kind].at[at];
+    return NULL;
+}
+
+#define each_slot(slot, kafka)                                                                     \
+    for (struct kafka_slot *slot = slot_next(kafka, NULL); slot; slot = slot_next(kafka, slot))
+
+static size_t move_all(struct kafka *kafka, enum kafka_standing from, enum kafka_standing to)
+{
+    size_t moved = 0;
+    each_slot(slot, kafka)
+        if (slot->standing == from) {
+            slot->standing = to;
+            moved++;
+        }
+    return moved;
+}
+
+static void told_add(struct kafka_assignment *a, const struct kafka_slot *slot)
+{
+    if (a->told_count == a->told_room) {
+        a->told_room = a->told_room ? 2 * a->told_room : 16;
+        a->told = memory_resize(a->told, a->told_room * sizeof *a->told);
+    }
+    a->told[a->told_count++] =
+        (struct kafka_partition){.kind = slot->kind, .partition = slot->partition, .offset = -1};
+}
+
+/* Gathers the slots that stand so for the handler. */
+static size_t tell_list(struct kafka *kafka, enum kafka_standing standing)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    a->told_count = 0;
+    each_slot(slot, kafka)
+        if (slot->standing == standing)
+            told_add(a, slot);
+    return a->told_count;
+}
+
+static bool is_stale(const struct kafka_slot *slot)
+{
+    return slot->fetched && slot->standing == SLOT_NONE;
+}
+
+static bool is_fetched(const struct kafka_slot *slot)
+{
+    return slot->fetched;
+}
+
+static rd_kafka_topic_partition_list_t *list_of_slots(struct kafka *kafka, slot_test test)
+{
+    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(8));
+    each_slot(slot, kafka)
+        if (test(slot))
+            rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[slot->kind],
+                                              slot->partition);
+    return list;
+}
+
+/* After librdkafka let go of them. */
+static void forget_fetched(struct kafka *kafka, slot_test test)
+{
+    int64_t until = clock_boot_ms() + SWEEP_FOR_MS;
+    each_slot(slot, kafka)
+        if (test(slot)) {
+            slot->fetched = false;
+            slot->swept_until_ms = until;
+        }
+}
+
+static void complain(struct kafka *kafka, const char *what, rd_kafka_error_t *error)
+{
+    if (!error)
+        return;
+    /* While closing, librdkafka refuses what it is going to do anyway. */
+    if (!kafka->assignment.closing)
+        log_error("kafka: %s: %s", what, rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+}
+
+static rd_kafka_error_t *error_of(rd_kafka_resp_err_t code)
+{
+    return code ? rd_kafka_error_new(code, "%s", rd_kafka_err2str(code)) : NULL;
+}
+
+/* Gives back to librdkafka what is fetched and nobody's any more; makes the call that an event of
+ * revocation waits for, or (before an assign call) changes nothing but the assignment. */
+static void call_unassign(struct kafka *kafka, bool is_answer)
+{
+    if (kafka->assignment.eager) {
+        if (is_answer) {
+            complain(kafka, "giving partitions back",
+                     error_of(rd_kafka_assign(kafka->consumer, NULL)));
+            forget_fetched(kafka, is_fetched);
+        }
+        return; /* otherwise the assign call replaces everything */
+    }
+    rd_kafka_topic_partition_list_t *list = list_of_slots(kafka, is_stale);
+    if (is_answer || list->cnt > 0)
+        complain(kafka, "giving partitions back",
+                 rd_kafka_incremental_unassign(kafka->consumer, list));
+    rd_kafka_topic_partition_list_destroy(list);
+    forget_fetched(kafka, is_stale);
+}
+
+/* Its own queue, so that a full window of one partition stops only that one. Before the assign
+ * call: it sends the messages where the queue points then. */
+static void open_queue(struct kafka *kafka, struct kafka_slot *slot)
+{
+    const uint64_t one = 1;
+    if (!slot->queue)
+        slot->queue = memory_must(rd_kafka_queue_get_partition(
+            kafka->consumer, kafka->config->request_topics[slot->kind], slot->partition));
+    rd_kafka_queue_forward(slot->queue, NULL);
+    rd_kafka_queue_io_event_enable(slot->queue, kafka->event_fd, &one, sizeof one);
+}
+
+static void close_queue(struct kafka_slot *slot)
+{
+    if (!slot->queue)
+        return;
+    rd_kafka_queue_io_event_enable(slot->queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(slot->queue);
+    slot->queue = NULL;
+}
+
+/* Makes the call that an event of assignment waits for; list has the partitions with offsets. */
+static void call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *list)
+{
+    call_unassign(kafka, false);
+    if (kafka->assignment.eager) {
+        forget_fetched(kafka, is_fetched);
+        complain(kafka, "taking partitions", error_of(rd_kafka_assign(kafka->consumer, list)));
+    } else {
+        complain(kafka, "taking partitions", rd_kafka_incremental_assign(kafka->consumer, list));
+    }
+    for (int i = 0; i < list->cnt; i++) {
+        enum request_kind kind = kafka_topic_kind(kafka->config, list->elems[i].topic);
+        kafka_slot_find(kafka, kind, list->elems[i].partition)->fetched = true;
+    }
+}
+
+static void answer_with_nothing(struct kafka *kafka)
+{
+    rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
+    call_assign(kafka, none);
+    rd_kafka_topic_partition_list_destroy(none);
+}
+
+/* Rule 1. */
+static void withdraw(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    a->asked = ASKED_NOTHING;
+    a->told_count = 0;
+    each_slot(slot, kafka)
+        if (slot->standing == SLOT_OFFERED || slot->standing == SLOT_LEAVING)
+            told_add(a, slot);
+    move_all(kafka, SLOT_OFFERED, SLOT_OWED);
+    move_all(kafka, SLOT_LEAVING, SLOT_NONE);
+    if (a->told_count > 0)
+        kafka->handler->revoked(kafka->arg, ++a->number, true, a->told, a->told_count);
+}
+
+/* Tells the handler of what is owed; answers at once when that is nothing. */
+static void offer(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    a->owed_since_ms = 0;
+    move_all(kafka, SLOT_OWED, SLOT_OFFERED);
+    a->number++;
+    a->asked = tell_list(kafka, SLOT_OFFERED) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;
+    if (a->asked == ASKED_NOTHING)
+        answer_with_nothing(kafka);
+    kafka->handler->assigned(kafka->arg, a->number, a->told, a->told_count);
+}
+
+/* Generation of our membership; -1: none. The accessor for it is missing in librdkafka, so it is
+ * read from the serialised form: magic, NUL, generation, group, member, each with its NUL. */
+static int32_t generation_of(const rd_kafka_consumer_group_metadata_t *membership)
+{
+    void *bytes = NULL;
+    size_t size = 0;
+    int32_t generation = -1;
+    if (!membership)
+        return -1;
+    rd_kafka_error_t *error = rd_kafka_consumer_group_metadata_write(membership, &bytes, &size);
+    if (error) {
+        rd_kafka_error_destroy(error);
+        return -1;
+    }
+    const char *at = bytes, *end = at + size;
+    at += strnlen(at, size) + 1;
+    if (end - at > (ptrdiff_t)sizeof generation) {
+        memcpy(&generation, at, sizeof generation);
+        at += sizeof generation;
+        at += strnlen(at, (size_t)(end - at)) + 1; /* the group */
+        if (at >= end || !*at)
+            generation = -1; /* no member id */
+    }
+    rd_kafka_mem_free(NULL, bytes);
+    return generation;
+}
+
+static int32_t generation_now(struct kafka *kafka)
+{
+    rd_kafka_consumer_group_metadata_t *membership =
+        rd_kafka_consumer_group_metadata(kafka->consumer);
+    int32_t generation = generation_of(membership);
+    if (membership)
+        rd_kafka_consumer_group_metadata_destroy(membership);
+    return generation;
+}
+
+rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka)
+{
+    const struct kafka_assignment *a = &kafka->assignment;
+    rd_kafka_consumer_group_metadata_t *membership =
+        rd_kafka_consumer_group_metadata(kafka->consumer);
+    int32_t generation = generation_of(membership);
+    /* What is being given back, or (eager) has just been given, was granted by one generation. If
+     * librdkafka has rejoined meanwhile, the next one may have given it to another member, and the
+     * coordinator looks at generations, not at partitions. */
+    bool bound = a->asked == ASKED_UNASSIGN || (a->eager && a->asked == ASKED_ASSIGN);
+    if (generation >= 0 && (!bound || generation == a->generation))
+        return membership;
+    if (membership)
+        rd_kafka_consumer_group_metadata_destroy(membership);
+    return NULL;
+}
+
+void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
+                              rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct kafka *kafka = opaque;
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->event_count == a->event_room) {
+        a->event_room = a->event_room ? 2 * a->event_room : 4;
+        a->events = memory_resize(a->events, a->event_room * sizeof *a->events);
+    }
+    const char *protocol = rd_kafka_rebalance_protocol(handle);
+    a->eager = !protocol || strcmp(protocol, "COOPERATIVE") != 0;
+    a->events[a->event_count++] = (struct kafka_event){
+        .what = what,
+        .list = memory_must(rd_kafka_topic_partition_list_copy(list)),
+        .lost = rd_kafka_assignment_lost(handle) != 0,
+    };
+}
+
+static struct kafka_slot *slot_of(struct kafka *kafka, const rd_kafka_topic_partition_t *at)
+{
+    enum request_kind kind = kafka_topic_kind(kafka->config, at->topic);
+    return kind == REQUEST_KINDS ? NULL : slot_get(kafka, kind, at->partition);
+}
+
+static void given(struct kafka *kafka, const struct kafka_event *event)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->eager) { /* the list is everything; what is not in it went without a word */
+        move_all(kafka, SLOT_OFFERED, SLOT_LEAVING);
+        move_all(kafka, SLOT_HELD, SLOT_LEAVING);
+        move_all(kafka, SLOT_OWED, SLOT_NONE);
+    }
+    withdraw(kafka);
+    for (int i = 0; i < event->list->cnt; i++) {
+        struct kafka_slot *slot = slot_of(kafka, &event->list->elems[i]);
+        if (slot && slot->standing == SLOT_NONE)
+            slot->standing = SLOT_OWED;
+    }
+    a->generation = generation_now(kafka);
+    a->no_member_since_ms = 0;
+    offer(kafka);
+}
+
+static void begin_close(struct kafka *kafka);
+
+/* After a revocation was answered. */
+static void unassigned(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    a->asked = ASKED_NOTHING;
+    move_all(kafka, SLOT_LEAVING, SLOT_NONE);
+    call_unassign(kafka, true);
+    if (a->leaving && !a->closing)
+        begin_close(kafka);
+    else if (!a->leaving && tell_list(kafka, SLOT_OWED) > 0)
+        offer(kafka);
+}
+
+static void taken(struct kafka *kafka, const struct kafka_event *event)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    withdraw(kafka);
+    for (int i = 0; i < event->list->cnt; i++) {
+        struct kafka_slot *slot = slot_of(kafka, &event->list->elems[i]);
+        if (slot && slot->standing == SLOT_OWED)
+            slot->standing = SLOT_NONE;
+        if (slot && slot->standing == SLOT_HELD)
+            slot->standing = SLOT_LEAVING;
+    }
+    if (a->eager) {
+        move_all(kafka, SLOT_HELD, SLOT_LEAVING);
+        move_all(kafka, SLOT_OWED, SLOT_NONE);
+    }
+    if (tell_list(kafka, SLOT_LEAVING) == 0) {
+        unassigned(kafka);
+        return;
+    }
+    a->generation = generation_now(kafka);
+    a->asked = ASKED_UNASSIGN;
+    a->number++;
+    kafka->handler->revoked(kafka->arg, a->number, event->lost, a->told, a->told_count);
+}
+
+void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,
+                  size_t count)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (rebalance != a->number || a->asked != ASKED_ASSIGN)
+        return;
+    a->asked = ASKED_NOTHING;
+    rd_kafka_topic_partition_list_t *taking =
+        memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
+    for (size_t i = 0; i < count; i++) {
+        struct kafka_slot *slot = kafka_slot_find(kafka, list[i].kind, list[i].partition);
+        if (!slot || slot->standing != SLOT_OFFERED)
+            continue;
+        slot->standing = SLOT_HELD;
+        rd_kafka_topic_partition_list_add(taking, kafka->config->request_topics[slot->kind],
+                                          slot->partition)
+            ->offset = list[i].offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : list[i].offset;
+    }
+    /* What the handler leaves out it holds without reading it. */
+    move_all(kafka, SLOT_OFFERED, SLOT_HELD);
+    for (int i = 0; i < taking->cnt; i++)
+        open_queue(kafka, slot_of(kafka, &taking->elems[i]));
+    call_assign(kafka, taking);
+    rd_kafka_topic_partition_list_destroy(taking);
+}
+
+void kafka_unassign(struct kafka *kafka, uint64_t rebalance)
+{
+    const struct kafka_assignment *a = &kafka->assignment;
+    if (rebalance == a->number && a->asked == ASKED_UNASSIGN)
+        unassigned(kafka);
+}
+
+void kafka_assignment_is_member(struct kafka *kafka)
+{
+    kafka->assignment.no_member_since_ms = 0;
+}
+
+void kafka_assignment_no_member(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (!a->no_member_since_ms)
+        a->no_member_since_ms = now_ms;
+    if (a->asked != ASKED_ASSIGN)
+        return;
+    withdraw(kafka);
+    answer_with_nothing(kafka);
+    a->owed_since_ms = now_ms;
+}
+
+/* Everything that the handler knows of is gone. */
+static void all_lost(struct kafka *kafka)
+{
+    move_all(kafka, SLOT_HELD, SLOT_LEAVING);
+    withdraw(kafka);
+    move_all(kafka, SLOT_OWED, SLOT_NONE);
+    forget_fetched(kafka, is_fetched);
+}
+
+static void begin_close(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    const uint64_t one = 1;
+    a->closing = true;
+    a->closing_since_ms = clock_boot_ms();
+    /* Events go on coming out of rd_kafka_consumer_poll, which follows the redirection. */
+    kafka->close_queue = memory_must(rd_kafka_queue_new(kafka->consumer));
+    rd_kafka_queue_io_event_enable(kafka->close_queue, kafka->event_fd, &one, sizeof one);
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(kafka->consumer, kafka->close_queue);
+    if (!error)
+        return;
+    log_warn("kafka: leaving the group: %s", rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+    a->left = true;
+    all_lost(kafka);
+}
+
+void kafka_leave(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->leaving)
+        return;
+    a->leaving = true;
+    if (a->asked != ASKED_UNASSIGN)
+        begin_close(kafka);
+}
+
+bool kafka_left(const struct kafka *kafka)
+{
+    return kafka->assignment.left;
+}
+
+static void serve_closing(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (rd_kafka_consumer_closed(kafka->consumer)) {
+        a->left = true;
+        all_lost(kafka);
+        return;
+    }
+    if (a->asked == ASKED_UNASSIGN) {
+        a->closing_since_ms = now_ms;
+    } else if (now_ms - a->closing_since_ms > CLOSE_GIVES_UP_MS) {
+        log_warn("kafka: the group could not be left in time; the coordinator will notice by the "
+                 "session timeout");
+        a->left = true;
+        all_lost(kafka);
+    }
+}
+
+static void check_membership(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    int64_t limit = 2 * kafka->config->session_timeout_ms;
+    if (limit < NO_MEMBER_LEAST_MS)
+        limit = NO_MEMBER_LEAST_MS;
+    if (a->no_member_since_ms && now_ms - a->no_member_since_ms > limit)
+        kafka_fail(kafka, "the group coordinator does not take this process as a member any "
+                          "more, and no rebalance has changed that");
+    if (a->owed_since_ms && a->asked == ASKED_NOTHING && !a->leaving &&
+        now_ms - a->owed_since_ms > OFFER_AGAIN_MS) {
+        a->owed_since_ms = now_ms;
+        if (generation_now(kafka) >= 0 && tell_list(kafka, SLOT_OWED) > 0)
+            offer(kafka);
+    }
+}
+
+/* Messages that were on their way when a partition was given back would keep their memory. */
+static void sweep(struct kafka *kafka, int64_t now_ms)
+{
+    if (now_ms - kafka->swept_at_ms < 1000)
+        return;
+    kafka->swept_at_ms = now_ms;
+    each_slot(slot, kafka) {
+        if (!slot->queue || slot->fetched)
+            continue;
+        rd_kafka_message_t *message;
+        while ((message = rd_kafka_consume_queue(slot->queue, 0)))
+            rd_kafka_message_destroy(message);
+        if (now_ms > slot->swept_until_ms)
+            close_queue(slot);
+    }
+}
+
+void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    for (size_t i = 0; i < a->event_count; i++) {
+        struct kafka_event event = a->events[i]; /* handlers may make the array grow */
+        if (event.what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+            given(kafka, &event);
+        else
+            taken(kafka, &event);
+        rd_kafka_topic_partition_list_destroy(event.list);
+    }
+    a->event_count = 0;
+    if (a->closing && !a->left)
+        serve_closing(kafka, now_ms);
+    check_membership(kafka, now_ms);
+    sweep(kafka, now_ms);
+}
+
+void kafka_assignment_fini(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    for (size_t i = 0; i < a->event_count; i++)
+        rd_kafka_topic_partition_list_destroy(a->events[i].list);
+    free(a->events);
+    free(a->told);
+    for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
+        for (size_t i = 0; i < a->slots[kind].count; i++) {
+            if (a->slots[kind].at[i])
+                close_queue(a->slots[kind].at[i]);
+            free(a->slots[kind].at[i]);
+        }
+        free(a->slots[kind].at);
+    }
+}

@@ -1,0 +1,80 @@
+/* Records out of a partition's queue. Kafka thread. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+/* The record's headers, borrowed from the message. */
+static size_t read_headers(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    size_t count = rd_kafka_header_cnt(headers);
+    if (count > kafka->header_room) {
+        kafka->headers = memory_resize(kafka->headers, count * sizeof *kafka->headers);
+        kafka->header_room = count;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (rd_kafka_header_get_all(headers, i, &kafka->headers[i].name, &kafka->headers[i].value,
+                                    &kafka->headers[i].size) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return i;
+    return count;
+}
+
+static void deliver(struct kafka *kafka, struct place place, const rd_kafka_message_t *message,
+                    const struct kafka_record_sink *sink, void *arg)
+{
+    rd_kafka_timestamp_type_t type;
+    int64_t timestamp = rd_kafka_message_timestamp(message, &type);
+    struct raw_record raw = {
+        .key = message->key,
+        .key_size = message->key_len,
+        .value = message->payload,
+        .value_size = message->len,
+        .header_count = read_headers(kafka, message),
+        .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
+    };
+    raw.headers = kafka->headers;
+    sink->record(arg, place, &raw);
+}
+
+static void complain(struct kafka *kafka, struct place place, const rd_kafka_message_t *message)
+{
+    char name[96];
+    snprintf(name, sizeof name, "partition %d %" PRId32 " %d", (int)place.kind, place.partition,
+             (int)message->err);
+    if (!kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+        return;
+    struct log_about about = {.topic = kafka->config->request_topics[place.kind],
+                              .partition = place.partition,
+                              .offset = place.offset};
+    log_write(LOG_WARN, &about, "kafka: reading: %s", rd_kafka_message_errstr(message));
+}
+
+size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition, size_t most,
+                  const struct kafka_record_sink *sink, void *arg)
+{
+    struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
+    if (!slot || !slot->fetched ||
+        (slot->standing != SLOT_HELD && slot->standing != SLOT_LEAVING))
+        return 0;
+    size_t taken = 0;
+    while (taken < most) {
+        rd_kafka_message_t *message = rd_kafka_consume_queue(slot->queue, 0);
+        if (!message)
+            break;
+        struct place place = {.kind = kind, .partition = partition, .offset = message->offset};
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            deliver(kafka, place, message, sink, arg);
+        else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            sink->end(arg, kind, partition, message->offset);
+        else
+            complain(kafka, place, message);
+        rd_kafka_message_destroy(message);
+        taken++;
+    }
+    return taken;
+}

@@ -1,0 +1,239 @@
+/* What the files of io/kafka share, and nobody else sees. Each struct says which thread may touch
+ * it. Three threads of ours run here: the Kafka thread (the caller of kafka.h), the writer (a
+ * runner: producer, transactions) and the reader (a runner: committed state). librdkafka's own
+ * threads come in only through the log callback. */
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/text.h"
+#include "io/kafka.h"
+
+enum {
+    KAFKA_SLICE_MS = 500,     /* longest wait of a runner that kafka_free has to sit out */
+    KAFKA_REMIND_MS = 30000,  /* how often a line about the same trouble is repeated */
+    KAFKA_NOISES = 32,        /* troubles remembered at a time */
+};
+
+/* A thread with room for one job. */
+struct kafka_runner {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    void (*job)(struct kafka *kafka); /* NULL: idle */
+    struct kafka *kafka;
+    atomic_bool done; /* a job has ended and nobody has fetched its result */
+    bool stop, running;
+};
+
+/* Which troubles were logged lately, so that each is written once and then each KAFKA_REMIND_MS.
+ * Any thread. */
+struct kafka_noise {
+    pthread_mutex_t lock;
+    struct {
+        uint64_t key;
+        int64_t at_ms;
+    } seen[KAFKA_NOISES];
+};
+
+/* Where a partition stands between the group, the handler and librdkafka. */
+enum kafka_standing {
+    SLOT_NONE,    /* not ours */
+    SLOT_OWED,    /* the group gave it, the handler does not know it */
+    SLOT_OFFERED, /* the handler was told `assigned` and has not answered */
+    SLOT_HELD,    /* the handler has taken it */
+    SLOT_LEAVING, /* the handler was told `revoked` and has not answered */
+};
+
+/* The Kafka thread's. */
+struct kafka_slot {
+    enum request_kind kind;
+    int32_t partition;
+    enum kafka_standing standing;
+    bool fetched;            /* stands in librdkafka's assignment */
+    rd_kafka_queue_t *queue; /* its own; NULL: never fetched, or swept */
+    int64_t swept_until_ms;  /* after it was given back: late messages are dropped until then */
+};
+
+struct kafka_slots {
+    struct kafka_slot **at;
+    size_t count;
+};
+
+/* A rebalance as librdkafka's callback saw it. */
+struct kafka_event {
+    rd_kafka_resp_err_t what;
+    rd_kafka_topic_partition_list_t *list;
+    bool lost;
+};
+
+enum kafka_question { ASKED_NOTHING, ASKED_ASSIGN, ASKED_UNASSIGN };
+
+/* The Kafka thread's: the assignment (kafka_assignment.c). */
+struct kafka_assignment {
+    struct kafka_slots slots[REQUEST_KINDS];
+    uint64_t number;            /* of the newest rebalance told to the handler */
+    enum kafka_question asked;  /* what that one has to be answered with */
+    int32_t generation;         /* the group's when the newest rebalance was told */
+    bool eager;                 /* the group's protocol */
+    bool joined;                /* subscribed */
+    bool leaving, closing, left; /* kafka_leave: asked for, begun, ended */
+    int64_t closing_since_ms;
+    int64_t owed_since_ms;      /* 0: nothing is owed without a question */
+    int64_t no_member_since_ms; /* 0: a member, as far as is known */
+    struct kafka_event *events;
+    size_t event_count, event_room;
+    struct kafka_partition *told; /* scratch */
+    size_t told_count, told_room;
+};
+
+enum kafka_write_kind { WRITE_START, WRITE_TRANSACTION };
+
+/* The writer's while its runner is busy, else the Kafka thread's. */
+struct kafka_writing {
+    enum kafka_write_kind kind;
+    const struct kafka_transaction *transaction;
+    rd_kafka_consumer_group_metadata_t *membership; /* NULL: none, nothing is to be sent */
+    bool *refused;
+    size_t refused_room;
+    bool any_refused, any_failed; /* from the delivery reports */
+    enum kafka_outcome outcome;
+    bool no_member; /* aborted, as the coordinator does not know us */
+    bool failed;    /* nothing can go on */
+    struct error error;
+};
+
+enum kafka_read_kind { READ_LEDGERS, READ_OWNER, READ_COMMIT };
+
+/* The reader's while its runner is busy, else the Kafka thread's. */
+struct kafka_reading {
+    enum kafka_read_kind kind;
+    rd_kafka_topic_partition_list_t *list;
+    enum request_kind *kinds;
+    bool stable;
+    char *owner;
+    bool no_membership;
+    enum kafka_answer answer;
+    struct kafka_ledger *ledgers;
+    size_t ledger_count;
+    bool failed;
+    struct error error;
+};
+
+enum { KAFKA_OUTPUTS = REQUEST_KINDS + 1 };
+
+struct kafka {
+    const struct config *config;
+    const struct kafka_handler *handler;
+    void *arg;
+    int event_fd;
+    atomic_bool stopping;
+    struct kafka_noise noise;
+    char *bootstrap; /* for the log */
+
+    rd_kafka_t *consumer;
+    rd_kafka_queue_t *consumer_queue, *close_queue;
+    struct kafka_assignment assignment;
+    struct record_header *headers; /* scratch of kafka_take */
+    size_t header_room;
+    int64_t swept_at_ms;
+    bool failed; /* told once */
+
+    struct kafka_runner writer, reader;
+    struct kafka_writing writing;
+    struct kafka_reading reading;
+    rd_kafka_t *producer; /* the writer's */
+    struct {
+        const char *name;
+        rd_kafka_topic_t *topic;
+    } outputs[KAFKA_OUTPUTS];
+    size_t output_count;
+    rd_kafka_t *onlooker; /* the reader's: reads without waiting for open transactions */
+};
+
+/* kafka_runner.c */
+
+/* Starts the thread. Returns 0, or -1. */
+int kafka_runner_init(struct kafka_runner *runner, struct kafka *kafka, const char *name,
+                      struct error *error);
+/* Ends the thread once its job returns (jobs look at kafka->stopping). */
+void kafka_runner_fini(struct kafka_runner *runner);
+/* Hands over a job; the runner must be idle. Kafka thread. */
+void kafka_runner_give(struct kafka_runner *runner, void (*job)(struct kafka *kafka));
+/* Whether a job has ended since the last call that said so. Kafka thread. */
+bool kafka_runner_take(struct kafka_runner *runner);
+/* Sleeps in a job for that long, or until the runner is stopped. */
+void kafka_runner_nap(struct kafka_runner *runner, int ms);
+
+/* kafka_log.c */
+
+/* Whether a trouble of that name should be written now. Any thread. */
+bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms);
+/* librdkafka's callbacks; their opaque is the struct kafka. */
+void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility,
+                        const char *text);
+void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque);
+/* Whether the broker refuses us for good (authorization), which waiting does not mend. */
+bool kafka_is_forbidden(rd_kafka_resp_err_t code);
+/* Whether the coordinator says that we are no member of the present generation. */
+bool kafka_is_no_member(rd_kafka_resp_err_t code);
+
+/* kafka_settings.c */
+
+enum kafka_side { SIDE_CONSUMER, SIDE_PRODUCER };
+/* The configuration of a client without callbacks. NULL on failure. */
+rd_kafka_conf_t *kafka_settings(const struct config *config, enum kafka_side side,
+                                struct error *error);
+/* Overrides one setting; for those of which it is known that they are taken. */
+void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value);
+/* Makes a client of the configuration, which it takes over also on failure. NULL on failure. */
+rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error);
+
+/* kafka_assignment.c; Kafka thread */
+
+void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
+                              rd_kafka_topic_partition_list_t *list, void *opaque);
+/* Tells the handler of what the callback has gathered, and of what is due. */
+void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms);
+/* The coordinator says that we are no member: an unanswered `assigned` is taken back. */
+void kafka_assignment_no_member(struct kafka *kafka, int64_t now_ms);
+/* The coordinator has just taken a commit of ours. */
+void kafka_assignment_is_member(struct kafka *kafka);
+/* The partition's slot, or NULL. */
+struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition);
+void kafka_assignment_fini(struct kafka *kafka);
+/* Kind of a requests topic, or REQUEST_KINDS. */
+enum request_kind kafka_topic_kind(const struct config *config, const char *topic);
+/* Present membership, for a transaction; NULL: none, or not the one under which what is still being
+ * given back was ours. */
+rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka);
+
+/* kafka_ledger.c, on whichever runner */
+
+/* A list for librdkafka with offsets and metadata. */
+rd_kafka_topic_partition_list_t *kafka_ledger_list(const struct config *config,
+                                                   const struct kafka_ledger *ledgers,
+                                                   size_t count);
+/* Commits on the consumer and waits until it is decided. */
+rd_kafka_resp_err_t kafka_commit_plain(struct kafka *kafka,
+                                       const rd_kafka_topic_partition_list_t *list);
+/* Tells the handler how the reader's job ended. Kafka thread. */
+void kafka_reading_told(struct kafka *kafka);
+void kafka_reading_fini(struct kafka_reading *job);
+
+/* kafka_producer.c */
+
+/* Tells the handler how the writer's job ended. Kafka thread. */
+void kafka_writing_told(struct kafka *kafka);
+/* Releases the producer; the writer has ended. */
+void kafka_producer_fini(struct kafka *kafka);
+/* Ends what has a transactional id open, with a producer of its own. */
+enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
+                                           struct error *error, bool *forbidden);
+
+/* kafka.c */
+
+/* Tells `failed`, once. Kafka thread. */
+void kafka_fail(struct kafka *kafka, const char *text);

@@ -1,0 +1,233 @@
+/* Committed state: reading ledgers, plain commits, ending a dead owner's transactions. The jobs run
+ * on the reader, but kafka_commit_plain also on the writer (at-least-once). */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+enum { READ_TIMEOUT_MS = 1000 };
+
+rd_kafka_topic_partition_list_t *kafka_ledger_list(const struct config *config,
+                                                   const struct kafka_ledger *ledgers,
+                                                   size_t count)
+{
+    rd_kafka_topic_partition_list_t *list =
+        memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(
+            list, config->request_topics[ledgers[i].kind], ledgers[i].partition);
+        at->offset = ledgers[i].offset;
+        if (ledgers[i].metadata_size == 0)
+            continue;
+        /* librdkafka frees it with the list, by its own allocator, which is malloc. */
+        at->metadata = memory_copy(ledgers[i].metadata, ledgers[i].metadata_size);
+        at->metadata_size = ledgers[i].metadata_size;
+    }
+    return list;
+}
+
+/* The first partition's error, or the whole request's. */
+static rd_kafka_resp_err_t first_error(rd_kafka_resp_err_t whole,
+                                       const rd_kafka_topic_partition_list_t *list)
+{
+    for (int i = 0; list && i < list->cnt && !whole; i++)
+        whole = list->elems[i].err;
+    return whole;
+}
+
+/* librdkafka may put a commit off inside while the coordinator is away, and answers only when that
+ * is over, after the session timeout at the latest. The answer is waited for however long it takes:
+ * a commit that was given up here could land later over a newer one, and the coordinator would take
+ * it, as it looks at the generation only. (Put off or not, it carries the generation of the moment
+ * when it is sent, and none is newer before the coordinator is back.) What remains is a broker that
+ * executes a request a second time after its connection broke and librdkafka repeated it; before a
+ * later commit of ours over the new connection, so the last word is right. */
+rd_kafka_resp_err_t kafka_commit_plain(struct kafka *kafka,
+                                       const rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_queue_t *answers = memory_must(rd_kafka_queue_new(kafka->consumer));
+    rd_kafka_resp_err_t code =
+        rd_kafka_commit_queue(kafka->consumer, list, answers, NULL, NULL);
+    rd_kafka_event_t *event = NULL;
+    while (!code && !event && !atomic_load(&kafka->stopping)) {
+        event = rd_kafka_queue_poll(answers, KAFKA_SLICE_MS);
+        if (event && rd_kafka_event_type(event) != RD_KAFKA_EVENT_OFFSET_COMMIT) {
+            rd_kafka_event_destroy(event);
+            event = NULL;
+        }
+    }
+    if (event) {
+        code = first_error(rd_kafka_event_error(event),
+                           rd_kafka_event_topic_partition_list(event));
+        rd_kafka_event_destroy(event);
+    } else if (!code) {
+        code = RD_KAFKA_RESP_ERR__DESTROY;
+    }
+    rd_kafka_queue_destroy(answers);
+    return code;
+}
+
+/* A client of the group that reads committed offsets as they stand, even while a transaction on
+ * them is open. It never subscribes, so it is no member. */
+static rd_kafka_t *onlooker(struct kafka *kafka, struct error *error)
+{
+    if (kafka->onlooker)
+        return kafka->onlooker;
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_CONSUMER, error);
+    if (!conf)
+        return NULL;
+    kafka_setting_must(conf, "isolation.level", "read_uncommitted");
+    kafka_setting_must(conf, "group.instance.id", "");
+    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
+    rd_kafka_conf_set_opaque(conf, kafka);
+    kafka->onlooker = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    return kafka->onlooker;
+}
+
+static void take_ledgers(struct kafka_reading *job)
+{
+    job->ledger_count = (size_t)job->list->cnt;
+    job->ledgers = memory_zeroed(job->ledger_count + 1, sizeof *job->ledgers);
+    for (size_t i = 0; i < job->ledger_count; i++) {
+        const rd_kafka_topic_partition_t *at = &job->list->elems[i];
+        job->ledgers[i] = (struct kafka_ledger){
+            .kind = job->kinds[i],
+            .partition = at->partition,
+            .offset = at->offset < 0 ? -1 : at->offset,
+            .metadata = memory_copy(at->metadata_size ? at->metadata : "", at->metadata_size),
+            .metadata_size = at->metadata_size,
+        };
+    }
+}
+
+static void read_ledgers(struct kafka *kafka)
+{
+    struct kafka_reading *job = &kafka->reading;
+    rd_kafka_t *client = job->stable ? kafka->consumer : onlooker(kafka, &job->error);
+    job->answer = KAFKA_AGAIN;
+    if (!client)
+        return;
+    rd_kafka_resp_err_t code = rd_kafka_committed(client, job->list, READ_TIMEOUT_MS);
+    code = first_error(code, job->list);
+    if (!code) {
+        take_ledgers(job);
+        job->answer = KAFKA_DONE;
+        return;
+    }
+    error_set(&job->error, "reading the committed offsets: %s", rd_kafka_err2str(code));
+    job->failed = kafka_is_forbidden(code);
+    if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
+        kafka_runner_nap(&kafka->reader, 50);
+}
+
+static void commit(struct kafka *kafka)
+{
+    struct kafka_reading *job = &kafka->reading;
+    job->answer = KAFKA_NO_MEMBER;
+    if (job->no_membership) {
+        error_set(&job->error, "no membership at present");
+        kafka_runner_nap(&kafka->reader, 20);
+        return;
+    }
+    rd_kafka_resp_err_t code = kafka_commit_plain(kafka, job->list);
+    if (!code) {
+        job->answer = KAFKA_DONE;
+        return;
+    }
+    error_set(&job->error, "committing: %s", rd_kafka_err2str(code));
+    job->failed = kafka_is_forbidden(code);
+    if (kafka_is_no_member(code))
+        return;
+    job->answer = KAFKA_AGAIN;
+    kafka_runner_nap(&kafka->reader, 20);
+}
+
+static void end_owner(struct kafka *kafka)
+{
+    struct kafka_reading *job = &kafka->reading;
+    bool forbidden = false;
+    job->answer = kafka_producer_end_other(kafka, job->owner, &job->error, &forbidden);
+    if (forbidden && kafka_noise_due(&kafka->noise, "end owner", KAFKA_REMIND_MS))
+        log_error("kafka: %s", job->error.text);
+}
+
+static struct kafka_reading *reading_begin(struct kafka *kafka, enum kafka_read_kind kind)
+{
+    kafka->reading = (struct kafka_reading){.kind = kind};
+    return &kafka->reading;
+}
+
+void kafka_read_ledgers(struct kafka *kafka, const struct kafka_partition *list, size_t count,
+                        bool stable)
+{
+    struct kafka_reading *job = reading_begin(kafka, READ_LEDGERS);
+    job->stable = stable;
+    job->list = memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
+    job->kinds = memory_zeroed(count + 1, sizeof *job->kinds);
+    for (size_t i = 0; i < count; i++) {
+        job->kinds[i] = list[i].kind;
+        rd_kafka_topic_partition_list_add(
+            job->list, kafka->config->request_topics[list[i].kind], list[i].partition);
+    }
+    kafka_runner_give(&kafka->reader, read_ledgers);
+}
+
+void kafka_end_owner(struct kafka *kafka, const char *owner)
+{
+    struct kafka_reading *job = reading_begin(kafka, READ_OWNER);
+    job->owner = memory_string(owner);
+    kafka_runner_give(&kafka->reader, end_owner);
+}
+
+void kafka_commit(struct kafka *kafka, const struct kafka_ledger *list, size_t count)
+{
+    struct kafka_reading *job = reading_begin(kafka, READ_COMMIT);
+    job->list = kafka_ledger_list(kafka->config, list, count);
+    rd_kafka_consumer_group_metadata_t *membership = kafka_membership(kafka);
+    job->no_membership = !membership;
+    if (membership)
+        rd_kafka_consumer_group_metadata_destroy(membership);
+    kafka_runner_give(&kafka->reader, commit);
+}
+
+void kafka_reading_fini(struct kafka_reading *job)
+{
+    if (job->list)
+        rd_kafka_topic_partition_list_destroy(job->list);
+    for (size_t i = 0; i < job->ledger_count; i++)
+        free((char *)job->ledgers[i].metadata);
+    free(job->ledgers);
+    free(job->kinds);
+    free(job->owner);
+    memset(job, 0, sizeof *job);
+}
+
+void kafka_reading_told(struct kafka *kafka)
+{
+    struct kafka_reading job = kafka->reading; /* the handler may ask for the next one */
+    const struct kafka_handler *to = kafka->handler;
+    const char *error = job.answer == KAFKA_DONE ? NULL : job.error.text;
+    memset(&kafka->reading, 0, sizeof kafka->reading);
+    if (job.failed)
+        kafka_fail(kafka, job.error.text);
+    switch (job.kind) {
+    case READ_LEDGERS:
+        to->ledgers_read(kafka->arg, job.answer, job.ledgers, job.ledger_count, error);
+        break;
+    case READ_OWNER:
+        to->owner_ended(kafka->arg, job.answer, job.owner, error);
+        break;
+    case READ_COMMIT:
+        if (job.answer == KAFKA_DONE)
+            kafka_assignment_is_member(kafka);
+        to->committed(kafka->arg, job.answer, error);
+        if (job.answer == KAFKA_NO_MEMBER)
+            kafka_assignment_no_member(kafka, clock_boot_ms());
+        break;
+    }
+    kafka_reading_fini(&job);
+}

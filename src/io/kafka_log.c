@@ -1,0 +1,140 @@
+/* librdkafka's log lines and errors on their way into the log: levels mapped, and what repeats
+ * while a broker is away written once and then each half minute. Any thread. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/kafka_internal.h"
+
+static uint64_t hash(const char *text)
+{
+    uint64_t value = 1469598103934665603u;
+    for (; *text; text++)
+        value = (value ^ (unsigned char)*text) * 1099511628211u;
+    return value ? value : 1;
+}
+
+bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms)
+{
+    uint64_t key = hash(name);
+    int64_t now = clock_boot_ms();
+    size_t place = 0;
+    bool due = true;
+    pthread_mutex_lock(&noise->lock);
+    for (size_t i = 0; i < KAFKA_NOISES; i++) {
+        if (noise->seen[i].key == key) {
+            place = i;
+            due = now - noise->seen[i].at_ms >= every_ms;
+            break;
+        }
+        if (noise->seen[i].at_ms < noise->seen[place].at_ms)
+            place = i;
+    }
+    if (due) {
+        noise->seen[place].key = key;
+        noise->seen[place].at_ms = now;
+    }
+    pthread_mutex_unlock(&noise->lock);
+    return due;
+}
+
+static enum log_level level_of(int syslog_level)
+{
+    if (syslog_level <= 3)
+        return LOG_ERROR;
+    if (syslog_level == 4)
+        return LOG_WARN;
+    return syslog_level >= 7 ? LOG_DEBUG : LOG_INFO;
+}
+
+/* The part of "[thrd:...]: ADDRESS/ID: what happened" behind the thread's name. */
+static const char *without_thread(const char *text)
+{
+    const char *end = strncmp(text, "[thrd:", 6) ? NULL : strstr(text, "]: ");
+    return end ? end + 3 : text;
+}
+
+/* FAIL and ERROR are a connection that broke or could not be made: one line for each broker. */
+static bool is_connection(const char *facility)
+{
+    return !strcmp(facility, "FAIL") || !strcmp(facility, "ERROR");
+}
+
+void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility,
+                        const char *text)
+{
+    struct kafka *kafka = rd_kafka_opaque(handle);
+    enum log_level to = level_of(level);
+    if (!kafka || !log_enabled(to))
+        return;
+    text = without_thread(text);
+    if (!is_connection(facility)) {
+        char name[160];
+        snprintf(name, sizeof name, "%s %s", facility, text);
+        if (to >= LOG_DEBUG && to <= LOG_INFO ? true
+                                              : kafka_noise_due(&kafka->noise, name, 1000))
+            log_write(to, NULL, "kafka: %s: %s", facility, text);
+        return;
+    }
+    char name[160];
+    const char *end = strstr(text, ": ");
+    snprintf(name, sizeof name, "connection %.*s", end ? (int)(end - text) : 120, text);
+    if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+        log_write(LOG_WARN, NULL, "kafka: %s; waiting for this broker", text);
+}
+
+void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque)
+{
+    (void)handle;
+    struct kafka *kafka = opaque;
+    char name[160];
+    snprintf(name, sizeof name, "error %d %s", code, rd_kafka_type(handle) == RD_KAFKA_PRODUCER
+                                                         ? "producer"
+                                                         : "consumer");
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__TRANSPORT: /* the log callback has the broker and the reason */
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+        return;
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+        if (kafka_noise_due(&kafka->noise, "all brokers down", KAFKA_REMIND_MS))
+            log_warn("kafka: no broker of %s can be reached; waiting for one", kafka->bootstrap);
+        return;
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL:
+    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
+        if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+            log_error("kafka: %s: %s", rd_kafka_err2str(code), reason);
+        return;
+    default:
+        if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+            log_warn("kafka: %s: %s", rd_kafka_err2str(code), reason);
+    }
+}
+
+bool kafka_is_forbidden(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool kafka_is_no_member(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR__FATAL:
+        return true;
+    default:
+        return false;
+    }
+}

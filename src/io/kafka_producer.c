@@ -1,0 +1,537 @@
+/* The producer: made ready, made anew, and one transaction at a time. The jobs run on the writer;
+ * what the Kafka thread calls stands at the end.
+ *
+ * How errors are read (see the comments of librdkafka's rdkafka_txnmgr.c): retriable: the same call
+ * again, it goes on in the background (aborting after a send_offsets that had run out of time was
+ * seen to be fatal). Requires abort: abort, and nothing has landed. Fatal: the producer is of no
+ * more use. An error of the commit itself that cannot be put down to a failed record leaves open
+ * whether EndTxn was executed, whatever librdkafka calls it. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+enum { END_OTHER_MS = 5000 };
+
+static bool stopping(const struct kafka *kafka)
+{
+    return atomic_load(&kafka->stopping);
+}
+
+/* Delivery report; served inside the writer's own calls. The opaque is the record's index + 1. */
+static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
+{
+    (void)producer;
+    struct kafka *kafka = opaque;
+    struct kafka_writing *job = &kafka->writing;
+    size_t index = (size_t)(uintptr_t)message->_private;
+    if (!message->err || index == 0)
+        return;
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
+    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+        return; /* an abort's doing */
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+        job->refused[index - 1] = true;
+        job->any_refused = true;
+        break;
+    default:
+        break;
+    }
+    if (!job->any_failed)
+        error_set(&job->error, "writing to %s: %s",
+                  job->transaction->records[index - 1].topic, rd_kafka_err2str(message->err));
+    job->any_failed = true;
+}
+
+static void drop_producer(struct kafka *kafka)
+{
+    for (size_t i = 0; i < kafka->output_count; i++)
+        if (kafka->outputs[i].topic) {
+            rd_kafka_topic_destroy(kafka->outputs[i].topic);
+            kafka->outputs[i].topic = NULL;
+        }
+    if (kafka->producer)
+        rd_kafka_destroy(kafka->producer);
+    kafka->producer = NULL;
+}
+
+static int make_producer(struct kafka *kafka, struct error *error)
+{
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_PRODUCER, error);
+    if (!conf)
+        return -1;
+    /* Without a delivery callback rd_kafka_flush would look only each 10 ms. */
+    rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
+    rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
+    rd_kafka_conf_set_opaque(conf, kafka);
+    kafka->producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
+    if (!kafka->producer)
+        return -1;
+    for (size_t i = 0; i < kafka->output_count; i++)
+        kafka->outputs[i].topic =
+            memory_must(rd_kafka_topic_new(kafka->producer, kafka->outputs[i].name, NULL));
+    return 0;
+}
+
+/* Asks for one topic's metadata: 0 it is there, -1 not yet (the log says why). Asking also spares
+ * the first transaction a second. */
+static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_t *topic)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code =
+        rd_kafka_metadata(kafka->producer, 0, topic, &metadata, KAFKA_SLICE_MS);
+    char key[300];
+    if (code) {
+        if (!stopping(kafka) &&
+            kafka_noise_due(&kafka->noise, "metadata", KAFKA_REMIND_MS))
+            log_warn("kafka: no answer from %s (%s); waiting for a broker", kafka->bootstrap,
+                     rd_kafka_err2str(code));
+        return -1;
+    }
+    code = metadata->topic_cnt > 0 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+    bool there = !code && metadata->topics[0].partition_cnt > 0;
+    rd_kafka_metadata_destroy(metadata);
+    if (there)
+        return 0;
+    snprintf(key, sizeof key, "topic %s", name);
+    if (!kafka_noise_due(&kafka->noise, key, KAFKA_REMIND_MS))
+        return -1;
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        log_error("kafka: topic %s: no permission to write to it; waiting", name);
+    else if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+             code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
+        log_warn("kafka: topic %s does not exist yet; waiting", name);
+    else
+        log_warn("kafka: topic %s is not available yet (%s); waiting", name,
+                 rd_kafka_err2str(code));
+    return -1;
+}
+
+static void wait_for_topics(struct kafka *kafka)
+{
+    for (size_t i = 0; i < kafka->output_count && !stopping(kafka);) {
+        if (look_for_topic(kafka, kafka->outputs[i].name, kafka->outputs[i].topic) == 0) {
+            i++;
+            continue;
+        }
+        rd_kafka_poll(kafka->producer, 0);
+        kafka_runner_nap(&kafka->writer, 200);
+    }
+}
+
+/* 0: ready; 1: needs a new producer; -1: cannot ever (job->error says why), or stopping. */
+static int init_transactions(struct kafka *kafka)
+{
+    struct kafka_writing *job = &kafka->writing;
+    while (!stopping(kafka)) {
+        rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_SLICE_MS);
+        if (!error)
+            return 0;
+        rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+        bool retriable = rd_kafka_error_is_retriable(error);
+        error_set(&job->error, "preparing the producer: %s", rd_kafka_error_string(error));
+        rd_kafka_error_destroy(error);
+        rd_kafka_poll(kafka->producer, 0);
+        if (kafka_is_forbidden(code)) {
+            job->failed = true;
+            return -1;
+        }
+        if (kafka_noise_due(&kafka->noise, "init", KAFKA_REMIND_MS))
+            log_warn("kafka: %s; trying on", job->error.text);
+        if (!retriable)
+            return 1;
+        if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
+            kafka_runner_nap(&kafka->writer, 50);
+    }
+    return -1;
+}
+
+static void start_producer(struct kafka *kafka)
+{
+    struct kafka_writing *job = &kafka->writing;
+    int result = 1;
+    while (result > 0 && !stopping(kafka)) {
+        drop_producer(kafka);
+        if (make_producer(kafka, &job->error)) {
+            job->failed = true;
+            return;
+        }
+        wait_for_topics(kafka);
+        result = kafka->config->at_least_once || stopping(kafka) ? 0 : init_transactions(kafka);
+        if (result > 0)
+            kafka_runner_nap(&kafka->writer, 100);
+    }
+}
+
+static rd_kafka_topic_t *topic_of(struct kafka *kafka, const char *name)
+{
+    for (size_t i = 0; i < kafka->output_count; i++)
+        if (kafka->outputs[i].name == name)
+            return kafka->outputs[i].topic;
+    for (size_t i = 0; i < kafka->output_count; i++)
+        if (!strcmp(kafka->outputs[i].name, name))
+            return kafka->outputs[i].topic;
+    return NULL;
+}
+
+static rd_kafka_headers_t *headers_of(const struct record *record)
+{
+    size_t count = record->more_header_count + record->header_count;
+    if (count == 0)
+        return NULL;
+    rd_kafka_headers_t *headers = memory_must(rd_kafka_headers_new(count));
+    for (size_t i = 0; i < count; i++) {
+        const struct record_header *header = i < record->more_header_count
+                                                 ? &record->more_headers[i]
+                                                 : &record->headers[i - record->more_header_count];
+        rd_kafka_header_add(headers, header->name, -1, header->value, (ssize_t)header->size);
+    }
+    return headers;
+}
+
+static rd_kafka_resp_err_t enqueue(struct kafka *kafka, const struct record *record, size_t index)
+{
+    /* An empty text may have no memory, but a null pointer would be a null key. */
+    const char *key = record->has_key ? record->key.data ? record->key.data : "" : NULL;
+    const char *value = record->has_value ? record->value.data ? record->value.data : "" : NULL;
+    rd_kafka_topic_t *topic = topic_of(kafka, record->topic);
+    rd_kafka_headers_t *headers = headers_of(record);
+    assert(topic);
+    rd_kafka_resp_err_t code = rd_kafka_producev(
+        kafka->producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY(key, key ? record->key.length : 0),
+        RD_KAFKA_V_VALUE((void *)value, value ? record->value.length : 0),
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE((void *)(uintptr_t)(index + 1)),
+        RD_KAFKA_V_END);
+    if (code && headers)
+        rd_kafka_headers_destroy(headers);
+    return code;
+}
+
+/* Waits until every record produced has its delivery report. */
+static void flush(struct kafka *kafka)
+{
+    while (rd_kafka_flush(kafka->producer, KAFKA_SLICE_MS) && !stopping(kafka))
+        ;
+}
+
+/* Hands the records to librdkafka, in order. each_alone: in a batch of its own, so that a batch
+ * that the broker refuses names its record. Problems show in the job. */
+static void produce_all(struct kafka *kafka, bool each_alone)
+{
+    struct kafka_writing *job = &kafka->writing;
+    const struct kafka_transaction *transaction = job->transaction;
+    for (size_t i = 0; i < transaction->record_count && !stopping(kafka); i++) {
+        rd_kafka_resp_err_t code = enqueue(kafka, &transaction->records[i], i);
+        if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+            rd_kafka_poll(kafka->producer, 10);
+            i--;
+            continue;
+        }
+        if (each_alone && !code)
+            flush(kafka);
+        if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+            job->refused[i] = job->any_refused = true;
+            continue; /* to know all of them at once */
+        }
+        if (code && !job->any_failed)
+            error_set(&job->error, "writing to %s: %s", transaction->records[i].topic,
+                      rd_kafka_err2str(code));
+        if (code)
+            job->any_failed = true;
+        if (job->any_failed)
+            return;
+    }
+}
+
+enum step { STEP_DONE, STEP_ABORT, STEP_ENDED };
+
+/* Reads an error of a transactional call. STEP_ENDED: fatal or not understood. */
+static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_error_t *error,
+                            bool *again)
+{
+    struct kafka_writing *job = &kafka->writing;
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    bool abort_it = rd_kafka_error_txn_requires_abort(error);
+    bool fatal = rd_kafka_error_is_fatal(error);
+    *again = !fatal && !abort_it && rd_kafka_error_is_retriable(error);
+    if (!*again && !job->any_failed)
+        error_set(&job->error, "%s: %s", what, rd_kafka_error_string(error));
+    if (kafka_is_no_member(code) && !fatal)
+        job->no_member = true;
+    if (kafka_is_forbidden(code))
+        job->failed = true;
+    job->outcome = KAFKA_UNKNOWN;
+    if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+        code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+        job->outcome = KAFKA_FENCED;
+    rd_kafka_error_destroy(error);
+    if (*again && code != RD_KAFKA_RESP_ERR__TIMED_OUT)
+        kafka_runner_nap(&kafka->writer, 5);
+    return abort_it && !fatal ? STEP_ABORT : STEP_ENDED;
+}
+
+static enum step send_offsets(struct kafka *kafka)
+{
+    const struct kafka_transaction *transaction = kafka->writing.transaction;
+    if (transaction->ledger_count == 0)
+        return STEP_DONE;
+    rd_kafka_topic_partition_list_t *list =
+        kafka_ledger_list(kafka->config, transaction->ledgers, transaction->ledger_count);
+    enum step step = STEP_DONE;
+    bool again = true;
+    while (again && !stopping(kafka)) {
+        rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(
+            kafka->producer, list, kafka->writing.membership, KAFKA_SLICE_MS);
+        again = false;
+        if (error)
+            step = read_error(kafka, "sending the offsets", error, &again);
+        else
+            step = STEP_DONE;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return step;
+}
+
+static enum step commit_transaction(struct kafka *kafka)
+{
+    enum step step = STEP_DONE;
+    bool again = true;
+    while (again && !stopping(kafka)) {
+        rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, KAFKA_SLICE_MS);
+        again = false;
+        if (error)
+            step = read_error(kafka, "committing", error, &again);
+        else
+            step = STEP_DONE;
+    }
+    return step;
+}
+
+/* Whether the abort went through. */
+static bool abort_transaction(struct kafka *kafka)
+{
+    bool again = true;
+    while (again && !stopping(kafka)) {
+        rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka->producer, KAFKA_SLICE_MS);
+        if (!error)
+            return true;
+        struct error before = kafka->writing.error;
+        read_error(kafka, "aborting", error, &again);
+        if (again)
+            kafka->writing.error = before;
+    }
+    return false;
+}
+
+/* One try at the transaction; its outcome goes to the job. */
+static void transact_once(struct kafka *kafka, bool each_alone)
+{
+    struct kafka_writing *job = &kafka->writing;
+    bool again;
+    memset(job->refused, 0, job->transaction->record_count * sizeof *job->refused);
+    job->any_refused = job->any_failed = job->no_member = false;
+    job->outcome = KAFKA_UNKNOWN;
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(kafka->producer);
+    if (error) {
+        read_error(kafka, "beginning a transaction", error, &again);
+        return;
+    }
+    produce_all(kafka, each_alone);
+    enum step step = job->any_refused || job->any_failed ? STEP_ABORT : send_offsets(kafka);
+    bool commits = step == STEP_DONE;
+    if (commits)
+        step = commit_transaction(kafka);
+    if (stopping(kafka))
+        return;
+    if (step == STEP_DONE) {
+        job->outcome = KAFKA_COMMITTED;
+    } else if (step == STEP_ABORT && abort_transaction(kafka)) {
+        /* See the top: only a failed record proves that EndTxn(commit) was never sent. */
+        bool proven = !commits || job->any_failed || job->any_refused;
+        job->outcome = !proven             ? KAFKA_UNKNOWN
+                       : job->any_refused ? KAFKA_REFUSED
+                                          : KAFKA_ABORTED;
+    }
+}
+
+/* at-least-once: results first, then the ledgers by a plain commit. */
+static void deliver_once(struct kafka *kafka, bool each_alone)
+{
+    struct kafka_writing *job = &kafka->writing;
+    memset(job->refused, 0, job->transaction->record_count * sizeof *job->refused);
+    job->any_refused = job->any_failed = job->no_member = false;
+    job->outcome = KAFKA_ABORTED;
+    produce_all(kafka, each_alone);
+    flush(kafka);
+    char reason[256];
+    if (rd_kafka_fatal_error(kafka->producer, reason, sizeof reason)) {
+        error_set(&job->error, "writing: %s", reason);
+        job->outcome = KAFKA_UNKNOWN; /* the producer has to be renewed */
+    }
+    if (job->any_refused)
+        job->outcome = KAFKA_REFUSED;
+    if (job->any_refused || job->any_failed || job->outcome == KAFKA_UNKNOWN || stopping(kafka))
+        return;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (job->transaction->ledger_count > 0) {
+        rd_kafka_topic_partition_list_t *list = kafka_ledger_list(
+            kafka->config, job->transaction->ledgers, job->transaction->ledger_count);
+        code = kafka_commit_plain(kafka, list);
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+    if (!code)
+        job->outcome = KAFKA_COMMITTED;
+    else
+        error_set(&job->error, "committing: %s", rd_kafka_err2str(code));
+    job->no_member = kafka_is_no_member(code);
+    job->failed = kafka_is_forbidden(code);
+    if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT ||
+        code == RD_KAFKA_RESP_ERR__TRANSPORT)
+        job->outcome = KAFKA_UNKNOWN;
+}
+
+static void transact(struct kafka *kafka)
+{
+    struct kafka_writing *job = &kafka->writing;
+    void (*once)(struct kafka *, bool) =
+        kafka->config->at_least_once ? deliver_once : transact_once;
+    if (!job->membership) {
+        job->outcome = KAFKA_ABORTED;
+        job->no_member = true;
+        error_set(&job->error, "no membership at present");
+        kafka_runner_nap(&kafka->writer, 20); /* who asks again at once should not spin */
+        return;
+    }
+    once(kafka, false);
+    /* The broker refuses whole batches. Which record it was, if any alone, shows when each goes in
+     * one of its own; and if none was, this try is the one that counts. */
+    bool by_broker = job->any_refused && job->any_failed;
+    if (job->outcome == KAFKA_REFUSED && by_broker && job->transaction->record_count > 1)
+        once(kafka, true);
+    if (job->outcome == KAFKA_ABORTED && !job->no_member)
+        kafka_runner_nap(&kafka->writer, 5);
+}
+
+enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
+                                           struct error *error, bool *forbidden)
+{
+    /* Our own id was taken over when the producer was made ready; a second producer under it would
+     * fence the first. */
+    if (kafka->config->at_least_once || !strcmp(owner, kafka->config->instance_id))
+        return KAFKA_DONE;
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_PRODUCER, error);
+    if (!conf)
+        return KAFKA_AGAIN;
+    struct text id = {0};
+    text_printf(&id, "%s-%s", kafka->config->group_id, owner);
+    kafka_setting_must(conf, "transactional.id", id.data);
+    text_fini(&id);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
+    rd_kafka_conf_set_opaque(conf, kafka);
+    rd_kafka_t *producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
+    if (!producer)
+        return KAFKA_AGAIN;
+    enum kafka_answer answer = KAFKA_AGAIN;
+    int64_t until = clock_boot_ms() + END_OTHER_MS;
+    bool again = true;
+    while (again && answer == KAFKA_AGAIN && clock_boot_ms() < until && !stopping(kafka)) {
+        rd_kafka_error_t *failure = rd_kafka_init_transactions(producer, KAFKA_SLICE_MS);
+        if (!failure) {
+            answer = KAFKA_DONE;
+            break;
+        }
+        again = rd_kafka_error_is_retriable(failure);
+        *forbidden = kafka_is_forbidden(rd_kafka_error_code(failure));
+        error_set(error, "ending the transactions of %s: %s", owner,
+                  rd_kafka_error_string(failure));
+        if (again && rd_kafka_error_code(failure) != RD_KAFKA_RESP_ERR__TIMED_OUT)
+            kafka_runner_nap(&kafka->reader, 20);
+        rd_kafka_error_destroy(failure);
+    }
+    rd_kafka_destroy(producer);
+    return answer;
+}
+
+/* From here on: Kafka thread. */
+
+static void start(struct kafka *kafka)
+{
+    kafka->writing.kind = WRITE_START;
+    kafka->writing.failed = false;
+    kafka_runner_give(&kafka->writer, start_producer);
+}
+
+void kafka_start(struct kafka *kafka)
+{
+    start(kafka);
+}
+
+void kafka_renew_producer(struct kafka *kafka)
+{
+    start(kafka);
+}
+
+void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transaction)
+{
+    struct kafka_writing *job = &kafka->writing;
+    if (transaction->record_count > job->refused_room) {
+        job->refused_room = 2 * transaction->record_count;
+        free(job->refused);
+        job->refused = memory_alloc(job->refused_room * sizeof *job->refused);
+    }
+    job->kind = WRITE_TRANSACTION;
+    job->transaction = transaction;
+    job->membership = kafka_membership(kafka);
+    job->failed = job->no_member = false;
+    job->error.text[0] = '\0';
+    kafka_runner_give(&kafka->writer, transact);
+}
+
+void kafka_writing_told(struct kafka *kafka)
+{
+    struct kafka_writing *job = &kafka->writing;
+    if (job->failed)
+        kafka_fail(kafka, job->error.text);
+    if (job->kind == WRITE_START) {
+        if (!job->failed)
+            kafka->handler->producer_ready(kafka->arg);
+        return;
+    }
+    if (job->membership)
+        rd_kafka_consumer_group_metadata_destroy(job->membership);
+    job->membership = NULL;
+    bool no_member = job->no_member;
+    if (job->outcome == KAFKA_COMMITTED)
+        kafka_assignment_is_member(kafka);
+    /* The job's memory goes on being used by whatever the handler asks for next, so what it is told
+     * is copied where it must outlast that. */
+    struct error error = job->error;
+    bool *refused = job->outcome == KAFKA_REFUSED ? job->refused : NULL;
+    if (refused) {
+        job->refused = NULL;
+        job->refused_room = 0;
+    }
+    kafka->handler->transacted(kafka->arg, job->outcome, refused,
+                               job->outcome == KAFKA_COMMITTED ? NULL : error.text);
+    free(refused);
+    if (no_member)
+        kafka_assignment_no_member(kafka, clock_boot_ms());
+}
+
+void kafka_producer_fini(struct kafka *kafka)
+{
+    if (kafka->writing.membership)
+        rd_kafka_consumer_group_metadata_destroy(kafka->writing.membership);
+    drop_producer(kafka);
+    free(kafka->writing.refused);
+}

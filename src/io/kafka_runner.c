@@ -1,0 +1,97 @@
+/* A thread that makes one blocking job at a time for the Kafka thread. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "io/kafka_internal.h"
+
+static void *run(void *arg)
+{
+    struct kafka_runner *runner = arg;
+    pthread_mutex_lock(&runner->lock);
+    while (!runner->stop) {
+        if (!runner->job) {
+            pthread_cond_wait(&runner->changed, &runner->lock);
+            continue;
+        }
+        void (*job)(struct kafka *) = runner->job;
+        pthread_mutex_unlock(&runner->lock);
+        job(runner->kafka);
+        pthread_mutex_lock(&runner->lock);
+        runner->job = NULL;
+        atomic_store_explicit(&runner->done, true, memory_order_release);
+        kafka_wake(runner->kafka);
+    }
+    pthread_mutex_unlock(&runner->lock);
+    return NULL;
+}
+
+int kafka_runner_init(struct kafka_runner *runner, struct kafka *kafka, const char *name,
+                      struct error *error)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&runner->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&runner->lock, NULL);
+    runner->kafka = kafka;
+    int failed = pthread_create(&runner->thread, NULL, run, runner);
+    if (failed) {
+        pthread_cond_destroy(&runner->changed);
+        pthread_mutex_destroy(&runner->lock);
+        return error_set(error, "cannot start thread %s: %s", name, strerror(failed));
+    }
+    pthread_setname_np(runner->thread, name);
+    runner->running = true;
+    return 0;
+}
+
+void kafka_runner_fini(struct kafka_runner *runner)
+{
+    if (!runner->running)
+        return;
+    pthread_mutex_lock(&runner->lock);
+    runner->stop = true;
+    pthread_cond_broadcast(&runner->changed);
+    pthread_mutex_unlock(&runner->lock);
+    pthread_join(runner->thread, NULL);
+    pthread_cond_destroy(&runner->changed);
+    pthread_mutex_destroy(&runner->lock);
+    runner->running = false;
+}
+
+void kafka_runner_give(struct kafka_runner *runner, void (*job)(struct kafka *kafka))
+{
+    pthread_mutex_lock(&runner->lock);
+    assert(!runner->job && !runner->done);
+    runner->job = job;
+    pthread_cond_broadcast(&runner->changed);
+    pthread_mutex_unlock(&runner->lock);
+}
+
+bool kafka_runner_take(struct kafka_runner *runner)
+{
+    if (!atomic_load_explicit(&runner->done, memory_order_acquire))
+        return false;
+    /* The lock is what makes sure that the thread has let go of the job. */
+    pthread_mutex_lock(&runner->lock);
+    atomic_store_explicit(&runner->done, false, memory_order_relaxed);
+    pthread_mutex_unlock(&runner->lock);
+    return true;
+}
+
+void kafka_runner_nap(struct kafka_runner *runner, int ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&runner->lock);
+    while (!runner->stop && !atomic_load(&runner->kafka->stopping))
+        if (pthread_cond_timedwait(&runner->changed, &runner->lock, &until) == ETIMEDOUT)
+            break;
+    pthread_mutex_unlock(&runner->lock);
+}

@@ -1,0 +1,245 @@
+/* Settings of the two kinds of client: the worker's own, the user's kafka.* on the side that knows
+ * them, and those that the guarantees rest on, which are set last. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+/* librdkafka's own table of properties as text: "name | C/P | range | ...". Its configuration
+ * object takes every property on either side and only warns later, so the table is the one way to
+ * know whose a property is. */
+static char *property_table(void)
+{
+    char *table = NULL;
+    size_t size = 0;
+    FILE *out = memory_must(open_memstream(&table, &size));
+    rd_kafka_conf_properties_show(out);
+    fclose(out);
+    return memory_must(table);
+}
+
+/* '*', 'C' or 'P'; 0 when the table does not name it. */
+static char property_side(const char *table, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *line = table; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, name, length) || (line[length] != ' ' && line[length] != '|'))
+            continue;
+        const char *column = strchr(line, '|');
+        return column ? column[2] == ' ' ? column[3] : column[2] : 0;
+    }
+    return 0;
+}
+
+/* Whether the setting goes to that side. A property that the table does not name (hidden ones, or
+ * none of librdkafka's) goes wherever it was meant for. */
+static bool is_for(const char *table, const struct kafka_setting *setting, enum kafka_side side)
+{
+    char whose = property_side(table, setting->name);
+    if (side == SIDE_CONSUMER)
+        return setting->consumer && whose != 'P';
+    return setting->producer && whose != 'C';
+}
+
+static bool is_secret(const char *name)
+{
+    return strstr(name, "password") || strstr(name, "secret") || strstr(name, "key.pem");
+}
+
+static int apply(rd_kafka_conf_t *conf, const struct kafka_setting *setting, struct error *error)
+{
+    char reason[300];
+    rd_kafka_conf_res_t result =
+        rd_kafka_conf_set(conf, setting->name, setting->value, reason, sizeof reason);
+    if (result == RD_KAFKA_CONF_OK || (result == RD_KAFKA_CONF_UNKNOWN && setting->is_default))
+        return 0;
+    const char *origin = setting->origin ? setting->origin : "kafka";
+    if (result == RD_KAFKA_CONF_UNKNOWN)
+        return error_set(error, "%s: kafka.%s: librdkafka %s has no such setting", origin,
+                         setting->name, rd_kafka_version_str());
+    return error_set(error, "%s: kafka.%s: %s", origin, setting->name,
+                     is_secret(setting->name) ? "librdkafka refuses the value" : reason);
+}
+
+void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value)
+{
+    char reason[300];
+    if (rd_kafka_conf_set(conf, name, value, reason, sizeof reason) == RD_KAFKA_CONF_OK)
+        return;
+    log_error("kafka: setting %s: %s", name, reason);
+    abort(); /* a librdkafka without it cannot give the guarantees */
+}
+
+static bool is_given(const struct config *config, enum kafka_side side, const char *name)
+{
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        const struct kafka_setting *setting = &config->kafka[i];
+        if (!strcmp(setting->name, name) &&
+            (side == SIDE_CONSUMER ? setting->consumer : setting->producer))
+            return true;
+    }
+    return false;
+}
+
+static void set_number(rd_kafka_conf_t *conf, const struct config *config, enum kafka_side side,
+                       const char *name, int64_t value)
+{
+    char text[24];
+    if (value <= 0 || is_given(config, side, name))
+        return;
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    kafka_setting_must(conf, name, text);
+}
+
+static void set_unless_given(rd_kafka_conf_t *conf, const struct config *config,
+                             enum kafka_side side, const char *name, const char *value)
+{
+    if (!is_given(config, side, name))
+        kafka_setting_must(conf, name, value);
+}
+
+static void own_consumer(rd_kafka_conf_t *conf, const struct config *config)
+{
+    set_unless_given(conf, config, SIDE_CONSUMER, "partition.assignment.strategy",
+                     "cooperative-sticky");
+    set_number(conf, config, SIDE_CONSUMER, "session.timeout.ms", config->session_timeout_ms);
+    set_number(conf, config, SIDE_CONSUMER, "heartbeat.interval.ms",
+               config->heartbeat_interval_ms);
+    kafka_setting_must(conf, "group.id", config->group_id);
+    kafka_setting_must(conf, "enable.auto.commit", "false");
+    kafka_setting_must(conf, "enable.auto.offset.store", "false");
+    kafka_setting_must(conf, "isolation.level", "read_committed");
+    kafka_setting_must(conf, "enable.partition.eof", "true");
+    kafka_setting_must(conf, "auto.offset.reset", "earliest");
+}
+
+static void own_producer(rd_kafka_conf_t *conf, const struct config *config)
+{
+    kafka_setting_must(conf, "enable.idempotence", "true");
+    kafka_setting_must(conf, "partitioner", "murmur2_random");
+    if (config->at_least_once)
+        return;
+    set_number(conf, config, SIDE_PRODUCER, "transaction.timeout.ms",
+               config->transaction_timeout_ms);
+    struct text id = {0};
+    text_printf(&id, "%s-%s", config->group_id, config->instance_id);
+    kafka_setting_must(conf, "transactional.id", id.data);
+    text_fini(&id);
+}
+
+rd_kafka_conf_t *kafka_settings(const struct config *config, enum kafka_side side,
+                                struct error *error)
+{
+    rd_kafka_conf_t *conf = memory_must(rd_kafka_conf_new());
+    char *table = property_table();
+    int failed = 0;
+    set_unless_given(conf, config, side, "client.id", config->instance_id);
+    set_unless_given(conf, config, side, "socket.nagle.disable", "true");
+    for (size_t i = 0; i < config->kafka_count && !failed; i++)
+        if (is_for(table, &config->kafka[i], side))
+            failed = apply(conf, &config->kafka[i], error);
+    free(table);
+    if (failed) {
+        rd_kafka_conf_destroy(conf);
+        return NULL;
+    }
+    if (side == SIDE_CONSUMER)
+        own_consumer(conf, config);
+    else
+        own_producer(conf, config);
+    return conf;
+}
+
+rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error)
+{
+    char reason[400];
+    rd_kafka_t *client = rd_kafka_new(type, conf, reason, sizeof reason);
+    if (!client) {
+        rd_kafka_conf_destroy(conf);
+        error_set(error, "librdkafka: %s", reason);
+        return NULL;
+    }
+    /* Tokens of OAUTHBEARER are renewed by librdkafka's own thread, as the producer's queue is not
+     * served while it has nothing to do. Any other mechanism answers with an error. */
+    rd_kafka_error_t *none = rd_kafka_sasl_background_callbacks_enable(client);
+    if (none)
+        rd_kafka_error_destroy(none);
+    return client;
+}
+
+static void silent(const rd_kafka_t *handle, int level, const char *facility, const char *text)
+{
+    (void)handle, (void)level, (void)facility, (void)text;
+}
+
+/* Settings that are fine one by one may not be so together (or name files that cannot be read):
+ * that shows only when a client is made. Without addresses it connects to nothing. */
+static int check_together(const struct config *config, enum kafka_side side, struct text *errors)
+{
+    struct error error;
+    struct config copy = *config;
+    copy.kafka = memory_zeroed(config->kafka_count + 1, sizeof *copy.kafka);
+    copy.kafka_count = 0;
+    for (size_t i = 0; i < config->kafka_count; i++)
+        if (strcmp(config->kafka[i].name, "bootstrap.servers") &&
+            strcmp(config->kafka[i].name, "metadata.broker.list") &&
+            strcmp(config->kafka[i].name, "debug"))
+            copy.kafka[copy.kafka_count++] = config->kafka[i];
+    int result = -1;
+    rd_kafka_conf_t *conf = kafka_settings(&copy, side, &error);
+    rd_kafka_t *client = NULL;
+    if (conf) {
+        rd_kafka_conf_set_log_cb(conf, silent);
+        client = kafka_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf,
+                              &error);
+    }
+    if (client) {
+        rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        result = 0;
+    } else {
+        text_printf(errors, "kafka.*: %s\n", error.text);
+    }
+    free(copy.kafka);
+    return result;
+}
+
+static int check_one(const char *table, const struct kafka_setting *setting, struct text *errors)
+{
+    struct error error;
+    rd_kafka_conf_t *conf = memory_must(rd_kafka_conf_new());
+    int result = apply(conf, setting, &error);
+    rd_kafka_conf_destroy(conf);
+    char whose = property_side(table, setting->name);
+    bool wrong_side = (whose == 'C' && !setting->consumer) || (whose == 'P' && !setting->producer);
+    if (!result && wrong_side && !setting->is_default)
+        result = error_set(&error, "%s: kafka.%s.%s: the %s has no such setting",
+                           setting->origin ? setting->origin : "kafka",
+                           whose == 'C' ? "producer" : "consumer", setting->name,
+                           whose == 'C' ? "producer" : "consumer");
+    if (result)
+        text_printf(errors, "%s\n", error.text);
+    return result;
+}
+
+int kafka_check_settings(const struct config *config, struct text *errors)
+{
+    char *table = property_table();
+    int result = 0;
+    for (size_t i = 0; i < config->kafka_count; i++)
+        if (check_one(table, &config->kafka[i], errors))
+            result = -1;
+    free(table);
+    if (result)
+        return result;
+    if (check_together(config, SIDE_CONSUMER, errors))
+        result = -1;
+    if (check_together(config, SIDE_PRODUCER, errors))
+        result = -1;
+    return result;
+}
