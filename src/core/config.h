@@ -14,7 +14,7 @@
 /* A setting that goes to librdkafka as it is. */
 struct kafka_setting {
     char *name, *value;      /* name without `kafka.`, `consumer.`, `producer.`, aliases resolved */
-    bool consumer, producer; /* which sides it goes to; never both false */
+    bool consumer, producer; /* which sides it is for */
     bool is_default; /* the worker's own, not the user's: a side that does not know it skips it */
     char *origin;    /* for error messages: file:line, variable or option */
     char *key;       /* for error messages: the whole key as it was written, without `.file` */
@@ -27,7 +27,7 @@ struct integers { /* a list of Flag values */
 };
 
 struct config {
-    struct kafka_setting *kafka;
+    struct kafka_setting *kafka; /* of two for one side, the later one counts */
     size_t kafka_count;
     char *group_id, *instance_id;
     char *request_topics[REQUEST_KINDS]; /* empty string: that job is off */

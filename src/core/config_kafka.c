@@ -309,12 +309,13 @@ bool kafka_setting_is_secret(const char *name)
 const struct kafka_setting *config_kafka_setting(const struct config *config, bool producer,
                                                  const char *name)
 {
+    const struct kafka_setting *found = NULL;
     for (size_t i = 0; i < config->kafka_count; i++) {
         const struct kafka_setting *setting = &config->kafka[i];
         if ((producer ? setting->producer : setting->consumer) && !strcmp(setting->name, name))
-            return setting;
+            found = setting;
     }
-    return NULL;
+    return found;
 }
 
 static void setting_fini(struct kafka_setting *setting)
@@ -361,15 +362,13 @@ static enum kafka_sides open_sides(const struct config_sources *sources, enum ka
     return open;
 }
 
-static int check_setting(const struct kafka_setting *setting, struct error *why)
+/* Checks a value on the sides where it is in force. */
+static int check_value(const char *name, const char *value, enum kafka_sides in_force,
+                       struct error *why)
 {
-    for (size_t i = 0; i < kafka_rule_count; i++) {
-        const struct kafka_rule *rule = &kafka_rules[i];
-        bool concerned = (setting->consumer && (rule->sides & KAFKA_CONSUMER)) ||
-                         (setting->producer && (rule->sides & KAFKA_PRODUCER));
-        if (concerned && !strcmp(rule->name, setting->name))
-            return rule->check(rule, setting->value, why);
-    }
+    for (size_t i = 0; i < kafka_rule_count; i++)
+        if ((kafka_rules[i].sides & in_force) && !strcmp(kafka_rules[i].name, name))
+            return kafka_rules[i].check(&kafka_rules[i], value, why);
     return 0;
 }
 
@@ -389,39 +388,34 @@ static void add_given(struct config *config, const struct config_sources *source
                      "expected kafka.%s, for consumer and producer alike", name);
         return;
     }
-    if (sides == KAFKA_BOTH)
-        sides = open_sides(sources, sides, name, false);
-    if (!sides)
+    enum kafka_sides in_force =
+        sides == KAFKA_BOTH ? open_sides(sources, sides, name, false) : sides;
+    if (!in_force)
         return;
     struct error why;
-    char *value;
-    if (config_entry_value(entry, kafka_setting_is_secret(name), &value, &why) < 0) {
+    char *value = NULL;
+    if (config_entry_value(entry, kafka_setting_is_secret(name), &value, &why) < 0 ||
+        check_value(name, value, in_force, &why) < 0) {
         config_error(errors, entry->origin, entry->written, "%s", why.text);
+        free(value);
         return;
     }
     size_t key_size = strlen(entry->written) - (entry->from_file ? strlen(".file") : 0);
-    struct kafka_setting setting = {
-        .name = memory_string(name),
-        .value = value,
-        .consumer = sides & KAFKA_CONSUMER,
-        .producer = sides & KAFKA_PRODUCER,
-        .origin = memory_string(entry->origin),
-        .key = memory_copy(entry->written, key_size),
-        .label = memory_string(config_entry_label(entry)),
-    };
-    if (check_setting(&setting, &why) < 0) {
-        config_error(errors, entry->origin, entry->written, "%s", why.text);
-        setting_fini(&setting);
-        return;
-    }
-    add_setting(config, setting);
+    add_setting(config, (struct kafka_setting){
+                            .name = memory_string(name),
+                            .value = value,
+                            .consumer = sides & KAFKA_CONSUMER,
+                            .producer = sides & KAFKA_PRODUCER,
+                            .origin = memory_string(entry->origin),
+                            .key = memory_copy(entry->written, key_size),
+                            .label = memory_string(config_entry_label(entry)),
+                        });
 }
 
 static void add_default(struct config *config, const struct config_sources *sources,
                         const struct kafka_default *row, struct text *errors)
 {
-    enum kafka_sides sides = open_sides(sources, row->sides, row->name, true);
-    if (!sides)
+    if (!open_sides(sources, row->sides, row->name, true))
         return;
     struct text key = {0};
     config_kafka_write_key(&key, row->sides, row->name);
@@ -440,8 +434,8 @@ static void add_default(struct config *config, const struct config_sources *sour
     add_setting(config, (struct kafka_setting){
                             .name = memory_string(row->name),
                             .value = memory_string(value),
-                            .consumer = sides & KAFKA_CONSUMER,
-                            .producer = sides & KAFKA_PRODUCER,
+                            .consumer = row->sides & KAFKA_CONSUMER,
+                            .producer = row->sides & KAFKA_PRODUCER,
                             .is_default = true,
                             .origin = memory_string("default"),
                             .key = text_take(&key),
@@ -501,11 +495,15 @@ static void check_together(const struct config *config, struct text *errors)
     }
 }
 
-static int by_name(const void *left, const void *right)
+/* By name; the setting for both sides before that for one, which beats it. */
+static int in_order(const void *left, const void *right)
 {
     const struct kafka_setting *a = left, *b = right;
     int order = strcmp(a->name, b->name);
-    return order ? order : strcmp(a->key, b->key);
+    if (order)
+        return order;
+    order = (b->consumer && b->producer) - (a->consumer && a->producer);
+    return order ? order : b->consumer - a->consumer;
 }
 
 void config_kafka_load(struct config *config, const struct config_sources *sources,
@@ -518,7 +516,7 @@ void config_kafka_load(struct config *config, const struct config_sources *sourc
     for (size_t i = 0; i < kafka_default_count; i++)
         add_default(config, sources, &kafka_defaults[i], errors);
     if (config->kafka_count)
-        qsort(config->kafka, config->kafka_count, sizeof *config->kafka, by_name);
+        qsort(config->kafka, config->kafka_count, sizeof *config->kafka, in_order);
 
     const struct kafka_setting *group_id = config_kafka_setting(config, false, "group.id");
     config->group_id = memory_string(group_id ? group_id->value : NULL);
