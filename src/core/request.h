@@ -110,16 +110,18 @@ struct message {
     enum message_type type;
 };
 
-/* Where a request stands; only the engine reads or writes it. */
+/* Where a request stands; only the engine reads or writes it. Each state but waiting, handed and
+ * orphan is a list of the engine's. */
 enum request_state {
-    REQUEST_WAITING, /* in its lane, or due at not_before */
-    REQUEST_CHOSEN,  /* to be marked 'started' by the transaction on its way */
-    REQUEST_HANDED,  /* with the call thread (calls: marked 'started' in the ledger) */
-    REQUEST_UNSTART, /* came back unsent: still marked 'started', the next transaction takes the
-                        mark back */
-    REQUEST_ENDED,   /* its outcome waits for a transaction */
-    REQUEST_ENDING,  /* its outcome is in the transaction on its way */
-    REQUEST_ORPHAN,  /* with the call thread, but its partition is gone */
+    REQUEST_WAITING,    /* in its lane, for its turn or its time */
+    REQUEST_CHOSEN,     /* the transaction on its way marks it 'started' */
+    REQUEST_STARTING,   /* about to be handed to the call thread */
+    REQUEST_HANDED,     /* with the call thread (calls: marked 'started' in the ledger) */
+    REQUEST_UNSTART,    /* came back unsent: the next transaction takes its mark back */
+    REQUEST_UNSTARTING, /* the transaction on its way takes its mark back */
+    REQUEST_ENDED,      /* its outcome waits for a transaction */
+    REQUEST_ENDING,     /* its outcome is in the transaction on its way */
+    REQUEST_ORPHAN,     /* with the call thread, but its partition is gone */
 };
 
 struct lane;
@@ -139,6 +141,7 @@ struct request {
     enum request_state state;
     bool marked; /* 'started' in the ledger as last committed */
     bool late;   /* its end goes to the dead letters */
+    bool gone;   /* stands for a started record that the broker has deleted */
     bool small;  /* the broker refused its result for its size */
     struct partition *partition;
     struct lane *lane;

@@ -1,0 +1,537 @@
+#include "core/engine/engine.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/engine/internal.h"
+
+enum {
+    TAKE_MOST = 128,     /* records taken from one partition at a time */
+    RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
+    RETRY_MOST_MS = 500,
+};
+
+struct engine *engine_new(const struct engine_options *options)
+{
+    struct engine *engine = memory_zeroed(1, sizeof *engine);
+    engine->options = *options;
+    snprintf(engine->owner, sizeof engine->owner, "%s", options->owner);
+    engine->options.owner = engine->owner;
+    engine->allowed = options->calls;
+    engine->last_fenced = INT64_MIN / 2;
+    list_init(&engine->partitions);
+    list_init(&engine->start);
+    list_init(&engine->unstart);
+    list_init(&engine->ended);
+    list_init(&engine->tick.chosen);
+    list_init(&engine->tick.undone);
+    list_init(&engine->tick.ending);
+    return engine;
+}
+
+static void free_list(struct list *list)
+{
+    list_each_safe(at, list) request_free(list_of(at, struct request, list_node));
+    list_init(list);
+}
+
+void engine_free(struct engine *engine)
+{
+    while (!list_empty(&engine->partitions))
+        partition_free(list_of(engine->partitions.next, struct partition, node));
+    free_list(&engine->ended);
+    free_list(&engine->tick.chosen);
+    free_list(&engine->tick.undone);
+    free_list(&engine->tick.ending);
+    tick_fini(&engine->tick);
+    for (size_t i = 0; i < engine->job_ledger_count; i++)
+        free((char *)engine->job_ledgers[i].metadata);
+    free(engine->job_ledgers);
+    free(engine->places);
+    free(engine->foreign.names);
+    free(engine->ended_owners.names);
+    free(engine->resting);
+    ledger_fini(&engine->scratch);
+    free(engine);
+}
+
+static struct list *list_for(struct engine *engine, enum request_state state)
+{
+    switch (state) {
+    case REQUEST_CHOSEN:
+        return &engine->tick.chosen;
+    case REQUEST_STARTING:
+        return &engine->start;
+    case REQUEST_UNSTART:
+        return &engine->unstart;
+    case REQUEST_UNSTARTING:
+        return &engine->tick.undone;
+    case REQUEST_ENDED:
+        return &engine->ended;
+    case REQUEST_ENDING:
+        return &engine->tick.ending;
+    default:
+        return NULL;
+    }
+}
+
+static bool occupies(enum request_state state)
+{
+    return state == REQUEST_STARTING || state == REQUEST_HANDED || state == REQUEST_ORPHAN;
+}
+
+void request_move(struct engine *engine, struct request *request, enum request_state state)
+{
+    enum request_state old = request->state;
+    struct partition *partition = request->partition;
+    struct list *list = list_for(engine, state);
+    list_remove(&request->list_node);
+    if (list)
+        list_append(list, &request->list_node);
+    request->state = state;
+    size_t *handed =
+        request->place.kind == REQUEST_CALL ? &engine->handed_calls : &engine->handed_recordings;
+    *handed += (size_t)occupies(state) - (size_t)occupies(old);
+    engine->chosen += (size_t)(state == REQUEST_CHOSEN) - (size_t)(old == REQUEST_CHOSEN);
+    if (partition) {
+        partition->busy += (size_t)(state != REQUEST_WAITING) - (size_t)(old != REQUEST_WAITING);
+        partition->handed += (size_t)(state == REQUEST_HANDED) - (size_t)(old == REQUEST_HANDED);
+    }
+}
+
+/* Its outcome is set: it leaves its lane, and the next of the order id may go. */
+void request_end(struct engine *engine, struct request *request)
+{
+    request_move(engine, request, REQUEST_ENDED);
+    lane_leave(request);
+}
+
+void request_late_or_free(struct engine *engine, struct request *request)
+{
+    enum status status = request->outcome.status;
+    bool answered =
+        request->outcome.answered && (status == STATUS_SUCCEEDED || status == STATUS_REFUSED);
+    if (!request->late && (request->place.kind != REQUEST_CALL || !answered)) {
+        request_move(engine, request, REQUEST_WAITING);
+        request_free(request);
+        return;
+    }
+    engine->late += !request->late;
+    request->late = true;
+    request_move(engine, request, REQUEST_ENDED);
+}
+
+static void set_time(struct engine *engine, int64_t now, int64_t wall)
+{
+    engine->now = now;
+    if (wall)
+        engine->wall = wall;
+}
+
+/* Recordings only read: nothing is committed before they are asked for. */
+static void start_recordings(struct engine *engine)
+{
+    const struct engine_options *options = &engine->options;
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->kind != REQUEST_RECORDING || partition->phase != PARTITION_ACTIVE)
+            continue;
+        list_each_safe(ready, &partition->ready)
+        {
+            size_t all = engine->handed_calls + engine->handed_recordings + engine->chosen;
+            if ((int64_t)engine->handed_recordings >= options->recordings ||
+                (engine->allowed < options->calls && (int64_t)all >= engine->allowed))
+                return;
+            struct lane *lane = list_of(ready, struct lane, ready_node);
+            struct request *request = list_of(lane->requests.next, struct request, lane_node);
+            request->call.lease_until_ms = INT64_MAX;
+            request_move(engine, request, REQUEST_STARTING);
+            lane_settle(lane);
+        }
+    }
+}
+
+static bool next_start(struct engine *engine, struct engine_action *action)
+{
+    if (list_empty(&engine->start))
+        return false;
+    struct request *request = list_of(engine->start.next, struct request, list_node);
+    request_move(engine, request, REQUEST_HANDED);
+    *action = (struct engine_action){.type = ENGINE_START, .request = request};
+    return true;
+}
+
+static bool next_recall(struct engine *engine, struct engine_action *action)
+{
+    if (engine->recall_all) {
+        engine->recall_all = false;
+        *action = (struct engine_action){.type = ENGINE_RECALL, .kind = REQUEST_KINDS};
+        return true;
+    }
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->recall) {
+            partition->recall = false;
+            *action = (struct engine_action){
+                .type = ENGINE_RECALL, .kind = partition->kind, .partition = partition->number};
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool next_producer(struct engine *engine, struct engine_action *action)
+{
+    switch (engine->producer) {
+    case PRODUCER_TO_RENEW:
+        engine->producer = PRODUCER_RENEWING;
+        *action = (struct engine_action){.type = ENGINE_RENEW_PRODUCER};
+        return true;
+    case PRODUCER_TO_READ_BACK:
+        if (engine->job != JOB_NONE || engine->now < engine->job_retry_at)
+            return false;
+        group_read_back(engine, action);
+        return action->type != ENGINE_NOTHING;
+    case PRODUCER_IDLE:
+        if (engine->now < engine->retry_at || !tick_build(engine, action))
+            return false;
+        engine->producer = PRODUCER_TICK;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool next_leave(struct engine *engine, struct engine_action *action)
+{
+    if (!engine->stopping || engine->left || engine->job != JOB_NONE || engine->load != LOAD_NONE ||
+        engine->revoking ||
+        (engine->producer != PRODUCER_IDLE && engine->producer != PRODUCER_STARTING) ||
+        engine->late)
+        return false;
+    list_each(at, &engine->partitions)
+    {
+        enum partition_phase phase = list_of(at, struct partition, node)->phase;
+        if (phase != PARTITION_GONE && phase != PARTITION_STANDING)
+            return false;
+    }
+    engine->left = true;
+    *action = (struct engine_action){.type = ENGINE_LEAVE};
+    return true;
+}
+
+enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t wall,
+                                    struct engine_action *action)
+{
+    set_time(engine, now, wall);
+    *action = (struct engine_action){.type = ENGINE_NOTHING};
+    if (engine->fail) {
+        action->type = ENGINE_FAIL;
+        return ENGINE_FAIL;
+    }
+    if (next_start(engine, action) || next_recall(engine, action))
+        return action->type;
+    lane_wake_due(engine);
+    start_recordings(engine);
+    if (next_start(engine, action) || group_next(engine, action) || next_producer(engine, action) ||
+        next_leave(engine, action))
+        return action->type;
+    return ENGINE_NOTHING;
+}
+
+int64_t engine_wake_time(const struct engine *engine)
+{
+    int64_t wake = lane_next_wake(engine);
+    if (engine->retry_at > engine->now && engine->retry_at < wake)
+        wake = engine->retry_at;
+    if (engine->job_retry_at > engine->now && engine->job_retry_at < wake)
+        wake = engine->job_retry_at;
+    list_each(at, &engine->partitions)
+    {
+        const struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_DRAINING && partition->drain_until > engine->now &&
+            partition->drain_until < wake)
+            wake = partition->drain_until;
+        if (partition->changed && engine->now + 100 < wake)
+            wake = engine->now + 100;
+        if (!list_empty(&partition->ready) && engine->now + 1000 < wake)
+            wake = engine->now + 1000;
+    }
+    return wake;
+}
+
+void engine_producer_ready(struct engine *engine, int64_t now)
+{
+    set_time(engine, now, 0);
+    bool tick = !list_empty(&engine->tick.chosen) || !list_empty(&engine->tick.undone) ||
+                !list_empty(&engine->tick.ending) || engine->tick.ledger_count;
+    engine->producer =
+        engine->producer == PRODUCER_RENEWING && tick ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE;
+}
+
+static void note_fenced(struct engine *engine)
+{
+    engine->fenced++;
+    if (engine->now < engine->amnesty_until)
+        return;
+    if (engine->now - engine->last_fenced < ENGINE_TWIN_MS)
+        engine->fail = true;
+    engine->last_fenced = engine->now;
+}
+
+static void note_refused(struct engine *engine, const bool *refused)
+{
+    for (size_t i = 0; refused && i < engine->tick.item_count; i++)
+        if (refused[i])
+            engine->tick.item_requests[i]->small = true;
+}
+
+void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
+                       int64_t now)
+{
+    set_time(engine, now, 0);
+    assert(engine->producer == PRODUCER_TICK);
+    engine->producer = PRODUCER_IDLE;
+    switch (outcome) {
+    case ENGINE_COMMITTED:
+        tick_landed(engine, true);
+        return;
+    case ENGINE_REFUSED:
+        note_refused(engine, refused);
+        tick_failed(engine);
+        break;
+    case ENGINE_ABORTED:
+        tick_failed(engine);
+        break;
+    case ENGINE_FENCED:
+        note_fenced(engine);
+        /* fall through */
+    case ENGINE_UNKNOWN:
+        engine->unknown++;
+        engine->producer = PRODUCER_TO_RENEW;
+        return;
+    }
+    engine->aborted++;
+    int64_t pause = (int64_t)RETRY_FIRST_MS << (engine->aborts < 6 ? engine->aborts : 6);
+    engine->retry_at = now + (pause < RETRY_MOST_MS ? pause : RETRY_MOST_MS);
+    engine->aborts++;
+}
+
+size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t partition_number)
+{
+    const struct partition *partition = partition_find(engine, kind, partition_number);
+    const struct engine_options *options = &engine->options;
+    if (!partition || partition->phase != PARTITION_ACTIVE)
+        return 0;
+    if ((int64_t)partition->unfinished >= options->window ||
+        (int64_t)partition->bytes >= options->window_bytes)
+        return 0;
+    /* Enough to choose from for two ticks; more would only fill memory. */
+    if ((int64_t)partition->ready_count > 2 * options->calls)
+        return 0;
+    int64_t room = options->window - (int64_t)partition->unfinished;
+    return room < TAKE_MOST ? (size_t)room : TAKE_MOST;
+}
+
+bool engine_is_news(const struct engine *engine, enum request_kind kind, int32_t number,
+                    int64_t offset)
+{
+    const struct partition *partition = partition_find(engine, kind, number);
+    return partition && partition->phase == PARTITION_ACTIVE && offset >= partition->next;
+}
+
+static void add_request(struct partition *partition, struct request *request)
+{
+    request->partition = partition;
+    list_append(&partition->requests, &request->partition_node);
+    partition->unfinished++;
+    partition->bytes += request->bytes;
+}
+
+static void recover(struct partition *partition, struct request *request, int64_t now_wall)
+{
+    struct engine *engine = partition->engine;
+    engine->recovered++;
+    engine->marked++;
+    request->marked = true;
+    add_request(partition, request);
+    outcome_set(&request->outcome, STATUS_UNKNOWN, "worker-died",
+                "the worker that had started this call died or lost its partition: it may have "
+                "been dialled",
+                now_wall);
+    request->outcome.from_successor = true;
+}
+
+/* Offsets that will not come any more: a started one of them is gone for good. */
+static void pass_gap(struct partition *partition, int64_t until)
+{
+    int64_t end = partition->loaded.base;
+    for (size_t i = 0; i < partition->loaded.run_count; i++) {
+        const struct ledger_run *run = &partition->loaded.runs[i];
+        int64_t from = end > partition->next ? end : partition->next;
+        end += run->length;
+        int64_t to = end < until ? end : until;
+        for (int64_t offset = from; run->mark == LEDGER_STARTED && offset < to; offset++) {
+            struct place place = {partition->kind, partition->number, offset};
+            struct request *request = request_new(place, &(struct raw_record){.timestamp_ms = -1});
+            request->gone = true;
+            recover(partition, request, partition->engine->wall);
+            request_end(partition->engine, request);
+        }
+    }
+    partition->next = until;
+    if (list_empty(&partition->requests))
+        partition->changed = true;
+}
+
+void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall)
+{
+    set_time(engine, now, wall);
+    struct partition *partition =
+        partition_find(engine, request->place.kind, request->place.partition);
+    int64_t offset = request->place.offset;
+    if (!partition || partition->phase != PARTITION_ACTIVE || offset < partition->next) {
+        request_free(request);
+        return;
+    }
+    if (offset > partition->next)
+        pass_gap(partition, offset);
+    enum ledger_mark mark = ledger_at(&partition->loaded, offset);
+    partition->next = offset + 1;
+    if (mark == LEDGER_DONE) {
+        request_free(request);
+        partition->changed |= list_empty(&partition->requests);
+    } else if (mark == LEDGER_STARTED) {
+        recover(partition, request, wall);
+        request_move(engine, request, REQUEST_ENDED);
+        if (request->event.order_id) {
+            lane_add(partition, request);
+            lane_doubt(request->lane, partition->doubt_until);
+            lane_leave(request);
+        }
+    } else {
+        add_request(partition, request);
+        if (request->event.order_id) {
+            lane_add(partition, request);
+        } else {
+            outcome_set(&request->outcome, STATUS_INVALID, request->event.invalid_code,
+                        request->event.invalid_message, wall);
+            request_end(engine, request);
+        }
+    }
+}
+
+void engine_end(struct engine *engine, enum request_kind kind, int32_t number, int64_t offset,
+                int64_t now, int64_t wall)
+{
+    set_time(engine, now, wall);
+    struct partition *partition = partition_find(engine, kind, number);
+    if (partition && partition->phase == PARTITION_ACTIVE && offset > partition->next)
+        pass_gap(partition, offset);
+}
+
+static void call_returned(struct engine *engine, struct request *request)
+{
+    const struct engine_options *options = &engine->options;
+    struct call_state *call = &request->call;
+    request->not_before_ms = call->end == CALL_NOT_SENT ? call->retry_at_ms : 0;
+    if (options->deadline_ms && call->attempts && request->place.kind == REQUEST_CALL &&
+        request->not_before_ms > call->first_started_boot_ms + options->deadline_ms)
+        request->not_before_ms = call->first_started_boot_ms + options->deadline_ms;
+    if (request->marked) {
+        request_move(engine, request, REQUEST_UNSTART);
+        return;
+    }
+    request_move(engine, request, REQUEST_WAITING);
+    lane_settle(request->lane);
+}
+
+void engine_call_ended(struct engine *engine, struct request *request, int64_t now)
+{
+    set_time(engine, now, 0);
+    engine->ended_calls += request->place.kind == REQUEST_CALL;
+    if (!request->partition) {
+        assert(request->state == REQUEST_ORPHAN);
+        if (request->call.end != CALL_FINISHED)
+            outcome_fini(&request->outcome);
+        request_late_or_free(engine, request);
+        return;
+    }
+    assert(request->state == REQUEST_HANDED);
+    if (request->call.end != CALL_FINISHED) {
+        call_returned(engine, request);
+        return;
+    }
+    if (request->outcome.status == STATUS_UNKNOWN)
+        lane_doubt(request->lane, request->call.started_boot_ms + engine->options.doubt_ms);
+    request_end(engine, request);
+}
+
+void engine_allow(struct engine *engine, int64_t calls)
+{
+    engine->allowed = calls < engine->options.calls ? calls : engine->options.calls;
+}
+
+void engine_frozen(struct engine *engine, int64_t now)
+{
+    set_time(engine, now, 0);
+    engine->amnesty_until = now + ENGINE_TWIN_MS;
+}
+
+void engine_look(const struct engine *engine, struct engine_view *view)
+{
+    *view = (struct engine_view){.handed = engine->handed_calls + engine->handed_recordings,
+                                 .started = engine->marked,
+                                 .late = engine->late,
+                                 .transactions = engine->transactions,
+                                 .aborted = engine->aborted,
+                                 .unknown = engine->unknown,
+                                 .fenced = engine->fenced,
+                                 .recovered = engine->recovered,
+                                 .producer_ready = engine->producer != PRODUCER_STARTING,
+                                 .stopping = engine->stopping};
+    list_each(at, &engine->partitions)
+    {
+        view->partitions++;
+        view->waiting_lanes += list_of(at, struct partition, node)->ready_count;
+    }
+    view->waiting_lanes += engine->resting_count;
+}
+
+bool engine_look_partition(const struct engine *engine, size_t i,
+                           struct engine_partition_view *view)
+{
+    list_each(at, &engine->partitions)
+    {
+        const struct partition *partition = list_of(at, struct partition, node);
+        if (i--)
+            continue;
+        *view =
+            (struct engine_partition_view){.kind = partition->kind,
+                                           .partition = partition->number,
+                                           .active = partition->phase == PARTITION_ACTIVE,
+                                           .standing_still = partition->phase == PARTITION_STANDING,
+                                           .draining = partition->phase == PARTITION_DRAINING,
+                                           .trouble = partition->trouble,
+                                           .base = partition->base,
+                                           .next = partition->next,
+                                           .unfinished = partition->unfinished,
+                                           .unfinished_bytes = partition->bytes,
+                                           .started = partition->busy,
+                                           .ledger_size = partition->ledger_size,
+                                           .without_commit = partition->without_commit};
+        return true;
+    }
+    return false;
+}
+
+bool engine_has_unpublished(const struct engine *engine)
+{
+    return !list_empty(&engine->ended) || !list_empty(&engine->tick.ending) ||
+           engine->handed_calls || engine->handed_recordings || !list_empty(&engine->start);
+}

@@ -1,0 +1,183 @@
+/* The engine: the whole protocol between Kafka and the calls, as a state machine without I/O, clock
+ * or thread. One caller (the Kafka thread, or a simulation) tells it what happened and asks
+ * engine_next what to do until that says ENGINE_NOTHING. The protocol is modelled in
+ * tests/model/ledger.m; comments name its rules in quotes.
+ *
+ * Times are CLOCK_BOOTTIME milliseconds (now) and wall clock milliseconds (wall). Requests given to
+ * engine_record are the engine's; those in ENGINE_START are lent until engine_call_ended gives them
+ * back.
+ *
+ *   partition:  arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone          (lost: gone at
+ * once; unreadable: standing still) producer:   starting ──▶ idle ──▶ in a tick ──▶ idle (outcome
+ * unknown: renewing ──▶ reading back ──▶ idle) ledger job: none ──▶ reading | ending an owner |
+ * committing ──▶ none          (one at a time) request:    see enum request_state; every state but
+ * waiting and handed is a list */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/ledger.h"
+#include "core/request.h"
+
+struct engine_options {
+    const char *owner;   /* instance.id */
+    int64_t lease_ms;    /* half the session timeout */
+    int64_t doubt_ms;    /* platform.timeout.ms: how long a call in doubt may still be running */
+    int64_t drain_ms;    /* drain.timeout.ms */
+    int64_t max_age_ms;  /* call.max.age.ms; 0: no limit */
+    int64_t deadline_ms; /* call.deadline.ms; 0: forever */
+    int64_t window, window_bytes; /* unfinished requests held for one partition */
+    int64_t calls;                /* platform.max.in.flight */
+    int64_t recordings;           /* recording.max.in.flight */
+};
+
+struct engine_place {
+    enum request_kind kind;
+    int32_t partition;
+    int64_t offset; /* where to read from; -1: the oldest */
+};
+
+/* A ledger to commit, or as it was read. */
+struct engine_ledger {
+    enum request_kind kind;
+    int32_t partition;
+    int64_t offset; /* the base; -1 (read): nothing committed */
+    const char *metadata;
+    size_t metadata_size;
+};
+
+/* A record to publish, in this order. */
+enum engine_item_type { ITEM_RESULT, ITEM_INVALID, ITEM_LATE, ITEM_GONE };
+struct engine_item {
+    enum engine_item_type type;
+    const struct request *request;
+    bool small;
+};
+
+enum engine_action_type {
+    ENGINE_NOTHING,
+    ENGINE_TRANSACT,       /* items and ledgers in one transaction; answer: engine_transacted */
+    ENGINE_RENEW_PRODUCER, /* answer: engine_producer_ready */
+    ENGINE_READ,           /* read places' ledgers; stable: wait for open transactions. Answer:
+                              engine_ledgers_read */
+    ENGINE_END_OWNER,      /* end what `owner` has open; answer: engine_owner_ended */
+    ENGINE_COMMIT,         /* plainly commit ledgers; answer: engine_committed */
+    ENGINE_ASSIGN,         /* rebalance, places */
+    ENGINE_UNASSIGN,       /* rebalance */
+    ENGINE_START,          /* hand request to the calling side */
+    ENGINE_RECALL, /* ask for unsent requests back: of kind and partition, or kind REQUEST_KINDS:
+                      all */
+    ENGINE_LEAVE,  /* all is drained and released after engine_stop: leave the group */
+    ENGINE_FAIL,   /* two processes share the instance.id: end with 1 */
+};
+
+/* What to do. Pointers stay valid until the job's answer (TRANSACT, COMMIT, READ, END_OWNER) or the
+ * next call of engine_next. */
+struct engine_action {
+    enum engine_action_type type;
+    const struct engine_item *items;
+    size_t item_count;
+    const struct engine_ledger *ledgers;
+    size_t ledger_count;
+    const struct engine_place *places;
+    size_t place_count;
+    bool stable;
+    const char *owner;
+    uint64_t rebalance;
+    struct request *request;
+    enum request_kind kind;
+    int32_t partition;
+};
+
+/* How a transaction ended, as io/kafka tells it. */
+enum engine_outcome {
+    ENGINE_COMMITTED,
+    ENGINE_ABORTED,
+    ENGINE_REFUSED,
+    ENGINE_UNKNOWN,
+    ENGINE_FENCED
+};
+
+enum engine_answer { ENGINE_DONE, ENGINE_AGAIN, ENGINE_NO_MEMBER };
+
+struct engine;
+
+struct engine *engine_new(const struct engine_options *options);
+
+/* Releases all but the requests that are lent. */
+void engine_free(struct engine *engine);
+
+/* The next thing to do now. */
+enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t wall,
+                                    struct engine_action *action);
+
+/* When engine_next may have something to do though nothing happens: a time, INT64_MAX for never. */
+int64_t engine_wake_time(const struct engine *engine);
+
+/* The group. A lost revocation forgets its partitions at once. */
+void engine_assigned(struct engine *engine, uint64_t rebalance, const struct engine_place *places,
+                     size_t count, int64_t now);
+void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
+                    const struct engine_place *places, size_t count, int64_t now);
+
+/* Ends of jobs. refused: one flag an item. */
+void engine_producer_ready(struct engine *engine, int64_t now);
+void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
+                       int64_t now);
+void engine_ledgers_read(struct engine *engine, enum engine_answer answer,
+                         const struct engine_ledger *ledgers, size_t count, int64_t now);
+void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_t now);
+void engine_committed(struct engine *engine, enum engine_answer answer, int64_t now);
+
+/* How many records of a partition it takes now; 0: stop fetching. */
+size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t partition);
+
+/* Whether a record at that offset is news (and not finished already, or delivered twice). Only then
+ * is it worth parsing and giving. */
+bool engine_is_news(const struct engine *engine, enum request_kind kind, int32_t partition,
+                    int64_t offset);
+
+/* A record arrived, its event parsed. Offsets rise; what they leave out is no record. */
+void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall);
+
+/* The end of a partition: the next record will have this offset or a higher one. */
+void engine_end(struct engine *engine, enum request_kind kind, int32_t partition, int64_t offset,
+                int64_t now, int64_t wall);
+
+/* A lent request is back (request->call.end says how). */
+void engine_call_ended(struct engine *engine, struct request *request, int64_t now);
+
+/* How many calls may be outstanding from now on (the circuit breaker's word). */
+void engine_allow(struct engine *engine, int64_t calls);
+
+/* The process stood still (SIGSTOP, a paused machine): being fenced after that is no sign of a
+ * twin. */
+void engine_frozen(struct engine *engine, int64_t now);
+
+/* No new starts; drains, releases, then ENGINE_LEAVE. */
+void engine_stop(struct engine *engine, int64_t now);
+
+/* For logs, metrics and checks. */
+struct engine_partition_view {
+    enum request_kind kind;
+    int32_t partition;
+    bool active, standing_still, draining;
+    const char *trouble; /* standing still: why */
+    int64_t base, next;  /* next: behind the last record seen */
+    size_t unfinished, unfinished_bytes, started, ledger_size;
+    bool without_commit; /* nothing was committed when it was assigned */
+};
+struct engine_view {
+    size_t partitions, handed, started, waiting_lanes, late;
+    uint64_t transactions, aborted, unknown, fenced, recovered;
+    bool producer_ready, stopping;
+};
+void engine_look(const struct engine *engine, struct engine_view *view);
+/* The i-th partition; false when there are no more. */
+bool engine_look_partition(const struct engine *engine, size_t i,
+                           struct engine_partition_view *view);
+
+/* Whether anything is left to be published. */
+bool engine_has_unpublished(const struct engine *engine);

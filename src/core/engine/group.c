@@ -1,0 +1,522 @@
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/engine/internal.h"
+
+/* Taking partitions over and handing them on. An assignment is answered only when every ledger of
+ * it has been read, the transactions of the owners that stand in them have been ended, and the
+ * partitions are claimed: until then the group's coordinator begins no other rebalance with this
+ * member, so a plain commit cannot meet a newer generation. Model: "end the last owner's
+ * transactions", "load", "claim", "release". */
+
+enum { JOB_AGAIN_MS = 50 };
+
+static void add_owner(struct owner_list *list, const char *owner)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (!strcmp(list->names[i], owner))
+            return;
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? list->capacity * 2 : 4;
+        list->names = memory_resize(list->names, list->capacity * sizeof *list->names);
+    }
+    snprintf(list->names[list->count++], LEDGER_OWNER_SIZE, "%s", owner);
+}
+
+static bool has_owner(const struct owner_list *list, const char *owner)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (!strcmp(list->names[i], owner))
+            return true;
+    return false;
+}
+
+static void add_place(struct engine *engine, const struct partition *partition, int64_t offset)
+{
+    if (engine->place_count == engine->place_capacity) {
+        engine->place_capacity = engine->place_capacity ? engine->place_capacity * 2 : 16;
+        engine->places =
+            memory_resize(engine->places, engine->place_capacity * sizeof *engine->places);
+    }
+    engine->places[engine->place_count++] =
+        (struct engine_place){partition->kind, partition->number, offset};
+}
+
+static void clear_job_ledgers(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->job_ledger_count; i++)
+        free((char *)engine->job_ledgers[i].metadata);
+    engine->job_ledger_count = 0;
+}
+
+static void add_job_ledger(struct engine *engine, struct partition *partition, const char *owner)
+{
+    struct text metadata = {0};
+    partition_ledger(partition, owner, partition->sequence, partition->top);
+    ledger_encode(&engine->scratch, &metadata);
+    if (engine->job_ledger_count == engine->job_ledger_capacity) {
+        engine->job_ledger_capacity =
+            engine->job_ledger_capacity ? engine->job_ledger_capacity * 2 : 16;
+        engine->job_ledgers = memory_resize(engine->job_ledgers, engine->job_ledger_capacity *
+                                                                     sizeof *engine->job_ledgers);
+    }
+    size_t size = metadata.length;
+    engine->job_ledgers[engine->job_ledger_count++] = (struct engine_ledger){
+        partition->kind, partition->number, engine->scratch.base, text_take(&metadata), size};
+}
+
+static bool arriving(const struct engine *engine, const struct partition *partition)
+{
+    (void)engine;
+    return partition->phase == PARTITION_ARRIVING;
+}
+
+static bool in_tick(const struct engine *engine, const struct partition *partition)
+{
+    (void)engine;
+    return partition->in_tick;
+}
+
+static size_t collect_places(struct engine *engine,
+                             bool (*which)(const struct engine *, const struct partition *))
+{
+    engine->place_count = 0;
+    list_each(at, &engine->partitions)
+    {
+        const struct partition *partition = list_of(at, struct partition, node);
+        if (which(engine, partition))
+            add_place(engine, partition, -1);
+    }
+    return engine->place_count;
+}
+
+static void emit_read(struct engine *engine, enum job job, struct engine_action *action)
+{
+    engine->job = job;
+    *action = (struct engine_action){.type = ENGINE_READ,
+                                     .places = engine->places,
+                                     .place_count = engine->place_count,
+                                     .stable = job != JOB_READ};
+}
+
+static void emit_commit(struct engine *engine, enum job job, struct engine_action *action)
+{
+    engine->job = job;
+    *action = (struct engine_action){.type = ENGINE_COMMIT,
+                                     .ledgers = engine->job_ledgers,
+                                     .ledger_count = engine->job_ledger_count};
+}
+
+void group_read_back(struct engine *engine, struct engine_action *action)
+{
+    *action = (struct engine_action){.type = ENGINE_NOTHING};
+    if (collect_places(engine, in_tick)) {
+        emit_read(engine, JOB_READ_BACK, action);
+        return;
+    }
+    /* All its partitions are gone: whether it landed is their new owners' matter. */
+    tick_failed(engine);
+    engine->producer = PRODUCER_IDLE;
+}
+
+static bool end_an_owner(struct engine *engine, struct engine_action *action)
+{
+    for (size_t i = 0; i < engine->foreign.count; i++) {
+        const char *owner = engine->foreign.names[i];
+        if (has_owner(&engine->ended_owners, owner))
+            continue;
+        engine->job = JOB_END_OWNER;
+        *action = (struct engine_action){.type = ENGINE_END_OWNER, .owner = owner};
+        return true;
+    }
+    return false;
+}
+
+static bool emit_assign(struct engine *engine, struct engine_action *action)
+{
+    engine->place_count = 0;
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->arrived_with != engine->load_rebalance)
+            continue;
+        bool oldest = partition->without_commit || partition->phase == PARTITION_STANDING ||
+                      partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_GONE;
+        add_place(engine, partition, oldest ? -1 : partition->base);
+        if (partition->phase == PARTITION_ARRIVING)
+            partition->phase = PARTITION_GONE;
+    }
+    engine->load = LOAD_NONE;
+    *action = (struct engine_action){.type = ENGINE_ASSIGN,
+                                     .rebalance = engine->load_rebalance,
+                                     .places = engine->places,
+                                     .place_count = engine->place_count};
+    return true;
+}
+
+/* One step of taking over what a rebalance gave. */
+static bool next_load(struct engine *engine, struct engine_action *action)
+{
+    if (engine->stopping && engine->load != LOAD_NONE)
+        engine->load = LOAD_ASSIGN;
+    if ((engine->load == LOAD_READ || engine->load == LOAD_READ_STABLE) &&
+        !collect_places(engine, arriving))
+        engine->load = LOAD_ASSIGN;
+    switch (engine->load) {
+    case LOAD_NONE:
+        return false;
+    case LOAD_READ:
+        emit_read(engine, JOB_READ, action);
+        return true;
+    case LOAD_END_OWNERS:
+        if (end_an_owner(engine, action))
+            return true;
+        engine->load = LOAD_READ_STABLE;
+        return next_load(engine, action);
+    case LOAD_READ_STABLE:
+        emit_read(engine, JOB_READ_STABLE, action);
+        return true;
+    case LOAD_CLAIM:
+        clear_job_ledgers(engine);
+        list_each(at, &engine->partitions)
+        {
+            struct partition *partition = list_of(at, struct partition, node);
+            if (partition->phase == PARTITION_ARRIVING)
+                add_job_ledger(engine, partition, engine->owner);
+        }
+        if (!engine->job_ledger_count)
+            return emit_assign(engine, action);
+        emit_commit(engine, JOB_CLAIM, action);
+        return true;
+    case LOAD_ASSIGN:
+        return emit_assign(engine, action);
+    }
+    return false;
+}
+
+/* A drained partition keeps what was about to be handed out. */
+static void stop_starts(struct engine *engine, struct partition *partition)
+{
+    list_each_safe(at, &partition->requests)
+    {
+        struct request *request = list_of(at, struct request, partition_node);
+        if (request->state == REQUEST_STARTING)
+            request_move(engine, request, request->marked ? REQUEST_UNSTART : REQUEST_WAITING);
+    }
+}
+
+static void drain(struct engine *engine, struct partition *partition)
+{
+    if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_STANDING)
+        partition->phase = PARTITION_GONE;
+    if (partition->phase != PARTITION_ACTIVE)
+        return;
+    partition->phase = PARTITION_DRAINING;
+    partition->recall = !engine->stopping;
+    partition->drain_until = engine->now + engine->options.drain_ms;
+    stop_starts(engine, partition);
+}
+
+static bool next_release(struct engine *engine, struct engine_action *action)
+{
+    bool any = false;
+    list_each(at, &engine->partitions)
+    {
+        const struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_DRAINING && !partition_drained(partition))
+            return false;
+        any |= partition->phase == PARTITION_DRAINING;
+    }
+    if (!any)
+        return false;
+    clear_job_ledgers(engine);
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase != PARTITION_DRAINING)
+            continue;
+        partition->phase = PARTITION_RELEASING;
+        add_job_ledger(engine, partition, "");
+    }
+    emit_commit(engine, JOB_RELEASE, action);
+    return true;
+}
+
+static bool next_unassign(struct engine *engine, struct engine_action *action)
+{
+    if (!engine->revoking)
+        return false;
+    list_each(at, &engine->partitions)
+    {
+        const struct partition *partition = list_of(at, struct partition, node);
+        if (partition->revoked && partition->phase != PARTITION_GONE)
+            return false;
+    }
+    list_each_safe(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->revoked)
+            partition_free(partition);
+    }
+    engine->revoking = false;
+    *action =
+        (struct engine_action){.type = ENGINE_UNASSIGN, .rebalance = engine->revoke_rebalance};
+    return true;
+}
+
+bool group_next(struct engine *engine, struct engine_action *action)
+{
+    if (next_unassign(engine, action))
+        return true;
+    if (engine->job != JOB_NONE || engine->now < engine->job_retry_at)
+        return false;
+    return next_release(engine, action) || next_load(engine, action);
+}
+
+void engine_assigned(struct engine *engine, uint64_t rebalance, const struct engine_place *places,
+                     size_t count, int64_t now)
+{
+    engine->now = now;
+    for (size_t i = 0; i < count; i++) {
+        struct partition *old = partition_find(engine, places[i].kind, places[i].partition);
+        if (old)
+            partition_free(old);
+        struct partition *partition = partition_new(engine, places[i].kind, places[i].partition);
+        partition->arrived_with = rebalance;
+        if (engine->stopping)
+            partition->phase = PARTITION_GONE;
+    }
+    engine->load = LOAD_READ;
+    engine->load_rebalance = rebalance;
+    engine->foreign.count = engine->ended_owners.count = 0;
+}
+
+/* A newer rebalance came before the assignment was answered. */
+static void cancel_load(struct engine *engine)
+{
+    engine->load = LOAD_NONE;
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_ARRIVING)
+            partition->phase = PARTITION_GONE;
+    }
+}
+
+void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
+                    const struct engine_place *places, size_t count, int64_t now)
+{
+    engine->now = now;
+    engine->revoking = true;
+    engine->revoke_rebalance = rebalance;
+    for (size_t i = 0; i < count; i++) {
+        struct partition *partition = partition_find(engine, places[i].kind, places[i].partition);
+        if (!partition)
+            continue;
+        partition->revoked = true;
+        if (lost)
+            partition_forget(partition);
+        else
+            drain(engine, partition);
+    }
+    if (lost)
+        engine->amnesty_until = now + ENGINE_TWIN_MS;
+    if (engine->load != LOAD_NONE && rebalance > engine->load_rebalance)
+        cancel_load(engine);
+}
+
+void engine_stop(struct engine *engine, int64_t now)
+{
+    engine->now = now;
+    if (engine->stopping)
+        return;
+    engine->stopping = engine->recall_all = true;
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_ACTIVE)
+            drain(engine, partition);
+    }
+}
+
+/* Answers. */
+
+static void again(struct engine *engine)
+{
+    engine->job_retry_at = engine->now + JOB_AGAIN_MS;
+}
+
+static struct partition *partition_for(const struct engine *engine,
+                                       const struct engine_ledger *read)
+{
+    return partition_find(engine, read->kind, read->partition);
+}
+
+static int decode(struct ledger *ledger, const struct engine_ledger *read, struct error *error)
+{
+    return ledger_decode(ledger, read->offset < 0 ? 0 : read->offset, read->metadata,
+                         read->metadata_size, error);
+}
+
+/* Whether every owner in the ledgers read is nobody, this process, or one whose transactions have
+ * been ended. */
+static bool owners_are_ended(struct engine *engine, const struct engine_ledger *ledgers,
+                             size_t count)
+{
+    bool ended = true;
+    for (size_t i = 0; i < count; i++) {
+        struct error error;
+        struct ledger ledger = {0};
+        struct partition *partition = partition_for(engine, &ledgers[i]);
+        if (partition && partition->phase == PARTITION_ARRIVING &&
+            !decode(&ledger, &ledgers[i], &error) && ledger.owner[0] &&
+            strcmp(ledger.owner, engine->owner) != 0) {
+            add_owner(&engine->foreign, ledger.owner);
+            ended &= has_owner(&engine->ended_owners, ledger.owner);
+        }
+        ledger_fini(&ledger);
+    }
+    return ended;
+}
+
+static void load_ledgers(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct error error;
+        struct ledger ledger = {0};
+        struct partition *partition = partition_for(engine, &ledgers[i]);
+        if (partition && partition->phase == PARTITION_ARRIVING) {
+            if (decode(&ledger, &ledgers[i], &error)) {
+                partition->phase = PARTITION_STANDING;
+                partition->trouble = memory_string(error.text);
+            } else {
+                partition_load(partition, &ledger, ledgers[i].offset >= 0);
+            }
+        }
+        ledger_fini(&ledger);
+    }
+    engine->load = LOAD_CLAIM;
+}
+
+/* Model: "read back". The sequence number and the owner tell whether the transaction of unknown
+ * outcome landed. */
+static void read_back(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
+{
+    bool landed = false;
+    for (size_t i = 0; i < count; i++) {
+        struct error error;
+        struct ledger ledger = {0};
+        struct partition *partition = partition_for(engine, &ledgers[i]);
+        if (!partition || !partition->in_tick)
+            continue;
+        bool ours = !decode(&ledger, &ledgers[i], &error) && !strcmp(ledger.owner, engine->owner);
+        if (ours && ledger.sequence == partition->sequence + 1)
+            landed = true;
+        else if (!ours || ledger.sequence != partition->sequence)
+            partition_forget(partition); /* somebody else has it: the revocation is on its way */
+        ledger_fini(&ledger);
+    }
+    if (landed)
+        tick_landed(engine, false);
+    else
+        tick_failed(engine);
+    engine->producer = PRODUCER_IDLE;
+}
+
+void engine_ledgers_read(struct engine *engine, enum engine_answer answer,
+                         const struct engine_ledger *ledgers, size_t count, int64_t now)
+{
+    enum job job = engine->job;
+    engine->now = now;
+    engine->job = JOB_NONE;
+    if (answer != ENGINE_DONE) {
+        again(engine);
+        return;
+    }
+    if (job == JOB_READ_BACK) {
+        read_back(engine, ledgers, count);
+    } else if (job == JOB_READ && engine->load == LOAD_READ) {
+        owners_are_ended(engine, ledgers, count);
+        engine->load = LOAD_END_OWNERS;
+    } else if (job == JOB_READ_STABLE && engine->load == LOAD_READ_STABLE) {
+        if (owners_are_ended(engine, ledgers, count))
+            load_ledgers(engine, ledgers, count);
+        else
+            engine->load = LOAD_END_OWNERS;
+    }
+}
+
+void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_t now)
+{
+    engine->now = now;
+    engine->job = JOB_NONE;
+    if (answer != ENGINE_DONE) {
+        again(engine);
+        return;
+    }
+    for (size_t i = 0; i < engine->foreign.count; i++) {
+        if (has_owner(&engine->ended_owners, engine->foreign.names[i]))
+            continue;
+        add_owner(&engine->ended_owners, engine->foreign.names[i]);
+        return;
+    }
+}
+
+static void claimed(struct engine *engine)
+{
+    if (engine->load != LOAD_CLAIM)
+        return; /* of an assignment that a newer rebalance has overtaken */
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase != PARTITION_ARRIVING ||
+            partition->arrived_with != engine->load_rebalance)
+            continue;
+        partition->phase = PARTITION_ACTIVE;
+        partition->doubt_until = engine->now + engine->options.doubt_ms;
+        if (engine->stopping)
+            drain(engine, partition);
+    }
+    engine->load = LOAD_ASSIGN;
+}
+
+static void released(struct engine *engine)
+{
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_RELEASING)
+            partition_forget(partition);
+    }
+}
+
+void engine_committed(struct engine *engine, enum engine_answer answer, int64_t now)
+{
+    enum job job = engine->job;
+    engine->now = now;
+    engine->job = JOB_NONE;
+    if (job == JOB_CLAIM && answer == ENGINE_AGAIN) {
+        again(engine);
+    } else if (job == JOB_CLAIM && answer == ENGINE_NO_MEMBER) {
+        if (engine->load == LOAD_CLAIM)
+            engine->load =
+                LOAD_ASSIGN; /* unclaimed: they stay untouched until the group takes them back */
+    } else if (job == JOB_CLAIM) {
+        claimed(engine);
+    } else if (job == JOB_RELEASE && answer == ENGINE_AGAIN && ++engine->release_tries < 100) {
+        again(engine);
+        list_each(at, &engine->partitions)
+        {
+            struct partition *partition = list_of(at, struct partition, node);
+            if (partition->phase == PARTITION_RELEASING)
+                partition->phase = PARTITION_DRAINING;
+        }
+    } else if (job == JOB_RELEASE) {
+        engine->release_tries = 0;
+        released(engine);
+    }
+    clear_job_ledgers(engine);
+}

@@ -1,0 +1,195 @@
+/* What the engine's files share. Not for others. */
+#pragma once
+
+#include "base/map.h"
+#include "core/engine/engine.h"
+
+/* Fenced twice within it: another process has the same instance.id. A process that stood still, or
+ * lost its assignment, is fenced by those who took over; this long that counts for nothing. */
+enum { ENGINE_TWIN_MS = 60000 };
+
+enum partition_phase {
+    PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
+    PARTITION_ACTIVE,    /* ours: "claim" is done */
+    PARTITION_STANDING,  /* its ledger is unreadable: nothing is read or written */
+    PARTITION_DRAINING,  /* no new starts; what is outstanding ends */
+    PARTITION_RELEASING, /* "release" is on its way */
+    PARTITION_GONE, /* handed over, or never claimed, or taken by another; waits for the revocation
+                     */
+};
+
+/* The requests of one order id in one partition. Only its first request that has not ended may be
+ * outstanding. */
+struct lane {
+    struct map_node node; /* partition->lanes */
+    struct partition *partition;
+    struct list requests;   /* not ended, by offset (request->lane_node) */
+    struct list ready_node; /* partition->ready: its first request may start */
+    int64_t doubt_until;    /* a call in doubt may be running until then */
+    int64_t wake;           /* when it is worth looking at again; the heap's order */
+    size_t heap_at;         /* place in engine->resting; SIZE_MAX: not there */
+    char order_id[];
+};
+
+struct partition {
+    struct list node; /* engine->partitions */
+    struct engine *engine;
+    enum request_kind kind;
+    int32_t number;
+    enum partition_phase phase;
+    uint64_t arrived_with; /* the rebalance that assigned it */
+    bool revoked;          /* a revocation waits for it */
+    bool recall;           /* unsent requests are to be asked for */
+    bool in_tick;          /* the transaction on its way carries its ledger */
+    bool changed;          /* the ledger would differ from the committed one, if only by its base */
+    bool without_commit;
+    char *trouble;
+    uint64_t sequence;    /* of the committed ledger */
+    int64_t base;         /* of the committed ledger */
+    int64_t top;          /* behind the last offset ever marked in the committed ledger */
+    int64_t next;         /* behind the last record or gap seen */
+    struct ledger loaded; /* as it was read: the marks of offsets from `next` on */
+    int64_t loaded_end;
+    int64_t tick_base; /* base and top of the ledger on its way */
+    int64_t tick_top;
+    int64_t limit;                          /* of this tick: partition_start_limit */
+    struct list requests;                   /* unfinished, by offset (request->partition_node) */
+    size_t unfinished, bytes, busy, handed; /* busy: not waiting; handed: of these, lent */
+    struct map lanes;
+    struct list ready; /* lanes */
+    size_t ready_count;
+    size_t ledger_size;
+    int64_t drain_until;
+    int64_t doubt_until; /* calls of the predecessor may be running until then */
+};
+
+enum producer_phase {
+    PRODUCER_STARTING,
+    PRODUCER_IDLE,
+    PRODUCER_TICK,
+    PRODUCER_TO_RENEW,
+    PRODUCER_RENEWING,
+    PRODUCER_TO_READ_BACK
+};
+enum job {
+    JOB_NONE,
+    JOB_READ,
+    JOB_READ_STABLE,
+    JOB_END_OWNER,
+    JOB_CLAIM,
+    JOB_RELEASE,
+    JOB_READ_BACK
+};
+enum load_phase {
+    LOAD_NONE,
+    LOAD_READ,
+    LOAD_END_OWNERS,
+    LOAD_READ_STABLE,
+    LOAD_CLAIM,
+    LOAD_ASSIGN
+};
+
+/* The transaction on its way. */
+struct tick {
+    struct list chosen, undone, ending; /* requests by list_node */
+    struct engine_item *items;
+    struct request **item_requests;
+    size_t item_count, item_capacity;
+    struct engine_ledger *ledgers;
+    size_t ledger_count, ledger_capacity;
+    int64_t began; /* before its offsets were sent: the leases count from here */
+};
+
+struct owner_list {
+    char (*names)[LEDGER_OWNER_SIZE];
+    size_t count, capacity;
+};
+
+struct engine {
+    struct engine_options options;
+    char owner[LEDGER_OWNER_SIZE];
+    int64_t now, wall;
+    struct list partitions;
+
+    enum producer_phase producer;
+    struct tick tick;
+    int64_t retry_at; /* no transaction before it */
+    int aborts;       /* in a row */
+    int64_t last_tick, last_sweep, last_fenced, amnesty_until;
+    bool fail;
+
+    enum job job;
+    int64_t job_retry_at;
+    struct engine_place *places; /* of the job or assignment */
+    size_t place_count, place_capacity;
+    struct engine_ledger *job_ledgers;
+    size_t job_ledger_count, job_ledger_capacity;
+
+    enum load_phase load;
+    uint64_t load_rebalance;
+    struct owner_list foreign, ended_owners;
+
+    bool revoking;
+    int release_tries;
+    uint64_t revoke_rebalance;
+
+    struct list start, unstart, ended; /* requests by list_node */
+    size_t late;                       /* of ended, those for the dead letters */
+    struct lane **resting;             /* heap by wake */
+    size_t resting_count, resting_capacity;
+    size_t chosen, handed_calls, handed_recordings, marked;
+    size_t ended_calls, surplus; /* since the last tick; more starts than slots */
+    int64_t allowed;
+    bool stopping, recall_all, left;
+    uint64_t transactions, aborted, unknown, fenced, recovered;
+    struct ledger scratch;
+};
+
+/* partition.c */
+struct partition *partition_new(struct engine *engine, enum request_kind kind, int32_t number);
+struct partition *partition_find(const struct engine *engine, enum request_kind kind,
+                                 int32_t number);
+/* Drops its state and what is in it (model: forget); what is lent becomes an orphan. The partition
+ * itself stays. */
+void partition_forget(struct partition *partition);
+void partition_free(struct partition *partition);
+/* Takes over a ledger as read ("load"). */
+void partition_load(struct partition *partition, const struct ledger *ledger, bool committed);
+/* Writes the ledger, as the transaction on its way leaves it, into engine->scratch: offsets from
+ * `top` on are told only where all below them is done. */
+void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
+                      int64_t top);
+/* The highest offset that may be marked (started, or done above the base) so that every later
+ * ledger of this partition fits. */
+int64_t partition_start_limit(const struct partition *partition);
+/* Whether nothing of it is outstanding any more, for a drain. */
+bool partition_drained(const struct partition *partition);
+
+/* lane.c */
+void lane_add(struct partition *partition, struct request *request);
+/* Puts a lane where it belongs (ready, resting, gone) after anything about it changed. It may be
+ * freed. */
+void lane_settle(struct lane *lane);
+/* Takes a request that has ended, or is forgotten, out of its lane. */
+void lane_leave(struct request *request);
+void lane_doubt(struct lane *lane, int64_t until);
+void lane_wake_due(struct engine *engine);
+void lane_free_all(struct partition *partition);
+int64_t lane_next_wake(const struct engine *engine);
+
+/* tick.c */
+bool tick_build(struct engine *engine, struct engine_action *action);
+void tick_landed(struct engine *engine, bool lease);
+void tick_failed(struct engine *engine);
+void tick_fini(struct tick *tick);
+
+/* group.c */
+bool group_next(struct engine *engine, struct engine_action *action);
+void group_read_back(struct engine *engine, struct engine_action *action);
+
+/* engine.c: transitions of a request; each keeps the counters and lists */
+void request_move(struct engine *engine, struct request *request, enum request_state state);
+void request_end(struct engine *engine, struct request *request);
+/* A request whose partition is gone: freed, or kept for a dead letter when its answer is worth one.
+ */
+void request_late_or_free(struct engine *engine, struct request *request);

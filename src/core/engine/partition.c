@@ -1,0 +1,187 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "core/engine/internal.h"
+
+struct partition *partition_new(struct engine *engine, enum request_kind kind, int32_t number)
+{
+    struct partition *partition = memory_zeroed(1, sizeof *partition);
+    partition->engine = engine;
+    partition->kind = kind;
+    partition->number = number;
+    list_init(&partition->requests);
+    list_init(&partition->ready);
+    map_init(&partition->lanes);
+    list_append(&engine->partitions, &partition->node);
+    return partition;
+}
+
+struct partition *partition_find(const struct engine *engine, enum request_kind kind,
+                                 int32_t number)
+{
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->kind == kind && partition->number == number)
+            return partition;
+    }
+    return NULL;
+}
+
+/* What becomes of a request whose partition is gone. Those in a transaction stay until it has
+ * ended. */
+static void request_forget(struct engine *engine, struct request *request)
+{
+    enum request_state state = request->state;
+    if (state != REQUEST_ENDING && state != REQUEST_UNSTARTING) {
+        engine->marked -= request->marked;
+        request->marked = false;
+    }
+    list_remove(&request->partition_node);
+    list_remove(&request->lane_node);
+    request->lane = NULL;
+    if (state == REQUEST_HANDED)
+        request_move(engine, request, REQUEST_ORPHAN);
+    request->partition = NULL;
+    if (state == REQUEST_STARTING || state == REQUEST_UNSTART || state == REQUEST_WAITING) {
+        request_move(engine, request, REQUEST_WAITING);
+        request_free(request);
+    } else if (state == REQUEST_ENDED) {
+        request_late_or_free(engine, request);
+    }
+}
+
+void partition_forget(struct partition *partition)
+{
+    list_each_safe(at, &partition->requests)
+        request_forget(partition->engine, list_of(at, struct request, partition_node));
+    lane_free_all(partition);
+    ledger_fini(&partition->loaded);
+    partition->unfinished = partition->bytes = partition->busy = partition->handed = 0;
+    partition->loaded_end = 0;
+    partition->in_tick = partition->changed = partition->recall = false;
+    partition->phase = PARTITION_GONE;
+}
+
+void partition_free(struct partition *partition)
+{
+    partition_forget(partition);
+    list_remove(&partition->node);
+    map_fini(&partition->lanes);
+    free(partition->trouble);
+    free(partition);
+}
+
+void partition_load(struct partition *partition, const struct ledger *ledger, bool committed)
+{
+    ledger_reset(&partition->loaded, ledger->base);
+    for (size_t i = 0; i < ledger->run_count; i++)
+        ledger_add(&partition->loaded, ledger->runs[i].mark, ledger->runs[i].length);
+    partition->loaded_end = ledger->base;
+    for (size_t i = 0; i < ledger->run_count; i++)
+        partition->loaded_end += ledger->runs[i].length;
+    partition->sequence = ledger->sequence;
+    partition->base = partition->next = ledger->base;
+    partition->top = partition->loaded_end;
+    partition->without_commit = !committed;
+}
+
+/* The mark that a request gets in the ledger of the transaction on its way. */
+static enum ledger_mark mark_of(const struct request *request)
+{
+    if (request->state == REQUEST_ENDING)
+        return LEDGER_DONE;
+    if (request->state == REQUEST_CHOSEN)
+        return LEDGER_STARTED;
+    return request->marked && request->state != REQUEST_UNSTARTING ? LEDGER_STARTED : LEDGER_FRESH;
+}
+
+/* Adds what stands behind `cursor` up to `top`, where it is known only from the ledger as it was
+ * read. */
+static void add_loaded(struct partition *partition, int64_t cursor, int64_t top)
+{
+    int64_t end = partition->loaded.base;
+    for (size_t i = 0; i < partition->loaded.run_count && cursor < top; i++) {
+        end += partition->loaded.runs[i].length;
+        if (end <= cursor)
+            continue;
+        int64_t to = end < top ? end : top;
+        ledger_add(&partition->engine->scratch, partition->loaded.runs[i].mark, to - cursor);
+        cursor = to;
+    }
+}
+
+void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
+                      int64_t top)
+{
+    struct ledger *ledger = &partition->engine->scratch;
+    int64_t cursor = partition->base;
+    bool undone = false;
+    ledger_reset(ledger, cursor);
+    ledger->sequence = sequence;
+    snprintf(ledger->owner, sizeof ledger->owner, "%s", owner);
+    list_each(at, &partition->requests)
+    {
+        const struct request *request = list_of(at, struct request, partition_node);
+        enum ledger_mark mark = mark_of(request);
+        bool beyond = request->place.offset >= top;
+        int64_t done_until = beyond && undone ? top : request->place.offset;
+        if (done_until > cursor)
+            ledger_add(ledger, LEDGER_DONE, done_until - cursor);
+        if (beyond && (undone || mark != LEDGER_DONE)) {
+            ledger_trim(ledger);
+            return;
+        }
+        ledger_add(ledger, mark, 1);
+        undone |= mark != LEDGER_DONE;
+        cursor = request->place.offset + 1;
+    }
+    int64_t seen = undone && partition->next > top ? top : partition->next;
+    if (seen > cursor) {
+        ledger_add(ledger, LEDGER_DONE, seen - cursor);
+        cursor = seen;
+    }
+    add_loaded(partition, cursor, top);
+    ledger_trim(ledger);
+}
+
+/* Undone offsets of the ledger as read that have not been delivered yet. */
+static int64_t undone_ahead(const struct partition *partition)
+{
+    int64_t undone = 0, end = partition->loaded.base;
+    for (size_t i = 0; i < partition->loaded.run_count; i++) {
+        const struct ledger_run *run = &partition->loaded.runs[i];
+        end += run->length;
+        int64_t left = end - partition->next;
+        if (run->mark != LEDGER_DONE && left > 0)
+            undone += left < run->length ? left : run->length;
+    }
+    return undone;
+}
+
+int64_t partition_start_limit(const struct partition *partition)
+{
+    int64_t limit = partition->base + ledger_sure_span() - 1;
+    int64_t undone = undone_ahead(partition);
+    if (partition->next <= limit + 1)
+        return limit;
+    list_each(at, &partition->requests)
+    {
+        const struct request *request = list_of(at, struct request, partition_node);
+        int64_t span = (request->place.offset > partition->top - 1 ? request->place.offset + 1
+                                                                   : partition->top) -
+                       partition->base;
+        if (ledger_bound(++undone, span) > LEDGER_MAX)
+            break;
+        if (request->place.offset > limit)
+            limit = request->place.offset;
+    }
+    return limit;
+}
+
+bool partition_drained(const struct partition *partition)
+{
+    size_t abandoned = partition->engine->now >= partition->drain_until ? partition->handed : 0;
+    return partition->busy == abandoned && !partition->in_tick;
+}

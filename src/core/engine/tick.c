@@ -1,0 +1,374 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "core/engine/internal.h"
+
+/* One turn of the protocol: what has ended is published, what came back unsent loses its mark, and
+ * what may start is chosen, all in one transaction; nothing that it chose is dialled before it has
+ * committed. Model: "begin", "offsets", tickLanded, tickFailed. */
+
+enum {
+    ITEMS_MOST = 2000, /* results in one transaction */
+    IDLE_COMMIT_MS =
+        100, /* a base that moved alone (over gaps of the log) waits this long for company */
+    SWEEP_MS = 1000,
+};
+
+static bool takes_part(const struct partition *partition)
+{
+    return partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING;
+}
+
+static void join_tick(struct partition *partition)
+{
+    if (partition->in_tick)
+        return;
+    partition->in_tick = true;
+    partition->tick_top = partition->top;
+    partition->limit = partition_start_limit(partition);
+}
+
+static void raise_top(struct partition *partition, int64_t offset)
+{
+    if (offset >= partition->tick_top)
+        partition->tick_top = offset + 1;
+}
+
+static void take_ended(struct engine *engine)
+{
+    size_t taken = 0;
+    list_each_safe(at, &engine->ended)
+    {
+        struct request *request = list_of(at, struct request, list_node);
+        struct partition *partition = request->partition;
+        if (taken >= ITEMS_MOST)
+            break;
+        if (partition && !takes_part(partition))
+            continue;
+        if (partition) {
+            join_tick(partition);
+            if (!request->marked && request->place.offset > partition->limit)
+                continue;
+            raise_top(partition, request->place.offset);
+        }
+        request_move(engine, request, REQUEST_ENDING);
+        taken++;
+    }
+}
+
+static void take_unstarted(struct engine *engine)
+{
+    list_each_safe(at, &engine->unstart)
+    {
+        struct request *request = list_of(at, struct request, list_node);
+        if (!takes_part(request->partition))
+            continue;
+        join_tick(request->partition);
+        request_move(engine, request, REQUEST_UNSTARTING);
+    }
+}
+
+/* How many calls may be marked by this transaction: some more than there are slots, as many as end
+ * during one tick, so that a slot never waits for a commit; and never more than twice the slots
+ * marked at once. */
+static int64_t call_budget(const struct engine *engine)
+{
+    const struct engine_options *options = &engine->options;
+    int64_t outstanding = (int64_t)(engine->handed_calls + engine->chosen);
+    if (engine->allowed < options->calls)
+        return engine->allowed - outstanding - (int64_t)engine->handed_recordings;
+    int64_t unmarked = 0;
+    list_each(at, &engine->tick.ending) unmarked += list_of(at, struct request, list_node)->marked;
+    list_each(at, &engine->tick.undone) unmarked++;
+    int64_t slots = options->calls + (int64_t)engine->surplus - outstanding;
+    int64_t marks =
+        2 * options->calls - ((int64_t)engine->marked - unmarked) - (int64_t)engine->chosen;
+    return slots < marks ? slots : marks;
+}
+
+static void choose_from(struct engine *engine, struct partition *partition, int64_t *budget)
+{
+    join_tick(partition);
+    list_each_safe(at, &partition->ready)
+    {
+        struct lane *lane = list_of(at, struct lane, ready_node);
+        struct request *request = list_of(lane->requests.next, struct request, lane_node);
+        if (request->place.offset > partition->limit)
+            continue;
+        raise_top(partition, request->place.offset);
+        request_move(engine, request, REQUEST_CHOSEN);
+        lane_settle(lane);
+        --*budget;
+        return;
+    }
+    partition->limit = -1;
+}
+
+/* Partitions take turns, one call each, beginning with another one every time. */
+static void choose_calls(struct engine *engine)
+{
+    int64_t budget = call_budget(engine);
+    for (bool more = true; more && budget > 0;) {
+        more = false;
+        list_each(at, &engine->partitions)
+        {
+            struct partition *partition = list_of(at, struct partition, node);
+            if (budget <= 0 || partition->kind != REQUEST_CALL ||
+                partition->phase != PARTITION_ACTIVE || list_empty(&partition->ready) ||
+                (partition->in_tick && partition->limit < 0))
+                continue;
+            choose_from(engine, partition, &budget);
+            more = true;
+        }
+    }
+    if (!list_empty(&engine->partitions)) {
+        struct list *first = engine->partitions.next;
+        list_remove(first);
+        list_append(&engine->partitions, first);
+    }
+}
+
+static void add_item(struct tick *tick, enum engine_item_type type, struct request *request)
+{
+    if (tick->item_count == tick->item_capacity) {
+        tick->item_capacity = tick->item_capacity ? tick->item_capacity * 2 : 64;
+        tick->items = memory_resize(tick->items, tick->item_capacity * sizeof *tick->items);
+        tick->item_requests =
+            memory_resize(tick->item_requests, tick->item_capacity * sizeof *tick->item_requests);
+    }
+    tick->item_requests[tick->item_count] = request;
+    tick->items[tick->item_count++] = (struct engine_item){type, request, request->small};
+}
+
+static void write_items(struct tick *tick)
+{
+    tick->item_count = 0;
+    list_each(at, &tick->ending)
+    {
+        struct request *request = list_of(at, struct request, list_node);
+        if (request->gone) {
+            add_item(tick, ITEM_GONE, request);
+        } else if (request->late) {
+            add_item(tick, ITEM_LATE, request);
+        } else {
+            if (request->event.order_id)
+                add_item(tick, ITEM_RESULT, request);
+            if (request->outcome.status == STATUS_INVALID || !request->event.order_id)
+                add_item(tick, ITEM_INVALID, request);
+        }
+    }
+}
+
+static void free_ledgers(struct tick *tick)
+{
+    for (size_t i = 0; i < tick->ledger_count; i++)
+        free((char *)tick->ledgers[i].metadata);
+    tick->ledger_count = 0;
+}
+
+void tick_fini(struct tick *tick)
+{
+    free_ledgers(tick);
+    free(tick->ledgers);
+    free(tick->items);
+    free(tick->item_requests);
+}
+
+static void write_ledger(struct engine *engine, struct partition *partition)
+{
+    struct tick *tick = &engine->tick;
+    struct text metadata = {0};
+    partition_ledger(partition, engine->owner, partition->sequence + 1, partition->tick_top);
+    partition->tick_base = engine->scratch.base;
+    ledger_encode(&engine->scratch, &metadata);
+    assert(metadata.length <= LEDGER_MAX);
+    partition->ledger_size = metadata.length;
+    if (tick->ledger_count == tick->ledger_capacity) {
+        tick->ledger_capacity = tick->ledger_capacity ? tick->ledger_capacity * 2 : 16;
+        tick->ledgers = memory_resize(tick->ledgers, tick->ledger_capacity * sizeof *tick->ledgers);
+    }
+    size_t size = metadata.length;
+    tick->ledgers[tick->ledger_count++] = (struct engine_ledger){
+        partition->kind, partition->number, partition->tick_base, text_take(&metadata), size};
+}
+
+/* Brings in the partitions whose base alone has moved, when there is something to commit anyhow or
+ * it has waited long enough. */
+static void join_moved(struct engine *engine, bool anything)
+{
+    if (!anything && engine->now < engine->last_tick + IDLE_COMMIT_MS)
+        return;
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->changed && takes_part(partition))
+            join_tick(partition);
+    }
+}
+
+static bool changes_ledger(const struct partition *partition)
+{
+    if (partition->changed)
+        return true;
+    list_each(at, &partition->requests)
+    {
+        enum request_state state = list_of(at, struct request, partition_node)->state;
+        if (state == REQUEST_CHOSEN || state == REQUEST_ENDING || state == REQUEST_UNSTARTING)
+            return true;
+    }
+    return false;
+}
+
+bool tick_build(struct engine *engine, struct engine_action *action)
+{
+    struct tick *tick = &engine->tick;
+    if (engine->now - engine->last_sweep >= SWEEP_MS) {
+        engine->last_sweep = engine->now;
+        list_each(at, &engine->partitions)
+            list_each_safe(lane, &list_of(at, struct partition, node)->ready)
+                lane_settle(list_of(lane, struct lane, ready_node));
+    }
+    take_ended(engine);
+    take_unstarted(engine);
+    choose_calls(engine);
+    join_moved(engine, !list_empty(&tick->ending) || !list_empty(&tick->undone) ||
+                           !list_empty(&tick->chosen));
+    free_ledgers(tick);
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->in_tick && !changes_ledger(partition))
+            partition->in_tick = false;
+        if (partition->in_tick)
+            write_ledger(engine, partition);
+    }
+    write_items(tick);
+    if (!tick->ledger_count && !tick->item_count)
+        return false;
+    engine->surplus =
+        engine->ended_calls > engine->surplus / 2 ? engine->ended_calls : engine->surplus / 2;
+    if ((int64_t)engine->surplus > engine->options.calls)
+        engine->surplus = (size_t)engine->options.calls;
+    engine->ended_calls = 0;
+    tick->began = engine->last_tick = engine->now;
+    *action = (struct engine_action){.type = ENGINE_TRANSACT,
+                                     .items = tick->items,
+                                     .item_count = tick->item_count,
+                                     .ledgers = tick->ledgers,
+                                     .ledger_count = tick->ledger_count};
+    return true;
+}
+
+static void chosen_landed(struct engine *engine, struct request *request, bool lease)
+{
+    if (!request->partition) {
+        request_move(engine, request, REQUEST_WAITING);
+        request_free(request);
+        return;
+    }
+    request->marked = true;
+    engine->marked++;
+    request->call.lease_until_ms = engine->tick.began + engine->options.lease_ms;
+    bool start = lease && engine->now < request->call.lease_until_ms &&
+                 request->partition->phase == PARTITION_ACTIVE;
+    request_move(engine, request, start ? REQUEST_STARTING : REQUEST_UNSTART);
+}
+
+static void undone_landed(struct engine *engine, struct request *request)
+{
+    struct partition *partition = request->partition;
+    if (request->marked)
+        engine->marked--;
+    request->marked = false;
+    request_move(engine, request, REQUEST_WAITING);
+    if (!partition)
+        request_free(request);
+    else
+        lane_settle(request->lane);
+}
+
+static void ending_landed(struct engine *engine, struct request *request)
+{
+    struct partition *partition = request->partition;
+    if (request->marked)
+        engine->marked--;
+    if (request->late)
+        engine->late--;
+    request_move(engine, request, REQUEST_WAITING);
+    if (partition) {
+        partition->unfinished--;
+        partition->bytes -= request->bytes;
+        list_remove(&request->partition_node);
+    }
+    request_free(request);
+}
+
+static void ledgers_landed(struct engine *engine)
+{
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (!partition->in_tick)
+            continue;
+        partition->in_tick = partition->changed = false;
+        partition->sequence++;
+        partition->base = partition->tick_base;
+        partition->top =
+            partition->tick_top > partition->base ? partition->tick_top : partition->base;
+    }
+}
+
+void tick_landed(struct engine *engine, bool lease)
+{
+    struct tick *tick = &engine->tick;
+    engine->transactions++;
+    engine->aborts = 0;
+    ledgers_landed(engine);
+    list_each_safe(at, &tick->ending) ending_landed(engine, list_of(at, struct request, list_node));
+    list_each_safe(at, &tick->undone) undone_landed(engine, list_of(at, struct request, list_node));
+    list_each_safe(at, &tick->chosen)
+        chosen_landed(engine, list_of(at, struct request, list_node), lease);
+    free_ledgers(tick);
+}
+
+static void ending_failed(struct engine *engine, struct request *request)
+{
+    if (request->partition) {
+        request_move(engine, request, REQUEST_ENDED);
+        return;
+    }
+    if (request->marked)
+        engine->marked--;
+    request->marked = false;
+    request_late_or_free(engine, request);
+}
+
+void tick_failed(struct engine *engine)
+{
+    struct tick *tick = &engine->tick;
+    struct list later;
+    list_init(&later);
+    list_append_all(&later, &engine->ended); /* what failed comes before what has ended since */
+    list_each_safe(at, &tick->ending) ending_failed(engine, list_of(at, struct request, list_node));
+    list_append_all(&engine->ended, &later);
+    list_each_safe(at, &tick->undone)
+    {
+        struct request *request = list_of(at, struct request, list_node);
+        if (!request->partition)
+            undone_landed(engine, request);
+        else
+            request_move(engine, request, REQUEST_UNSTART);
+    }
+    list_each_safe(at, &tick->chosen)
+    {
+        struct request *request = list_of(at, struct request, list_node);
+        request_move(engine, request, REQUEST_WAITING);
+        if (!request->partition)
+            request_free(request);
+        else
+            lane_settle(request->lane);
+    }
+    list_each(at, &engine->partitions) list_of(at, struct partition, node)->in_tick = false;
+    free_ledgers(tick);
+}

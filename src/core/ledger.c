@@ -1,0 +1,280 @@
+#include "core/ledger.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+#define PREFIX "pcw1"
+static const char letters[] = {[LEDGER_FRESH] = 'f', [LEDGER_STARTED] = 's', [LEDGER_DONE] = 'd'};
+static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+enum {
+    OFFSETS_PER_CHARACTER = 3,
+    HEAD_MAX = sizeof PREFIX + 20 + 1 + (LEDGER_OWNER_SIZE - 1) + 1 + 8 + 1 +
+               1, /* all before the body's coded part */
+};
+
+void ledger_reset(struct ledger *ledger, int64_t base)
+{
+    ledger->base = base;
+    ledger->run_count = 0;
+}
+
+void ledger_add(struct ledger *ledger, enum ledger_mark mark, int64_t length)
+{
+    assert(length >= 0);
+    if (!length)
+        return;
+    if (ledger->run_count && ledger->runs[ledger->run_count - 1].mark == mark) {
+        ledger->runs[ledger->run_count - 1].length += length;
+        return;
+    }
+    if (ledger->run_count == ledger->run_capacity) {
+        ledger->run_capacity = ledger->run_capacity ? ledger->run_capacity * 2 : 16;
+        ledger->runs = memory_resize(ledger->runs, ledger->run_capacity * sizeof *ledger->runs);
+    }
+    ledger->runs[ledger->run_count++] = (struct ledger_run){mark, length};
+}
+
+void ledger_trim(struct ledger *ledger)
+{
+    while (ledger->run_count && ledger->runs[ledger->run_count - 1].mark == LEDGER_FRESH)
+        ledger->run_count--;
+    if (ledger->run_count && ledger->runs[0].mark == LEDGER_DONE) {
+        ledger->base += ledger->runs[0].length;
+        ledger->run_count--;
+        memmove(ledger->runs, ledger->runs + 1, ledger->run_count * sizeof *ledger->runs);
+    }
+}
+
+enum ledger_mark ledger_at(const struct ledger *ledger, int64_t offset)
+{
+    if (offset < ledger->base)
+        return LEDGER_DONE;
+    int64_t end = ledger->base;
+    for (size_t i = 0; i < ledger->run_count; i++) {
+        end += ledger->runs[i].length;
+        if (offset < end)
+            return ledger->runs[i].mark;
+    }
+    return LEDGER_FRESH;
+}
+
+static uint32_t crc32_add(uint32_t crc, const char *bytes, size_t n)
+{
+    crc = ~crc;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= (unsigned char)bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc >> 1) ^ (0xedb88320u & -(crc & 1u));
+    }
+    return ~crc;
+}
+
+static uint32_t checksum(int64_t base, const char *sequence, size_t sequence_size,
+                         const char *owner, size_t owner_size, const char *body, size_t body_size)
+{
+    char number[24];
+    int n = snprintf(number, sizeof number, "%" PRId64 ":", base);
+    uint32_t crc = crc32_add(0, PREFIX ":", sizeof PREFIX);
+    crc = crc32_add(crc, number, (size_t)n);
+    crc = crc32_add(crc, sequence, sequence_size);
+    crc = crc32_add(crc, ":", 1);
+    crc = crc32_add(crc, owner, owner_size);
+    crc = crc32_add(crc, ":", 1);
+    return crc32_add(crc, body, body_size);
+}
+
+static void encode_runs(const struct ledger *ledger, struct text *out)
+{
+    text_add(out, "r");
+    for (size_t i = 0; i < ledger->run_count; i++) {
+        text_append(out, &letters[ledger->runs[i].mark], 1);
+        if (ledger->runs[i].length > 1)
+            text_printf(out, "%" PRId64, ledger->runs[i].length);
+    }
+}
+
+static void encode_bits(const struct ledger *ledger, struct text *out)
+{
+    unsigned value = 0, filled = 0;
+    text_add(out, "b");
+    for (size_t i = 0; i < ledger->run_count; i++) {
+        for (int64_t n = ledger->runs[i].length; n > 0; n--) {
+            value |= (unsigned)ledger->runs[i].mark << (2 * filled);
+            if (++filled < OFFSETS_PER_CHARACTER)
+                continue;
+            text_append(out, &base64[value], 1);
+            value = filled = 0;
+        }
+    }
+    if (filled)
+        text_append(out, &base64[value], 1);
+}
+
+static int64_t span_of(const struct ledger *ledger)
+{
+    int64_t span = 0;
+    for (size_t i = 0; i < ledger->run_count; i++)
+        span += ledger->runs[i].length;
+    return span;
+}
+
+void ledger_encode(const struct ledger *ledger, struct text *out)
+{
+    struct text body = {0};
+    char sequence[24];
+    encode_runs(ledger, &body);
+    if ((int64_t)body.length > span_of(ledger) / OFFSETS_PER_CHARACTER + 2) {
+        text_clear(&body);
+        encode_bits(ledger, &body);
+    }
+    int n = snprintf(sequence, sizeof sequence, "%" PRIu64, ledger->sequence);
+    uint32_t crc = checksum(ledger->base, sequence, (size_t)n, ledger->owner, strlen(ledger->owner),
+                            body.data, body.length);
+    text_printf(out, PREFIX ":%s:%s:%08" PRIx32 ":", sequence, ledger->owner, crc);
+    text_append(out, body.data, body.length);
+    text_fini(&body);
+}
+
+static int decode_runs(struct ledger *ledger, const char *body, size_t size)
+{
+    for (size_t i = 0; i < size;) {
+        const char *letter = memchr(letters, body[i++], sizeof letters);
+        int64_t length = 0;
+        size_t from = i;
+        if (!letter)
+            return -1;
+        for (; i < size && body[i] >= '0' && body[i] <= '9'; i++) {
+            if (length > INT64_MAX / 100)
+                return -1;
+            length = length * 10 + (body[i] - '0');
+        }
+        if (i == from)
+            length = 1;
+        if (length < 1 || length > INT64_MAX / 4 - span_of(ledger))
+            return -1;
+        ledger_add(ledger, (enum ledger_mark)(letter - letters), length);
+    }
+    return 0;
+}
+
+static int decode_bits(struct ledger *ledger, const char *body, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        const char *character = body[i] ? strchr(base64, body[i]) : NULL;
+        if (!character)
+            return -1;
+        unsigned value = (unsigned)(character - base64);
+        for (int k = 0; k < OFFSETS_PER_CHARACTER; k++, value >>= 2) {
+            if ((value & 3) == 3)
+                return -1;
+            ledger_add(ledger, (enum ledger_mark)(value & 3), 1);
+        }
+    }
+    return 0;
+}
+
+struct fields {
+    const char *at[5];
+    size_t size[5];
+};
+
+/* Splits at the first four colons. */
+static int split(struct fields *fields, const char *metadata, size_t size)
+{
+    const char *at = metadata, *end = metadata + size;
+    for (int i = 0; i < 4; i++) {
+        const char *colon = memchr(at, ':', (size_t)(end - at));
+        if (!colon)
+            return -1;
+        fields->at[i] = at;
+        fields->size[i] = (size_t)(colon - at);
+        at = colon + 1;
+    }
+    fields->at[4] = at;
+    fields->size[4] = (size_t)(end - at);
+    return 0;
+}
+
+static int decode_fields(struct ledger *ledger, const struct fields *f)
+{
+    static const char owner_characters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    char number[24], expected[9];
+    if (f->size[1] < 1 || f->size[1] > 19 || f->size[2] >= LEDGER_OWNER_SIZE || f->size[3] != 8 ||
+        f->size[4] < 1)
+        return -1;
+    memcpy(number, f->at[1], f->size[1]);
+    number[f->size[1]] = '\0';
+    int64_t sequence;
+    if (text_to_integer(number, 0, INT64_MAX, &sequence))
+        return -1;
+    for (size_t i = 0; i < f->size[2]; i++)
+        if (!f->at[2][i] || !strchr(owner_characters, f->at[2][i]))
+            return -1;
+    uint32_t crc =
+        checksum(ledger->base, f->at[1], f->size[1], f->at[2], f->size[2], f->at[4], f->size[4]);
+    snprintf(expected, sizeof expected, "%08" PRIx32, crc);
+    if (memcmp(expected, f->at[3], 8) != 0)
+        return -1;
+    ledger->sequence = (uint64_t)sequence;
+    memcpy(ledger->owner, f->at[2], f->size[2]);
+    ledger->owner[f->size[2]] = '\0';
+    if (f->at[4][0] == 'r')
+        return decode_runs(ledger, f->at[4] + 1, f->size[4] - 1);
+    return f->at[4][0] == 'b' ? decode_bits(ledger, f->at[4] + 1, f->size[4] - 1) : -1;
+}
+
+int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, size_t size,
+                  struct error *error)
+{
+    struct fields fields;
+    ledger_reset(ledger, base);
+    ledger->sequence = 0;
+    ledger->owner[0] = '\0';
+    if (!size)
+        return 0;
+    if (split(&fields, metadata, size) || fields.size[0] != strlen(PREFIX) ||
+        memcmp(fields.at[0], PREFIX, strlen(PREFIX)) != 0)
+        return error_set(
+            error, "%zu characters that are no ledger of a version known here (" PREFIX ")", size);
+    if (decode_fields(ledger, &fields)) {
+        ledger_reset(ledger, base);
+        ledger->sequence = 0;
+        ledger->owner[0] = '\0';
+        return error_set(
+            error, "a damaged ledger (%zu characters; its checksum or its coding is wrong)", size);
+    }
+    ledger_trim(ledger);
+    return 0;
+}
+
+size_t ledger_bound(int64_t undone, int64_t span)
+{
+    /* Runs: every undone offset costs its own letter at most and one done run behind it: a letter
+     * and digits(length), and digits(n) <= 1 + log10(n), which is largest in sum when all are
+     * equally long. */
+    double k = (double)(undone < 1 ? 1 : undone), n = (double)(span < undone ? undone
+                                                               : span < 1    ? 1
+                                                                             : span);
+    double runs = k * (3 + log10(n / k < 1 ? 1 : n / k)) + 1;
+    double bits = n / OFFSETS_PER_CHARACTER + 2;
+    double body = runs < bits ? runs : bits;
+    return body > 1e9 ? (size_t)1e9 : HEAD_MAX + (size_t)body + 1;
+}
+
+int64_t ledger_sure_span(void)
+{
+    return (int64_t)(LEDGER_MAX - HEAD_MAX - 4) * OFFSETS_PER_CHARACTER;
+}
+
+void ledger_fini(struct ledger *ledger)
+{
+    free(ledger->runs);
+    *ledger = (struct ledger){0};
+}

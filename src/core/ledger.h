@@ -1,0 +1,73 @@
+/* The ledger: what a partition's committed offset says in its metadata. The offset is the base,
+ * every offset below it is finished; the metadata tells for the offsets from the base on which are
+ * started (a call may have been made) and which are done (their result is published). This is its
+ * codec; the engine decides what stands in it. Pure; any thread.
+ *
+ *     pcw1:SEQUENCE:OWNER:CHECKSUM:BODY        printable ASCII, at most LEDGER_MAX characters
+ *
+ * SEQUENCE   decimal, one more with each transaction that carries the partition's ledger
+ * OWNER      instance.id of the worker whose transactions may carry it; empty: handed over in good
+ * order CHECKSUM   CRC-32 (ISO 3309) of everything else and the base, 8 hexadecimal digits BODY
+ * from the base upwards, the smaller of r…  runs: f (fresh), s (started) or d (done), each followed
+ * by its length in decimal, left out when 1: `rsd12f2s` b…  two bits an offset, three offsets a
+ * character of base64 (URL alphabet), the first in the low bits Offsets behind the last one told
+ * are fresh. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+enum {
+    LEDGER_MAX = 4000,      /* the broker's offset.metadata.max.bytes is 4096 */
+    LEDGER_OWNER_SIZE = 65, /* instance.id and its NUL */
+};
+
+enum ledger_mark { LEDGER_FRESH, LEDGER_STARTED, LEDGER_DONE };
+
+struct ledger_run {
+    enum ledger_mark mark;
+    int64_t length;
+};
+
+struct ledger {
+    int64_t base;
+    uint64_t sequence;
+    char owner[LEDGER_OWNER_SIZE];
+    struct ledger_run *runs; /* from the base upwards; neighbours differ */
+    size_t run_count, run_capacity;
+};
+
+/* Makes it empty with that base, keeping its memory. */
+void ledger_reset(struct ledger *ledger, int64_t base);
+
+/* Adds offsets behind those that it tells already; joins equal neighbours. */
+void ledger_add(struct ledger *ledger, enum ledger_mark mark, int64_t length);
+
+/* Moves the base over leading done offsets and drops trailing fresh ones. */
+void ledger_trim(struct ledger *ledger);
+
+/* The mark of an offset; below the base: done. */
+enum ledger_mark ledger_at(const struct ledger *ledger, int64_t offset);
+
+/* Appends the encoded metadata; never longer than LEDGER_MAX when ledger_bound allowed every start
+ * in it. */
+void ledger_encode(const struct ledger *ledger, struct text *out);
+
+/* Reads committed metadata. Empty metadata is a base only. Returns 0; or -1 when it is not to be
+ * trusted, leaving the ledger empty. */
+int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, size_t size,
+                  struct error *error);
+
+/* Upper bound of the encoded length of any ledger in which `span` offsets from the base on are
+ * told, `undone` of them not done. It never grows when an offset becomes done or fresh, or when the
+ * base moves up: what once was below LEDGER_MAX stays below it. */
+size_t ledger_bound(int64_t undone, int64_t span);
+
+/* The widest span that fits whatever stands in it. */
+int64_t ledger_sure_span(void);
+
+void ledger_fini(struct ledger *ledger);
