@@ -148,7 +148,6 @@ static void read_expiry(struct reading *reading)
     enum found found = read_text(reading, "expiresAt", false, unused, &text);
     if (found == FOUND_TEXT && event_is_time(text.bytes, text.size, &event->expires_at_ms))
         return;
-    event->expires_at_ms = INT64_MAX;
     if (found != FOUND_ABSENT)
         fail(reading, "member-invalid", "expiresAt: must be a string of RFC 3339's date-time");
 }

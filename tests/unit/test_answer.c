@@ -50,7 +50,7 @@ static void keeps_further_members(void **state)
     (void)state;
     read_ok(REQUEST_CALL, "{\"CallIdentifier\":65445298527236037121523767083120,\"Flag\":\"1\","
                           "\"fee\":0.10,\"Msg\":null,\"x\":{\"b\":[true,\"\\u00e4\\n\\u0000\"],"
-                          "\"a\":{}},\"flag\":2,\"y\":[]}");
+                          "\"a\":{}},\"flag\":2,\"y\":[\"\\\" 1.5\"]}");
     assert_int_equal(outcome.status, STATUS_SUCCEEDED);
     assert_string_equal(outcome.flag_json, "1");
     assert_string_equal(outcome.msg_json, "null");
@@ -58,7 +58,7 @@ static void keeps_further_members(void **state)
     assert_string_equal(
         outcome.platform_json,
         "{\"CallIdentifier\":65445298527236037121523767083120,\"fee\":0.10,"
-        "\"x\":{\"b\":[true,\"\xc3\xa4\\n\\u0000\"],\"a\":{}},\"flag\":2,\"y\":[]}");
+        "\"x\":{\"b\":[true,\"\xc3\xa4\\n\\u0000\"],\"a\":{}},\"flag\":2,\"y\":[\"\\\" 1.5\"]}");
 }
 
 static void assert_flag(const char *json, const char *kept, bool is_integer, int64_t flag)

@@ -182,6 +182,10 @@ static void key_gives_the_order_id(void **state)
         assert_invalid(PARSE(.key = "o-1", .value = "{\"orderId\":\"o-2\"," CALL "}"),
                        "order-id-mismatch", "o-1"),
         "orderId: must be the same as the record's key");
+    assert_invalid(PARSE(.key = "o-12", .value = "{\"orderId\":\"o-1\"," CALL "}"),
+                   "order-id-mismatch", "o-12");
+    assert_invalid(PARSE(.key = "o-1", .value = "{\"orderId\":\"o-12\"," CALL "}"),
+                   "order-id-mismatch", "o-1");
     assert_invalid(PARSE(.key = "o-1", .value = "{\"orderId\":[]," CALL "}"), "order-id-invalid",
                    "o-1");
     assert_invalid(PARSE(.key = "o-1", .value = "{\"orderId\":true," CALL "}"), "order-id-invalid",
@@ -420,6 +424,8 @@ static void faulty_json_is_invalid(void **state)
         {"{" CALL "}{}", "json-invalid"},
         {"{" CALL "},", "json-invalid"},
         {"{" CALL ",\"n\":01}", "json-invalid"},
+        {"{" CALL ",\"n\":012345678901234567890}", "json-invalid"},
+        {"{" CALL ",\"n\":01.5}", "json-invalid"},
         {"{" CALL ",\"n\":1.}", "json-invalid"},
         {"{" CALL ",\"n\":.5}", "json-invalid"},
         {"{" CALL ",\"n\":+1}", "json-invalid"},

@@ -125,6 +125,11 @@ static void leaves_out_what_is_not_known(void **state)
                  "\"error\":{\"code\":\"expired\",\"message\":\"too old\"},\"attempts\":0,"
                  "\"finishedAt\":\"1970-01-01T00:00:00.000Z\",\"source\":{\"topic\":"
                  "\"call-requests\",\"partition\":3,\"offset\":42}}");
+    request->call.first_started_at_ms = 1;
+    struct text value = {0};
+    result_value(&value, &names, request, false);
+    assert_null(strstr(value.data, "startedAt"));
+    text_fini(&value);
     outcome_set(&request->outcome, STATUS_UNKNOWN, "worker-died", "x", 0);
     request->outcome.from_successor = true;
     assert_value(request, false,
@@ -330,8 +335,10 @@ static void gone_records_have_no_content(void **state)
 {
     (void)state;
     struct record record = {0};
-    struct request *request = succeeded();
-    dead_letter_render(&record, &names, request, "late-outcome", false);
+    const struct record_header header = {"n", "v", 1};
+    struct request *request = request_from(REQUEST_CALL, "o", "{}", &header, 1);
+    dead_letter_render(&record, &names, request, "invalid", false);
+    assert_int_equal(record.more_header_count, 1);
     record_gone_render(&record, &names, (struct place){REQUEST_CALL, 3, 42}, "it is gone");
     assert_string_equal(record.topic, "dead");
     assert_false(record.has_key);
