@@ -23,7 +23,7 @@ static const struct api {
     {API_LEAVE_GROUP, 0, 3, NEVER, api_leave_group},
     {API_SYNC_GROUP, 0, 3, NEVER, api_sync_group},
     {API_DESCRIBE_GROUPS, 0, 4, NEVER, api_describe_groups},
-    {API_LIST_GROUPS, 0, 2, NEVER, api_list_groups},
+    {API_LIST_GROUPS, 0, 4, 3, api_list_groups},
     {API_VERSIONS, 0, 3, 3, api_versions},
     {API_CREATE_TOPICS, 0, 4, NEVER, api_create_topics},
     {API_DELETE_RECORDS, 0, 1, NEVER, api_delete_records},
@@ -78,10 +78,10 @@ void api_serve(struct broker *broker, struct call *call)
 {
     const struct api *api = find(call->api);
     bool known = api && call->version >= api->min && call->version <= api->max;
-    if (call->in.bad || !(known || call->api == API_VERSIONS))
-        call_refuse(call);
-    else
+    if ((known && !call->in.bad) || (!known && call->api == API_VERSIONS))
         api->serve(broker, call);
+    else
+        call_refuse(call);
 }
 
 void api_walk(struct broker *broker, struct call *call, struct wire_out *out,

@@ -155,23 +155,50 @@ void api_leave_group(struct broker *broker, struct call *call)
     api_finish(call, &out);
 }
 
+static const char *state_name(const struct group *group)
+{
+    static const char *const names[] = {"Empty", "PreparingRebalance", "CompletingRebalance",
+                                        "Stable"};
+    return group ? names[group->state] : "Dead";
+}
+
+/* Whether the states that the client asks for (all when it names none) include the group's. */
+static bool wanted(struct wire_in states, int32_t count, const struct group *group)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (slice_equal(wire_get_string(&states), state_name(group)))
+            return true;
+    return count <= 0;
+}
+
+static void put_listed(struct wire_out *out, int16_t version, const struct group *group)
+{
+    wire_put_string(out, slice_of(group->name));
+    wire_put_string(out, slice_of(group->protocol_type ? group->protocol_type : ""));
+    if (version >= 4)
+        wire_put_string(out, slice_of(state_name(group)));
+    wire_put_tags(out);
+}
+
 void api_list_groups(struct broker *broker, struct call *call)
 {
+    struct wire_in *states = &call->in;
+    int32_t named = call->version >= 4 ? wire_get_array(states) : 0, count = 0;
+    list_each(node, &broker->groups.list) count +=
+        wanted(*states, named, list_of(node, struct group, node));
     struct wire_out out;
     call_begin(call, &out);
     if (call->version >= 1)
         wire_put_i32(&out, 0);
     wire_put_i16(&out, CODE_NONE);
-    size_t where = wire_put_later(&out);
-    int32_t count = 0;
+    wire_put_array(&out, count);
     list_each(node, &broker->groups.list)
     {
         const struct group *group = list_of(node, struct group, node);
-        wire_put_string(&out, slice_of(group->name));
-        wire_put_string(&out, slice_of(group->protocol_type ? group->protocol_type : ""));
-        count++;
+        if (wanted(*states, named, group))
+            put_listed(&out, call->version, group);
     }
-    wire_put_now(&out, where, count);
+    wire_put_tags(&out);
     api_finish(call, &out);
 }
 
@@ -195,8 +222,6 @@ static void put_described(struct wire_out *out, int16_t version, const struct gr
 
 void api_describe_groups(struct broker *broker, struct call *call)
 {
-    static const char *const states[] = {"Empty", "PreparingRebalance", "CompletingRebalance",
-                                         "Stable"};
     struct wire_out out;
     call_begin(call, &out);
     if (call->version >= 1)
@@ -208,7 +233,7 @@ void api_describe_groups(struct broker *broker, struct call *call)
         const struct group *group = groups_find(&broker->groups, name);
         wire_put_i16(&out, CODE_NONE);
         wire_put_string(&out, name);
-        wire_put_string(&out, slice_of(group ? states[group->state] : "Dead"));
+        wire_put_string(&out, slice_of(state_name(group)));
         wire_put_string(&out, slice_of(group && group->protocol_type ? group->protocol_type : ""));
         wire_put_string(&out, slice_of(group && group->protocol ? group->protocol : ""));
         put_described(&out, call->version, group);

@@ -83,8 +83,12 @@ void api_txn_offset_commit(struct broker *broker, struct call *call)
     caller.producer_id = wire_get_i64(in);
     caller.epoch = wire_get_i16(in);
     struct commit commit = {.producer_id = caller.producer_id, .epoch_since = 2};
-    commit.group = groups_make(&broker->groups, name);
-    commit.code = check_txn_commit(broker, call, commit.group, &caller);
+    if (name.length > 0) {
+        commit.group = groups_make(&broker->groups, name);
+        commit.code = check_txn_commit(broker, call, commit.group, &caller);
+    } else {
+        in->bad = true;
+    }
     struct wire_out out;
     call_begin(call, &out);
     wire_put_i32(&out, 0);

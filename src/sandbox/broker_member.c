@@ -33,7 +33,7 @@ void member_update(struct member *member, const struct group_join *join)
     member->protocols = protocols;
     member->protocol_count = join->protocol_count;
     member->session_ms = join->session_ms;
-    member->rebalance_ms = join->rebalance_ms;
+    member->rebalance_ms = join->rebalance_ms > 0 ? join->rebalance_ms : join->session_ms;
 }
 
 struct member *member_add(struct group *group, struct slice id, const struct group_join *join)

@@ -9,10 +9,12 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 struct broker *start_broker(struct broker_options options)
 {
     struct error error;
+    log_setup(LOG_ERROR, LOG_TEXT, "test");
     struct broker *broker = broker_new(&options, &error);
     if (!broker)
         fail_msg("%s", error.text);

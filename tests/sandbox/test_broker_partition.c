@@ -1,0 +1,212 @@
+/* One partition's log without network: sequence numbers, fencing, where readers stop, what is
+ * forgotten. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "sandbox/broker_partition.h"
+#include "sandbox/broker_protocol.h"
+
+enum { P = 7, Q = 8 }; /* producer ids */
+
+static struct partition partition;
+
+static int set_up(void **state)
+{
+    (void)state;
+    partition_init(&partition, 100000);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    partition_fini(&partition);
+    return 0;
+}
+
+/* A batch of count records as a producer would send it. */
+static int16_t append(int64_t producer, int16_t epoch, int32_t sequence, int32_t count, bool open,
+                      int64_t *base)
+{
+    struct batch *batch = memory_zeroed(1, sizeof(*batch) + BATCH_HEADER_SIZE);
+    batch->last = count - 1;
+    batch->producer_id = producer;
+    batch->producer_epoch = epoch;
+    batch->base_sequence = sequence;
+    batch->last_sequence = (int32_t)(((uint32_t)sequence + (uint32_t)count - 1) & INT32_MAX);
+    batch->transactional = open;
+    batch->size = BATCH_HEADER_SIZE;
+    *base = -1;
+    return partition_append(&partition, batch, base);
+}
+
+static void expect_append(int16_t code, int64_t at, int64_t producer, int16_t epoch,
+                          int32_t sequence, int32_t count)
+{
+    int64_t base;
+    assert_int_equal(append(producer, epoch, sequence, count, false, &base), code);
+    assert_int_equal(base, at);
+}
+
+static void offsets_go_up_by_records(void **state)
+{
+    (void)state;
+    expect_append(CODE_NONE, 0, -1, -1, -1, 3);
+    expect_append(CODE_NONE, 3, -1, -1, -1, 1);
+    assert_int_equal(partition.end, 4);
+    assert_int_equal(partition_find(&partition, 0), 0);
+    assert_int_equal(partition_find(&partition, 2), 0);
+    assert_int_equal(partition_find(&partition, 3), 1);
+    assert_int_equal(partition_find(&partition, 4), 2);
+}
+
+static void a_batch_sent_twice_stands_once(void **state)
+{
+    (void)state;
+    expect_append(CODE_NONE, 0, P, 0, 0, 2);
+    expect_append(CODE_NONE, 2, P, 0, 2, 1);
+    expect_append(CODE_NONE, 0, P, 0, 0, 2);
+    expect_append(CODE_NONE, 2, P, 0, 2, 1);
+    assert_int_equal(partition.end, 3);
+    assert_int_equal(partition.count, 2);
+}
+
+static void a_gap_in_the_sequence_is_refused(void **state)
+{
+    (void)state;
+    expect_append(CODE_NONE, 0, P, 0, 0, 2);
+    expect_append(CODE_OUT_OF_ORDER_SEQUENCE, -1, P, 0, 3, 1);
+    expect_append(CODE_NONE, 2, P, 0, 2, 1);
+    expect_append(CODE_NONE, 3, Q, 0, 0, 1); /* another producer has its own */
+}
+
+static void the_sequence_wraps(void **state)
+{
+    (void)state;
+    expect_append(CODE_NONE, 0, P, 0, INT32_MAX - 1, 2);
+    expect_append(CODE_NONE, 2, P, 0, 0, 1);
+    expect_append(CODE_NONE, 3, P, 0, 1, 1);
+}
+
+static void an_older_epoch_is_fenced(void **state)
+{
+    (void)state;
+    expect_append(CODE_NONE, 0, P, 0, 0, 1);
+    expect_append(CODE_OUT_OF_ORDER_SEQUENCE, -1, P, 1, 1, 1); /* a new epoch counts from 0 */
+    expect_append(CODE_NONE, 1, P, 1, 0, 1);
+    expect_append(CODE_INVALID_PRODUCER_EPOCH, -1, P, 0, 1, 1);
+    partition_end_transaction(&partition, P, 2, false, 0);
+    expect_append(CODE_INVALID_PRODUCER_EPOCH, -1, P, 1, 1, 1);
+}
+
+static void readers_stop_at_the_first_open_transaction(void **state)
+{
+    (void)state;
+    int64_t base;
+    assert_int_equal(append(-1, -1, -1, 1, false, &base), CODE_NONE);
+    assert_int_equal(append(P, 0, 0, 1, true, &base), CODE_NONE); /* offset 1 */
+    assert_int_equal(append(Q, 0, 0, 1, true, &base), CODE_NONE); /* offset 2 */
+    assert_int_equal(append(P, 0, 1, 1, true, &base), CODE_NONE);
+    assert_int_equal(partition_stable_end(&partition), 1);
+    partition_end_transaction(&partition, P, 0, true, 0); /* marker at 4 */
+    assert_int_equal(partition_stable_end(&partition), 2);
+    assert_int_equal(partition.abort_count, 0);
+    partition_end_transaction(&partition, Q, 0, false, 0); /* marker at 5 */
+    assert_int_equal(partition_stable_end(&partition), 6);
+    assert_int_equal(partition.abort_count, 1);
+    assert_int_equal(partition.aborts[0].producer_id, Q);
+    assert_int_equal(partition.aborts[0].first, 2);
+    assert_int_equal(partition.aborts[0].last, 5);
+    assert_true(partition_batch(&partition, 5)->control);
+}
+
+static void what_is_dropped_is_forgotten(void **state)
+{
+    (void)state;
+    int64_t base;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(append(P, 0, i, 1, true, &base), CODE_NONE);
+        partition_end_transaction(&partition, P, 0, false, 0);
+    }
+    assert_int_equal(partition.abort_count, 10);
+    partition_delete_before(&partition,
+                            7); /* in the fourth transaction, between record and marker */
+    assert_int_equal(partition.start, 7);
+    assert_int_equal(partition.abort_count, 7);
+    assert_int_equal(partition_batch(&partition, 0)->base, 7);
+    partition_delete_before(&partition, 20);
+    assert_int_equal(partition.start, 20);
+    assert_int_equal(partition.count, 0);
+    assert_int_equal(partition.bytes, 0);
+    assert_int_equal(append(P, 0, 10, 1, true, &base), CODE_NONE);
+    assert_int_equal(base, 20);
+}
+
+static void bytes_stay_below_the_limit(void **state)
+{
+    (void)state;
+    int64_t base;
+    for (int i = 0; i < 100000; i++)
+        assert_int_equal(append(P, 0, i, 1, false, &base), CODE_NONE);
+    assert_true(partition.bytes <= 100000);
+    assert_int_equal(partition.count, 100000 / BATCH_HEADER_SIZE);
+    assert_int_equal(partition.start, 100000 - partition.count);
+    assert_int_equal(partition_find(&partition, partition.start), 0);
+    assert_true(partition.capacity < 10000);
+}
+
+/* Of thousands of producers only the last ones are remembered, but none with an open transaction is
+ * forgotten. */
+static void silent_producers_are_forgotten(void **state)
+{
+    (void)state;
+    int64_t base;
+    assert_int_equal(append(P, 0, 0, 1, true, &base), CODE_NONE);
+    for (int i = 0; i < 5000; i++)
+        assert_int_equal(append(100 + i, 0, 0, 1, false, &base), CODE_NONE);
+    assert_true(partition.producer_count <= 1001);
+    partition.start = 0;
+    assert_int_equal(partition_stable_end(&partition), 0);
+}
+
+static void damaged_batches_are_refused(void **state)
+{
+    (void)state;
+    struct batch *marker = batch_marker(0, P, 0, true, 0), *parsed;
+    struct slice bytes = {(char *)marker->bytes, (int32_t)marker->size};
+    assert_int_equal(batch_parse(bytes, &parsed),
+                     CODE_INVALID_RECORD); /* only brokers write markers */
+    marker->bytes[22] = 0;
+    assert_int_equal(batch_parse(bytes, &parsed), CODE_CORRUPT_MESSAGE);
+    bytes.length--;
+    assert_int_equal(batch_parse(bytes, &parsed), CODE_INVALID_RECORD);
+    bytes.length = 60;
+    assert_int_equal(batch_parse(bytes, &parsed), CODE_CORRUPT_MESSAGE);
+    marker->bytes[16] = 1;
+    assert_int_equal(batch_parse(bytes, &parsed), CODE_UNSUPPORTED_FOR_MESSAGE_FORMAT);
+    assert_int_equal(batch_parse((struct slice){NULL, -1}, &parsed), CODE_CORRUPT_MESSAGE);
+    free(marker);
+}
+
+int main(void)
+{
+#define PARTITION(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        PARTITION(offsets_go_up_by_records),
+        PARTITION(a_batch_sent_twice_stands_once),
+        PARTITION(a_gap_in_the_sequence_is_refused),
+        PARTITION(the_sequence_wraps),
+        PARTITION(an_older_epoch_is_fenced),
+        PARTITION(readers_stop_at_the_first_open_transaction),
+        PARTITION(what_is_dropped_is_forgotten),
+        PARTITION(bytes_stay_below_the_limit),
+        PARTITION(silent_producers_are_forgotten),
+        PARTITION(damaged_batches_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,266 @@
+/* The embedded broker seen from the socket: framing, order of answers, and that nothing a client
+ * sends can hurt it. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kafka_client.h"
+#include "sandbox/broker_protocol.h"
+#include "sandbox/broker_wire.h"
+
+static const struct broker_topic topics[] = {{"one", 1}};
+
+static struct broker *start(void)
+{
+    return start_broker((struct broker_options){.topics = topics, .topic_count = 1});
+}
+
+static int dial(const struct broker *broker)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET};
+    const char *colon = strrchr(broker_address(broker), ':');
+    name.sin_port = htons((uint16_t)atoi(colon + 1));
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+    struct timeval patience = {PATIENCE_MS / 1000, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    return fd;
+}
+
+static struct wire_out request(int16_t api, int16_t version, int32_t correlation)
+{
+    struct wire_out out = {0};
+    wire_put_later(&out);
+    wire_put_i16(&out, api);
+    wire_put_i16(&out, version);
+    wire_put_i32(&out, correlation);
+    wire_put_string(&out, slice_of("test"));
+    return out;
+}
+
+/* Sends it, or does not when the broker has closed the connection already. */
+static bool send_request(int fd, struct wire_out *out)
+{
+    wire_put_now(out, 0, (int32_t)(out->text.length - 4));
+    bool sent =
+        send(fd, out->text.data, out->text.length, MSG_NOSIGNAL) == (ssize_t)out->text.length;
+    text_fini(&out->text);
+    return sent;
+}
+
+static bool read_exactly(int fd, void *into, size_t n)
+{
+    return recv(fd, into, n, MSG_WAITALL) == (ssize_t)n;
+}
+
+/* The next answer's correlation id; -1 when the connection was closed. */
+static int32_t read_answer(int fd)
+{
+    uint8_t head[8];
+    if (!read_exactly(fd, head, sizeof(head)))
+        return -1;
+    size_t rest = wire_load(head, 4) - 4;
+    char *body = malloc(rest + 1);
+    assert_true(read_exactly(fd, body, rest));
+    free(body);
+    return (int32_t)wire_load(head + 4, 4);
+}
+
+static void expect_alive(const struct broker *broker)
+{
+    int fd = dial(broker);
+    struct wire_out out = request(API_VERSIONS, 0, 77);
+    assert_true(send_request(fd, &out));
+    assert_int_equal(read_answer(fd), 77);
+    close(fd);
+}
+
+static void requests_may_come_in_pieces_and_in_heaps(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    int fd = dial(broker), yes = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    struct wire_out heap = {0};
+    for (int i = 0; i < 3; i++) {
+        struct wire_out one = request(API_VERSIONS, (int16_t)i, 100 + i);
+        wire_put_now(&one, 0, (int32_t)(one.text.length - 4));
+        text_append(&heap.text, one.text.data, one.text.length);
+        text_fini(&one.text);
+    }
+    for (size_t i = 0; i < 30; i++)
+        assert_int_equal(send(fd, heap.text.data + i, 1, MSG_NOSIGNAL), 1);
+    size_t rest = heap.text.length - 30;
+    assert_int_equal(send(fd, heap.text.data + 30, rest, MSG_NOSIGNAL), rest);
+    text_fini(&heap.text);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(read_answer(fd), 100 + i);
+    close(fd);
+    broker_free(broker);
+}
+
+static struct wire_out fetch(int32_t correlation, int32_t wait_ms)
+{
+    struct wire_out out = request(API_FETCH, 4, correlation);
+    wire_put_i32(&out, -1);
+    wire_put_i32(&out, wait_ms);
+    wire_put_i32(&out, 1);
+    wire_put_i32(&out, 1000000);
+    wire_put_i8(&out, 0);
+    wire_put_i32(&out, 1);
+    wire_put_string(&out, slice_of("one"));
+    wire_put_i32(&out, 1);
+    wire_put_i32(&out, 0);
+    wire_put_i64(&out, 0);
+    wire_put_i32(&out, 1000000);
+    return out;
+}
+
+/* A fetch that waits for an hour is answered when the client asks for something else, and answers
+ * keep their order. */
+static void a_request_behind_a_waiting_fetch_ends_it(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    int fd = dial(broker);
+    struct wire_out first = fetch(1, 3600000), second = request(API_VERSIONS, 0, 2);
+    assert_true(send_request(fd, &first));
+    assert_true(send_request(fd, &second));
+    assert_int_equal(read_answer(fd), 1);
+    assert_int_equal(read_answer(fd), 2);
+    close(fd);
+    broker_free(broker);
+}
+
+static void a_fetch_waits_no_longer_than_asked(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    int fd = dial(broker);
+    struct wire_out out = fetch(1, 300);
+    assert_true(send_request(fd, &out));
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, 100), 0);
+    assert_int_equal(read_answer(fd), 1);
+    close(fd);
+    broker_free(broker);
+}
+
+static void a_client_may_vanish_while_it_waits(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    int fd = dial(broker);
+    struct wire_out out = fetch(1, 3600000);
+    assert_true(send_request(fd, &out));
+    close(fd);
+    rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, "");
+    produce(producer, "one", 0, NULL, "v");
+    flush(producer);
+    rd_kafka_destroy(producer);
+    broker_free(broker);
+}
+
+static void what_makes_no_sense_closes_the_connection(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    static const struct {
+        int16_t api, version;
+    } senseless[] = {
+        {999, 0}, {API_FETCH, 99}, {API_FETCH, -1}, {API_PRODUCE, 0}, {API_METADATA, 8}};
+    for (size_t i = 0; i < sizeof(senseless) / sizeof(*senseless); i++) {
+        int fd = dial(broker);
+        struct wire_out out = request(senseless[i].api, senseless[i].version, 1);
+        send_request(fd, &out);
+        assert_int_equal(read_answer(fd), -1);
+        close(fd);
+    }
+    int fd = dial(broker);
+    assert_int_equal(send(fd, "\x7f\xff\xff\xff", 4, MSG_NOSIGNAL), 4);
+    assert_int_equal(read_answer(fd), -1);
+    close(fd);
+    expect_alive(broker);
+    broker_free(broker);
+}
+
+/* A client newer than the broker asks for a version of ApiVersions that does not exist yet, and
+ * learns which do. */
+static void newer_clients_learn_the_versions(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    int fd = dial(broker);
+    struct wire_out out = request(API_VERSIONS, 42, 5);
+    assert_true(send_request(fd, &out));
+    uint8_t head[10];
+    assert_true(read_exactly(fd, head, sizeof(head)));
+    assert_int_equal(wire_load(head + 4, 4), 5);
+    assert_int_equal(wire_load(head + 8, 2), CODE_UNSUPPORTED_VERSION);
+    close(fd);
+    broker_free(broker);
+}
+
+/* Bodies of small numbers, names that exist and noise: they often get far into a request. */
+static void put_noise(struct wire_out *out, unsigned *seed)
+{
+    static const char *const names[] = {"one", "g", "t", "consumer", ""};
+    for (int n = rand_r(seed) % 14; n > 0; n--) {
+        int pick = rand_r(seed) % 8, value = rand_r(seed) % 4 - 1;
+        if (pick < 2)
+            wire_put_string(out, slice_of(names[rand_r(seed) % 5]));
+        else if (pick == 2)
+            wire_put_i16(out, (int16_t)value);
+        else if (pick == 3)
+            wire_put_i64(out, value);
+        else if (pick == 4)
+            wire_put_i8(out, (int8_t)rand_r(seed));
+        else if (pick == 5)
+            wire_put_i32(out, 10000);
+        else
+            wire_put_i32(out, value);
+    }
+}
+
+static void noise_does_no_harm(void **state)
+{
+    (void)state;
+    static const int16_t apis[] = {0,  1,  2,  3,  8,  9,  10, 11, 12, 13, 14,
+                                   15, 16, 18, 19, 21, 22, 24, 25, 26, 28};
+    struct broker *broker = start();
+    unsigned seed = 20261124;
+    for (int round = 0; round < 6000; round++) {
+        int fd = dial(broker);
+        struct wire_out out = request(apis[rand_r(&seed) % (sizeof(apis) / sizeof(*apis))],
+                                      (int16_t)(rand_r(&seed) % 12), round);
+        put_noise(&out, &seed);
+        send_request(fd, &out);
+        close(fd);
+    }
+    expect_alive(broker);
+    broker_free(broker);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_may_come_in_pieces_and_in_heaps),
+        cmocka_unit_test(a_request_behind_a_waiting_fetch_ends_it),
+        cmocka_unit_test(a_fetch_waits_no_longer_than_asked),
+        cmocka_unit_test(a_client_may_vanish_while_it_waits),
+        cmocka_unit_test(what_makes_no_sense_closes_the_connection),
+        cmocka_unit_test(newer_clients_learn_the_versions),
+        cmocka_unit_test(noise_does_no_harm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
