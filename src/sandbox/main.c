@@ -30,7 +30,9 @@ static const char usage[] =
     "  --seed N                 makes the percentages reproducible [1]\n"
     "  --log FILE               one JSON line for each POST, on arrival (numbers stand in it in "
     "full)\n"
-    "  --ca FILE                where the CA's certificate is written [a new file in TMPDIR]\n"
+    "  --ca FILE                where the CA's certificate is written [a new file in TMPDIR]; its "
+    "key\n"
+    "                           stands in FILE.key, and the next start uses both again\n"
     "  --name HOST              a further name in the platform's certificate, repeatable\n"
     "  --token TOKEN            the credentials that the platform expects\n"
     "  --app-id ID              [" PLATFORM_TOKEN ",\n"
@@ -77,7 +79,7 @@ static void add_string(const char ***strings, size_t *count, const char *string)
     (*strings)[*count] = NULL;
 }
 
-static void add_topic(struct settings *settings, char *name, int32_t partitions)
+static void add_topic(struct settings *settings, const char *name, int32_t partitions)
 {
     size_t *count = &settings->broker.topic_count;
     settings->topics = memory_resize(settings->topics, (*count + 1) * sizeof *settings->topics);
@@ -235,6 +237,7 @@ static int check_faults(const struct settings *settings)
 static int read_command_line(struct settings *settings, int argc, char **argv)
 {
     int option, index = 0;
+    /* No other thread has started yet. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
         if (option == OPTION_HELP) {
             printf("%s%s", usage, faults_help);

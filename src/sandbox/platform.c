@@ -88,12 +88,12 @@ static int choose_ca_file(struct platform *platform, const char *wanted, struct 
         platform->ca_file = memory_string(wanted);
         return 0;
     }
-    const char *folder = getenv("TMPDIR");
+    const char *folder = secure_getenv("TMPDIR");
     struct text path = {0};
     text_printf(&path, "%s/privacy-call-sandbox-XXXXXX.pem", folder && *folder ? folder : "/tmp");
     int fd = mkstemps(path.data, 4);
     if (fd < 0) {
-        error_set(error, "cannot make %s: %s", path.data, strerror(errno));
+        error_set(error, "cannot make %s: %m", path.data);
         text_fini(&path);
         return -1;
     }
@@ -142,8 +142,8 @@ static int prepare(struct platform *platform, const struct platform_options *opt
     if (prepare_service(platform, options, error) ||
         choose_ca_file(platform, options->ca_file, error))
         return -1;
-    connections->tls =
-        certificate_context(platform->listener.host, options->names, platform->ca_file, error);
+    connections->tls = certificate_context(platform->listener.host, options->names,
+                                           platform->ca_file, !platform->own_ca_file, error);
     if (!connections->tls || listener_open(&platform->listener, error))
         return -1;
     heed_faults(platform);
@@ -159,7 +159,7 @@ static int start_thread(struct platform *platform, struct error *error)
     int failure = pthread_create(&platform->thread, NULL, run, platform);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failure)
-        return error_set(error, "cannot start a thread: %s", strerror(failure));
+        return error_set(error, "cannot start a thread: %s", uv_strerror(-failure));
     platform->started = true;
     return 0;
 }

@@ -2,7 +2,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -10,7 +10,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -153,21 +153,72 @@ static int collect_names(struct text *names, const char *host, const char *const
     return 0;
 }
 
-static int write_pem(const char *path, X509 *certificate, struct error *error)
+/* Writes the certificate, or when there is a key the key, which only the owner may read. */
+static int write_pem(const char *path, X509 *certificate, EVP_PKEY *key, struct error *error)
 {
     struct text aside = {0};
     text_printf(&aside, "%s.%ld", path, (long)getpid());
-    FILE *file = fopen(aside.data, "we");
-    bool written = file && PEM_write_X509(file, certificate);
+    int fd = open(aside.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, key ? 0600 : 0644);
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    bool written = file && (key ? PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL)
+                                : PEM_write_X509(file, certificate));
     if (file && fclose(file))
         written = false;
     if (written)
-        written = !chmod(aside.data, 0644) && !rename(aside.data, path);
-    int failure = errno;
-    if (!written)
+        written = !rename(aside.data, path);
+    if (!written) {
+        error_set(error, "cannot write %s: %m", path);
         unlink(aside.data);
+    }
     text_fini(&aside);
-    return written ? 0 : error_set(error, "cannot write %s: %s", path, strerror(failure));
+    return written ? 0 : -1;
+}
+
+static bool still_valid(const struct identity *identity)
+{
+    time_t tomorrow = time(NULL) - VALID_FROM_S;
+    return identity->certificate && identity->key &&
+           X509_cmp_time(X509_get0_notAfter(identity->certificate), &tomorrow) > 0 &&
+           X509_check_private_key(identity->certificate, identity->key) == 1;
+}
+
+/* Reads a CA that an earlier run has left. Returns false, and leaves *ca empty, when there is none
+ * that is still good. */
+static bool read_ca(struct identity *ca, const char *ca_file, const char *key_file)
+{
+    FILE *certificate = fopen(ca_file, "re"), *key = fopen(key_file, "re");
+    if (certificate && key) {
+        ca->certificate = PEM_read_X509(certificate, NULL, NULL, NULL);
+        ca->key = PEM_read_PrivateKey(key, NULL, NULL, NULL);
+    }
+    if (certificate)
+        fclose(certificate);
+    if (key)
+        fclose(key);
+    bool good = still_valid(ca);
+    if (!good) {
+        identity_fini(ca);
+        *ca = (struct identity){0};
+    }
+    ERR_clear_error();
+    return good;
+}
+
+/* The CA of an earlier run or a new one; keep: leave it to later runs. */
+static int get_ca(struct identity *ca, const char *ca_file, bool keep, struct error *error)
+{
+    struct text key_file = {0};
+    text_printf(&key_file, "%s.key", ca_file);
+    int result = 0;
+    if (!keep || !read_ca(ca, ca_file, key_file.data)) {
+        result = make_ca(ca) ? openssl_error(error, "cannot make a certificate") : 0;
+        if (!result && keep)
+            result = write_pem(key_file.data, NULL, ca->key, error);
+        if (!result)
+            result = write_pem(ca_file, ca->certificate, NULL, error);
+    }
+    text_fini(&key_file);
+    return result;
 }
 
 /* HTTP/1.1 is all that is spoken here, so a client that offers several protocols is told so. */
@@ -206,26 +257,20 @@ static SSL_CTX *make_context(const struct identity *server)
 }
 
 SSL_CTX *certificate_context(const char *host, const char *const *names, const char *ca_file,
-                             struct error *error)
+                             bool keep, struct error *error)
 {
     struct identity ca = {0}, server = {0};
     struct text all = {0};
     SSL_CTX *context = NULL;
-    if (collect_names(&all, host, names, error))
+    if (collect_names(&all, host, names, error) || get_ca(&ca, ca_file, keep, error))
         goto done;
-    if (make_ca(&ca) || make_server(&server, &ca, all.data)) {
+    if (make_server(&server, &ca, all.data)) {
         openssl_error(error, "cannot make a certificate");
         goto done;
     }
     context = make_context(&server);
-    if (!context) {
+    if (!context)
         openssl_error(error, "cannot set up TLS");
-        goto done;
-    }
-    if (write_pem(ca_file, ca.certificate, error)) {
-        SSL_CTX_free(context);
-        context = NULL;
-    }
 done:
     identity_fini(&server);
     identity_fini(&ca);

@@ -1,14 +1,16 @@
-/* The platform's own certificate authority and server certificate, made anew at each start. The
- * owner's thread. */
+/* The platform's own certificate authority and server certificate, made at the start. The owner's
+ * thread. */
 #pragma once
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 
 #include "base/error.h"
 
 /* A server context with a fresh certificate for localhost, the loopback addresses, the host's name,
  * `host` and the DNS names in `names` (NULL at the end; may be NULL). The CA's certificate is
- * written to `ca_file` as PEM, aside first and then renamed. NULL: failed. Released with
- * SSL_CTX_free. */
+ * written to `ca_file` as PEM, aside first and then renamed. keep: its key is written to
+ * `ca_file`.key, and a CA that stands there with its key is used again, so that clients which trust
+ * it survive a restart. NULL: failed. Released with SSL_CTX_free. */
 SSL_CTX *certificate_context(const char *host, const char *const *names, const char *ca_file,
-                             struct error *error);
+                             bool keep, struct error *error);

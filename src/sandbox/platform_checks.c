@@ -113,30 +113,30 @@ static bool is_call_identifier(const char *text)
 /* What a member of the body has to be; valid NULL: checked elsewhere. */
 struct member {
     const char *name;
-    bool required;
     bool (*valid)(const char *text);
-    int flag;
     const char *missing, *malformed;
+    int flag;
+    bool required;
 };
 
 static const struct member call_members[] = {
-    {"ACCOUNTSID", true, NULL, 9024, "ACCOUNTSID is missing", ""},
-    {"APPID", true, NULL, 9025, "APPID is missing", ""},
-    {"Caller", true, is_number, 9030, "Caller is missing", "Caller is no number"},
-    {"Callee", true, is_number, 9031, "Callee is missing", "Callee is no number"},
-    {"VirtualNum", false, is_number_or_empty, 9032, "", "VirtualNum is no number"},
-    {"Direct", false, is_direct, 9033, "", "Direct is not 0, 1 or 2"},
-    {"EndMinute", false, is_end_minute, 9034, "",
-     "EndMinute is neither 1 to 60 nor an instant to come like 2016-05-20T23:59:59Z"},
-    {"Code", false, is_code_or_empty, 9035, "", "Code is not 3 or 4 digits beginning with 0"},
+    {"ACCOUNTSID", NULL, "ACCOUNTSID is missing", "", 9024, true},
+    {"APPID", NULL, "APPID is missing", "", 9025, true},
+    {"Caller", is_number, "Caller is missing", "Caller is no number", 9030, true},
+    {"Callee", is_number, "Callee is missing", "Callee is no number", 9031, true},
+    {"VirtualNum", is_number_or_empty, "", "VirtualNum is no number", 9032, false},
+    {"Direct", is_direct, "", "Direct is not 0, 1 or 2", 9033, false},
+    {"EndMinute", is_end_minute, "",
+     "EndMinute is neither 1 to 60 nor an instant to come like 2016-05-20T23:59:59Z", 9034, false},
+    {"Code", is_code_or_empty, "", "Code is not 3 or 4 digits beginning with 0", 9035, false},
     {0},
 };
 
 static const struct member recording_members[] = {
-    {"ACCOUNTSID", true, NULL, 9024, "ACCOUNTSID is missing", ""},
-    {"APPID", true, NULL, 9025, "APPID is missing", ""},
-    {"CallIdentifier", true, is_call_identifier, 9036, "CallIdentifier is missing",
-     "CallIdentifier is not 1 to 128 letters, digits, '-' or '_'"},
+    {"ACCOUNTSID", NULL, "ACCOUNTSID is missing", "", 9024, true},
+    {"APPID", NULL, "APPID is missing", "", 9025, true},
+    {"CallIdentifier", is_call_identifier, "CallIdentifier is missing",
+     "CallIdentifier is not 1 to 128 letters, digits, '-' or '_'", 9036, true},
     {0},
 };
 

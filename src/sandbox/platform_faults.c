@@ -154,7 +154,7 @@ static int read_share(struct fault *fault, char *text)
     double percent = strtod(text, &end);
     if (end == text || *end || !(percent >= 0 && percent <= 100) || strspn(text, "-+ "))
         return -1;
-    fault->share = (uint32_t)(percent * (SHARE_ALL / 100) + 0.5);
+    fault->share = (uint32_t)(percent * SHARE_ALL / 100 + 0.5);
     return 0;
 }
 

@@ -82,7 +82,7 @@ int listener_init(struct listener *listener, uv_loop_t *loop, const char *addres
         listener->holder = bound_socket(listener, true);
     }
     if (listener->holder < 0)
-        return error_set(error, "cannot bind %s: %s", address, strerror(errno));
+        return error_set(error, "cannot bind %s: %m", address);
     getsockname(listener->holder, (struct sockaddr *)&listener->address, &listener->address_size);
     bool v6 = strchr(listener->host, ':') != NULL;
     snprintf(listener->authority, sizeof listener->authority, "%s%s%s:%u", v6 ? "[" : "",
@@ -112,7 +112,8 @@ int listener_open(struct listener *listener, struct error *error)
         int failure = errno;
         if (fd >= 0)
             close(fd);
-        return error_set(error, "cannot listen at %s: %s", listener->authority, strerror(failure));
+        errno = failure;
+        return error_set(error, "cannot listen at %s: %m", listener->authority);
     }
     listener->fd = fd;
     listener->poll = memory_zeroed(1, sizeof *listener->poll);

@@ -14,7 +14,7 @@ int record_init(struct record *record, const char *path, struct error *error)
     if (!path)
         return 0;
     record->file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    return record->file >= 0 ? 0 : error_set(error, "cannot open %s: %s", path, strerror(errno));
+    return record->file >= 0 ? 0 : error_set(error, "cannot open %s: %m", path);
 }
 
 void record_fini(struct record *record)
@@ -50,5 +50,5 @@ void record_write(struct record *record, const struct record_entry *entry)
     add_member(line, ",\"violation\":", entry->violation);
     text_add(line, "}\n");
     if (write(record->file, line->data, line->length) != (ssize_t)line->length)
-        log_error("the test record could not be written: %s", strerror(errno));
+        log_error("the test record could not be written: %m");
 }

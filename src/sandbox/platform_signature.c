@@ -7,7 +7,13 @@
 
 #include "base/memory.h"
 
-enum { TIMESTAMP_DIGITS = 14, MD5_BYTES = 16, MATERIAL_MAX = 512 };
+enum {
+    TIMESTAMP_DIGITS = 14,
+    MD5_BYTES = 16,
+    MD5_DIGITS = 32,
+    MATERIAL_MAX = 384,
+    BASE64_MAX = 512
+};
 
 /* The text between the base64 and the digest: token:app id:timestamp. */
 struct material {
@@ -24,9 +30,9 @@ static struct verdict refuse(int flag, const char *problem)
  * again is refused. */
 static bool decode(struct http_span base64, struct material *out)
 {
-    if (!base64.length || base64.length % 4 || base64.length > MATERIAL_MAX / 3 * 4)
+    if (!base64.length || base64.length % 4 || base64.length > BASE64_MAX)
         return false;
-    unsigned char bytes[MATERIAL_MAX + 4], again[MATERIAL_MAX / 3 * 4 + 8];
+    unsigned char bytes[MATERIAL_MAX + 4], again[BASE64_MAX + 4];
     int decoded = EVP_DecodeBlock(bytes, (const unsigned char *)base64.data, (int)base64.length);
     if (decoded < 0)
         return false;
@@ -92,7 +98,7 @@ static struct verdict check_timestamp(const struct credentials *expected, const 
 
 /* Fetching an algorithm costs more than the digest itself, so it is done once; the platform has one
  * thread. */
-static void md5_upper(char out[2 * MD5_BYTES + 1], const struct material *material)
+static void md5_upper(char out[MD5_DIGITS + 1], const struct material *material)
 {
     static EVP_MD *md5;
     if (!md5)
@@ -100,21 +106,21 @@ static void md5_upper(char out[2 * MD5_BYTES + 1], const struct material *materi
     unsigned char digest[EVP_MAX_MD_SIZE];
     if (EVP_Digest(material->text, material->length, digest, NULL, md5, NULL) != 1)
         abort();
-    for (int i = 0; i < MD5_BYTES; i++) {
+    for (size_t i = 0; i < MD5_BYTES; i++) {
         out[2 * i] = "0123456789ABCDEF"[digest[i] >> 4];
         out[2 * i + 1] = "0123456789ABCDEF"[digest[i] & 15];
     }
-    out[2 * MD5_BYTES] = '\0';
+    out[MD5_DIGITS] = '\0';
 }
 
 static struct verdict check_sig(const struct material *material, struct http_span sig)
 {
-    if (sig.length != 2 * MD5_BYTES)
+    if (sig.length != MD5_DIGITS)
         return refuse(9016, "sig is not 32 upper-case hexadecimal digits");
     for (size_t i = 0; i < sig.length; i++)
         if (!strchr("0123456789ABCDEF", sig.data[i]))
             return refuse(9016, "sig is not 32 upper-case hexadecimal digits");
-    char wanted[2 * MD5_BYTES + 1];
+    char wanted[MD5_DIGITS + 1];
     md5_upper(wanted, material);
     if (!http_span_is(sig, wanted))
         return refuse(9017, "sig is not the MD5 of what stands in Authorization");

@@ -395,6 +395,42 @@ class Faults(Case):
         wait_until(lambda: self.sandbox.stats()["faults"] == "", "the signal")
         self.assertEqual(self.flag(call_body()), (200, 1))
 
+    def test_storm(self):
+        """Everything at once: whatever happens to a request, it is recorded and counted once, and nothing stays open."""
+        self.sandbox.faults("latency=0-5ms,slow-body=20ms@5%,last@5%,status=503@5%,reset@5%,close@5%,cut-body@5%,"
+                            "broken-json@5%,big-answer=100000@5%,hang@2%,reset-before@3%,reset-accept@3%,idle-close=3ms")
+
+        def client(number):
+            connection = None
+            for i in range(60):
+                try:
+                    if not connection or not connection.sock:
+                        connection = self.sandbox.connect()
+                    connection.sock.settimeout(0.2)
+                    self.post(call_body(caller=str(1000 + number), callee=str(1000 + i)), connection=connection)
+                except (OSError, http.client.HTTPException):
+                    if connection:
+                        connection.close()
+                    connection = None
+            if connection:
+                connection.close()
+            finished.append(number)
+
+        finished = []
+        threads = [threading.Thread(target=client, args=(i,)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(finished), len(threads))
+        wait_until(lambda: self.sandbox.stats()["connections"]["open"] == 1, "the end of the connections")
+        stats = self.sandbox.stats()
+        self.assertEqual((stats["in_flight"], stats["violations"]["count"], stats["duplicates"]["caller_callee"]), (0, 0, 0))
+        self.assertEqual(sum(stats["status"].values()) + stats["unanswered"], stats["requests"])
+        self.assertEqual(len(self.sandbox.records()), stats["requests"])
+        self.assertGreater(stats["unanswered"], 0)
+        self.assertGreater(stats["status"]["503"], 0)
+
     def test_many_at_once(self):
         self.sandbox.faults("latency=100ms")
         ready = threading.Barrier(32)
@@ -432,6 +468,28 @@ class Vectors(Case):
             address = (self.sandbox.url.hostname, self.sandbox.url.port)
             with self.sandbox.context.wrap_socket(socket.create_connection(address), server_hostname=name):
                 pass
+
+
+class Authority(unittest.TestCase):
+    def test_is_used_again(self):
+        """A client that trusts the first run's CA trusts the second run, too; without the key there is a new CA."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "ca.pem")
+            first = Sandbox("--ca", path)
+            context = first.context
+            self.assertEqual(os.stat(path + ".key").st_mode & 0o777, 0o600)
+            self.assertEqual(first.end()[0], 0)
+            second = Sandbox("--ca", path)
+            second.context = context
+            self.assertEqual(second.stats()["calls"], 0)
+            self.assertEqual(second.end()[0], 0)
+            os.unlink(path + ".key")
+            third = Sandbox("--ca", path)
+            third.context = context
+            with self.assertRaises(ssl.SSLCertVerificationError):
+                third.stats()
+            self.assertEqual(third.end()[0], 0)
+            self.assertTrue(os.path.exists(path))
 
 
 class CommandLine(unittest.TestCase):
