@@ -22,6 +22,12 @@ static rd_kafka_t *producer_new(const struct broker *broker, const char *setting
     char all[128];
     snprintf(all, sizeof(all), "transactional.id=t %s", settings);
     rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, all);
+    const struct rd_kafka_metadata
+        *metadata; /* known beforehand, the first transaction is not held up by it */
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(producer, "out", NULL);
+    assert_int_equal(rd_kafka_metadata(producer, 0, topic, &metadata, PATIENCE_MS), 0);
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(topic);
     assert_int_equal(code_of(rd_kafka_init_transactions(producer, PATIENCE_MS)), 0);
     return producer;
 }
@@ -234,8 +240,8 @@ static void the_time_out_ends_a_transaction(void **state)
 {
     struct scene *scene = *state;
     rd_kafka_destroy(scene->producer);
-    scene->producer = producer_new(scene->broker, "transaction.timeout.ms=1000 "
-                                                  "message.timeout.ms=1000 socket.timeout.ms=1000");
+    scene->producer = producer_new(scene->broker, "transaction.timeout.ms=3000 "
+                                                  "message.timeout.ms=3000 socket.timeout.ms=3000");
     begin_with_offset(scene, "late", 10, "late");
     expect_committed(scene->member, "in", 0, RD_KAFKA_OFFSET_INVALID, NULL); /* waits for the end */
     expect_output(scene, "read_committed", "");
