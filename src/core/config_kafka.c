@@ -215,7 +215,7 @@ const struct kafka_rule kafka_rules[] = {
     {"max.poll.interval.ms", KAFKA_BOTH, range, NULL, 6000, 86400000, NULL},
 
     {"transactional.id", KAFKA_BOTH, never, NULL, 0, 0,
-     "it is <kafka.group.id>-<instance.id>, so that a successor can end a dead owner's transaction"},
+     "it is made of kafka.group.id and instance.id, so that a successor can end a dead owner's transaction"},
     {"transaction.timeout.ms", KAFKA_BOTH, range, NULL, 6000, 2147483647, NULL},
     {"enable.idempotence", KAFKA_BOTH, only, "true|t|1", 0, 0,
      "without it a result could be written twice or out of order"},

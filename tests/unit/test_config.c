@@ -872,7 +872,7 @@ static void kafka_values_refused(void **state)
         {"kafka.session.timeout.ms=soon", "an integer from 6000"},
         {"kafka.heartbeat.interval.ms=0", "an integer from 1"},
         {"kafka.max.poll.interval.ms=5999", "an integer from 6000"},
-        {"kafka.transactional.id=x", "it not to be set: it is <kafka.group.id>-<instance.id>"},
+        {"kafka.transactional.id=x", "it not to be set: it is made of kafka.group.id"},
         {"kafka.producer.transactional.id=x", "it not to be set: "},
         {"kafka.transaction.timeout.ms=5999", "an integer from 6000"},
         {"kafka.enable.idempotence=false", "true: "},
