@@ -1,0 +1,512 @@
+#include "worker/kafka_thread.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/queue.h"
+#include "core/engine/engine.h"
+#include "core/event.h"
+#include "core/result.h"
+#include "io/kafka.h"
+#include "worker/call_thread.h"
+#include "worker/publish.h"
+
+enum {
+    WAIT_MOST_MS = 1000,
+    STOP_GRACE_MS = 4000,    /* beyond drain.timeout.ms, until a stop ends without a proper leave */
+    TROUBLE_EACH_MS = 60000, /* how often a partition that stands still is complained of */
+};
+
+struct kafka_thread {
+    const struct config *config;
+    struct kafka *kafka;
+    struct engine *engine;
+    struct call_thread *calls;
+    struct queue finished;
+    struct publish publish;
+    struct kafka_ledger *ledgers; /* of the plain commit on its way */
+    size_t ledger_capacity;
+    struct event_rules rules;
+    int64_t now, wall;
+    int64_t turned_at;  /* when the loop last turned */
+    int64_t trouble_at; /* when standing partitions were last complained of */
+    int64_t stop_until; /* 0: no stop yet */
+    int64_t drained_from;
+    size_t warned; /* partitions without committed offset that were warned of */
+    bool joined, leaving, done;
+    int status;
+};
+
+static void read_clocks(struct kafka_thread *thread)
+{
+    thread->now = clock_boot_ms();
+    thread->wall = clock_wall_ms();
+}
+
+void kafka_thread_wake(void *argument)
+{
+    struct kafka_thread *thread = argument;
+    kafka_wake(thread->kafka);
+}
+
+/* What Kafka reports. */
+
+static const char *topic_of(const struct kafka_thread *thread, enum request_kind kind)
+{
+    return thread->config->request_topics[kind];
+}
+
+static void log_partitions(const struct kafka_thread *thread, const char *what,
+                           const struct kafka_partition *list, size_t count)
+{
+    struct text text = {0};
+    for (size_t i = 0; i < count; i++)
+        text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread, list[i].kind),
+                    list[i].partition);
+    log_info("%s: %zu partition(s)%s%s", what, count, count ? " " : "", count ? text.data : "");
+    text_fini(&text);
+}
+
+static struct engine_place *places_of(const struct kafka_partition *list, size_t count)
+{
+    struct engine_place *places = memory_zeroed(count, sizeof *places);
+    for (size_t i = 0; i < count; i++)
+        places[i] = (struct engine_place){list[i].kind, list[i].partition, list[i].offset};
+    return places;
+}
+
+static void on_assigned(void *argument, uint64_t rebalance, const struct kafka_partition *list,
+                        size_t count)
+{
+    struct kafka_thread *thread = argument;
+    struct engine_place *places = places_of(list, count);
+    log_partitions(thread, "assigned", list, count);
+    engine_assigned(thread->engine, rebalance, places, count, thread->now);
+    free(places);
+}
+
+static void on_revoked(void *argument, uint64_t rebalance, bool lost,
+                       const struct kafka_partition *list, size_t count)
+{
+    struct kafka_thread *thread = argument;
+    struct engine_place *places = places_of(list, count);
+    log_partitions(thread, lost ? "lost" : "revoked", list, count);
+    engine_revoked(thread->engine, rebalance, lost, places, count, thread->now);
+    free(places);
+}
+
+static void on_producer_ready(void *argument)
+{
+    struct kafka_thread *thread = argument;
+    engine_producer_ready(thread->engine, thread->now);
+    if (!thread->joined && !thread->stop_until) {
+        thread->joined = true;
+        log_info("joining group %s", thread->config->group_id);
+        kafka_join(thread->kafka);
+    }
+}
+
+static void on_transacted(void *argument, enum kafka_outcome outcome, const bool *refused,
+                          const char *error)
+{
+    static const enum engine_outcome outcomes[] = {[KAFKA_COMMITTED] = ENGINE_COMMITTED,
+                                                   [KAFKA_ABORTED] = ENGINE_ABORTED,
+                                                   [KAFKA_REFUSED] = ENGINE_REFUSED,
+                                                   [KAFKA_UNKNOWN] = ENGINE_UNKNOWN,
+                                                   [KAFKA_FENCED] = ENGINE_FENCED};
+    static const char *const next[] = {
+        [KAFKA_ABORTED] = "aborted, and is made again",
+        [KAFKA_REFUSED] = "aborted, and is made again with smaller records",
+        [KAFKA_UNKNOWN] =
+            "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
+        [KAFKA_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
+    struct kafka_thread *thread = argument;
+    read_clocks(thread);
+    if (outcome != KAFKA_COMMITTED)
+        log_warn("a transaction %s (%s)", next[outcome], error ? error : "no reason given");
+    engine_transacted(thread->engine, outcomes[outcome], refused, thread->now);
+}
+
+static enum engine_answer engine_answer_of(enum kafka_answer answer)
+{
+    return answer == KAFKA_DONE    ? ENGINE_DONE
+           : answer == KAFKA_AGAIN ? ENGINE_AGAIN
+                                   : ENGINE_NO_MEMBER;
+}
+
+static void on_ledgers_read(void *argument, enum kafka_answer answer,
+                            const struct kafka_ledger *list, size_t count, const char *error)
+{
+    struct kafka_thread *thread = argument;
+    struct engine_ledger *ledgers = memory_zeroed(count, sizeof *ledgers);
+    if (answer != KAFKA_DONE)
+        log_debug("ledgers cannot be read yet: %s", error ? error : "");
+    for (size_t i = 0; i < count; i++)
+        ledgers[i] = (struct engine_ledger){list[i].kind, list[i].partition, list[i].offset,
+                                            list[i].metadata, list[i].metadata_size};
+    engine_ledgers_read(thread->engine, engine_answer_of(answer), ledgers, count, thread->now);
+    free(ledgers);
+}
+
+static void on_owner_ended(void *argument, enum kafka_answer answer, const char *owner,
+                           const char *error)
+{
+    struct kafka_thread *thread = argument;
+    if (answer == KAFKA_DONE)
+        log_info("took over from %s, which had not handed over: its transactions are ended", owner);
+    else
+        log_warn("cannot end the transactions of %s yet: %s; trying again", owner,
+                 error ? error : "");
+    engine_owner_ended(thread->engine, engine_answer_of(answer), thread->now);
+}
+
+static void on_committed(void *argument, enum kafka_answer answer, const char *error)
+{
+    struct kafka_thread *thread = argument;
+    if (answer != KAFKA_DONE)
+        log_warn("a claim or release of partitions was not taken: %s", error ? error : "");
+    engine_committed(thread->engine, engine_answer_of(answer), thread->now);
+}
+
+static void on_failed(void *argument, const char *error)
+{
+    struct kafka_thread *thread = argument;
+    log_error("cannot go on: %s", error);
+    thread->status = 1;
+    thread->done = true;
+}
+
+static const struct kafka_handler handler = {.assigned = on_assigned,
+                                             .revoked = on_revoked,
+                                             .producer_ready = on_producer_ready,
+                                             .transacted = on_transacted,
+                                             .ledgers_read = on_ledgers_read,
+                                             .owner_ended = on_owner_ended,
+                                             .committed = on_committed,
+                                             .failed = on_failed};
+
+/* Records. */
+
+static void on_record(void *argument, struct place place, const struct raw_record *raw)
+{
+    struct kafka_thread *thread = argument;
+    if (!engine_is_news(thread->engine, place.kind, place.partition, place.offset))
+        return;
+    struct request *request = request_new(place, raw);
+    event_parse(request, &thread->rules, thread->wall);
+    engine_record(thread->engine, request, thread->now, thread->wall);
+}
+
+static void on_end(void *argument, enum request_kind kind, int32_t partition, int64_t offset)
+{
+    struct kafka_thread *thread = argument;
+    engine_end(thread->engine, kind, partition, offset, thread->now, thread->wall);
+}
+
+static const struct kafka_record_sink sink = {.record = on_record, .end = on_end};
+
+/* Takes what the engine has room for. Returns whether there may be more at once. */
+static bool take_records(struct kafka_thread *thread)
+{
+    struct engine_partition_view view;
+    bool more = false;
+    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+        size_t wanted = view.active ? engine_wants(thread->engine, view.kind, view.partition) : 0;
+        if (wanted)
+            more |= kafka_take(thread->kafka, view.kind, view.partition, wanted, &sink, thread) ==
+                    wanted;
+    }
+    return more;
+}
+
+/* What the call thread sends back. */
+static void take_finished(struct kafka_thread *thread)
+{
+    struct list messages;
+    list_init(&messages);
+    queue_take(&thread->finished, &messages);
+    for (struct list *node; (node = list_take_first(&messages));) {
+        struct message *message = list_of(node, struct message, node);
+        if (message->type == MESSAGE_REQUEST) {
+            engine_call_ended(thread->engine, list_of(message, struct request, message),
+                              thread->now);
+        } else {
+            struct allowance_message *allowance =
+                list_of(message, struct allowance_message, message);
+            engine_allow(thread->engine, allowance->calls);
+            free(allowance);
+        }
+    }
+}
+
+/* What the engine says. */
+
+static void do_transact(struct kafka_thread *thread, const struct engine_action *action)
+{
+    struct kafka_transaction *transaction = publish_fill(
+        &thread->publish, action->items, action->item_count, action->ledgers, action->ledger_count);
+    kafka_transact(thread->kafka, transaction);
+}
+
+static void do_commit(struct kafka_thread *thread, const struct engine_action *action)
+{
+    if (action->ledger_count > thread->ledger_capacity) {
+        thread->ledger_capacity = action->ledger_count;
+        thread->ledgers =
+            memory_resize(thread->ledgers, thread->ledger_capacity * sizeof *thread->ledgers);
+    }
+    publish_ledgers(thread->ledgers, action->ledgers, action->ledger_count);
+    kafka_commit(thread->kafka, thread->ledgers, action->ledger_count);
+}
+
+static struct kafka_partition *partitions_of(const struct engine_action *action)
+{
+    struct kafka_partition *list = memory_zeroed(action->place_count, sizeof *list);
+    for (size_t i = 0; i < action->place_count; i++)
+        list[i] = (struct kafka_partition){action->places[i].kind, action->places[i].partition,
+                                           action->places[i].offset};
+    return list;
+}
+
+static void do_read(struct kafka_thread *thread, const struct engine_action *action)
+{
+    struct kafka_partition *list = partitions_of(action);
+    kafka_read_ledgers(thread->kafka, list, action->place_count, action->stable);
+    free(list);
+}
+
+static void do_assign(struct kafka_thread *thread, const struct engine_action *action)
+{
+    struct kafka_partition *list = partitions_of(action);
+    kafka_assign(thread->kafka, action->rebalance, list, action->place_count);
+    free(list);
+    thread->trouble_at = 0;
+}
+
+static void do_leave(struct kafka_thread *thread)
+{
+    struct engine_view view;
+    engine_look(thread->engine, &view);
+    if (view.handed)
+        log_warn("%zu call(s) outlived drain.timeout.ms: they become unknown with the next owner "
+                 "of their partitions",
+                 view.handed);
+    thread->leaving = true;
+    kafka_leave(thread->kafka);
+}
+
+static void do_fail(struct kafka_thread *thread)
+{
+    log_error("fenced twice within a minute: another process runs with instance.id %s in group %s; "
+              "give each its own. Ending",
+              thread->config->instance_id, thread->config->group_id);
+    thread->status = 1;
+    thread->done = true;
+}
+
+static void carry_out(struct kafka_thread *thread, const struct engine_action *action)
+{
+    switch (action->type) {
+    case ENGINE_NOTHING:
+        break;
+    case ENGINE_TRANSACT:
+        do_transact(thread, action);
+        break;
+    case ENGINE_RENEW_PRODUCER:
+        kafka_renew_producer(thread->kafka);
+        break;
+    case ENGINE_READ:
+        do_read(thread, action);
+        break;
+    case ENGINE_END_OWNER:
+        kafka_end_owner(thread->kafka, action->owner);
+        break;
+    case ENGINE_COMMIT:
+        do_commit(thread, action);
+        break;
+    case ENGINE_ASSIGN:
+        do_assign(thread, action);
+        break;
+    case ENGINE_UNASSIGN:
+        kafka_unassign(thread->kafka, action->rebalance);
+        break;
+    case ENGINE_START:
+        call_thread_start(thread->calls, action->request);
+        break;
+    case ENGINE_RECALL:
+        call_thread_recall(thread->calls, action->kind, action->partition);
+        break;
+    case ENGINE_LEAVE:
+        do_leave(thread);
+        break;
+    case ENGINE_FAIL:
+        do_fail(thread);
+        break;
+    }
+}
+
+static void act(struct kafka_thread *thread)
+{
+    struct engine_action action;
+    while (!thread->done &&
+           engine_next(thread->engine, thread->now, thread->wall, &action) != ENGINE_NOTHING)
+        carry_out(thread, &action);
+}
+
+/* Partitions that need a person: those whose ledger cannot be read, each minute; and once, a group
+ * without committed offsets. */
+static void complain(struct kafka_thread *thread)
+{
+    struct engine_partition_view view;
+    if (thread->trouble_at && thread->now < thread->trouble_at + TROUBLE_EACH_MS)
+        return;
+    thread->trouble_at = thread->now;
+    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+        struct log_about about = {
+            .topic = topic_of(thread, view.kind), .partition = view.partition, .offset = -1};
+        if (view.standing_still)
+            log_write(LOG_ERROR, &about,
+                      "this partition stands still, nothing of it is dialled: its committed "
+                      "metadata is %s; "
+                      "commit its offset again with empty metadata while the group is stopped, "
+                      "then start the worker again",
+                      view.trouble);
+    }
+}
+
+/* Guarantee 7: without committed offsets everything young enough is called. */
+static void warn_without_commit(struct kafka_thread *thread)
+{
+    struct engine_partition_view view;
+    size_t found = 0;
+    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+        struct log_about about = {
+            .topic = topic_of(thread, view.kind), .partition = view.partition, .offset = -1};
+        if (!view.without_commit || !view.next)
+            continue;
+        if (++found > thread->warned)
+            log_write(LOG_WARN, &about,
+                      "the topic is older than the group: no committed offset was found, so its "
+                      "requests younger than "
+                      "call.max.age.ms are called");
+    }
+    thread->warned = found;
+}
+
+/* A loop that did not turn for long was stopped from outside (SIGSTOP, a paused machine). */
+static void notice_freeze(struct kafka_thread *thread)
+{
+    int64_t most = thread->config->session_timeout_ms / 3;
+    if (thread->turned_at && thread->now - thread->turned_at > WAIT_MOST_MS + most) {
+        log_warn("the process stood still for %" PRId64
+                 " ms; what was started meanwhile is proven again before it is dialled",
+                 thread->now - thread->turned_at);
+        engine_frozen(thread->engine, thread->now);
+    }
+    thread->turned_at = thread->now;
+}
+
+static void check_stop(struct kafka_thread *thread, const struct stop *stop)
+{
+    if (stop_requested(stop) && !thread->stop_until) {
+        thread->stop_until = thread->now + thread->config->drain_timeout_ms + STOP_GRACE_MS;
+        engine_stop(thread->engine, thread->now);
+    }
+    if (thread->leaving && kafka_left(thread->kafka)) {
+        thread->done = true;
+    } else if (thread->stop_until && thread->now >= thread->stop_until) {
+        bool unpublished = engine_has_unpublished(thread->engine);
+        log_warn(
+            "the stop took longer than drain.timeout.ms and %d ms, as Kafka does not answer; %s",
+            STOP_GRACE_MS,
+            unpublished ? "results are left unpublished: they become unknown with the next owner"
+                        : "nothing was left to publish");
+        thread->status = unpublished;
+        thread->done = true;
+    }
+}
+
+static int wait_time(const struct kafka_thread *thread, bool more)
+{
+    int64_t wait = engine_wake_time(thread->engine) - thread->now;
+    if (more || wait <= 0)
+        return more ? 0 : 1;
+    if (thread->stop_until && thread->stop_until - thread->now < wait)
+        wait = thread->stop_until - thread->now;
+    if (thread->leaving && wait > 20)
+        wait = 20; /* the end of the leave is not told */
+    return wait < WAIT_MOST_MS ? (int)(wait > 0 ? wait : 0) : WAIT_MOST_MS;
+}
+
+int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
+{
+    kafka_start(thread->kafka);
+    while (!thread->done) {
+        read_clocks(thread);
+        notice_freeze(thread);
+        kafka_serve(thread->kafka);
+        take_finished(thread);
+        bool more = take_records(thread);
+        act(thread);
+        complain(thread);
+        warn_without_commit(thread);
+        check_stop(thread, stop);
+        if (!thread->done)
+            kafka_wait(thread->kafka, wait_time(thread, more));
+    }
+    return thread->status;
+}
+
+struct kafka_thread *kafka_thread_new(const struct config *config, struct error *error)
+{
+    struct kafka_thread *thread = memory_zeroed(1, sizeof *thread);
+    struct engine_options options = {.owner = config->instance_id,
+                                     .lease_ms = config->session_timeout_ms / 2,
+                                     .doubt_ms = config->platform_timeout_ms,
+                                     .drain_ms = config->drain_timeout_ms,
+                                     .max_age_ms = config->call_max_age_ms,
+                                     .deadline_ms = config->call_deadline_ms,
+                                     .window = config->partition_window,
+                                     .window_bytes = config->partition_window_bytes,
+                                     .calls = config->platform_max_in_flight,
+                                     .recordings = config->recording_max_in_flight};
+    thread->config = config;
+    thread->rules =
+        (struct event_rules){.topics = {config->request_topics[0], config->request_topics[1]},
+                             .max_bytes = (size_t)config->event_max_bytes};
+    publish_init(&thread->publish, config);
+    thread->engine = engine_new(&options);
+    thread->kafka = kafka_new(config, &handler, thread, error);
+    if (!thread->kafka)
+        goto free_engine;
+    queue_init(&thread->finished, kafka_thread_wake, thread);
+    thread->calls = call_thread_new(config, &thread->finished, error);
+    if (!thread->calls)
+        goto free_kafka;
+    return thread;
+
+free_kafka:
+    queue_fini(&thread->finished);
+    kafka_free(thread->kafka);
+free_engine:
+    engine_free(thread->engine);
+    publish_fini(&thread->publish);
+    free(thread);
+    return NULL;
+}
+
+void kafka_thread_free(struct kafka_thread *thread)
+{
+    call_thread_free(thread->calls);
+    read_clocks(thread);
+    take_finished(thread);
+    kafka_free(thread->kafka);
+    engine_free(thread->engine);
+    publish_fini(&thread->publish);
+    queue_fini(&thread->finished);
+    free(thread->ledgers);
+    free(thread);
+}

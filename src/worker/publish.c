@@ -1,0 +1,78 @@
+#include "worker/publish.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+void publish_init(struct publish *publish, const struct config *config)
+{
+    *publish = (struct publish){
+        .names = {.group = config->group_id, .dead_letters = config->dead_letters}};
+    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+        publish->names.request_topics[kind] = config->request_topics[kind];
+        publish->names.result_topics[kind] = config->result_topics[kind];
+    }
+}
+
+static void render(struct publish *publish, struct record *record, const struct engine_item *item)
+{
+    const struct result_names *names = &publish->names;
+    switch (item->type) {
+    case ITEM_RESULT:
+        result_render(record, names, item->request, item->small);
+        break;
+    case ITEM_INVALID:
+        dead_letter_render(record, names, item->request, "invalid", item->small);
+        break;
+    case ITEM_LATE:
+        dead_letter_render(record, names, item->request, "late-outcome", item->small);
+        break;
+    case ITEM_GONE:
+        record_gone_render(record, names, item->request->place,
+                           "a call was started for this request, and the broker has deleted its "
+                           "record since: it may have been "
+                           "dialled, and its order id is lost");
+        break;
+    }
+}
+
+void publish_ledgers(struct kafka_ledger *out, const struct engine_ledger *ledgers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (struct kafka_ledger){ledgers[i].kind, ledgers[i].partition, ledgers[i].offset,
+                                       ledgers[i].metadata, ledgers[i].metadata_size};
+}
+
+struct kafka_transaction *publish_fill(struct publish *publish, const struct engine_item *items,
+                                       size_t item_count, const struct engine_ledger *ledgers,
+                                       size_t ledger_count)
+{
+    if (item_count > publish->record_capacity) {
+        publish->records = memory_resize(publish->records, item_count * sizeof *publish->records);
+        memset(publish->records + publish->record_capacity, 0,
+               (item_count - publish->record_capacity) * sizeof *publish->records);
+        publish->record_capacity = item_count;
+    }
+    if (ledger_count > publish->ledger_capacity) {
+        publish->ledgers = memory_resize(publish->ledgers, ledger_count * sizeof *publish->ledgers);
+        publish->ledger_capacity = ledger_count;
+    }
+    for (size_t i = 0; i < item_count; i++)
+        render(publish, &publish->records[i], &items[i]);
+    publish_ledgers(publish->ledgers, ledgers, ledger_count);
+    publish->transaction = (struct kafka_transaction){.records = publish->records,
+                                                      .record_count = item_count,
+                                                      .ledgers = publish->ledgers,
+                                                      .ledger_count = ledger_count};
+    return &publish->transaction;
+}
+
+void publish_fini(struct publish *publish)
+{
+    for (size_t i = 0; i < publish->record_capacity; i++)
+        record_fini(&publish->records[i]);
+    free(publish->records);
+    free(publish->ledgers);
+    *publish = (struct publish){0};
+}

@@ -1,0 +1,31 @@
+/* Turns what the engine wants published into a transaction for io/kafka. Its memory is reused from
+ * one transaction to the next. The Kafka thread's. */
+#pragma once
+
+#include "core/config.h"
+#include "core/engine/engine.h"
+#include "core/result.h"
+#include "io/kafka.h"
+
+struct publish {
+    struct result_names names;
+    struct record *records;
+    size_t record_capacity;
+    struct kafka_ledger *ledgers;
+    size_t ledger_capacity;
+    struct kafka_transaction transaction;
+};
+
+/* Names are borrowed from config, which must outlive it. */
+void publish_init(struct publish *publish, const struct config *config);
+
+/* Renders items as records and ledgers as offsets. The transaction stays valid until the next call;
+ * record i is item i. */
+struct kafka_transaction *publish_fill(struct publish *publish, const struct engine_item *items,
+                                       size_t item_count, const struct engine_ledger *ledgers,
+                                       size_t ledger_count);
+
+/* The engine's ledgers as io/kafka takes them. */
+void publish_ledgers(struct kafka_ledger *out, const struct engine_ledger *ledgers, size_t count);
+
+void publish_fini(struct publish *publish);

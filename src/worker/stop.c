@@ -1,0 +1,78 @@
+#include "worker/stop.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+
+struct stop {
+    pthread_t thread;
+    atomic_bool requested;
+    void (*wake)(void *argument);
+    void *argument;
+};
+
+static void stop_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+}
+
+void stop_block_signals(void)
+{
+    sigset_t set;
+    stop_signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void *wait_for_signals(void *argument)
+{
+    struct stop *stop = argument;
+    sigset_t set;
+    int number;
+    stop_signals(&set);
+    while (sigwait(&set, &number))
+        ;
+    log_info("%s: stopping; a second signal ends the process at once",
+             number == SIGINT ? "SIGINT" : "SIGTERM");
+    atomic_store(&stop->requested, true);
+    stop->wake(stop->argument);
+    while (sigwait(&set, &number))
+        ;
+    log_warn("second signal: ending at once; calls on the wire become unknown with the next owner");
+    _exit(1);
+}
+
+struct stop *stop_new(void (*wake)(void *argument), void *argument, struct error *error)
+{
+    struct stop *stop = memory_zeroed(1, sizeof *stop);
+    stop->wake = wake;
+    stop->argument = argument;
+    int rc = pthread_create(&stop->thread, NULL, wait_for_signals, stop);
+    if (rc) {
+        error_set(error, "cannot start the signal thread: %s", strerror(rc));
+        free(stop);
+        return NULL;
+    }
+    return stop;
+}
+
+bool stop_requested(const struct stop *stop)
+{
+    return atomic_load(&stop->requested);
+}
+
+void stop_free(struct stop *stop)
+{
+    if (!stop)
+        return;
+    pthread_cancel(stop->thread);
+    pthread_join(stop->thread, NULL);
+    free(stop);
+}

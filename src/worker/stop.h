@@ -1,0 +1,21 @@
+/* SIGTERM and SIGINT: a thread of its own waits for them, so that no handler runs anywhere. The
+ * first asks for a stop, the second ends the process at once with status 1. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct stop;
+
+/* Blocks the signals in the calling thread and those that it starts from now on. Before any other
+ * thread is started. */
+void stop_block_signals(void);
+
+/* Starts the thread; wake is called from it when the first signal came. NULL on failure. */
+struct stop *stop_new(void (*wake)(void *argument), void *argument, struct error *error);
+
+/* Whether a stop was asked for. Any thread. */
+bool stop_requested(const struct stop *stop);
+
+void stop_free(struct stop *stop);
