@@ -122,6 +122,15 @@ rd_kafka_t *member_new(const struct broker *broker, const char *settings, const 
     return member;
 }
 
+void learn_topic(rd_kafka_t *producer, const char *name)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(producer, name, NULL);
+    assert_int_equal(rd_kafka_metadata(producer, 0, topic, &metadata, PATIENCE_MS), 0);
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(topic);
+}
+
 void produce(rd_kafka_t *producer, const char *topic, int32_t partition, const char *key,
              const char *value)
 {

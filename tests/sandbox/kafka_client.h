@@ -19,6 +19,9 @@ rd_kafka_t *reader_new(const struct broker *broker, const char *settings, const 
                        int32_t partition, int64_t offset);
 rd_kafka_t *member_new(const struct broker *broker, const char *settings, const char *topic);
 
+/* Asks for a topic's metadata, without which the first record of a producer may wait a second. */
+void learn_topic(rd_kafka_t *producer, const char *name);
+
 /* Queues a record. */
 void produce(rd_kafka_t *producer, const char *topic, int32_t partition, const char *key,
              const char *value);

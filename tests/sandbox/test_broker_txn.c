@@ -22,12 +22,7 @@ static rd_kafka_t *producer_new(const struct broker *broker, const char *setting
     char all[128];
     snprintf(all, sizeof(all), "transactional.id=t %s", settings);
     rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, all);
-    const struct rd_kafka_metadata
-        *metadata; /* known beforehand, the first transaction is not held up by it */
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(producer, "out", NULL);
-    assert_int_equal(rd_kafka_metadata(producer, 0, topic, &metadata, PATIENCE_MS), 0);
-    rd_kafka_metadata_destroy(metadata);
-    rd_kafka_topic_destroy(topic);
+    learn_topic(producer, "out");
     assert_int_equal(code_of(rd_kafka_init_transactions(producer, PATIENCE_MS)), 0);
     return producer;
 }
