@@ -72,8 +72,7 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     if (!is_connection(facility)) {
         char name[160];
         snprintf(name, sizeof name, "%s %s", facility, text);
-        if (to >= LOG_DEBUG && to <= LOG_INFO ? true
-                                              : kafka_noise_due(&kafka->noise, name, 1000))
+        if (to < LOG_WARN || kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
             log_write(to, NULL, "kafka: %s: %s", facility, text);
         return;
     }

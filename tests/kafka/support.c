@@ -1,0 +1,393 @@
+#include "support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+static struct rebalance *note(struct side *side, uint64_t number,
+                              const struct kafka_partition *list, size_t count)
+{
+    assert_true(side->rebalance_count < SEEN && count <= SEEN);
+    struct rebalance *seen = &side->rebalances[side->rebalance_count++];
+    *seen = (struct rebalance){.number = number, .count = count};
+    if (count)
+        memcpy(seen->list, list, count * sizeof *list);
+    return seen;
+}
+
+static void assigned(void *arg, uint64_t number, const struct kafka_partition *list, size_t count)
+{
+    struct side *side = arg;
+    note(side, number, list, count);
+    if (side->answers)
+        kafka_assign(side->kafka, number, list, count);
+}
+
+static void revoked(void *arg, uint64_t number, bool lost, const struct kafka_partition *list,
+                    size_t count)
+{
+    struct side *side = arg;
+    struct rebalance *seen = note(side, number, list, count);
+    seen->revoked = true;
+    seen->lost = lost;
+    if (side->answers)
+        kafka_unassign(side->kafka, number);
+}
+
+static void producer_ready(void *arg)
+{
+    ((struct side *)arg)->ready++;
+}
+
+static void say(struct side *side, const char *error)
+{
+    snprintf(side->error, sizeof side->error, "%s", error ? error : "");
+}
+
+static void transacted(void *arg, enum kafka_outcome outcome, const bool *refused,
+                       const char *error)
+{
+    struct side *side = arg;
+    side->outcome = outcome;
+    assert_true((outcome == KAFKA_REFUSED) == (refused != NULL));
+    memset(side->refused, 0, sizeof side->refused);
+    if (refused)
+        memcpy(side->refused, refused, side->record_count * sizeof *refused);
+    say(side, error);
+    side->transacted++;
+}
+
+static void ledgers_read(void *arg, enum kafka_answer answer, const struct kafka_ledger *list,
+                         size_t count, const char *error)
+{
+    struct side *side = arg;
+    side->answer = answer;
+    side->ledger_count = count;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(list[i].metadata_size < sizeof side->metadata[i]);
+        assert_int_equal(list[i].metadata[list[i].metadata_size], 0);
+        memcpy(side->metadata[i], list[i].metadata, list[i].metadata_size + 1);
+        side->ledgers[i] = list[i];
+        side->ledgers[i].metadata = side->metadata[i];
+    }
+    say(side, error);
+    side->ledgers_read++;
+}
+
+static void owner_ended(void *arg, enum kafka_answer answer, const char *owner, const char *error)
+{
+    struct side *side = arg;
+    (void)owner;
+    side->answer = answer;
+    say(side, error);
+    side->owners_ended++;
+}
+
+static void committed(void *arg, enum kafka_answer answer, const char *error)
+{
+    struct side *side = arg;
+    side->answer = answer;
+    say(side, error);
+    side->committed++;
+}
+
+static void failed(void *arg, const char *error)
+{
+    struct side *side = arg;
+    say(side, error);
+    side->failed++;
+}
+
+static const struct kafka_handler handler = {
+    .assigned = assigned,
+    .revoked = revoked,
+    .producer_ready = producer_ready,
+    .transacted = transacted,
+    .ledgers_read = ledgers_read,
+    .owner_ended = owner_ended,
+    .committed = committed,
+    .failed = failed,
+};
+
+const char at_least_once[] = "delivery=at-least-once";
+
+void side_init(struct side *side, const char *bootstrap, const char *group, const char *instance,
+               const char *const *options)
+{
+    char servers[300], group_id[300], name[300];
+    const char *all[SIDE_OPTIONS] = {"platform.url=https://127.0.0.1:1", "platform.token=t",
+                                     "platform.app.id=a", "topic.recording.requests="};
+    char *environment[] = {NULL};
+    size_t count = 4;
+    bool loosely = false;
+    memset(side, 0, sizeof *side);
+    snprintf(servers, sizeof servers, "kafka.bootstrap.servers=%s", bootstrap);
+    snprintf(group_id, sizeof group_id, "kafka.group.id=%s", group);
+    snprintf(name, sizeof name, "instance.id=%s", instance);
+    all[count++] = servers;
+    all[count++] = group_id;
+    all[count++] = name;
+    for (; options && *options; options++) {
+        assert_true(count < SIDE_OPTIONS);
+        loosely = loosely || *options == at_least_once;
+        if (*options != at_least_once)
+            all[count++] = *options;
+    }
+    struct config_input input = {.options = all, .option_count = count, .environment = environment};
+    struct text errors = {0};
+    if (config_load(&side->config, &input, &errors))
+        fail_msg("%s", errors.data);
+    text_fini(&errors);
+    side->config.at_least_once = loosely;
+    struct error error;
+    side->answers = true;
+    side->kafka = kafka_new(&side->config, &handler, side, &error);
+    if (!side->kafka)
+        fail_msg("%s", error.text);
+}
+
+void side_fini(struct side *side)
+{
+    kafka_free(side->kafka);
+    config_fini(&side->config);
+}
+
+void side_join(struct side *side, size_t partitions)
+{
+    kafka_start(side->kafka);
+    side_until(side, side->ready == 1);
+    kafka_join(side->kafka);
+    side_until(side, side->rebalance_count > 0 &&
+                         side->rebalances[side->rebalance_count - 1].count == partitions);
+}
+
+static void take_record(void *arg, struct place place, const struct raw_record *raw)
+{
+    struct side *side = arg;
+    assert_true(side->taken_count < SEEN);
+    struct taken *taken = &side->taken[side->taken_count++];
+    *taken = (struct taken){.place = place, .timestamp_ms = raw->timestamp_ms};
+    snprintf(taken->key, sizeof taken->key, "%.*s", (int)raw->key_size, raw->key ? raw->key : "");
+    snprintf(taken->value, sizeof taken->value, "%.*s", (int)raw->value_size,
+             raw->value ? raw->value : "");
+    if (raw->header_count)
+        snprintf(taken->header, sizeof taken->header, "%s=%.*s", raw->headers[0].name,
+                 (int)raw->headers[0].size, (const char *)raw->headers[0].value);
+}
+
+static void take_end(void *arg, enum request_kind kind, int32_t partition, int64_t offset)
+{
+    struct side *side = arg;
+    (void)kind, (void)partition;
+    side->ends++;
+    side->end_offset = offset;
+}
+
+void side_take(struct side *side, int32_t partition)
+{
+    static const struct kafka_record_sink sink = {.record = take_record, .end = take_end};
+    kafka_take(side->kafka, REQUEST_CALL, partition, 16, &sink, side);
+}
+
+enum kafka_outcome side_transact(struct side *side, const struct record *records, size_t count,
+                                 const struct kafka_ledger *ledgers, size_t ledger_count)
+{
+    struct kafka_transaction transaction = {
+        .records = records, .record_count = count, .ledgers = ledgers, .ledger_count = ledger_count};
+    int before = side->transacted;
+    assert_true(count <= SEEN);
+    side->record_count = count;
+    kafka_transact(side->kafka, &transaction);
+    side_until(side, side->transacted == before + 1);
+    return side->outcome;
+}
+
+enum kafka_answer side_commit(struct side *side, const struct kafka_ledger *ledgers, size_t count)
+{
+    int before = side->committed;
+    kafka_commit(side->kafka, ledgers, count);
+    side_until(side, side->committed == before + 1);
+    return side->answer;
+}
+
+enum kafka_answer side_read(struct side *side, int32_t partition, bool stable)
+{
+    struct kafka_partition place = {.kind = REQUEST_CALL, .partition = partition};
+    int before = side->ledgers_read;
+    kafka_read_ledgers(side->kafka, &place, 1, stable);
+    side_until(side, side->ledgers_read == before + 1);
+    return side->answer;
+}
+
+void side_leave(struct side *side)
+{
+    side->answers = true;
+    kafka_leave(side->kafka);
+    side_until(side, kafka_left(side->kafka));
+}
+
+void record_set(struct record *record, const char *topic, const char *key, const char *value)
+{
+    memset(record, 0, sizeof *record);
+    record->topic = topic;
+    record->has_key = record->has_value = true;
+    text_add(&record->key, key);
+    text_add(&record->value, value);
+    record->headers[0] = (struct record_header){"h", "1", 1};
+    record->header_count = 1;
+}
+
+static rd_kafka_t *client(rd_kafka_type_t type, const char *bootstrap, const char *key,
+                          const char *value)
+{
+    char reason[300];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", bootstrap, NULL, 0);
+    if (key && rd_kafka_conf_set(conf, key, value, reason, sizeof reason))
+        fail_msg("%s", reason);
+    if (type == RD_KAFKA_CONSUMER) {
+        rd_kafka_conf_set(conf, "group.id", "reader", NULL, 0);
+        rd_kafka_conf_set(conf, "enable.partition.eof", "true", NULL, 0);
+        rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
+    }
+    rd_kafka_t *made = rd_kafka_new(type, conf, reason, sizeof reason);
+    if (!made)
+        fail_msg("%s", reason);
+    return made;
+}
+
+static void admin_answer(rd_kafka_queue_t *queue)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 20000);
+    assert_non_null(event);
+    if (rd_kafka_event_error(event))
+        fail_msg("%s", rd_kafka_event_error_string(event));
+    size_t count = 0;
+    const rd_kafka_topic_result_t **results =
+        rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT
+            ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count)
+            : rd_kafka_CreatePartitions_result_topics(
+                  rd_kafka_event_CreatePartitions_result(event), &count);
+    for (size_t i = 0; i < count; i++)
+        if (rd_kafka_topic_result_error(results[i]))
+            fail_msg("%s", rd_kafka_topic_result_error_string(results[i]));
+    rd_kafka_event_destroy(event);
+}
+
+static void make(const char *bootstrap, const char *name, int partitions, int batch_bytes)
+{
+    char reason[300], limit[20];
+    rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
+    rd_kafka_NewTopic_t *topic =
+        rd_kafka_NewTopic_new(name, partitions, 1, reason, sizeof reason);
+    snprintf(limit, sizeof limit, "%d", batch_bytes);
+    if (batch_bytes)
+        rd_kafka_NewTopic_set_config(topic, "max.message.bytes", limit);
+    rd_kafka_CreateTopics(admin, &topic, 1, NULL, queue);
+    admin_answer(queue);
+    rd_kafka_NewTopic_destroy(topic);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(admin);
+}
+
+void topic_make(const char *bootstrap, const char *name, int partitions)
+{
+    make(bootstrap, name, partitions, 0);
+}
+
+void topic_make_limited(const char *bootstrap, const char *name, int batch_bytes)
+{
+    make(bootstrap, name, 1, batch_bytes);
+}
+
+void topic_grow(const char *bootstrap, const char *name, int partitions)
+{
+    char reason[300];
+    rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
+    rd_kafka_NewPartitions_t *more =
+        rd_kafka_NewPartitions_new(name, (size_t)partitions, reason, sizeof reason);
+    rd_kafka_CreatePartitions(admin, &more, 1, NULL, queue);
+    admin_answer(queue);
+    rd_kafka_NewPartitions_destroy(more);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(admin);
+}
+
+void topic_put(const char *bootstrap, const char *name, int32_t partition, const char *key,
+               const char *value, const char *header)
+{
+    rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
+    rd_kafka_resp_err_t code = rd_kafka_producev(
+        producer, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, strlen(key)),
+        RD_KAFKA_V_VALUE((void *)value, strlen(value)), RD_KAFKA_V_HEADER("h", header, -1),
+        RD_KAFKA_V_END);
+    assert_int_equal(code, 0);
+    assert_int_equal(rd_kafka_flush(producer, 20000), 0);
+    rd_kafka_destroy(producer);
+}
+
+void topic_values(const char *bootstrap, const char *name, bool committed, char *out, size_t size)
+{
+    rd_kafka_t *reader = client(RD_KAFKA_CONSUMER, bootstrap, "isolation.level",
+                                committed ? "read_committed" : "read_uncommitted");
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, name, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_assign(reader, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    int64_t limit = clock_boot_ms() + 20000;
+    out[0] = '\0';
+    for (bool end = false; !end;) {
+        assert_true(clock_boot_ms() < limit);
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 1000);
+        if (!message)
+            continue;
+        end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        size_t length = strlen(out);
+        if (!message->err)
+            snprintf(out + length, size - length, "%s%.*s", length ? "," : "", (int)message->len,
+                     (const char *)message->payload);
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_destroy(reader);
+}
+
+static void done(rd_kafka_error_t *error)
+{
+    if (error)
+        fail_msg("%s", rd_kafka_error_string(error));
+}
+
+rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, const char *instance,
+                                  const char *results, const char *requests, int64_t offset,
+                                  const char *metadata)
+{
+    char id[200];
+    snprintf(id, sizeof id, "%s-%s", group, instance);
+    rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, bootstrap, "transactional.id", id);
+    done(rd_kafka_init_transactions(producer, 20000));
+    done(rd_kafka_begin_transaction(producer));
+    assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(results),
+                                       RD_KAFKA_V_VALUE((void *)"lost", 4), RD_KAFKA_V_END),
+                     0);
+    assert_int_equal(rd_kafka_flush(producer, 20000), 0);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, requests, 0);
+    at->offset = offset;
+    at->metadata = memory_string(metadata);
+    at->metadata_size = strlen(metadata);
+    rd_kafka_consumer_group_metadata_t *nobody = rd_kafka_consumer_group_metadata_new(group);
+    done(rd_kafka_send_offsets_to_transaction(producer, list, nobody, 20000));
+    rd_kafka_consumer_group_metadata_destroy(nobody);
+    rd_kafka_topic_partition_list_destroy(list);
+    return producer;
+}

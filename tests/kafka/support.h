@@ -1,0 +1,97 @@
+/* A worker's Kafka side for tests: made from a whole configuration, driven by the test's own
+ * thread, with everything noted that its handler is told. */
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include "io/kafka.h"
+
+enum { SEEN = 64, SIDE_OPTIONS = 24 };
+
+struct rebalance {
+    uint64_t number;
+    bool revoked, lost;
+    size_t count;
+    struct kafka_partition list[SEEN];
+};
+
+struct taken {
+    struct place place;
+    char key[64], value[64], header[64];
+    int64_t timestamp_ms;
+};
+
+struct side {
+    struct config config;
+    struct kafka *kafka;
+    bool answers; /* answers rebalances by itself: reads from the oldest, gives back at once */
+
+    struct rebalance rebalances[SEEN];
+    size_t rebalance_count;
+    int ready, transacted, ledgers_read, owners_ended, committed, failed;
+    enum kafka_outcome outcome;
+    size_t record_count; /* of the newest transaction */
+    bool refused[SEEN];
+    enum kafka_answer answer;
+    struct kafka_ledger ledgers[SEEN];
+    char metadata[SEEN][5000];
+    size_t ledger_count;
+    char error[512];
+
+    struct taken taken[SEEN];
+    size_t taken_count, ends;
+    int64_t end_offset;
+};
+
+/* The option that makes it at-least-once, whatever the configuration takes. */
+extern const char at_least_once[];
+
+/* options: "key=value" with NULL behind the last one; more than the least that a configuration
+ * needs. */
+void side_init(struct side *side, const char *bootstrap, const char *group, const char *instance,
+               const char *const *options);
+void side_fini(struct side *side);
+
+/* Serves until the condition holds; fails the test after 30 s. */
+#define side_until(side, condition)                                                                \
+    do {                                                                                           \
+        int64_t limit_ = clock_boot_ms() + 30000;                                                  \
+        kafka_serve((side)->kafka);                                                                \
+        while (!(condition)) {                                                                     \
+            if (clock_boot_ms() > limit_)                                                          \
+                fail_msg("waited in vain for: %s", #condition);                                    \
+            kafka_wait((side)->kafka, 50);                                                         \
+            kafka_serve((side)->kafka);                                                            \
+        }                                                                                          \
+    } while (0)
+
+/* Starts, joins and waits for `partitions` partitions in one assignment, which it answers. */
+void side_join(struct side *side, size_t partitions);
+/* Takes what is there of a partition into side->taken. */
+void side_take(struct side *side, int32_t partition);
+/* One transaction of records (topic, key, value) and one ledger; returns its outcome. */
+enum kafka_outcome side_transact(struct side *side, const struct record *records, size_t count,
+                                 const struct kafka_ledger *ledgers, size_t ledger_count);
+enum kafka_answer side_commit(struct side *side, const struct kafka_ledger *ledgers, size_t count);
+enum kafka_answer side_read(struct side *side, int32_t partition, bool stable);
+/* Leaves the group; answers what comes. */
+void side_leave(struct side *side);
+
+void record_set(struct record *record, const char *topic, const char *key, const char *value);
+
+/* A topic of the cluster, by the admin API. */
+void topic_make(const char *bootstrap, const char *name, int partitions);
+/* One partition that takes no batch larger than that. */
+void topic_make_limited(const char *bootstrap, const char *name, int batch_bytes);
+void topic_grow(const char *bootstrap, const char *name, int partitions);
+/* A record into it. */
+void topic_put(const char *bootstrap, const char *name, int32_t partition, const char *key,
+               const char *value, const char *header);
+/* The values in it as a read_committed (or not) reader finds them up to its end, joined by ','. */
+void topic_values(const char *bootstrap, const char *name, bool committed, char *out, size_t size);
+
+/* A producer of the group's instance that has died in the middle of a transaction: a record is
+ * produced and the offset of partition 0 is sent. To be destroyed. */
+rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, const char *instance,
+                                  const char *results, const char *requests, int64_t offset,
+                                  const char *metadata);

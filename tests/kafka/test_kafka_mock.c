@@ -1,0 +1,298 @@
+/* io/kafka against librdkafka's mock cluster: settings, the consumer, plain commits, errors that a
+ * broker is made to answer. (The mock forgets what transactions commit; see test_kafka_real.) */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "support.h"
+
+#include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
+
+enum { OFFSET_COMMIT = 8, PRODUCE = 0 }; /* API keys of the protocol */
+
+struct cluster {
+    rd_kafka_t *owner;
+    rd_kafka_mock_cluster_t *mock;
+    const char *bootstrap;
+};
+
+static int cluster_up(void **state)
+{
+    struct cluster *cluster = calloc(1, sizeof *cluster);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
+    cluster->owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+    cluster->mock = rd_kafka_mock_cluster_new(cluster->owner, 1);
+    cluster->bootstrap = rd_kafka_mock_cluster_bootstraps(cluster->mock);
+    rd_kafka_mock_topic_create(cluster->mock, "call-requests", 2, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "call-results", 1, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "privacy-call-dead-letters", 1, 1);
+    *state = cluster;
+    return 0;
+}
+
+static int cluster_down(void **state)
+{
+    struct cluster *cluster = *state;
+    rd_kafka_mock_cluster_destroy(cluster->mock);
+    rd_kafka_destroy(cluster->owner);
+    free(cluster);
+    return 0;
+}
+
+/* A member that is forgotten by its client is waited for until its session is over. */
+static const char *const quick[] = {"kafka.consumer.fetch.wait.max.ms=10", "kafka.session.timeout.ms=6000",
+                                    NULL};
+
+static void delivers_records_whole_and_ends(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    topic_put(cluster->bootstrap, "call-requests", 0, "o-1", "one", "x");
+    topic_put(cluster->bootstrap, "call-requests", 0, "o-2", "two", "y");
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    side_until(&side, (side_take(&side, 0), side.ends > 0));
+    assert_int_equal(side.taken_count, 2);
+    assert_string_equal(side.taken[0].key, "o-1");
+    assert_string_equal(side.taken[1].value, "two");
+    assert_string_equal(side.taken[1].header, "h=y");
+    assert_int_equal(side.taken[1].place.offset, 1);
+    assert_int_equal(side.taken[1].place.kind, REQUEST_CALL);
+    assert_true(side.taken[0].timestamp_ms > 1600000000000);
+    assert_int_equal(side.end_offset, 2);
+    side_leave(&side);
+    assert_true(side.rebalances[side.rebalance_count - 1].revoked);
+    assert_false(side.rebalances[side.rebalance_count - 1].lost);
+    assert_int_equal(side.failed, 0);
+    side_fini(&side);
+}
+
+static void commits_plainly_and_reads_back(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    assert_int_equal(side_read(&side, 1, true), KAFKA_DONE);
+    assert_int_equal(side.ledgers[0].offset, -1);
+    assert_int_equal(side.ledgers[0].metadata_size, 0);
+    struct kafka_ledger ledger = {
+        .kind = REQUEST_CALL, .partition = 1, .offset = 7, .metadata = "1:2:a", .metadata_size = 5};
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    for (int stable = 0; stable < 2; stable++) {
+        assert_int_equal(side_read(&side, 1, stable), KAFKA_DONE);
+        assert_int_equal(side.ledgers[0].offset, 7);
+        assert_int_equal(side.ledgers[0].partition, 1);
+        assert_string_equal(side.ledgers[0].metadata, "1:2:a");
+    }
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void commits_nothing_without_membership(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    struct record record;
+    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    kafka_start(side.kafka);
+    side_until(&side, side.ready == 1);
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_NO_MEMBER);
+    record_set(&record, "call-results", "k", "v");
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_ABORTED);
+    char values[64];
+    topic_values(cluster->bootstrap, "call-results", false, values, sizeof values);
+    assert_string_equal(values, "");
+    record_fini(&record);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void takes_an_offer_back_when_it_is_no_member(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side.answers = false;
+    side_join(&side, 2);
+    rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
+                                      RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_NO_MEMBER);
+    assert_int_equal(side.rebalance_count, 2);
+    assert_true(side.rebalances[1].revoked && side.rebalances[1].lost);
+    assert_int_equal(side.rebalances[1].count, 2);
+    /* Its answer to the overtaken offer changes nothing; it hears of the partitions again. */
+    kafka_assign(side.kafka, side.rebalances[0].number, side.rebalances[0].list, 2);
+    side.answers = true;
+    side_until(&side, side.rebalance_count > 2 && !side.rebalances[side.rebalance_count - 1].revoked);
+    assert_int_equal(side.rebalances[side.rebalance_count - 1].count, 2);
+    side_until(&side, (side_take(&side, 0), side.ends > 0));
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void tells_a_commit_that_may_be_repeated(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
+                                      RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_AGAIN);
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void tells_of_a_record_that_the_broker_refuses(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    struct record record;
+    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    record_set(&record, "call-results", "k", "v");
+    rd_kafka_mock_push_request_errors(cluster->mock, PRODUCE, 1,
+                                      RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_REFUSED);
+    assert_true(side.refused[0]);
+    /* It is the record that was refused, not the producer. */
+    while (side_transact(&side, &record, 1, &ledger, 1) == KAFKA_ABORTED)
+        ;
+    assert_int_equal(side.outcome, KAFKA_COMMITTED);
+    record_fini(&record);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void at_least_once_commits_after_the_results(void **state)
+{
+    struct cluster *cluster = *state;
+    const char *const options[] = {at_least_once, quick[0], NULL};
+    struct side side;
+    struct record record;
+    struct kafka_ledger ledger = {
+        .partition = 0, .offset = 3, .metadata = "1:9:a", .metadata_size = 5};
+    side_init(&side, cluster->bootstrap, "g", "a", options);
+    side_join(&side, 2);
+    record_set(&record, "call-results", "k", "v1");
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_COMMITTED);
+    char values[64];
+    topic_values(cluster->bootstrap, "call-results", true, values, sizeof values);
+    assert_string_equal(values, "v1");
+    assert_int_equal(side_read(&side, 0, true), KAFKA_DONE);
+    assert_int_equal(side.ledgers[0].offset, 3);
+    assert_string_equal(side.ledgers[0].metadata, "1:9:a");
+    rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
+                                      RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_ABORTED);
+    record_fini(&record);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void frees_while_jobs_hang(void **state)
+{
+    (void)state;
+    struct side side;
+    /* Nothing listens there. */
+    side_init(&side, "127.0.0.1:1", "g", "a", NULL);
+    kafka_start(side.kafka);
+    kafka_join(side.kafka);
+    struct kafka_partition place = {.kind = REQUEST_CALL};
+    kafka_read_ledgers(side.kafka, &place, 1, true);
+    side_until(&side, side.ledgers_read == 1);
+    assert_int_equal(side.answer, KAFKA_AGAIN);
+    kafka_end_owner(side.kafka, "other");
+    kafka_serve(side.kafka);
+    int64_t before = clock_boot_ms();
+    side_fini(&side);
+    assert_true(clock_boot_ms() - before < 10000);
+}
+
+static void setting(struct kafka_setting *to, const char *name, const char *value, bool consumer,
+                    bool producer)
+{
+    *to = (struct kafka_setting){.name = (char *)name,
+                                 .value = (char *)value,
+                                 .consumer = consumer,
+                                 .producer = producer,
+                                 .origin = "file.conf:7"};
+}
+
+static int check(const char *name, const char *value, bool consumer, bool producer, char *said,
+                 size_t size)
+{
+    struct kafka_setting settings[2];
+    struct config config = {.kafka = settings,
+                            .kafka_count = 2,
+                            .group_id = "g",
+                            .instance_id = "i",
+                            .session_timeout_ms = 30000,
+                            .heartbeat_interval_ms = 1000,
+                            .transaction_timeout_ms = 60000};
+    struct text errors = {0};
+    setting(&settings[0], "bootstrap.servers", "127.0.0.1:1", true, true);
+    setting(&settings[1], name, value, consumer, producer);
+    int result = kafka_check_settings(&config, &errors);
+    snprintf(said, size, "%s", errors.data ? errors.data : "");
+    text_fini(&errors);
+    return result;
+}
+
+static void checks_settings(void **state)
+{
+    (void)state;
+    char said[600];
+    assert_int_equal(check("linger.ms", "5", true, true, said, sizeof said), 0);
+    assert_string_equal(said, "");
+    assert_int_equal(check("fetch.wait.max.ms", "5", true, true, said, sizeof said), 0);
+    assert_int_equal(check("partitioner", "consistent", false, true, said, sizeof said), 0);
+    assert_int_equal(check("linger.ms", "many", true, true, said, sizeof said), -1);
+    assert_non_null(strstr(said, "file.conf:7"));
+    assert_non_null(strstr(said, "kafka.linger.ms"));
+    assert_int_equal(check("lingering", "5", true, true, said, sizeof said), -1);
+    assert_non_null(strstr(said, "kafka.lingering"));
+    assert_int_equal(check("linger.ms", "5", true, false, said, sizeof said), -1);
+    assert_non_null(strstr(said, "the consumer has no such setting"));
+    assert_int_equal(check("ssl.ca.location", "/nowhere", true, true, said, sizeof said), 0);
+    assert_int_equal(check("security.protocol", "ssl", true, true, said, sizeof said), 0);
+    /* Wrong only together with others: a member must outlive its heartbeats. */
+    assert_int_equal(check("max.poll.interval.ms", "7000", true, false, said, sizeof said), -1);
+    /* A secret's value is not repeated. */
+    assert_int_equal(check("ssl.key.pem", "hush-hush", true, true, said, sizeof said), -1);
+    assert_null(strstr(said, "hush"));
+}
+
+#define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
+
+/* A name or pattern of tests may be given. */
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    log_setup(LOG_WARN, LOG_TEXT, "test");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checks_settings),
+        with_cluster(delivers_records_whole_and_ends),
+        with_cluster(commits_plainly_and_reads_back),
+        with_cluster(commits_nothing_without_membership),
+        with_cluster(takes_an_offer_back_when_it_is_no_member),
+        with_cluster(tells_a_commit_that_may_be_repeated),
+        with_cluster(tells_of_a_record_that_the_broker_refuses),
+        with_cluster(at_least_once_commits_after_the_results),
+        cmocka_unit_test(frees_while_jobs_hang),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,587 @@
+/* io/kafka against Apache Kafka, at the address in KAFKA_BOOTSTRAP: transactions, dead owners,
+ * fencing, and rebalances that come at the wrong moment. Skipped without one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "support.h"
+
+/* Topics and group of one test. */
+struct place_names {
+    const char *bootstrap;
+    char group[64], requests[64], results[64], dead[64];
+    char requests_option[100], results_option[100], dead_option[100];
+    const char *options[SIDE_OPTIONS];
+};
+
+static void names_init(struct place_names *names, const char *test, const char *const *more)
+{
+    size_t count = 0;
+    memset(names, 0, sizeof *names);
+    names->bootstrap = getenv("KAFKA_BOOTSTRAP");
+    int length = snprintf(names->group, sizeof names->group, "%s-%d-%lld", test, (int)getpid(),
+                          (long long)(clock_wall_ms() % 100000));
+    assert_true(length < (int)sizeof names->group - 4);
+    snprintf(names->requests, sizeof names->requests, "%.58s-in", names->group);
+    snprintf(names->results, sizeof names->results, "%.58s-out", names->group);
+    snprintf(names->dead, sizeof names->dead, "%.58s-dead", names->group);
+    snprintf(names->requests_option, sizeof names->requests_option, "topic.call.requests=%s",
+             names->requests);
+    snprintf(names->results_option, sizeof names->results_option, "topic.call.results=%s",
+             names->results);
+    snprintf(names->dead_option, sizeof names->dead_option, "topic.dead.letters=%s", names->dead);
+    names->options[count++] = names->requests_option;
+    names->options[count++] = names->results_option;
+    names->options[count++] = names->dead_option;
+    names->options[count++] = "kafka.session.timeout.ms=6000";
+    names->options[count++] = "kafka.topic.metadata.refresh.interval.ms=500";
+    for (; more && *more; more++)
+        names->options[count++] = *more;
+}
+
+static void topics_make(const struct place_names *names, int partitions)
+{
+    topic_make(names->bootstrap, names->requests, partitions);
+    topic_make(names->bootstrap, names->results, 1);
+    topic_make(names->bootstrap, names->dead, 1);
+}
+
+static void side_of(struct side *side, const struct place_names *names, const char *instance)
+{
+    side_init(side, names->bootstrap, names->group, instance, names->options);
+}
+
+static struct rebalance *newest(struct side *side)
+{
+    assert_true(side->rebalance_count > 0);
+    return &side->rebalances[side->rebalance_count - 1];
+}
+
+static bool was_told(const struct side *side, bool revoked, bool lost, int32_t partition)
+{
+    for (size_t i = 0; i < side->rebalance_count; i++)
+        for (size_t j = 0; j < side->rebalances[i].count; j++)
+            if (side->rebalances[i].revoked == revoked && side->rebalances[i].lost == lost &&
+                side->rebalances[i].list[j].partition == partition)
+                return true;
+    return false;
+}
+
+/* What the handler owns, by what it was told. */
+static size_t owned(const struct side *side)
+{
+    bool has[SEEN] = {false};
+    size_t count = 0;
+    for (size_t i = 0; i < side->rebalance_count; i++)
+        for (size_t j = 0; j < side->rebalances[i].count; j++) {
+            int32_t partition = side->rebalances[i].list[j].partition;
+            /* It is never told of one that it has, nor loses one that it has not. */
+            assert_true(has[partition] == side->rebalances[i].revoked);
+            has[partition] = !side->rebalances[i].revoked;
+        }
+    for (size_t i = 0; i < SEEN; i++)
+        count += has[i];
+    return count;
+}
+
+static struct kafka_ledger ledger_of(int32_t partition, int64_t offset, const char *metadata)
+{
+    return (struct kafka_ledger){.kind = REQUEST_CALL,
+                                 .partition = partition,
+                                 .offset = offset,
+                                 .metadata = metadata,
+                                 .metadata_size = strlen(metadata)};
+}
+
+static void commits_results_and_ledgers_as_one(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side;
+    struct record records[2];
+    char values[200], long_one[4001];
+    names_init(&names, "atomic", NULL);
+    topics_make(&names, 2);
+    side_of(&side, &names, "a");
+    side_join(&side, 2);
+    record_set(&records[0], names.results, "k", "r1");
+    record_set(&records[1], names.results, "k", "r2");
+    memset(long_one, 'x', 4000);
+    long_one[4000] = '\0';
+    struct kafka_ledger ledgers[] = {ledger_of(0, 5, long_one), ledger_of(1, 0, "1:1:a")};
+    assert_int_equal(side_transact(&side, records, 2, ledgers, 2), KAFKA_COMMITTED);
+    topic_values(names.bootstrap, names.results, true, values, sizeof values);
+    assert_string_equal(values, "r1,r2");
+    assert_int_equal(side_read(&side, 0, true), KAFKA_DONE);
+    assert_int_equal(side.ledgers[0].offset, 5);
+    assert_string_equal(side.ledgers[0].metadata, long_one);
+    assert_int_equal(side_read(&side, 1, false), KAFKA_DONE);
+    assert_int_equal(side.ledgers[0].offset, 0);
+    assert_string_equal(side.ledgers[0].metadata, "1:1:a");
+    /* Ledgers alone, results alone. */
+    ledgers[1] = ledger_of(1, 1, "1:2:a");
+    assert_int_equal(side_transact(&side, NULL, 0, &ledgers[1], 1), KAFKA_COMMITTED);
+    assert_int_equal(side_transact(&side, records, 1, NULL, 0), KAFKA_COMMITTED);
+    topic_values(names.bootstrap, names.results, true, values, sizeof values);
+    assert_string_equal(values, "r1,r2,r1");
+    record_fini(&records[0]);
+    record_fini(&records[1]);
+    side_leave(&side);
+    assert_int_equal(side.failed, 0);
+    side_fini(&side);
+}
+
+static void aborts_whole(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side;
+    struct record record;
+    char values[200], too_long[4101];
+    names_init(&names, "abort", NULL);
+    topics_make(&names, 1);
+    side_of(&side, &names, "a");
+    side_join(&side, 1);
+    record_set(&record, names.results, "k", "r1");
+    memset(too_long, 'x', 4100);
+    too_long[4100] = '\0';
+    struct kafka_ledger ledger = ledger_of(0, 5, too_long);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_ABORTED);
+    assert_true(strlen(side.error) > 0);
+    topic_values(names.bootstrap, names.results, true, values, sizeof values);
+    assert_string_equal(values, "");
+    assert_int_equal(side_read(&side, 0, true), KAFKA_DONE);
+    assert_int_equal(side.ledgers[0].offset, -1);
+    ledger = ledger_of(0, 5, "1:1:a");
+    while (side_transact(&side, &record, 1, &ledger, 1) == KAFKA_ABORTED)
+        ;
+    assert_int_equal(side.outcome, KAFKA_COMMITTED);
+    record_fini(&record);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void replaces_what_is_refused(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side;
+    struct record records[3];
+    char values[20000], big[9001];
+    names_init(&names, "refuse", NULL);
+    topic_make(names.bootstrap, names.requests, 1);
+    topic_make_limited(names.bootstrap, names.results, 4000);
+    topic_make(names.bootstrap, names.dead, 1);
+    side_of(&side, &names, "a");
+    side_join(&side, 1);
+    for (size_t i = 0; i < 9000; i++)
+        big[i] = 'a' + (char)(i % 23);
+    big[9000] = '\0';
+    record_set(&records[0], names.results, "k", "r0");
+    record_set(&records[1], names.results, "k", big);
+    record_set(&records[2], names.results, "k", "r2");
+    struct kafka_ledger ledger = ledger_of(0, 3, "1:1:a");
+    int tries = 0;
+    while (side_transact(&side, records, 3, &ledger, 1) == KAFKA_ABORTED)
+        assert_true(tries++ < 10);
+    assert_int_equal(side.outcome, KAFKA_REFUSED);
+    assert_false(side.refused[0]);
+    assert_true(side.refused[1]);
+    assert_false(side.refused[2]);
+    record_fini(&records[1]);
+    /* Each fits, all together do not: that is no refusal. */
+    big[1800] = '\0';
+    for (int i = 0; i < 3; i++) {
+        if (i != 1)
+            record_fini(&records[i]);
+        record_set(&records[i], names.results, "k", big);
+    }
+    tries = 0;
+    while (side_transact(&side, records, 3, &ledger, 1) == KAFKA_ABORTED)
+        assert_true(tries++ < 10);
+    assert_int_equal(side.outcome, KAFKA_COMMITTED);
+    topic_values(names.bootstrap, names.results, true, values, sizeof values);
+    assert_int_equal(strlen(values), 3 * 1800 + 2);
+    /* librdkafka's own limit is told without the broker. */
+    char *huge = calloc(1, 1100001);
+    memset(huge, 'x', 1100000);
+    record_fini(&records[2]);
+    record_set(&records[2], names.results, "k", huge);
+    assert_int_equal(side_transact(&side, records, 3, &ledger, 1), KAFKA_REFUSED);
+    assert_false(side.refused[0]);
+    assert_true(side.refused[2]);
+    free(huge);
+    for (int i = 0; i < 3; i++)
+        record_fini(&records[i]);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void is_fenced_and_goes_on_with_a_new_producer(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side, twin;
+    struct record record;
+    char values[200];
+    names_init(&names, "fence", NULL);
+    topics_make(&names, 1);
+    side_of(&side, &names, "a");
+    side_join(&side, 1);
+    record_set(&record, names.results, "k", "r1");
+    struct kafka_ledger ledger = ledger_of(0, 1, "1:1:a");
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_COMMITTED);
+    side_of(&twin, &names, "a");
+    kafka_start(twin.kafka);
+    side_until(&twin, twin.ready == 1);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_FENCED);
+    kafka_renew_producer(side.kafka);
+    side_until(&side, side.ready == 2);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_COMMITTED);
+    topic_values(names.bootstrap, names.results, true, values, sizeof values);
+    assert_string_equal(values, "r1,r1");
+    record_fini(&record);
+    side_fini(&twin);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void ends_a_dead_owner(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side;
+    names_init(&names, "owner", NULL);
+    topics_make(&names, 1);
+    side_of(&side, &names, "b");
+    rd_kafka_t *dead = transaction_left_open(names.bootstrap, names.group, "a", names.results,
+                                             names.requests, 4, "1:3:a");
+    side_join(&side, 1);
+    assert_int_equal(side_read(&side, 0, true), KAFKA_AGAIN);
+    assert_int_equal(side_read(&side, 0, false), KAFKA_DONE);
+    assert_int_equal(side.ledgers[0].offset, -1);
+    kafka_end_owner(side.kafka, "a");
+    side_until(&side, side.owners_ended == 1);
+    assert_int_equal(side.answer, KAFKA_DONE);
+    int tries = 0;
+    while (side_read(&side, 0, true) == KAFKA_AGAIN)
+        assert_true(tries++ < 5);
+    assert_int_equal(side.answer, KAFKA_DONE);
+    assert_int_equal(side.ledgers[0].offset, -1);
+    /* Its commit comes too late. */
+    rd_kafka_error_t *error = rd_kafka_commit_transaction(dead, 5000);
+    assert_non_null(error);
+    assert_true(rd_kafka_error_is_fatal(error));
+    rd_kafka_error_destroy(error);
+    rd_kafka_destroy(dead);
+    /* Our own name is no other's. */
+    kafka_end_owner(side.kafka, "b");
+    side_until(&side, side.owners_ended == 2);
+    struct kafka_ledger ledger = ledger_of(0, 1, "1:1:b");
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    assert_int_equal(side_transact(&side, NULL, 0, &ledger, 1), KAFKA_COMMITTED);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+static void waits_for_topics(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side;
+    names_init(&names, "late", NULL);
+    side_of(&side, &names, "a");
+    kafka_start(side.kafka);
+    kafka_join(side.kafka);
+    for (int i = 0; i < 20; i++) {
+        kafka_wait(side.kafka, 50);
+        kafka_serve(side.kafka);
+    }
+    assert_int_equal(side.ready, 0);
+    assert_int_equal(owned(&side), 0);
+    topics_make(&names, 1);
+    side_until(&side, side.ready == 1);
+    side_until(&side, owned(&side) == 1);
+    side_until(&side, (side_take(&side, 0), side.ends > 0));
+    assert_int_equal(side.failed, 0);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+/* Serves two until the condition. */
+#define both_until(one, two, condition)                                                            \
+    side_until(one, (kafka_serve((two)->kafka), kafka_wait((two)->kafka, 5), (condition)))
+
+static void shares_with_another(void **state, const char *strategy)
+{
+    (void)state;
+    const char *const more[] = {strategy, NULL};
+    struct place_names names;
+    struct side one, two;
+    names_init(&names, "share", more);
+    topics_make(&names, 4);
+    side_of(&one, &names, "a");
+    side_join(&one, 4);
+    side_of(&two, &names, "b");
+    kafka_start(two.kafka);
+    kafka_join(two.kafka);
+    both_until(&one, &two, owned(&one) == 2 && owned(&two) == 2);
+    for (int32_t i = 0; i < 4; i++)
+        topic_put(names.bootstrap, names.requests, i, "k", "v", "h");
+    for (int32_t i = 0; i < 4; i++)
+        side_until(&one, (side_take(&one, i), kafka_serve(two.kafka), side_take(&two, i),
+                          one.taken_count + two.taken_count == (size_t)i + 1));
+    kafka_leave(two.kafka);
+    both_until(&one, &two, kafka_left(two.kafka) && owned(&one) == 4);
+    assert_int_equal(owned(&two), 0);
+    side_leave(&one);
+    assert_int_equal(one.failed + two.failed, 0);
+    side_fini(&two);
+    side_fini(&one);
+}
+
+static void shares_cooperatively(void **state)
+{
+    shares_with_another(state, "kafka.partition.assignment.strategy=cooperative-sticky");
+}
+
+static void shares_eagerly(void **state)
+{
+    shares_with_another(state, "kafka.partition.assignment.strategy=range");
+}
+
+/* The partition count changes while `assigned` is unanswered. */
+static void hears_again_of_an_overtaken_offer(void **state, const char *strategy)
+{
+    (void)state;
+    const char *const more[] = {strategy, NULL};
+    struct place_names names;
+    struct side side;
+    names_init(&names, "offer", more);
+    topics_make(&names, 2);
+    side_of(&side, &names, "a");
+    side.answers = false;
+    side_join(&side, 2);
+    uint64_t first = newest(&side)->number;
+    topic_grow(names.bootstrap, names.requests, 3);
+    side_until(&side, owned(&side) == 3);
+    assert_true(was_told(&side, true, true, 0) && was_told(&side, true, true, 1));
+    /* The late answer changes nothing. */
+    kafka_assign(side.kafka, first, side.rebalances[0].list, 2);
+    topic_put(names.bootstrap, names.requests, 1, "k", "v", "h");
+    for (int i = 0; i < 10; i++) {
+        kafka_wait(side.kafka, 50);
+        kafka_serve(side.kafka);
+        side_take(&side, 1);
+    }
+    assert_int_equal(side.taken_count, 0);
+    struct kafka_ledger ledger = ledger_of(1, 0, "1:1:a");
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    side.answers = true;
+    kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, newest(&side)->count);
+    side_until(&side, (side_take(&side, 1), side.taken_count == 1));
+    side_leave(&side);
+    assert_int_equal(owned(&side), 0);
+    assert_int_equal(side.failed, 0);
+    side_fini(&side);
+}
+
+static void hears_again_of_an_overtaken_offer_cooperatively(void **state)
+{
+    hears_again_of_an_overtaken_offer(state,
+                                      "kafka.partition.assignment.strategy=cooperative-sticky");
+}
+
+static void hears_again_of_an_overtaken_offer_eagerly(void **state)
+{
+    hears_again_of_an_overtaken_offer(state, "kafka.partition.assignment.strategy=range");
+}
+
+/* The partition count changes while `revoked` is unanswered. */
+static void loses_an_overtaken_revocation(void **state, const char *strategy)
+{
+    (void)state;
+    const char *const more[] = {strategy, NULL};
+    struct place_names names;
+    struct side one, two;
+    names_init(&names, "revoke", more);
+    topics_make(&names, 2);
+    side_of(&one, &names, "a");
+    side_join(&one, 2);
+    side_of(&two, &names, "b");
+    kafka_start(two.kafka);
+    one.answers = false;
+    kafka_join(two.kafka);
+    both_until(&one, &two, newest(&one)->revoked);
+    assert_false(newest(&one)->lost);
+    uint64_t late = newest(&one)->number;
+    size_t before = one.rebalance_count;
+    topic_grow(names.bootstrap, names.requests, 4);
+    both_until(&one, &two, one.rebalance_count > before);
+    assert_true(one.rebalances[before].revoked && one.rebalances[before].lost);
+    one.answers = true;
+    if (!newest(&one)->revoked)
+        kafka_assign(one.kafka, newest(&one)->number, newest(&one)->list, newest(&one)->count);
+    kafka_unassign(one.kafka, late);
+    both_until(&one, &two, owned(&one) == 2 && owned(&two) == 2);
+    for (int32_t i = 0; i < 4; i++)
+        topic_put(names.bootstrap, names.requests, i, "k", "v", "h");
+    for (int32_t i = 0; i < 4; i++)
+        side_until(&one, (side_take(&one, i), kafka_serve(two.kafka), side_take(&two, i),
+                          one.taken_count + two.taken_count >= (size_t)i + 1));
+    kafka_leave(two.kafka);
+    both_until(&one, &two, kafka_left(two.kafka));
+    side_leave(&one);
+    assert_int_equal(one.failed + two.failed, 0);
+    side_fini(&two);
+    side_fini(&one);
+}
+
+static void loses_an_overtaken_revocation_cooperatively(void **state)
+{
+    loses_an_overtaken_revocation(state, "kafka.partition.assignment.strategy=cooperative-sticky");
+}
+
+static void loses_an_overtaken_revocation_eagerly(void **state)
+{
+    loses_an_overtaken_revocation(state, "kafka.partition.assignment.strategy=range");
+}
+
+static void leaves_while_an_offer_is_unanswered(void **state, const char *strategy)
+{
+    (void)state;
+    const char *const more[] = {strategy, NULL};
+    struct place_names names;
+    struct side side;
+    names_init(&names, "leave", more);
+    topics_make(&names, 2);
+    side_of(&side, &names, "a");
+    side.answers = false;
+    side_join(&side, 2);
+    side_leave(&side);
+    assert_int_equal(owned(&side), 0);
+    side_fini(&side);
+}
+
+static void leaves_while_an_offer_is_unanswered_cooperatively(void **state)
+{
+    leaves_while_an_offer_is_unanswered(state,
+                                        "kafka.partition.assignment.strategy=cooperative-sticky");
+}
+
+static void leaves_while_an_offer_is_unanswered_eagerly(void **state)
+{
+    leaves_while_an_offer_is_unanswered(state, "kafka.partition.assignment.strategy=range");
+}
+
+/* A stop in the middle of a hand-over: the drain goes on as ours. */
+static void leaves_after_the_drain(void **state, const char *strategy)
+{
+    (void)state;
+    const char *const more[] = {strategy, NULL};
+    struct place_names names;
+    struct side one, two;
+    names_init(&names, "drain", more);
+    topics_make(&names, 2);
+    side_of(&one, &names, "a");
+    side_join(&one, 2);
+    side_of(&two, &names, "b");
+    kafka_start(two.kafka);
+    one.answers = false;
+    kafka_join(two.kafka);
+    both_until(&one, &two, newest(&one)->revoked);
+    uint64_t number = newest(&one)->number;
+    int32_t partition = newest(&one)->list[0].partition;
+    kafka_leave(one.kafka);
+    for (int i = 0; i < 10; i++) {
+        kafka_wait(one.kafka, 50);
+        kafka_serve(one.kafka);
+        kafka_serve(two.kafka);
+    }
+    struct kafka_ledger ledger = ledger_of(partition, 1, "1:1:");
+    assert_int_equal(side_transact(&one, NULL, 0, &ledger, 1), KAFKA_COMMITTED);
+    assert_int_equal(newest(&one)->number, number);
+    one.answers = true;
+    kafka_unassign(one.kafka, number);
+    both_until(&one, &two, kafka_left(one.kafka) && owned(&two) == 2);
+    assert_int_equal(side_read(&two, partition, true), KAFKA_DONE);
+    assert_int_equal(two.ledgers[0].offset, 1);
+    side_leave(&two);
+    assert_int_equal(one.failed + two.failed, 0);
+    side_fini(&two);
+    side_fini(&one);
+}
+
+static void leaves_after_the_drain_cooperatively(void **state)
+{
+    leaves_after_the_drain(state, "kafka.partition.assignment.strategy=cooperative-sticky");
+}
+
+static void leaves_after_the_drain_eagerly(void **state)
+{
+    leaves_after_the_drain(state, "kafka.partition.assignment.strategy=range");
+}
+
+static void reads_from_where_it_is_told(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side;
+    names_init(&names, "from", NULL);
+    topics_make(&names, 2);
+    for (int i = 0; i < 3; i++) {
+        topic_put(names.bootstrap, names.requests, 0, "k", "v", "h");
+        topic_put(names.bootstrap, names.requests, 1, "k", "v", "h");
+    }
+    side_of(&side, &names, "a");
+    side.answers = false;
+    side_join(&side, 2);
+    /* The other one is held without being read. */
+    struct kafka_partition place = {.kind = REQUEST_CALL, .partition = 1, .offset = 2};
+    kafka_assign(side.kafka, newest(&side)->number, &place, 1);
+    side_until(&side, (side_take(&side, 0), side_take(&side, 1), side.ends > 0));
+    assert_int_equal(side.taken_count, 1);
+    assert_int_equal(side.taken[0].place.partition, 1);
+    assert_int_equal(side.taken[0].place.offset, 2);
+    side_leave(&side);
+    assert_int_equal(owned(&side), 0);
+    side_fini(&side);
+}
+
+/* A name or pattern of tests may be given. */
+int main(int argc, char **argv)
+{
+    if (!getenv("KAFKA_BOOTSTRAP")) {
+        puts("KAFKA_BOOTSTRAP is not set");
+        return 77;
+    }
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    log_setup(getenv("TEST_LOG_DEBUG") ? LOG_DEBUG : LOG_WARN, LOG_TEXT, "test");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commits_results_and_ledgers_as_one),
+        cmocka_unit_test(aborts_whole),
+        cmocka_unit_test(replaces_what_is_refused),
+        cmocka_unit_test(is_fenced_and_goes_on_with_a_new_producer),
+        cmocka_unit_test(ends_a_dead_owner),
+        cmocka_unit_test(waits_for_topics),
+        cmocka_unit_test(reads_from_where_it_is_told),
+        cmocka_unit_test(shares_cooperatively),
+        cmocka_unit_test(shares_eagerly),
+        cmocka_unit_test(hears_again_of_an_overtaken_offer_cooperatively),
+        cmocka_unit_test(hears_again_of_an_overtaken_offer_eagerly),
+        cmocka_unit_test(loses_an_overtaken_revocation_cooperatively),
+        cmocka_unit_test(loses_an_overtaken_revocation_eagerly),
+        cmocka_unit_test(leaves_while_an_offer_is_unanswered_cooperatively),
+        cmocka_unit_test(leaves_while_an_offer_is_unanswered_eagerly),
+        cmocka_unit_test(leaves_after_the_drain_cooperatively),
+        cmocka_unit_test(leaves_after_the_drain_eagerly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
