@@ -17,7 +17,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VERSION = "4.1.0"
-JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"]
+JVM = os.environ.get("KAFKA_JVM", "-Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1").split()
 START_SECONDS = 90
 
 
@@ -47,7 +47,7 @@ def fetch(folder):
         raise Unavailable("neither KAFKA_HOME is set nor is there a Maven to fetch the jars (Debian: maven)")
     print(f"fetching Apache Kafka {VERSION} by Maven into {folder} (once)", file=sys.stderr, flush=True)
     aside = f"{folder}.{os.getpid()}"
-    command = ["mvn", "-q", "-B", "-f", f"{HERE}/pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={aside}"]
+    command = ["mvn", "-q", "-B", "-Dstyle.color=never", "-f", f"{HERE}/pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={aside}"]
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
     if run.returncode:
         shutil.rmtree(aside, ignore_errors=True)
@@ -208,7 +208,7 @@ class Kafka:
         return path
 
     def _java(self, n, main, log, *arguments):
-        command = ["java", "-Xms64m", "-Xmx256m", *JVM, f"-Dlog4j2.configurationFile={self.directory}/log4j2.properties",
+        command = ["java", *JVM, "-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={self.directory}/log4j2.properties",
                    f"-Dbroker.log={self.directory}/{n}/{log}", "-cp", f"{self.libs}/*", main, *arguments]
         with open(f"{self.directory}/{n}/out", "wb") as out:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
