@@ -120,7 +120,6 @@ static int prepare_service(struct platform *platform, const struct platform_opti
                                                 .version = platform->version,
                                                 .utc_offset_minutes = options->utc_offset_minutes,
                                                 .any_timestamp = options->any_timestamp};
-    service->address = platform->address;
     for (const char *const *spec = options->fault_specs; spec && *spec; spec++)
         if (faults_add(&service->faults, *spec, error))
             return -1;

@@ -101,7 +101,7 @@ void answer_file(struct answer *answer, const char *call_identifier)
     }
 }
 
-void answer_recording(struct answer *answer, const char *call_identifier, const char *address)
+void answer_recording(struct answer *answer, const char *call_identifier, struct http_span host)
 {
     if (!strncmp(call_identifier, "none-", 5)) {
         answer_flag(answer, 200, 1004, "no such recording");
@@ -111,9 +111,12 @@ void answer_recording(struct answer *answer, const char *call_identifier, const 
         answer_file(answer, call_identifier);
         return;
     }
-    begin(answer, 200, type_json);
-    text_printf(&answer->body, "{\"Flag\": 1, \"Msg\": \"%s/sandbox/recordings/%s.wav\"}", address,
-                call_identifier);
+    struct text url = {0};
+    text_add(&url, "https://");
+    text_append(&url, host.data, host.length);
+    text_printf(&url, "/sandbox/recordings/%s.wav", call_identifier);
+    answer_flag(answer, 200, 1, url.data);
+    text_fini(&url);
 }
 
 static void spoil_status(struct answer *answer, int status)

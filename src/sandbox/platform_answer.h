@@ -26,9 +26,9 @@ void answer_flag(struct answer *answer, int status, int64_t flag, const char *me
  * counts the calls. */
 void answer_call(struct answer *answer, const struct platform_body *body, uint64_t call);
 
-/* By the identifier: "none-...": Flag 1004; "json-...": the URL of the file below address; others:
- * the file itself. */
-void answer_recording(struct answer *answer, const char *call_identifier, const char *address);
+/* By the identifier: "none-...": Flag 1004; "json-...": the URL of the file at the host that the
+ * request named; others: the file itself. */
+void answer_recording(struct answer *answer, const char *call_identifier, struct http_span host);
 
 /* The file: a short tone, or with an identifier "size-BYTES-..." so many bytes of silence behind
  * the WAV head. */

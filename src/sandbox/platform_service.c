@@ -36,15 +36,18 @@ static void note(struct service *service, const struct platform_body *body,
                                                           .connection = connection});
 }
 
-static void post_good(struct service *service, enum endpoint endpoint, struct exchange *exchange,
+static void post_good(struct service *service, enum endpoint endpoint,
+                      const struct http_request *request, struct exchange *exchange,
                       const struct platform_body *body)
 {
+    size_t count;
     if (endpoint == ENDPOINT_CALL) {
         if (may_ring(&exchange->fault))
             stats_rung(&service->stats, &exchange->counted);
         answer_call(&exchange->answer, body, ++service->calls);
     } else {
-        answer_recording(&exchange->answer, body->call_identifier, service->address);
+        answer_recording(&exchange->answer, body->call_identifier,
+                         http_header(request, "host", &count));
     }
     answer_spoil(&exchange->answer, &exchange->fault);
 }
@@ -72,7 +75,7 @@ static void post(struct service *service, enum endpoint endpoint,
     if (verdict.problem)
         violate(service, exchange, verdict);
     else
-        post_good(service, endpoint, exchange, &body);
+        post_good(service, endpoint, request, exchange, &body);
     platform_body_fini(&body);
 }
 

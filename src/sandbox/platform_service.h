@@ -14,7 +14,6 @@
 /* The platform's state apart from its connections. */
 struct service {
     struct credentials credentials;
-    const char *address; /* https://host:port */
     struct faults faults;
     struct stats stats;
     struct record record;

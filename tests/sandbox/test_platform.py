@@ -161,6 +161,8 @@ class Answers(Case):
         self.assertEqual(self.flag({**ACCOUNT, "CallIdentifier": "none-1"}, VOICE), (200, 1004))
         url = json.loads(self.post({**ACCOUNT, "CallIdentifier": "json-1"}, VOICE)[1])["Msg"]
         self.assertTrue(url.startswith(self.sandbox.url.geturl()), url)
+        named = self.post({**ACCOUNT, "CallIdentifier": "json-1"}, VOICE, headers={"Host": "platform.test:1"})[1]
+        self.assertEqual(json.loads(named)["Msg"], "https://platform.test:1/sandbox/recordings/json-1.wav")
         connection = self.connect()
         connection.request("GET", urllib.parse.urlparse(url).path)
         answer = connection.getresponse()
