@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 
+enum { TOLD_TWICE_US = 50000 };
+
 struct stop {
     pthread_t thread;
     atomic_bool requested;
@@ -43,6 +45,8 @@ static void *wait_for_signals(void *argument)
              number == SIGINT ? "SIGINT" : "SIGTERM");
     atomic_store(&stop->requested, true);
     stop->wake(stop->argument);
+    /* Some senders (timeout(1) does) signal the process and its group: one order, told twice. */
+    usleep(TOLD_TWICE_US);
     while (sigwait(&set, &number))
         ;
     log_warn("second signal: ending at once; calls on the wire become unknown with the next owner");
