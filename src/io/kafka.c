@@ -101,6 +101,31 @@ void kafka_join(struct kafka *kafka)
         kafka_fail(kafka, rd_kafka_err2str(code));
 }
 
+static void drop_consumer(struct kafka *kafka)
+{
+    kafka_assignment_close_queues(kafka);
+    if (kafka->close_queue)
+        rd_kafka_queue_destroy(kafka->close_queue);
+    if (kafka->consumer_queue)
+        rd_kafka_queue_destroy(kafka->consumer_queue);
+    /* Without a close of its own, which would wait for callbacks that nobody serves. */
+    if (kafka->consumer)
+        rd_kafka_destroy_flags(kafka->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka->close_queue = kafka->consumer_queue = NULL;
+    kafka->consumer = NULL;
+}
+
+void kafka_consumer_renew(struct kafka *kafka)
+{
+    struct error error;
+    drop_consumer(kafka);
+    if (make_consumer(kafka, &error)) {
+        log_error("kafka: %s", error.text);
+        abort(); /* the same settings made a client before */
+    }
+    kafka_join(kafka);
+}
+
 void kafka_wait(struct kafka *kafka, int timeout_ms)
 {
     struct pollfd at = {.fd = kafka->event_fd, .events = POLLIN};
@@ -179,16 +204,10 @@ void kafka_free(struct kafka *kafka)
     kafka_runner_fini(&kafka->reader);
     kafka_producer_fini(kafka);
     kafka_reading_fini(&kafka->reading);
+    drop_consumer(kafka);
     kafka_assignment_fini(kafka);
-    if (kafka->close_queue)
-        rd_kafka_queue_destroy(kafka->close_queue);
-    if (kafka->consumer_queue)
-        rd_kafka_queue_destroy(kafka->consumer_queue);
-    /* Without a close of its own, which would wait for callbacks that nobody serves any more. */
     if (kafka->onlooker)
         rd_kafka_destroy_flags(kafka->onlooker, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    if (kafka->consumer)
-        rd_kafka_destroy_flags(kafka->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     if (kafka->event_fd >= 0)
         close(kafka->event_fd);
     pthread_mutex_destroy(&kafka->noise.lock);

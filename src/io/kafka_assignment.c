@@ -26,7 +26,10 @@
  *     steady state librdkafka finds out by a heartbeat, revokes and rejoins. Should it not, what is
  *     owed is offered again after a while.
  *  6. What leaves while a rejoin has begun must not be committed under the new generation: see
- *     kafka_membership. */
+ *     kafka_membership.
+ *  7. A cooperative revocation that was overtaken leaves librdkafka unable to take part in any
+ *     later rebalance. The consumer is then closed as for a stop (so the rest is drained and given
+ *     back in order), and a new one joins. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +91,13 @@ static struct kafka_slot *slot_next(struct kafka *kafka, const struct kafka_slot
             if (kafka->assignment.slots[kind].at[at])
                 return kafka->assignment.slots[kind].at[at];
     return NULL;
+}
+
+/* librdkafka keeps what is to be assigned after a revocation; overtaken by another event it keeps
+ * that for ever, and ignores every rebalance from then on (2.0.2). Rule 7. */
+static bool must_renew(const struct kafka_assignment *a)
+{
+    return !a->eager && a->asked == ASKED_UNASSIGN && !a->closing;
 }
 
 #define each_slot(slot, kafka)                                                                     \
@@ -239,6 +249,10 @@ static void answer_with_nothing(struct kafka *kafka)
 static void withdraw(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
+    if (must_renew(a)) {
+        log_info("kafka: a rebalance was overtaken by another; joining the group anew");
+        a->renewing = true;
+    }
     a->asked = ASKED_NOTHING;
     a->told_count = 0;
     each_slot(slot, kafka)
@@ -341,6 +355,8 @@ static struct kafka_slot *slot_of(struct kafka *kafka, const rd_kafka_topic_part
     return kind == REQUEST_KINDS ? NULL : slot_get(kafka, kind, at->partition);
 }
 
+static void begin_close(struct kafka *kafka);
+
 static void given(struct kafka *kafka, const struct kafka_event *event)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -357,10 +373,15 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     }
     a->generation = generation_now(kafka);
     a->no_member_since_ms = 0;
-    offer(kafka);
+    if (a->closing) {
+        answer_with_nothing(kafka);
+    } else if (a->renewing) {
+        answer_with_nothing(kafka);
+        begin_close(kafka);
+    } else {
+        offer(kafka);
+    }
 }
-
-static void begin_close(struct kafka *kafka);
 
 /* After a revocation was answered. */
 static void unassigned(struct kafka *kafka)
@@ -369,9 +390,9 @@ static void unassigned(struct kafka *kafka)
     a->asked = ASKED_NOTHING;
     move_all(kafka, SLOT_LEAVING, SLOT_NONE);
     call_unassign(kafka, true);
-    if (a->leaving && !a->closing)
+    if ((a->leaving || a->renewing) && !a->closing)
         begin_close(kafka);
-    else if (!a->leaving && tell_list(kafka, SLOT_OWED) > 0)
+    else if (!a->closing && tell_list(kafka, SLOT_OWED) > 0)
         offer(kafka);
 }
 
@@ -477,13 +498,26 @@ static void begin_close(struct kafka *kafka)
     all_lost(kafka);
 }
 
+/* The consumer is closed, or was given up. */
+static void closed(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    all_lost(kafka);
+    if (a->leaving) {
+        a->left = true;
+    } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader)) {
+        a->closing = a->renewing = false;
+        kafka_consumer_renew(kafka);
+    }
+}
+
 void kafka_leave(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     if (a->leaving)
         return;
     a->leaving = true;
-    if (a->asked != ASKED_UNASSIGN)
+    if (!a->closing && a->asked != ASKED_UNASSIGN)
         begin_close(kafka);
 }
 
@@ -496,17 +530,14 @@ static void serve_closing(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
     if (rd_kafka_consumer_closed(kafka->consumer)) {
-        a->left = true;
-        all_lost(kafka);
-        return;
-    }
-    if (a->asked == ASKED_UNASSIGN) {
+        closed(kafka);
+    } else if (a->asked == ASKED_UNASSIGN) {
         a->closing_since_ms = now_ms;
     } else if (now_ms - a->closing_since_ms > CLOSE_GIVES_UP_MS) {
-        log_warn("kafka: the group could not be left in time; the coordinator will notice by the "
-                 "session timeout");
-        a->left = true;
-        all_lost(kafka);
+        if (kafka_noise_due(&kafka->noise, "close", KAFKA_REMIND_MS))
+            log_warn("kafka: the group could not be left in time; the coordinator will notice by "
+                     "the session timeout");
+        closed(kafka);
     }
 }
 
@@ -519,7 +550,7 @@ static void check_membership(struct kafka *kafka, int64_t now_ms)
     if (a->no_member_since_ms && now_ms - a->no_member_since_ms > limit)
         kafka_fail(kafka, "the group coordinator does not take this process as a member any "
                           "more, and no rebalance has changed that");
-    if (a->owed_since_ms && a->asked == ASKED_NOTHING && !a->leaving &&
+    if (a->owed_since_ms && a->asked == ASKED_NOTHING && !a->closing &&
         now_ms - a->owed_since_ms > OFFER_AGAIN_MS) {
         a->owed_since_ms = now_ms;
         if (generation_now(kafka) >= 0 && tell_list(kafka, SLOT_OWED) > 0)
@@ -562,19 +593,22 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
     sweep(kafka, now_ms);
 }
 
+void kafka_assignment_close_queues(struct kafka *kafka)
+{
+    each_slot(slot, kafka) close_queue(slot);
+}
+
 void kafka_assignment_fini(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
+    kafka_assignment_close_queues(kafka);
     for (size_t i = 0; i < a->event_count; i++)
         rd_kafka_topic_partition_list_destroy(a->events[i].list);
     free(a->events);
     free(a->told);
     for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
-        for (size_t i = 0; i < a->slots[kind].count; i++) {
-            if (a->slots[kind].at[i])
-                close_queue(a->slots[kind].at[i]);
+        for (size_t i = 0; i < a->slots[kind].count; i++)
             free(a->slots[kind].at[i]);
-        }
         free(a->slots[kind].at);
     }
 }

@@ -78,8 +78,9 @@ struct kafka_assignment {
     enum kafka_question asked;  /* what that one has to be answered with */
     int32_t generation;         /* the group's when the newest rebalance was told */
     bool eager;                 /* the group's protocol */
-    bool joined;                /* subscribed */
-    bool leaving, closing, left; /* kafka_leave: asked for, begun, ended */
+    bool leaving;               /* kafka_leave was called */
+    bool renewing;              /* the consumer is to be closed and made anew */
+    bool closing, left;         /* begun; ended for good */
     int64_t closing_since_ms;
     int64_t owed_since_ms;      /* 0: nothing is owed without a question */
     int64_t no_member_since_ms; /* 0: a member, as far as is known */
@@ -164,6 +165,8 @@ void kafka_runner_fini(struct kafka_runner *runner);
 void kafka_runner_give(struct kafka_runner *runner, void (*job)(struct kafka *kafka));
 /* Whether a job has ended since the last call that said so. Kafka thread. */
 bool kafka_runner_take(struct kafka_runner *runner);
+/* Whether it has no job and no result to fetch. Kafka thread. */
+bool kafka_runner_idle(struct kafka_runner *runner);
 /* Sleeps in a job for that long, or until the runner is stopped. */
 void kafka_runner_nap(struct kafka_runner *runner, int ms);
 
@@ -201,6 +204,8 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms);
 void kafka_assignment_no_member(struct kafka *kafka, int64_t now_ms);
 /* The coordinator has just taken a commit of ours. */
 void kafka_assignment_is_member(struct kafka *kafka);
+/* Lets go of the queues of the consumer. */
+void kafka_assignment_close_queues(struct kafka *kafka);
 /* The partition's slot, or NULL. */
 struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition);
 void kafka_assignment_fini(struct kafka *kafka);
@@ -234,6 +239,9 @@ enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
                                            struct error *error, bool *forbidden);
 
 /* kafka.c */
+
+/* Replaces the closed consumer by a new one and joins the group again. Kafka thread. */
+void kafka_consumer_renew(struct kafka *kafka);
 
 /* Tells `failed`, once. Kafka thread. */
 void kafka_fail(struct kafka *kafka, const char *text);

@@ -82,6 +82,14 @@ bool kafka_runner_take(struct kafka_runner *runner)
     return true;
 }
 
+bool kafka_runner_idle(struct kafka_runner *runner)
+{
+    pthread_mutex_lock(&runner->lock);
+    bool idle = !runner->job && !atomic_load_explicit(&runner->done, memory_order_relaxed);
+    pthread_mutex_unlock(&runner->lock);
+    return idle;
+}
+
 void kafka_runner_nap(struct kafka_runner *runner, int ms)
 {
     struct timespec until;

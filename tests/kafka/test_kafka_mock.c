@@ -234,9 +234,9 @@ static void setting(struct kafka_setting *to, const char *name, const char *valu
 static int check(const char *name, const char *value, bool consumer, bool producer, char *said,
                  size_t size)
 {
-    struct kafka_setting settings[2];
+    struct kafka_setting settings[3];
     struct config config = {.kafka = settings,
-                            .kafka_count = 2,
+                            .kafka_count = 3,
                             .group_id = "g",
                             .instance_id = "i",
                             .session_timeout_ms = 30000,
@@ -244,7 +244,8 @@ static int check(const char *name, const char *value, bool consumer, bool produc
                             .transaction_timeout_ms = 60000};
     struct text errors = {0};
     setting(&settings[0], "bootstrap.servers", "127.0.0.1:1", true, true);
-    setting(&settings[1], name, value, consumer, producer);
+    setting(&settings[1], "security.protocol", "ssl", true, true);
+    setting(&settings[2], name, value, consumer, producer);
     int result = kafka_check_settings(&config, &errors);
     snprintf(said, size, "%s", errors.data ? errors.data : "");
     text_fini(&errors);
@@ -266,9 +267,9 @@ static void checks_settings(void **state)
     assert_non_null(strstr(said, "kafka.lingering"));
     assert_int_equal(check("linger.ms", "5", true, false, said, sizeof said), -1);
     assert_non_null(strstr(said, "the consumer has no such setting"));
-    assert_int_equal(check("ssl.ca.location", "/nowhere", true, true, said, sizeof said), 0);
-    assert_int_equal(check("security.protocol", "ssl", true, true, said, sizeof said), 0);
-    /* Wrong only together with others: a member must outlive its heartbeats. */
+    /* Wrong only when used, or together with others. */
+    assert_int_equal(check("ssl.ca.location", "/nowhere", true, true, said, sizeof said), -1);
+    assert_non_null(strstr(said, "ssl.ca.location"));
     assert_int_equal(check("max.poll.interval.ms", "7000", true, false, said, sizeof said), -1);
     /* A secret's value is not repeated. */
     assert_int_equal(check("ssl.key.pem", "hush-hush", true, true, said, sizeof said), -1);
