@@ -268,6 +268,8 @@ int64_t engine_wake_time(const struct engine *engine)
 void engine_producer_ready(struct engine *engine, int64_t now)
 {
     set_time(engine, now, 0);
+    if (engine->producer == PRODUCER_STARTING)
+        engine->young_until = now + ENGINE_TWIN_MS + 2 * engine->options.lease_ms;
     bool tick = !list_empty(&engine->tick.chosen) || !list_empty(&engine->tick.undone) ||
                 !list_empty(&engine->tick.ending) || engine->tick.ledger_count;
     engine->producer =
@@ -277,7 +279,8 @@ void engine_producer_ready(struct engine *engine, int64_t now)
 static void note_fenced(struct engine *engine)
 {
     engine->fenced++;
-    if (engine->now < engine->amnesty_until)
+    if (engine->now < engine->amnesty_until ||
+        (engine->now < engine->young_until && engine->young_fenced++ < ENGINE_YOUNG_FENCED))
         return;
     if (engine->now - engine->last_fenced < ENGINE_TWIN_MS)
         engine->fail = true;
@@ -380,6 +383,7 @@ static void pass_gap(struct partition *partition, int64_t until)
             struct place place = {partition->kind, partition->number, offset};
             struct request *request = request_new(place, &(struct raw_record){.timestamp_ms = -1});
             request->gone = true;
+            partition->all_doubt_until = partition->doubt_until;
             recover(partition, request, partition->engine->wall);
             request_end(partition->engine, request);
         }
@@ -387,6 +391,8 @@ static void pass_gap(struct partition *partition, int64_t until)
     partition->next = until;
     if (list_empty(&partition->requests))
         partition->changed = true;
+    if (partition->all_doubt_until > partition->engine->now)
+        list_each_safe(at, &partition->ready) lane_settle(list_of(at, struct lane, ready_node));
 }
 
 void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall)

@@ -8,6 +8,10 @@
  * lost its assignment, is fenced by those who took over; this long that counts for nothing. */
 enum { ENGINE_TWIN_MS = 60000 };
 
+/* A process that starts anew under the name of a dead one is fenced by those who take over what the
+ * dead one had, once by each: so many times at first count for nothing. A twin does it for ever. */
+enum { ENGINE_YOUNG_FENCED = 8 };
+
 enum partition_phase {
     PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
     PARTITION_ACTIVE,    /* ours: "claim" is done */
@@ -61,6 +65,7 @@ struct partition {
     size_t ledger_size;
     int64_t drain_until;
     int64_t doubt_until; /* calls of the predecessor may be running until then */
+    int64_t all_doubt_until; /* ... one of an order id that is lost: no lane goes on before it */
 };
 
 enum producer_phase {
@@ -115,7 +120,8 @@ struct engine {
     struct tick tick;
     int64_t retry_at; /* no transaction before it */
     int aborts;       /* in a row */
-    int64_t last_tick, last_sweep, last_fenced, amnesty_until;
+    int64_t last_tick, last_sweep, last_fenced, amnesty_until, young_until;
+    int young_fenced;
     bool fail;
 
     enum job job;

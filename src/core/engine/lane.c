@@ -115,6 +115,12 @@ static bool ends_untried(struct engine *engine, struct request *request)
     return true;
 }
 
+static int64_t latest(int64_t a, int64_t b, int64_t c)
+{
+    int64_t most = a > b ? a : b;
+    return most > c ? most : c;
+}
+
 void lane_settle(struct lane *lane)
 {
     struct partition *partition = lane->partition;
@@ -124,8 +130,7 @@ void lane_settle(struct lane *lane)
     rouse(lane);
     while ((head = head_of(lane)) && head->state == REQUEST_WAITING &&
            partition->phase == PARTITION_ACTIVE) {
-        int64_t wake =
-            lane->doubt_until > head->not_before_ms ? lane->doubt_until : head->not_before_ms;
+        int64_t wake = latest(lane->doubt_until, head->not_before_ms, partition->all_doubt_until);
         if (wake > engine->now) {
             unready(lane);
             rest(lane, wake);

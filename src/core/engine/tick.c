@@ -304,6 +304,18 @@ static void ending_landed(struct engine *engine, struct request *request)
     request_free(request);
 }
 
+/* Offsets that were seen while the transaction was on its way are left for the next one. */
+static void note_what_moved(struct engine *engine)
+{
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        partition->changed = partition->phase != PARTITION_GONE &&
+                             list_empty(&partition->requests) &&
+                             partition->base < partition->next;
+    }
+}
+
 static void ledgers_landed(struct engine *engine)
 {
     list_each(at, &engine->partitions)
@@ -311,7 +323,7 @@ static void ledgers_landed(struct engine *engine)
         struct partition *partition = list_of(at, struct partition, node);
         if (!partition->in_tick)
             continue;
-        partition->in_tick = partition->changed = false;
+        partition->in_tick = false;
         partition->sequence++;
         partition->base = partition->tick_base;
         partition->top =
@@ -329,6 +341,7 @@ void tick_landed(struct engine *engine, bool lease)
     list_each_safe(at, &tick->undone) undone_landed(engine, list_of(at, struct request, list_node));
     list_each_safe(at, &tick->chosen)
         chosen_landed(engine, list_of(at, struct request, list_node), lease);
+    note_what_moved(engine);
     free_ledgers(tick);
 }
 
