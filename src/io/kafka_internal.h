@@ -15,6 +15,7 @@ enum {
     KAFKA_SLICE_MS = 500,     /* longest wait of a runner that kafka_free has to sit out */
     KAFKA_REMIND_MS = 30000,  /* how often a line about the same trouble is repeated */
     KAFKA_NOISES = 32,        /* troubles remembered at a time */
+    NO_MEMBER_NAP_MS = 100,   /* without membership: who asks again at once should not spin */
 };
 
 /* A thread with room for one job. */

@@ -81,7 +81,6 @@ static rd_kafka_t *onlooker(struct kafka *kafka, struct error *error)
     if (!conf)
         return NULL;
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
-    kafka_setting_must(conf, "group.instance.id", "");
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
     kafka->onlooker = kafka_client(RD_KAFKA_CONSUMER, conf, error);
@@ -130,7 +129,7 @@ static void commit(struct kafka *kafka)
     job->answer = KAFKA_NO_MEMBER;
     if (job->no_membership) {
         error_set(&job->error, "no membership at present");
-        kafka_runner_nap(&kafka->reader, 20);
+        kafka_runner_nap(&kafka->reader, NO_MEMBER_NAP_MS);
         return;
     }
     rd_kafka_resp_err_t code = kafka_commit_plain(kafka, job->list);

@@ -421,7 +421,7 @@ static void transact(struct kafka *kafka)
         job->outcome = KAFKA_ABORTED;
         job->no_member = true;
         error_set(&job->error, "no membership at present");
-        kafka_runner_nap(&kafka->writer, 20); /* who asks again at once should not spin */
+        kafka_runner_nap(&kafka->writer, NO_MEMBER_NAP_MS);
         return;
     }
     once(kafka, false);
@@ -501,8 +501,8 @@ void kafka_renew_producer(struct kafka *kafka)
 void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transaction)
 {
     struct kafka_writing *job = &kafka->writing;
-    if (transaction->record_count > job->refused_room) {
-        job->refused_room = 2 * transaction->record_count;
+    if (transaction->record_count >= job->refused_room) {
+        job->refused_room = 2 * transaction->record_count + 16;
         free(job->refused);
         job->refused = memory_alloc(job->refused_room * sizeof *job->refused);
     }
