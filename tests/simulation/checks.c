@@ -49,11 +49,11 @@ void check_published(struct world *world, const struct transaction *transaction,
         world->counts.unknown++;
         if (!task->doubted_by && !world->excused[task->starter])
             broken(world, "%d/%d is unknown for no good reason", task->log, (int)task->offset);
+        task->doubted_by = transaction->incarnation;
     }
     if (item->type == ITEM_RESULT && item->status == STATUS_SUCCEEDED && !task->dials &&
         task->kind == REQUEST_CALL)
         broken(world, "%d/%d succeeded without a call", task->log, (int)task->offset);
-    (void)transaction;
 }
 
 static bool decode(struct world *world, int index, struct ledger *ledger)
@@ -82,6 +82,14 @@ void check_started(struct world *world)
             broken(world, "incarnation %d has %d calls started", i, started[i]);
 }
 
+static bool holds(const struct world *world, int incarnation, int log)
+{
+    for (int i = 0; i < world->process_count; i++)
+        if (world->processes[i].engine && world->processes[i].incarnation == incarnation)
+            return world->processes[i].client.owned & 1u << log;
+    return false;
+}
+
 /* After a commit: results and their 'done' are one fact. Notes who has started what; incarnation:
  * 0 for a plain commit, which starts nothing. */
 void check_ledger(struct world *world, int index, int incarnation)
@@ -104,11 +112,13 @@ void check_ledger(struct world *world, int index, int incarnation)
             task->starter = task->inherited = 0;
         else if (!task->starter && !(task->starter = incarnation))
             broken(world, "%d/%d is started by a plain commit", index, (int)task->offset);
+        task->inherited |= mark == LEDGER_STARTED &&
+                           (!ledger.owner[0] || !holds(world, task->starter, index));
     }
     ledger_fini(&ledger);
 }
 
-static void check_lane(struct world *world, const struct process *process, const struct task *task)
+static void check_lane(struct world *world, const struct task *task)
 {
     for (int i = 0; i < world->task_count; i++) {
         const struct task *other = &world->tasks[i];
@@ -117,9 +127,11 @@ static void check_lane(struct world *world, const struct process *process, const
         if (other->offset > task->offset && other->dials)
             broken(world, "%d/%d is called after %d, which came later", task->log,
                    (int)task->offset, (int)other->offset);
-        /* A call that its own process has told in doubt is not known to a successor as such. */
+        /* A published doubt is remembered by the process that published it alone; when handing over
+         * it waits as long as a drain may last. */
         bool told = other->results && other->doubted_by &&
-                    other->doubted_by != process->incarnation;
+                    (world->excused[other->doubted_by] ||
+                     world->options.drain_ms < world->options.doubt_ms + 1000);
         if (other->offset < task->offset && other->running_until > world->now && !told)
             broken(world, "%d/%d is called while %d may be running", task->log, (int)task->offset,
                    (int)other->offset);
@@ -145,7 +157,7 @@ void check_dial(struct world *world, struct process *process, struct task *task)
                (int)task->offset);
     if (task->invalid)
         broken(world, "%s calls %d/%d, which is invalid", name, task->log, (int)task->offset);
-    check_lane(world, process, task);
+    check_lane(world, task);
 }
 
 /* Bounded memory. */

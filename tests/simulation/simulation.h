@@ -32,7 +32,7 @@ struct task {
     int64_t expires_at;
     int dials, results, gone, dead, late;
     int starter;           /* incarnation that committed its 'started' last */
-    bool inherited;        /* its starter has lost the partition since */
+    bool inherited;        /* its starter has lost it, or handed it over, since */
     int64_t running_until; /* the platform may be at it until then */
     int doubted_by;        /* incarnation whose call ended in doubt; 0: none */
 };

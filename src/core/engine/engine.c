@@ -244,6 +244,17 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
     return ENGINE_NOTHING;
 }
 
+static int64_t drain_wake(const struct partition *partition, int64_t wake)
+{
+    const int64_t times[] = {partition->drain_until, partition->lanes_doubt_until,
+                             partition->all_doubt_until,
+                             partition->drain_until + 2 * partition->engine->options.lease_ms};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        if (times[i] > partition->engine->now && times[i] < wake)
+            wake = times[i];
+    return wake;
+}
+
 int64_t engine_wake_time(const struct engine *engine)
 {
     int64_t wake = lane_next_wake(engine);
@@ -254,9 +265,8 @@ int64_t engine_wake_time(const struct engine *engine)
     list_each(at, &engine->partitions)
     {
         const struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase == PARTITION_DRAINING && partition->drain_until > engine->now &&
-            partition->drain_until < wake)
-            wake = partition->drain_until;
+        if (partition->phase == PARTITION_DRAINING)
+            wake = drain_wake(partition, wake);
         if (partition->changed && engine->now + 100 < wake)
             wake = engine->now + 100;
         if (!list_empty(&partition->ready) && engine->now + 1000 < wake)

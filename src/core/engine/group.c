@@ -220,9 +220,23 @@ static void drain(struct engine *engine, struct partition *partition)
     stop_starts(engine, partition);
 }
 
+/* When nothing could be committed for a whole session after the drain's end, the membership is gone,
+ * told or not: the partitions are others'. */
+static void give_up_drains(struct engine *engine)
+{
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_DRAINING && partition->revoked &&
+            engine->now >= partition->drain_until + 2 * engine->options.lease_ms)
+            partition_forget(partition);
+    }
+}
+
 static bool next_release(struct engine *engine, struct engine_action *action)
 {
     bool any = false;
+    give_up_drains(engine);
     list_each(at, &engine->partitions)
     {
         const struct partition *partition = list_of(at, struct partition, node);
@@ -247,7 +261,9 @@ static bool next_release(struct engine *engine, struct engine_action *action)
 
 static bool next_unassign(struct engine *engine, struct engine_action *action)
 {
-    if (!engine->revoking)
+    /* A commit that is still on its way must not meet the next generation, which may have given the
+     * partition to another: the coordinator looks at generations, not at owners. */
+    if (!engine->revoking || engine->job == JOB_CLAIM || engine->job == JOB_RELEASE)
         return false;
     list_each(at, &engine->partitions)
     {

@@ -186,8 +186,12 @@ void lane_leave(struct request *request)
 
 void lane_doubt(struct lane *lane, int64_t until)
 {
-    if (lane && until > lane->doubt_until)
+    if (!lane)
+        return;
+    if (until > lane->doubt_until)
         lane->doubt_until = until;
+    if (until > lane->partition->lanes_doubt_until)
+        lane->partition->lanes_doubt_until = until;
 }
 
 void lane_wake_due(struct engine *engine)

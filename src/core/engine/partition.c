@@ -182,6 +182,9 @@ int64_t partition_start_limit(const struct partition *partition)
 
 bool partition_drained(const struct partition *partition)
 {
-    size_t abandoned = partition->engine->now >= partition->drain_until ? partition->handed : 0;
-    return partition->busy == abandoned && !partition->in_tick;
+    int64_t now = partition->engine->now;
+    bool over = now >= partition->drain_until;
+    /* A doubt that has been published is not known to the next owner: it ends here. */
+    bool doubt = !over && (now < partition->lanes_doubt_until || now < partition->all_doubt_until);
+    return partition->busy == (over ? partition->handed : 0) && !partition->in_tick && !doubt;
 }
