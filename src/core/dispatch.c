@@ -1,0 +1,378 @@
+#include "core/dispatch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/backoff.h"
+#include "core/overdue.h"
+
+enum { LONGEST_RETRY_AFTER_MS = 60000 }; /* a Retry-After beyond it is not believed */
+
+static struct request *request_at(struct list *node)
+{
+    return list_of(node, struct request, dispatch_node);
+}
+
+void dispatch_init(struct dispatch *dispatch, const struct config *config,
+                   uint64_t (*random)(void *argument), void *argument)
+{
+    *dispatch = (struct dispatch){
+        .config = config,
+        .random = random,
+        .random_argument = argument,
+        .allowance = config->platform_max_in_flight,
+    };
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        list_init(&dispatch->waiting[kind]);
+    list_init(&dispatch->flying);
+    list_init(&dispatch->done);
+    breaker_init(&dispatch->breaker, config->platform_breaker_failures,
+                 config->platform_breaker_open_ms);
+    limiter_init(&dispatch->limiter, config->platform_rate_per_second);
+}
+
+static void give_back(struct dispatch *dispatch, struct request *request, enum call_end end)
+{
+    list_remove(&request->dispatch_node);
+    list_append(&dispatch->done, &request->dispatch_node);
+    request->call.end = end;
+}
+
+void dispatch_add(struct dispatch *dispatch, struct request *request)
+{
+    list_init(&request->dispatch_node);
+    if (dispatch->stopped)
+        give_back(dispatch, request, CALL_RETURNED);
+    else
+        list_append(&dispatch->waiting[request->place.kind], &request->dispatch_node);
+}
+
+static bool belongs(const struct request *request, enum request_kind kind, int32_t partition)
+{
+    return kind == REQUEST_KINDS ||
+           (request->place.kind == kind && request->place.partition == partition);
+}
+
+void dispatch_recall(struct dispatch *dispatch, enum request_kind kind, int32_t partition)
+{
+    if (kind == REQUEST_KINDS)
+        dispatch->stopped = true;
+    for (int k = 0; k < REQUEST_KINDS; k++) {
+        list_each_safe(node, &dispatch->waiting[k])
+        {
+            if (belongs(request_at(node), kind, partition))
+                give_back(dispatch, request_at(node), CALL_RETURNED);
+        }
+    }
+    list_each(node, &dispatch->flying)
+    {
+        if (belongs(request_at(node), kind, partition))
+            request_at(node)->call.lease_until_ms = 0;
+    }
+}
+
+void dispatch_return_waiting(struct dispatch *dispatch)
+{
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        while (!list_empty(&dispatch->waiting[kind]))
+            give_back(dispatch, request_at(dispatch->waiting[kind].next), CALL_RETURNED);
+}
+
+/* Ends a waiting request that may not be tried any more. */
+static bool end_overdue(struct dispatch *dispatch, struct request *request, int64_t now_ms,
+                        int64_t wall_ms)
+{
+    if (request->call.lease_until_ms < now_ms)
+        give_back(dispatch, request, CALL_RETURNED);
+    else if (overdue_end(request, dispatch->config, now_ms, wall_ms))
+        give_back(dispatch, request, CALL_FINISHED);
+    else
+        return false;
+    return true;
+}
+
+/* Nothing may be sent: calls go back, so that none stands as started in the ledger; recordings have
+ * no such mark and wait. */
+static void hold_back(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms)
+{
+    struct list *calls = &dispatch->waiting[REQUEST_CALL];
+    while (!list_empty(calls))
+        give_back(dispatch, request_at(calls->next), CALL_RETURNED);
+    list_each_safe(node, &dispatch->waiting[REQUEST_RECORDING])
+    {
+        end_overdue(dispatch, request_at(node), now_ms, wall_ms);
+    }
+}
+
+/* Ends what stands first in line and is over. Leases are given in order of arrival, so looking at
+ * the first is enough. */
+static void sweep_heads(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms)
+{
+    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+        struct list *waiting = &dispatch->waiting[kind];
+        while (!list_empty(waiting) &&
+               end_overdue(dispatch, request_at(waiting->next), now_ms, wall_ms))
+            ;
+    }
+}
+
+static bool has_slot(const struct dispatch *dispatch, enum request_kind kind)
+{
+    const struct config *config = dispatch->config;
+    int64_t calls = dispatch->in_flight[REQUEST_CALL];
+    int64_t recordings = dispatch->in_flight[REQUEST_RECORDING];
+    if (calls + recordings >= config->platform_max_in_flight)
+        return false;
+    return kind == REQUEST_CALL || recordings < config->recording_max_in_flight;
+}
+
+/* The request whose turn it is: calls and recordings alternate while both wait and have slots. */
+static struct request *choose(const struct dispatch *dispatch)
+{
+    for (int i = 0; i < REQUEST_KINDS; i++) {
+        enum request_kind kind = (enum request_kind)((dispatch->turn + i) % REQUEST_KINDS);
+        if (!list_empty(&dispatch->waiting[kind]) && has_slot(dispatch, kind))
+            return request_at(dispatch->waiting[kind].next);
+    }
+    return NULL;
+}
+
+static void begin(struct dispatch *dispatch, struct request *request, int64_t now_ms,
+                  int64_t wall_ms)
+{
+    enum request_kind kind = request->place.kind;
+    list_remove(&request->dispatch_node);
+    list_append(&dispatch->flying, &request->dispatch_node);
+    dispatch->in_flight[kind]++;
+    dispatch->turn = (enum request_kind)((kind + 1) % REQUEST_KINDS);
+    limiter_take(&dispatch->limiter, now_ms);
+    if (dispatch->breaker.state == BREAKER_TRIAL)
+        dispatch->trial = request;
+    if (request->call.attempts++ == 0) {
+        request->call.first_started_at_ms = wall_ms;
+        request->call.first_started_boot_ms = now_ms;
+    }
+    request->call.started_boot_ms = now_ms;
+}
+
+struct request *dispatch_next(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms)
+{
+    enum breaker_state state = breaker_update(&dispatch->breaker, now_ms);
+    dispatch->rate_waits = false;
+    if (state == BREAKER_OPEN || (state == BREAKER_TRIAL && dispatch->trial)) {
+        hold_back(dispatch, now_ms, wall_ms);
+        return NULL;
+    }
+    sweep_heads(dispatch, now_ms, wall_ms);
+    struct request *request = choose(dispatch);
+    if (!request)
+        return NULL;
+    if (limiter_due_ms(&dispatch->limiter) > now_ms) {
+        dispatch->rate_waits = true;
+        return NULL;
+    }
+    begin(dispatch, request, now_ms, wall_ms);
+    return request;
+}
+
+/* Ended calls teach the breaker; while it is not closed only the trial does. */
+static void tell_breaker(struct dispatch *dispatch, const struct request *request,
+                         enum verdict verdict, int64_t now_ms)
+{
+    struct breaker *breaker = &dispatch->breaker;
+    bool is_trial = dispatch->trial == request;
+    if (is_trial)
+        dispatch->trial = NULL;
+    if (breaker->state != BREAKER_CLOSED && !is_trial)
+        return;
+    switch (verdict) {
+    case VERDICT_NOT_SENT:
+    case VERDICT_IN_DOUBT:
+        breaker_failure(breaker, now_ms);
+        break;
+    case VERDICT_UNAUTHORIZED:
+        breaker_trip(breaker, now_ms);
+        break;
+    case VERDICT_THROTTLED: /* it lives: good enough to end a pause, not to forget failures */
+        if (is_trial)
+            breaker_success(breaker);
+        break;
+    case VERDICT_ANSWERED:
+    case VERDICT_RETRY:
+        breaker_success(breaker);
+        break;
+    case VERDICT_LEASE_OVER:
+        break;
+    }
+}
+
+static void finish_with(struct dispatch *dispatch, struct request *request, enum status status,
+                        const struct finding *finding, const struct attempt *attempt,
+                        int64_t wall_ms)
+{
+    struct outcome *outcome = &request->outcome;
+    free(outcome->error_message);
+    outcome->status = status;
+    outcome->error_code = finding->code;
+    outcome->error_message = memory_string(finding->message);
+    outcome->http_status = attempt->http_status;
+    outcome->finished_at_ms = wall_ms;
+    give_back(dispatch, request, CALL_FINISHED);
+}
+
+static void finish_answered(struct dispatch *dispatch, struct request *request, int64_t wall_ms)
+{
+    request->outcome.finished_at_ms = wall_ms;
+    give_back(dispatch, request, CALL_FINISHED);
+}
+
+/* The try is taken back: nothing began. */
+static void undo(struct dispatch *dispatch, struct request *request)
+{
+    struct call_state *call = &request->call;
+    if (--call->attempts == 0)
+        call->first_started_at_ms = call->first_started_boot_ms = 0;
+    call->started_boot_ms = 0;
+    if (request->place.kind == REQUEST_RECORDING)
+        call->lease_until_ms = INT64_MAX;
+    give_back(dispatch, request, CALL_RETURNED);
+}
+
+static void try_later(struct dispatch *dispatch, struct request *request, int64_t retry_at_ms)
+{
+    outcome_fini(&request->outcome);
+    request->call.retry_at_ms = retry_at_ms;
+    give_back(dispatch, request, CALL_NOT_SENT);
+}
+
+static int64_t retry_at(struct dispatch *dispatch, const struct request *request,
+                        const struct attempt *attempt, int64_t now_ms)
+{
+    uint64_t random = dispatch->random(dispatch->random_argument);
+    int64_t wait = backoff_ms(request->call.attempts, random);
+    int64_t asked = attempt->retry_after_ms;
+    if (asked > LONGEST_RETRY_AFTER_MS)
+        asked = LONGEST_RETRY_AFTER_MS;
+    return now_ms + (asked > wait ? asked : wait);
+}
+
+static void settle_call(struct dispatch *dispatch, struct request *request,
+                        const struct attempt *attempt, const struct finding *finding,
+                        int64_t now_ms, int64_t wall_ms)
+{
+    int64_t deadline = overdue_deadline_ms(request, dispatch->config);
+    int64_t again = retry_at(dispatch, request, attempt, now_ms);
+    switch (finding->verdict) {
+    case VERDICT_NOT_SENT:
+    case VERDICT_UNAUTHORIZED:
+    case VERDICT_THROTTLED:
+        if (now_ms >= deadline)
+            finish_with(dispatch, request, STATUS_UNAVAILABLE, finding, attempt, wall_ms);
+        else
+            try_later(dispatch, request, again < deadline ? again : deadline);
+        break;
+    case VERDICT_RETRY: /* when there is no time left, the platform's own answer says more */
+        if (again >= deadline)
+            finish_answered(dispatch, request, wall_ms);
+        else
+            try_later(dispatch, request, again);
+        break;
+    case VERDICT_IN_DOUBT:
+        finish_with(dispatch, request, STATUS_UNKNOWN, finding, attempt, wall_ms);
+        break;
+    case VERDICT_ANSWERED:
+        finish_answered(dispatch, request, wall_ms);
+        break;
+    case VERDICT_LEASE_OVER:
+        undo(dispatch, request);
+        break;
+    }
+}
+
+/* Recordings are reads: whatever failed is tried again, a number of times; and what was not
+ * performed no longer than calls are. */
+static void settle_recording(struct dispatch *dispatch, struct request *request,
+                             const struct attempt *attempt, const struct finding *finding,
+                             int64_t now_ms, int64_t wall_ms)
+{
+    enum verdict verdict = finding->verdict;
+    bool last = request->call.attempts >= dispatch->config->recording_attempts;
+    if (verdict == VERDICT_NOT_SENT || verdict == VERDICT_UNAUTHORIZED ||
+        verdict == VERDICT_THROTTLED)
+        last = last || now_ms >= overdue_deadline_ms(request, dispatch->config);
+    if (verdict == VERDICT_ANSWERED)
+        finish_answered(dispatch, request, wall_ms);
+    else if (verdict == VERDICT_LEASE_OVER || attempt->failure == FAILURE_STOPPED)
+        undo(dispatch, request);
+    else if (last)
+        finish_with(dispatch, request, STATUS_UNAVAILABLE, finding, attempt, wall_ms);
+    else
+        try_later(dispatch, request, retry_at(dispatch, request, attempt, now_ms));
+}
+
+void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
+                  int64_t now_ms, int64_t wall_ms, struct finding *finding)
+{
+    enum request_kind kind = request->place.kind;
+    dispatch->in_flight[kind]--;
+    assert(dispatch->in_flight[kind] >= 0);
+    outcome_fini(&request->outcome);
+    verdict_reach(finding, &request->outcome, kind, attempt, dispatch->config);
+    tell_breaker(dispatch, request, finding->verdict, now_ms);
+    if (kind == REQUEST_CALL)
+        settle_call(dispatch, request, attempt, finding, now_ms, wall_ms);
+    else
+        settle_recording(dispatch, request, attempt, finding, now_ms, wall_ms);
+}
+
+struct request *dispatch_take_done(struct dispatch *dispatch)
+{
+    struct list *node = list_take_first(&dispatch->done);
+    return node ? request_at(node) : NULL;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t dispatch_wake_ms(const struct dispatch *dispatch)
+{
+    int64_t wake = INT64_MAX;
+    bool open = dispatch->breaker.state == BREAKER_OPEN;
+    if (open)
+        wake = dispatch->breaker.until_ms;
+    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+        const struct list *waiting = &dispatch->waiting[kind];
+        if (list_empty(waiting))
+            continue;
+        const struct request *first = request_at(waiting->next);
+        if (first->call.lease_until_ms < INT64_MAX)
+            wake = least(wake, first->call.lease_until_ms + 1);
+        wake = least(wake, overdue_deadline_ms(first, dispatch->config));
+    }
+    if (dispatch->rate_waits)
+        wake = least(wake, limiter_due_ms(&dispatch->limiter));
+    return wake;
+}
+
+bool dispatch_allowance(struct dispatch *dispatch, int64_t *calls)
+{
+    switch (dispatch->breaker.state) {
+    case BREAKER_OPEN:
+        *calls = 0;
+        break;
+    case BREAKER_TRIAL:
+        *calls = 1;
+        break;
+    case BREAKER_CLOSED:
+        *calls = dispatch->config->platform_max_in_flight;
+        break;
+    }
+    if (*calls == dispatch->allowance)
+        return false;
+    dispatch->allowance = *calls;
+    return true;
+}

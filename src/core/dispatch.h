@@ -1,0 +1,63 @@
+/* What is sent when: the decisions of the call thread without its I/O. Requests wait here in the
+ * order in which they came, start when there is a slot, and leave through a list of done ones with
+ * request->call.end set. It reads no clock: now_ms is CLOCK_BOOTTIME, wall_ms the wall clock. It
+ * borrows each request from dispatch_add until dispatch_take_done gives it back, and uses its
+ * `call`, `outcome` and `dispatch_node`. The call thread's. */
+#pragma once
+
+#include "core/attempt.h"
+#include "core/breaker.h"
+#include "core/config.h"
+#include "core/limiter.h"
+#include "core/request.h"
+#include "core/verdict.h"
+
+struct dispatch {
+    const struct config *config;
+    uint64_t (*random)(void *argument); /* for the jitter of back-offs */
+    void *random_argument;
+    struct list waiting[REQUEST_KINDS]; /* in order of arrival */
+    struct list flying;                 /* handed out by dispatch_next, not ended */
+    struct list done;                   /* to be given back */
+    int64_t in_flight[REQUEST_KINDS];
+    enum request_kind turn; /* which kind goes first next, when both wait */
+    struct breaker breaker;
+    struct limiter limiter;
+    const struct request *trial; /* the open breaker's trial call, while it is in flight */
+    int64_t allowance;           /* as last told */
+    bool stopped;                /* all were recalled: nothing is sent any more */
+    bool rate_waits;             /* the last dispatch_next held something back for the rate alone */
+};
+
+/* config must outlive it. random gives 64 random bits. */
+void dispatch_init(struct dispatch *dispatch, const struct config *config,
+                   uint64_t (*random)(void *argument), void *argument);
+
+/* A request arrives. */
+void dispatch_add(struct dispatch *dispatch, struct request *request);
+
+/* Requests of the partition (kind REQUEST_KINDS: all, for good) are wanted back: waiting ones are
+ * done, those in flight lose their lease, so that what is not yet sent will not be. */
+void dispatch_recall(struct dispatch *dispatch, enum request_kind kind, int32_t partition);
+
+/* The next request to be sent now, with its try counted; NULL: none now. Also ends what has waited
+ * too long. To be called until NULL after anything happened, and at dispatch_wake_ms. */
+struct request *dispatch_next(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms);
+
+/* The try of a request in flight has ended; finding says how it was judged (for the log). */
+void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
+                  int64_t now_ms, int64_t wall_ms, struct finding *finding);
+
+/* A request that goes back, in the order in which they were done; NULL: none. */
+struct request *dispatch_take_done(struct dispatch *dispatch);
+
+/* When dispatch_next is to be called if nothing happens before; INT64_MAX: then never. */
+int64_t dispatch_wake_ms(const struct dispatch *dispatch);
+
+/* Whether the allowance has changed since last asked; *calls is then what it is: 0 while the
+ * breaker is open, 1 for its trial, else platform.max.in.flight. It goes back before the done
+ * requests. */
+bool dispatch_allowance(struct dispatch *dispatch, int64_t *calls);
+
+/* Gives back everything that waits, whatever the state (the end of the thread). */
+void dispatch_return_waiting(struct dispatch *dispatch);

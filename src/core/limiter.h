@@ -1,0 +1,20 @@
+/* The rate limit (platform.rate.per.second): a virtual clock of when the next call is due, with a
+ * tolerance that forgives late timers but lets no more than a few calls bunch. Pure: CLOCK_BOOTTIME
+ * in ms; the call thread's, through core/dispatch. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct limiter {
+    int64_t interval_us; /* 0: no limit */
+    int64_t due_us;      /* when the next call would be exactly on time */
+};
+
+void limiter_init(struct limiter *limiter, int64_t per_second);
+
+/* When the next call may start: now or earlier means at once. */
+int64_t limiter_due_ms(const struct limiter *limiter);
+
+/* A call starts now; only when it is due. */
+void limiter_take(struct limiter *limiter, int64_t now_ms);

@@ -1,0 +1,37 @@
+/* Judges a try: what it means for its request (the status table of interface.md). Pure; the call
+ * thread calls it through core/dispatch. */
+#pragma once
+
+#include "core/attempt.h"
+#include "core/config.h"
+#include "core/request.h"
+
+enum verdict {
+    VERDICT_NOT_SENT,     /* certainly never sent */
+    VERDICT_LEASE_OVER,   /* never sent, as we held it back (lease, recall, end of the thread) */
+    VERDICT_IN_DOUBT,     /* perhaps performed; no answer is known */
+    VERDICT_ANSWERED,     /* the outcome is filled: succeeded or refused */
+    VERDICT_UNAUTHORIZED, /* HTTP 401 or a Flag of platform.auth.flags: certainly not performed */
+    VERDICT_THROTTLED,    /* HTTP 429: certainly not performed */
+    VERDICT_RETRY, /* a Flag of call.retry.flags or recording.retry.flags; outcome is filled */
+};
+
+struct finding {
+    enum verdict verdict;
+    const char *code;  /* static, kebab-case; NULL with VERDICT_ANSWERED */
+    char message[256]; /* for people: never a secret or a number */
+};
+
+/* Judges the try. Only VERDICT_ANSWERED and VERDICT_RETRY touch the outcome (which is empty
+ * before): the platform's answer, without finished_at_ms. */
+void verdict_reach(struct finding *finding, struct outcome *outcome, enum request_kind kind,
+                   const struct attempt *attempt, const struct config *config);
+
+/* Whether an answer's body is a recording's file and no JSON, by the HTTP status, the Content-Type
+ * (empty: none) and the first byte of the body. */
+bool verdict_is_file(enum request_kind kind, int http_status, const char *content_type,
+                     char first_byte);
+
+/* A code that a finding may carry, by number from 0; NULL past the last one. For the README's table
+ * and its test. */
+const char *verdict_code(size_t index);

@@ -1,0 +1,55 @@
+/* The connections to the platform: POSTs over keep-alive HTTP/1.1 connections (libcurl's multi
+ * interface) on the caller's libuv loop. It decides nothing: it sends what it is given, at most once
+ * whatever happens, and reports what it saw as a struct attempt. Everything here runs on the loop's
+ * thread, the callbacks too.
+ *
+ * What keeps a POST from going out twice, and an answer from being the answer to another request:
+ *  - the latch: libcurl sends again by itself when a reused connection dies unanswered; it asks
+ *    before each sending, and the second time the transfer is stopped;
+ *  - the guard: bytes or an end that wait on a pooled connection would be taken for the answer; then
+ *    nothing is sent and a new connection is made, once and at once;
+ *  - the lease: nothing is sent after *lease_until_ms. */
+#pragma once
+
+#include <uv.h>
+
+#include "base/error.h"
+#include "core/attempt.h"
+#include "core/config.h"
+
+/* A POST to make. The caller's memory, all of it untouched until the post has ended. */
+struct platform_post {
+    const char *url;
+    const char *authorization; /* the header's value */
+    const char *body;
+    size_t body_size;
+    const int64_t *lease_until_ms; /* CLOCK_BOOTTIME; read again when it is about to be sent */
+    int64_t timeout_ms;            /* of the whole try, connecting included */
+    int64_t answer_timeout_ms;     /* until the body's first byte, where shorter; 0: none */
+    struct transfer *transfer;     /* the module's own while the post runs */
+};
+
+struct platform_events {
+    /* Bytes of the answer's body; attempt holds status and Content-Type. false: too long, and the
+     * post ends with too_large. No post may be started or aborted from here. */
+    bool (*body)(void *argument, struct platform_post *post, const struct attempt *attempt,
+                 const char *bytes, size_t n);
+    /* The post has ended; the attempt (without body) lasts until this returns. May start others. */
+    void (*ended)(void *argument, struct platform_post *post, struct attempt *attempt);
+};
+
+struct platform;
+
+/* config and events must outlive it. NULL on failure. */
+struct platform *platform_new(uv_loop_t *loop, const struct config *config,
+                              const struct platform_events *events, void *argument,
+                              struct error *error);
+
+/* Starts a post; never more at once than platform.max.in.flight. It always ends, later. */
+void platform_start(struct platform *platform, struct platform_post *post);
+
+/* Cuts off all posts that run; each ends (FAILURE_STOPPED) before this returns. */
+void platform_stop(struct platform *platform);
+
+/* Releases everything; no post may run. The loop has to turn until its handles are closed. */
+void platform_free(struct platform *platform);
