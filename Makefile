@@ -7,7 +7,7 @@ CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
 CTEST_FLAGS ?= --output-on-failure
 
 .NOTPARALLEL:
-.PHONY: build demo play test test-packages bench asan tsan lint format clean
+.PHONY: build demo play test test-packages simulate bench asan tsan lint format clean
 
 build:
 	@tools/install-packages.sh build
@@ -27,6 +27,11 @@ test-packages:
 
 asan tsan:
 	@$(MAKE) --no-print-directory test PRESET=$@ CTEST_FLAGS="$(CTEST_FLAGS) -LE integration"
+
+SEEDS ?= 100000
+simulate: CONFIGURE = -DBUILD_TESTING=ON
+simulate: test-packages build
+	@$(BUILD)/tests/simulation/simulate --seeds $(SEEDS)
 
 bench:
 	@$(MAKE) --no-print-directory build PRESET=release

@@ -247,8 +247,7 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
 static int64_t drain_wake(const struct partition *partition, int64_t wake)
 {
     const int64_t times[] = {partition->drain_until, partition->lanes_doubt_until,
-                             partition->all_doubt_until,
-                             partition->drain_until + 2 * partition->engine->options.lease_ms};
+                             partition->all_doubt_until};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         if (times[i] > partition->engine->now && times[i] < wake)
             wake = times[i];

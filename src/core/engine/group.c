@@ -12,7 +12,7 @@
  * member, so a plain commit cannot meet a newer generation. Model: "end the last owner's
  * transactions", "load", "claim", "release". */
 
-enum { JOB_AGAIN_MS = 50 };
+enum { JOB_AGAIN_MS = 50, DRAIN_ABORTS = 5 };
 
 static void add_owner(struct owner_list *list, const char *owner)
 {
@@ -220,10 +220,12 @@ static void drain(struct engine *engine, struct partition *partition)
     stop_starts(engine, partition);
 }
 
-/* When nothing could be committed for a whole session after the drain's end, the membership is gone,
- * told or not: the partitions are others'. */
+/* When transaction after transaction has been aborted for a whole session after the drain's end, the
+ * membership is gone, told or not: the partitions are others'. */
 static void give_up_drains(struct engine *engine)
 {
+    if (engine->aborts < DRAIN_ABORTS)
+        return;
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
