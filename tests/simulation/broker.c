@@ -99,6 +99,7 @@ void broker_set_offset(struct world *world, struct offset_commit commit)
         broken(world, "the committed offset of %d went back from %d to %d", commit.log,
                (int)log->committed, (int)commit.offset);
     log->committed = commit.offset;
+    log->written_at = world->step;
     free(log->metadata);
     log->metadata = memory_string(commit.metadata);
 }
@@ -139,6 +140,7 @@ static void end_open(struct world *world, struct transaction *transaction)
 int broker_init_id(struct world *world, int id)
 {
     end_open(world, &world->transactions[id]);
+    world->transactions[id].ended_at = world->step;
     return ++world->transactions[id].epoch;
 }
 

@@ -138,6 +138,42 @@ static void check_lane(struct world *world, const struct task *task)
     }
 }
 
+/* A transaction is about to hold offsets: whoever takes over must find its owner in the ledger. */
+void check_named(struct world *world, const struct process *process, int index)
+{
+    struct ledger ledger = {0};
+    if (!decode(world, index, &ledger))
+        return;
+    if (strcmp(ledger.owner, process_name(process->id)) != 0)
+        broken(world, "%s has offsets of %d in a transaction, and the ledger names '%s'",
+               process_name(process->id), index, ledger.owner);
+    ledger_fini(&ledger);
+}
+
+/* A plain commit is about to replace a ledger: what its owner had open must have been ended since the
+ * owner wrote it. */
+void check_replaced(struct world *world, const struct process *process, int index)
+{
+    struct ledger ledger = {0};
+    if (!decode(world, index, &ledger))
+        return;
+    if (ledger.owner[0] && strcmp(ledger.owner, process_name(process->id)) != 0 &&
+        world->transactions[process_id(ledger.owner)].ended_at < world->logs[index].written_at)
+        broken(world, "%s takes %d over from %s and has not ended it", process_name(process->id),
+               index, ledger.owner);
+    ledger_fini(&ledger);
+}
+
+/* A request is handed out. */
+void check_start(struct world *world, const struct process *process, const struct request *request)
+{
+    struct engine_partition_view view;
+    for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++)
+        if (view.partition == request->place.partition && !view.active)
+            broken(world, "%s hands out %d/%d in a drain", process_name(process->id),
+                   view.partition, (int)request->place.offset);
+}
+
 /* A call is about to be made. */
 void check_dial(struct world *world, struct process *process, struct task *task)
 {

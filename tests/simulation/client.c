@@ -295,6 +295,7 @@ static void send_offsets(struct world *world, struct process *process)
     }
     for (size_t i = 0; i < process->transaction.ledger_count; i++) {
         const struct engine_ledger *ledger = &process->transaction.ledgers[i];
+        check_named(world, process, ledger->partition);
         transaction->offsets[transaction->offset_count++] = (struct offset_commit){
             ledger->partition, ledger->offset, memory_copy(ledger->metadata, ledger->metadata_size)};
     }
@@ -360,64 +361,87 @@ void client_transact_step(struct world *world, struct process *process)
         commit_transaction(world, process);
 }
 
-/* The ledger jobs. */
+/* The ledger jobs: what they find, or do, and when that is told are two steps. */
 
-static void read_ledgers(struct world *world, struct process *process)
+static void drop_found(struct process *process)
+{
+    for (size_t i = 0; i < process->found_count; i++)
+        free((char *)process->found[i].metadata);
+    process->found_count = 0;
+}
+
+static enum engine_answer read_ledgers(struct world *world, struct process *process)
 {
     const struct engine_action *work = &process->work;
-    struct engine_ledger ledgers[LOGS_MOST];
     for (size_t i = 0; i < work->place_count; i++) {
         int log = work->places[i].partition;
         const char *metadata = world->logs[log].metadata ? world->logs[log].metadata : "";
-        if (work->stable && broker_is_unstable(world, log)) {
-            engine_ledgers_read(process->engine, ENGINE_AGAIN, NULL, 0, world->now);
-            return;
-        }
-        ledgers[i] = (struct engine_ledger){work->places[i].kind, log, world->logs[log].committed,
-                                            metadata, strlen(metadata)};
+        if (work->stable && broker_is_unstable(world, log))
+            return ENGINE_AGAIN;
+        process->found[process->found_count++] =
+            (struct engine_ledger){work->places[i].kind, log, world->logs[log].committed,
+                                   memory_string(metadata), strlen(metadata)};
     }
-    engine_ledgers_read(process->engine, ENGINE_DONE, ledgers, work->place_count, world->now);
+    return ENGINE_DONE;
 }
 
-static void commit_plainly(struct world *world, struct process *process)
+static enum engine_answer commit_plainly(struct world *world, struct process *process, bool lost)
 {
     const struct client *client = &process->client;
-    if (!broker_is_member(world, client->member, client->generation)) {
-        engine_committed(process->engine, ENGINE_NO_MEMBER, world->now);
-        return;
-    }
-    bool lost = strikes(world, world->faults.again);
-    for (size_t i = 0; !(lost && i == 0 && draw(world, 2)) && i < process->work.ledger_count; i++) {
+    if (!broker_is_member(world, client->member, client->generation))
+        return ENGINE_NO_MEMBER;
+    if (lost && draw(world, 2))
+        return ENGINE_AGAIN; /* it did not get there */
+    for (size_t i = 0; i < process->work.ledger_count; i++) {
         const struct engine_ledger *ledger = &process->work.ledgers[i];
         say(world, "%s commits %d: base %d %s", process_name(process->id), ledger->partition,
             (int)ledger->offset, ledger->metadata);
+        check_replaced(world, process, ledger->partition);
         broker_set_offset(world, (struct offset_commit){ledger->partition, ledger->offset,
                                                         (char *)ledger->metadata});
         check_ledger(world, ledger->partition, 0);
     }
-    engine_committed(process->engine, lost ? ENGINE_AGAIN : ENGINE_DONE, world->now);
+    return lost ? ENGINE_AGAIN : ENGINE_DONE;
+}
+
+static enum engine_answer work(struct world *world, struct process *process)
+{
+    bool lost = strikes(world, world->faults.again);
+    if (process->work.type == ENGINE_COMMIT)
+        return commit_plainly(world, process, lost);
+    if (process->work.type == ENGINE_READ)
+        return lost ? ENGINE_AGAIN : read_ledgers(world, process);
+    say(world, "%s ends %s", process_name(process->id), process->work.owner);
+    if (!lost || draw(world, 2))
+        broker_init_id(world, process_id(process->work.owner));
+    return lost ? ENGINE_AGAIN : ENGINE_DONE;
 }
 
 void client_work_step(struct world *world, struct process *process)
 {
-    bool again = strikes(world, world->faults.again);
-    if (!process->working)
-        return;
-    process->working = false;
-    switch (process->work.type) {
-    case ENGINE_READ:
-        if (again)
-            engine_ledgers_read(process->engine, ENGINE_AGAIN, NULL, 0, world->now);
-        else
-            read_ledgers(world, process);
-        return;
-    case ENGINE_END_OWNER:
-        say(world, "%s ends %s", process_name(process->id), process->work.owner);
-        if (!again || draw(world, 2))
-            broker_init_id(world, process_id(process->work.owner));
-        engine_owner_ended(process->engine, again ? ENGINE_AGAIN : ENGINE_DONE, world->now);
-        return;
-    default:
-        commit_plainly(world, process);
+    if (process->working == WORK_TO_DO) {
+        process->answer = work(world, process);
+        process->working = WORK_DONE;
+        if (draw(world, 2))
+            return;
     }
+    if (process->working != WORK_DONE)
+        return;
+    process->working = WORK_NONE;
+    if (process->work.type == ENGINE_COMMIT)
+        engine_committed(process->engine, process->answer, world->now);
+    else if (process->work.type == ENGINE_END_OWNER)
+        engine_owner_ended(process->engine, process->answer, world->now);
+    else
+        engine_ledgers_read(process->engine, process->answer, process->found,
+                            process->answer == ENGINE_DONE ? process->found_count : 0, world->now);
+    drop_found(process);
+}
+
+void client_drop(struct process *process)
+{
+    drop_found(process);
+    process->working = WORK_NONE;
+    process->transact = JOB_IDLE;
+    process->renewing = false;
 }

@@ -45,8 +45,7 @@ void process_end(struct world *world, struct process *process, const char *why)
     caller_drop_all(world, process);
     process->engine = NULL;
     process->state = PROCESS_DEAD;
-    process->transact = JOB_IDLE;
-    process->working = process->renewing = false;
+    client_drop(process);
 }
 
 static void trace_ledgers(struct world *world, const struct process *process,
@@ -99,7 +98,7 @@ static bool obey(struct world *world, struct process *process)
             broken(world, "%s wants two ledger jobs at once", names[process->id]);
         process->work = action;
         note_release(world, process);
-        process->working = true;
+        process->working = WORK_TO_DO;
         return true;
     case ENGINE_ASSIGN:
         client_assign(world, process, &action);
@@ -108,6 +107,7 @@ static bool obey(struct world *world, struct process *process)
         client_unassign(world, process, &action);
         return true;
     case ENGINE_START:
+        check_start(world, process, action.request);
         caller_lend(world, process, action.request);
         return true;
     case ENGINE_RECALL:

@@ -43,6 +43,7 @@ struct log {
     int task_at[LOG_MOST]; /* -1: a gap */
     int64_t committed;     /* -1: none */
     char *metadata;
+    uint64_t written_at;       /* step */
     int64_t last_result[KEYS]; /* offset of the last one published */
 };
 
@@ -66,6 +67,7 @@ enum transaction_state { TRANSACTION_NONE, TRANSACTION_OPEN, TRANSACTION_COMMITT
 /* A transactional id and what it has open. */
 struct transaction {
     int epoch;
+    uint64_t ended_at; /* step of the last init_transactions */
     enum transaction_state state;
     bool on_its_way; /* its commit may still arrive */
     int incarnation;
@@ -129,15 +131,18 @@ struct process {
     int member, generation; /* as the transaction took them along */
     enum engine_outcome outcome;
     bool refused[3 * TASKS_MOST];
-    bool working; /* the ledger job */
+    enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
     struct engine_action work;
+    enum engine_answer answer;
+    struct engine_ledger found[LOGS_MOST];
+    size_t found_count;
     struct lent lent[LENT_MOST];
     size_t lent_count;
 };
 
 struct faults {
     unsigned crash, freeze, cut_off, unclear, abort, refuse, again, stop, start, retention, doubt,
-        unsent, allowance, duplicate, keyless, gap, impatient;
+        unsent, allowance, duplicate, keyless, gap;
 };
 
 struct world {
@@ -200,6 +205,8 @@ void client_unassign(struct world *world, struct process *process,
                      const struct engine_action *action);
 void client_transact_step(struct world *world, struct process *process);
 void client_work_step(struct world *world, struct process *process);
+/* Its process ends: what it was at is told nobody. */
+void client_drop(struct process *process);
 
 /* caller.c: its calling side */
 void caller_lend(struct world *world, struct process *process, struct request *request);
@@ -220,6 +227,10 @@ void check_published(struct world *world, const struct transaction *transaction,
                      const struct published *item);
 void check_ledger(struct world *world, int log, int incarnation);
 void check_started(struct world *world);
+void check_named(struct world *world, const struct process *process, int index);
+void check_replaced(struct world *world, const struct process *process, int index);
+void check_start(struct world *world, const struct process *process,
+                 const struct request *request);
 void check_dial(struct world *world, struct process *process, struct task *task);
 void check_process(struct world *world, struct process *process);
 bool check_all_done(struct world *world, bool say_why);

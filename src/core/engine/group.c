@@ -235,30 +235,40 @@ static void give_up_drains(struct engine *engine)
     }
 }
 
+static bool emit_release(struct engine *engine, struct engine_action *action)
+{
+    clear_job_ledgers(engine);
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_RELEASING)
+            add_job_ledger(engine, partition, "");
+    }
+    if (engine->job_ledger_count)
+        emit_commit(engine, JOB_RELEASE, action);
+    return engine->job_ledger_count;
+}
+
+/* A release may have landed though its answer says otherwise, and then the ledger names nobody: it is
+ * repeated until its end is known, and no transaction carries the partition any more. */
 static bool next_release(struct engine *engine, struct engine_action *action)
 {
-    bool any = false;
     give_up_drains(engine);
+    if (emit_release(engine, action))
+        return true;
     list_each(at, &engine->partitions)
     {
         const struct partition *partition = list_of(at, struct partition, node);
         if (partition->phase == PARTITION_DRAINING && !partition_drained(partition))
             return false;
-        any |= partition->phase == PARTITION_DRAINING;
     }
-    if (!any)
-        return false;
-    clear_job_ledgers(engine);
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase != PARTITION_DRAINING)
-            continue;
-        partition->phase = PARTITION_RELEASING;
-        add_job_ledger(engine, partition, "");
+        if (partition->phase == PARTITION_DRAINING)
+            partition->phase = PARTITION_RELEASING;
     }
-    emit_commit(engine, JOB_RELEASE, action);
-    return true;
+    return emit_release(engine, action);
 }
 
 static bool next_unassign(struct engine *engine, struct engine_action *action)
@@ -526,12 +536,6 @@ void engine_committed(struct engine *engine, enum engine_answer answer, int64_t 
         claimed(engine);
     } else if (job == JOB_RELEASE && answer == ENGINE_AGAIN && ++engine->release_tries < 100) {
         again(engine);
-        list_each(at, &engine->partitions)
-        {
-            struct partition *partition = list_of(at, struct partition, node);
-            if (partition->phase == PARTITION_RELEASING)
-                partition->phase = PARTITION_DRAINING;
-        }
     } else if (job == JOB_RELEASE) {
         engine->release_tries = 0;
         released(engine);
