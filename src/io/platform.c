@@ -4,7 +4,6 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +19,8 @@ enum {
     IDLE_SECONDS = 3, /* a pooled connection older than this is not used again */
     DNS_SECONDS = 60,
     UPLOAD_BUFFER = 16384, /* libcurl's least */
-    RECEIVE_BUFFER = 16384,
+    RECEIVE_BUFFER = 1024, /* libcurl's least: allocated for each request, it fits the allocator's
+                              thread cache */
     PATIENCE_STEP_MS = 250,
     HEADERS = 4,
 };
@@ -363,14 +363,6 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *argument)
     return 0;
 }
 
-static CURLcode on_tls_context(CURL *easy, void *context, void *argument)
-{
-    (void)easy;
-    (void)argument;
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS); /* idle connections cost half */
-    return CURLE_OK;
-}
-
 static void must(CURLcode code)
 {
     if (code != CURLE_OK)
@@ -382,7 +374,6 @@ static void set_trust(CURL *easy, const struct config *config)
     must(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L));
     must(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L));
     must(curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
-    must(curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context));
     /* libcurl parses the authorities once, not for each connection, but only without a CAPATH. */
     const char *system = curl_version_info(CURLVERSION_NOW)->cainfo;
     const char *file = config->platform_ca_file ? config->platform_ca_file : system;

@@ -54,17 +54,19 @@ struct call_thread {
     struct dispatch dispatch;
     struct list spare; /* calls */
     struct complaint complaint;
+    uint64_t random;
     bool ending;
     _Atomic int64_t turned_at;
 };
 
+/* For jitter only (splitmix64). */
 static uint64_t random_bits(void *argument)
 {
-    uint64_t bits = 0;
-    (void)argument;
-    if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
-        bits = (uint64_t)clock_boot_us() * 0x9e3779b97f4a7c15u;
-    return bits;
+    uint64_t *state = argument;
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
 }
 
 /* Calls. */
@@ -325,7 +327,9 @@ struct call_thread *call_thread_new(const struct config *config, struct queue *f
     thread->events = (struct platform_events){.body = on_body, .ended = on_ended};
     list_init(&thread->spare);
     queue_init(&thread->inbound, wake_loop, thread);
-    dispatch_init(&thread->dispatch, config, random_bits, NULL);
+    if (getrandom(&thread->random, sizeof thread->random, 0) != sizeof thread->random)
+        thread->random = (uint64_t)clock_boot_us();
+    dispatch_init(&thread->dispatch, config, random_bits, &thread->random);
     if (uv_loop_init(&thread->loop)) {
         error_set(error, "cannot make the call thread's event loop");
         goto free_thread;

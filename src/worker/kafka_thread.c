@@ -1,6 +1,7 @@
 #include "worker/kafka_thread.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,7 @@ struct kafka_thread {
     int64_t trouble_at; /* when standing partitions were last complained of */
     int64_t stop_until; /* 0: no stop yet */
     int64_t drained_from;
-    size_t warned; /* partitions without committed offset that were warned of */
+    atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     bool joined, leaving, done;
     int status;
 };
@@ -50,6 +51,16 @@ void kafka_thread_wake(void *argument)
 {
     struct kafka_thread *thread = argument;
     kafka_wake(thread->kafka);
+}
+
+/* Something ended. While a transaction is on its way nothing would come of it but a turn of the
+ * loop: its end wakes the loop, which clears the flag before it looks into the queue, so that
+ * nothing is overlooked. */
+static void wake_for_finished(void *argument)
+{
+    struct kafka_thread *thread = argument;
+    if (!atomic_load(&thread->committing))
+        kafka_wake(thread->kafka);
 }
 
 /* What Kafka reports. */
@@ -124,6 +135,7 @@ static void on_transacted(void *argument, enum kafka_outcome outcome, const bool
             "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
         [KAFKA_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
     struct kafka_thread *thread = argument;
+    atomic_store(&thread->committing, false);
     read_clocks(thread);
     if (outcome != KAFKA_COMMITTED)
         log_warn("a transaction %s (%s)", next[outcome], error ? error : "no reason given");
@@ -208,6 +220,18 @@ static void on_end(void *argument, enum request_kind kind, int32_t partition, in
 
 static const struct kafka_record_sink sink = {.record = on_record, .end = on_end};
 
+/* Guarantee 7: without committed offsets everything young enough is called. */
+static void warn_without_commit(const struct kafka_thread *thread,
+                                const struct engine_partition_view *view)
+{
+    struct log_about about = {
+        .topic = topic_of(thread, view->kind), .partition = view->partition, .offset = -1};
+    log_write(LOG_WARN, &about,
+              "the topic is older than the group: no committed offset was found, so its requests "
+              "younger than "
+              "call.max.age.ms are called");
+}
+
 /* Takes what the engine has room for. Returns whether there may be more at once. */
 static bool take_records(struct kafka_thread *thread)
 {
@@ -215,9 +239,13 @@ static bool take_records(struct kafka_thread *thread)
     bool more = false;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
         size_t wanted = view.active ? engine_wants(thread->engine, view.kind, view.partition) : 0;
-        if (wanted)
-            more |= kafka_take(thread->kafka, view.kind, view.partition, wanted, &sink, thread) ==
-                    wanted;
+        if (!wanted)
+            continue;
+        size_t taken = kafka_take(thread->kafka, view.kind, view.partition, wanted, &sink, thread);
+        more |= taken == wanted;
+        bool was_new = view.without_commit && !view.next;
+        if (taken && was_new && engine_look_partition(thread->engine, i, &view) && view.next)
+            warn_without_commit(thread, &view);
     }
     return more;
 }
@@ -248,6 +276,7 @@ static void do_transact(struct kafka_thread *thread, const struct engine_action 
 {
     struct kafka_transaction *transaction = publish_fill(
         &thread->publish, action->items, action->item_count, action->ledgers, action->ledger_count);
+    atomic_store(&thread->committing, true);
     kafka_transact(thread->kafka, transaction);
 }
 
@@ -377,25 +406,6 @@ static void complain(struct kafka_thread *thread)
     }
 }
 
-/* Guarantee 7: without committed offsets everything young enough is called. */
-static void warn_without_commit(struct kafka_thread *thread)
-{
-    struct engine_partition_view view;
-    size_t found = 0;
-    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        struct log_about about = {
-            .topic = topic_of(thread, view.kind), .partition = view.partition, .offset = -1};
-        if (!view.without_commit || !view.next)
-            continue;
-        if (++found > thread->warned)
-            log_write(LOG_WARN, &about,
-                      "the topic is older than the group: no committed offset was found, so its "
-                      "requests younger than "
-                      "call.max.age.ms are called");
-    }
-    thread->warned = found;
-}
-
 /* A loop that did not turn for long was stopped from outside (SIGSTOP, a paused machine). */
 static void notice_freeze(struct kafka_thread *thread)
 {
@@ -441,6 +451,16 @@ static int wait_time(const struct kafka_thread *thread, bool more)
     return wait < WAIT_MOST_MS ? (int)(wait > 0 ? wait : 0) : WAIT_MOST_MS;
 }
 
+static void log_counts(const struct kafka_thread *thread)
+{
+    struct engine_view view;
+    engine_look(thread->engine, &view);
+    log_info("%" PRIu64 " transactions, %" PRIu64 " aborted, %" PRIu64
+             " of unknown outcome, %" PRIu64 " times fenced; %" PRIu64
+             " requests of a predecessor became unknown",
+             view.transactions, view.aborted, view.unknown, view.fenced, view.recovered);
+}
+
 int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
 {
     kafka_start(thread->kafka);
@@ -452,11 +472,11 @@ int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
         bool more = take_records(thread);
         act(thread);
         complain(thread);
-        warn_without_commit(thread);
         check_stop(thread, stop);
         if (!thread->done)
             kafka_wait(thread->kafka, wait_time(thread, more));
     }
+    log_counts(thread);
     return thread->status;
 }
 
@@ -482,7 +502,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, struct error 
     thread->kafka = kafka_new(config, &handler, thread, error);
     if (!thread->kafka)
         goto free_engine;
-    queue_init(&thread->finished, kafka_thread_wake, thread);
+    queue_init(&thread->finished, wake_for_finished, thread);
     thread->calls = call_thread_new(config, &thread->finished, error);
     if (!thread->calls)
         goto free_kafka;
