@@ -94,8 +94,8 @@ void kafka_join(struct kafka *kafka)
         if (*kafka->config->request_topics[kind])
             rd_kafka_topic_partition_list_add(topics, kafka->config->request_topics[kind],
                                               RD_KAFKA_PARTITION_UA);
-    rd_kafka_resp_err_t code = topics->cnt > 0 ? rd_kafka_subscribe(kafka->consumer, topics)
-                                               : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t code =
+        topics->cnt > 0 ? rd_kafka_subscribe(kafka->consumer, topics) : RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_topic_partition_list_destroy(topics);
     if (code)
         kafka_fail(kafka, rd_kafka_err2str(code));

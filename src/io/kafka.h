@@ -57,12 +57,13 @@ enum kafka_answer {
 };
 
 struct kafka_handler {
-    /* A rebalance gave partitions. Nothing more is delivered of them until kafka_assign; no
-     * rebalance starts meanwhile. */
+    /* A rebalance gave partitions (maybe none, which needs no answer). Nothing is delivered of them
+     * until kafka_assign. A newer rebalance may overtake the answer: then they are told as lost
+     * before anything else, and again as assigned if they are still ours. */
     void (*assigned)(void *arg, uint64_t rebalance, const struct kafka_partition *list,
                      size_t count);
     /* A rebalance takes partitions. lost: they are another's already. Otherwise they stay ours
-     * until kafka_unassign. */
+     * until kafka_unassign, unless they are told as lost before that. */
     void (*revoked)(void *arg, uint64_t rebalance, bool lost, const struct kafka_partition *list,
                     size_t count);
     /* The producer is ready (after kafka_start and kafka_renew_producer): transactions of an

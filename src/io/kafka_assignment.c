@@ -106,11 +106,11 @@ static bool must_renew(const struct kafka_assignment *a)
 static size_t move_all(struct kafka *kafka, enum kafka_standing from, enum kafka_standing to)
 {
     size_t moved = 0;
-    each_slot(slot, kafka)
-        if (slot->standing == from) {
-            slot->standing = to;
-            moved++;
-        }
+    each_slot(slot, kafka) if (slot->standing == from)
+    {
+        slot->standing = to;
+        moved++;
+    }
     return moved;
 }
 
@@ -129,9 +129,7 @@ static size_t tell_list(struct kafka *kafka, enum kafka_standing standing)
 {
     struct kafka_assignment *a = &kafka->assignment;
     a->told_count = 0;
-    each_slot(slot, kafka)
-        if (slot->standing == standing)
-            told_add(a, slot);
+    each_slot(slot, kafka) if (slot->standing == standing) told_add(a, slot);
     return a->told_count;
 }
 
@@ -148,10 +146,8 @@ static bool is_fetched(const struct kafka_slot *slot)
 static rd_kafka_topic_partition_list_t *list_of_slots(struct kafka *kafka, slot_test test)
 {
     rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(8));
-    each_slot(slot, kafka)
-        if (test(slot))
-            rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[slot->kind],
-                                              slot->partition);
+    each_slot(slot, kafka) if (test(slot)) rd_kafka_topic_partition_list_add(
+        list, kafka->config->request_topics[slot->kind], slot->partition);
     return list;
 }
 
@@ -159,11 +155,11 @@ static rd_kafka_topic_partition_list_t *list_of_slots(struct kafka *kafka, slot_
 static void forget_fetched(struct kafka *kafka, slot_test test)
 {
     int64_t until = clock_boot_ms() + SWEEP_FOR_MS;
-    each_slot(slot, kafka)
-        if (test(slot)) {
-            slot->fetched = false;
-            slot->swept_until_ms = until;
-        }
+    each_slot(slot, kafka) if (test(slot))
+    {
+        slot->fetched = false;
+        slot->swept_until_ms = until;
+    }
 }
 
 static void complain(struct kafka *kafka, const char *what, rd_kafka_error_t *error)
@@ -255,9 +251,8 @@ static void withdraw(struct kafka *kafka)
     }
     a->asked = ASKED_NOTHING;
     a->told_count = 0;
-    each_slot(slot, kafka)
-        if (slot->standing == SLOT_OFFERED || slot->standing == SLOT_LEAVING)
-            told_add(a, slot);
+    each_slot(slot, kafka) if (slot->standing == SLOT_OFFERED || slot->standing == SLOT_LEAVING)
+        told_add(a, slot);
     move_all(kafka, SLOT_OFFERED, SLOT_OWED);
     move_all(kafka, SLOT_LEAVING, SLOT_NONE);
     if (a->told_count > 0)
@@ -564,7 +559,8 @@ static void sweep(struct kafka *kafka, int64_t now_ms)
     if (now_ms - kafka->swept_at_ms < 1000)
         return;
     kafka->swept_at_ms = now_ms;
-    each_slot(slot, kafka) {
+    each_slot(slot, kafka)
+    {
         if (!slot->queue || slot->fetched)
             continue;
         rd_kafka_message_t *message;

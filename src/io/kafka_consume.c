@@ -58,8 +58,7 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
                   const struct kafka_record_sink *sink, void *arg)
 {
     struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
-    if (!slot || !slot->fetched ||
-        (slot->standing != SLOT_HELD && slot->standing != SLOT_LEAVING))
+    if (!slot || !slot->fetched || (slot->standing != SLOT_HELD && slot->standing != SLOT_LEAVING))
         return 0;
     size_t taken = 0;
     while (taken < most) {

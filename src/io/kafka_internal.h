@@ -12,10 +12,10 @@
 #include "io/kafka.h"
 
 enum {
-    KAFKA_SLICE_MS = 500,     /* longest wait of a runner that kafka_free has to sit out */
-    KAFKA_REMIND_MS = 30000,  /* how often a line about the same trouble is repeated */
-    KAFKA_NOISES = 32,        /* troubles remembered at a time */
-    NO_MEMBER_NAP_MS = 100,   /* without membership: who asks again at once should not spin */
+    KAFKA_SLICE_MS = 500,    /* longest wait of a runner that kafka_free has to sit out */
+    KAFKA_REMIND_MS = 30000, /* how often a line about the same trouble is repeated */
+    KAFKA_NOISES = 32,       /* troubles remembered at a time */
+    NO_MEMBER_NAP_MS = 100,  /* without membership: who asks again at once should not spin */
 };
 
 /* A thread with room for one job. */
@@ -75,13 +75,13 @@ enum kafka_question { ASKED_NOTHING, ASKED_ASSIGN, ASKED_UNASSIGN };
 /* The Kafka thread's: the assignment (kafka_assignment.c). */
 struct kafka_assignment {
     struct kafka_slots slots[REQUEST_KINDS];
-    uint64_t number;            /* of the newest rebalance told to the handler */
-    enum kafka_question asked;  /* what that one has to be answered with */
-    int32_t generation;         /* the group's when the newest rebalance was told */
-    bool eager;                 /* the group's protocol */
-    bool leaving;               /* kafka_leave was called */
-    bool renewing;              /* the consumer is to be closed and made anew */
-    bool closing, left;         /* begun; ended for good */
+    uint64_t number;           /* of the newest rebalance told to the handler */
+    enum kafka_question asked; /* what that one has to be answered with */
+    int32_t generation;        /* the group's when the newest rebalance was told */
+    bool eager;                /* the group's protocol */
+    bool leaving;              /* kafka_leave was called */
+    bool renewing;             /* the consumer is to be closed and made anew */
+    bool closing, left;        /* begun; ended for good */
     int64_t closing_since_ms;
     int64_t owed_since_ms;      /* 0: nothing is owed without a question */
     int64_t no_member_since_ms; /* 0: a member, as far as is known */
@@ -219,9 +219,8 @@ rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka);
 /* kafka_ledger.c, on whichever runner */
 
 /* A list for librdkafka with offsets and metadata. */
-rd_kafka_topic_partition_list_t *kafka_ledger_list(const struct config *config,
-                                                   const struct kafka_ledger *ledgers,
-                                                   size_t count);
+rd_kafka_topic_partition_list_t *
+kafka_ledger_list(const struct config *config, const struct kafka_ledger *ledgers, size_t count);
 /* Commits on the consumer and waits until it is decided. */
 rd_kafka_resp_err_t kafka_commit_plain(struct kafka *kafka,
                                        const rd_kafka_topic_partition_list_t *list);

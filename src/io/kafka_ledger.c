@@ -12,8 +12,7 @@
 enum { READ_TIMEOUT_MS = 1000 };
 
 rd_kafka_topic_partition_list_t *kafka_ledger_list(const struct config *config,
-                                                   const struct kafka_ledger *ledgers,
-                                                   size_t count)
+                                                   const struct kafka_ledger *ledgers, size_t count)
 {
     rd_kafka_topic_partition_list_t *list =
         memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
@@ -50,8 +49,7 @@ rd_kafka_resp_err_t kafka_commit_plain(struct kafka *kafka,
                                        const rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_queue_t *answers = memory_must(rd_kafka_queue_new(kafka->consumer));
-    rd_kafka_resp_err_t code =
-        rd_kafka_commit_queue(kafka->consumer, list, answers, NULL, NULL);
+    rd_kafka_resp_err_t code = rd_kafka_commit_queue(kafka->consumer, list, answers, NULL, NULL);
     rd_kafka_event_t *event = NULL;
     while (!code && !event && !atomic_load(&kafka->stopping)) {
         event = rd_kafka_queue_poll(answers, KAFKA_SLICE_MS);
@@ -61,8 +59,7 @@ rd_kafka_resp_err_t kafka_commit_plain(struct kafka *kafka,
         }
     }
     if (event) {
-        code = first_error(rd_kafka_event_error(event),
-                           rd_kafka_event_topic_partition_list(event));
+        code = first_error(rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event));
         rd_kafka_event_destroy(event);
     } else if (!code) {
         code = RD_KAFKA_RESP_ERR__DESTROY;
@@ -169,8 +166,8 @@ void kafka_read_ledgers(struct kafka *kafka, const struct kafka_partition *list,
     job->kinds = memory_zeroed(count + 1, sizeof *job->kinds);
     for (size_t i = 0; i < count; i++) {
         job->kinds[i] = list[i].kind;
-        rd_kafka_topic_partition_list_add(
-            job->list, kafka->config->request_topics[list[i].kind], list[i].partition);
+        rd_kafka_topic_partition_list_add(job->list, kafka->config->request_topics[list[i].kind],
+                                          list[i].partition);
     }
     kafka_runner_give(&kafka->reader, read_ledgers);
 }

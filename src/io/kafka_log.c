@@ -61,8 +61,7 @@ static bool is_connection(const char *facility)
     return !strcmp(facility, "FAIL") || !strcmp(facility, "ERROR");
 }
 
-void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility,
-                        const char *text)
+void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     struct kafka *kafka = rd_kafka_opaque(handle);
     enum log_level to = level_of(level);
@@ -88,9 +87,8 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
     (void)handle;
     struct kafka *kafka = opaque;
     char name[160];
-    snprintf(name, sizeof name, "error %d %s", code, rd_kafka_type(handle) == RD_KAFKA_PRODUCER
-                                                         ? "producer"
-                                                         : "consumer");
+    snprintf(name, sizeof name, "error %d %s", code,
+             rd_kafka_type(handle) == RD_KAFKA_PRODUCER ? "producer" : "consumer");
     switch (code) {
     case RD_KAFKA_RESP_ERR__TRANSPORT: /* the log callback has the broker and the reason */
     case RD_KAFKA_RESP_ERR__RESOLVE:

@@ -46,8 +46,8 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
         break;
     }
     if (!job->any_failed)
-        error_set(&job->error, "writing to %s: %s",
-                  job->transaction->records[index - 1].topic, rd_kafka_err2str(message->err));
+        error_set(&job->error, "writing to %s: %s", job->transaction->records[index - 1].topic,
+                  rd_kafka_err2str(message->err));
     job->any_failed = true;
 }
 
@@ -91,8 +91,7 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
         rd_kafka_metadata(kafka->producer, 0, topic, &metadata, KAFKA_SLICE_MS);
     char key[300];
     if (code) {
-        if (!stopping(kafka) &&
-            kafka_noise_due(&kafka->noise, "metadata", KAFKA_REMIND_MS))
+        if (!stopping(kafka) && kafka_noise_due(&kafka->noise, "metadata", KAFKA_REMIND_MS))
             log_warn("kafka: no answer from %s (%s); waiting for a broker", kafka->bootstrap,
                      rd_kafka_err2str(code));
         return -1;
@@ -255,9 +254,9 @@ static void produce_all(struct kafka *kafka, bool each_alone)
 
 enum step { STEP_DONE, STEP_ABORT, STEP_ENDED };
 
-/* Whether the error of a commit is one of producing, which comes before EndTxn and is never EndTxn's
- * own. (2.0.2 fails the transaction after an aborted one so now and then: a purged batch has left a
- * gap in the sequence numbers.) */
+/* Whether the error of a commit is one of producing, which comes before EndTxn and is never
+ * EndTxn's own. (2.0.2 fails the transaction after an aborted one so now and then: a purged batch
+ * has left a gap in the sequence numbers.) */
 static bool is_of_producing(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER ||
@@ -358,8 +357,14 @@ static void transact_once(struct kafka *kafka, bool each_alone)
         read_error(kafka, "beginning a transaction", error, &again);
         return;
     }
-    produce_all(kafka, each_alone);
-    enum step step = job->any_refused || job->any_failed ? STEP_ABORT : send_offsets(kafka);
+    /* The offsets go first: while the broker still writes the markers of the transaction before,
+     * adding offsets is repeated each retry.backoff.ms, but adding the partitions of records only
+     * after 20 ms. */
+    enum step step = send_offsets(kafka);
+    if (step == STEP_DONE)
+        produce_all(kafka, each_alone);
+    if (job->any_refused || job->any_failed)
+        step = step == STEP_DONE ? STEP_ABORT : step;
     bool commits = step == STEP_DONE;
     if (commits)
         step = commit_transaction(kafka);
@@ -370,9 +375,7 @@ static void transact_once(struct kafka *kafka, bool each_alone)
     } else if (step == STEP_ABORT && abort_transaction(kafka)) {
         /* See the top: only a failed record proves that EndTxn(commit) was never sent. */
         bool proven = !commits || job->any_failed || job->any_refused;
-        job->outcome = !proven             ? KAFKA_UNKNOWN
-                       : job->any_refused ? KAFKA_REFUSED
-                                          : KAFKA_ABORTED;
+        job->outcome = !proven ? KAFKA_UNKNOWN : job->any_refused ? KAFKA_REFUSED : KAFKA_ABORTED;
     }
 }
 

@@ -109,8 +109,7 @@ static void own_consumer(rd_kafka_conf_t *conf, const struct config *config)
     set_unless_given(conf, config, SIDE_CONSUMER, "partition.assignment.strategy",
                      "cooperative-sticky");
     set_number(conf, config, SIDE_CONSUMER, "session.timeout.ms", config->session_timeout_ms);
-    set_number(conf, config, SIDE_CONSUMER, "heartbeat.interval.ms",
-               config->heartbeat_interval_ms);
+    set_number(conf, config, SIDE_CONSUMER, "heartbeat.interval.ms", config->heartbeat_interval_ms);
     kafka_setting_must(conf, "group.id", config->group_id);
     kafka_setting_must(conf, "enable.auto.commit", "false");
     kafka_setting_must(conf, "enable.auto.offset.store", "false");

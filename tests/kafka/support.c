@@ -199,8 +199,10 @@ void side_take(struct side *side, int32_t partition)
 enum kafka_outcome side_transact(struct side *side, const struct record *records, size_t count,
                                  const struct kafka_ledger *ledgers, size_t ledger_count)
 {
-    struct kafka_transaction transaction = {
-        .records = records, .record_count = count, .ledgers = ledgers, .ledger_count = ledger_count};
+    struct kafka_transaction transaction = {.records = records,
+                                            .record_count = count,
+                                            .ledgers = ledgers,
+                                            .ledger_count = ledger_count};
     int before = side->transacted;
     assert_true(count <= SEEN);
     side->record_count = count;
@@ -273,8 +275,8 @@ static void admin_answer(rd_kafka_queue_t *queue)
     const rd_kafka_topic_result_t **results =
         rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT
             ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count)
-            : rd_kafka_CreatePartitions_result_topics(
-                  rd_kafka_event_CreatePartitions_result(event), &count);
+            : rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event),
+                                                      &count);
     for (size_t i = 0; i < count; i++)
         if (rd_kafka_topic_result_error(results[i]))
             fail_msg("%s", rd_kafka_topic_result_error_string(results[i]));
@@ -286,8 +288,7 @@ static void make(const char *bootstrap, const char *name, int partitions, int ba
     char reason[300], limit[20];
     rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
-    rd_kafka_NewTopic_t *topic =
-        rd_kafka_NewTopic_new(name, partitions, 1, reason, sizeof reason);
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, reason, sizeof reason);
     snprintf(limit, sizeof limit, "%d", batch_bytes);
     if (batch_bytes)
         rd_kafka_NewTopic_set_config(topic, "max.message.bytes", limit);

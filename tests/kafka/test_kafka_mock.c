@@ -46,8 +46,8 @@ static int cluster_down(void **state)
 }
 
 /* A member that is forgotten by its client is waited for until its session is over. */
-static const char *const quick[] = {"kafka.consumer.fetch.wait.max.ms=10", "kafka.session.timeout.ms=6000",
-                                    NULL};
+static const char *const quick[] = {"kafka.consumer.fetch.wait.max.ms=10",
+                                    "kafka.session.timeout.ms=6000", NULL};
 
 static void delivers_records_whole_and_ends(void **state)
 {
@@ -132,7 +132,8 @@ static void takes_an_offer_back_when_it_is_no_member(void **state)
     /* Its answer to the overtaken offer changes nothing; it hears of the partitions again. */
     kafka_assign(side.kafka, side.rebalances[0].number, side.rebalances[0].list, 2);
     side.answers = true;
-    side_until(&side, side.rebalance_count > 2 && !side.rebalances[side.rebalance_count - 1].revoked);
+    side_until(&side,
+               side.rebalance_count > 2 && !side.rebalances[side.rebalance_count - 1].revoked);
     assert_int_equal(side.rebalances[side.rebalance_count - 1].count, 2);
     side_until(&side, (side_take(&side, 0), side.ends > 0));
     side_leave(&side);

@@ -85,8 +85,7 @@ static size_t owned(const struct side *side)
             int32_t partition = side->rebalances[i].list[j].partition;
             /* It is never told of one that it has, nor loses one that it has not; but what it is
              * giving back it may yet lose. */
-            assert_true(side->rebalances[i].lost ||
-                        has[partition] == side->rebalances[i].revoked);
+            assert_true(side->rebalances[i].lost || has[partition] == side->rebalances[i].revoked);
             has[partition] = !side->rebalances[i].revoked;
         }
     for (size_t i = 0; i < SEEN; i++)
