@@ -101,7 +101,8 @@ class Bench:
     def start(self, command, log, environment=None):
         with open(f"{self.out}/{log}.log", "ab") as file:
             process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **(environment or {})},
-                                       start_new_session=True)
+                                       start_new_session=True,
+                                       preexec_fn=kafka_module.end_with_parent)
         self.started.append(process)
         return process
 

@@ -22,17 +22,6 @@ class ExactlyOnce(KafkaCase):
         self.assertEqual(0, worker.terminate())
         self.assertEqual(2000, len(self.topic("call.results").read(2000)), "the stop has published something again")
 
-    def test_at_least_once(self):
-        sandbox = self.sandbox("latency=2-10ms")
-        worker = self.worker(sandbox, {"delivery": "at-least-once"})
-        for number, key in enumerate(zipf_keys(500)):
-            self.requests.send(call(number, key), key)
-        sent = self.requests.flush()
-        results = self.results(500)
-        self.check_run(sent, results, sandbox)
-        self.wait_idle()
-        self.assertEqual(0, worker.terminate())
-
     def test_same_partition_as_a_java_client(self):
         """Results lie where a Java producer's default partitioner would put them."""
         known = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536,

@@ -1,9 +1,5 @@
 """The committed offset and its metadata: what is unreadable stands still, what is empty is a base, what is there is obeyed."""
-import json
-import subprocess
-
 from case import KafkaCase, main, wait_until
-from programs import BUILD
 from records import call, caller
 
 
@@ -110,25 +106,6 @@ class Ledger(KafkaCase):
         self.check_run(sent, results, sandbox)
         self.assertEqual({"succeeded": 400}, self.statuses(results))
 
-    def test_command(self):
-        """`privacy-call-worker ledger` shows what is committed."""
-        sandbox = self.sandbox(f"hang?caller={caller(1)}")
-        self.worker(sandbox, {"platform.timeout.ms": "60000"})
-        self.requests.send(call(1), "a", partition=2)
-        self.requests.flush()
-        sandbox.wait_calls(1)
-        command = [f"{BUILD}/privacy-call-worker", "ledger", "-o", f"kafka.bootstrap.servers={self.bootstrap}",
-                   "-o", f"kafka.group.id={self.group}", "-o", f"platform.url={sandbox.url}", "-o", "platform.token=t",
-                   "-o", "platform.app.id=a"]
-        for role, name in self.names.items():
-            command += ["-o", f"topic.{role}={name}"]
-        text = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        self.assertEqual(0, text.returncode, text.stderr)
-        self.assertIn(self.names["call.requests"], text.stdout)
-        shown = subprocess.run(command + ["--json"], capture_output=True, text=True, timeout=60)
-        self.assertEqual(0, shown.returncode, shown.stderr)
-        for line in shown.stdout.splitlines():
-            json.loads(line)
 
 
 if __name__ == "__main__":

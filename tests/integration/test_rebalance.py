@@ -2,23 +2,26 @@
 from case import KafkaCase, main
 from records import call, zipf_keys
 
-EVENTS = 4000
+EVENTS = 3000
 
 
 class Rebalance(KafkaCase):
     def join_and_leave(self, options):
-        platform = self.sandbox("latency=20-60ms")
+        platform = self.sandbox("latency=100-200ms")
         for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.6)):
             self.requests.send(call(number, key), key)
         sent = self.requests.flush()
         options = {"platform.max.in.flight": 48, **options}
         first = self.worker(platform, options)
-        platform.wait_calls(EVENTS // 5)
-        second = self.worker(platform, options).wait_ready()
-        platform.wait_calls(len(platform.calls()) + EVENTS // 5)
+        platform.wait_calls(EVENTS // 10)
+        second = self.worker(platform, options)
+        second.wait_log("^assigned: [1-9]")
+        platform.wait_calls(len(platform.calls()) + EVENTS // 10)
         self.assertEqual(0, second.terminate())
         platform.wait_calls(len(platform.calls()) + EVENTS // 10)
-        third = self.worker(platform, options).wait_ready()
+        third = self.worker(platform, options)
+        third.wait_log("^assigned: [1-9]")
+        self.assertLess(len(platform.calls()), EVENTS, "the last hand-over came after the work")
         self.assertEqual(0, first.terminate())
         results = self.results(EVENTS, seconds=120)
         self.check_run(sent, results, platform)
@@ -42,7 +45,7 @@ class Rebalance(KafkaCase):
         sent = self.requests.flush()
         platform.wait_calls(1)
         second = self.worker(platform, options, name="second")
-        second.wait_ready()
+        second.wait_assigned()
         self.assertEqual(0, first.terminate())
         results = self.results(1)
         self.assertEqual("unknown", results[0]["status"])

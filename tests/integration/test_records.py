@@ -1,8 +1,4 @@
 """Members of requests and results, headers, expiry, and recordings."""
-import hashlib
-import json
-import os
-import re
 import time
 
 from case import KafkaCase, main
@@ -84,32 +80,6 @@ class Calls(KafkaCase):
                          {k: r["requestId"] for k, r in results.items()})
         self.assertEqual({"succeeded"}, {r["status"] for r in results.values()})
 
-    def test_metrics_and_pages(self):
-        sandbox = self.sandbox()
-        worker = self.worker(sandbox)
-        for number in range(10):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        self.requests.send(b"bad", "bad")
-        self.requests.flush()
-        self.results(11)
-        status, metrics = worker.get("/metrics")
-        self.assertEqual(200, status)
-        names = {m.group(1) for m in re.finditer(r"^(\w+)(?:\{.*\})? \S+$", metrics, re.MULTILINE)}
-        self.assertEqual([], [n for n in names if not n.startswith("privacy_call_")])
-        for word in ("requests", "results", "in_flight", "lanes", "transaction", "aborted", "doubt", "retries", "breaker", "rate",
-                     "dead_letters", "late", "lag", "ledger", "rebalances", "build_info"):
-            self.assertTrue([n for n in names if word in n], f"no metric for {word}")
-        self.assertIn('status="succeeded"', metrics)
-        status, text = worker.get("/status")
-        self.assertEqual(200, status)
-        self.assertIsInstance(json.loads(text), dict)
-        status, page = worker.get("/")
-        self.assertEqual(200, status)
-        self.assertIn("<html", page.lower())
-        self.assertEqual(404, worker.get("/no-such-page")[0])
-        for text in (metrics, text, page):
-            self.assertNotRegex(text, r"(?<!\d)1[38]\d{9}(?!\d)")
-
     def test_topic_that_comes_later(self):
         """A topic that does not exist yet is waited for, and the log says so."""
         from records import create_topics
@@ -131,31 +101,6 @@ class Recordings(KafkaCase):
             self.requests.send({"CallIdentifier": identifier}, identifier, topic=self.names["recording.requests"])
         self.requests.flush()
         return {r["callIdentifier"]: r for r in self.results(len(identifiers), role="recording.results")}
-
-    def test_stored(self):
-        sandbox = self.sandbox()
-        store = os.path.join(self.directory, "recordings")
-        os.mkdir(store)
-        self.worker(sandbox, {"recording.store": store})
-        results = self.ask("audio1", "json-2", "none-3", "size-300000")
-        for identifier in ("audio1", "json-2", "size-300000"):
-            result = results[identifier]
-            self.assertEqual("succeeded", result["status"], result)
-            recording = result["recording"]
-            files = [f for f in os.listdir(store) if f.startswith(identifier)]
-            self.assertEqual(1, len(files), os.listdir(store))
-            with open(os.path.join(store, files[0]), "rb") as file:
-                data = file.read()
-            self.assertTrue(data.startswith(b"RIFF"))
-            self.assertEqual((len(data), hashlib.sha256(data).hexdigest()), (recording["size"], recording["sha256"]))
-            self.assertTrue(recording["uri"].endswith(files[0]), recording)
-            self.assertEqual("audio/wav", recording["contentType"])
-            self.assertEqual("privacycall.recording.result.v1", result["_headers"]["ce_type"])
-        self.assertIn("/sandbox/recordings/json-2.wav", results["json-2"]["recording"]["url"])
-        self.assertEqual(("refused", 1004), (results["none-3"]["status"], results["none-3"]["Flag"]))
-        self.assertNotIn("recording", results["none-3"])
-        self.assertEqual(3, len(os.listdir(store)))
-        self.wait_idle("recording.requests")
 
     def test_without_store(self):
         self.worker(self.sandbox())

@@ -56,18 +56,8 @@ class Stop(KafkaCase):
         unknown, = [r for r in results if r["status"] == "unknown"]
         self.assertEqual("k0", unknown["orderId"])
 
-    def test_ready_and_draining(self):
-        self.begin("latency=3s")
-        self.process.wait_ready()
-        self.assertEqual(200, self.process.get("/livez")[0])
-        self.process.signal(signal.SIGTERM)
-        self.process.wait_log(lambda e: "stop" in e.get("message", "").lower() or "drain" in e.get("message", "").lower())
-        status, _ = self.process.get("/readyz")
-        self.assertNotEqual(200, status)
-        self.assertEqual(0, self.process.wait())
-
     def test_nothing_to_do(self):
-        process = self.worker(self.sandbox()).wait_ready()
+        process = self.worker(self.sandbox()).wait_assigned()
         began = time.monotonic()
         self.assertEqual(0, process.terminate())
         self.assertLess(time.monotonic() - began, 10)

@@ -54,9 +54,8 @@ class ProgramCase(unittest.TestCase):
         except AssertionError:
             print(f"what the programs wrote is kept in {self.directory}", file=sys.stderr)
             raise
-        outcome = self._outcome
-        failed = not outcome.success if hasattr(outcome, "success") else False
-        if failed:
+        result = self._outcome.result
+        if any(self in (test, getattr(test, "test_case", None)) for test, _ in result.failures + result.errors):
             print(f"what the programs wrote is kept in {self.directory}", file=sys.stderr)
         else:
             shutil.rmtree(self.directory, ignore_errors=True)

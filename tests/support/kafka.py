@@ -5,6 +5,7 @@ As a module: with Kafka(directory, brokers=1) as kafka: kafka.bootstrap, kafka.k
 As a program, for whoever wants one to stay: kafka.py start DIRECTORY [BROKERS] | stop DIRECTORY | jars
 The jars come from $KAFKA_HOME/libs, or are fetched once by Maven (pom.xml beside this file) into the user's cache.
 """
+import ctypes
 import glob
 import json
 import os
@@ -68,6 +69,11 @@ def free_ports(count):
     return ports
 
 
+def end_with_parent():
+    """In a child, before its program begins: it is killed when the test ends, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def running(pid):
     """Whether the process lives (a zombie does not)."""
     try:
@@ -118,7 +124,8 @@ message.max.bytes=2097152
 class Kafka:
     """One to nine brokers; the first three are controllers too. Their data lives in the directory until close()."""
 
-    def __init__(self, directory, brokers=1):
+    def __init__(self, directory, brokers=1, outlives=False):
+        self.outlives = outlives
         self.directory = os.path.abspath(directory)
         self.brokers = brokers
         self.libs = jars()
@@ -185,6 +192,8 @@ class Kafka:
 
     def _format(self):
         os.makedirs(self.directory, exist_ok=True)
+        for data in glob.glob(f"{self.directory}/*/data"):
+            shutil.rmtree(data)
         with open(f"{self.directory}/log4j2.properties", "w") as file:
             file.write(LOG4J)
         formats = [self._java(n, "kafka.tools.StorageTool", "format.log", "format", "-t", "privacycallworkertestsA", "-c",
@@ -211,7 +220,8 @@ class Kafka:
         command = ["java", *JVM, "-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={self.directory}/log4j2.properties",
                    f"-Dbroker.log={self.directory}/{n}/{log}", "-cp", f"{self.libs}/*", main, *arguments]
         with open(f"{self.directory}/{n}/out", "wb") as out:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                                    preexec_fn=None if self.outlives else end_with_parent)
 
     def _launch(self, n):
         open(f"{self.directory}/{n}/server.log", "w").close()
@@ -266,7 +276,7 @@ def command_start(directory, brokers="1"):
     command_stop(directory)
     os.makedirs(directory, exist_ok=True)
     try:
-        kafka = Kafka(directory, int(brokers)).start()
+        kafka = Kafka(directory, int(brokers), outlives=True).start()
     except Unavailable as why:
         with open(f"{directory}/state.json", "w") as file:
             json.dump({"unavailable": str(why)}, file)

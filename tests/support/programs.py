@@ -10,10 +10,9 @@ import ssl
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 
-from kafka import free_ports
+from kafka import end_with_parent
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD_DIR", f"{ROOT}/build")
@@ -44,7 +43,7 @@ class Program:
         env = {k: v for k, v in os.environ.items() if not k.startswith("PRIVACY_CALL_")}
         env.update(environment or {})
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
-                                        cwd=directory)
+                                        cwd=directory, preexec_fn=end_with_parent)
         self.pid = self.process.pid
         self.threads = [threading.Thread(target=self._read, args=(s, f"{directory}/{name}.{s}"), daemon=True) for s in self.lines]
         for thread in self.threads:
@@ -169,11 +168,10 @@ class Worker(Program):
 
     COUNT = 0
 
-    def __init__(self, directory, bootstrap, url, ca, options=None, name=None, environment=None, arguments=(), wait=False):
+    def __init__(self, directory, bootstrap, url, ca, options=None, name=None, environment=None, arguments=()):
         Worker.COUNT += 1
-        self.http = f"127.0.0.1:{free_ports(1)[0]}"
         settings = {"kafka.bootstrap.servers": bootstrap, "platform.url": url, "platform.ca.file": ca, "platform.token": TOKEN,
-                    "platform.app.id": APP_ID, "http.listen": self.http, "instance.id": name or f"worker-{Worker.COUNT}",
+                    "platform.app.id": APP_ID, "instance.id": name or f"worker-{Worker.COUNT}",
                     "log.format": "json", "log.level": "debug", "kafka.session.timeout.ms": "6000",
                     "kafka.heartbeat.interval.ms": "1000"}
         settings.update(options or {})
@@ -182,8 +180,6 @@ class Worker(Program):
             if value is not None:
                 command += ["-o", f"{key}={value}"]
         super().__init__(command, directory, name or f"worker-{Worker.COUNT}", environment)
-        if wait:
-            self.wait_ready()
 
     def events(self):
         """What it has logged: a list of dicts. A line that is no JSON object is a failure."""
@@ -215,30 +211,7 @@ class Worker(Program):
         """How many log events there are, for wait_log(after=)."""
         return len(self.lines["stderr"])
 
-    def get(self, path):
-        """(status, text) of a page of its own; status 0 when there is none (yet)."""
-        assert self.alive(), f"{self.name} has ended with {self.process.returncode}"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(f"http://{self.http}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
-
-    def wait_ready(self, seconds=30):
-        wait_until(lambda: self.get("/readyz")[0] == 200, seconds, f"{self.name} ready")
+    def wait_assigned(self, seconds=40, after=0):
+        """Waits until it has partitions (or, where there are more members than partitions, none of them)."""
+        self.wait_log("^assigned: ", seconds, after)
         return self
-
-    def metric(self, name, **labels):
-        """The sum of a metric's samples that have these labels; None when there are none."""
-        found = None
-        for line in self.get("/metrics")[1].splitlines():
-            match = re.match(r"(\w+)(?:\{(.*)\})? (\S+)$", line)
-            if not match or match.group(1) != name:
-                continue
-            given = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match.group(2) or ""))
-            if all(given.get(k) == v for k, v in labels.items()):
-                found = (found or 0) + float(match.group(3))
-        return found

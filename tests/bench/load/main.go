@@ -1,6 +1,6 @@
 // load writes the requests and reads the results of the bench.
 //
-//	load topics   makes both topics anew
+//	load topics   makes the topics anew
 //	load fill     writes -n requests, as fast as it can or -rate a second
 //	load verify   reads all results and prints what is missing, double or out of order, and how long each took
 package main
@@ -25,6 +25,7 @@ var (
 	brokers = flag.String("b", "127.0.0.1:29192", "bootstrap")
 	in      = flag.String("in", "call-requests", "")
 	out     = flag.String("out", "call-results", "")
+	dead    = flag.String("dead", "dead-letters", "")
 	n       = flag.Int("n", 10000, "events")
 	parts   = flag.Int("p", 8, "partitions")
 	seed    = flag.Int64("seed", 1, "")
@@ -53,9 +54,9 @@ func topics(ctx context.Context) {
 	die(err)
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	adm.DeleteTopics(ctx, *in, *out)
+	adm.DeleteTopics(ctx, *in, *out, *dead)
 	// The broker's time in the results and the sender's in the requests: their difference is what a requester waits for.
-	for topic, kind := range map[string]string{*in: "CreateTime", *out: "LogAppendTime"} {
+	for topic, kind := range map[string]string{*in: "CreateTime", *out: "LogAppendTime", *dead: "CreateTime"} {
 		for i := 0; ; i++ {
 			r, err := adm.CreateTopic(ctx, int32(*parts), 1, map[string]*string{"message.timestamp.type": &kind}, topic)
 			if err == nil && r.Err == nil {
