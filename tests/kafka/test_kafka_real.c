@@ -558,6 +558,27 @@ static void reads_from_where_it_is_told(void **state)
     side_fini(&side);
 }
 
+static void ends_when_its_static_identity_is_taken(void **state)
+{
+    (void)state;
+    const char *const more[] = {"kafka.group.instance.id=same", NULL};
+    struct place_names names;
+    struct side one, two;
+    names_init(&names, "static", more);
+    topics_make(&names, 2);
+    side_of(&one, &names, "a");
+    side_join(&one, 2);
+    assert_int_equal(side_read(&one, 0, false), KAFKA_DONE);
+    side_of(&two, &names, "b");
+    kafka_start(two.kafka);
+    kafka_join(two.kafka);
+    both_until(&one, &two, one.failed);
+    assert_non_null(strstr(one.error, "group.instance.id"));
+    assert_int_equal(two.failed, 0);
+    side_fini(&one);
+    side_fini(&two);
+}
+
 /* A name or pattern of tests may be given. */
 int main(int argc, char **argv)
 {
@@ -586,6 +607,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(leaves_while_an_offer_is_unanswered_eagerly),
         cmocka_unit_test(leaves_after_the_drain_cooperatively),
         cmocka_unit_test(leaves_after_the_drain_eagerly),
+        cmocka_unit_test(ends_when_its_static_identity_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
