@@ -327,6 +327,8 @@ static void commit_transaction(struct world *world, struct process *process)
 void client_transact_step(struct world *world, struct process *process)
 {
     struct transaction *transaction = &world->transactions[process->id];
+    if (strikes(world, world->faults.slow_transact))
+        return;
     if (process->renewing && draw(world, 2)) {
         process->renewing = process->initialising = false;
         process->epoch = broker_init_id(world, process->id);
@@ -419,6 +421,8 @@ static enum engine_answer work(struct world *world, struct process *process)
 
 void client_work_step(struct world *world, struct process *process)
 {
+    if (strikes(world, world->faults.slow_work))
+        return;
     if (process->working == WORK_TO_DO) {
         process->answer = work(world, process);
         process->working = WORK_DONE;

@@ -1,5 +1,6 @@
 /* Runs seeds through the simulated world (simulation.h).
- * usage: simulate [--seeds N] [--from S] [--events E] [--seed S] [--trace] */
+ * usage: simulate [--seeds N] [--from S] [--events E] [--failures M] [--seed S] [--trace]
+ * Ends after M seeds that failed (5). */
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -86,6 +87,8 @@ static void draw_settings(struct world *world)
         .duplicate = rate(world, 100),
         .keyless = rate(world, 100),
         .gap = rate(world, 300),
+        .slow_work = draw(world, 4) ? 0 : rate(world, 950),
+        .slow_transact = draw(world, 4) ? 0 : rate(world, 950),
     };
 }
 
@@ -315,9 +318,10 @@ int main(int argc, char **argv)
                                           {"from", required_argument, NULL, 'f'},
                                           {"events", required_argument, NULL, 'e'},
                                           {"seed", required_argument, NULL, 's'},
+                                          {"failures", required_argument, NULL, 'm'},
                                           {"trace", no_argument, NULL, 't'},
                                           {NULL, 0, NULL, 0}};
-    uint64_t seeds = 1000, from = 1, events = 2000, failures = 0;
+    uint64_t seeds = 1000, from = 1, events = 2000, failures = 0, failures_most = 5;
     struct counts sum = {0};
     bool trace = false;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
@@ -325,6 +329,8 @@ int main(int argc, char **argv)
             trace = true;
         else if (option == 'n')
             seeds = strtoull(optarg, NULL, 10);
+        else if (option == 'm')
+            failures_most = strtoull(optarg, NULL, 10);
         else if (option == 'e')
             events = strtoull(optarg, NULL, 10);
         else if (option == 'f' || option == 's')
@@ -336,7 +342,7 @@ int main(int argc, char **argv)
     }
     signal(SIGABRT, died);
     signal(SIGSEGV, died);
-    for (uint64_t i = 0; i < seeds && failures < 5; i++)
+    for (uint64_t i = 0; i < seeds && failures < failures_most; i++)
         failures += run_seed(from + i, events, trace, &sum) != 0;
     print_counts(seeds, &sum);
     return failures ? 1 : 0;

@@ -142,7 +142,8 @@ struct process {
 
 struct faults {
     unsigned crash, freeze, cut_off, unclear, abort, refuse, again, stop, start, retention, doubt,
-        unsent, allowance, duplicate, keyless, gap;
+        unsent, allowance, duplicate, keyless, gap,
+        slow_work, slow_transact;
 };
 
 struct world {
