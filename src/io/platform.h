@@ -1,13 +1,13 @@
 /* The connections to the platform: POSTs over keep-alive HTTP/1.1 connections (libcurl's multi
- * interface) on the caller's libuv loop. It decides nothing: it sends what it is given, at most once
- * whatever happens, and reports what it saw as a struct attempt. Everything here runs on the loop's
- * thread, the callbacks too.
+ * interface) on the caller's libuv loop. It decides nothing: it sends what it is given, at most
+ * once whatever happens, and reports what it saw as a struct attempt. Everything here runs on the
+ * loop's thread, the callbacks too.
  *
  * What keeps a POST from going out twice, and an answer from being the answer to another request:
  *  - the latch: libcurl sends again by itself when a reused connection dies unanswered; it asks
  *    before each sending, and the second time the transfer is stopped;
- *  - the guard: bytes or an end that wait on a pooled connection would be taken for the answer; then
- *    nothing is sent and a new connection is made, once and at once;
+ *  - the guard: bytes or an end that wait on a pooled connection would be taken for the answer;
+ * then nothing is sent and a new connection is made, once and at once;
  *  - the lease: nothing is sent after *lease_until_ms. */
 #pragma once
 

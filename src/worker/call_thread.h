@@ -18,6 +18,17 @@ struct allowance_message {
     int64_t calls;
 };
 
+/* What it counts, from its start on; any thread reads them, relaxed. */
+struct call_counters {
+    _Atomic uint64_t tries;                          /* posts that began */
+    _Atomic uint64_t ended[REQUEST_KINDS][STATUSES]; /* requests that came back finished */
+    _Atomic uint64_t retries;                        /* came back as CALL_NOT_SENT */
+    _Atomic uint64_t returned;                       /* came back as CALL_RETURNED */
+    _Atomic uint64_t rate_waits;                     /* turns that held a call back for the rate */
+    _Atomic uint64_t in_flight;
+    _Atomic uint64_t breaker; /* enum breaker_state */
+};
+
 struct call_thread;
 
 /* Starts the thread. config and finished (whose wake wakes the taker) must outlive it. NULL on
@@ -41,3 +52,6 @@ void call_thread_free(struct call_thread *thread);
 
 /* Milliseconds (CLOCK_BOOTTIME) at which its loop last turned; any thread. */
 int64_t call_thread_last_turn_ms(const struct call_thread *thread);
+
+/* Its counters; valid as long as the thread. Any thread. */
+const struct call_counters *call_thread_counters(const struct call_thread *thread);
