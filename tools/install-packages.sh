@@ -4,7 +4,7 @@
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev
     libmicrohttpd-dev kcat'
-test="$build libcmocka-dev python3 python3-confluent-kafka default-jre-headless maven"
+test="$build libcmocka-dev rumur python3 python3-confluent-kafka default-jre-headless maven"
 lint="$build libcmocka-dev clang clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"
 case ${1:-} in
