@@ -51,11 +51,12 @@ void broker_append(struct world *world)
     if (world->task_count >= world->task_goal || world->logs[index].end >= LOG_MOST - 4)
         return;
     struct task *task = &world->tasks[world->task_count];
-    *task = (struct task){.kind = world->logs[index].kind,
-                          .log = index,
-                          .offset = world->logs[index].end,
-                          .key = strikes(world, world->faults.keyless) ? -1 : (int)draw(world, KEYS),
-                          .expires_at = INT64_MAX};
+    *task =
+        (struct task){.kind = world->logs[index].kind,
+                      .log = index,
+                      .offset = world->logs[index].end,
+                      .key = strikes(world, world->faults.keyless) ? -1 : (int)draw(world, KEYS),
+                      .expires_at = INT64_MAX};
     task->invalid = task->key < 0 || draw(world, 15) == 0;
     task->big = draw(world, 10) == 0;
     if (draw(world, 12) == 0)
@@ -248,8 +249,8 @@ static void give(struct world *world)
     }
     size_t turn = draw(world, count);
     for (int log = 0; log < world->log_count; log++) {
-        struct member *target = live[draw(world, 4) ? (turn + (size_t)log) % count
-                                                    : draw(world, count)];
+        struct member *target =
+            live[draw(world, 4) ? (turn + (size_t)log) % count : draw(world, count)];
         struct member *owner = NULL;
         for (size_t i = 0; i < count; i++)
             if (live[i]->owned & 1u << log)

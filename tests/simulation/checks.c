@@ -20,7 +20,9 @@ void check_published(struct world *world, const struct transaction *transaction,
     struct task *task = &world->tasks[item->task];
     struct log *log = &world->logs[task->log];
     say(world, "    %d/%d %s%s", task->log, (int)task->offset, status_name(item->status),
-        item->type == ITEM_LATE ? " (late)" : item->type == ITEM_GONE ? " (gone)" : "");
+        item->type == ITEM_LATE   ? " (late)"
+        : item->type == ITEM_GONE ? " (gone)"
+                                  : "");
     switch (item->type) {
     case ITEM_RESULT:
         task->results++;
@@ -112,8 +114,8 @@ void check_ledger(struct world *world, int index, int incarnation)
             task->starter = task->inherited = 0;
         else if (!task->starter && !(task->starter = incarnation))
             broken(world, "%d/%d is started by a plain commit", index, (int)task->offset);
-        task->inherited |= mark == LEDGER_STARTED &&
-                           (!ledger.owner[0] || !holds(world, task->starter, index));
+        task->inherited |=
+            mark == LEDGER_STARTED && (!ledger.owner[0] || !holds(world, task->starter, index));
     }
     ledger_fini(&ledger);
 }
@@ -150,8 +152,8 @@ void check_named(struct world *world, const struct process *process, int index)
     ledger_fini(&ledger);
 }
 
-/* A plain commit is about to replace a ledger: what its owner had open must have been ended since the
- * owner wrote it. */
+/* A plain commit is about to replace a ledger: what its owner had open must have been ended since
+ * the owner wrote it. */
 void check_replaced(struct world *world, const struct process *process, int index)
 {
     struct ledger ledger = {0};
@@ -211,8 +213,7 @@ void check_process(struct world *world, struct process *process)
         if (view.ledger_size > LEDGER_MAX)
             broken(world, "%s has a ledger of %zu", process_name(process->id), view.ledger_size);
         if (view.standing_still)
-            broken(world, "%s cannot read partition %d", process_name(process->id),
-                   view.partition);
+            broken(world, "%s cannot read partition %d", process_name(process->id), view.partition);
     }
     if ((int64_t)all.handed > 2 * world->options.calls + world->options.recordings)
         broken(world, "%s has handed out %zu", process_name(process->id), all.handed);

@@ -192,8 +192,8 @@ void client_unassign(struct world *world, struct process *process,
 static void deliver(struct world *world, struct process *process, int log, int64_t offset)
 {
     const struct task *task = &world->tasks[world->logs[log].task_at[offset]];
-    struct raw_record raw = {.key = "k", .key_size = 1, .value = "{}", .value_size = 2,
-                             .timestamp_ms = world->wall};
+    struct raw_record raw = {
+        .key = "k", .key_size = 1, .value = "{}", .value_size = 2, .timestamp_ms = world->wall};
     char key[16];
     if (!engine_is_news(process->engine, task->kind, log, offset))
         return;
@@ -296,8 +296,9 @@ static void send_offsets(struct world *world, struct process *process)
     for (size_t i = 0; i < process->transaction.ledger_count; i++) {
         const struct engine_ledger *ledger = &process->transaction.ledgers[i];
         check_named(world, process, ledger->partition);
-        transaction->offsets[transaction->offset_count++] = (struct offset_commit){
-            ledger->partition, ledger->offset, memory_copy(ledger->metadata, ledger->metadata_size)};
+        transaction->offsets[transaction->offset_count++] =
+            (struct offset_commit){ledger->partition, ledger->offset,
+                                   memory_copy(ledger->metadata, ledger->metadata_size)};
     }
     process->transact = JOB_COMMIT_TRANSACTION;
 }

@@ -179,16 +179,15 @@ static void strike_running(struct world *world, struct process *process)
         say(world, "%s is to stop", process_name(process->id));
         engine_stop(process->engine, world->now);
     } else if (strikes(world, faults->allowance)) {
-        engine_allow(process->engine, draw(world, 2) ? world->options.calls
-                                                     : (int64_t)draw(world, 2));
+        engine_allow(process->engine,
+                     draw(world, 2) ? world->options.calls : (int64_t)draw(world, 2));
     }
 }
 
 /* Chance: deaths, freezes, starts, records, retention. */
 static void strike(struct world *world)
 {
-    struct process *process =
-        &world->processes[draw(world, (uint64_t)world->process_count)];
+    struct process *process = &world->processes[draw(world, (uint64_t)world->process_count)];
     if (process->state == PROCESS_DEAD) {
         int id = draw(world, 3) ? process->id : (int)draw(world, IDS);
         if (strikes(world, world->faults.start) && !id_is_taken(world, id) &&
@@ -290,8 +289,9 @@ static int run_seed(uint64_t seed, uint64_t events, bool trace, struct counts *s
     world_init(&world, seed, trace);
     run(&world, events);
     if (world.failed)
-        fprintf(stderr, "seed %llu, step %llu: %s\n  replay: simulate --events %llu --seed %llu "
-                        "--trace\n",
+        fprintf(stderr,
+                "seed %llu, step %llu: %s\n  replay: simulate --events %llu --seed %llu "
+                "--trace\n",
                 (unsigned long long)seed, (unsigned long long)world.step, world.failure,
                 (unsigned long long)events, (unsigned long long)seed);
     add_counts(sum, &world.counts);
@@ -305,11 +305,10 @@ static void print_counts(uint64_t seeds, const struct counts *n)
            "%llu crashes, %llu freezes, %llu kicks, %llu rebalances, %llu unclear commits, "
            "%llu fenced\n",
            (unsigned long long)seeds, (unsigned long long)n->dials, (unsigned long long)n->results,
-           (unsigned long long)n->unknown, (unsigned long long)n->late,
-           (unsigned long long)n->gone, (unsigned long long)n->crashes,
-           (unsigned long long)n->freezes, (unsigned long long)n->kicks,
-           (unsigned long long)n->rebalances, (unsigned long long)n->unclear,
-           (unsigned long long)n->fenced);
+           (unsigned long long)n->unknown, (unsigned long long)n->late, (unsigned long long)n->gone,
+           (unsigned long long)n->crashes, (unsigned long long)n->freezes,
+           (unsigned long long)n->kicks, (unsigned long long)n->rebalances,
+           (unsigned long long)n->unclear, (unsigned long long)n->fenced);
 }
 
 int main(int argc, char **argv)

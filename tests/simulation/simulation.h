@@ -142,8 +142,7 @@ struct process {
 
 struct faults {
     unsigned crash, freeze, cut_off, unclear, abort, refuse, again, stop, start, retention, doubt,
-        unsent, allowance, duplicate, keyless, gap,
-        slow_work, slow_transact;
+        unsent, allowance, duplicate, keyless, gap, slow_work, slow_transact;
 };
 
 struct world {
@@ -230,8 +229,7 @@ void check_ledger(struct world *world, int log, int incarnation);
 void check_started(struct world *world);
 void check_named(struct world *world, const struct process *process, int index);
 void check_replaced(struct world *world, const struct process *process, int index);
-void check_start(struct world *world, const struct process *process,
-                 const struct request *request);
+void check_start(struct world *world, const struct process *process, const struct request *request);
 void check_dial(struct world *world, struct process *process, struct task *task);
 void check_process(struct world *world, struct process *process);
 bool check_all_done(struct world *world, bool say_why);

@@ -130,16 +130,18 @@ static void assert_owner(const struct desk *desk, int partition, const char *own
 
 /* Commits a ledger from outside, as another owner or none would have. runs: "sdf" one letter an
  * offset. */
-__attribute__((unused)) static void preset(struct desk *desk, int partition, int64_t base, uint64_t sequence,
+static void preset(struct desk *desk, int partition, int64_t base, uint64_t sequence,
                    const char *owner, const char *marks)
 {
     struct ledger ledger = {.base = base, .sequence = sequence};
     struct text text = {0};
     snprintf(ledger.owner, sizeof ledger.owner, "%s", owner);
     for (; *marks; marks++)
-        ledger_add(&ledger, *marks == 's'   ? LEDGER_STARTED
-                            : *marks == 'd' ? LEDGER_DONE
-                                            : LEDGER_FRESH, 1);
+        ledger_add(&ledger,
+                   *marks == 's'   ? LEDGER_STARTED
+                   : *marks == 'd' ? LEDGER_DONE
+                                   : LEDGER_FRESH,
+                   1);
     ledger_encode(&ledger, &text);
     free(desk->metadata[partition]);
     desk->base[partition] = base;
@@ -168,7 +170,7 @@ static void give(struct desk *desk, enum request_kind kind, int first, int count
     engine_assigned(desk->engine, ++desk->rebalance, places, (size_t)count, desk->now);
 }
 
-__attribute__((unused)) static void take(struct desk *desk, enum request_kind kind, int first, int count, bool lost)
+static void take(struct desk *desk, enum request_kind kind, int first, int count, bool lost)
 {
     struct engine_place places[4];
     for (int i = 0; i < count; i++)
@@ -196,7 +198,10 @@ static void assign(struct desk *desk, enum request_kind kind, int first, int cou
 static struct request *record(struct desk *desk, enum request_kind kind, int partition,
                               int64_t offset, const char *order_id)
 {
-    struct raw_record raw = {.key = "key", .key_size = 3, .value = "{}", .value_size = 2,
+    struct raw_record raw = {.key = "key",
+                             .key_size = 3,
+                             .value = "{}",
+                             .value_size = 2,
                              .timestamp_ms = WALL + desk->now};
     struct request *request = request_new((struct place){kind, partition, offset}, &raw);
     if (order_id) {
@@ -245,7 +250,7 @@ static void finish(struct desk *desk, int64_t offset, enum status status)
     back(desk, request);
 }
 
-__attribute__((unused)) static void unsent(struct desk *desk, int64_t offset, int64_t retry_at)
+static void unsent(struct desk *desk, int64_t offset, int64_t retry_at)
 {
     struct request *request = lent(desk, offset);
     request->call.end = retry_at ? CALL_NOT_SENT : CALL_RETURNED;
@@ -255,7 +260,7 @@ __attribute__((unused)) static void unsent(struct desk *desk, int64_t offset, in
     back(desk, request);
 }
 
-__attribute__((unused)) static struct engine_partition_view view_of(const struct desk *desk, int partition)
+static struct engine_partition_view view_of(const struct desk *desk, int partition)
 {
     struct engine_partition_view view;
     for (size_t i = 0; engine_look_partition(desk->engine, i, &view); i++)
@@ -336,12 +341,872 @@ static void test_order_in_a_lane(void **state)
     desk_fini(&desk);
 }
 
+static void test_untried_ends(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    struct request *invalid = record(&desk, REQUEST_CALL, 0, 0, "o-1");
+    invalid->event.invalid_code = "bad";
+    invalid->event.invalid_message = memory_string("bad");
+    struct request *expired = record(&desk, REQUEST_CALL, 0, 1, "o-1");
+    expired->event.expires_at_ms = WALL + desk.now;
+    struct request *old = record(&desk, REQUEST_CALL, 0, 2, "o-2");
+    old->raw.timestamp_ms = WALL + desk.now - 900001;
+    struct request *future = record(&desk, REQUEST_CALL, 0, 3, "o-3");
+    future->raw.timestamp_ms = WALL + desk.now + 5000000;
+    engine_record(desk.engine, invalid, desk.now, WALL + desk.now);
+    engine_record(desk.engine, expired, desk.now, WALL + desk.now);
+    engine_record(desk.engine, old, desk.now, WALL + desk.now);
+    engine_record(desk.engine, future, desk.now, WALL + desk.now);
+    arrive(&desk, 0, 4, NULL); /* no key and no order id: a dead letter alone */
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:invalid invalid:0:invalid result:1:expired result:2:expired "
+                            "invalid:4:invalid ");
+    expect(&desk, ENGINE_START);
+    assert_int_equal(desk.action.request->place.offset, 3);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+static void test_not_sent_loses_its_mark_before_it_is_tried_again(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    unsent(&desk, 0, desk.now + 500);
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
+    expect(&desk, ENGINE_NOTHING); /* neither it nor the next of its lane */
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + 500);
+    desk.now += 500;
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
+    expect(&desk, ENGINE_START);
+    assert_int_equal(desk.action.request->place.offset, 0);
+    desk_fini(&desk);
+}
+
+static void test_deadline_ends_retries(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    unsent(&desk, 0, desk.now + 3600000); /* cut to the deadline */
+    commit_tick(&desk);
+    desk.now += 59999;
+    expect(&desk, ENGINE_NOTHING);
+    desk.now += 1;
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:unavailable ");
+    desk_fini(&desk);
+}
+
+static void test_lane_in_doubt_waits(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_UNKNOWN);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:unknown ");
+    desk.now += 9999;
+    expect(&desk, ENGINE_NOTHING);
+    desk.now += 1;
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
+static void test_takeover_reads_the_marks(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    preset(&desk, 0, 10, 7, "other", "sdfs");
+    give(&desk, REQUEST_CALL, 0, 1);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    expect(&desk, ENGINE_END_OWNER);
+    assert_string_equal(desk.action.owner, "other");
+    engine_owner_ended(desk.engine, ENGINE_AGAIN, desk.now);
+    expect(&desk, ENGINE_NOTHING);
+    desk.now = engine_wake_time(desk.engine);
+    expect(&desk, ENGINE_END_OWNER);
+    engine_owner_ended(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(desk.action.ledgers[0].offset, 10);
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    land(&desk);
+    assert_owner(&desk, 0, "me");
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    assert_int_equal(desk.action.places[0].offset, 10);
+
+    assert_false(engine_is_news(desk.engine, REQUEST_CALL, 0, 9));
+    for (int64_t offset = 10; offset < 14; offset++)
+        arrive(&desk, 0, offset, offset < 13 ? "o-1" : "o-2");
+    commit_tick(&desk);
+    assert_published(&desk, "result:10:unknown result:13:unknown ");
+    expect(&desk, ENGINE_NOTHING); /* 12 waits: 10 may still be running */
+    desk.now += 10000;
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    assert_int_equal(desk.action.request->place.offset, 12);
+    finish(&desk, 12, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_int_equal(desk.base[0], 14);
+    desk_fini(&desk);
+}
+
+static void test_deleted_records_and_gaps(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    preset(&desk, 0, 10, 7, "", "sfds");
+    assign(&desk, REQUEST_CALL, 0, 1);
+    arrive(&desk, 0, 12, "o-1"); /* done already; 10 is gone, 11 was never started */
+    arrive(&desk, 0, 20, "o-2");
+    commit_tick(&desk);
+    assert_published(&desk, "gone:10:unknown gone:13:unknown ");
+    expect(&desk, ENGINE_NOTHING); /* 20 may be of the same order id as one of them */
+    desk.now += 10000;
+    commit_tick(&desk);
+    assert_int_equal(desk.base[0], 20);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 20, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_TRANSACT);
+    engine_end(desk.engine, REQUEST_CALL, 0, 25, desk.now, WALL); /* while it is on its way */
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    assert_int_equal(desk.base[0], 21);
+    expect(&desk, ENGINE_NOTHING);
+    assert_true(engine_wake_time(desk.engine) <= desk.now + 100);
+    desk.now = engine_wake_time(desk.engine);
+    commit_tick(&desk);
+    assert_int_equal(desk.base[0], 25);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+static void test_abort_keeps_order(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-2");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 1, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_TRANSACT);
+    finish(&desk, 0, STATUS_REFUSED);
+    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    desk.now = engine_wake_time(desk.engine);
+    commit_tick(&desk);
+    assert_published(&desk, "result:1:succeeded result:0:refused ");
+    desk_fini(&desk);
+}
+
+static void test_a_refused_record_is_made_smaller(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, NULL);
+    arrive(&desk, 0, 1, NULL);
+    expect(&desk, ENGINE_TRANSACT);
+    assert_false(desk.action.items[1].small);
+    engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){false, true}, desk.now);
+    desk.now = engine_wake_time(desk.engine);
+    expect(&desk, ENGINE_TRANSACT);
+    assert_false(desk.action.items[0].small);
+    assert_true(desk.action.items[1].small);
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    assert_int_equal(desk.base[0], 2);
+    desk_fini(&desk);
+}
+
+/* One call ended and one chosen in a transaction of unknown end. */
+static void unclear(struct desk *desk, enum engine_outcome outcome)
+{
+    ready(desk);
+    arrive(desk, 0, 0, "o-1");
+    commit_tick(desk);
+    expect(desk, ENGINE_START);
+    arrive(desk, 0, 1, "o-2");
+    finish(desk, 0, STATUS_SUCCEEDED);
+    expect(desk, ENGINE_TRANSACT);
+    struct engine_action action = desk->action;
+    engine_transacted(desk->engine, outcome, NULL, desk->now);
+    expect(desk, ENGINE_RENEW_PRODUCER);
+    expect(desk, ENGINE_NOTHING);
+    desk->action = action;
+}
+
+static void read_back(struct desk *desk)
+{
+    engine_producer_ready(desk->engine, desk->now);
+    expect(desk, ENGINE_READ);
+    assert_true(desk->action.stable);
+    answer_read(desk);
+}
+
+static void test_unknown_that_landed(void **state)
+{
+    (void)state;
+    struct desk desk;
+    unclear(&desk, ENGINE_UNKNOWN);
+    land(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    read_back(&desk);
+    commit_tick(&desk); /* what it had started is un-started: its lease is over */
+    assert_published(&desk, "");
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    assert_int_equal(desk.action.request->place.offset, 1);
+    desk_fini(&desk);
+}
+
+static void test_unknown_that_did_not_land(void **state)
+{
+    (void)state;
+    struct desk desk;
+    unclear(&desk, ENGINE_UNKNOWN);
+    engine_producer_ready(desk.engine, desk.now);
+    expect(&desk, ENGINE_READ);
+    engine_ledgers_read(desk.engine, ENGINE_AGAIN, NULL, 0, desk.now);
+    expect(&desk, ENGINE_NOTHING);
+    desk.now = engine_wake_time(desk.engine);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
+static void test_unknown_and_taken_by_another(void **state)
+{
+    (void)state;
+    struct desk desk;
+    unclear(&desk, ENGINE_FENCED);
+    preset(&desk, 0, 1, 9, "other", "");
+    read_back(&desk);
+    assert_false(view_of(&desk, 0).active);
+    commit_tick(&desk); /* what ended is worth a dead letter */
+    assert_published(&desk, "late:0:succeeded ");
+    expect(&desk, ENGINE_NOTHING);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    desk_fini(&desk);
+}
+
+/* Gets fenced once and settles. */
+static void fence(struct desk *desk, int64_t offset)
+{
+    arrive(desk, 0, offset, NULL);
+    expect(desk, ENGINE_TRANSACT);
+    engine_transacted(desk->engine, ENGINE_FENCED, NULL, desk->now);
+    if (step(desk) == ENGINE_FAIL)
+        return;
+    read_back(desk);
+    commit_tick(desk);
+}
+
+static void test_fenced_by_a_twin(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    desk.now += 200000; /* no longer young */
+    fence(&desk, 0);
+    desk.now += 60000;
+    fence(&desk, 1);
+    expect(&desk, ENGINE_NOTHING);
+    desk.now += 59999;
+    fence(&desk, 2);
+    expect(&desk, ENGINE_FAIL);
+    desk_fini(&desk);
+}
+
+static void test_fenced_after_a_freeze(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    desk.now += 200000;
+    engine_frozen(desk.engine, desk.now);
+    for (int i = 0; i < 5; i++)
+        fence(&desk, i);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+/* Those who take over what a dead process of this name had fence the new one, once each. */
+static void test_fenced_when_young(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    for (int i = 0; i < 8; i++)
+        fence(&desk, i);
+    expect(&desk, ENGINE_NOTHING);
+    fence(&desk, 8);
+    fence(&desk, 9);
+    expect(&desk, ENGINE_FAIL);
+    desk_fini(&desk);
+}
+
+static void test_revocation_drains(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-1");
+    arrive(&desk, 0, 2, "o-2");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    expect(&desk, ENGINE_START);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    unsent(&desk, 2, 0);
+    commit_tick(&desk);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    assert_owner(&desk, 0, "");
+    assert_int_equal(desk.base[0], 1);
+    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
+    expect(&desk, ENGINE_NOTHING);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    assert_int_equal(desk.action.rebalance, desk.rebalance);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+static void test_drain_outlived(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + 15000);
+    desk.now += 15000;
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED); /* the successor answers 'unknown' */
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_published(&desk, "late:0:succeeded ");
+    desk_fini(&desk);
+}
+
+/* A doubt that has been published is not in the ledger: the next owner would not wait. */
+static void test_doubt_ends_before_a_hand_over(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_UNKNOWN);
+    commit_tick(&desk);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + 10000);
+    desk.now += 10000;
+    expect(&desk, ENGINE_COMMIT);
+    desk_fini(&desk);
+}
+
+static void test_lost_partitions(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    for (int i = 0; i < 3; i++)
+        arrive(&desk, 0, i, (char[]){'o', (char)('0' + i), 0});
+    commit_tick(&desk);
+    for (int i = 0; i < 3; i++)
+        expect(&desk, ENGINE_START);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    finish(&desk, 1, STATUS_UNKNOWN); /* in doubt itself: no dead letter */
+    unsent(&desk, 2, 0);
+    commit_tick(&desk);
+    assert_int_equal(desk.action.ledger_count, 0);
+    assert_published(&desk, "late:0:succeeded ");
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+static void test_lost_during_a_transaction(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    expect(&desk, ENGINE_TRANSACT);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    expect(&desk, ENGINE_NOTHING); /* not dialled */
+    desk_fini(&desk);
+}
+
+/* A commit that is on its way must not meet the generation after the answer. */
+static void test_unassignment_waits_for_a_claim(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    give(&desk, REQUEST_CALL, 0, 1);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_NOTHING);
+    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    desk_fini(&desk);
+}
+
+/* It may have landed: then the ledger names nobody, and no transaction may hold its offsets. */
+static void test_release_of_unknown_end(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    desk.now += 15000;
+    expect(&desk, ENGINE_COMMIT);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    engine_committed(desk.engine, ENGINE_AGAIN, desk.now);
+    expect(&desk, ENGINE_NOTHING);
+    desk.now = engine_wake_time(desk.engine);
+    expect(&desk, ENGINE_COMMIT);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    commit_tick(&desk);
+    assert_published(&desk, "late:0:succeeded ");
+    desk_fini(&desk);
+}
+
+static void test_drain_without_membership_ends(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    int64_t began = desk.now;
+    enum engine_action_type type = ENGINE_NOTHING;
+    while (desk.now < began + 60000 && (type = step(&desk)) != ENGINE_UNASSIGN) {
+        if (type == ENGINE_TRANSACT)
+            engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+        else
+            desk.now = engine_wake_time(desk.engine);
+    }
+    assert_int_equal(type, ENGINE_UNASSIGN);
+    assert_in_range(desk.now - began, 15000 + 10000, 15000 + 10000 + 1000);
+    desk_fini(&desk);
+}
+
+static void test_claim_failures(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    give(&desk, REQUEST_CALL, 0, 1);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    engine_committed(desk.engine, ENGINE_AGAIN, desk.now);
+    expect(&desk, ENGINE_NOTHING);
+    desk.now = engine_wake_time(desk.engine);
+    expect(&desk, ENGINE_COMMIT);
+    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    expect(&desk, ENGINE_ASSIGN); /* answered, so that the group can go on; but nothing is read */
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    assert_false(engine_is_news(desk.engine, REQUEST_CALL, 0, 0));
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    desk_fini(&desk);
+}
+
+static void test_unreadable_ledger_stands_still_alone(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    desk.base[0] = 5;
+    desk.metadata[0] = memory_string("somebody else's words");
+    assign(&desk, REQUEST_CALL, 0, 2);
+    assert_int_equal(desk.base[0], 5); /* not written to */
+    assert_string_equal(desk.metadata[0], "somebody else's words");
+    assert_true(view_of(&desk, 0).standing_still);
+    assert_non_null(view_of(&desk, 0).trouble);
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    arrive(&desk, 1, 0, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    engine_stop(desk.engine, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(desk.action.ledger_count, 1);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_LEAVE);
+    take(&desk, REQUEST_CALL, 0, 2, false);
+    expect(&desk, ENGINE_UNASSIGN);
+    desk_fini(&desk);
+}
+
+static void test_window_is_bounded(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    given.window = 3;
+    given.window_bytes = 1 << 20;
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 2);
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 3);
+    for (int i = 0; i < 3; i++)
+        arrive(&desk, 0, i, "o-1");
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 1), 3);
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 1);
+    assert_int_equal(view_of(&desk, 0).unfinished, 2);
+    desk_fini(&desk);
+
+    given.window = 1000;
+    given.window_bytes = 1;
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 1);
+    arrive(&desk, 0, 0, "o-1");
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    desk_fini(&desk);
+}
+
+static void test_partitions_take_turns(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 2);
+    char order_id[8];
+    for (int i = 0; i < 12; i++) {
+        snprintf(order_id, sizeof order_id, "o-%d", i);
+        arrive(&desk, i < 10 ? 0 : 1, i, order_id);
+    }
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 1, 10), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 1, 11), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH); /* four slots */
+    desk_fini(&desk);
+}
+
+static void test_never_more_than_twice_the_slots(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_view view;
+    char order_id[16];
+    ready(&desk);
+    int64_t next = 0;
+    for (int round = 0; round < 50; round++) {
+        for (; view_of(&desk, 0).unfinished < 100; next++) {
+            snprintf(order_id, sizeof order_id, "o-%d", (int)next);
+            arrive(&desk, 0, next, order_id);
+        }
+        enum engine_action_type type;
+        while ((type = step(&desk)) != ENGINE_NOTHING && type != ENGINE_TRANSACT)
+            continue;
+        engine_look(desk.engine, &view);
+        assert_true(view.started <= 8);
+        while (desk.lent_count > (size_t)(round % 3))
+            finish(&desk, desk.lent[0]->place.offset, STATUS_SUCCEEDED);
+        if (type == ENGINE_TRANSACT)
+            engine_transacted(desk.engine, round % 7 ? ENGINE_COMMITTED : ENGINE_ABORTED, NULL,
+                              desk.now);
+        desk.now += 1000;
+    }
+    assert_in_range(view_of(&desk, 0).base, 10, 1000); /* and it goes on */
+    desk_fini(&desk);
+}
+
+static void test_allowance(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    engine_allow(desk.engine, 0);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-2");
+    expect(&desk, ENGINE_NOTHING);
+    engine_allow(desk.engine, 1);
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    expect(&desk, ENGINE_NOTHING);
+    engine_allow(desk.engine, 100);
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
+static void test_stop(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-2");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START); /* the second one is not handed out yet */
+    engine_stop(desk.engine, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    assert_int_equal(desk.action.kind, REQUEST_KINDS);
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
+    assert_true(engine_has_unpublished(desk.engine));
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_LEAVE);
+    expect(&desk, ENGINE_NOTHING);
+    assert_false(engine_has_unpublished(desk.engine));
+    give(&desk, REQUEST_CALL, 1, 1); /* one more comes in the last moment */
+    expect(&desk, ENGINE_ASSIGN);
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 1), 0);
+    desk_fini(&desk);
+}
+
+static void test_recordings_need_no_mark(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_RECORDING, 0, 1);
+    char order_id[8];
+    for (int i = 0; i < 3; i++) {
+        snprintf(order_id, sizeof order_id, "o-%d", i);
+        engine_record(desk.engine, record(&desk, REQUEST_RECORDING, 0, i, order_id), desk.now,
+                      WALL);
+    }
+    expect(&desk, ENGINE_START);
+    assert_int_equal(desk.action.request->call.lease_until_ms, INT64_MAX);
+    expect(&desk, ENGINE_START);
+    expect(&desk, ENGINE_NOTHING); /* recording.max.in.flight */
+    finish(&desk, 1, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_START);
+    commit_tick(&desk);
+    assert_published(&desk, "result:1:succeeded ");
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_DONE);
+    desk_fini(&desk);
+}
+
+static void test_frozen_between_commit_and_start(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    expect(&desk, ENGINE_TRANSACT);
+    desk.now += 5000; /* the lease counts from before the offsets were sent */
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
+/* A slow call holds the base while thousands end behind it, in any order: the ledger never becomes
+ * longer than the broker takes, and once the slow one has ended all goes on. */
+static void test_ledger_stays_within_its_bound(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    given.calls = 100;
+    given.window = 20000;
+    given.window_bytes = INT64_MAX;
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 1);
+    uint64_t random = 88172645463325252u;
+    char order_id[16];
+    int64_t next = 0;
+    for (int round = 0; round < 1500; round++) {
+        for (size_t n = engine_wants(desk.engine, REQUEST_CALL, 0); n; n--, next++) {
+            snprintf(order_id, sizeof order_id, "o-%d", (int)next);
+            arrive(&desk, 0, next, next % 50 == 49 ? NULL : order_id);
+        }
+        enum engine_action_type type;
+        while ((type = step(&desk)) == ENGINE_START)
+            continue;
+        if (type == ENGINE_TRANSACT) {
+            land(&desk);
+            desk.published[0] = '\0';
+            engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+        }
+        for (size_t i = desk.lent_count; i-- > 0;) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            if (desk.lent[i]->place.offset && random >> 62)
+                finish(&desk, desk.lent[i]->place.offset, STATUS_SUCCEEDED);
+        }
+        desk.now += 10;
+    }
+    assert_int_equal(desk.base[0], 0);
+    assert_true(view_of(&desk, 0).next > ledger_sure_span());
+    take(&desk, REQUEST_CALL, 0, 1, false); /* and a drain ends all the same */
+    for (int round = 0; round < 10000 && step(&desk) != ENGINE_COMMIT; round++) {
+        if (desk.action.type == ENGINE_TRANSACT) {
+            land(&desk);
+            desk.published[0] = '\0';
+            engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+        }
+        for (size_t i = desk.lent_count; i-- > 0;)
+            if (desk.lent[i]->place.offset)
+                finish(&desk, desk.lent[i]->place.offset, STATUS_SUCCEEDED);
+        desk.now += 10;
+    }
+    assert_int_equal(desk.action.type, ENGINE_COMMIT);
+    assert_true(desk.action.ledgers[0].metadata_size <= LEDGER_MAX);
+    desk_fini(&desk);
+}
+
+/* What has ended without a mark, too far ahead for the ledger, is the successor's to end again. */
+static void test_what_does_not_fit_does_not_hold_a_drain(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    given.window = 100000;
+    given.window_bytes = INT64_MAX;
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 1);
+    int64_t end = ledger_sure_span() + 500;
+    for (int64_t offset = 0; offset < end; offset++)
+        arrive(&desk, 0, offset, offset % 2 && offset > ledger_sure_span() ? NULL : "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    expect(&desk, ENGINE_NOTHING);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    while (step(&desk) == ENGINE_TRANSACT) { /* what fits now that the base has moved */
+        land(&desk);
+        engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    }
+    assert_int_equal(desk.action.type, ENGINE_COMMIT);
+    assert_int_equal(mark(&desk, 0, end - 1), LEDGER_FRESH);
+    assert_int_equal(desk.base[0], 1);
+    desk_fini(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_call),
         cmocka_unit_test(test_nothing_starts_before_the_commit),
         cmocka_unit_test(test_order_in_a_lane),
+        cmocka_unit_test(test_untried_ends),
+        cmocka_unit_test(test_not_sent_loses_its_mark_before_it_is_tried_again),
+        cmocka_unit_test(test_deadline_ends_retries),
+        cmocka_unit_test(test_lane_in_doubt_waits),
+        cmocka_unit_test(test_takeover_reads_the_marks),
+        cmocka_unit_test(test_deleted_records_and_gaps),
+        cmocka_unit_test(test_abort_keeps_order),
+        cmocka_unit_test(test_a_refused_record_is_made_smaller),
+        cmocka_unit_test(test_unknown_that_landed),
+        cmocka_unit_test(test_unknown_that_did_not_land),
+        cmocka_unit_test(test_unknown_and_taken_by_another),
+        cmocka_unit_test(test_fenced_by_a_twin),
+        cmocka_unit_test(test_fenced_after_a_freeze),
+        cmocka_unit_test(test_fenced_when_young),
+        cmocka_unit_test(test_revocation_drains),
+        cmocka_unit_test(test_drain_outlived),
+        cmocka_unit_test(test_doubt_ends_before_a_hand_over),
+        cmocka_unit_test(test_lost_partitions),
+        cmocka_unit_test(test_lost_during_a_transaction),
+        cmocka_unit_test(test_unassignment_waits_for_a_claim),
+        cmocka_unit_test(test_release_of_unknown_end),
+        cmocka_unit_test(test_drain_without_membership_ends),
+        cmocka_unit_test(test_claim_failures),
+        cmocka_unit_test(test_unreadable_ledger_stands_still_alone),
+        cmocka_unit_test(test_window_is_bounded),
+        cmocka_unit_test(test_partitions_take_turns),
+        cmocka_unit_test(test_never_more_than_twice_the_slots),
+        cmocka_unit_test(test_allowance),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_recordings_need_no_mark),
+        cmocka_unit_test(test_frozen_between_commit_and_start),
+        cmocka_unit_test(test_ledger_stays_within_its_bound),
+        cmocka_unit_test(test_what_does_not_fit_does_not_hold_a_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

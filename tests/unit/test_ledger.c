@@ -80,8 +80,8 @@ static void test_damage_of_every_byte_is_seen(void **state)
         for (size_t k = 0; k < text.length; k++) {
             for (int bit = 0; bit < 8; bit++) {
                 text.data[k] = (char)(text.data[k] ^ (1 << bit));
-                assert_int_equal(
-                    ledger_decode(&back, ledger.base, text.data, text.length, &error), -1);
+                assert_int_equal(ledger_decode(&back, ledger.base, text.data, text.length, &error),
+                                 -1);
                 assert_int_equal(back.run_count, 0);
                 text.data[k] = (char)(text.data[k] ^ (1 << bit));
             }
@@ -110,8 +110,10 @@ static void test_empty_metadata_is_a_base(void **state)
 static void test_foreign_metadata_is_not_trusted(void **state)
 {
     (void)state;
-    static const char *const foreign[] = {"x", "pcw2:1::00000000:r", "pcw1", "pcw1:1:a:b:", "{}",
-                                          "pcw1:18446744073709551616::00000000:r", "::::"};
+    static const char *const foreign[] = {"x",    "pcw2:1::00000000:r",
+                                          "pcw1", "pcw1:1:a:b:",
+                                          "{}",   "pcw1:18446744073709551616::00000000:r",
+                                          "::::"};
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
         struct ledger ledger = {0};
         struct error error = {""};
@@ -181,8 +183,8 @@ static void test_bound_never_grows_by_progress(void **state)
 {
     (void)state;
     for (int i = 0; i < 20000; i++) {
-        int64_t span = 1 + (int64_t)draw(1 + draw(200000)), undone = (int64_t)draw(
-                                                                (uint64_t)span + 1);
+        int64_t span = 1 + (int64_t)draw(1 + draw(200000)),
+                undone = (int64_t)draw((uint64_t)span + 1);
         size_t bound = ledger_bound(undone, span);
         assert_true(ledger_bound(undone - (undone > 0), span) <= bound);
         assert_true(ledger_bound(undone, span - 1) <= bound);

@@ -220,8 +220,8 @@ static void drain(struct engine *engine, struct partition *partition)
     stop_starts(engine, partition);
 }
 
-/* When transaction after transaction has been aborted for a whole session after the drain's end, the
- * membership is gone, told or not: the partitions are others'. */
+/* When transaction after transaction has been aborted for a whole session after the drain's end,
+ * the membership is gone, told or not: the partitions are others'. */
 static void give_up_drains(struct engine *engine)
 {
     if (engine->aborts < DRAIN_ABORTS)
@@ -249,8 +249,8 @@ static bool emit_release(struct engine *engine, struct engine_action *action)
     return engine->job_ledger_count;
 }
 
-/* A release may have landed though its answer says otherwise, and then the ledger names nobody: it is
- * repeated until its end is known, and no transaction carries the partition any more. */
+/* A release may have landed though its answer says otherwise, and then the ledger names nobody: it
+ * is repeated until its end is known, and no transaction carries the partition any more. */
 static bool next_release(struct engine *engine, struct engine_action *action)
 {
     give_up_drains(engine);

@@ -64,9 +64,9 @@ struct partition {
     size_t ready_count;
     size_t ledger_size;
     int64_t drain_until;
-    int64_t doubt_until; /* calls of the predecessor may be running until then */
+    int64_t doubt_until;       /* calls of the predecessor may be running until then */
     int64_t lanes_doubt_until; /* the last time that a lane of it is in doubt */
-    int64_t all_doubt_until; /* ... one of an order id that is lost: no lane goes on before it */
+    int64_t all_doubt_until;   /* ... one of an order id that is lost: no lane goes on before it */
 };
 
 enum producer_phase {

@@ -180,11 +180,28 @@ int64_t partition_start_limit(const struct partition *partition)
     return limit;
 }
 
+/* What has ended without a mark and does not fit the ledger: it stays fresh there, and the next
+ * owner ends it again. */
+static size_t too_far_ahead(const struct partition *partition)
+{
+    size_t count = 0;
+    int64_t limit = partition_start_limit(partition);
+    list_each(at, &partition->requests)
+    {
+        const struct request *request = list_of(at, struct request, partition_node);
+        count +=
+            request->state == REQUEST_ENDED && !request->marked && request->place.offset > limit;
+    }
+    return count;
+}
+
 bool partition_drained(const struct partition *partition)
 {
     int64_t now = partition->engine->now;
     bool over = now >= partition->drain_until;
     /* A doubt that has been published is not known to the next owner: it ends here. */
     bool doubt = !over && (now < partition->lanes_doubt_until || now < partition->all_doubt_until);
-    return partition->busy == (over ? partition->handed : 0) && !partition->in_tick && !doubt;
+    size_t rest = over ? partition->handed : 0;
+    return !partition->in_tick && !doubt &&
+           (partition->busy == rest || partition->busy == rest + too_far_ahead(partition));
 }

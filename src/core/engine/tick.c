@@ -311,8 +311,7 @@ static void note_what_moved(struct engine *engine)
     {
         struct partition *partition = list_of(at, struct partition, node);
         partition->changed = partition->phase != PARTITION_GONE &&
-                             list_empty(&partition->requests) &&
-                             partition->base < partition->next;
+                             list_empty(&partition->requests) && partition->base < partition->next;
     }
 }
 
