@@ -1,0 +1,218 @@
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static void must(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    perror(what);
+    abort();
+}
+
+static ssize_t take(struct server_connection *connection, char *into, size_t n)
+{
+    return connection->tls ? SSL_read(connection->tls, into, (int)n)
+                           : recv(connection->fd, into, n, 0);
+}
+
+static void put(struct server_connection *connection, const char *bytes)
+{
+    size_t n = strlen(bytes);
+    ssize_t sent = connection->tls ? SSL_write(connection->tls, bytes, (int)n)
+                                   : send(connection->fd, bytes, n, MSG_NOSIGNAL);
+    (void)sent;
+}
+
+/* A whole request, or NULL at the connection's end. */
+static char *read_request(struct server_connection *connection)
+{
+    char *text = calloc(1, 65536);
+    size_t length = 0;
+    for (;;) {
+        ssize_t n = take(connection, text + length, 65535 - length);
+        if (n <= 0)
+            break;
+        length += (size_t)n;
+        char *end = strstr(text, "\r\n\r\n");
+        char *size = end ? strcasestr(text, "\r\nContent-Length:") : NULL;
+        if (size && length >= (size_t)(end + 4 - text) + strtoul(size + 17, NULL, 10))
+            return text;
+    }
+    free(text);
+    return NULL;
+}
+
+static struct reply note(struct server *server, char *request)
+{
+    pthread_mutex_lock(&server->lock);
+    must(server->request_count < SERVER_REQUESTS, "too many requests");
+    int number = server->request_count++;
+    server->requests[number] = request;
+    if (++server->open > server->most_open)
+        server->most_open = server->open;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+    int last = server->script_length - 1;
+    return server->script[number < last ? number : last];
+}
+
+/* Returns whether the connection goes on. */
+static bool act(struct server_connection *connection, struct reply reply)
+{
+    struct server *server = connection->server;
+    if (server->delay_ms) {
+        struct timespec pause = {.tv_nsec = server->delay_ms * 1000000L};
+        nanosleep(&pause, NULL);
+    }
+    pthread_mutex_lock(&server->lock);
+    server->open--;
+    pthread_mutex_unlock(&server->lock);
+    if (reply.bytes)
+        put(connection, reply.bytes);
+    char byte;
+    while (reply.then == THEN_HANG && recv(connection->fd, &byte, 1, 0) > 0)
+        ;
+    if (reply.then == THEN_RESET) {
+        struct linger linger = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        pthread_mutex_lock(&server->lock);
+        close(connection->fd);
+        connection->fd = -1;
+        pthread_mutex_unlock(&server->lock);
+    }
+    return reply.then == THEN_KEEP;
+}
+
+static void serve(struct server_connection *connection)
+{
+    char byte;
+    while (connection->server->hang_connect && recv(connection->fd, &byte, 1, 0) > 0)
+        ;
+    if (connection->tls && SSL_accept(connection->tls) != 1)
+        return;
+    char *request;
+    while ((request = read_request(connection)))
+        if (!act(connection, note(connection->server, request)))
+            return;
+}
+
+static void *run_connection(void *argument)
+{
+    struct server_connection *connection = argument;
+    serve(connection);
+    pthread_mutex_lock(&connection->server->lock);
+    if (connection->fd >= 0)
+        shutdown(connection->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&connection->server->lock);
+    return NULL;
+}
+
+static void *run(void *argument)
+{
+    struct server *server = argument;
+    int fd;
+    while ((fd = accept(server->listener, NULL, NULL)) >= 0) {
+        pthread_mutex_lock(&server->lock);
+        must(server->connection_count < SERVER_CONNECTIONS, "too many connections");
+        struct server_connection *connection = &server->connections[server->connection_count++];
+        *connection = (struct server_connection){.server = server, .fd = fd};
+        if (server->tls) {
+            connection->tls = SSL_new(server->tls);
+            SSL_set_fd(connection->tls, fd);
+        }
+        pthread_create(&connection->thread, NULL, run_connection, connection);
+        pthread_mutex_unlock(&server->lock);
+    }
+    return NULL;
+}
+
+void server_start(struct server *server, const char *address, SSL_CTX *tls,
+                  const struct reply *script, int script_length)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t size = sizeof at;
+    inet_pton(AF_INET, address, &at.sin_addr);
+    server->tls = tls;
+    server->script = script;
+    server->script_length = script_length;
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->changed, NULL);
+    server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(bind(server->listener, (struct sockaddr *)&at, sizeof at) == 0, "bind");
+    must(listen(server->listener, 64) == 0, "listen");
+    must(getsockname(server->listener, (struct sockaddr *)&at, &size) == 0, "getsockname");
+    server->port = ntohs(at.sin_port);
+    snprintf(server->url, sizeof server->url, "%s://%s:%d", tls ? "https" : "http", address,
+             server->port);
+    must(pthread_create(&server->thread, NULL, run, server) == 0, "thread");
+}
+
+void server_await(struct server *server, int requests)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    pthread_mutex_lock(&server->lock);
+    while (server->request_count < requests)
+        must(pthread_cond_timedwait(&server->changed, &server->lock, &until) == 0,
+             "no request came");
+    pthread_mutex_unlock(&server->lock);
+}
+
+void server_poke(struct server *server, const char *bytes, bool close)
+{
+    pthread_mutex_lock(&server->lock);
+    struct server_connection *connection = &server->connections[server->connection_count - 1];
+    if (bytes)
+        put(connection, bytes);
+    if (close)
+        shutdown(connection->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&server->lock);
+}
+
+int server_requests(struct server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    int count = server->request_count;
+    pthread_mutex_unlock(&server->lock);
+    return count;
+}
+
+int server_connections(struct server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    int count = server->connection_count;
+    pthread_mutex_unlock(&server->lock);
+    return count;
+}
+
+void server_stop(struct server *server)
+{
+    shutdown(server->listener, SHUT_RDWR);
+    pthread_join(server->thread, NULL);
+    close(server->listener);
+    for (int i = 0; i < server->connection_count; i++) {
+        struct server_connection *connection = &server->connections[i];
+        pthread_mutex_lock(&server->lock);
+        if (connection->fd >= 0)
+            shutdown(connection->fd, SHUT_RDWR);
+        pthread_mutex_unlock(&server->lock);
+        pthread_join(connection->thread, NULL);
+        if (connection->fd >= 0)
+            close(connection->fd);
+        SSL_free(connection->tls);
+    }
+    for (int i = 0; i < server->request_count; i++)
+        free(server->requests[i]);
+    pthread_mutex_destroy(&server->lock);
+    pthread_cond_destroy(&server->changed);
+}

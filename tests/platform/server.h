@@ -1,0 +1,61 @@
+/* A small HTTP server for tests: a thread for each connection, answers by script, byte for byte. It
+ * writes down every request that arrives whole. */
+#pragma once
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum then {
+    THEN_KEEP,  /* read the next request of that connection */
+    THEN_CLOSE, /* orderly */
+    THEN_RESET,
+    THEN_HANG, /* until the server ends */
+};
+
+struct reply {
+    const char *bytes; /* NULL: none */
+    enum then then;
+};
+
+enum { SERVER_CONNECTIONS = 64, SERVER_REQUESTS = 256 };
+
+struct server_connection {
+    struct server *server;
+    pthread_t thread;
+    int fd;
+    SSL *tls;
+};
+
+struct server {
+    char url[64];
+    int port;
+    SSL_CTX *tls;      /* NULL: plain HTTP; borrowed */
+    bool hang_connect; /* accept, and say nothing */
+    int delay_ms;      /* before each answer */
+    int listener;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct server_connection connections[SERVER_CONNECTIONS];
+    int connection_count;
+    char *requests[SERVER_REQUESTS];
+    int request_count, open, most_open; /* requests unanswered: now, and at most */
+    const struct reply *script;         /* by number of the request; the last one repeats */
+    int script_length;
+};
+
+/* Listens on a free port of the address; script replies are borrowed. */
+void server_start(struct server *server, const char *address, SSL_CTX *tls,
+                  const struct reply *script, int script_length);
+
+/* Waits until that many requests have arrived. */
+void server_await(struct server *server, int requests);
+
+/* Writes bytes (plain HTTP), or closes, on the newest connection, unasked. */
+void server_poke(struct server *server, const char *bytes, bool close);
+
+int server_requests(struct server *server);
+int server_connections(struct server *server);
+void server_stop(struct server *server);

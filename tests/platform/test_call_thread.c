@@ -1,0 +1,786 @@
+/* The call thread with real connections: what each way of a platform to fail becomes, and that no
+ * POST ever goes out twice. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "core/answer.h"
+#include "core/signature.h"
+#include "sandbox/platform_certificate.h"
+#include "server.h"
+#include "worker/call_thread.h"
+
+#define TOKEN   "test-token"
+#define OK_BODY "{\"Flag\": 1, \"Msg\": \"8617115230000\"}"
+#define OK_ANSWER                                                                                  \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n" OK_BODY
+#define STATUS_ANSWER(line) "HTTP/1.1 " line "\r\nContent-Length: 0\r\n\r\n"
+
+struct bench {
+    struct config config;
+    struct server server;
+    struct queue finished;
+    struct list taken;
+    pthread_mutex_t lock;
+    pthread_cond_t pushed;
+    struct call_thread *thread;
+    int64_t allowance; /* as last told; -1: never */
+    char ca_file[64];
+    SSL_CTX *tls;
+};
+
+static void on_pushed(void *argument)
+{
+    struct bench *bench = argument;
+    pthread_mutex_lock(&bench->lock);
+    pthread_cond_broadcast(&bench->pushed);
+    pthread_mutex_unlock(&bench->lock);
+}
+
+static int set_up(void **state)
+{
+    struct bench *bench = memory_zeroed(1, sizeof *bench);
+    bench->config = (struct config){
+        .platform_allow_http = true,
+        .platform_version = memory_string("20171220"),
+        .platform_token = memory_string(TOKEN),
+        .platform_app_id = memory_string("app"),
+        .platform_utc_offset_minutes = 480,
+        .platform_connect_timeout_ms = 400,
+        .platform_timeout_ms = 800,
+        .platform_max_in_flight = 16,
+        .recording_max_in_flight = 4,
+        .platform_answer_max_bytes = 4096,
+        .platform_breaker_failures = 100,
+        .platform_breaker_open_ms = 300,
+        .call_deadline_ms = 60000,
+        .recording_attempts = 5,
+        .recording_max_bytes = 100000,
+        .recording_timeout_ms = 5000,
+        .request_topics = {"calls", "recordings"},
+    };
+    list_init(&bench->taken);
+    pthread_mutex_init(&bench->lock, NULL);
+    pthread_cond_init(&bench->pushed, NULL);
+    queue_init(&bench->finished, on_pushed, bench);
+    bench->allowance = -1;
+    *state = bench;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *bench = *state;
+    struct list *node;
+    call_thread_free(bench->thread);
+    queue_take(&bench->finished, &bench->taken);
+    while ((node = list_take_first(&bench->taken))) {
+        struct message *message = list_of(node, struct message, node);
+        if (message->type == MESSAGE_REQUEST)
+            request_free((struct request *)message);
+        else
+            free(message);
+    }
+    if (bench->server.listener)
+        server_stop(&bench->server);
+    if (*bench->ca_file)
+        unlink(bench->ca_file);
+    SSL_CTX_free(bench->tls);
+    queue_fini(&bench->finished);
+    free(bench->config.platform_version);
+    free(bench->config.platform_token);
+    free(bench->config.platform_app_id);
+    free(bench->config.platform_url);
+    free(bench->config.platform_ca_file);
+    free(bench);
+    return 0;
+}
+
+static void open_thread(struct bench *bench, const char *url)
+{
+    struct error error;
+    bench->config.platform_url = memory_string(url);
+    bench->thread = call_thread_new(&bench->config, &bench->finished, &error);
+    assert_non_null(bench->thread);
+}
+
+#define OPEN(bench, ...)                                                                           \
+    do {                                                                                           \
+        static const struct reply script[] = {__VA_ARGS__};                                        \
+        server_start(&(bench)->server, "127.0.0.1", (bench)->tls, script,                          \
+                     (int)(sizeof script / sizeof *script));                                       \
+        open_thread(bench, (bench)->server.url);                                                   \
+    } while (0)
+
+static struct request *request_of(enum request_kind kind, int64_t offset)
+{
+    struct raw_record raw = {.key = "o", .key_size = 1, .timestamp_ms = clock_wall_ms()};
+    struct request *request = request_new((struct place){kind, 0, offset}, &raw);
+    request->event.order_id = "o";
+    request->event.caller = "18326070000";
+    request->event.callee = "18326070001";
+    request->event.call_identifier = "id-1";
+    request->call.lease_until_ms = kind == REQUEST_CALL ? clock_boot_ms() + 10000 : INT64_MAX;
+    return request;
+}
+
+static void start(struct bench *bench, enum request_kind kind, int64_t offset)
+{
+    call_thread_start(bench->thread, request_of(kind, offset));
+}
+
+/* The next thing that comes back, within 10 s. */
+static struct message *next_message(struct bench *bench)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    pthread_mutex_lock(&bench->lock);
+    queue_take(&bench->finished, &bench->taken);
+    while (list_empty(&bench->taken)) {
+        if (pthread_cond_timedwait(&bench->pushed, &bench->lock, &until))
+            break;
+        queue_take(&bench->finished, &bench->taken);
+    }
+    pthread_mutex_unlock(&bench->lock);
+    struct list *node = list_take_first(&bench->taken);
+    if (!node)
+        fail_msg("nothing came back");
+    return list_of(node, struct message, node);
+}
+
+static void note_allowance(struct bench *bench, struct message *message)
+{
+    bench->allowance = ((struct allowance_message *)message)->calls;
+    free(message);
+}
+
+static struct request *next_request(struct bench *bench)
+{
+    struct message *message;
+    while ((message = next_message(bench))->type == MESSAGE_ALLOWANCE)
+        note_allowance(bench, message);
+    return (struct request *)message;
+}
+
+static void await_allowance(struct bench *bench, int64_t calls)
+{
+    while (bench->allowance != calls) {
+        struct message *message = next_message(bench);
+        assert_int_equal(message->type, MESSAGE_ALLOWANCE);
+        note_allowance(bench, message);
+    }
+}
+
+static void ends(struct bench *bench, enum status status, const char *code)
+{
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_FINISHED);
+    if (code)
+        assert_string_equal(request->outcome.error_code, code);
+    else
+        assert_null(request->outcome.error_code);
+    assert_int_equal(request->outcome.status, status);
+    assert_true(request->outcome.finished_at_ms >= request->call.first_started_at_ms);
+    assert_int_equal(request->call.attempts, 1);
+    request_free(request);
+}
+
+static void comes_back(struct bench *bench, enum call_end end)
+{
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, end);
+    assert_int_equal(request->call.attempts, end == CALL_RETURNED ? 0 : 1);
+    assert_null(request->outcome.error_code);
+    request_free(request);
+}
+
+/* ---- what is sent */
+
+static int count_lines(const char *text)
+{
+    int lines = 0;
+    const char *end = strstr(text, "\r\n\r\n");
+    for (const char *at = text; at && at < end; at = strstr(at + 2, "\r\n"))
+        lines++;
+    return lines;
+}
+
+static bool has_line(const char *text, const char *name, const char *value)
+{
+    char line[1400];
+    snprintf(line, sizeof line, "\r\n%s: %s\r\n", name, value);
+    return strstr(text, line) != NULL;
+}
+
+/* The signature's timestamp is now, or a second ago. */
+static bool signed_at(const char *text, const char *path, int64_t wall_ms)
+{
+    struct signature signature;
+    char first[300];
+    signature_make(&signature, TOKEN, "app", wall_ms, 480);
+    snprintf(first, sizeof first, "POST /20171220/bind/callEvent/%s?sig=%s HTTP/1.1\r\n", path,
+             signature.sig);
+    return strncmp(text, first, strlen(first)) == 0 &&
+           has_line(text, "Authorization", signature.authorization);
+}
+
+static void check_request(struct bench *bench, enum request_kind kind, const char *path)
+{
+    char host[64], length[32];
+    struct text body = {0};
+    const char *text = bench->server.requests[0];
+    int64_t now = clock_wall_ms();
+    struct request *request = request_of(kind, 0);
+    answer_request_body(&body, request, TOKEN, "app");
+    request_free(request);
+    snprintf(host, sizeof host, "127.0.0.1:%d", bench->server.port);
+    snprintf(length, sizeof length, "%zu", body.length);
+    assert_true(signed_at(text, path, now) || signed_at(text, path, now - 1000));
+    assert_true(has_line(text, "Host", host));
+    assert_true(has_line(text, "User-Agent", "privacy-call-worker/" PCW_VERSION));
+    assert_true(has_line(text, "Accept", "application/json"));
+    assert_true(has_line(text, "Content-Type", "application/json;charset=utf-8"));
+    assert_true(has_line(text, "Content-Length", length));
+    assert_int_equal(count_lines(text), 7); /* the request line, and no header but these */
+    assert_string_equal(strstr(text, "\r\n\r\n") + 4, body.data);
+    text_fini(&body);
+}
+
+static void sends_a_call_byte_for_byte(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->outcome.status, STATUS_SUCCEEDED);
+    assert_string_equal(request->outcome.virtual_number, "17115230000");
+    request_free(request);
+    check_request(bench, REQUEST_CALL, "v1");
+}
+
+static void sends_a_recording_byte_for_byte(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    check_request(bench, REQUEST_RECORDING, "voice/v1");
+}
+
+static void ignores_the_environments_proxy(void **state)
+{
+    struct bench *bench = *state;
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    setenv("all_proxy", "http://127.0.0.1:1", 1);
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    unsetenv("http_proxy");
+    unsetenv("all_proxy");
+}
+
+static void keeps_connections(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < 5; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(server_connections(&bench->server), 1);
+}
+
+static void never_more_than_the_slots(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_max_in_flight = 3;
+    bench->server.delay_ms = 20;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < 24; i++)
+        start(bench, REQUEST_CALL, i);
+    for (int i = 0; i < 24; i++)
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(bench->server.most_open, 3);
+    assert_true(server_connections(&bench->server) <= 3);
+}
+
+/* ---- never sent: the table's first rows */
+
+static void refused_connection_is_not_sent(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    call_thread_free(bench->thread);
+    free(bench->config.platform_url);
+    open_thread(bench, "http://127.0.0.1:1");
+    int64_t before = clock_boot_ms();
+    start(bench, REQUEST_CALL, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_NOT_SENT);
+    assert_int_equal(request->call.attempts, 1);
+    assert_true(request->call.retry_at_ms >= before);
+    assert_true(request->call.retry_at_ms <= clock_boot_ms() + 500);
+    request_free(request);
+}
+
+static void unknown_host_is_not_sent(void **state)
+{
+    struct bench *bench = *state;
+    open_thread(bench, "http://no-such-host.invalid");
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+}
+
+static void use_tls(struct bench *bench)
+{
+    struct error error;
+    snprintf(bench->ca_file, sizeof bench->ca_file, "/tmp/test-call-thread-%d.pem", getpid());
+    bench->tls = certificate_context("127.0.0.1", NULL, bench->ca_file, false, &error);
+    assert_non_null(bench->tls);
+    bench->config.platform_ca_file = memory_string(bench->ca_file);
+    bench->config.platform_allow_http = false;
+}
+
+static void tls_that_hangs_is_not_sent(void **state)
+{
+    struct bench *bench = *state;
+    use_tls(bench);
+    bench->server.hang_connect = true;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_int_equal(server_connections(&bench->server), 1);
+}
+
+static void tls_works_and_is_reused(void **state)
+{
+    struct bench *bench = *state;
+    use_tls(bench);
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < 3; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(server_connections(&bench->server), 1);
+}
+
+static void wrong_authority_is_not_sent(void **state)
+{
+    struct bench *bench = *state;
+    struct error error;
+    use_tls(bench);
+    SSL_CTX *other = certificate_context("127.0.0.1", NULL, bench->ca_file, false, &error);
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_int_equal(server_requests(&bench->server), 0);
+    SSL_CTX_free(other);
+}
+
+static void wrong_host_name_is_not_sent(void **state)
+{
+    struct bench *bench = *state;
+    static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
+    use_tls(bench);
+    server_start(&bench->server, "127.0.0.2", bench->tls, script, 1);
+    open_thread(bench, bench->server.url);
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_int_equal(server_requests(&bench->server), 0);
+}
+
+static void plain_http_must_be_allowed(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_allow_http = false;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_int_equal(server_requests(&bench->server), 0);
+}
+
+/* ---- sent once, answer unknown or known */
+
+struct row {
+    struct reply reply;
+    enum status status;
+    const char *code;
+    int http_status;
+};
+
+static const struct row rows[] = {
+    {{NULL, THEN_HANG}, STATUS_UNKNOWN, "timeout", 0},
+    {{NULL, THEN_CLOSE}, STATUS_UNKNOWN, "connection-closed", 0},
+    {{NULL, THEN_RESET}, STATUS_UNKNOWN, "connection-reset", 0},
+    {{"HTTP/1.1 200 OK\r\nContent-Le", THEN_HANG}, STATUS_UNKNOWN, "timeout", 200},
+    {{"HTTP/1.1 2", THEN_CLOSE}, STATUS_UNKNOWN, NULL, 0},
+    {{"HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n{\"Flag\"", THEN_CLOSE},
+     STATUS_UNKNOWN,
+     "answer-cut",
+     200},
+    {{"HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n{\"Flag\"", THEN_HANG},
+     STATUS_UNKNOWN,
+     "timeout",
+     200},
+    {{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", THEN_KEEP},
+     STATUS_UNKNOWN,
+     "unreadable-answer",
+     200},
+    {{"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{\"a\": 1}", THEN_KEEP},
+     STATUS_UNKNOWN,
+     "unreadable-answer",
+     200},
+    {{"not http at all\r\n\r\n", THEN_CLOSE}, STATUS_UNKNOWN, "unreadable-answer", 0},
+    {{"HTTP/1.1 100 Continue\r\n\r\n", THEN_CLOSE}, STATUS_UNKNOWN, NULL, 0},
+    {{STATUS_ANSWER("204 No Content"), THEN_KEEP}, STATUS_UNKNOWN, "unreadable-answer", 204},
+    {{STATUS_ANSWER("500 Oops"), THEN_KEEP}, STATUS_UNKNOWN, "http-5xx", 500},
+    {{STATUS_ANSWER("503 Oops"), THEN_KEEP}, STATUS_UNKNOWN, "http-5xx", 503},
+    {{STATUS_ANSWER("408 Timeout"), THEN_CLOSE}, STATUS_UNKNOWN, "http-408", 408},
+    {{STATUS_ANSWER("302 Found"), THEN_KEEP}, STATUS_REFUSED, "refused", 302},
+    {{"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", THEN_KEEP},
+     STATUS_REFUSED,
+     "refused",
+     301},
+    {{STATUS_ANSWER("403 No"), THEN_KEEP}, STATUS_REFUSED, "refused", 403},
+    {{STATUS_ANSWER("417 No"), THEN_KEEP}, STATUS_REFUSED, "refused", 417},
+    {{"HTTP/1.1 404 No\r\nContent-Length: 9\r\n\r\nabc", THEN_CLOSE},
+     STATUS_REFUSED,
+     "refused",
+     404},
+    {{"HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n{\"Flag\":7,\"Msg\":\"no way\"}", THEN_KEEP},
+     STATUS_REFUSED,
+     "refused",
+     0},
+    {{"HTTP/1.1 100 Continue\r\n\r\n" OK_ANSWER, THEN_KEEP}, STATUS_SUCCEEDED, NULL, 0},
+    {{"HTTP/1.1 200 OK\r\n\r\n" OK_BODY, THEN_CLOSE}, STATUS_SUCCEEDED, NULL, 0},
+    {{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n{\"Flag\": "
+      "1\r\n1\r\n}\r\n0\r\n\r\n",
+      THEN_KEEP},
+     STATUS_SUCCEEDED,
+     NULL,
+     0},
+};
+
+static void every_row_of_the_table(void **state)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct row *row = &rows[i];
+        void *own;
+        set_up(&own);
+        struct bench *bench = own;
+        server_start(&bench->server, "127.0.0.1", NULL, &row->reply, 1);
+        open_thread(bench, bench->server.url);
+        start(bench, REQUEST_CALL, 0);
+        struct request *request = next_request(bench);
+        const char *code = request->outcome.error_code;
+        if (request->call.end != CALL_FINISHED || request->outcome.status != row->status ||
+            (row->code && (!code || strcmp(code, row->code) != 0)) ||
+            request->outcome.http_status != row->http_status)
+            fail_msg("row %zu: end %d, status %s, code %s, HTTP %d", i, request->call.end,
+                     status_name(request->outcome.status), code ? code : "none",
+                     request->outcome.http_status);
+        assert_int_equal(server_requests(&bench->server), 1);
+        request_free(request);
+        tear_down(&own);
+    }
+    (void)state;
+}
+
+static void longer_answer_is_unreadable(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_answer_max_bytes = 34;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_UNKNOWN, "answer-too-large");
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_UNKNOWN, "answer-too-large");
+    assert_int_equal(server_requests(&bench->server), 2);
+}
+
+static void throttled_waits_as_asked(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {"HTTP/1.1 429 Slow\r\nretry-after: 7 \r\nContent-Length: 0\r\n\r\n", THEN_KEEP});
+    int64_t before = clock_boot_ms();
+    start(bench, REQUEST_CALL, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_NOT_SENT);
+    assert_true(request->call.retry_at_ms >= before + 7000);
+    request_free(request);
+}
+
+/* ---- never twice */
+
+/* A connection from the pool that dies with no byte of an answer: libcurl would send again. */
+static void dies_after_reuse(struct bench *bench, const char *code)
+{
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_UNKNOWN, code);
+    assert_int_equal(server_requests(&bench->server), 2);
+    start(bench, REQUEST_CALL, 2);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(server_requests(&bench->server), 3);
+}
+
+static void a_reused_connection_that_closes_sends_once(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP}, {NULL, THEN_CLOSE}, {OK_ANSWER, THEN_KEEP});
+    dies_after_reuse(bench, "connection-closed");
+}
+
+static void a_reused_connection_that_resets_sends_once(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP}, {NULL, THEN_RESET}, {OK_ANSWER, THEN_KEEP});
+    dies_after_reuse(bench, "connection-closed");
+}
+
+static void a_reused_tls_connection_that_closes_sends_once(void **state)
+{
+    struct bench *bench = *state;
+    use_tls(bench);
+    OPEN(bench, {OK_ANSWER, THEN_KEEP}, {NULL, THEN_CLOSE}, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    start(bench, REQUEST_CALL, 1);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->outcome.status, STATUS_UNKNOWN);
+    request_free(request);
+    assert_int_equal(server_requests(&bench->server), 2);
+}
+
+static void after_an_idle_event(struct bench *bench)
+{
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(server_requests(&bench->server), 2);
+    assert_int_equal(server_connections(&bench->server), 2);
+    start(bench, REQUEST_CALL, 2);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(server_requests(&bench->server), 3);
+    assert_int_equal(server_connections(&bench->server), 2);
+}
+
+static void an_unasked_answer_is_nobodys(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    server_poke(&bench->server, STATUS_ANSWER("408 Request Timeout"), false);
+    after_an_idle_event(bench);
+}
+
+static void an_idle_connections_end_is_seen(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    server_poke(&bench->server, NULL, true);
+    after_an_idle_event(bench);
+}
+
+static void an_answer_and_an_end_are_seen(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    server_poke(&bench->server, STATUS_ANSWER("408 Request Timeout"), true);
+    after_an_idle_event(bench);
+}
+
+/* ---- lease, recall, the end of the thread */
+
+static void no_lease_no_call(void **state)
+{
+    struct bench *bench = *state;
+    bench->server.delay_ms = 300;
+    bench->config.platform_max_in_flight = 1;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    struct request *request = request_of(REQUEST_CALL, 1);
+    request->call.lease_until_ms = clock_boot_ms() + 50;
+    call_thread_start(bench->thread, request);
+    comes_back(bench, CALL_RETURNED);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(server_requests(&bench->server), 1);
+}
+
+/* The lease ends while the connection is being made. */
+static void lease_is_read_again_before_sending(void **state)
+{
+    struct bench *bench = *state;
+    use_tls(bench);
+    bench->server.hang_connect = true;
+    bench->config.platform_connect_timeout_ms = 5000;
+    bench->config.platform_timeout_ms = 5000;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    while (server_connections(&bench->server) == 0)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    call_thread_recall(bench->thread, REQUEST_KINDS, 0);
+    start(bench, REQUEST_CALL, 1); /* comes back: the recall has been seen */
+    comes_back(bench, CALL_RETURNED);
+    bench->server.hang_connect = false;
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    comes_back(bench, CALL_RETURNED);
+    assert_int_equal(server_requests(&bench->server), 0);
+}
+
+static void recall_takes_what_waits(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_max_in_flight = 1;
+    bench->server.delay_ms = 300;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    start(bench, REQUEST_CALL, 1);
+    server_await(&bench->server, 1);
+    call_thread_recall(bench->thread, REQUEST_CALL, 0);
+    comes_back(bench, CALL_RETURNED);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    start(bench, REQUEST_CALL, 2); /* a recall of a partition is for what was there */
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    call_thread_recall(bench->thread, REQUEST_KINDS, 0);
+    start(bench, REQUEST_CALL, 3);
+    comes_back(bench, CALL_RETURNED);
+    assert_int_equal(server_requests(&bench->server), 2);
+}
+
+static void the_end_gives_all_back(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_max_in_flight = 1;
+    bench->config.platform_timeout_ms = 20000;
+    OPEN(bench, {NULL, THEN_HANG});
+    start(bench, REQUEST_CALL, 0);
+    start(bench, REQUEST_CALL, 1);
+    server_await(&bench->server, 1);
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    ends(bench, STATUS_UNKNOWN, "worker-stopped");
+    comes_back(bench, CALL_RETURNED);
+}
+
+/* ---- breaker, recordings */
+
+static void bad_credentials_pause_all(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {STATUS_ANSWER("401 Who"), THEN_KEEP}, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_int_equal(bench->allowance, 0);
+    start(bench, REQUEST_CALL, 1);
+    comes_back(bench, CALL_RETURNED);
+    await_allowance(bench, 1);
+    start(bench, REQUEST_CALL, 2);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(bench->allowance, 16);
+    assert_int_equal(server_requests(&bench->server), 2);
+}
+
+static void a_file_is_hashed_not_kept(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 3\r\n\r\nabc",
+                 THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    struct request *request = next_request(bench);
+    const struct recording *recording = &request->outcome.recording;
+    assert_int_equal(request->outcome.status, STATUS_SUCCEEDED);
+    assert_true(recording->present);
+    assert_int_equal(recording->size, 3);
+    assert_string_equal(recording->content_type, "audio/mpeg");
+    assert_string_equal(recording->sha256,
+                        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    request_free(request);
+}
+
+static void a_slow_platform_gives_no_file(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {NULL, THEN_HANG});
+    int64_t before = clock_boot_ms();
+    start(bench, REQUEST_RECORDING, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_true(clock_boot_ms() - before < 4000); /* recording.timeout.ms is for the file alone */
+}
+
+static void failed_recordings_are_tried_again(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.recording_attempts = 2;
+    OPEN(bench, {STATUS_ANSWER("500 Oops"), THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_NOT_SENT);
+    call_thread_start(bench->thread, request);
+    request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_FINISHED);
+    assert_int_equal(request->call.attempts, 2);
+    assert_int_equal(request->outcome.status, STATUS_UNAVAILABLE);
+    assert_string_equal(request->outcome.error_code, "http-5xx");
+    request_free(request);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    log_setup(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
+    const struct CMUnitTest tests[] = {
+        TEST(sends_a_call_byte_for_byte),
+        TEST(sends_a_recording_byte_for_byte),
+        TEST(ignores_the_environments_proxy),
+        TEST(keeps_connections),
+        TEST(never_more_than_the_slots),
+        TEST(refused_connection_is_not_sent),
+        TEST(unknown_host_is_not_sent),
+        TEST(tls_that_hangs_is_not_sent),
+        TEST(tls_works_and_is_reused),
+        TEST(wrong_authority_is_not_sent),
+        TEST(wrong_host_name_is_not_sent),
+        TEST(plain_http_must_be_allowed),
+        cmocka_unit_test(every_row_of_the_table),
+        TEST(longer_answer_is_unreadable),
+        TEST(throttled_waits_as_asked),
+        TEST(a_reused_connection_that_closes_sends_once),
+        TEST(a_reused_connection_that_resets_sends_once),
+        TEST(a_reused_tls_connection_that_closes_sends_once),
+        TEST(an_unasked_answer_is_nobodys),
+        TEST(an_idle_connections_end_is_seen),
+        TEST(an_answer_and_an_end_are_seen),
+        TEST(no_lease_no_call),
+        TEST(lease_is_read_again_before_sending),
+        TEST(recall_takes_what_waits),
+        TEST(the_end_gives_all_back),
+        TEST(bad_credentials_pause_all),
+        TEST(a_file_is_hashed_not_kept),
+        TEST(a_slow_platform_gives_no_file),
+        TEST(failed_recordings_are_tried_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
