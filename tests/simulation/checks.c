@@ -26,6 +26,7 @@ void check_published(struct world *world, const struct transaction *transaction,
     switch (item->type) {
     case ITEM_RESULT:
         task->results++;
+        task->result = item->status;
         world->counts.results++;
         if (task->offset <= log->last_result[task->key])
             broken(world, "results of key %d in %d are out of order", task->key, task->log);
@@ -36,6 +37,12 @@ void check_published(struct world *world, const struct transaction *transaction,
         break;
     case ITEM_LATE:
         task->late++;
+        /* A commit of unknown end that cannot be read back is made again: better twice than never.
+         */
+        if (!world->counts.unclear && !world->counts.fenced &&
+            (task->late > 1 || (task->results && task->result != STATUS_UNKNOWN)))
+            broken(world, "%d/%d has a late outcome besides its result", task->log,
+                   (int)task->offset);
         world->counts.late++;
         break;
     case ITEM_GONE:

@@ -265,25 +265,46 @@ static bool refuses(struct world *world, struct process *process)
     return any;
 }
 
+/* False: it waits until the last one's markers are written. */
+static bool begin(const struct world *world, const struct process *process,
+                  struct transaction *transaction)
+{
+    if (transaction->state == TRANSACTION_OPEN)
+        return true;
+    if (transaction->state == TRANSACTION_COMMITTED)
+        return false;
+    transaction->state = TRANSACTION_OPEN;
+    transaction->opened_at = world->now;
+    transaction->incarnation = process->incarnation;
+    return true;
+}
+
+/* Records and offsets reach the broker in either order. */
+static enum job_phase next_phase(const struct process *process,
+                                 const struct transaction *transaction)
+{
+    if (transaction->offset_count < process->transaction.ledger_count)
+        return JOB_OFFSETS;
+    return transaction->item_count < process->transaction.item_count ? JOB_PRODUCE
+                                                                     : JOB_COMMIT_TRANSACTION;
+}
+
 static void produce(struct world *world, struct process *process)
 {
     struct transaction *transaction = &world->transactions[process->id];
-    if (transaction->state == TRANSACTION_COMMITTED)
-        return; /* the next one waits until the last one's markers are written */
+    if (!begin(world, process, transaction))
+        return;
     if (refuses(world, process)) {
         abort_transaction(world, process, ENGINE_REFUSED);
         return;
     }
-    transaction->state = TRANSACTION_OPEN;
-    transaction->opened_at = world->now;
-    transaction->incarnation = process->incarnation;
     for (size_t i = 0; i < process->transaction.item_count; i++) {
         const struct engine_item *item = &process->transaction.items[i];
         transaction->items[transaction->item_count++] = (struct published){
             item->type, task_of(world, item->request), item->request->outcome.status,
             item->request->outcome.from_successor};
     }
-    process->transact = process->transaction.ledger_count ? JOB_OFFSETS : JOB_COMMIT_TRANSACTION;
+    process->transact = next_phase(process, transaction);
 }
 
 static void send_offsets(struct world *world, struct process *process)
@@ -293,6 +314,8 @@ static void send_offsets(struct world *world, struct process *process)
         abort_transaction(world, process, ENGINE_ABORTED);
         return;
     }
+    if (!begin(world, process, transaction))
+        return;
     for (size_t i = 0; i < process->transaction.ledger_count; i++) {
         const struct engine_ledger *ledger = &process->transaction.ledgers[i];
         check_named(world, process, ledger->partition);
@@ -300,7 +323,7 @@ static void send_offsets(struct world *world, struct process *process)
             (struct offset_commit){ledger->partition, ledger->offset,
                                    memory_copy(ledger->metadata, ledger->metadata_size)};
     }
-    process->transact = JOB_COMMIT_TRANSACTION;
+    process->transact = next_phase(process, transaction);
 }
 
 static void commit_transaction(struct world *world, struct process *process)

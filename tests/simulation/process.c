@@ -82,7 +82,9 @@ static bool obey(struct world *world, struct process *process)
             broken(world, "%s wants two transactions at once", names[process->id]);
         trace_ledgers(world, process, &action);
         process->transaction = action;
-        process->transact = JOB_PRODUCE;
+        process->transact = action.ledger_count && (!action.item_count || draw(world, 2))
+                                ? JOB_OFFSETS
+                                : JOB_PRODUCE;
         process->member = process->client.member;
         process->generation = process->client.generation;
         return true;

@@ -31,6 +31,7 @@ struct task {
     bool invalid, big, deleted;
     int64_t expires_at;
     int dials, results, gone, dead, late;
+    enum status result;
     int starter;           /* incarnation that committed its 'started' last */
     bool inherited;        /* its starter has lost it, or handed it over, since */
     int64_t running_until; /* the platform may be at it until then */
