@@ -172,7 +172,7 @@ class Worker(Program):
         Worker.COUNT += 1
         settings = {"kafka.bootstrap.servers": bootstrap, "platform.url": url, "platform.ca.file": ca, "platform.token": TOKEN,
                     "platform.app.id": APP_ID, "instance.id": name or f"worker-{Worker.COUNT}",
-                    "log.format": "json", "log.level": "debug", "kafka.session.timeout.ms": "6000",
+                    "log.format": "json", "log.level": "debug", "http.listen": "", "kafka.session.timeout.ms": "6000",
                     "kafka.heartbeat.interval.ms": "1000"}
         settings.update(options or {})
         command = [f"{BUILD}/privacy-call-worker", *arguments, "-c", f"{ROOT}/config/privacy-call-worker.conf"]
