@@ -2,7 +2,7 @@
 import json
 
 from case import KafkaCase, main
-from records import call
+from records import call, create_topics
 
 GOOD = call(1)
 
@@ -146,6 +146,29 @@ class BadInput(KafkaCase):
             self.assertEqual(result["_key"].decode(), result["orderId"])
         self.assertEqual("7", next(r for r in results if r["orderId"] == "integers")["requestId"])
         self.assertEqual(0, sandbox.stats()["violations"]["count"], sandbox.stats()["violations"])
+
+    def test_too_large_for_the_broker(self):
+        """A result or dead letter that the broker does not take is replaced by a smaller one, and nothing else is held up."""
+        for role in ("call.results", "dead.letters"):
+            self.names[role] += ".small"
+            create_topics(self.bootstrap, {self.names[role]: 1}, {"max.message.bytes": "20000"})
+        sandbox = self.sandbox(f"big-answer=40000?caller={call(1)['Caller']}")
+        worker = self.worker(sandbox)
+        self.requests.send(call(1), b"big answer", partition=0)
+        self.requests.send(b"{" * 50000, b"big request", partition=0, headers=[("h", b"1")])
+        for number in range(2, 20):
+            self.requests.send(call(number), f"k{number}", partition=number % 2)
+        sent = self.requests.flush()
+        results = {r["_key"]: r for r in self.results(len(sent))}
+        big = results[b"big answer"]
+        self.assertEqual(("succeeded", "result-too-large"), (big["status"], big["error"]["code"]))
+        self.assertNotIn("platform", big)
+        self.assertEqual("invalid", results[b"big request"]["status"])
+        letter, = self.dead_letters(1)
+        headers = {k: v.decode() for k, v in letter.headers()}
+        self.assertEqual((b"big request", None, "1", "50000"), (letter.key(), letter.value(), headers["h"], headers["dlq.value.size"]))
+        self.assertEqual(len(sent) - 1, len(sandbox.calls()))
+        self.assertEqual(0, worker.terminate())
 
     def test_event_max_bytes(self):
         self.worker(self.sandbox(), {"event.max.bytes": "200"})

@@ -13,7 +13,7 @@ class Kill(KafkaCase):
     def begin(self, latency="20-60ms", options=None, **more):
         self.options = {"platform.max.in.flight": IN_FLIGHT, **(options or {})}
         self.platform = self.sandbox(f"latency={latency}")
-        for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.6)):
+        for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.3)):
             self.requests.send(call(number, key), key)
         self.sent = self.requests.flush()
         return self.worker(self.platform, self.options, **more)
@@ -59,7 +59,7 @@ class Kill(KafkaCase):
         self.assertEqual(0, worker.terminate())
 
     def test_another_takes_over(self):
-        first = self.begin("200-400ms", name="first", options={"kafka.transaction.timeout.ms": "60000"})
+        first = self.begin("100-200ms", name="first", options={"kafka.transaction.timeout.ms": "60000"})
         second = self.worker(self.platform, self.options, name="second")
         second.wait_log("^assigned: [1-9]")
         first.wait_log("^assigned: [1-9]")
@@ -72,7 +72,7 @@ class Kill(KafkaCase):
 
     def test_frozen_and_thawed(self):
         """SIGSTOP beyond the session: what it had started is unknown, and when it goes on it calls nothing of that."""
-        frozen = self.begin("200-400ms", name="frozen")
+        frozen = self.begin("100-200ms", name="frozen")
         other = self.worker(self.platform, self.options, name="other")
         other.wait_log("^assigned: [1-9]")
         self.platform.wait_calls(len(self.platform.calls()) + 200)

@@ -33,7 +33,7 @@ class PlatformTrouble(KafkaCase):
         posts = {post["Caller"]: post["time"] for post in sandbox.posts()}
         for number, fault in enumerate(IN_DOUBT):
             if fault in ("hang", "reset", "close", "broken-json"):
-                self.assertGreaterEqual(posts[caller(number + 100)] - posts[caller(number)], 1500,
+                self.assertGreaterEqual(posts[caller(number + 100)] - posts[caller(number)], 1400,
                                         f"after {fault} the next call of the order did not wait")
         self.assertEqual(0, worker.terminate())
 
@@ -171,7 +171,7 @@ class PlatformTrouble(KafkaCase):
 
     def test_recordings_never_hold_calls_back(self):
         sandbox = self.sandbox("hang?endpoint=recording")
-        self.worker(sandbox, {"recording.max.in.flight": "4", "platform.max.in.flight": "8", "platform.timeout.ms": "3000"})
+        self.worker(sandbox, {"topic.recording.requests": self.names["recording.requests"], "recording.max.in.flight": "4", "platform.max.in.flight": "8", "platform.timeout.ms": "3000"})
         for number in range(100):
             self.requests.send({"CallIdentifier": f"c{number}"}, f"r{number}", topic=self.names["recording.requests"])
         self.requests.flush()

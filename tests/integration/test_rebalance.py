@@ -8,7 +8,7 @@ EVENTS = 3000
 class Rebalance(KafkaCase):
     def join_and_leave(self, options):
         platform = self.sandbox("latency=100-200ms")
-        for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.6)):
+        for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.3)):
             self.requests.send(call(number, key), key)
         sent = self.requests.flush()
         options = {"platform.max.in.flight": 48, **options}

@@ -95,6 +95,7 @@ class Calls(KafkaCase):
 
 class Recordings(KafkaCase):
     PARTITIONS = 2
+    RECORDINGS = True
 
     def ask(self, *identifiers):
         for identifier in identifiers:

@@ -76,6 +76,7 @@ class KafkaCase(ProgramCase):
 
     BROKERS = 0
     PARTITIONS = 8
+    RECORDINGS = False  # whether workers take recording requests, too: then two of them may share the two kinds among them
 
     @classmethod
     def setUpClass(cls):
@@ -110,6 +111,8 @@ class KafkaCase(ProgramCase):
         """A worker on this test's topics."""
         settings = {f"topic.{role}": name for role, name in self.names.items()}
         settings["kafka.group.id"] = self.group
+        if not self.RECORDINGS:
+            settings["topic.recording.requests"] = ""
         settings.update(options or {})
         return self.keep(Worker(self.directory, self.bootstrap, more.pop("url", None) or sandbox.url,
                                 more.pop("ca", None) or sandbox.ca, settings, **more))
