@@ -10,7 +10,13 @@
 #include "base/text.h"
 #include "core/config_source.h"
 
-enum { TOPIC_LIMIT = 249, CREDENTIAL_LIMIT = 700, URL_LIMIT = 2048, CA_LIMIT = 16 * 1024 * 1024 };
+enum {
+    TOPIC_LIMIT = 249,
+    CREDENTIAL_LIMIT = 700,
+    URL_LIMIT = 2048,
+    HOST_LIMIT = 255,
+    CA_LIMIT = 16 * 1024 * 1024
+};
 
 struct config_shown config_show(const char *value)
 {
@@ -108,37 +114,45 @@ CONFIG_SETTER(config_set_credential)
     return set_string(field, value, n);
 }
 
-/* Whether the port at text[0..n) is a number from 1 to 65535. */
-static bool is_port(const char *text, size_t n)
+/* Whether the port at text[0..n) is a number from `least` to 65535. */
+static bool is_port(const char *text, size_t n, int64_t least)
 {
     int64_t port;
     char digits[8];
     if (n < 1 || n > 5)
         return false;
     snprintf(digits, sizeof digits, "%.*s", (int)n, text);
-    return digits[0] != '-' && !text_to_integer(digits, 1, 65535, &port);
+    return digits[0] != '-' && !text_to_integer(digits, least, 65535, &port);
 }
 
-/* host[:port], where the host is a name, an IPv4 address or an IPv6 address in brackets. */
-static bool is_authority(const char *text, size_t n)
+/* The length of the host at the start of text[0..n): a name, an IPv4 address, or an IPv6 address in
+ * brackets; 0: there is none. */
+static size_t host_length(const char *text, size_t n)
 {
     size_t host = 0;
     if (n && text[0] == '[') {
         while (host < n && text[host] != ']')
             host++;
         if (host == n || host < 3 || strspn(text + 1, "0123456789abcdefABCDEF:.") < host - 1)
-            return false;
+            return 0;
         host++;
     } else {
         while (host < n && text[host] != ':') {
             unsigned char c = (unsigned char)text[host++];
             if (c >= 0x80 || (!isalnum(c) && !strchr("._-", c)))
-                return false;
+                return 0;
         }
     }
+    return host;
+}
+
+/* host[:port] */
+static bool is_authority(const char *text, size_t n)
+{
+    size_t host = host_length(text, n);
     if (!host || (host < n && text[host] != ':'))
         return false;
-    return host == n || is_port(text + host + 1, n - host - 1);
+    return host == n || is_port(text + host + 1, n - host - 1, 1);
 }
 
 /* A path of segments that a client sends as they are: no dot segments, no empty ones. */
@@ -204,6 +218,20 @@ CONFIG_SETTER(config_set_url)
     for (char *scheme = *(char **)field; *scheme != ':'; scheme++)
         *scheme = (char)tolower((unsigned char)*scheme);
     return 0;
+}
+
+/* Whether the address can be listened on shows when the worker starts. */
+CONFIG_SETTER(config_set_listen)
+{
+    (void)key;
+    size_t n = strlen(value), host = host_length(value, n);
+    if (n && (!host || host > HOST_LIMIT || value[host] != ':' ||
+              !is_port(value + host + 1, n - host - 1, 0)))
+        return error_set(why,
+                         "expected host:port with a port from 0 to 65535 (0: a free one) and an "
+                         "IPv6 address in brackets, or no value, not %s",
+                         config_show(value).text);
+    return set_string(field, value, n);
 }
 
 CONFIG_SETTER(config_set_zone)

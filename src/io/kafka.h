@@ -130,6 +130,10 @@ void kafka_serve(struct kafka *kafka);
 size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition, size_t most,
                   const struct kafka_record_sink *sink, void *arg);
 
+/* The partition's end as the broker last told it while records were fetched, without asking; -1:
+ * not known. */
+int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
+
 /* Answers `assigned`: delivery begins at the offsets given. A number that is not the newest
  * rebalance's is ignored. */
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,

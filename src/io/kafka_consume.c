@@ -54,6 +54,16 @@ static void complain(struct kafka *kafka, struct place place, const rd_kafka_mes
     log_write(LOG_WARN, &about, "kafka: reading: %s", rd_kafka_message_errstr(message));
 }
 
+int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition)
+{
+    int64_t low, high;
+    if (!kafka->consumer ||
+        rd_kafka_get_watermark_offsets(kafka->consumer, kafka->config->request_topics[kind],
+                                       partition, &low, &high) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return -1;
+    return high < 0 ? -1 : high;
+}
+
 size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition, size_t most,
                   const struct kafka_record_sink *sink, void *arg)
 {

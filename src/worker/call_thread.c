@@ -312,6 +312,8 @@ static void on_ended(void *argument, struct platform_post *post, struct attempt 
     if (slot->is_file)
         digest_text(slot->digest, attempt->file_sha256);
     atomic_fetch_sub_explicit(&thread->counters.in_flight, 1, memory_order_relaxed);
+    histogram_add(&thread->counters.latency[request->place.kind],
+                  clock_boot_us() - slot->started_us);
     dispatch_end(&thread->dispatch, request, attempt, now, clock_wall_ms(), &finding);
     if (!thread->ending)
         log_trouble(thread, &finding, now);

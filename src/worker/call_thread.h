@@ -9,6 +9,7 @@
 #include "base/queue.h"
 #include "core/config.h"
 #include "core/request.h"
+#include "worker/histogram.h"
 
 /* Out: how many calls may be outstanding from now on (core/dispatch). 0 while the circuit breaker
  * is open, 1 for its trial call, otherwise platform.max.in.flight. type is MESSAGE_ALLOWANCE; the
@@ -26,7 +27,8 @@ struct call_counters {
     _Atomic uint64_t returned;                       /* came back as CALL_RETURNED */
     _Atomic uint64_t rate_waits;                     /* turns that held a call back for the rate */
     _Atomic uint64_t in_flight;
-    _Atomic uint64_t breaker; /* enum breaker_state */
+    _Atomic uint64_t breaker;                /* enum breaker_state */
+    struct histogram latency[REQUEST_KINDS]; /* of the posts */
 };
 
 struct call_thread;

@@ -18,6 +18,7 @@
 enum {
     WAIT_MOST_MS = 1000,
     STOP_GRACE_MS = 4000,    /* beyond drain.timeout.ms, until a stop ends without a proper leave */
+    TABLE_EACH_MS = 1000,    /* how often the metrics' table of partitions is renewed */
     TROUBLE_EACH_MS = 60000, /* how often a partition that stands still is complained of */
 };
 
@@ -26,15 +27,21 @@ struct kafka_thread {
     struct kafka *kafka;
     struct engine *engine;
     struct call_thread *calls;
+    struct metrics *metrics;
     struct queue finished;
     struct publish publish;
     struct kafka_ledger *ledgers; /* of the plain commit on its way */
     size_t ledger_capacity;
     struct event_rules rules;
     int64_t now, wall;
-    int64_t turned_at;  /* when the loop last turned */
-    int64_t trouble_at; /* when standing partitions were last complained of */
-    int64_t stop_until; /* 0: no stop yet */
+    int64_t transaction_us;      /* when the transaction on its way began */
+    uint64_t transactions;       /* that landed, as last counted */
+    uint64_t rebalance;          /* as last counted */
+    int64_t table_at;            /* when the metrics' table is due */
+    struct partition_row *table; /* the next one */
+    int64_t turned_at;           /* when the loop last turned */
+    int64_t trouble_at;          /* when standing partitions were last complained of */
+    int64_t stop_until;          /* 0: no stop yet */
     int64_t drained_from;
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     bool joined, leaving, done;
@@ -89,12 +96,22 @@ static struct engine_place *places_of(const struct kafka_partition *list, size_t
     return places;
 }
 
+static void count_rebalance(struct kafka_thread *thread, uint64_t rebalance)
+{
+    if (rebalance != thread->rebalance)
+        metrics_count(&thread->metrics->rebalances, 1);
+    thread->rebalance = rebalance;
+    thread->table_at = 0;
+}
+
 static void on_assigned(void *argument, uint64_t rebalance, const struct kafka_partition *list,
                         size_t count)
 {
     struct kafka_thread *thread = argument;
     struct engine_place *places = places_of(list, count);
     log_partitions(thread, "assigned", list, count);
+    count_rebalance(thread, rebalance);
+    atomic_store(&thread->metrics->in_group, true);
     engine_assigned(thread->engine, rebalance, places, count, thread->now);
     free(places);
 }
@@ -105,6 +122,9 @@ static void on_revoked(void *argument, uint64_t rebalance, bool lost,
     struct kafka_thread *thread = argument;
     struct engine_place *places = places_of(list, count);
     log_partitions(thread, lost ? "lost" : "revoked", list, count);
+    count_rebalance(thread, rebalance);
+    if (lost)
+        atomic_store(&thread->metrics->in_group, false);
     engine_revoked(thread->engine, rebalance, lost, places, count, thread->now);
     free(places);
 }
@@ -118,6 +138,16 @@ static void on_producer_ready(void *argument)
         log_info("joining group %s", thread->config->group_id);
         kafka_join(thread->kafka);
     }
+}
+
+/* Counts what a transaction carried once the engine knows that it has landed. */
+static void count_landed(struct kafka_thread *thread)
+{
+    struct engine_view view;
+    engine_look(thread->engine, &view);
+    if (view.transactions != thread->transactions)
+        metrics_published(thread->metrics, &thread->publish.counts);
+    thread->transactions = view.transactions;
 }
 
 static void on_transacted(void *argument, enum kafka_outcome outcome, const bool *refused,
@@ -137,9 +167,11 @@ static void on_transacted(void *argument, enum kafka_outcome outcome, const bool
     struct kafka_thread *thread = argument;
     atomic_store(&thread->committing, false);
     read_clocks(thread);
+    histogram_add(&thread->metrics->transaction_time, clock_boot_us() - thread->transaction_us);
     if (outcome != KAFKA_COMMITTED)
         log_warn("a transaction %s (%s)", next[outcome], error ? error : "no reason given");
     engine_transacted(thread->engine, outcomes[outcome], refused, thread->now);
+    count_landed(thread);
 }
 
 static enum engine_answer engine_answer_of(enum kafka_answer answer)
@@ -160,6 +192,7 @@ static void on_ledgers_read(void *argument, enum kafka_answer answer,
         ledgers[i] = (struct engine_ledger){list[i].kind, list[i].partition, list[i].offset,
                                             list[i].metadata, list[i].metadata_size};
     engine_ledgers_read(thread->engine, engine_answer_of(answer), ledgers, count, thread->now);
+    count_landed(thread);
     free(ledgers);
 }
 
@@ -207,6 +240,7 @@ static void on_record(void *argument, struct place place, const struct raw_recor
     struct kafka_thread *thread = argument;
     if (!engine_is_news(thread->engine, place.kind, place.partition, place.offset))
         return;
+    metrics_count(&thread->metrics->requests[place.kind], 1);
     struct request *request = request_new(place, raw);
     event_parse(request, &thread->rules, thread->wall);
     engine_record(thread->engine, request, thread->now, thread->wall);
@@ -277,6 +311,7 @@ static void do_transact(struct kafka_thread *thread, const struct engine_action 
     struct kafka_transaction *transaction = publish_fill(
         &thread->publish, action->items, action->item_count, action->ledgers, action->ledger_count);
     atomic_store(&thread->committing, true);
+    thread->transaction_us = clock_boot_us();
     kafka_transact(thread->kafka, transaction);
 }
 
@@ -406,6 +441,53 @@ static void complain(struct kafka_thread *thread)
     }
 }
 
+static const char *state_of(const struct engine_partition_view *view)
+{
+    return view->standing_still ? "standing still"
+           : view->active       ? "active"
+           : view->draining     ? "draining"
+                                : "changing hands";
+}
+
+/* The metrics' table of partitions, and what the engine counts itself. */
+static void show(struct kafka_thread *thread)
+{
+    struct metrics *metrics = thread->metrics;
+    struct engine_partition_view view;
+    struct engine_view all;
+    size_t count = 0, standing = 0;
+    atomic_store_explicit(&metrics->kafka_turned_ms, thread->now, memory_order_relaxed);
+    if (thread->now < thread->table_at)
+        return;
+    thread->table_at = thread->now + TABLE_EACH_MS;
+    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+        standing += view.standing_still;
+        if (count == METRICS_PARTITIONS)
+            continue;
+        thread->table[count++] =
+            (struct partition_row){.kind = view.kind,
+                                   .partition = view.partition,
+                                   .state = state_of(&view),
+                                   .base = view.base,
+                                   .next = view.next,
+                                   .end = kafka_end(thread->kafka, view.kind, view.partition),
+                                   .unfinished = view.unfinished,
+                                   .started = view.started,
+                                   .ledger_size = view.ledger_size};
+    }
+    metrics_table(metrics, thread->table, count);
+    engine_look(thread->engine, &all);
+    metrics_set(&metrics->partitions, all.partitions);
+    metrics_set(&metrics->standing_still, standing);
+    metrics_set(&metrics->waiting_lanes, all.waiting_lanes);
+    metrics_set(&metrics->outstanding, all.handed);
+    metrics_set(&metrics->transactions, all.transactions);
+    metrics_set(&metrics->aborted, all.aborted);
+    metrics_set(&metrics->unknown, all.unknown);
+    metrics_set(&metrics->fenced, all.fenced);
+    metrics_set(&metrics->recovered, all.recovered);
+}
+
 /* A loop that did not turn for long was stopped from outside (SIGSTOP, a paused machine). */
 static void notice_freeze(struct kafka_thread *thread)
 {
@@ -423,6 +505,7 @@ static void check_stop(struct kafka_thread *thread, const struct stop *stop)
 {
     if (stop_requested(stop) && !thread->stop_until) {
         thread->stop_until = thread->now + thread->config->drain_timeout_ms + STOP_GRACE_MS;
+        atomic_store(&thread->metrics->draining, true);
         engine_stop(thread->engine, thread->now);
     }
     if (thread->leaving && kafka_left(thread->kafka)) {
@@ -473,6 +556,7 @@ int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
         act(thread);
         complain(thread);
         check_stop(thread, stop);
+        show(thread);
         if (!thread->done)
             kafka_wait(thread->kafka, wait_time(thread, more));
     }
@@ -480,7 +564,8 @@ int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
     return thread->status;
 }
 
-struct kafka_thread *kafka_thread_new(const struct config *config, struct error *error)
+struct kafka_thread *kafka_thread_new(const struct config *config, struct metrics *metrics,
+                                      struct error *error)
 {
     struct kafka_thread *thread = memory_zeroed(1, sizeof *thread);
     struct engine_options options = {.owner = config->instance_id,
@@ -494,6 +579,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, struct error 
                                      .calls = config->platform_max_in_flight,
                                      .recordings = config->recording_max_in_flight};
     thread->config = config;
+    thread->metrics = metrics;
     thread->rules =
         (struct event_rules){.topics = {config->request_topics[0], config->request_topics[1]},
                              .max_bytes = (size_t)config->event_max_bytes};
@@ -506,6 +592,8 @@ struct kafka_thread *kafka_thread_new(const struct config *config, struct error 
     thread->calls = call_thread_new(config, &thread->finished, error);
     if (!thread->calls)
         goto free_kafka;
+    metrics->calls = thread->calls;
+    thread->table = memory_zeroed(METRICS_PARTITIONS, sizeof *thread->table);
     return thread;
 
 free_kafka:
@@ -528,5 +616,6 @@ void kafka_thread_free(struct kafka_thread *thread)
     publish_fini(&thread->publish);
     queue_fini(&thread->finished);
     free(thread->ledgers);
+    free(thread->table);
     free(thread);
 }

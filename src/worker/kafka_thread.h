@@ -5,12 +5,15 @@
 
 #include "base/error.h"
 #include "core/config.h"
+#include "worker/metrics.h"
 #include "worker/stop.h"
 
 struct kafka_thread;
 
-/* Creates the clients, the engine and the call thread. config must outlive it. NULL on failure. */
-struct kafka_thread *kafka_thread_new(const struct config *config, struct error *error);
+/* Creates the clients, the engine and the call thread, whose counters metrics then tells of. config
+ * and metrics must outlive it. NULL on failure. */
+struct kafka_thread *kafka_thread_new(const struct config *config, struct metrics *metrics,
+                                      struct error *error);
 
 /* Ends a wait of the loop. Any thread. Its argument is the struct kafka_thread. */
 void kafka_thread_wake(void *thread);

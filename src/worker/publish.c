@@ -37,6 +37,24 @@ static void render(struct publish *publish, struct record *record, const struct 
     }
 }
 
+static void count(struct published *counts, const struct engine_item *item)
+{
+    switch (item->type) {
+    case ITEM_RESULT:
+        counts->results[item->request->place.kind][item->request->outcome.status]++;
+        break;
+    case ITEM_INVALID:
+        counts->dead_letters[DEAD_LETTER_INVALID]++;
+        break;
+    case ITEM_LATE:
+        counts->dead_letters[DEAD_LETTER_LATE]++;
+        break;
+    case ITEM_GONE:
+        counts->dead_letters[DEAD_LETTER_GONE]++;
+        break;
+    }
+}
+
 void publish_ledgers(struct kafka_ledger *out, const struct engine_ledger *ledgers, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -58,8 +76,11 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
         publish->ledgers = memory_resize(publish->ledgers, ledger_count * sizeof *publish->ledgers);
         publish->ledger_capacity = ledger_count;
     }
-    for (size_t i = 0; i < item_count; i++)
+    publish->counts = (struct published){0};
+    for (size_t i = 0; i < item_count; i++) {
         render(publish, &publish->records[i], &items[i]);
+        count(&publish->counts, &items[i]);
+    }
     publish_ledgers(publish->ledgers, ledgers, ledger_count);
     publish->transaction = (struct kafka_transaction){.records = publish->records,
                                                       .record_count = item_count,

@@ -6,6 +6,7 @@
 #include "core/engine/engine.h"
 #include "core/result.h"
 #include "io/kafka.h"
+#include "worker/metrics.h"
 
 struct publish {
     struct result_names names;
@@ -14,6 +15,7 @@ struct publish {
     struct kafka_ledger *ledgers;
     size_t ledger_capacity;
     struct kafka_transaction transaction;
+    struct published counts; /* of what was filled last */
 };
 
 /* Names are borrowed from config, which must outlive it. */

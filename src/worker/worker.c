@@ -3,31 +3,59 @@
 #include <jansson.h>
 
 #include "base/log.h"
+#include "io/http.h"
+#include "worker/endpoints.h"
 #include "worker/kafka_thread.h"
+#include "worker/metrics.h"
 #include "worker/stop.h"
+
+/* Starts the HTTP server, if one is wanted. Returns 0 or -1. */
+static int serve(const struct config *config, struct metrics *metrics, struct http **http,
+                 struct error *error)
+{
+    *http = NULL;
+    if (!*config->http_listen)
+        return 0;
+    *http = http_new(config->http_listen, &endpoints, metrics, error);
+    if (!*http)
+        return -1;
+    log_info("HTTP: metrics, health and status at http://%s/", http_address(*http));
+    return 0;
+}
+
+static int run(const struct config *config, struct metrics *metrics, struct error *error)
+{
+    int status = -1;
+    struct http *http;
+    struct kafka_thread *thread = kafka_thread_new(config, metrics, error);
+    if (!thread)
+        return -1;
+    if (serve(config, metrics, &http, error) < 0)
+        goto free_thread;
+    struct stop *stop = stop_new(kafka_thread_wake, thread, error);
+    if (!stop)
+        goto free_http;
+    status = kafka_thread_run(thread, stop);
+    log_info("stopped with status %d", status);
+    stop_free(stop);
+free_http:
+    http_free(http); /* before what it reads */
+free_thread:
+    kafka_thread_free(thread);
+    return status;
+}
 
 int worker_run(const struct config *config)
 {
     struct error error;
-    int status = 1;
     stop_block_signals();
     json_object_seed(0); /* before several threads may do it at once */
     log_info("privacy-call-worker " PCW_VERSION ": group %s, instance %s, platform %s",
              config->group_id, config->instance_id, config->platform_url);
-    struct kafka_thread *thread = kafka_thread_new(config, &error);
-    if (!thread) {
+    struct metrics *metrics = metrics_new(config);
+    int status = run(config, metrics, &error);
+    if (status < 0)
         log_error("cannot start: %s", error.text);
-        return status;
-    }
-    struct stop *stop = stop_new(kafka_thread_wake, thread, &error);
-    if (!stop) {
-        log_error("cannot start: %s", error.text);
-        goto free_thread;
-    }
-    status = kafka_thread_run(thread, stop);
-    log_info("stopped with status %d", status);
-    stop_free(stop);
-free_thread:
-    kafka_thread_free(thread);
-    return status;
+    metrics_free(metrics);
+    return status < 0 ? 1 : status;
 }

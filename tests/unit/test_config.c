@@ -830,11 +830,30 @@ static void parts_that_are_missing(void **state)
     refused("platform.rate.per.second=10", "0", "the rate limit not part of this version");
     refused("recording.store=/data", "none", "not part of this version");
     refused("recording.store=s3://b/p", "none", "not part of this version");
-    refused("http.listen=127.0.0.1:0", "no value", "the HTTP endpoints not part of this version");
     accepted("delivery=exactly-once");
     accepted("platform.rate.per.second=0");
     accepted("recording.store=none");
-    accepted("http.listen=");
+}
+
+static void places_to_listen(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"",          "127.0.0.1:0",    "0.0.0.0:9464", "[::1]:0",
+                                       "[::]:9464", "localhost:65535", "metrics.example:1"};
+    static const char *const bad[] = {"127.0.0.1",     ":9464",        "127.0.0.1:",  "[::1]",
+                                      "[::1]9464",     "::1:9464",     "9464",        "h:65536",
+                                      "h:-1",          "h:9464/",      "h h:1",       "h:1 ",
+                                      "http://h:9464", "[zz]:1",       "[]:1",        "h:000001",
+                                      "u@h:1",         "h\xc3\xa9:1"};
+    char option[64];
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(option, sizeof option, "http.listen=%s", good[i]);
+        accepted(option);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(option, sizeof option, "http.listen=%s", bad[i]);
+        refused(option, "expected host:port", "or no value");
+    }
 }
 
 static void ca_files(void **state)
@@ -1113,6 +1132,7 @@ int main(void)
         cmocka_unit_test(names_and_zones),
         cmocka_unit_test(numbers),
         cmocka_unit_test(parts_that_are_missing),
+        cmocka_unit_test(places_to_listen),
         cmocka_unit_test(ca_files),
         cmocka_unit_test(kafka_values_refused),
         cmocka_unit_test(drain_and_poll_interval),

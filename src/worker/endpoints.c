@@ -1,0 +1,156 @@
+#include "worker/endpoints.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/breaker.h"
+
+enum { TURN_MOST_MS = 10000 }; /* a loop that has not turned for longer is not alive */
+
+static uint64_t get(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+static bool is_ready(const struct metrics *metrics)
+{
+    return atomic_load(&metrics->in_group) && !atomic_load(&metrics->draining);
+}
+
+static void put_word(struct http_answer *answer, bool good, const char *yes, const char *no)
+{
+    answer->status = good ? 200 : 503;
+    text_add(&answer->body, good ? yes : no);
+}
+
+static void render_livez(struct metrics *metrics, struct http_answer *answer)
+{
+    int64_t now = clock_boot_ms();
+    bool kafka =
+        now - atomic_load_explicit(&metrics->kafka_turned_ms, memory_order_relaxed) < TURN_MOST_MS;
+    bool calls = now - call_thread_last_turn_ms(metrics->calls) < TURN_MOST_MS;
+    put_word(answer, kafka && calls, "alive\n",
+             kafka ? "the call thread stands still\n" : "the Kafka thread stands still\n");
+}
+
+static void render_readyz(struct metrics *metrics, struct http_answer *answer)
+{
+    put_word(answer, is_ready(metrics), "ready\n",
+             atomic_load(&metrics->draining) ? "draining\n" : "not in the group yet\n");
+}
+
+static void render_metrics(struct metrics *metrics, struct http_answer *answer)
+{
+    answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    metrics_render(metrics, &answer->body);
+}
+
+static void render_page(struct metrics *metrics, struct http_answer *answer)
+{
+    (void)metrics;
+    answer->content_type = "text/html; charset=utf-8";
+    text_add(&answer->body, endpoints_page);
+}
+
+/* ---- /status */
+
+static void add_string(struct text *out, const char *name, const char *value)
+{
+    text_printf(out, "\"%s\": ", name);
+    text_json(out, value, strlen(value));
+    text_add(out, ", ");
+}
+
+static void add_counts(struct text *out, const struct metrics *metrics)
+{
+    const struct call_counters *calls = call_thread_counters(metrics->calls);
+    uint64_t requests = 0, dead_letters = 0;
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        requests += get(&metrics->requests[kind]);
+    for (int reason = 0; reason < DEAD_LETTER_REASONS; reason++)
+        dead_letters += get(&metrics->dead_letters[reason]);
+    text_printf(out, "\"counts\": {\"requests\": %" PRIu64 ", \"results\": {", requests);
+    for (int status = 0; status < STATUSES; status++)
+        text_printf(out, "%s\"%s\": %" PRIu64, status ? ", " : "", status_name((enum status)status),
+                    get(&metrics->results[REQUEST_CALL][status]) +
+                        get(&metrics->results[REQUEST_RECORDING][status]));
+    text_printf(out, "}, \"deadLetters\": %" PRIu64 ", \"tries\": %" PRIu64, dead_letters,
+                get(&calls->tries));
+    text_printf(out, ", \"transactions\": %" PRIu64 ", \"aborted\": %" PRIu64,
+                get(&metrics->transactions), get(&metrics->aborted));
+    text_printf(out, ", \"inDoubtRecoveries\": %" PRIu64 ", \"rebalances\": %" PRIu64 "}",
+                get(&metrics->recovered), get(&metrics->rebalances));
+}
+
+static void add_partition(struct text *out, const struct config *config,
+                          const struct partition_row *row)
+{
+    int64_t lag = metrics_lag(row);
+    text_add(out, "{");
+    add_string(out, "topic", config->request_topics[row->kind]);
+    add_string(out, "state", row->state);
+    text_printf(out, "\"partition\": %" PRId32 ", \"base\": %" PRId64 ", \"next\": %" PRId64,
+                row->partition, row->base, row->next);
+    if (lag >= 0)
+        text_printf(out, ", \"lag\": %" PRId64, lag);
+    text_printf(out,
+                ", \"unfinished\": %" PRIu64 ", \"started\": %" PRIu64 ", \"ledger\": %" PRIu64 "}",
+                row->unfinished, row->started, row->ledger_size);
+}
+
+static void render_status(struct metrics *metrics, struct http_answer *answer)
+{
+    static const char *const breakers[] = {
+        [BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open", [BREAKER_TRIAL] = "trial"};
+    const struct config *config = metrics->config;
+    const struct call_counters *calls = call_thread_counters(metrics->calls);
+    struct text *out = &answer->body;
+    struct partition_row *rows = memory_zeroed(METRICS_PARTITIONS, sizeof *rows);
+    size_t count = metrics_copy_table(metrics, rows);
+    answer->content_type = "application/json";
+    text_add(out, "{");
+    add_string(out, "version", PCW_VERSION);
+    add_string(out, "group", config->group_id);
+    add_string(out, "instance", config->instance_id);
+    add_string(out, "breaker", breakers[get(&calls->breaker)]);
+    text_printf(out, "\"ready\": %s, \"draining\": %s, ", is_ready(metrics) ? "true" : "false",
+                atomic_load(&metrics->draining) ? "true" : "false");
+    text_printf(out, "\"uptimeSeconds\": %" PRId64 ", \"inFlight\": %" PRIu64 ", ",
+                (clock_boot_ms() - metrics->started_boot_ms) / 1000, get(&calls->in_flight));
+    text_printf(out, "\"outstanding\": %" PRIu64 ", \"waitingLanes\": %" PRIu64 ", ",
+                get(&metrics->outstanding), get(&metrics->waiting_lanes));
+    add_counts(out, metrics);
+    text_add(out, ", \"partitions\": [");
+    for (size_t i = 0; i < count; i++) {
+        text_add(out, i ? ", " : "");
+        add_partition(out, config, &rows[i]);
+    }
+    text_add(out, "]}\n");
+    free(rows);
+}
+
+/* ---- all of them */
+
+static bool render(void *argument, const char *path, struct http_answer *answer)
+{
+    static const struct {
+        const char *path;
+        void (*render)(struct metrics *metrics, struct http_answer *answer);
+    } table[] = {{"/", render_page},
+                 {"/livez", render_livez},
+                 {"/metrics", render_metrics},
+                 {"/readyz", render_readyz},
+                 {"/status", render_status}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (strcmp(path, table[i].path) != 0)
+            continue;
+        table[i].render(argument, answer);
+        return true;
+    }
+    return false;
+}
+
+const struct http_handler endpoints = {.render = render};

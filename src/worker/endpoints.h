@@ -1,0 +1,12 @@
+/* What the HTTP server serves: /metrics, /livez, /readyz, /status and a page for people. Everything
+ * is read from struct metrics; nothing here holds up another thread. */
+#pragma once
+
+#include "io/http.h"
+#include "worker/metrics.h"
+
+/* For http_new; the argument is the struct metrics, with its threads running. */
+extern const struct http_handler endpoints;
+
+/* The page for people, which shows /status. */
+extern const char endpoints_page[];

@@ -1,0 +1,268 @@
+#include "worker/metrics.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/ledger.h"
+
+#define PREFIX "privacy_call_"
+
+/* The labels that a metric has, or where its values come from. */
+enum shape {
+    PLAIN,
+    VERSION,
+    START,
+    REQUEST_TOPIC,
+    TOPIC_STATUS,
+    REASON,
+    NONE, /* of a histogram */
+    KIND, /* of a histogram */
+    PARTITION_LAG,
+    PARTITION_UNFINISHED,
+    PARTITION_LEDGER,
+    PARTITION_LEDGER_USED,
+};
+
+struct row {
+    const char *name, *type;
+    enum shape shape;
+    const void *values; /* const _Atomic uint64_t[] or const struct histogram[] */
+    const char *help;
+};
+
+struct scrape {
+    struct text *out;
+    const struct config *config;
+    struct metrics *metrics;
+    struct partition_row *table;
+    size_t table_size;
+};
+
+static uint64_t get(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+/* A label's value: all that is special in the format is escaped. */
+static void add_label(struct text *out, const char *name, const char *value)
+{
+    text_printf(out, "%s=\"", name);
+    for (; *value; value++) {
+        if (*value == '\\' || *value == '"')
+            text_append(out, "\\", 1);
+        text_append(out, *value == '\n' ? "\\n" : value, *value == '\n' ? 2 : 1);
+    }
+    text_add(out, "\"");
+}
+
+static void add_sample(struct text *out, const char *name, const char *label, const char *value,
+                       uint64_t number)
+{
+    text_printf(out, PREFIX "%s{", name);
+    add_label(out, label, value);
+    text_printf(out, "} %" PRIu64 "\n", number);
+}
+
+static void put_topics(struct scrape *scrape, const struct row *row)
+{
+    const _Atomic uint64_t *values = row->values;
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        if (*scrape->config->request_topics[kind])
+            add_sample(scrape->out, row->name, "topic", scrape->config->request_topics[kind],
+                       get(&values[kind]));
+}
+
+static void put_results(struct scrape *scrape, const struct row *row)
+{
+    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+        for (int status = 0; status < STATUSES && *scrape->config->request_topics[kind]; status++) {
+            text_printf(scrape->out, PREFIX "%s{", row->name);
+            add_label(scrape->out, "topic", scrape->config->result_topics[kind]);
+            text_printf(scrape->out, ",status=\"%s\"} %" PRIu64 "\n",
+                        status_name((enum status)status),
+                        get(&scrape->metrics->results[kind][status]));
+        }
+    }
+}
+
+static void put_reasons(struct scrape *scrape, const struct row *row)
+{
+    static const char *const names[] = {[DEAD_LETTER_INVALID] = "invalid",
+                                        [DEAD_LETTER_LATE] = "late-outcome",
+                                        [DEAD_LETTER_GONE] = "record-gone"};
+    const _Atomic uint64_t *values = row->values;
+    for (int i = 0; i < DEAD_LETTER_REASONS; i++)
+        add_sample(scrape->out, row->name, "reason", names[i], get(&values[i]));
+}
+
+/* label: `kind="call"` or empty. */
+static void put_histogram(struct text *out, const char *name, const char *label,
+                          const struct histogram *histogram)
+{
+    const char *comma = *label ? "," : "", *open = *label ? "{" : "", *close = *label ? "}" : "";
+    uint64_t count = 0;
+    for (int i = 0; i <= HISTOGRAM_BOUNDS; i++) {
+        count += get(&histogram->buckets[i]);
+        text_printf(out, PREFIX "%s_bucket{%s%sle=\"", name, label, comma);
+        if (i < HISTOGRAM_BOUNDS)
+            text_printf(out, "%g", (double)histogram_bounds_us[i] / 1e6);
+        else
+            text_add(out, "+Inf");
+        text_printf(out, "\"} %" PRIu64 "\n", count);
+    }
+    uint64_t us = get(&histogram->sum_us);
+    text_printf(out, PREFIX "%s_sum%s%s%s %" PRIu64 ".%06" PRIu64 "\n", name, open, label, close,
+                us / 1000000, us % 1000000);
+    text_printf(out, PREFIX "%s_count%s%s%s %" PRIu64 "\n", name, open, label, close, count);
+}
+
+static void put_partition_value(struct text *out, const struct partition_row *at, enum shape shape)
+{
+    switch (shape) {
+    case PARTITION_LAG:
+        text_printf(out, "%" PRId64 "\n", metrics_lag(at));
+        break;
+    case PARTITION_UNFINISHED:
+        text_printf(out, "%" PRIu64 "\n", at->unfinished);
+        break;
+    case PARTITION_LEDGER:
+        text_printf(out, "%" PRIu64 "\n", at->ledger_size);
+        break;
+    default:
+        text_printf(out, "%.4f\n", (double)at->ledger_size / LEDGER_MAX);
+        break;
+    }
+}
+
+static void put_partitions(struct scrape *scrape, const struct row *row)
+{
+    for (size_t i = 0; i < scrape->table_size; i++) {
+        const struct partition_row *at = &scrape->table[i];
+        if (row->shape == PARTITION_LAG && metrics_lag(at) < 0)
+            continue;
+        text_printf(scrape->out, PREFIX "%s{", row->name);
+        add_label(scrape->out, "topic", scrape->config->request_topics[at->kind]);
+        text_printf(scrape->out, ",partition=\"%" PRId32 "\"} ", at->partition);
+        put_partition_value(scrape->out, at, row->shape);
+    }
+}
+
+static void put_row(struct scrape *scrape, const struct row *row)
+{
+    struct text *out = scrape->out;
+    const struct histogram *histogram = row->values;
+    text_printf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", row->name, row->help,
+                row->name, row->type);
+    switch (row->shape) {
+    case PLAIN:
+        text_printf(out, PREFIX "%s %" PRIu64 "\n", row->name, get(row->values));
+        break;
+    case VERSION:
+        add_sample(out, row->name, "version", PCW_VERSION, get(row->values));
+        break;
+    case START:
+        text_printf(out, PREFIX "%s %.3f\n", row->name,
+                    (double)scrape->metrics->started_wall_ms / 1000);
+        break;
+    case REQUEST_TOPIC:
+        put_topics(scrape, row);
+        break;
+    case TOPIC_STATUS:
+        put_results(scrape, row);
+        break;
+    case REASON:
+        put_reasons(scrape, row);
+        break;
+    case NONE:
+        put_histogram(out, row->name, "", histogram);
+        break;
+    case KIND:
+        put_histogram(out, row->name, "kind=\"call\"", &histogram[REQUEST_CALL]);
+        put_histogram(out, row->name, "kind=\"recording\"", &histogram[REQUEST_RECORDING]);
+        break;
+    default:
+        put_partitions(scrape, row);
+        break;
+    }
+}
+
+void metrics_render(struct metrics *metrics, struct text *out)
+{
+    const struct metrics *m = metrics;
+    const struct call_counters *c = call_thread_counters(metrics->calls);
+#define ROW(name, type, shape, values, help) {#name, #type, shape, (const void *)(values), help},
+    const struct row rows[] = {METRICS(ROW)};
+#undef ROW
+    struct scrape scrape = {.out = out, .config = metrics->config, .metrics = metrics};
+    scrape.table = memory_zeroed(METRICS_PARTITIONS, sizeof *scrape.table);
+    scrape.table_size = metrics_copy_table(metrics, scrape.table);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        put_row(&scrape, &rows[i]);
+    free(scrape.table);
+}
+
+void metrics_published(struct metrics *metrics, const struct published *published)
+{
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        for (int status = 0; status < STATUSES; status++)
+            metrics_count(&metrics->results[kind][status], published->results[kind][status]);
+    for (int reason = 0; reason < DEAD_LETTER_REASONS; reason++)
+        metrics_count(&metrics->dead_letters[reason], published->dead_letters[reason]);
+}
+
+void metrics_table(struct metrics *metrics, const struct partition_row *rows, size_t count)
+{
+    if (pthread_mutex_trylock(&metrics->lock) != 0)
+        return;
+    memcpy(metrics->table, rows, count * sizeof *rows);
+    metrics->table_size = count;
+    pthread_mutex_unlock(&metrics->lock);
+}
+
+static int by_place(const void *left, const void *right)
+{
+    const struct partition_row *a = left, *b = right;
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    return (a->partition > b->partition) - (a->partition < b->partition);
+}
+
+size_t metrics_copy_table(struct metrics *metrics, struct partition_row *rows)
+{
+    pthread_mutex_lock(&metrics->lock);
+    size_t count = metrics->table_size;
+    memcpy(rows, metrics->table, count * sizeof *rows);
+    pthread_mutex_unlock(&metrics->lock);
+    qsort(rows, count, sizeof *rows, by_place);
+    return count;
+}
+
+int64_t metrics_lag(const struct partition_row *row)
+{
+    if (row->end < 0 || row->base < 0)
+        return -1;
+    return row->end > row->base ? row->end - row->base : 0;
+}
+
+struct metrics *metrics_new(const struct config *config)
+{
+    struct metrics *metrics = memory_zeroed(1, sizeof *metrics);
+    metrics->config = config;
+    metrics->started_wall_ms = clock_wall_ms();
+    metrics->started_boot_ms = clock_boot_ms();
+    metrics->kafka_turned_ms = metrics->started_boot_ms;
+    metrics->one = 1;
+    pthread_mutex_init(&metrics->lock, NULL);
+    return metrics;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+    if (!metrics)
+        return;
+    pthread_mutex_destroy(&metrics->lock);
+    free(metrics);
+}

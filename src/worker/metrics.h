@@ -1,0 +1,138 @@
+/* What the worker counts. The Kafka thread and the call thread write, the HTTP thread reads: plain
+ * counters as relaxed atomics, and a table of the partitions that the Kafka thread renews about
+ * once a second under a lock of its own, which it only tries and which nobody holds for longer than
+ * it takes to copy the table. One row of METRICS is one metric; docs/metrics.md lists the same. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/text.h"
+#include "core/config.h"
+#include "core/engine/engine.h"
+#include "worker/call_thread.h"
+#include "worker/histogram.h"
+
+enum { METRICS_PARTITIONS = 1024 }; /* more are counted, but not listed */
+
+enum dead_letter_reason {
+    DEAD_LETTER_INVALID,
+    DEAD_LETTER_LATE,
+    DEAD_LETTER_GONE,
+    DEAD_LETTER_REASONS
+};
+
+/* Results and dead letters of one transaction. */
+struct published {
+    uint64_t results[REQUEST_KINDS][STATUSES];
+    uint64_t dead_letters[DEAD_LETTER_REASONS];
+};
+
+struct partition_row {
+    enum request_kind kind;
+    int32_t partition;
+    const char *state;  /* static */
+    int64_t base, next; /* next: behind the last record seen */
+    int64_t end;        /* the partition's end as last heard; below 0: not known */
+    uint64_t unfinished, started, ledger_size;
+};
+
+struct metrics {
+    /* the Kafka thread's */
+    _Atomic uint64_t requests[REQUEST_KINDS];
+    _Atomic uint64_t results[REQUEST_KINDS][STATUSES];
+    _Atomic uint64_t dead_letters[DEAD_LETTER_REASONS];
+    _Atomic uint64_t rebalances, partitions, standing_still;
+    _Atomic uint64_t waiting_lanes, outstanding;
+    _Atomic uint64_t transactions, aborted, unknown, fenced, recovered;
+    struct histogram transaction_time;
+    _Atomic int64_t kafka_turned_ms; /* CLOCK_BOOTTIME */
+    _Atomic bool in_group, draining;
+    pthread_mutex_t lock; /* of the table */
+    struct partition_row table[METRICS_PARTITIONS];
+    size_t table_size;
+    /* constant once the threads run */
+    const struct config *config;
+    const struct call_thread *calls;
+    int64_t started_wall_ms, started_boot_ms;
+    _Atomic uint64_t one; /* build_info's value */
+};
+
+/* ROW(name without privacy_call_, type, shape (the labels), the values, help) */
+#define METRICS(ROW)                                                                               \
+    ROW(build_info, gauge, VERSION, &m->one, "1, with the version as its label")                   \
+    ROW(start_time_seconds, gauge, START, NULL, "When the process started, seconds since 1970")    \
+    ROW(requests_total, counter, REQUEST_TOPIC, m->requests, "Requests taken from Kafka")          \
+    ROW(results_total, counter, TOPIC_STATUS, m->results, "Results published")                     \
+    ROW(dead_letters_total, counter, REASON, m->dead_letters, "Dead letters published")            \
+    ROW(late_outcomes_total, counter, PLAIN, &m->dead_letters[DEAD_LETTER_LATE],                   \
+        "Calls that ended after their partition had gone to another worker")                       \
+    ROW(calls_in_flight, gauge, PLAIN, &c->in_flight,                                              \
+        "Calls open at the platform now, recordings included")                                     \
+    ROW(outstanding_requests, gauge, PLAIN, &m->outstanding,                                       \
+        "Requests that are with the call thread, those that wait there included")                  \
+    ROW(waiting_lanes, gauge, PLAIN, &m->waiting_lanes,                                            \
+        "Order ids whose next request waits to be started")                                        \
+    ROW(tries_total, counter, PLAIN, &c->tries, "Calls that were begun, repeated ones included")   \
+    ROW(retries_total, counter, PLAIN, &c->retries,                                                \
+        "Tries that provably were not performed, and are made again")                              \
+    ROW(returned_total, counter, PLAIN, &c->returned,                                              \
+        "Requests given back untried: the lease was over, or they were recalled")                  \
+    ROW(call_duration_seconds, histogram, KIND, c->latency, "How long the tries took")             \
+    ROW(breaker_state, gauge, PLAIN, &c->breaker,                                                  \
+        "Circuit breaker: 0 closed, 1 open (all calls pause), 2 one trial call")                   \
+    ROW(rate_limit_waits_total, counter, PLAIN, &c->rate_waits,                                    \
+        "Turns in which a call was held back by the rate limit")                                   \
+    ROW(transactions_total, counter, PLAIN, &m->transactions, "Transactions committed")            \
+    ROW(transactions_aborted_total, counter, PLAIN, &m->aborted,                                   \
+        "Transactions aborted; they are made again")                                               \
+    ROW(transactions_unknown_total, counter, PLAIN, &m->unknown,                                   \
+        "Transactions of unknown outcome, which was then read back")                               \
+    ROW(fenced_total, counter, PLAIN, &m->fenced,                                                  \
+        "Times that another producer had fenced this one")                                         \
+    ROW(transaction_duration_seconds, histogram, NONE, &m->transaction_time,                       \
+        "How long the transactions took, whatever their end")                                      \
+    ROW(in_doubt_recoveries_total, counter, PLAIN, &m->recovered,                                  \
+        "Calls that a predecessor had started, answered as unknown")                               \
+    ROW(rebalances_total, counter, PLAIN, &m->rebalances, "Rebalances of the group")               \
+    ROW(partitions, gauge, PLAIN, &m->partitions, "Partitions assigned")                           \
+    ROW(partitions_standing_still, gauge, PLAIN, &m->standing_still,                               \
+        "Partitions whose ledger cannot be read: nothing of them is dialled")                      \
+    ROW(consumer_lag, gauge, PARTITION_LAG, NULL,                                                  \
+        "Offsets between the committed one and the partition's end")                               \
+    ROW(unfinished_requests, gauge, PARTITION_UNFINISHED, NULL,                                    \
+        "Requests read and not yet finished, by partition")                                        \
+    ROW(ledger_bytes, gauge, PARTITION_LEDGER, NULL, "Size of the committed ledger")               \
+    ROW(ledger_used_ratio, gauge, PARTITION_LEDGER_USED, NULL,                                     \
+        "Part of the ledger's space that is used: at 1 nothing more can be started")
+
+/* config must outlive it. */
+struct metrics *metrics_new(const struct config *config);
+void metrics_free(struct metrics *metrics);
+
+static inline void metrics_set(_Atomic uint64_t *gauge, uint64_t value)
+{
+    atomic_store_explicit(gauge, value, memory_order_relaxed);
+}
+
+static inline void metrics_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* A transaction with these has landed. Kafka thread. */
+void metrics_published(struct metrics *metrics, const struct published *published);
+
+/* Renews the table; keeps the old one when it is being read right now. Kafka thread. */
+void metrics_table(struct metrics *metrics, const struct partition_row *rows, size_t count);
+
+/* Copies the table, sorted, into room for METRICS_PARTITIONS. Returns its size. HTTP thread. */
+size_t metrics_copy_table(struct metrics *metrics, struct partition_row *rows);
+
+/* Offsets between base and end; -1: not known. */
+int64_t metrics_lag(const struct partition_row *row);
+
+/* All of it in Prometheus's text format 0.0.4. HTTP thread. */
+void metrics_render(struct metrics *metrics, struct text *out);
