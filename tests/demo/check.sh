@@ -9,5 +9,6 @@ for status in succeeded refused invalid expired unavailable unknown; do
 done
 [ "$(echo "$out" | grep -c '^o-100[0-9] ')" = 9 ] || { echo "not 9 results"; bad=1; }
 echo "$out" | grep -q '^o-1001 .* 17118230000 .*second' || { echo "the virtual number that was asked for is not shown"; bad=1; }
-[ "$(echo "$out" | sed -n 's/^o-1001 .* \(first\|second\).*/\1/p' | tr '\n' ' ')" = 'first second ' ] || { echo "o-1001 is out of order"; bad=1; }
+order=$(echo "$out" | awk '/^o-1001 / && /first$|second/ { print /second/ ? "second" : "first" }' | tr '\n' ' ')
+[ "$order" = 'first second ' ] || { echo "o-1001 is out of order: $order"; bad=1; }
 exit $bad

@@ -124,7 +124,7 @@ class CommandLine(ProgramCase):
                            "kafka.no.such.setting": "1", "kafka.consumer.no.such.setting": "1", "kafka.max.poll.interval.ms": "6000",
                            "platform.auth.flags": "a,b", "recording.attempts": "-1", "platform.version": "a/b"}.items():
             with self.subTest(key):
-                self.refused(key.replace("consumer.", ""), options={**GOOD, key: value})
+                self.refused(key, options={**GOOD, key: value})
         self.refused("twice", "platform.version", file="platform.version = 1\nplatform.version = 2\n")
         self.refused("PRIVACY_CALL_NO_SUCH", environment={"PRIVACY_CALL_NO_SUCH": "1"})
 
@@ -149,6 +149,13 @@ class CommandLine(ProgramCase):
         found = self.configuration(environment={"PRIVACY_CALL_KAFKA_CLIENT_RACK": "r1"})
         self.assertEqual("r1", found["kafka.client.rack"][0])
 
+
+    def test_address_in_use(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            run = self.run_worker(options={**GOOD, "http.listen": f"127.0.0.1:{port}"})
+        self.assertEqual(1, run.returncode)
+        self.assertIn(str(port), run.stderr)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Members of requests and results, headers, expiry, and recordings."""
+import json
+import re
 import time
 
-from case import KafkaCase, main
+from case import TOKEN, KafkaCase, main, wait_until
 from records import call, caller
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -79,6 +81,37 @@ class Calls(KafkaCase):
         self.assertEqual({"binary": "event-1", "from-subject": "event-2", "binary-subject": "event-3"},
                          {k: r["requestId"] for k, r in results.items()})
         self.assertEqual({"succeeded"}, {r["status"] for r in results.values()})
+
+    def test_metrics_and_pages(self):
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox).wait_assigned()
+        wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "ready")
+        for number in range(10):
+            self.requests.send(call(number, f"k{number}"), f"k{number}")
+        self.requests.send(b"bad", "bad")
+        self.requests.flush()
+        self.results(11)
+        self.assertEqual(200, worker.get("/livez")[0])
+        status, metrics = worker.get("/metrics")
+        self.assertEqual(200, status)
+        samples = re.findall(r"^(\w+)(?:\{.*\})? (\S+)$", metrics, re.MULTILINE)
+        names = {name for name, _ in samples}
+        self.assertEqual([], [n for n in names if not n.startswith("privacy_call_")])
+        for word in ("requests", "results", "in_flight", "lanes", "transaction", "aborted", "doubt", "retries", "breaker",
+                     "dead_letters", "late", "lag", "ledger", "rebalances", "build_info"):
+            self.assertTrue([n for n in names if word in n], f"no metric for {word}")
+        self.assertRegex(metrics, r'(?m)^privacy_call_results\w*\{.*status="succeeded".*\} 10$')
+        self.assertRegex(metrics, r'(?m)^privacy_call_results\w*\{.*status="invalid".*\} 1$')
+        status, text = worker.get("/status")
+        self.assertEqual(200, status)
+        self.assertIsInstance(json.loads(text), dict)
+        status, page = worker.get("/")
+        self.assertEqual(200, status)
+        self.assertIn("<html", page.lower())
+        self.assertEqual(404, worker.get("/no-such-page")[0])
+        for text in (metrics, text, page):
+            self.assertNotRegex(text, r"(?<![\d.])1[38]\d{9}(?!\d)")
+            self.assertNotIn(TOKEN, text)
 
     def test_topic_that_comes_later(self):
         """A topic that does not exist yet is waited for, and the log says so."""

@@ -2,7 +2,7 @@
 import signal
 import time
 
-from case import KafkaCase, main
+from case import KafkaCase, main, wait_until
 from records import call, caller
 
 
@@ -55,6 +55,15 @@ class Stop(KafkaCase):
         self.check_run(self.sent, results, self.platform)
         unknown, = [r for r in results if r["status"] == "unknown"]
         self.assertEqual("k0", unknown["orderId"])
+
+    def test_ready_and_draining(self):
+        self.begin("latency=3s")
+        self.assertEqual((200, 200), (self.process.get("/readyz")[0], self.process.get("/livez")[0]))
+        self.process.signal(signal.SIGTERM)
+        self.process.wait_log("SIGTERM")
+        wait_until(lambda: self.process.get("/readyz")[0] != 200, 3, "not ready while draining")
+        self.assertEqual(200, self.process.get("/livez")[0])
+        self.assertEqual(0, self.process.wait())
 
     def test_nothing_to_do(self):
         process = self.worker(self.sandbox()).wait_assigned()

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 
 from kafka import end_with_parent
@@ -172,7 +173,7 @@ class Worker(Program):
         Worker.COUNT += 1
         settings = {"kafka.bootstrap.servers": bootstrap, "platform.url": url, "platform.ca.file": ca, "platform.token": TOKEN,
                     "platform.app.id": APP_ID, "instance.id": name or f"worker-{Worker.COUNT}",
-                    "log.format": "json", "log.level": "debug", "http.listen": "", "kafka.session.timeout.ms": "6000",
+                    "log.format": "json", "log.level": "debug", "http.listen": "127.0.0.1:0", "kafka.session.timeout.ms": "6000",
                     "kafka.heartbeat.interval.ms": "1000"}
         settings.update(options or {})
         command = [f"{BUILD}/privacy-call-worker", *arguments, "-c", f"{ROOT}/config/privacy-call-worker.conf"]
@@ -210,6 +211,17 @@ class Worker(Program):
     def logged(self):
         """How many log events there are, for wait_log(after=)."""
         return len(self.lines["stderr"])
+
+    def get(self, path):
+        """(status, text) of a page of its own."""
+        address = self.wait_log(r"http://127\.0\.0\.1:\d+/")["message"]
+        address = re.search(r"http://127\.0\.0\.1:\d+", address).group()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(address + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def wait_assigned(self, seconds=40, after=0):
         """Waits until it has partitions (or, where there are more members than partitions, none of them)."""
