@@ -621,16 +621,18 @@ static void test_unknown_and_taken_by_another(void **state)
     desk_fini(&desk);
 }
 
-/* Gets fenced once and settles. */
+/* Gets fenced once, and settles unless it takes that for a twin's work. */
 static void fence(struct desk *desk, int64_t offset)
 {
     arrive(desk, 0, offset, NULL);
     expect(desk, ENGINE_TRANSACT);
     engine_transacted(desk->engine, ENGINE_FENCED, NULL, desk->now);
+    expect(desk, ENGINE_RENEW_PRODUCER);
+    read_back(desk);
     if (step(desk) == ENGINE_FAIL)
         return;
-    read_back(desk);
-    commit_tick(desk);
+    land(desk);
+    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
 }
 
 static void test_fenced_by_a_twin(void **state)
@@ -658,6 +660,45 @@ static void test_fenced_after_a_freeze(void **state)
     engine_frozen(desk.engine, desk.now);
     for (int i = 0; i < 5; i++)
         fence(&desk, i);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+/* Who took over a partition, untold yet, fences as well. */
+static void test_fenced_by_who_took_over(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 2);
+    desk.now += 200000;
+    arrive(&desk, 1, 0, NULL);
+    expect(&desk, ENGINE_TRANSACT);
+    engine_transacted(desk.engine, ENGINE_FENCED, NULL, desk.now);
+    expect(&desk, ENGINE_RENEW_PRODUCER);
+    preset(&desk, 1, 0, 9, "other", "");
+    read_back(&desk);
+    fence(&desk, 0);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+static void test_fenced_twice_by_who_took_over(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 2);
+    desk.now += 200000;
+    fence(&desk, 0);
+    arrive(&desk, 1, 0, NULL);
+    expect(&desk, ENGINE_TRANSACT);
+    engine_transacted(desk.engine, ENGINE_FENCED, NULL, desk.now);
+    expect(&desk, ENGINE_RENEW_PRODUCER);
+    preset(&desk, 1, 0, 9, "other", "");
+    read_back(&desk);
     expect(&desk, ENGINE_NOTHING);
     desk_fini(&desk);
 }
@@ -1187,6 +1228,8 @@ int main(void)
         cmocka_unit_test(test_unknown_and_taken_by_another),
         cmocka_unit_test(test_fenced_by_a_twin),
         cmocka_unit_test(test_fenced_after_a_freeze),
+        cmocka_unit_test(test_fenced_by_who_took_over),
+        cmocka_unit_test(test_fenced_twice_by_who_took_over),
         cmocka_unit_test(test_fenced_when_young),
         cmocka_unit_test(test_revocation_drains),
         cmocka_unit_test(test_drain_outlived),

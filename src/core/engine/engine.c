@@ -9,7 +9,9 @@
 #include "core/engine/internal.h"
 
 enum {
-    TICK_PACE_MS = 0,    /* the least distance of two transactions while calls run */
+    PACE_LEAST_MS = 5,
+    PACE_MOST_MS = 20,
+    LATENCY_WEIGHT = 16, /* how slowly the mean latency follows */
     TAKE_MOST = 128,     /* records taken from one partition at a time */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
     RETRY_MOST_MS = 500,
@@ -186,14 +188,24 @@ static bool next_recall(struct engine *engine, struct engine_action *action)
     return false;
 }
 
-/* A transaction costs both sides about the same whatever it holds, so under load they keep a
- * distance and carry more each. A drain hurries. */
-static bool tick_is_due(const struct engine *engine)
+/* A transaction costs both sides about the same whatever it holds, so they keep a distance and
+ * carry more each while most slots are busy anyhow; no longer a distance than a call takes, though,
+ * or the twice as many starts as slots would not keep these busy. */
+static int64_t tick_due(const struct engine *engine)
 {
-    if (engine->stopping || engine->revoking || engine->now >= engine->last_tick + TICK_PACE_MS)
-        return true;
-    size_t unfinished = engine->handed_calls + engine->handed_recordings;
-    return unfinished == 0;
+    int64_t outstanding = (int64_t)(engine->handed_calls + engine->handed_recordings);
+    if (engine->stopping || engine->revoking || 2 * outstanding < engine->options.calls)
+        return engine->last_tick;
+    int64_t pace = engine->latency_sum / LATENCY_WEIGHT;
+    pace = pace < PACE_LEAST_MS ? PACE_LEAST_MS : pace > PACE_MOST_MS ? PACE_MOST_MS : pace;
+    return engine->last_tick + pace;
+}
+
+static void note_latency(struct engine *engine, const struct request *request)
+{
+    if (request->call.started_boot_ms > 0)
+        engine->latency_sum +=
+            engine->now - request->call.started_boot_ms - engine->latency_sum / LATENCY_WEIGHT;
 }
 
 static bool next_producer(struct engine *engine, struct engine_action *action)
@@ -209,7 +221,8 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
         group_read_back(engine, action);
         return action->type != ENGINE_NOTHING;
     case PRODUCER_IDLE:
-        if (engine->now < engine->retry_at || !tick_is_due(engine) || !tick_build(engine, action))
+        if (engine->now < engine->retry_at || engine->now < tick_due(engine) ||
+            !tick_build(engine, action))
             return false;
         engine->producer = PRODUCER_TICK;
         return true;
@@ -272,9 +285,9 @@ int64_t engine_wake_time(const struct engine *engine)
         wake = engine->retry_at;
     if (engine->job_retry_at > engine->now && engine->job_retry_at < wake)
         wake = engine->job_retry_at;
-    if (engine->producer == PRODUCER_IDLE && engine->last_tick + TICK_PACE_MS > engine->now &&
-        engine->last_tick + TICK_PACE_MS < wake)
-        wake = engine->last_tick + TICK_PACE_MS;
+    if (engine->producer == PRODUCER_IDLE && tick_due(engine) > engine->now &&
+        tick_due(engine) < wake)
+        wake = tick_due(engine);
     list_each(at, &engine->partitions)
     {
         const struct partition *partition = list_of(at, struct partition, node);
@@ -305,8 +318,7 @@ static void note_fenced(struct engine *engine)
     if (engine->now < engine->amnesty_until ||
         (engine->now < engine->young_until && engine->young_fenced++ < ENGINE_YOUNG_FENCED))
         return;
-    if (engine->now - engine->last_fenced < ENGINE_TWIN_MS)
-        engine->fail = true;
+    engine->suspicion = engine->now - engine->last_fenced < ENGINE_TWIN_MS;
     engine->last_fenced = engine->now;
 }
 
@@ -484,6 +496,7 @@ void engine_call_ended(struct engine *engine, struct request *request, int64_t n
 {
     set_time(engine, now, 0);
     engine->ended_calls += request->place.kind == REQUEST_CALL;
+    note_latency(engine, request);
     if (!request->partition) {
         assert(request->state == REQUEST_ORPHAN);
         if (request->call.end != CALL_FINISHED)

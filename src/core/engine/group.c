@@ -220,6 +220,13 @@ static void drain(struct engine *engine, struct partition *partition)
     stop_starts(engine, partition);
 }
 
+/* Somebody else has it: who takes over fences this process, which is no sign of a twin. */
+static void taken(struct partition *partition)
+{
+    partition->engine->amnesty_until = partition->engine->now + ENGINE_TWIN_MS;
+    partition_forget(partition);
+}
+
 /* When transaction after transaction has been aborted for a whole session after the drain's end,
  * the membership is gone, told or not: the partitions are others'. */
 static void give_up_drains(struct engine *engine)
@@ -231,7 +238,7 @@ static void give_up_drains(struct engine *engine)
         struct partition *partition = list_of(at, struct partition, node);
         if (partition->phase == PARTITION_DRAINING && partition->revoked &&
             engine->now >= partition->drain_until + 2 * engine->options.lease_ms)
-            partition_forget(partition);
+            taken(partition);
     }
 }
 
@@ -444,9 +451,11 @@ static void read_back(struct engine *engine, const struct engine_ledger *ledgers
         if (ours && ledger.sequence == partition->sequence + 1)
             landed = true;
         else if (!ours || ledger.sequence != partition->sequence)
-            partition_forget(partition); /* somebody else has it: the revocation is on its way */
+            taken(partition); /* the revocation is on its way */
         ledger_fini(&ledger);
     }
+    engine->fail = engine->suspicion && engine->now >= engine->amnesty_until;
+    engine->suspicion = false;
     if (landed)
         tick_landed(engine, false);
     else
@@ -526,6 +535,8 @@ void engine_committed(struct engine *engine, enum engine_answer answer, int64_t 
     enum job job = engine->job;
     engine->now = now;
     engine->job = JOB_NONE;
+    if (answer == ENGINE_NO_MEMBER)
+        engine->amnesty_until = now + ENGINE_TWIN_MS;
     if (job == JOB_CLAIM && answer == ENGINE_AGAIN) {
         again(engine);
     } else if (job == JOB_CLAIM && answer == ENGINE_NO_MEMBER) {

@@ -123,7 +123,7 @@ struct engine {
     int aborts;       /* in a row */
     int64_t last_tick, last_sweep, last_fenced, amnesty_until, young_until;
     int young_fenced;
-    bool fail;
+    bool suspicion, fail; /* of a twin, unless reading back finds another reason */
 
     enum job job;
     int64_t job_retry_at;
@@ -144,6 +144,7 @@ struct engine {
     size_t late;                       /* of ended, those for the dead letters */
     struct lane **resting;             /* heap by wake */
     size_t resting_count, resting_capacity;
+    int64_t latency_sum; /* mean latency of a try in ms, times its weight */
     size_t chosen, handed_calls, handed_recordings, marked;
     size_t ended_calls, surplus; /* since the last tick; more starts than slots */
     int64_t allowed;
