@@ -1,0 +1,521 @@
+/* What is sent when, and how a request goes back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "core/dispatch.h"
+
+enum { WALL = 1700000000 };
+#define WALL_MS (WALL * 1000LL)
+
+struct bench {
+    struct config config;
+    struct dispatch dispatch;
+    struct request *requests[64];
+    int count;
+    int64_t now;
+    uint64_t random;
+};
+
+static uint64_t give_random(void *argument)
+{
+    return ((struct bench *)argument)->random;
+}
+
+static int set_up(void **state)
+{
+    static int64_t retry_flags[] = {50};
+    struct bench *bench = memory_zeroed(1, sizeof *bench);
+    bench->config = (struct config){
+        .platform_max_in_flight = 4,
+        .recording_max_in_flight = 2,
+        .platform_breaker_failures = 3,
+        .platform_breaker_open_ms = 5000,
+        .call_max_age_ms = 900000,
+        .call_deadline_ms = 60000,
+        .recording_attempts = 3,
+        .call_retry_flags = {retry_flags, 1},
+        .recording_retry_flags = {retry_flags, 1},
+    };
+    bench->now = 1000000;
+    dispatch_init(&bench->dispatch, &bench->config, give_random, bench);
+    *state = bench;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *bench = *state;
+    for (int i = 0; i < bench->count; i++)
+        request_free(bench->requests[i]);
+    free(bench);
+    return 0;
+}
+
+static struct request *make(struct bench *bench, enum request_kind kind, int32_t partition)
+{
+    struct raw_record raw = {.timestamp_ms = WALL_MS};
+    struct request *request = request_new((struct place){kind, partition, bench->count}, &raw);
+    request->call.lease_until_ms = kind == REQUEST_CALL ? bench->now + 20000 : INT64_MAX;
+    bench->requests[bench->count++] = request;
+    return request;
+}
+
+static struct request *add(struct bench *bench, enum request_kind kind)
+{
+    struct request *request = make(bench, kind, 0);
+    dispatch_add(&bench->dispatch, request);
+    return request;
+}
+
+static struct request *next(struct bench *bench)
+{
+    return dispatch_next(&bench->dispatch, bench->now, WALL_MS);
+}
+
+static struct request *done(struct bench *bench)
+{
+    return dispatch_take_done(&bench->dispatch);
+}
+
+static void end(struct bench *bench, struct request *request, struct attempt attempt)
+{
+    struct finding finding;
+    dispatch_end(&bench->dispatch, request, &attempt, bench->now, WALL_MS, &finding);
+}
+
+#define ANSWER(text)                                                                               \
+    (struct attempt)                                                                               \
+    {                                                                                              \
+        .sends = 1, .http_status = 200, .complete = true, .body = (text),                          \
+        .body_size = sizeof(text) - 1, .retry_after_ms = -1                                        \
+    }
+#define OK ANSWER("{\"Flag\":1}")
+#define NOT_SENT                                                                                   \
+    (struct attempt)                                                                               \
+    {                                                                                              \
+        .failure = FAILURE_CONNECT, .retry_after_ms = -1                                           \
+    }
+#define STATUS(number)                                                                             \
+    (struct attempt)                                                                               \
+    {                                                                                              \
+        .sends = 1, .http_status = (number), .complete = true, .body = "", .retry_after_ms = -1    \
+    }
+
+static void comes_back(struct bench *bench, struct request *request, enum call_end how)
+{
+    assert_ptr_equal(done(bench), request);
+    assert_int_equal(request->call.end, how);
+}
+
+static void finishes(struct bench *bench, struct request *request, enum status status,
+                     const char *code)
+{
+    comes_back(bench, request, CALL_FINISHED);
+    assert_int_equal(request->outcome.status, status);
+    assert_string_equal(request->outcome.error_code ? request->outcome.error_code : "none", code);
+    assert_int_equal(request->outcome.finished_at_ms, WALL_MS);
+}
+
+static void calls_run_in_order_in_slots(void **state)
+{
+    struct bench *bench = *state;
+    struct request *requests[6];
+    for (int i = 0; i < 6; i++)
+        requests[i] = add(bench, REQUEST_CALL);
+    for (int i = 0; i < 4; i++)
+        assert_ptr_equal(next(bench), requests[i]);
+    assert_null(next(bench));
+    assert_null(done(bench));
+    end(bench, requests[2], OK);
+    finishes(bench, requests[2], STATUS_SUCCEEDED, "none");
+    assert_ptr_equal(next(bench), requests[4]);
+    assert_null(next(bench));
+    assert_int_equal(requests[0]->call.attempts, 1);
+    assert_int_equal(requests[0]->call.first_started_at_ms, WALL_MS);
+    assert_int_equal(requests[0]->call.started_boot_ms, bench->now);
+    assert_int_equal(requests[5]->call.attempts, 0);
+}
+
+static void recordings_have_their_share_and_no_more(void **state)
+{
+    struct bench *bench = *state;
+    int running[REQUEST_KINDS] = {0};
+    struct request *request;
+    for (int i = 0; i < 6; i++)
+        add(bench, REQUEST_RECORDING);
+    while ((request = next(bench)))
+        running[request->place.kind]++;
+    assert_int_equal(running[REQUEST_RECORDING], 2);
+    for (int i = 0; i < 6; i++)
+        add(bench, REQUEST_CALL);
+    while ((request = next(bench)))
+        running[request->place.kind]++;
+    assert_int_equal(running[REQUEST_CALL], 2);
+    end(bench, bench->requests[0], OK); /* calls do not starve recordings either */
+    bool recording = false;
+    while ((request = next(bench)))
+        recording |= request->place.kind == REQUEST_RECORDING;
+    end(bench, bench->requests[1], OK);
+    while ((request = next(bench)))
+        recording |= request->place.kind == REQUEST_RECORDING;
+    assert_true(recording);
+}
+
+static void leases_end(void **state)
+{
+    struct bench *bench = *state;
+    struct request *first = add(bench, REQUEST_CALL), *second = add(bench, REQUEST_CALL);
+    first->call.lease_until_ms = bench->now - 1;
+    second->call.lease_until_ms = bench->now;
+    assert_ptr_equal(next(bench), second);
+    comes_back(bench, first, CALL_RETURNED);
+    assert_int_equal(first->call.attempts, 0);
+    end(bench, second, (struct attempt){.failure = FAILURE_OTHER, .lease_over = true});
+    comes_back(bench, second, CALL_RETURNED);
+    assert_int_equal(second->call.attempts, 0);
+    assert_int_equal(second->call.first_started_at_ms, 0);
+}
+
+static void waiting_wakes_for_its_lease(void **state)
+{
+    struct bench *bench = *state;
+    for (int i = 0; i < 5; i++)
+        add(bench, REQUEST_CALL);
+    while (next(bench))
+        ;
+    int64_t wake = dispatch_wake_ms(&bench->dispatch);
+    assert_int_equal(wake, bench->now + 20001);
+    bench->now = wake;
+    assert_null(next(bench));
+    comes_back(bench, bench->requests[4], CALL_RETURNED);
+    assert_int_equal(dispatch_wake_ms(&bench->dispatch), INT64_MAX);
+}
+
+static void old_calls_expire(void **state)
+{
+    struct bench *bench = *state;
+    struct request *old = make(bench, REQUEST_CALL, 0), *just = make(bench, REQUEST_CALL, 0),
+                   *future = make(bench, REQUEST_CALL, 0), *untold = make(bench, REQUEST_CALL, 0),
+                   *over = make(bench, REQUEST_CALL, 0),
+                   *recording = make(bench, REQUEST_RECORDING, 0);
+    old->raw.timestamp_ms = recording->raw.timestamp_ms = WALL_MS - 900001;
+    just->raw.timestamp_ms = WALL_MS - 900000;
+    future->raw.timestamp_ms = WALL_MS + 5000000;
+    untold->raw.timestamp_ms = -1;
+    over->event.expires_at_ms = WALL_MS - 1;
+    for (int i = 0; i < bench->count; i++)
+        dispatch_add(&bench->dispatch, bench->requests[i]);
+    int sent = 0;
+    while (next(bench))
+        sent++;
+    assert_int_equal(sent, 4);
+    finishes(bench, old, STATUS_EXPIRED, "too-old");
+    assert_int_equal(old->call.attempts, 0);
+    finishes(bench, over, STATUS_EXPIRED, "expired");
+}
+
+static void no_limit_no_expiry(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.call_max_age_ms = 0;
+    struct request *request = add(bench, REQUEST_CALL);
+    request->raw.timestamp_ms = 0;
+    assert_ptr_equal(next(bench), request);
+}
+
+static void not_sent_comes_back_with_a_pause(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = add(bench, REQUEST_CALL);
+    bench->random = 333;
+    next(bench);
+    end(bench, request, NOT_SENT);
+    comes_back(bench, request, CALL_NOT_SENT);
+    assert_int_equal(request->call.retry_at_ms, bench->now + 333);
+    assert_null(request->outcome.error_code);
+    assert_int_equal(request->call.attempts, 1);
+}
+
+static void deadline_makes_it_unavailable(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = add(bench, REQUEST_CALL);
+    int64_t begin = bench->now;
+    next(bench);
+    bench->now += 59999;
+    bench->random = 400;
+    end(bench, request, STATUS(429));
+    comes_back(bench, request, CALL_NOT_SENT);
+    assert_int_equal(request->call.retry_at_ms, begin + 60000); /* not behind the deadline */
+    bench->now = begin + 60000;
+    request->call.lease_until_ms = INT64_MAX;
+    dispatch_add(&bench->dispatch, request);
+    assert_null(next(bench));
+    finishes(bench, request, STATUS_UNAVAILABLE, "deadline-passed");
+
+    request = add(bench, REQUEST_CALL);
+    next(bench);
+    bench->now += 60000;
+    end(bench, request, STATUS(401));
+    finishes(bench, request, STATUS_UNAVAILABLE, "unauthorized");
+    assert_int_equal(request->outcome.http_status, 401);
+}
+
+static void without_deadline_forever(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.call_deadline_ms = 0;
+    struct request *request = add(bench, REQUEST_CALL);
+    next(bench);
+    bench->now += 1000000000;
+    end(bench, request, NOT_SENT);
+    comes_back(bench, request, CALL_NOT_SENT);
+}
+
+static void doubt_is_never_tried_again(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = add(bench, REQUEST_CALL);
+    next(bench);
+    end(bench, request, STATUS(500));
+    finishes(bench, request, STATUS_UNKNOWN, "http-5xx");
+    assert_false(request->outcome.answered);
+    request = add(bench, REQUEST_CALL);
+    next(bench);
+    end(bench, request, (struct attempt){.sends = 1, .failure = FAILURE_TIMEOUT});
+    finishes(bench, request, STATUS_UNKNOWN, "timeout");
+}
+
+static void retry_flags_are_obeyed(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = add(bench, REQUEST_CALL);
+    next(bench);
+    end(bench, request, ANSWER("{\"Flag\":50}"));
+    comes_back(bench, request, CALL_NOT_SENT);
+    assert_null(request->outcome.flag_json);
+    dispatch_add(&bench->dispatch, request);
+    next(bench);
+    bench->now += 60000;
+    end(bench, request, ANSWER("{\"Flag\":50}")); /* no time left: the answer stands */
+    finishes(bench, request, STATUS_REFUSED, "refused");
+    assert_string_equal(request->outcome.flag_json, "50");
+}
+
+static void recordings_have_their_tries(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = add(bench, REQUEST_RECORDING);
+    next(bench);
+    end(bench, request, STATUS(500));
+    comes_back(bench, request, CALL_NOT_SENT);
+    dispatch_add(&bench->dispatch, request);
+    next(bench);
+    end(bench, request, ANSWER("{\"Flag\":50}"));
+    comes_back(bench, request, CALL_NOT_SENT);
+    dispatch_add(&bench->dispatch, request);
+    next(bench);
+    end(bench, request, ANSWER("{\"Flag\":50}"));
+    finishes(bench, request, STATUS_UNAVAILABLE, "recording-not-ready");
+    assert_string_equal(request->outcome.flag_json, "50");
+}
+
+static void cut_off_recordings_are_no_results(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = add(bench, REQUEST_RECORDING);
+    next(bench);
+    end(bench, request, (struct attempt){.sends = 1, .failure = FAILURE_STOPPED});
+    comes_back(bench, request, CALL_RETURNED);
+}
+
+static void recall_is_by_partition(void **state)
+{
+    struct bench *bench = *state;
+    struct request *flying = add(bench, REQUEST_CALL), *other = make(bench, REQUEST_CALL, 1);
+    next(bench);
+    dispatch_add(&bench->dispatch, other);
+    struct request *waiting = add(bench, REQUEST_CALL), *recording = add(bench, REQUEST_RECORDING);
+    dispatch_recall(&bench->dispatch, REQUEST_CALL, 0);
+    comes_back(bench, waiting, CALL_RETURNED);
+    assert_null(done(bench));
+    assert_true(flying->call.lease_until_ms < bench->now); /* not sent any more, if not yet */
+    assert_ptr_equal(next(bench), recording);
+    assert_ptr_equal(next(bench), other);
+    assert_true(other->call.lease_until_ms > bench->now);
+}
+
+static void recall_of_all_is_a_stop(void **state)
+{
+    struct bench *bench = *state;
+    struct request *call = add(bench, REQUEST_CALL), *recording = add(bench, REQUEST_RECORDING);
+    dispatch_recall(&bench->dispatch, REQUEST_KINDS, 0);
+    comes_back(bench, call, CALL_RETURNED);
+    comes_back(bench, recording, CALL_RETURNED);
+    call = add(bench, REQUEST_CALL);
+    comes_back(bench, call, CALL_RETURNED);
+    assert_null(next(bench));
+}
+
+static void recalled_recordings_can_run_later(void **state)
+{
+    struct bench *bench = *state;
+    struct request *recording = add(bench, REQUEST_RECORDING);
+    next(bench);
+    dispatch_recall(&bench->dispatch, REQUEST_RECORDING, 0);
+    end(bench, recording, (struct attempt){.failure = FAILURE_OTHER, .lease_over = true});
+    comes_back(bench, recording, CALL_RETURNED);
+    dispatch_add(&bench->dispatch, recording);
+    assert_ptr_equal(next(bench), recording);
+}
+
+static void fail_some(struct bench *bench, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct request *request = add(bench, REQUEST_CALL);
+        assert_ptr_equal(next(bench), request);
+        end(bench, request, NOT_SENT);
+        comes_back(bench, request, CALL_NOT_SENT);
+    }
+}
+
+static void an_outage_pauses_all_but_a_trial(void **state)
+{
+    struct bench *bench = *state;
+    int64_t calls = -1;
+    struct request *late = add(bench, REQUEST_CALL);
+    next(bench);
+    fail_some(bench, 3);
+    struct request *call = add(bench, REQUEST_CALL), *recording = add(bench, REQUEST_RECORDING);
+    assert_null(next(bench));
+    assert_true(dispatch_allowance(&bench->dispatch, &calls));
+    assert_int_equal(calls, 0);
+    assert_false(dispatch_allowance(&bench->dispatch, &calls));
+    comes_back(bench, call, CALL_RETURNED);
+    assert_null(done(bench)); /* recordings have no mark: they may wait here */
+    end(bench, late, OK);     /* began before the pause: proves nothing */
+    finishes(bench, late, STATUS_SUCCEEDED, "none");
+
+    int64_t wake = dispatch_wake_ms(&bench->dispatch);
+    assert_int_equal(wake, bench->now + 5000);
+    bench->now = wake;
+    assert_ptr_equal(next(bench), recording); /* the trial */
+    assert_true(dispatch_allowance(&bench->dispatch, &calls));
+    assert_int_equal(calls, 1);
+    call = add(bench, REQUEST_CALL);
+    assert_null(next(bench));
+    comes_back(bench, call, CALL_RETURNED);
+    end(bench, recording, STATUS(500));
+    comes_back(bench, recording, CALL_NOT_SENT);
+    assert_true(dispatch_allowance(&bench->dispatch, &calls));
+    assert_int_equal(calls, 0);
+
+    bench->now += 10000;
+    call = add(bench, REQUEST_CALL);
+    assert_ptr_equal(next(bench), call);
+    end(bench, call, ANSWER("{\"Flag\":2}"));
+    finishes(bench, call, STATUS_REFUSED, "refused");
+    assert_true(dispatch_allowance(&bench->dispatch, &calls));
+    assert_int_equal(calls, 4);
+}
+
+static void what_is_no_outage(void **state)
+{
+    struct bench *bench = *state;
+    int64_t calls;
+    fail_some(bench, 2);
+    for (int i = 0; i < 10; i++) {
+        struct request *request = add(bench, REQUEST_CALL);
+        next(bench);
+        end(bench, request, STATUS(429));
+        comes_back(bench, request, CALL_NOT_SENT);
+    }
+    assert_false(dispatch_allowance(&bench->dispatch, &calls));
+    for (int i = 0; i < 3; i++) {
+        struct request *request = add(bench, REQUEST_CALL);
+        next(bench);
+        end(bench, request, STATUS(403));
+        comes_back(bench, request, CALL_FINISHED);
+        fail_some(bench, 2);
+    }
+    assert_false(dispatch_allowance(&bench->dispatch, &calls));
+}
+
+static void bad_credentials_pause_at_once(void **state)
+{
+    struct bench *bench = *state;
+    int64_t calls;
+    struct request *request = add(bench, REQUEST_CALL);
+    next(bench);
+    end(bench, request, STATUS(401));
+    comes_back(bench, request, CALL_NOT_SENT);
+    assert_true(dispatch_allowance(&bench->dispatch, &calls));
+    assert_int_equal(calls, 0);
+}
+
+/* A trial that never ran leaves the next one free. */
+static void a_trial_without_an_end_is_no_trial(void **state)
+{
+    struct bench *bench = *state;
+    fail_some(bench, 3);
+    bench->now += 5000;
+    struct request *trial = add(bench, REQUEST_CALL);
+    assert_ptr_equal(next(bench), trial);
+    end(bench, trial, (struct attempt){.failure = FAILURE_OTHER, .lease_over = true});
+    comes_back(bench, trial, CALL_RETURNED);
+    trial = add(bench, REQUEST_CALL);
+    assert_ptr_equal(next(bench), trial);
+    end(bench, trial, OK);
+    assert_int_equal(bench->dispatch.breaker.state, BREAKER_CLOSED);
+}
+
+static void the_rate_holds_back(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_rate_per_second = 10;
+    dispatch_init(&bench->dispatch, &bench->config, give_random, bench);
+    struct request *first = add(bench, REQUEST_CALL), *second = add(bench, REQUEST_CALL);
+    assert_ptr_equal(next(bench), first);
+    assert_null(next(bench));
+    assert_true(bench->dispatch.rate_waits);
+    assert_int_equal(dispatch_wake_ms(&bench->dispatch), bench->now + 100);
+    bench->now += 100;
+    assert_ptr_equal(next(bench), second);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(calls_run_in_order_in_slots),
+        TEST(recordings_have_their_share_and_no_more),
+        TEST(leases_end),
+        TEST(waiting_wakes_for_its_lease),
+        TEST(old_calls_expire),
+        TEST(no_limit_no_expiry),
+        TEST(not_sent_comes_back_with_a_pause),
+        TEST(deadline_makes_it_unavailable),
+        TEST(without_deadline_forever),
+        TEST(doubt_is_never_tried_again),
+        TEST(retry_flags_are_obeyed),
+        TEST(recordings_have_their_tries),
+        TEST(cut_off_recordings_are_no_results),
+        TEST(recall_is_by_partition),
+        TEST(recall_of_all_is_a_stop),
+        TEST(recalled_recordings_can_run_later),
+        TEST(an_outage_pauses_all_but_a_trial),
+        TEST(what_is_no_outage),
+        TEST(bad_credentials_pause_at_once),
+        TEST(a_trial_without_an_end_is_no_trial),
+        TEST(the_rate_holds_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
