@@ -3,6 +3,7 @@
 
 As a module: with Kafka(directory, brokers=1) as kafka: kafka.bootstrap, kafka.kill(1), kafka.restart(1), ...
 As a program, for whoever wants one to stay: kafka.py start DIRECTORY [BROKERS] | stop DIRECTORY | jars
+and kafka.py with DIRECTORY COMMAND..., which runs a command with KAFKA_BOOTSTRAP set to one that was started.
 The jars come from $KAFKA_HOME/libs, or are fetched once by Maven (pom.xml beside this file) into the user's cache.
 """
 import ctypes
@@ -300,13 +301,22 @@ def command_stop(directory):
     return 0
 
 
+def command_with(directory, *command):
+    found = state(directory) or {"unavailable": f"none was started in {directory}"}
+    if "unavailable" in found:
+        print(f"*** SKIPPED: no Apache Kafka here: {found['unavailable']}")
+        return 1 if os.environ.get("CI") == "true" else 77
+    os.environ["KAFKA_BOOTSTRAP"] = found["bootstrap"]
+    os.execvp(command[0], command)
+
+
 def command_jars():
     print(jars())
     return 0
 
 
 if __name__ == "__main__":
-    commands = {"start": command_start, "stop": command_stop, "jars": command_jars}
+    commands = {"start": command_start, "stop": command_stop, "with": command_with, "jars": command_jars}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     sys.exit(commands[sys.argv[1]](*sys.argv[2:]))

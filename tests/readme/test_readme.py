@@ -1,0 +1,65 @@
+"""Every command in a sh block of README.md is run as it stands, in order, in one shell; only addresses and the place of the
+installation are others. The demo and the tests, which it names too, are tests of their own."""
+import os
+import re
+import stat
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import kafka as kafka_module  # noqa: E402
+from case import BUILD, KafkaCase, main  # noqa: E402
+from kafka import free_ports  # noqa: E402
+from programs import ROOT  # noqa: E402
+
+FOREGROUND = "privacy-call-worker -c worker.conf"  # runs until it is stopped
+
+
+class Readme(KafkaCase):
+    def commands(self):
+        with open(f"{ROOT}/README.md") as file:
+            return "\n".join(re.findall(r"^```sh\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL))
+
+    def topic_tool(self, directory):
+        """kafka-topics.sh as Apache Kafka's archive has it."""
+        path = f"{directory}/kafka-topics.sh"
+        with open(path, "w") as file:
+            file.write(f'#!/bin/sh\nexec java -cp "{kafka_module.jars()}/*" org.apache.kafka.tools.TopicCommand "$@"\n')
+        os.chmod(path, stat.S_IRWXU)
+
+    def test_commands(self):
+        sandbox = self.sandbox()
+        page = f"127.0.0.1:{free_ports(1)[0]}"
+        tools = f"{self.directory}/tools"
+        os.mkdir(tools)
+        self.topic_tool(tools)
+        os.symlink(f"{ROOT}/config", f"{self.directory}/config")
+        script = self.commands()
+        for written, here in (("make build", f"cmake --build {BUILD}"),
+                              ("sudo cmake --install build", f"cmake --install {BUILD} --prefix {self.directory}/usr"),
+                              ("broker-1:9092", self.bootstrap), ("https://platform.example", sandbox.url),
+                              ("127.0.0.1:9464", page)):
+            self.assertIn(written, script, "README.md has changed: this test must, too")
+            script = script.replace(written, here)
+        lines = script.splitlines()
+        self.assertEqual(1, lines.count(FOREGROUND))
+        lines[lines.index(FOREGROUND)] = f"{FOREGROUND} & worker=$!\ntrap 'kill $worker; wait $worker; exit' EXIT"
+        environment = {**os.environ, "PATH": f"{self.directory}/usr/bin:{tools}:{os.environ['PATH']}",
+                       "PRIVACY_CALL_PLATFORM_CA_FILE": sandbox.ca, "PRIVACY_CALL_HTTP_LISTEN": page}
+        run = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], cwd=self.directory, env=environment,
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=250)
+        self.assertEqual(0, run.returncode, run.stdout[-3000:] + run.stderr[-3000:])
+        self.assertIn("platform.token = ***", run.stdout)
+        self.assertRegex(run.stdout, r'"orderId": ?"o-1001", ?"requestId": ?"r-7", ?"status": ?"succeeded"')
+        self.assertRegex(run.stdout, r"privacy_call_results\w*\{")
+        self.assertEqual(1, len(sandbox.calls()))
+
+    def test_links(self):
+        with open(f"{ROOT}/README.md") as file:
+            links = re.findall(r"\]\(([^)#:]+)\)", file.read())
+        self.assertTrue(links)
+        self.assertEqual([], [link for link in links if not os.path.exists(os.path.join(ROOT, link))])
+
+
+if __name__ == "__main__":
+    main()
