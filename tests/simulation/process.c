@@ -160,17 +160,35 @@ static void happen(struct world *world, struct process *process)
         process->joins = true;
 }
 
+/* The engine's wake time is not to be missed by more than the second that its sweeps take. */
+static void check_sleep(struct world *world, struct process *process)
+{
+    if (!process->asleep || world->now >= process->wake_at - 1000)
+        return;
+    if (obey(world, process))
+        broken(world, "%s has something to do long before its time", process_name(process->id));
+}
+
+/* Up to `most` actions. */
+static void pump(struct world *world, struct process *process, size_t most)
+{
+    process->asleep = false;
+    while (most-- && !world->failed) {
+        if (obey(world, process))
+            continue;
+        process->asleep = true;
+        process->wake_at = engine_wake_time(process->engine);
+        return;
+    }
+}
+
 void process_step(struct world *world, struct process *process)
 {
+    check_sleep(world, process);
     if (world->now >= process->cut_off_until)
         heartbeat(world, process);
     happen(world, process);
-    size_t most = draw(world, 8) ? 1000 : draw(world, 3);
-    while (most-- && !world->failed && obey(world, process))
-        continue;
-    if (most == SIZE_MAX && process->state == PROCESS_RUNNING && world->calm)
-        while (!world->failed && obey(world, process))
-            continue;
+    pump(world, process, world->calm || draw(world, 8) ? 1000 : draw(world, 3));
     check_process(world, process);
     if (process->client.state == CLIENT_GONE && process->transact == JOB_IDLE)
         process_end(world, process, "has stopped");

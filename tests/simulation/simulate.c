@@ -146,6 +146,7 @@ static void thaw(struct world *world, struct process *process)
     int64_t stood = world->now - process->frozen_since;
     say(world, "%s thaws after %d ms", process_name(process->id), (int)stood);
     process->state = PROCESS_RUNNING;
+    process->asleep = false;
     if (member && world->now - member->heard_at <= world->session_ms)
         member->heard_at = world->now;
     if (stood > 1000)
@@ -177,8 +178,10 @@ static void strike_running(struct world *world, struct process *process)
     } else if (!process->stopping && strikes(world, faults->stop)) {
         process->stopping = true;
         say(world, "%s is to stop", process_name(process->id));
+        process->asleep = false;
         engine_stop(process->engine, world->now);
     } else if (strikes(world, faults->allowance)) {
+        process->asleep = false;
         engine_allow(process->engine,
                      draw(world, 2) ? world->options.calls : (int64_t)draw(world, 2));
     }
@@ -227,6 +230,7 @@ static void calm_down(struct world *world)
         process->cut_off_until = 0;
         if (process->state == PROCESS_FROZEN)
             thaw(world, process);
+        process->asleep = false;
         if (process->state == PROCESS_RUNNING)
             engine_allow(process->engine, world->options.calls);
         any |= process->state == PROCESS_RUNNING && !process->stopping;

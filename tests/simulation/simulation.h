@@ -124,6 +124,8 @@ struct process {
     enum { PROCESS_DEAD, PROCESS_RUNNING, PROCESS_FROZEN } state;
     int64_t frozen_since, cut_off_until;
     struct engine *engine;
+    bool asleep; /* nothing to do until wake_at, unless something happens */
+    int64_t wake_at;
     struct client client;
     bool joins, initialising, renewing, stopping, stop_all_sends;
     int epoch;

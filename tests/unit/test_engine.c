@@ -621,6 +621,22 @@ static void test_unknown_and_taken_by_another(void **state)
     desk_fini(&desk);
 }
 
+/* Nothing is left to be read back: what ended goes to the dead letters at once, not at the next
+ * occasion. */
+static void test_unknown_and_lost(void **state)
+{
+    (void)state;
+    struct desk desk;
+    unclear(&desk, ENGINE_UNKNOWN);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    engine_producer_ready(desk.engine, desk.now);
+    commit_tick(&desk);
+    assert_published(&desk, "late:0:succeeded ");
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
 /* Gets fenced once, and settles unless it takes that for a twin's work. */
 static void fence(struct desk *desk, int64_t offset)
 {
@@ -1226,6 +1242,7 @@ int main(void)
         cmocka_unit_test(test_unknown_that_landed),
         cmocka_unit_test(test_unknown_that_did_not_land),
         cmocka_unit_test(test_unknown_and_taken_by_another),
+        cmocka_unit_test(test_unknown_and_lost),
         cmocka_unit_test(test_fenced_by_a_twin),
         cmocka_unit_test(test_fenced_after_a_freeze),
         cmocka_unit_test(test_fenced_by_who_took_over),

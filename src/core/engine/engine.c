@@ -219,7 +219,7 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
         if (engine->job != JOB_NONE || engine->now < engine->job_retry_at)
             return false;
         group_read_back(engine, action);
-        return action->type != ENGINE_NOTHING;
+        return action->type != ENGINE_NOTHING || next_producer(engine, action);
     case PRODUCER_IDLE:
         if (engine->now < engine->retry_at || engine->now < tick_due(engine) ||
             !tick_build(engine, action))
@@ -271,7 +271,7 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
 static int64_t drain_wake(const struct partition *partition, int64_t wake)
 {
     const int64_t times[] = {partition->drain_until, partition->lanes_doubt_until,
-                             partition->all_doubt_until};
+                             partition->all_doubt_until, group_gives_up_at(partition)};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         if (times[i] > partition->engine->now && times[i] < wake)
             wake = times[i];

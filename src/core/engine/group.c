@@ -12,7 +12,7 @@
  * member, so a plain commit cannot meet a newer generation. Model: "end the last owner's
  * transactions", "load", "claim", "release". */
 
-enum { JOB_AGAIN_MS = 50, DRAIN_ABORTS = 5 };
+enum { JOB_AGAIN_MS = 50 };
 
 static void add_owner(struct owner_list *list, const char *owner)
 {
@@ -227,17 +227,20 @@ static void taken(struct partition *partition)
     partition_forget(partition);
 }
 
-/* When transaction after transaction has been aborted for a whole session after the drain's end,
- * the membership is gone, told or not: the partitions are others'. */
+int64_t group_gives_up_at(const struct partition *partition)
+{
+    const struct engine *engine = partition->engine;
+    if (engine->aborts < DRAIN_ABORTS || !partition->revoked)
+        return INT64_MAX;
+    return partition->drain_until + 2 * engine->options.lease_ms;
+}
+
 static void give_up_drains(struct engine *engine)
 {
-    if (engine->aborts < DRAIN_ABORTS)
-        return;
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase == PARTITION_DRAINING && partition->revoked &&
-            engine->now >= partition->drain_until + 2 * engine->options.lease_ms)
+        if (partition->phase == PARTITION_DRAINING && engine->now >= group_gives_up_at(partition))
             taken(partition);
     }
 }
@@ -260,7 +263,6 @@ static bool emit_release(struct engine *engine, struct engine_action *action)
  * is repeated until its end is known, and no transaction carries the partition any more. */
 static bool next_release(struct engine *engine, struct engine_action *action)
 {
-    give_up_drains(engine);
     if (emit_release(engine, action))
         return true;
     list_each(at, &engine->partitions)
@@ -304,6 +306,7 @@ static bool next_unassign(struct engine *engine, struct engine_action *action)
 
 bool group_next(struct engine *engine, struct engine_action *action)
 {
+    give_up_drains(engine);
     if (next_unassign(engine, action))
         return true;
     if (engine->job != JOB_NONE || engine->now < engine->job_retry_at)

@@ -12,6 +12,9 @@ enum { ENGINE_TWIN_MS = 60000 };
  * dead one had, once by each: so many times at first count for nothing. A twin does it for ever. */
 enum { ENGINE_YOUNG_FENCED = 8 };
 
+/* So many transactions aborted in a row may mean that the membership is gone. */
+enum { DRAIN_ABORTS = 5 };
+
 enum partition_phase {
     PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
     PARTITION_ACTIVE,    /* ours: "claim" is done */
@@ -193,6 +196,10 @@ void tick_fini(struct tick *tick);
 
 /* group.c */
 bool group_next(struct engine *engine, struct engine_action *action);
+/* When a revoked partition's drain is given up: transaction after transaction has been aborted for
+ * a whole session after the drain's end, so the membership is gone, told or not, and the partition
+ * is another's. INT64_MAX: not as it is. */
+int64_t group_gives_up_at(const struct partition *partition);
 void group_read_back(struct engine *engine, struct engine_action *action);
 
 /* engine.c: transitions of a request; each keeps the counters and lists */
