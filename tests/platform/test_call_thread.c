@@ -642,7 +642,6 @@ static void lease_is_read_again_before_sending(void **state)
     call_thread_recall(bench->thread, REQUEST_KINDS, 0);
     start(bench, REQUEST_CALL, 1); /* comes back: the recall has been seen */
     comes_back(bench, CALL_RETURNED);
-    bench->server.hang_connect = false;
     call_thread_free(bench->thread);
     bench->thread = NULL;
     comes_back(bench, CALL_RETURNED);
