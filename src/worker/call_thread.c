@@ -58,8 +58,9 @@ struct call_thread {
     pthread_t thread;
     uv_loop_t loop;
     uv_async_t wake;
-    uv_check_t check; /* one turn of decisions after all that the loop reported */
-    uv_timer_t due;   /* dispatch_wake_ms */
+    uv_prepare_t
+        prepare;    /* one turn of decisions for all that the loop reported, before it sleeps */
+    uv_timer_t due; /* dispatch_wake_ms */
     uv_timer_t tick;
     struct dispatch dispatch;
     struct platform *platform;
@@ -228,8 +229,12 @@ static void log_trouble(struct call_thread *thread, const struct finding *findin
     trouble->since++;
     if (trouble->logged_ms && now_ms - trouble->logged_ms < TROUBLE_EVERY_MS)
         return;
-    log_warn("platform %s: %s: %s (failed calls since the last such line: %" PRIu64 ")",
-             thread->place, finding->code, finding->message, trouble->since);
+    log_warn("platform %s: %s: %s; %s (failed tries since the last such line: %" PRIu64 ")",
+             thread->place, finding->code, finding->message,
+             finding->verdict == VERDICT_IN_DOUBT
+                 ? "a call may have been made and is not repeated, a recording is asked for again"
+                 : "nothing was performed, it is tried again",
+             trouble->since);
     trouble->logged_ms = now_ms;
     trouble->since = 0;
 }
@@ -371,9 +376,9 @@ static void turn(struct call_thread *thread)
     arm_due(thread, now);
 }
 
-static void on_check(uv_check_t *check)
+static void on_prepare(uv_prepare_t *prepare)
 {
-    struct call_thread *thread = check->data;
+    struct call_thread *thread = prepare->data;
     atomic_store_explicit(&thread->last_turn_ms, clock_boot_ms(), memory_order_relaxed);
     if (thread->something_happened && !thread->ending)
         turn(thread);
@@ -396,7 +401,7 @@ static void end_thread(struct call_thread *thread)
     while ((node = list_take_first(&thread->free_slots)))
         slot_free(list_of(node, struct slot, node));
     uv_close((uv_handle_t *)&thread->wake, NULL);
-    uv_close((uv_handle_t *)&thread->check, NULL);
+    uv_close((uv_handle_t *)&thread->prepare, NULL);
     uv_close((uv_handle_t *)&thread->due, NULL);
     uv_close((uv_handle_t *)&thread->tick, NULL);
 }
@@ -451,18 +456,18 @@ static void open_loop(struct call_thread *thread)
 {
     uv_loop_init(&thread->loop);
     uv_async_init(&thread->loop, &thread->wake, on_wake);
-    uv_check_init(&thread->loop, &thread->check);
+    uv_prepare_init(&thread->loop, &thread->prepare);
     uv_timer_init(&thread->loop, &thread->due);
     uv_timer_init(&thread->loop, &thread->tick);
-    thread->wake.data = thread->check.data = thread->due.data = thread->tick.data = thread;
-    uv_check_start(&thread->check, on_check);
+    thread->wake.data = thread->prepare.data = thread->due.data = thread->tick.data = thread;
+    uv_prepare_start(&thread->prepare, on_prepare);
     uv_timer_start(&thread->tick, on_tick, TICK_MS, TICK_MS);
 }
 
 static void close_loop(struct call_thread *thread)
 {
     uv_close((uv_handle_t *)&thread->wake, NULL);
-    uv_close((uv_handle_t *)&thread->check, NULL);
+    uv_close((uv_handle_t *)&thread->prepare, NULL);
     uv_close((uv_handle_t *)&thread->due, NULL);
     uv_close((uv_handle_t *)&thread->tick, NULL);
     uv_run(&thread->loop, UV_RUN_DEFAULT);

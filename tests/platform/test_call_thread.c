@@ -316,6 +316,20 @@ static void never_more_than_the_slots(void **state)
     assert_true(server_connections(&bench->server) <= 3);
 }
 
+/* The loop's timers alone drive this: a turn that waited for the next event would take seconds. */
+static void the_rate_is_driven_by_time(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_rate_per_second = 50;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    int64_t before = clock_boot_ms();
+    for (int i = 0; i < 15; i++)
+        start(bench, REQUEST_CALL, i);
+    for (int i = 0; i < 15; i++)
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_in_range(clock_boot_ms() - before, 14 * 20 - 25, 2500);
+}
+
 /* ---- never sent: the table's first rows */
 
 static void refused_connection_is_not_sent(void **state)
@@ -757,6 +771,7 @@ int main(void)
         TEST(ignores_the_environments_proxy),
         TEST(keeps_connections),
         TEST(never_more_than_the_slots),
+        TEST(the_rate_is_driven_by_time),
         TEST(refused_connection_is_not_sent),
         TEST(unknown_host_is_not_sent),
         TEST(tls_that_hangs_is_not_sent),
