@@ -9,10 +9,12 @@ import zlib
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+QUIET = {"log_level": 0}  # the clients of the tests: what they cannot do, a test says
+
 
 def create_topics(bootstrap, topics, config=None):
     """{name: partitions}; returns when they can be written to."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
     replicas = min(3, len(bootstrap.split(",")))
     news = [NewTopic(name, count, replicas, config=config or {}) for name, count in topics.items()]
     for future in admin.create_topics(news, operation_timeout=30).values():
@@ -42,7 +44,7 @@ class Requests:
     def __init__(self, bootstrap, topic, **config):
         self.topic, self.sent, self.failed = topic, [], None
         self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "partitioner": "murmur2_random",
-                                  "message.max.bytes": 2000000, **config})
+                                  "message.max.bytes": 2000000, **QUIET, **config})
 
     def send(self, value, key=None, partition=-1, headers=None, timestamp=0, topic=None):
         if isinstance(value, dict):
@@ -72,7 +74,7 @@ class Topic:
         self.bootstrap, self.name, self.messages = bootstrap, name, []
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False,
                                   "isolation.level": isolation, "enable.partition.eof": False, "fetch.wait.max.ms": 50,
-                                  "message.max.bytes": 4000000})
+                                  "message.max.bytes": 4000000, **QUIET})
         metadata = self.consumer.list_topics(name, timeout=20).topics[name]
         self.partitions = sorted(metadata.partitions)
         self.consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in self.partitions])
@@ -114,7 +116,7 @@ def result(message):
 
 def ends(bootstrap, topic):
     """{partition: end offset}, control markers included."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "isolation.level": "read_uncommitted"})
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "isolation.level": "read_uncommitted", **QUIET})
     try:
         partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
         return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20)[1] for p in partitions}
