@@ -48,6 +48,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_CONSUMER, "queued.max.messages.kbytes", "1024"},
     {KAFKA_CONSUMER, "queued.min.messages", "1000"},
     {KAFKA_PRODUCER, "linger.ms", "2"},
+    {KAFKA_PRODUCER, "message.max.bytes", "2097152"},
     {KAFKA_PRODUCER, "queue.buffering.max.messages", "0"},
     {KAFKA_PRODUCER, "retry.backoff.ms", "2"},
 };

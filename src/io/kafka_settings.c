@@ -47,9 +47,10 @@ static bool is_for(const char *table, const struct kafka_setting *setting, enum 
     return setting->producer && whose != 'C';
 }
 
-static bool is_secret(const char *name)
+/* The key as it was written. */
+static const char *key_of(const struct kafka_setting *setting)
 {
-    return strstr(name, "password") || strstr(name, "secret") || strstr(name, "key.pem");
+    return setting->key ? setting->key : setting->name;
 }
 
 static int apply(rd_kafka_conf_t *conf, const struct kafka_setting *setting, struct error *error)
@@ -61,10 +62,10 @@ static int apply(rd_kafka_conf_t *conf, const struct kafka_setting *setting, str
         return 0;
     const char *origin = setting->origin ? setting->origin : "kafka";
     if (result == RD_KAFKA_CONF_UNKNOWN)
-        return error_set(error, "%s: kafka.%s: librdkafka %s has no such setting", origin,
-                         setting->name, rd_kafka_version_str());
-    return error_set(error, "%s: kafka.%s: %s", origin, setting->name,
-                     is_secret(setting->name) ? "librdkafka refuses the value" : reason);
+        return error_set(error, "%s: %s: librdkafka %s has no such setting", origin, key_of(setting),
+                         rd_kafka_version_str());
+    return error_set(error, "%s: %s: %s", origin, key_of(setting),
+                     kafka_setting_is_secret(setting->name) ? "librdkafka refuses the value" : reason);
 }
 
 void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value)

@@ -247,6 +247,9 @@ static int check(const char *name, const char *value, bool consumer, bool produc
     setting(&settings[0], "bootstrap.servers", "127.0.0.1:1", true, true);
     setting(&settings[1], "security.protocol", "ssl", true, true);
     setting(&settings[2], name, value, consumer, producer);
+    char key[80];
+    snprintf(key, sizeof key, "kafka.%s", name);
+    settings[2].key = key;
     int result = kafka_check_settings(&config, &errors);
     snprintf(said, size, "%s", errors.data ? errors.data : "");
     text_fini(&errors);
