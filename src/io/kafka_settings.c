@@ -62,10 +62,11 @@ static int apply(rd_kafka_conf_t *conf, const struct kafka_setting *setting, str
         return 0;
     const char *origin = setting->origin ? setting->origin : "kafka";
     if (result == RD_KAFKA_CONF_UNKNOWN)
-        return error_set(error, "%s: %s: librdkafka %s has no such setting", origin, key_of(setting),
-                         rd_kafka_version_str());
+        return error_set(error, "%s: %s: librdkafka %s has no such setting", origin,
+                         key_of(setting), rd_kafka_version_str());
     return error_set(error, "%s: %s: %s", origin, key_of(setting),
-                     kafka_setting_is_secret(setting->name) ? "librdkafka refuses the value" : reason);
+                     kafka_setting_is_secret(setting->name) ? "librdkafka refuses the value"
+                                                            : reason);
 }
 
 void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value)

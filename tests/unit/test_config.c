@@ -838,13 +838,13 @@ static void parts_that_are_missing(void **state)
 static void places_to_listen(void **state)
 {
     (void)state;
-    static const char *const good[] = {"",          "127.0.0.1:0",    "0.0.0.0:9464", "[::1]:0",
-                                       "[::]:9464", "localhost:65535", "metrics.example:1"};
-    static const char *const bad[] = {"127.0.0.1",     ":9464",        "127.0.0.1:",  "[::1]",
-                                      "[::1]9464",     "::1:9464",     "9464",        "h:65536",
-                                      "h:-1",          "h:9464/",      "h h:1",       "h:1 ",
-                                      "http://h:9464", "[zz]:1",       "[]:1",        "h:000001",
-                                      "u@h:1",         "h\xc3\xa9:1"};
+    static const char *const good[] = {
+        "",          "127.0.0.1:0",     "0.0.0.0:9464",     "[::1]:0",
+        "[::]:9464", "localhost:65535", "metrics.example:1"};
+    static const char *const bad[] = {"127.0.0.1", ":9464", "127.0.0.1:",    "[::1]",  "[::1]9464",
+                                      "::1:9464",  "9464",  "h:65536",       "h:-1",   "h:9464/",
+                                      "h h:1",     "h:1 ",  "http://h:9464", "[zz]:1", "[]:1",
+                                      "h:000001",  "u@h:1", "h\xc3\xa9:1"};
     char option[64];
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         snprintf(option, sizeof option, "http.listen=%s", good[i]);
