@@ -643,10 +643,18 @@ static void fence(struct desk *desk, int64_t offset)
     arrive(desk, 0, offset, NULL);
     expect(desk, ENGINE_TRANSACT);
     engine_transacted(desk->engine, ENGINE_FENCED, NULL, desk->now);
-    expect(desk, ENGINE_RENEW_PRODUCER);
-    read_back(desk);
-    if (step(desk) == ENGINE_FAIL)
-        return;
+    if (step(desk) == ENGINE_READ) {
+        /* Suspecting a twin it reads back first, so as not to fence it in turn when it ends. */
+        answer_read(desk);
+        if (step(desk) == ENGINE_FAIL)
+            return;
+        assert_int_equal(desk->action.type, ENGINE_RENEW_PRODUCER);
+        engine_producer_ready(desk->engine, desk->now);
+    } else {
+        assert_int_equal(desk->action.type, ENGINE_RENEW_PRODUCER);
+        read_back(desk);
+    }
+    expect(desk, ENGINE_TRANSACT);
     land(desk);
     engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
 }
@@ -712,9 +720,11 @@ static void test_fenced_twice_by_who_took_over(void **state)
     arrive(&desk, 1, 0, NULL);
     expect(&desk, ENGINE_TRANSACT);
     engine_transacted(desk.engine, ENGINE_FENCED, NULL, desk.now);
-    expect(&desk, ENGINE_RENEW_PRODUCER);
     preset(&desk, 1, 0, 9, "other", "");
-    read_back(&desk);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    expect(&desk, ENGINE_RENEW_PRODUCER);
+    engine_producer_ready(desk.engine, desk.now);
     expect(&desk, ENGINE_NOTHING);
     desk_fini(&desk);
 }

@@ -348,7 +348,12 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
         break;
     case ENGINE_FENCED:
         note_fenced(engine);
-        /* fall through */
+        engine->unknown++;
+        /* Whoever fenced it has ended what was open. Suspecting a twin, it reads back before it
+         * makes a new producer, which would fence the twin in turn: only one of the two shall end.
+         */
+        engine->producer = engine->suspicion ? PRODUCER_TO_READ_BACK : PRODUCER_TO_RENEW;
+        return;
     case ENGINE_UNKNOWN:
         engine->unknown++;
         engine->producer = PRODUCER_TO_RENEW;

@@ -110,6 +110,15 @@ static void emit_commit(struct engine *engine, enum job job, struct engine_actio
                                      .ledger_count = engine->job_ledger_count};
 }
 
+/* The transaction of unknown outcome is settled. A process that suspected a twin still has its
+ * fenced producer: it ends, or makes a new one. */
+static void settle(struct engine *engine)
+{
+    engine->fail = engine->suspicion && engine->now >= engine->amnesty_until;
+    engine->producer = engine->suspicion ? PRODUCER_TO_RENEW : PRODUCER_IDLE;
+    engine->suspicion = false;
+}
+
 void group_read_back(struct engine *engine, struct engine_action *action)
 {
     *action = (struct engine_action){.type = ENGINE_NOTHING};
@@ -119,7 +128,7 @@ void group_read_back(struct engine *engine, struct engine_action *action)
     }
     /* All its partitions are gone: whether it landed is their new owners' matter. */
     tick_failed(engine);
-    engine->producer = PRODUCER_IDLE;
+    settle(engine);
 }
 
 static bool end_an_owner(struct engine *engine, struct engine_action *action)
@@ -457,13 +466,11 @@ static void read_back(struct engine *engine, const struct engine_ledger *ledgers
             taken(partition); /* the revocation is on its way */
         ledger_fini(&ledger);
     }
-    engine->fail = engine->suspicion && engine->now >= engine->amnesty_until;
-    engine->suspicion = false;
     if (landed)
         tick_landed(engine, false);
     else
         tick_failed(engine);
-    engine->producer = PRODUCER_IDLE;
+    settle(engine);
 }
 
 void engine_ledgers_read(struct engine *engine, enum engine_answer answer,
