@@ -92,6 +92,8 @@ class Calls(KafkaCase):
         self.requests.flush()
         self.results(11)
         self.assertEqual(200, worker.get("/livez")[0])
+        # The partitions' figures are renewed each second.
+        wait_until(lambda: "consumer_lag{" in worker.get("/metrics")[1], 10, "the lag is known")
         status, metrics = worker.get("/metrics")
         self.assertEqual(200, status)
         samples = re.findall(r"^(\w+)(?:\{.*\})? (\S+)$", metrics, re.MULTILINE)
