@@ -45,7 +45,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000"},
     {KAFKA_BOTH, "transaction.timeout.ms", "60000"},
     {KAFKA_CONSUMER, "fetch.wait.max.ms", "100"},
-    {KAFKA_CONSUMER, "queued.max.messages.kbytes", "1024"},
+    {KAFKA_CONSUMER, "queued.max.messages.kbytes", "256"},
     {KAFKA_CONSUMER, "queued.min.messages", "1000"},
     {KAFKA_PRODUCER, "linger.ms", "2"},
     {KAFKA_PRODUCER, "message.max.bytes", "2097152"},

@@ -10,7 +10,7 @@
 
 enum {
     PACE_LEAST_MS = 5,
-    PACE_MOST_MS = 20,
+    PACE_MOST_MS = 30,
     LATENCY_WEIGHT = 16, /* how slowly the mean latency follows */
     TAKE_MOST = 128,     /* records taken from one partition at a time */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
@@ -374,8 +374,8 @@ size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t
     if ((int64_t)partition->unfinished >= options->window ||
         (int64_t)partition->bytes >= options->window_bytes)
         return 0;
-    /* Enough to choose from for two ticks; more would only fill memory. */
-    if ((int64_t)partition->ready_count > 2 * options->calls)
+    /* Enough for a tick to fill every slot from this partition alone; more would only fill memory. */
+    if ((int64_t)partition->ready_count > options->calls)
         return 0;
     int64_t room = options->window - (int64_t)partition->unfinished;
     return room < TAKE_MOST ? (size_t)room : TAKE_MOST;
