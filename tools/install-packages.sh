@@ -4,7 +4,7 @@
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev
     libmicrohttpd-dev kcat'
-test="$build libcmocka-dev rumur python3 python3-confluent-kafka default-jre-headless maven"
+test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka default-jre-headless maven"
 lint="$build libcmocka-dev clang clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"
 case ${1:-} in
@@ -18,7 +18,7 @@ esac
 # A tool that is there already, from wherever, need not come as a package.
 present() {
     case $1 in
-    cmake | cppcheck | clang | clang-tidy | clang-format | kcat | openssl | python3) command -v "$1" ;;
+    cmake | cppcheck | clang | curl | clang-tidy | clang-format | kcat | openssl | python3) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     build-essential) command -v cc && command -v make ;;
     default-jre-headless) command -v java ;;
