@@ -42,7 +42,6 @@ struct kafka_thread {
     int64_t turned_at;           /* when the loop last turned */
     int64_t trouble_at;          /* when standing partitions were last complained of */
     int64_t stop_until;          /* 0: no stop yet */
-    int64_t drained_from;
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     bool joined, leaving, done;
     int status;
