@@ -6,9 +6,11 @@
 
 #include "base/memory.h"
 #include "core/backoff.h"
-#include "core/overdue.h"
 
-enum { LONGEST_RETRY_AFTER_MS = 60000 }; /* a Retry-After beyond it is not believed */
+enum {
+    LONGEST_RETRY_AFTER_MS = 60000, /* a Retry-After beyond it is not believed */
+    SWEEP_MS = 100,                 /* what waits too long ends so much too late at most */
+};
 
 static struct request *request_at(struct list *node)
 {
@@ -23,6 +25,7 @@ void dispatch_init(struct dispatch *dispatch, const struct config *config,
         .random = random,
         .random_argument = argument,
         .allowance = config->platform_max_in_flight,
+        .overdue = {config->call_max_age_ms, config->call_deadline_ms},
     };
     for (int kind = 0; kind < REQUEST_KINDS; kind++)
         list_init(&dispatch->waiting[kind]);
@@ -80,13 +83,13 @@ void dispatch_return_waiting(struct dispatch *dispatch)
             give_back(dispatch, request_at(dispatch->waiting[kind].next), CALL_RETURNED);
 }
 
-/* Ends a waiting request that may not be tried any more. */
+/* Ends a waiting call that may not be made any more. */
 static bool end_overdue(struct dispatch *dispatch, struct request *request, int64_t now_ms,
                         int64_t wall_ms)
 {
     if (request->call.lease_until_ms < now_ms)
         give_back(dispatch, request, CALL_RETURNED);
-    else if (overdue_end(request, dispatch->config, now_ms, wall_ms))
+    else if (overdue_end(request, &dispatch->overdue, now_ms, wall_ms))
         give_back(dispatch, request, CALL_FINISHED);
     else
         return false;
@@ -95,26 +98,24 @@ static bool end_overdue(struct dispatch *dispatch, struct request *request, int6
 
 /* Nothing may be sent: calls go back, so that none stands as started in the ledger; recordings have
  * no such mark and wait. */
-static void hold_back(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms)
+static void hold_back(struct dispatch *dispatch)
 {
     struct list *calls = &dispatch->waiting[REQUEST_CALL];
     while (!list_empty(calls))
         give_back(dispatch, request_at(calls->next), CALL_RETURNED);
-    list_each_safe(node, &dispatch->waiting[REQUEST_RECORDING])
-    {
-        end_overdue(dispatch, request_at(node), now_ms, wall_ms);
-    }
 }
 
-/* Ends what stands first in line and is over. Leases are given in order of arrival, so looking at
- * the first is enough. */
-static void sweep_heads(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms)
+/* Ends the calls that have waited too long: those that stand first in line, which might be sent
+ * now, and now and then all. (Recordings may wait.) */
+static void sweep(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms)
 {
-    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
-        struct list *waiting = &dispatch->waiting[kind];
-        while (!list_empty(waiting) &&
-               end_overdue(dispatch, request_at(waiting->next), now_ms, wall_ms))
-            ;
+    bool all = now_ms >= dispatch->sweep_at_ms;
+    if (all)
+        dispatch->sweep_at_ms = now_ms + SWEEP_MS;
+    list_each_safe(node, &dispatch->waiting[REQUEST_CALL])
+    {
+        if (!end_overdue(dispatch, request_at(node), now_ms, wall_ms) && !all)
+            return;
     }
 }
 
@@ -162,10 +163,10 @@ struct request *dispatch_next(struct dispatch *dispatch, int64_t now_ms, int64_t
     enum breaker_state state = breaker_update(&dispatch->breaker, now_ms);
     dispatch->rate_waits = false;
     if (state == BREAKER_OPEN || (state == BREAKER_TRIAL && dispatch->trial)) {
-        hold_back(dispatch, now_ms, wall_ms);
+        hold_back(dispatch);
         return NULL;
     }
-    sweep_heads(dispatch, now_ms, wall_ms);
+    sweep(dispatch, now_ms, wall_ms);
     struct request *request = choose(dispatch);
     if (!request)
         return NULL;
@@ -262,7 +263,7 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
                         const struct attempt *attempt, const struct finding *finding,
                         int64_t now_ms, int64_t wall_ms)
 {
-    int64_t deadline = overdue_deadline_ms(request, dispatch->config);
+    int64_t deadline = overdue_deadline_ms(request, &dispatch->overdue);
     int64_t again = retry_at(dispatch, request, attempt, now_ms);
     switch (finding->verdict) {
     case VERDICT_NOT_SENT:
@@ -291,17 +292,13 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
     }
 }
 
-/* Recordings are reads: whatever failed is tried again, a number of times; and what was not
- * performed no longer than calls are. */
+/* Recordings are reads: whatever failed is tried again, a number of times. */
 static void settle_recording(struct dispatch *dispatch, struct request *request,
                              const struct attempt *attempt, const struct finding *finding,
                              int64_t now_ms, int64_t wall_ms)
 {
     enum verdict verdict = finding->verdict;
     bool last = request->call.attempts >= dispatch->config->recording_attempts;
-    if (verdict == VERDICT_NOT_SENT || verdict == VERDICT_UNAUTHORIZED ||
-        verdict == VERDICT_THROTTLED)
-        last = last || now_ms >= overdue_deadline_ms(request, dispatch->config);
     if (verdict == VERDICT_ANSWERED)
         finish_answered(dispatch, request, wall_ms);
     else if (verdict == VERDICT_LEASE_OVER || attempt->failure == FAILURE_STOPPED)
@@ -341,18 +338,10 @@ static int64_t least(int64_t a, int64_t b)
 int64_t dispatch_wake_ms(const struct dispatch *dispatch)
 {
     int64_t wake = INT64_MAX;
-    bool open = dispatch->breaker.state == BREAKER_OPEN;
-    if (open)
+    if (dispatch->breaker.state == BREAKER_OPEN)
         wake = dispatch->breaker.until_ms;
-    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
-        const struct list *waiting = &dispatch->waiting[kind];
-        if (list_empty(waiting))
-            continue;
-        const struct request *first = request_at(waiting->next);
-        if (first->call.lease_until_ms < INT64_MAX)
-            wake = least(wake, first->call.lease_until_ms + 1);
-        wake = least(wake, overdue_deadline_ms(first, dispatch->config));
-    }
+    if (!list_empty(&dispatch->waiting[REQUEST_CALL]))
+        wake = least(wake, dispatch->sweep_at_ms);
     if (dispatch->rate_waits)
         wake = least(wake, limiter_due_ms(&dispatch->limiter));
     return wake;

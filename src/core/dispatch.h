@@ -9,6 +9,7 @@
 #include "core/breaker.h"
 #include "core/config.h"
 #include "core/limiter.h"
+#include "core/overdue.h"
 #include "core/request.h"
 #include "core/verdict.h"
 
@@ -23,6 +24,8 @@ struct dispatch {
     enum request_kind turn; /* which kind goes first next, when both wait */
     struct breaker breaker;
     struct limiter limiter;
+    struct overdue_limits overdue;
+    int64_t sweep_at_ms;         /* when all that waits is to be looked at */
     const struct request *trial; /* the open breaker's trial call, while it is in flight */
     int64_t allowance;           /* as last told */
     bool stopped;                /* all were recalled: nothing is sent any more */

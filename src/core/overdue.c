@@ -1,34 +1,57 @@
 #include "core/overdue.h"
 
-int64_t overdue_deadline_ms(const struct request *request, const struct config *config)
+/* The time that is left is negative when it is over, and INT64_MAX when there is no limit. */
+
+static int64_t left_of_expiry(const struct request *request, int64_t wall_ms)
 {
-    if (request->call.attempts == 0 || config->call_deadline_ms == 0)
+    int64_t expires_at_ms = request->event.expires_at_ms;
+    return expires_at_ms == INT64_MAX ? INT64_MAX : expires_at_ms - wall_ms;
+}
+
+/* By its Kafka timestamp; one in the future counts as now. */
+static int64_t left_of_age(const struct request *request, const struct overdue_limits *limits,
+                           int64_t wall_ms)
+{
+    int64_t timestamp_ms = request->raw.timestamp_ms;
+    if (limits->max_age_ms == 0 || timestamp_ms < 0)
         return INT64_MAX;
-    return request->call.first_started_boot_ms + config->call_deadline_ms;
+    return limits->max_age_ms - (wall_ms > timestamp_ms ? wall_ms - timestamp_ms : 0);
 }
 
-/* Older than call.max.age.ms by its Kafka timestamp; one in the future counts as now. */
-static bool too_old(const struct request *request, const struct config *config, int64_t wall_ms)
+int64_t overdue_deadline_ms(const struct request *request, const struct overdue_limits *limits)
 {
-    int64_t timestamp = request->raw.timestamp_ms;
-    return config->call_max_age_ms > 0 && timestamp >= 0 && timestamp < wall_ms &&
-           wall_ms - timestamp > config->call_max_age_ms;
+    if (request->place.kind != REQUEST_CALL || request->call.attempts == 0 ||
+        limits->deadline_ms == 0)
+        return INT64_MAX;
+    return request->call.first_started_boot_ms + limits->deadline_ms;
 }
 
-bool overdue_end(struct request *request, const struct config *config, int64_t now_ms,
+int64_t overdue_at_ms(const struct request *request, const struct overdue_limits *limits,
+                      int64_t now_ms, int64_t wall_ms)
+{
+    if (request->place.kind != REQUEST_CALL)
+        return INT64_MAX;
+    int64_t expiry = left_of_expiry(request, wall_ms);
+    int64_t age = left_of_age(request, limits, wall_ms);
+    int64_t left = expiry < age ? expiry : age;
+    int64_t over = left == INT64_MAX ? left : now_ms + left + 1;
+    int64_t deadline = overdue_deadline_ms(request, limits);
+    return over < deadline ? over : deadline;
+}
+
+bool overdue_end(struct request *request, const struct overdue_limits *limits, int64_t now_ms,
                  int64_t wall_ms)
 {
-    bool is_call = request->place.kind == REQUEST_CALL;
-    if (is_call && wall_ms > request->event.expires_at_ms)
+    if (overdue_at_ms(request, limits, now_ms, wall_ms) > now_ms)
+        return false;
+    if (left_of_expiry(request, wall_ms) < 0)
         outcome_set(&request->outcome, STATUS_EXPIRED, "expired", "expiresAt has passed", wall_ms);
-    else if (is_call && too_old(request, config, wall_ms))
+    else if (left_of_age(request, limits, wall_ms) < 0)
         outcome_set(&request->outcome, STATUS_EXPIRED, "too-old",
                     "the request is older than call.max.age.ms", wall_ms);
-    else if (now_ms >= overdue_deadline_ms(request, config))
+    else
         outcome_set(&request->outcome, STATUS_UNAVAILABLE, "deadline-passed",
                     "every try within call.deadline.ms failed before anything was performed",
                     wall_ms);
-    else
-        return false;
     return true;
 }

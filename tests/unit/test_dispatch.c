@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "core/dispatch.h"
 
-enum { WALL = 1700000000 };
+enum { WALL = 1700000000, BEGIN = 1000000 };
 #define WALL_MS (WALL * 1000LL)
 
 struct bench {
@@ -43,7 +43,7 @@ static int set_up(void **state)
         .call_retry_flags = {retry_flags, 1},
         .recording_retry_flags = {retry_flags, 1},
     };
-    bench->now = 1000000;
+    bench->now = BEGIN;
     dispatch_init(&bench->dispatch, &bench->config, give_random, bench);
     *state = bench;
     return 0;
@@ -74,9 +74,14 @@ static struct request *add(struct bench *bench, enum request_kind kind)
     return request;
 }
 
+static int64_t wall(const struct bench *bench)
+{
+    return WALL_MS + bench->now - BEGIN;
+}
+
 static struct request *next(struct bench *bench)
 {
-    return dispatch_next(&bench->dispatch, bench->now, WALL_MS);
+    return dispatch_next(&bench->dispatch, bench->now, wall(bench));
 }
 
 static struct request *done(struct bench *bench)
@@ -87,7 +92,7 @@ static struct request *done(struct bench *bench)
 static void end(struct bench *bench, struct request *request, struct attempt attempt)
 {
     struct finding finding;
-    dispatch_end(&bench->dispatch, request, &attempt, bench->now, WALL_MS, &finding);
+    dispatch_end(&bench->dispatch, request, &attempt, bench->now, wall(bench), &finding);
 }
 
 #define ANSWER(text)                                                                               \
@@ -120,7 +125,7 @@ static void finishes(struct bench *bench, struct request *request, enum status s
     comes_back(bench, request, CALL_FINISHED);
     assert_int_equal(request->outcome.status, status);
     assert_string_equal(request->outcome.error_code ? request->outcome.error_code : "none", code);
-    assert_int_equal(request->outcome.finished_at_ms, WALL_MS);
+    assert_int_equal(request->outcome.finished_at_ms, wall(bench));
 }
 
 static void calls_run_in_order_in_slots(void **state)
@@ -183,19 +188,54 @@ static void leases_end(void **state)
     assert_int_equal(second->call.first_started_at_ms, 0);
 }
 
-static void waiting_wakes_for_its_lease(void **state)
+/* Turns as often as it asks for, without anything else happening, until a request is done. */
+static void wait_for_done(struct bench *bench)
 {
-    struct bench *bench = *state;
-    for (int i = 0; i < 5; i++)
+    while (list_empty(&bench->dispatch.done)) {
+        int64_t wake = dispatch_wake_ms(&bench->dispatch);
+        assert_true(wake > bench->now && wake < INT64_MAX);
+        bench->now = wake;
+        assert_null(next(bench));
+    }
+}
+
+/* Four calls fill the slots, and whatever is added waits. */
+static void fill_slots(struct bench *bench)
+{
+    for (int i = 0; i < 4; i++)
         add(bench, REQUEST_CALL);
     while (next(bench))
         ;
-    int64_t wake = dispatch_wake_ms(&bench->dispatch);
-    assert_int_equal(wake, bench->now + 20001);
-    bench->now = wake;
+}
+
+static void waiting_ends_with_its_lease(void **state)
+{
+    struct bench *bench = *state;
+    fill_slots(bench);
+    struct request *waiting = add(bench, REQUEST_CALL);
     assert_null(next(bench));
-    comes_back(bench, bench->requests[4], CALL_RETURNED);
+    wait_for_done(bench);
+    assert_in_range(bench->now, BEGIN + 20001, BEGIN + 20100);
+    comes_back(bench, waiting, CALL_RETURNED);
     assert_int_equal(dispatch_wake_ms(&bench->dispatch), INT64_MAX);
+}
+
+/* Though it stands behind others, and nothing else happens. */
+static void waiting_expires_in_its_time(void **state)
+{
+    struct bench *bench = *state;
+    fill_slots(bench);
+    add(bench, REQUEST_CALL);
+    struct request *expires = add(bench, REQUEST_CALL), *ages = add(bench, REQUEST_CALL);
+    expires->event.expires_at_ms = WALL_MS + 1000;
+    ages->raw.timestamp_ms = WALL_MS - 900000 + 2000;
+    assert_null(next(bench));
+    wait_for_done(bench);
+    assert_in_range(bench->now, BEGIN + 1001, BEGIN + 1100);
+    finishes(bench, expires, STATUS_EXPIRED, "expired");
+    wait_for_done(bench);
+    assert_in_range(bench->now, BEGIN + 2001, BEGIN + 2100);
+    finishes(bench, ages, STATUS_EXPIRED, "too-old");
 }
 
 static void old_calls_expire(void **state)
@@ -210,6 +250,7 @@ static void old_calls_expire(void **state)
     future->raw.timestamp_ms = WALL_MS + 5000000;
     untold->raw.timestamp_ms = -1;
     over->event.expires_at_ms = WALL_MS - 1;
+    untold->event.expires_at_ms = WALL_MS; /* not dialled *after* it */
     for (int i = 0; i < bench->count; i++)
         dispatch_add(&bench->dispatch, bench->requests[i]);
     int sent = 0;
@@ -225,6 +266,7 @@ static void no_limit_no_expiry(void **state)
 {
     struct bench *bench = *state;
     bench->config.call_max_age_ms = 0;
+    dispatch_init(&bench->dispatch, &bench->config, give_random, bench);
     struct request *request = add(bench, REQUEST_CALL);
     request->raw.timestamp_ms = 0;
     assert_ptr_equal(next(bench), request);
@@ -272,6 +314,7 @@ static void without_deadline_forever(void **state)
 {
     struct bench *bench = *state;
     bench->config.call_deadline_ms = 0;
+    dispatch_init(&bench->dispatch, &bench->config, give_random, bench);
     struct request *request = add(bench, REQUEST_CALL);
     next(bench);
     bench->now += 1000000000;
@@ -325,6 +368,25 @@ static void recordings_have_their_tries(void **state)
     end(bench, request, ANSWER("{\"Flag\":50}"));
     finishes(bench, request, STATUS_UNAVAILABLE, "recording-not-ready");
     assert_string_equal(request->outcome.flag_json, "50");
+}
+
+/* A file may take longer than call.deadline.ms, which is for calls. */
+static void recordings_have_no_deadline(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = add(bench, REQUEST_RECORDING);
+    const struct attempt failures[] = {STATUS(500), NOT_SENT};
+    for (int i = 0; i < 2; i++) {
+        assert_ptr_equal(next(bench), request);
+        bench->now += 70000;
+        end(bench, request, failures[i]);
+        comes_back(bench, request, CALL_NOT_SENT);
+        dispatch_add(&bench->dispatch, request);
+    }
+    assert_ptr_equal(next(bench), request);
+    end(bench, request, OK);
+    comes_back(bench, request, CALL_FINISHED);
+    assert_int_equal(request->call.attempts, 3);
 }
 
 static void cut_off_recordings_are_no_results(void **state)
@@ -498,7 +560,8 @@ int main(void)
         TEST(calls_run_in_order_in_slots),
         TEST(recordings_have_their_share_and_no_more),
         TEST(leases_end),
-        TEST(waiting_wakes_for_its_lease),
+        TEST(waiting_ends_with_its_lease),
+        TEST(waiting_expires_in_its_time),
         TEST(old_calls_expire),
         TEST(no_limit_no_expiry),
         TEST(not_sent_comes_back_with_a_pause),
@@ -507,6 +570,7 @@ int main(void)
         TEST(doubt_is_never_tried_again),
         TEST(retry_flags_are_obeyed),
         TEST(recordings_have_their_tries),
+        TEST(recordings_have_no_deadline),
         TEST(cut_off_recordings_are_no_results),
         TEST(recall_is_by_partition),
         TEST(recall_of_all_is_a_stop),

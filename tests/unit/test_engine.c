@@ -34,8 +34,7 @@ static struct engine_options options(void)
                                    .lease_ms = 5000,
                                    .doubt_ms = 10000,
                                    .drain_ms = 15000,
-                                   .max_age_ms = 900000,
-                                   .deadline_ms = 60000,
+                                   .overdue = {.max_age_ms = 900000, .deadline_ms = 60000},
                                    .window = 1000,
                                    .window_bytes = 1 << 20,
                                    .calls = 4,
@@ -350,11 +349,12 @@ static void test_untried_ends(void **state)
     invalid->event.invalid_code = "bad";
     invalid->event.invalid_message = memory_string("bad");
     struct request *expired = record(&desk, REQUEST_CALL, 0, 1, "o-1");
-    expired->event.expires_at_ms = WALL + desk.now;
+    expired->event.expires_at_ms = WALL + desk.now - 1;
     struct request *old = record(&desk, REQUEST_CALL, 0, 2, "o-2");
     old->raw.timestamp_ms = WALL + desk.now - 900001;
     struct request *future = record(&desk, REQUEST_CALL, 0, 3, "o-3");
     future->raw.timestamp_ms = WALL + desk.now + 5000000;
+    future->event.expires_at_ms = WALL + desk.now; /* not dialled *after* it */
     engine_record(desk.engine, invalid, desk.now, WALL + desk.now);
     engine_record(desk.engine, expired, desk.now, WALL + desk.now);
     engine_record(desk.engine, old, desk.now, WALL + desk.now);
@@ -366,6 +366,43 @@ static void test_untried_ends(void **state)
     expect(&desk, ENGINE_START);
     assert_int_equal(desk.action.request->place.offset, 3);
     expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+/* A request that may not be started ends when its time is over, though nothing else happens: here,
+ * while calls are paused, while it is not to be tried again yet, and while its lane is in doubt. */
+static void test_what_waits_expires_in_its_time(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "tried");
+    arrive(&desk, 0, 1, "doubt");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    desk.action.request->event.expires_at_ms = WALL + desk.now + 2000;
+    expect(&desk, ENGINE_START);
+    unsent(&desk, 0, desk.now + 60000);
+    finish(&desk, 1, STATUS_UNKNOWN);
+    commit_tick(&desk);
+    assert_published(&desk, "result:1:unknown ");
+    engine_allow(desk.engine, 0);
+    for (int i = 0; i < 2; i++) {
+        struct request *request = record(&desk, REQUEST_CALL, 0, 2 + i, i ? "paused" : "doubt");
+        request->event.expires_at_ms = WALL + desk.now + 3000 + i * 1000;
+        engine_record(desk.engine, request, desk.now, WALL + desk.now);
+    }
+    expect(&desk, ENGINE_NOTHING);
+    static const char *const published[] = {"result:0:expired ", "result:2:expired ",
+                                            "result:3:expired "};
+    for (int i = 0; i < 3; i++) {
+        int64_t over = 100000 + 2000 + i * 1000 + 1;
+        assert_int_equal(engine_wake_time(desk.engine), over);
+        desk.now = over;
+        commit_tick(&desk);
+        assert_published(&desk, published[i]);
+        expect(&desk, ENGINE_NOTHING);
+    }
     desk_fini(&desk);
 }
 
@@ -1242,6 +1279,7 @@ int main(void)
         cmocka_unit_test(test_nothing_starts_before_the_commit),
         cmocka_unit_test(test_order_in_a_lane),
         cmocka_unit_test(test_untried_ends),
+        cmocka_unit_test(test_what_waits_expires_in_its_time),
         cmocka_unit_test(test_not_sent_loses_its_mark_before_it_is_tried_again),
         cmocka_unit_test(test_deadline_ends_retries),
         cmocka_unit_test(test_lane_in_doubt_waits),

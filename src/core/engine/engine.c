@@ -56,7 +56,7 @@ void engine_free(struct engine *engine)
     free(engine->places);
     free(engine->foreign.names);
     free(engine->ended_owners.names);
-    free(engine->resting);
+    free(engine->alarms);
     ledger_fini(&engine->scratch);
     free(engine);
 }
@@ -131,7 +131,7 @@ static void set_time(struct engine *engine, int64_t now, int64_t wall)
 {
     engine->now = now;
     if (wall)
-        engine->wall = wall;
+        engine->wall_ahead = wall - now;
 }
 
 /* Recordings only read: nothing is committed before they are asked for. */
@@ -295,8 +295,6 @@ int64_t engine_wake_time(const struct engine *engine)
             wake = drain_wake(partition, wake);
         if (partition->changed && engine->now + 100 < wake)
             wake = engine->now + 100;
-        if (!list_empty(&partition->ready) && engine->now + 1000 < wake)
-            wake = engine->now + 1000;
     }
     return wake;
 }
@@ -374,7 +372,8 @@ size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t
     if ((int64_t)partition->unfinished >= options->window ||
         (int64_t)partition->bytes >= options->window_bytes)
         return 0;
-    /* Enough for a tick to fill every slot from this partition alone; more would only fill memory. */
+    /* Enough for a tick to fill every slot from this partition alone; more would only fill memory.
+     */
     if ((int64_t)partition->ready_count > options->calls)
         return 0;
     int64_t room = options->window - (int64_t)partition->unfinished;
@@ -424,7 +423,7 @@ static void pass_gap(struct partition *partition, int64_t until)
             struct request *request = request_new(place, &(struct raw_record){.timestamp_ms = -1});
             request->gone = true;
             partition->all_doubt_until = partition->doubt_until;
-            recover(partition, request, partition->engine->wall);
+            recover(partition, request, engine_wall(partition->engine));
             request_end(partition->engine, request);
         }
     }
@@ -483,12 +482,8 @@ void engine_end(struct engine *engine, enum request_kind kind, int32_t number, i
 
 static void call_returned(struct engine *engine, struct request *request)
 {
-    const struct engine_options *options = &engine->options;
-    struct call_state *call = &request->call;
+    const struct call_state *call = &request->call;
     request->not_before_ms = call->end == CALL_NOT_SENT ? call->retry_at_ms : 0;
-    if (options->deadline_ms && call->attempts && request->place.kind == REQUEST_CALL &&
-        request->not_before_ms > call->first_started_boot_ms + options->deadline_ms)
-        request->not_before_ms = call->first_started_boot_ms + options->deadline_ms;
     if (request->marked) {
         request_move(engine, request, REQUEST_UNSTART);
         return;
@@ -547,7 +542,7 @@ void engine_look(const struct engine *engine, struct engine_view *view)
         view->partitions++;
         view->waiting_lanes += list_of(at, struct partition, node)->ready_count;
     }
-    view->waiting_lanes += engine->resting_count;
+    view->waiting_lanes += engine->resting;
 }
 
 bool engine_look_partition(const struct engine *engine, size_t i,

@@ -19,15 +19,15 @@
 #include <stdint.h>
 
 #include "core/ledger.h"
+#include "core/overdue.h"
 #include "core/request.h"
 
 struct engine_options {
-    const char *owner;   /* instance.id */
-    int64_t lease_ms;    /* half the session timeout */
-    int64_t doubt_ms;    /* platform.timeout.ms: how long a call in doubt may still be running */
-    int64_t drain_ms;    /* drain.timeout.ms */
-    int64_t max_age_ms;  /* call.max.age.ms; 0: no limit */
-    int64_t deadline_ms; /* call.deadline.ms; 0: forever */
+    const char *owner; /* instance.id */
+    int64_t lease_ms;  /* half the session timeout */
+    int64_t doubt_ms;  /* platform.timeout.ms: how long a call in doubt may still be running */
+    int64_t drain_ms;  /* drain.timeout.ms */
+    struct overdue_limits overdue;
     int64_t window, window_bytes; /* unfinished requests held for one partition */
     int64_t calls;                /* platform.max.in.flight */
     int64_t recordings;           /* recording.max.in.flight */

@@ -33,8 +33,9 @@ struct lane {
     struct list requests;   /* not ended, by offset (request->lane_node) */
     struct list ready_node; /* partition->ready: its first request may start */
     int64_t doubt_until;    /* a call in doubt may be running until then */
-    int64_t wake;           /* when it is worth looking at again; the heap's order */
-    size_t heap_at;         /* place in engine->resting; SIZE_MAX: not there */
+    bool resting;           /* its first request may start at a time that is not yet */
+    int64_t wake;           /* when it is worth looking at again: then, or when that is overdue */
+    size_t heap_at;         /* place in engine->alarms; SIZE_MAX: not there */
     char order_id[];
 };
 
@@ -117,14 +118,14 @@ struct owner_list {
 struct engine {
     struct engine_options options;
     char owner[LEDGER_OWNER_SIZE];
-    int64_t now, wall;
+    int64_t now, wall_ahead; /* the wall clock is so much ahead of now */
     struct list partitions;
 
     enum producer_phase producer;
     struct tick tick;
     int64_t retry_at; /* no transaction before it */
     int aborts;       /* in a row */
-    int64_t last_tick, last_sweep, last_fenced, amnesty_until, young_until;
+    int64_t last_tick, last_fenced, amnesty_until, young_until;
     int young_fenced;
     bool suspicion, fail; /* of a twin, unless reading back finds another reason */
 
@@ -145,8 +146,9 @@ struct engine {
 
     struct list start, unstart, ended; /* requests by list_node */
     size_t late;                       /* of ended, those for the dead letters */
-    struct lane **resting;             /* heap by wake */
-    size_t resting_count, resting_capacity;
+    struct lane **alarms;              /* heap by wake */
+    size_t alarm_count, alarm_capacity;
+    size_t resting;      /* lanes */
     int64_t latency_sum; /* mean latency of a try in ms, times its weight */
     size_t chosen, handed_calls, handed_recordings, marked;
     size_t ended_calls, surplus; /* since the last tick; more starts than slots */
@@ -155,6 +157,11 @@ struct engine {
     uint64_t transactions, aborted, unknown, fenced, recovered;
     struct ledger scratch;
 };
+
+static inline int64_t engine_wall(const struct engine *engine)
+{
+    return engine->now + engine->wall_ahead;
+}
 
 /* partition.c */
 struct partition *partition_new(struct engine *engine, enum request_kind kind, int32_t number);

@@ -4,63 +4,71 @@
 #include "base/memory.h"
 #include "core/engine/internal.h"
 
-/* Lanes keep order: one request of an order id at a time. The resting ones stand in a binary heap
- * by the time they wake. */
+/* Lanes keep order: one request of an order id at a time. Those whose first request may start at a
+ * later time, or would be overdue then, stand in a binary heap by that time. */
 
 static void heap_put(struct engine *engine, size_t at, struct lane *lane)
 {
-    engine->resting[at] = lane;
+    engine->alarms[at] = lane;
     lane->heap_at = at;
 }
 
 static void heap_up(struct engine *engine, size_t at)
 {
-    struct lane *lane = engine->resting[at];
-    for (; at && engine->resting[(at - 1) / 2]->wake > lane->wake; at = (at - 1) / 2)
-        heap_put(engine, at, engine->resting[(at - 1) / 2]);
+    struct lane *lane = engine->alarms[at];
+    for (; at && engine->alarms[(at - 1) / 2]->wake > lane->wake; at = (at - 1) / 2)
+        heap_put(engine, at, engine->alarms[(at - 1) / 2]);
     heap_put(engine, at, lane);
 }
 
 static void heap_down(struct engine *engine, size_t at)
 {
-    struct lane *lane = engine->resting[at];
-    for (size_t child; (child = 2 * at + 1) < engine->resting_count; at = child) {
-        if (child + 1 < engine->resting_count &&
-            engine->resting[child + 1]->wake < engine->resting[child]->wake)
+    struct lane *lane = engine->alarms[at];
+    for (size_t child; (child = 2 * at + 1) < engine->alarm_count; at = child) {
+        if (child + 1 < engine->alarm_count &&
+            engine->alarms[child + 1]->wake < engine->alarms[child]->wake)
             child++;
-        if (engine->resting[child]->wake >= lane->wake)
+        if (engine->alarms[child]->wake >= lane->wake)
             break;
-        heap_put(engine, at, engine->resting[child]);
+        heap_put(engine, at, engine->alarms[child]);
     }
     heap_put(engine, at, lane);
 }
 
-static void rest(struct lane *lane, int64_t wake)
+static void set_alarm(struct lane *lane, int64_t wake)
 {
     struct engine *engine = lane->partition->engine;
+    if (wake == INT64_MAX)
+        return;
     lane->wake = wake;
-    if (engine->resting_count == engine->resting_capacity) {
-        engine->resting_capacity = engine->resting_capacity ? engine->resting_capacity * 2 : 64;
-        engine->resting =
-            memory_resize(engine->resting, engine->resting_capacity * sizeof(struct lane *));
+    if (engine->alarm_count == engine->alarm_capacity) {
+        engine->alarm_capacity = engine->alarm_capacity ? engine->alarm_capacity * 2 : 64;
+        engine->alarms =
+            memory_resize(engine->alarms, engine->alarm_capacity * sizeof(struct lane *));
     }
-    heap_put(engine, engine->resting_count++, lane);
+    heap_put(engine, engine->alarm_count++, lane);
     heap_up(engine, lane->heap_at);
 }
 
-static void rouse(struct lane *lane)
+static void clear_alarm(struct lane *lane)
 {
     struct engine *engine = lane->partition->engine;
     size_t at = lane->heap_at;
     if (at == SIZE_MAX)
         return;
     lane->heap_at = SIZE_MAX;
-    struct lane *last = engine->resting[--engine->resting_count];
+    struct lane *last = engine->alarms[--engine->alarm_count];
     if (last == lane)
         return;
     heap_put(engine, at, last);
     heap_up(engine, at);
     heap_down(engine, last->heap_at);
+}
+
+static void set_resting(struct lane *lane, bool resting)
+{
+    lane->partition->engine->resting += (size_t)resting - (size_t)lane->resting;
+    lane->resting = resting;
 }
 
 static void unready(struct lane *lane)
@@ -71,10 +79,17 @@ static void unready(struct lane *lane)
     }
 }
 
+/* Out of everything but the partition's map. */
+static void detach(struct lane *lane)
+{
+    clear_alarm(lane);
+    set_resting(lane, false);
+    unready(lane);
+}
+
 static void lane_free(struct lane *lane)
 {
-    rouse(lane);
-    unready(lane);
+    detach(lane);
     map_remove(&lane->partition->lanes, &lane->node);
     free(lane);
 }
@@ -85,33 +100,16 @@ static struct request *head_of(const struct lane *lane)
                                        : list_of(lane->requests.next, struct request, lane_node);
 }
 
-/* Whether a waiting request ends without being tried, now that it is its turn; sets its outcome
+/* Whether a waiting request, being the first of its lane, ends without a try; sets its outcome
  * then. */
 static bool ends_untried(struct engine *engine, struct request *request)
 {
-    const struct engine_options *options = &engine->options;
     const struct event *event = &request->event;
-    int64_t timestamp = request->raw.timestamp_ms;
-    if (event->invalid_code) {
-        outcome_set(&request->outcome, STATUS_INVALID, event->invalid_code, event->invalid_message,
-                    engine->wall);
-    } else if (request->place.kind == REQUEST_CALL && event->expires_at_ms <= engine->wall) {
-        outcome_set(&request->outcome, STATUS_EXPIRED, "expired",
-                    "expiresAt has passed: not dialled", engine->wall);
-    } else if (request->place.kind == REQUEST_CALL && options->max_age_ms && timestamp >= 0 &&
-               engine->wall - timestamp > options->max_age_ms) {
-        outcome_set(&request->outcome, STATUS_EXPIRED, "too-old",
-                    "older than call.max.age.ms: not dialled", engine->wall);
-    } else if (request->place.kind == REQUEST_CALL && options->deadline_ms &&
-               request->call.attempts &&
-               engine->now >= request->call.first_started_boot_ms + options->deadline_ms) {
-        outcome_set(&request->outcome, STATUS_UNAVAILABLE, "deadline-passed",
-                    "the platform could not be reached, or did not take the call, within "
-                    "call.deadline.ms; not dialled",
-                    engine->wall);
-    } else {
-        return false;
-    }
+    int64_t wall = engine_wall(engine);
+    if (!event->invalid_code)
+        return overdue_end(request, &engine->options.overdue, engine->now, wall);
+    outcome_set(&request->outcome, STATUS_INVALID, event->invalid_code, event->invalid_message,
+                wall);
     return true;
 }
 
@@ -121,26 +119,34 @@ static int64_t latest(int64_t a, int64_t b, int64_t c)
     return most > c ? most : c;
 }
 
+/* The first request of the lane waits, for its turn or for the time it may start. */
+static void settle_waiting(struct lane *lane, const struct request *head)
+{
+    struct partition *partition = lane->partition;
+    const struct engine *engine = partition->engine;
+    int64_t start = latest(lane->doubt_until, head->not_before_ms, partition->all_doubt_until);
+    int64_t wake = overdue_at_ms(head, &engine->options.overdue, engine->now, engine_wall(engine));
+    bool ready = start <= engine->now;
+    set_resting(lane, !ready);
+    if (!ready) {
+        unready(lane);
+    } else if (!list_linked(&lane->ready_node)) {
+        list_append(&partition->ready, &lane->ready_node);
+        partition->ready_count++;
+    }
+    set_alarm(lane, !ready && start < wake ? start : wake);
+}
+
 void lane_settle(struct lane *lane)
 {
     struct partition *partition = lane->partition;
     struct engine *engine = partition->engine;
-    bool was_ready = list_linked(&lane->ready_node);
     struct request *head;
-    rouse(lane);
+    clear_alarm(lane);
     while ((head = head_of(lane)) && head->state == REQUEST_WAITING &&
            partition->phase == PARTITION_ACTIVE) {
-        int64_t wake = latest(lane->doubt_until, head->not_before_ms, partition->all_doubt_until);
-        if (wake > engine->now) {
-            unready(lane);
-            rest(lane, wake);
-            return;
-        }
         if (!ends_untried(engine, head)) {
-            if (!was_ready) {
-                list_append(&partition->ready, &lane->ready_node);
-                partition->ready_count++;
-            }
+            settle_waiting(lane, head);
             return;
         }
         list_remove(&head->lane_node);
@@ -148,8 +154,9 @@ void lane_settle(struct lane *lane)
         request_end(engine, head);
     }
     unready(lane);
-    if (!head && lane->doubt_until > engine->now)
-        rest(lane, lane->doubt_until);
+    set_resting(lane, !head && lane->doubt_until > engine->now);
+    if (lane->resting)
+        set_alarm(lane, lane->doubt_until);
     else if (!head)
         lane_free(lane);
 }
@@ -196,13 +203,13 @@ void lane_doubt(struct lane *lane, int64_t until)
 
 void lane_wake_due(struct engine *engine)
 {
-    while (engine->resting_count && engine->resting[0]->wake <= engine->now)
-        lane_settle(engine->resting[0]);
+    while (engine->alarm_count && engine->alarms[0]->wake <= engine->now)
+        lane_settle(engine->alarms[0]);
 }
 
 int64_t lane_next_wake(const struct engine *engine)
 {
-    return engine->resting_count ? engine->resting[0]->wake : INT64_MAX;
+    return engine->alarm_count ? engine->alarms[0]->wake : INT64_MAX;
 }
 
 void lane_free_all(struct partition *partition)
@@ -211,8 +218,7 @@ void lane_free_all(struct partition *partition)
         for (struct map_node *node = partition->lanes.buckets[i], *next; node; node = next) {
             next = node->next;
             struct lane *lane = list_of(node, struct lane, node);
-            rouse(lane);
-            unready(lane);
+            detach(lane);
             free(lane);
         }
         partition->lanes.buckets[i] = NULL;

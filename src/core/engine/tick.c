@@ -12,7 +12,6 @@ enum {
     ITEMS_MOST = 2000, /* results in one transaction */
     IDLE_COMMIT_MS =
         100, /* a base that moved alone (over gaps of the log) waits this long for company */
-    SWEEP_MS = 1000,
 };
 
 static bool takes_part(const struct partition *partition)
@@ -223,12 +222,6 @@ static bool changes_ledger(const struct partition *partition)
 bool tick_build(struct engine *engine, struct engine_action *action)
 {
     struct tick *tick = &engine->tick;
-    if (engine->now - engine->last_sweep >= SWEEP_MS) {
-        engine->last_sweep = engine->now;
-        list_each(at, &engine->partitions)
-            list_each_safe(lane, &list_of(at, struct partition, node)->ready)
-                lane_settle(list_of(lane, struct lane, ready_node));
-    }
     take_ended(engine);
     take_unstarted(engine);
     choose_calls(engine);
