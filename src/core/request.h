@@ -139,10 +139,11 @@ struct request {
 
     /* the engine's */
     enum request_state state;
-    bool marked; /* 'started' in the ledger as last committed */
-    bool late;   /* its end goes to the dead letters */
-    bool gone;   /* stands for a started record that the broker has deleted */
-    bool small;  /* the broker refused its result for its size */
+    bool marked;  /* 'started' in the ledger as last committed */
+    bool late;    /* its end goes to the dead letters */
+    bool gone;    /* stands for a started record that the broker has deleted */
+    bool small;   /* the broker refused what is published of it for its size */
+    bool refused; /* ... and the small form too */
     struct partition *partition;
     struct lane *lane;
     struct list lane_node, partition_node, list_node;

@@ -7,7 +7,10 @@
 
 #include "base/clock.h"
 
-enum { SMALL_MEMBER = 1024 }; /* a small result holds no text that the platform sent beyond this */
+enum {
+    SMALL_MEMBER = 256,   /* a small result holds no text of others that is longer */
+    SMALL_HEADERS = 1024, /* ... and a small record no headers of others that take more together */
+};
 
 static void add_name(struct text *value, const char *name)
 {
@@ -230,13 +233,26 @@ static void header_id(struct record *record, const struct result_names *names, s
 }
 
 /* The request's own trace context, as it came; what finds no room is dropped. */
-static void headers_of_trace(struct record *record, const struct raw_record *raw)
+static void headers_of_trace(struct record *record, const struct raw_record *raw, bool small)
 {
+    size_t room = small ? SMALL_HEADERS : SIZE_MAX;
     for (size_t i = 0; i < raw->header_count && record->header_count < HEADERS_MAX; i++) {
-        const char *name = raw->headers[i].name;
-        if (strcmp(name, "traceparent") == 0 || strcmp(name, "tracestate") == 0)
-            record->headers[record->header_count++] = raw->headers[i];
+        const struct record_header *header = &raw->headers[i];
+        size_t size = strlen(header->name) + header->size;
+        if ((strcmp(header->name, "traceparent") && strcmp(header->name, "tracestate")) ||
+            size > room)
+            continue;
+        room -= small ? size : 0;
+        record->headers[record->header_count++] = *header;
     }
+}
+
+static size_t size_of_headers(const struct raw_record *raw)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < raw->header_count; i++)
+        size += strlen(raw->headers[i].name) + raw->headers[i].size;
+    return size;
 }
 
 void result_render(struct record *record, const struct result_names *names,
@@ -262,7 +278,7 @@ void result_render(struct record *record, const struct result_names *names,
     header_string(record, "ce_specversion", "1.0");
     header_string(record, "content-type", "application/json");
     headers_settle(record);
-    headers_of_trace(record, &request->raw);
+    headers_of_trace(record, &request->raw, small);
 }
 
 static void dead_letter_headers(struct record *record, const struct result_names *names,
@@ -291,13 +307,16 @@ void dead_letter_render(struct record *record, const struct result_names *names,
     bool late = strcmp(reason, "late-outcome") == 0;
     record_clear(record);
     record->topic = names->dead_letters;
-    record->has_key = raw->key != NULL;
-    text_append(&record->key, raw->key, raw->key_size);
+    bool keyless = small && raw->key_size > SMALL_MEMBER;
+    bool bare = small && size_of_headers(raw) > SMALL_HEADERS;
+    record->has_key = raw->key && !keyless;
+    if (record->has_key)
+        text_append(&record->key, raw->key, raw->key_size);
     record->has_value = raw->value && !small;
     if (record->has_value)
         text_append(&record->value, raw->value, raw->value_size);
-    record->more_headers = raw->headers;
-    record->more_header_count = raw->header_count;
+    record->more_headers = bare ? NULL : raw->headers;
+    record->more_header_count = bare ? 0 : raw->header_count;
 
     if (late)
         dead_letter_reason(record, reason, reason,
@@ -308,6 +327,10 @@ void dead_letter_render(struct record *record, const struct result_names *names,
     dead_letter_headers(record, names, request->place, raw->timestamp_ms);
     if (small)
         header_integer(record, "dlq.value.size", (int64_t)raw->value_size);
+    if (keyless)
+        header_integer(record, "dlq.key.size", (int64_t)raw->key_size);
+    if (bare)
+        header_integer(record, "dlq.headers.size", (int64_t)size_of_headers(raw));
     if (late) {
         struct text outcome = {0};
         result_value(&outcome, names, request, small);

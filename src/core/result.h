@@ -24,8 +24,8 @@ struct result_names {
     const char *request_topics[REQUEST_KINDS], *result_topics[REQUEST_KINDS], *dead_letters;
 };
 
-/* The request's result; it must have an order id. small: without Msg and platform and with
- * error.code result-too-large, status unchanged. */
+/* The request's result; it must have an order id. small: without Msg and platform, with error.code
+ * result-too-large, status unchanged; nor does it hold anything else that is long. */
 void result_render(struct record *record, const struct result_names *names,
                    const struct request *request, bool small);
 
@@ -34,7 +34,8 @@ void result_value(struct text *value, const struct result_names *names,
                   const struct request *request, bool small);
 
 /* A dead letter of the request: reason `invalid` (code and message from its event) or
- * `late-outcome` (dlq.outcome from its outcome). small: without its value, with dlq.value.size. */
+ * `late-outcome` (dlq.outcome from its outcome). small: without its value, with dlq.value.size; and
+ * without a long key or long headers, with dlq.key.size and dlq.headers.size. */
 void dead_letter_render(struct record *record, const struct result_names *names,
                         const struct request *request, const char *reason, bool small);
 

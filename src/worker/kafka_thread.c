@@ -169,6 +169,8 @@ static void on_transacted(void *argument, enum kafka_outcome outcome, const bool
     histogram_add(&thread->metrics->transaction_time, clock_boot_us() - thread->transaction_us);
     if (outcome != KAFKA_COMMITTED)
         log_warn("a transaction %s (%s)", next[outcome], error ? error : "no reason given");
+    if (refused)
+        publish_log_refused(&thread->publish, refused);
     engine_transacted(thread->engine, outcomes[outcome], refused, thread->now);
     count_landed(thread);
 }
@@ -430,7 +432,7 @@ static void complain(struct kafka_thread *thread)
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
         struct log_about about = {
             .topic = topic_of(thread, view.kind), .partition = view.partition, .offset = -1};
-        if (view.standing_still)
+        if (view.trouble)
             log_write(LOG_ERROR, &about,
                       "this partition stands still, nothing of it is dialled: its committed "
                       "metadata is %s; "

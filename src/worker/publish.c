@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 
 void publish_init(struct publish *publish, const struct config *config)
@@ -77,6 +78,7 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
         publish->ledger_capacity = ledger_count;
     }
     publish->counts = (struct published){0};
+    publish->items = items;
     for (size_t i = 0; i < item_count; i++) {
         render(publish, &publish->records[i], &items[i]);
         count(&publish->counts, &items[i]);
@@ -87,6 +89,28 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
                                                       .ledgers = publish->ledgers,
                                                       .ledger_count = ledger_count};
     return &publish->transaction;
+}
+
+void publish_log_refused(const struct publish *publish, const bool *refused)
+{
+    for (size_t i = 0; i < publish->transaction.record_count; i++) {
+        const struct engine_item *item = &publish->items[i];
+        if (!refused[i] || !item->small)
+            continue;
+        struct place place = item->request->place;
+        struct log_about about = {.topic = publish->names.request_topics[place.kind],
+                                  .partition = place.partition,
+                                  .offset = place.offset,
+                                  .order_id = item->request->event.order_id};
+        log_write(LOG_ERROR, &about,
+                  "the broker refuses the %s of this request even in its smallest form: change "
+                  "topic %s (max.message.bytes); %s",
+                  item->type == ITEM_RESULT ? "result" : "dead letter", publish->records[i].topic,
+                  item->type == ITEM_LATE
+                      ? "this late outcome is dropped"
+                      : "nothing more of its partition is dialled or published, and it is offered "
+                        "again each minute");
+    }
 }
 
 void publish_fini(struct publish *publish)

@@ -15,7 +15,8 @@ struct publish {
     struct kafka_ledger *ledgers;
     size_t ledger_capacity;
     struct kafka_transaction transaction;
-    struct published counts; /* of what was filled last */
+    const struct engine_item *items; /* that were filled in last; the engine's */
+    struct published counts;         /* of them */
 };
 
 /* Names are borrowed from config, which must outlive it. */
@@ -26,6 +27,10 @@ void publish_init(struct publish *publish, const struct config *config);
 struct kafka_transaction *publish_fill(struct publish *publish, const struct engine_item *items,
                                        size_t item_count, const struct engine_ledger *ledgers,
                                        size_t ledger_count);
+
+/* Says which of the items filled in last the broker refused even in their small form, and what to
+ * do. One flag an item. */
+void publish_log_refused(const struct publish *publish, const bool *refused);
 
 /* The engine's ledgers as io/kafka takes them. */
 void publish_ledgers(struct kafka_ledger *out, const struct engine_ledger *ledgers, size_t count);

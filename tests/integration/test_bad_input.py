@@ -1,7 +1,9 @@
 """Requests that break the rules: an invalid result, a dead letter byte for byte, and the next request is served."""
 import json
+import re
 
 from case import KafkaCase, main
+from programs import wait_until
 from records import call, create_topics
 
 GOOD = call(1)
@@ -169,6 +171,29 @@ class BadInput(KafkaCase):
         self.assertEqual((b"big request", None, "1", "50000"), (letter.key(), letter.value(), headers["h"], headers["dlq.value.size"]))
         self.assertEqual(len(sent) - 1, len(sandbox.calls()))
         self.assertEqual(0, worker.terminate())
+
+    def test_refused_in_any_size(self):
+        """What the broker does not take even small holds its own partition back, loudly, until it takes it; the others go on."""
+        self.names["call.results"] += ".tiny"
+        create_topics(self.bootstrap, {self.names["call.results"]: 1}, {"max.message.bytes": "1500"})
+        worker = self.worker(self.sandbox(), {"drain.timeout.ms": "2000"})
+        self.requests.send(dict(call(1), requestId="r" * 128), "k" * 256, partition=0)
+        for number in range(2, 20):
+            self.requests.send(call(number), f"k{number}", partition=1)
+        self.requests.flush()
+        self.assertEqual({f"k{n}".encode() for n in range(2, 20)}, {r["_key"] for r in self.results(18)})
+        event = worker.wait_log("refuses the result of this request even in its smallest form")
+        self.assertEqual((self.names["call.requests"], 0, 0), tuple(event[f"kafka.{n}"] for n in ("topic", "partition", "offset")))
+        wait_until(lambda: re.search(r"(?m)^privacy_call_partitions_standing_still 1$", worker.get("/metrics")[1]), 10)
+        after = worker.logged()
+        self.requests.send(call(20), "k20", partition=1)
+        self.requests.flush()
+        self.results(19)
+        self.assertEqual([], [e for e in worker.events()[after:] if "aborted" in e.get("message", "")])
+        self.assertEqual(0, worker.terminate())  # the answer goes to the dead letters, the next owner calls it unknown
+        letter, = self.dead_letters(1)
+        headers = {k: v.decode() for k, v in letter.headers()}
+        self.assertEqual(("late-outcome", "succeeded"), (headers["dlq.reason"], json.loads(headers["dlq.outcome"])["status"]))
 
     def test_event_max_bytes(self):
         self.worker(self.sandbox(), {"event.max.bytes": "200"})

@@ -582,6 +582,94 @@ static void test_a_refused_record_is_made_smaller(void **state)
     desk_fini(&desk);
 }
 
+/* The transaction that is asked for is refused for its item `refused`; then the pause is over. */
+static void refuse(struct desk *desk, size_t refused)
+{
+    bool flags[4] = {false};
+    flags[refused] = true;
+    expect(desk, ENGINE_TRANSACT);
+    engine_transacted(desk->engine, ENGINE_REFUSED, flags, desk->now);
+    desk->now = engine_wake_time(desk->engine);
+}
+
+/* Partition 0 holds a result that the broker does not take even small, partition 1 is well. */
+static void get_stuck(struct desk *desk)
+{
+    struct engine_options given = options();
+    desk_init(desk, &given);
+    assign(desk, REQUEST_CALL, 0, 2);
+    arrive(desk, 0, 0, "o-1");
+    arrive(desk, 1, 0, "o-2");
+    commit_tick(desk);
+    expect(desk, ENGINE_START);
+    expect(desk, ENGINE_START);
+    for (size_t i = 0; i < 2; i++)
+        if (desk->lent[i]->place.partition == 0) {
+            struct request *first = desk->lent[i];
+            desk->lent[i] = desk->lent[1];
+            desk->lent[1] = first;
+        }
+    finish(desk, 0, STATUS_SUCCEEDED);
+    finish(desk, 0, STATUS_SUCCEEDED);
+    refuse(desk, 1);
+    refuse(desk, 1);
+    commit_tick(desk);
+    assert_published(desk, "result:0:succeeded ");
+    assert_int_equal(desk->base[1], 1);
+    assert_int_equal(desk->base[0], 0);
+}
+
+static void test_what_is_refused_for_good_holds_its_partition_alone(void **state)
+{
+    (void)state;
+    struct desk desk;
+    get_stuck(&desk);
+    assert_int_equal(view_of(&desk, 0).refused, 0);
+    assert_int_equal(view_of(&desk, 1).refused, -1);
+    arrive(&desk, 0, 1, "o-3");
+    arrive(&desk, 1, 1, "o-2");
+    commit_tick(&desk); /* the other one goes on alone */
+    expect(&desk, ENGINE_START);
+    assert_int_equal(desk.action.request->place.partition, 1);
+    finish(&desk, 1, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_published(&desk, "result:1:succeeded ");
+    expect(&desk, ENGINE_NOTHING);
+    desk.now = engine_wake_time(desk.engine);
+    assert_in_range(desk.now, 100000 + 50000, 100000 + 61000);
+    commit_tick(&desk); /* tried again: the broker takes it by now */
+    assert_published(&desk, "result:0:succeeded ");
+    assert_int_equal(view_of(&desk, 0).refused, -1);
+    expect(&desk, ENGINE_START);
+    assert_int_equal(desk.action.request->place.offset, 1);
+    desk_fini(&desk);
+}
+
+/* The successor calls it unknown, and the answer goes to the dead letters. */
+static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state)
+{
+    (void)state;
+    struct desk desk;
+    get_stuck(&desk);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + 15000);
+    desk.now += 15000;
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    refuse(&desk, 0); /* nor do the dead letters take it */
+    expect(&desk, ENGINE_TRANSACT);
+    assert_true(desk.action.items[0].small);
+    engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true}, desk.now);
+    desk.now += 1000;
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
 /* One call ended and one chosen in a transaction of unknown end. */
 static void unclear(struct desk *desk, enum engine_outcome outcome)
 {
@@ -1287,6 +1375,8 @@ int main(void)
         cmocka_unit_test(test_deleted_records_and_gaps),
         cmocka_unit_test(test_abort_keeps_order),
         cmocka_unit_test(test_a_refused_record_is_made_smaller),
+        cmocka_unit_test(test_what_is_refused_for_good_holds_its_partition_alone),
+        cmocka_unit_test(test_what_is_refused_for_good_does_not_hold_a_hand_over),
         cmocka_unit_test(test_unknown_that_landed),
         cmocka_unit_test(test_unknown_that_did_not_land),
         cmocka_unit_test(test_unknown_and_taken_by_another),

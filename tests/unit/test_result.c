@@ -210,6 +210,45 @@ static void small_results_shed_the_platforms_words(void **state)
     request_free(request);
 }
 
+/* Whatever the request brought with it: a broker that takes 4 KB takes these. */
+static void small_records_are_small(void **state)
+{
+    (void)state;
+    enum { HUGE = 100000 };
+    struct record record = {0};
+    char *huge = memory_alloc(HUGE + 1);
+    memset(huge, 'x', HUGE);
+    huge[HUGE] = '\0';
+    const struct record_header headers[] = {
+        {"tracestate", huge, HUGE}, {"traceparent", "00-a", 4}, {"other", huge, HUGE}};
+    struct request *request =
+        request_from(REQUEST_CALL, "o", "{\"Caller\":\"123\",\"Callee\":\"124\"}", headers, 3);
+    request->outcome.error_code = "refused";
+    request->outcome.error_message = memory_string(huge);
+    request->outcome.finished_at_ms = at("2026-01-12T10:00:43.391Z");
+    result_render(&record, &names, request, true);
+    assert_true(record.value.length < 1000);
+    assert_int_equal(record.header_count, 8); /* our seven, and the one that is short */
+    assert_header(&record, 7, "traceparent", "00-a");
+    dead_letter_render(&record, &names, request, "late-outcome", true);
+    assert_true(record.header_bytes.length < 2000);
+    assert_int_equal(record.more_header_count, 0);
+    assert_header(&record, 9, "dlq.headers.size", "200030");
+    request_free(request);
+
+    request = request_from(REQUEST_CALL, huge, "{}", headers + 1, 1);
+    dead_letter_render(&record, &names, request, "invalid", false);
+    assert_int_equal(record.key.length, HUGE);
+    dead_letter_render(&record, &names, request, "invalid", true);
+    assert_false(record.has_key);
+    assert_int_equal(record.key.length, 0);
+    assert_header(&record, 9, "dlq.key.size", "100000");
+    assert_int_equal(record.more_header_count, 1);
+    request_free(request);
+    record_fini(&record);
+    free(huge);
+}
+
 static void results_are_cloud_events(void **state)
 {
     (void)state;
@@ -363,6 +402,7 @@ int main(void)
         cmocka_unit_test(leaves_out_what_is_not_known),
         cmocka_unit_test(writes_a_recording),
         cmocka_unit_test(small_results_shed_the_platforms_words),
+        cmocka_unit_test(small_records_are_small),
         cmocka_unit_test(results_are_cloud_events),
         cmocka_unit_test(a_flood_of_trace_headers_is_cut),
         cmocka_unit_test(dead_letters_keep_the_request),

@@ -122,6 +122,8 @@ void request_late_or_free(struct engine *engine, struct request *request)
         request_free(request);
         return;
     }
+    if (!request->late)
+        request->small = request->refused = false; /* it is another record now, in another topic */
     engine->late += !request->late;
     request->late = true;
     request_move(engine, request, REQUEST_ENDED);
@@ -295,6 +297,8 @@ int64_t engine_wake_time(const struct engine *engine)
             wake = drain_wake(partition, wake);
         if (partition->changed && engine->now + 100 < wake)
             wake = engine->now + 100;
+        if (partition->stuck_until > engine->now && partition->stuck_until < wake)
+            wake = partition->stuck_until;
     }
     return wake;
 }
@@ -320,11 +324,21 @@ static void note_fenced(struct engine *engine)
     engine->last_fenced = engine->now;
 }
 
+/* What is refused is made smaller, and what is refused even so holds its partition back, so that it
+ * does not hold back all others. */
 static void note_refused(struct engine *engine, const bool *refused)
 {
-    for (size_t i = 0; refused && i < engine->tick.item_count; i++)
-        if (refused[i])
-            engine->tick.item_requests[i]->small = true;
+    for (size_t i = 0; refused && i < engine->tick.item_count; i++) {
+        struct request *request = engine->tick.item_requests[i];
+        if (!refused[i])
+            continue;
+        if (engine->tick.items[i].small) {
+            request->refused = true;
+            if (request->partition)
+                request->partition->stuck_until = engine->now + ENGINE_STUCK_MS;
+        }
+        request->small = true;
+    }
 }
 
 void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
@@ -553,20 +567,22 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         const struct partition *partition = list_of(at, struct partition, node);
         if (i--)
             continue;
-        *view =
-            (struct engine_partition_view){.kind = partition->kind,
-                                           .partition = partition->number,
-                                           .active = partition->phase == PARTITION_ACTIVE,
-                                           .standing_still = partition->phase == PARTITION_STANDING,
-                                           .draining = partition->phase == PARTITION_DRAINING,
-                                           .trouble = partition->trouble,
-                                           .base = partition->base,
-                                           .next = partition->next,
-                                           .unfinished = partition->unfinished,
-                                           .unfinished_bytes = partition->bytes,
-                                           .started = partition->busy,
-                                           .ledger_size = partition->ledger_size,
-                                           .without_commit = partition->without_commit};
+        const struct request *refused = partition_refused(partition);
+        *view = (struct engine_partition_view){
+            .kind = partition->kind,
+            .partition = partition->number,
+            .active = partition->phase == PARTITION_ACTIVE,
+            .standing_still = partition->phase == PARTITION_STANDING || refused,
+            .draining = partition->phase == PARTITION_DRAINING,
+            .trouble = partition->trouble,
+            .refused = refused ? refused->place.offset : -1,
+            .base = partition->base,
+            .next = partition->next,
+            .unfinished = partition->unfinished,
+            .unfinished_bytes = partition->bytes,
+            .started = partition->busy,
+            .ledger_size = partition->ledger_size,
+            .without_commit = partition->without_commit};
         return true;
     }
     return false;

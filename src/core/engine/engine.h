@@ -164,7 +164,9 @@ struct engine_partition_view {
     enum request_kind kind;
     int32_t partition;
     bool active, standing_still, draining;
-    const char *trouble; /* standing still: why */
+    const char *trouble; /* its ledger is unreadable: why */
+    int64_t refused;     /* -1, or the first request whose result or dead letter the broker refuses
+                            even in its small form */
     int64_t base, next;  /* next: behind the last record seen */
     size_t unfinished, unfinished_bytes, started, ledger_size;
     bool without_commit; /* nothing was committed when it was assigned */

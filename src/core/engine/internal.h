@@ -15,6 +15,10 @@ enum { ENGINE_YOUNG_FENCED = 8 };
 /* So many transactions aborted in a row may mean that the membership is gone. */
 enum { DRAIN_ABORTS = 5 };
 
+/* What the broker refuses even in its small form is offered again after this time: a person may
+ * have changed a setting. */
+enum { ENGINE_STUCK_MS = 60000 };
+
 enum partition_phase {
     PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
     PARTITION_ACTIVE,    /* ours: "claim" is done */
@@ -68,6 +72,7 @@ struct partition {
     size_t ready_count;
     size_t ledger_size;
     int64_t drain_until;
+    int64_t stuck_until;       /* something of it was refused for good: no transaction before it */
     int64_t doubt_until;       /* calls of the predecessor may be running until then */
     int64_t lanes_doubt_until; /* the last time that a lane of it is in doubt */
     int64_t all_doubt_until;   /* ... one of an order id that is lost: no lane goes on before it */
@@ -182,6 +187,10 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
 int64_t partition_start_limit(const struct partition *partition);
 /* Whether nothing of it is outstanding any more, for a drain. */
 bool partition_drained(const struct partition *partition);
+/* Whether transactions carry it now. */
+bool partition_takes_part(const struct partition *partition);
+/* The first request of it that the broker refuses; NULL: none. */
+const struct request *partition_refused(const struct partition *partition);
 
 /* lane.c */
 void lane_add(struct partition *partition, struct request *request);

@@ -180,6 +180,37 @@ int64_t partition_start_limit(const struct partition *partition)
     return limit;
 }
 
+bool partition_takes_part(const struct partition *partition)
+{
+    return (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING) &&
+           partition->engine->now >= partition->stuck_until;
+}
+
+const struct request *partition_refused(const struct partition *partition)
+{
+    if (!partition->stuck_until)
+        return NULL;
+    list_each(at, &partition->requests)
+    {
+        const struct request *request = list_of(at, struct request, partition_node);
+        if (request->refused)
+            return request;
+    }
+    return NULL;
+}
+
+/* What has ended and is not published, as something of the partition is refused: the next owner
+ * ends it. */
+static size_t stuck(const struct partition *partition)
+{
+    size_t count = 0;
+    if (partition_takes_part(partition))
+        return 0;
+    list_each(at, &partition->requests) count +=
+        list_of(at, struct request, partition_node)->state == REQUEST_ENDED;
+    return count;
+}
+
 /* What has ended without a mark and does not fit the ledger: it stays fresh there, and the next
  * owner ends it again. */
 static size_t too_far_ahead(const struct partition *partition)
@@ -201,7 +232,7 @@ bool partition_drained(const struct partition *partition)
     bool over = now >= partition->drain_until;
     /* A doubt that has been published is not known to the next owner: it ends here. */
     bool doubt = !over && (now < partition->lanes_doubt_until || now < partition->all_doubt_until);
-    size_t rest = over ? partition->handed : 0;
+    size_t rest = over ? partition->handed + stuck(partition) : 0;
     return !partition->in_tick && !doubt &&
            (partition->busy == rest || partition->busy == rest + too_far_ahead(partition));
 }

@@ -14,11 +14,6 @@ enum {
         100, /* a base that moved alone (over gaps of the log) waits this long for company */
 };
 
-static bool takes_part(const struct partition *partition)
-{
-    return partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING;
-}
-
 static void join_tick(struct partition *partition)
 {
     if (partition->in_tick)
@@ -43,7 +38,7 @@ static void take_ended(struct engine *engine)
         struct partition *partition = request->partition;
         if (taken >= ITEMS_MOST)
             break;
-        if (partition && !takes_part(partition))
+        if (partition && !partition_takes_part(partition))
             continue;
         if (partition) {
             join_tick(partition);
@@ -61,7 +56,7 @@ static void take_unstarted(struct engine *engine)
     list_each_safe(at, &engine->unstart)
     {
         struct request *request = list_of(at, struct request, list_node);
-        if (!takes_part(request->partition))
+        if (!partition_takes_part(request->partition))
             continue;
         join_tick(request->partition);
         request_move(engine, request, REQUEST_UNSTARTING);
@@ -114,8 +109,8 @@ static void choose_calls(struct engine *engine)
         {
             struct partition *partition = list_of(at, struct partition, node);
             if (budget <= 0 || partition->kind != REQUEST_CALL ||
-                partition->phase != PARTITION_ACTIVE || list_empty(&partition->ready) ||
-                (partition->in_tick && partition->limit < 0))
+                partition->phase != PARTITION_ACTIVE || !partition_takes_part(partition) ||
+                list_empty(&partition->ready) || (partition->in_tick && partition->limit < 0))
                 continue;
             choose_from(engine, partition, &budget);
             more = true;
@@ -201,7 +196,7 @@ static void join_moved(struct engine *engine, bool anything)
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->changed && takes_part(partition))
+        if (partition->changed && partition_takes_part(partition))
             join_tick(partition);
     }
 }
@@ -316,6 +311,7 @@ static void ledgers_landed(struct engine *engine)
         if (!partition->in_tick)
             continue;
         partition->in_tick = false;
+        partition->stuck_until = 0;
         partition->sequence++;
         partition->base = partition->tick_base;
         partition->top =
@@ -346,7 +342,13 @@ static void ending_failed(struct engine *engine, struct request *request)
     if (request->marked)
         engine->marked--;
     request->marked = false;
-    request_late_or_free(engine, request);
+    if (!request->refused) {
+        request_late_or_free(engine, request);
+        return;
+    }
+    engine->late -= request->late; /* not even the dead letters take it */
+    request_move(engine, request, REQUEST_WAITING);
+    request_free(request);
 }
 
 void tick_failed(struct engine *engine)
