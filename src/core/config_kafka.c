@@ -50,7 +50,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_PRODUCER, "linger.ms", "2"},
     {KAFKA_PRODUCER, "message.max.bytes", "2097152"},
     {KAFKA_PRODUCER, "queue.buffering.max.messages", "0"},
-    {KAFKA_PRODUCER, "retry.backoff.ms", "2"},
+    {KAFKA_PRODUCER, "retry.backoff.ms", "3"},
 };
 /* clang-format on */
 const size_t kafka_default_count = sizeof kafka_defaults / sizeof *kafka_defaults;

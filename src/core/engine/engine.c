@@ -10,7 +10,7 @@
 
 enum {
     PACE_LEAST_MS = 5,
-    PACE_MOST_MS = 30,
+    PACE_MOST_MS = 30,   /* twice that while requests wait for a slot */
     LATENCY_WEIGHT = 16, /* how slowly the mean latency follows */
     TAKE_MOST = 128,     /* records taken from one partition at a time */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
@@ -191,8 +191,8 @@ static bool next_recall(struct engine *engine, struct engine_action *action)
 }
 
 /* A transaction costs both sides about the same whatever it holds, so they keep a distance and
- * carry more each while most slots are busy anyhow; no longer a distance than a call takes, though,
- * or the twice as many starts as slots would not keep these busy. */
+ * carry more each while most slots are busy anyhow: about as long as a call takes, and twice that
+ * while requests wait for a slot, as twice as many starts as slots keep these busy meanwhile. */
 static int64_t tick_due(const struct engine *engine)
 {
     int64_t outstanding = (int64_t)(engine->handed_calls + engine->handed_recordings);
@@ -200,7 +200,7 @@ static int64_t tick_due(const struct engine *engine)
         return engine->last_tick;
     int64_t pace = engine->latency_sum / LATENCY_WEIGHT;
     pace = pace < PACE_LEAST_MS ? PACE_LEAST_MS : pace > PACE_MOST_MS ? PACE_MOST_MS : pace;
-    return engine->last_tick + pace;
+    return engine->last_tick + (engine->short_of_slots ? 2 * pace : pace);
 }
 
 static void note_latency(struct engine *engine, const struct request *request)

@@ -156,6 +156,7 @@ struct engine {
     size_t resting;      /* lanes */
     int64_t latency_sum; /* mean latency of a try in ms, times its weight */
     size_t chosen, handed_calls, handed_recordings, marked;
+    bool short_of_slots;         /* the last tick chose all that it was allowed to */
     size_t ended_calls, surplus; /* since the last tick; more starts than slots */
     int64_t allowed;
     bool stopping, recall_all, left;

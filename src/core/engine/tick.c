@@ -116,6 +116,7 @@ static void choose_calls(struct engine *engine)
             more = true;
         }
     }
+    engine->short_of_slots = budget <= 0;
     if (!list_empty(&engine->partitions)) {
         struct list *first = engine->partitions.next;
         list_remove(first);
