@@ -25,8 +25,8 @@ test: test-packages build
 test-packages:
 	@tools/install-packages.sh test
 
-asan tsan:
-	@$(MAKE) --no-print-directory test PRESET=$@ CTEST_FLAGS="$(CTEST_FLAGS) -LE integration"
+asan tsan: test-packages
+	@tests/sanitizers/run $@
 
 SEEDS ?= 100000
 simulate: CONFIGURE = -DBUILD_TESTING=ON

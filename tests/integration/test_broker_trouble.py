@@ -1,10 +1,10 @@
 """A broker that is stopped, killed or frozen: nothing is lost, nothing is in doubt, nothing is called twice."""
 import signal
 
-from case import KafkaCase, main
+from case import KafkaCase, load, main
 from records import call, zipf_keys
 
-EVENTS = 1500
+EVENTS = load(1500)
 
 
 class BrokerTrouble(KafkaCase):
@@ -16,7 +16,7 @@ class BrokerTrouble(KafkaCase):
             self.requests.send(call(number, key), key)
         self.sent = self.requests.flush()
         self.process = self.worker(self.platform, {"kafka.session.timeout.ms": "30000", "kafka.heartbeat.interval.ms": "3000",
-                                                   "platform.max.in.flight": "32", **options})
+                                                   "platform.max.in.flight": load(32), **options})
         self.platform.wait_calls(EVENTS // 3)
 
     def finish(self):

@@ -2,11 +2,11 @@
 import signal
 import time
 
-from case import KafkaCase, main, wait_until
+from case import KafkaCase, load, main, wait_until
 from programs import Worker
 from records import call, caller, zipf_keys
 
-EVENTS, IN_FLIGHT = 3000, 64
+EVENTS, IN_FLIGHT = load(3000), load(64)
 
 
 class Kill(KafkaCase):
@@ -63,7 +63,7 @@ class Kill(KafkaCase):
         second = self.worker(self.platform, self.options, name="second")
         second.wait_log("^assigned: [1-9]")
         first.wait_log("^assigned: [1-9]")
-        self.kill_after(first, len(self.platform.calls()) + 200)
+        self.kill_after(first, len(self.platform.calls()) + load(200))
         died = time.time()
         unknown = self.finish(1)
         took = min(r["_timestamp"] for r in unknown) / 1000 - died
@@ -75,7 +75,7 @@ class Kill(KafkaCase):
         frozen = self.begin("100-200ms", name="frozen")
         other = self.worker(self.platform, self.options, name="other")
         other.wait_log("^assigned: [1-9]")
-        self.platform.wait_calls(len(self.platform.calls()) + 200)
+        self.platform.wait_calls(len(self.platform.calls()) + load(200))
         frozen.signal(signal.SIGSTOP)
         self.results(EVENTS, seconds=120)
         frozen.signal(signal.SIGCONT)

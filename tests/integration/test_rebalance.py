@@ -1,8 +1,8 @@
 """Workers that join and leave under load: a planned hand-over leaves nothing in doubt and calls nothing twice."""
-from case import KafkaCase, main
+from case import KafkaCase, load, main
 from records import call, zipf_keys
 
-EVENTS = 3000
+EVENTS = load(3000)
 
 
 class Rebalance(KafkaCase):
@@ -11,7 +11,7 @@ class Rebalance(KafkaCase):
         for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.3)):
             self.requests.send(call(number, key), key)
         sent = self.requests.flush()
-        options = {"platform.max.in.flight": 48, **options}
+        options = {"platform.max.in.flight": load(48), **options}
         first = self.worker(platform, options)
         platform.wait_calls(EVENTS // 10)
         second = self.worker(platform, options)

@@ -1,9 +1,11 @@
 """Members of requests and results, headers, expiry, and recordings."""
 import json
 import re
+import socket
+import threading
 import time
 
-from case import TOKEN, KafkaCase, main, wait_until
+from case import TOKEN, KafkaCase, load, main, wait_until
 from records import call, caller
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -115,6 +117,24 @@ class Calls(KafkaCase):
             self.assertNotRegex(text, r"(?<![\d.])1[38]\d{9}(?!\d)")
             self.assertNotIn(TOKEN, text)
 
+    def test_pages_under_load(self):
+        """Pages are asked for all the time, well and badly, while calls are made and until the process has gone."""
+        events = load(1500)
+        sandbox = self.sandbox("latency=5-20ms")
+        worker = self.worker(sandbox).wait_assigned()
+        visitors = [Visitor(worker, kind) for kind in ("/metrics", "/status", "/", "/readyz", "/livez", "POST", "LONG", "HALF")]
+        for number in range(events):
+            self.requests.send(call(number, f"k{number}"), f"k{number}")
+        sent = self.requests.flush()
+        self.check_run(sent, self.results(events), sandbox)
+        self.wait_idle()
+        wait_until(lambda: all(v.answered >= 5 for v in visitors), 30, lambda: [(v.kind, v.answered) for v in visitors])
+        self.assertEqual(0, worker.terminate())
+        for visitor in visitors:
+            visitor.thread.join(20)
+            self.assertFalse(visitor.thread.is_alive(), visitor.kind)
+            self.assertEqual([], visitor.wrong, visitor.kind)
+
     def test_topic_that_comes_later(self):
         """A topic that does not exist yet is waited for, and the log says so."""
         from records import create_topics
@@ -126,6 +146,45 @@ class Calls(KafkaCase):
         self.requests.send(call(1), "k", topic=later)
         self.requests.flush()
         self.assertEqual("succeeded", self.results(1, seconds=90)[0]["status"])
+
+
+class Visitor:
+    """Asks for one page again and again until the worker has gone: with GET, with a body (POST), with a head that is too large
+    (LONG), or with half a head (HALF)."""
+
+    REQUESTS = {"POST": (b"POST /status HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n123456789", (405,)),
+                "LONG": (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 40000 + b"\r\n\r\n", (413, 414, 431)),
+                "HALF": (b"GET /status HTT", ())}
+
+    def __init__(self, worker, kind):
+        self.worker, self.kind, self.answered, self.wrong = worker, kind, 0, []
+        host, port = re.search(r"http://([\d.]+):(\d+)/", worker.wait_log(r"http://127\.0\.0\.1:\d+/")["message"]).groups()
+        self.address = host, int(port)
+        get = f"GET {kind} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode(), (200, 503)
+        self.request, self.good = self.REQUESTS.get(kind, get)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while self.worker.alive():
+            try:
+                answer = self._ask()
+            except OSError:
+                continue  # it ends, or has let the other side hang up on what was too large
+            status = int(answer.split()[1]) if answer.startswith(b"HTTP/1.1 ") else None
+            if status is not None and status not in self.good:
+                self.wrong.append(answer[:200])
+            self.answered += status is not None or not self.good
+
+    def _ask(self):
+        with socket.create_connection(self.address, 10) as connection:
+            connection.sendall(self.request)
+            if not self.good:
+                return b""
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+            return answer
 
 
 class Recordings(KafkaCase):

@@ -13,6 +13,11 @@ from records import Offsets, Requests, Topic, create_topics, ends
 SKIPPED = 77  # the exit status that ctest takes as "skipped"
 
 
+def load(events):
+    """A test's number of events, times TEST_LOAD: builds with a sanitizer are slow."""
+    return max(1, round(events * float(os.environ.get("TEST_LOAD", "1"))))
+
+
 def main():
     """Runs the tests of the file that was started. Skipped tests are failures when CI=true."""
     program = unittest.main(module="__main__", exit=False, verbosity=2)
@@ -195,4 +200,4 @@ class KafkaCase(ProgramCase):
         return dict(collections.Counter(r["status"] for r in results))
 
 
-__all__ = ["APP_ID", "BUILD", "TOKEN", "KafkaCase", "ProgramCase", "main", "wait_until"]
+__all__ = ["APP_ID", "BUILD", "TOKEN", "KafkaCase", "ProgramCase", "load", "main", "wait_until"]

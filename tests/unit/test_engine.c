@@ -1144,7 +1144,7 @@ static void test_partitions_take_turns(void **state)
     struct engine_options given = options();
     desk_init(&desk, &given);
     assign(&desk, REQUEST_CALL, 0, 2);
-    char order_id[8];
+    char order_id[16];
     for (int i = 0; i < 12; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
         arrive(&desk, i < 10 ? 0 : 1, i, order_id);
@@ -1240,7 +1240,7 @@ static void test_recordings_need_no_mark(void **state)
     struct engine_options given = options();
     desk_init(&desk, &given);
     assign(&desk, REQUEST_RECORDING, 0, 1);
-    char order_id[8];
+    char order_id[16];
     for (int i = 0; i < 3; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
         engine_record(desk.engine, record(&desk, REQUEST_RECORDING, 0, i, order_id), desk.now,
