@@ -24,7 +24,8 @@
  *  5. In both waits librdkafka also ignores that the coordinator has thrown us out, so when a
  *     commit says so, an unanswered offer is taken back and answered with nothing: back in its
  *     steady state librdkafka finds out by a heartbeat, revokes and rejoins. Should it not, what is
- *     owed is offered again after a while.
+ *     owed is offered again after a while. A commit that was asked for before the offer says
+ *     nothing of this: under load one is always on its way when the generation changes.
  *  6. What leaves while a rejoin has begun must not be committed under the new generation: see
  *     kafka_membership.
  *  7. A cooperative revocation that was overtaken leaves librdkafka unable to take part in any
@@ -454,9 +455,11 @@ void kafka_assignment_is_member(struct kafka *kafka)
     kafka->assignment.no_member_since_ms = 0;
 }
 
-void kafka_assignment_no_member(struct kafka *kafka, int64_t now_ms)
+void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
+    if (rebalance != a->number)
+        return;
     if (!a->no_member_since_ms)
         a->no_member_since_ms = now_ms;
     if (a->asked != ASKED_ASSIGN)

@@ -98,6 +98,7 @@ struct kafka_writing {
     enum kafka_write_kind kind;
     const struct kafka_transaction *transaction;
     rd_kafka_consumer_group_metadata_t *membership; /* NULL: none, nothing is to be sent */
+    uint64_t rebalance; /* the newest one told when it was asked for */
     bool *refused;
     size_t refused_room;
     bool any_refused, any_failed; /* from the delivery reports */
@@ -117,6 +118,7 @@ struct kafka_reading {
     bool stable;
     char *owner;
     bool no_membership;
+    uint64_t rebalance; /* as above */
     enum kafka_answer answer;
     struct kafka_ledger *ledgers;
     size_t ledger_count;
@@ -201,8 +203,9 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
                               rd_kafka_topic_partition_list_t *list, void *opaque);
 /* Tells the handler of what the callback has gathered, and of what is due. */
 void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms);
-/* The coordinator says that we are no member: an unanswered `assigned` is taken back. */
-void kafka_assignment_no_member(struct kafka *kafka, int64_t now_ms);
+/* The coordinator says, of a commit that was asked for when `rebalance` was the newest one told,
+ * that we are no member: an unanswered `assigned` is taken back. */
+void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t now_ms);
 /* The coordinator has just taken a commit of ours. */
 void kafka_assignment_is_member(struct kafka *kafka);
 /* Lets go of the queues of the consumer. */

@@ -185,6 +185,7 @@ void kafka_commit(struct kafka *kafka, const struct kafka_ledger *list, size_t c
     job->list = kafka_ledger_list(kafka->config, list, count);
     rd_kafka_consumer_group_metadata_t *membership = kafka_membership(kafka);
     job->no_membership = !membership;
+    job->rebalance = kafka->assignment.number;
     if (membership)
         rd_kafka_consumer_group_metadata_destroy(membership);
     kafka_runner_give(&kafka->reader, commit);
@@ -222,7 +223,7 @@ void kafka_reading_told(struct kafka *kafka)
             kafka_assignment_is_member(kafka);
         to->committed(kafka->arg, job.answer, error);
         if (job.answer == KAFKA_NO_MEMBER)
-            kafka_assignment_no_member(kafka, clock_boot_ms());
+            kafka_assignment_no_member(kafka, job.rebalance, clock_boot_ms());
         break;
     }
     kafka_reading_fini(&job);

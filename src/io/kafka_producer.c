@@ -512,6 +512,7 @@ void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transac
     job->kind = WRITE_TRANSACTION;
     job->transaction = transaction;
     job->membership = kafka_membership(kafka);
+    job->rebalance = kafka->assignment.number;
     job->failed = job->no_member = false;
     job->error.text[0] = '\0';
     kafka_runner_give(&kafka->writer, transact);
@@ -531,6 +532,7 @@ void kafka_writing_told(struct kafka *kafka)
         rd_kafka_consumer_group_metadata_destroy(job->membership);
     job->membership = NULL;
     bool no_member = job->no_member;
+    uint64_t rebalance = job->rebalance;
     if (job->outcome == KAFKA_COMMITTED)
         kafka_assignment_is_member(kafka);
     /* The job's memory goes on being used by whatever the handler asks for next, so what it is told
@@ -545,7 +547,7 @@ void kafka_writing_told(struct kafka *kafka)
                                job->outcome == KAFKA_COMMITTED ? NULL : error.text);
     free(refused);
     if (no_member)
-        kafka_assignment_no_member(kafka, clock_boot_ms());
+        kafka_assignment_no_member(kafka, rebalance, clock_boot_ms());
 }
 
 void kafka_producer_fini(struct kafka *kafka)

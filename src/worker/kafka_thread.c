@@ -554,9 +554,9 @@ int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
         kafka_serve(thread->kafka);
         take_finished(thread);
         bool more = take_records(thread);
+        check_stop(thread, stop); /* before the engine is asked: the loop may sleep for long then */
         act(thread);
         complain(thread);
-        check_stop(thread, stop);
         show(thread);
         if (!thread->done)
             kafka_wait(thread->kafka, wait_time(thread, more));

@@ -140,6 +140,27 @@ static void takes_an_offer_back_when_it_is_no_member(void **state)
     side_fini(&side);
 }
 
+static void keeps_an_offer_that_came_after_a_commit_without_membership(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side.answers = false;
+    kafka_start(side.kafka);
+    side_until(&side, side.ready == 1);
+    kafka_join(side.kafka);
+    while (!side.rebalance_count)
+        side_commit(&side, &ledger, 1);
+    assert_int_equal(side.answer, KAFKA_NO_MEMBER);
+    assert_int_equal(side.rebalance_count, 1);
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    kafka_assign(side.kafka, side.rebalances[0].number, side.rebalances[0].list, 2);
+    side_until(&side, (side_take(&side, 0), side.ends > 0));
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void tells_a_commit_that_may_be_repeated(void **state)
 {
     struct cluster *cluster = *state;
@@ -294,6 +315,7 @@ int main(int argc, char **argv)
         with_cluster(commits_plainly_and_reads_back),
         with_cluster(commits_nothing_without_membership),
         with_cluster(takes_an_offer_back_when_it_is_no_member),
+        with_cluster(keeps_an_offer_that_came_after_a_commit_without_membership),
         with_cluster(tells_a_commit_that_may_be_repeated),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(at_least_once_commits_after_the_results),
