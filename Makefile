@@ -7,7 +7,7 @@ CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
 CTEST_FLAGS ?= --output-on-failure
 
 .NOTPARALLEL:
-.PHONY: build demo play test test-packages simulate bench asan tsan lint format clean
+.PHONY: build demo play test test-packages simulate takeover bench asan tsan lint format clean
 
 build:
 	@tools/install-packages.sh build
@@ -32,6 +32,12 @@ SEEDS ?= 100000
 simulate: CONFIGURE = -DBUILD_TESTING=ON
 simulate: test-packages build
 	@$(BUILD)/tests/simulation/simulate --seeds $(SEEDS)
+
+KILLS ?= 20
+takeover: CONFIGURE = -DBUILD_TESTING=ON
+takeover: test-packages build
+	@KILLS=$(KILLS) PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) \
+	    /usr/bin/python3 tests/takeover/takeover.py
 
 bench:
 	@$(MAKE) --no-print-directory build PRESET=release

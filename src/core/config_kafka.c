@@ -35,7 +35,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_BOTH, "client.id", kafka_instance_id},
     {KAFKA_BOTH, "group.id", "privacy-call-worker"},
     {KAFKA_BOTH, "allow.auto.create.topics", "false"},
-    {KAFKA_BOTH, "heartbeat.interval.ms", "1000"},
+    {KAFKA_BOTH, "heartbeat.interval.ms", "500"},
     {KAFKA_BOTH, "max.poll.interval.ms", "300000"},
     {KAFKA_BOTH, "partition.assignment.strategy", "cooperative-sticky"},
     {KAFKA_BOTH, "reconnect.backoff.max.ms", "2000"},
@@ -522,7 +522,7 @@ void config_kafka_load(struct config *config, const struct config_sources *sourc
     const struct kafka_setting *group_id = config_kafka_setting(config, false, "group.id");
     config->group_id = memory_string(group_id ? group_id->value : NULL);
     config->session_timeout_ms = integer(config, false, "session.timeout.ms", 30000);
-    config->heartbeat_interval_ms = integer(config, false, "heartbeat.interval.ms", 1000);
+    config->heartbeat_interval_ms = integer(config, false, "heartbeat.interval.ms", 500);
     config->transaction_timeout_ms = integer(config, true, "transaction.timeout.ms", 60000);
     check_together(config, errors);
 }

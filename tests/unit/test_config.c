@@ -160,7 +160,7 @@ static void defaults(void **state)
     assert_string_equal(config->result_topics[REQUEST_RECORDING], "recording-results");
     assert_string_equal(config->dead_letters, "privacy-call-dead-letters");
     assert_int_equal(config->session_timeout_ms, 30000);
-    assert_int_equal(config->heartbeat_interval_ms, 1000);
+    assert_int_equal(config->heartbeat_interval_ms, 500);
     assert_int_equal(config->transaction_timeout_ms, 60000);
     assert_int_equal(config->partition_window, 10000);
     assert_int_equal(config->partition_window_bytes, 67108864);
