@@ -21,6 +21,7 @@ enum {
 void ledger_reset(struct ledger *ledger, int64_t base)
 {
     ledger->base = base;
+    ledger->doubt = false;
     ledger->run_count = 0;
 }
 
@@ -91,7 +92,7 @@ static uint32_t checksum(int64_t base, const char *sequence, size_t sequence_siz
 
 static void encode_runs(const struct ledger *ledger, struct text *out)
 {
-    text_add(out, "r");
+    text_add(out, ledger->doubt ? "R" : "r");
     for (size_t i = 0; i < ledger->run_count; i++) {
         text_append(out, &letters[ledger->runs[i].mark], 1);
         if (ledger->runs[i].length > 1)
@@ -102,7 +103,7 @@ static void encode_runs(const struct ledger *ledger, struct text *out)
 static void encode_bits(const struct ledger *ledger, struct text *out)
 {
     unsigned value = 0, filled = 0;
-    text_add(out, "b");
+    text_add(out, ledger->doubt ? "B" : "b");
     for (size_t i = 0; i < ledger->run_count; i++) {
         for (int64_t n = ledger->runs[i].length; n > 0; n--) {
             value |= (unsigned)ledger->runs[i].mark << (2 * filled);
@@ -225,9 +226,11 @@ static int decode_fields(struct ledger *ledger, const struct fields *f)
     ledger->sequence = (uint64_t)sequence;
     memcpy(ledger->owner, f->at[2], f->size[2]);
     ledger->owner[f->size[2]] = '\0';
-    if (f->at[4][0] == 'r')
+    char coding = f->at[4][0];
+    ledger->doubt = coding == 'R' || coding == 'B';
+    if (coding == 'r' || coding == 'R')
         return decode_runs(ledger, f->at[4] + 1, f->size[4] - 1);
-    return f->at[4][0] == 'b' ? decode_bits(ledger, f->at[4] + 1, f->size[4] - 1) : -1;
+    return coding == 'b' || coding == 'B' ? decode_bits(ledger, f->at[4] + 1, f->size[4] - 1) : -1;
 }
 
 int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, size_t size,

@@ -11,7 +11,7 @@
  * from the base upwards, the smaller of r…  runs: f (fresh), s (started) or d (done), each followed
  * by its length in decimal, left out when 1: `rsd12f2s` b…  two bits an offset, three offsets a
  * character of base64 (URL alphabet), the first in the low bits Offsets behind the last one told
- * are fresh. */
+ * are fresh. R… and B… the same, and a call whose `unknown` is published may still be running. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,11 +37,12 @@ struct ledger {
     int64_t base;
     uint64_t sequence;
     char owner[LEDGER_OWNER_SIZE];
+    bool doubt;              /* a call whose `unknown` is published may still be running */
     struct ledger_run *runs; /* from the base upwards; neighbours differ */
     size_t run_count, run_capacity;
 };
 
-/* Makes it empty with that base, keeping its memory. */
+/* Makes it empty with that base and without a doubt, keeping its memory. */
 void ledger_reset(struct ledger *ledger, int64_t base);
 
 /* Adds offsets behind those that it tells already; joins equal neighbours. */

@@ -120,7 +120,7 @@ void broker_apply(struct world *world, struct transaction *transaction)
     for (size_t i = 0; i < transaction->offset_count; i++)
         broker_set_offset(world, transaction->offsets[i]);
     for (size_t i = 0; i < transaction->item_count; i++)
-        check_published(world, transaction, &transaction->items[i]);
+        check_published(world, &transaction->items[i]);
     for (size_t i = 0; i < transaction->offset_count; i++)
         check_ledger(world, transaction->offsets[i].log, transaction->incarnation);
     check_started(world);

@@ -14,8 +14,7 @@ static bool is_over(const struct task *task)
 }
 
 /* A record that a transaction has brought into the results or the dead letters. */
-void check_published(struct world *world, const struct transaction *transaction,
-                     const struct published *item)
+void check_published(struct world *world, const struct published *item)
 {
     struct task *task = &world->tasks[item->task];
     struct log *log = &world->logs[task->log];
@@ -58,7 +57,6 @@ void check_published(struct world *world, const struct transaction *transaction,
         world->counts.unknown++;
         if (!task->doubted_by && !world->excused[task->starter])
             broken(world, "%d/%d is unknown for no good reason", task->log, (int)task->offset);
-        task->doubted_by = transaction->incarnation;
     }
     if (item->type == ITEM_RESULT && item->status == STATUS_SUCCEEDED && !task->dials &&
         task->kind == REQUEST_CALL)
@@ -136,12 +134,7 @@ static void check_lane(struct world *world, const struct task *task)
         if (other->offset > task->offset && other->dials)
             broken(world, "%d/%d is called after %d, which came later", task->log,
                    (int)task->offset, (int)other->offset);
-        /* A published doubt is remembered by the process that published it alone; when handing over
-         * it waits as long as a drain may last. */
-        bool told = other->results && other->doubted_by &&
-                    (world->excused[other->doubted_by] ||
-                     world->options.drain_ms < world->options.doubt_ms + 1000);
-        if (other->offset < task->offset && other->running_until > world->now && !told)
+        if (other->offset < task->offset && other->running_until > world->now)
             broken(world, "%d/%d is called while %d may be running", task->log, (int)task->offset,
                    (int)other->offset);
     }

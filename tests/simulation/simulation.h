@@ -226,8 +226,7 @@ const char *process_name(int id);
 int process_id(const char *name);
 
 /* checks.c */
-void check_published(struct world *world, const struct transaction *transaction,
-                     const struct published *item);
+void check_published(struct world *world, const struct published *item);
 void check_ledger(struct world *world, int log, int incarnation);
 void check_started(struct world *world);
 void check_named(struct world *world, const struct process *process, int index);

@@ -926,7 +926,8 @@ static void test_drain_outlived(void **state)
     desk_fini(&desk);
 }
 
-/* A doubt that has been published is not in the ledger: the next owner would not wait. */
+/* Of a doubt that has been published the next owner knows only that there is one: it would let all
+ * lanes wait. */
 static void test_doubt_ends_before_a_hand_over(void **state)
 {
     (void)state;
@@ -943,6 +944,47 @@ static void test_doubt_ends_before_a_hand_over(void **state)
     assert_int_equal(engine_wake_time(desk.engine), desk.now + 10000);
     desk.now += 10000;
     expect(&desk, ENGINE_COMMIT);
+    desk_fini(&desk);
+}
+
+/* `unknown` is published, the process dies at once and is started again before the call can be
+ * over: nothing of that partition is called before. */
+static void test_doubt_outlives_its_process(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_UNKNOWN);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:unknown ");
+    for (int life = 0; life < 2; life++) { /* the first dies after its claim */
+        struct engine_options given = options();
+        engine_free(desk.engine);
+        desk.engine = engine_new(&given);
+        desk.now += 1000;
+        engine_producer_ready(desk.engine, desk.now);
+        assign(&desk, REQUEST_CALL, 0, 1);
+    }
+    arrive(&desk, 0, 1, "o-1");
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + 10000);
+    desk.now += 10000;
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 1, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_published(&desk, "result:1:succeeded ");
+    struct ledger ledger = {0};
+    struct error error;
+    assert_int_equal(
+        ledger_decode(&ledger, desk.base[0], desk.metadata[0], strlen(desk.metadata[0]), &error),
+        0);
+    assert_false(ledger.doubt);
+    ledger_fini(&ledger);
     desk_fini(&desk);
 }
 
@@ -1389,6 +1431,7 @@ int main(void)
         cmocka_unit_test(test_revocation_drains),
         cmocka_unit_test(test_drain_outlived),
         cmocka_unit_test(test_doubt_ends_before_a_hand_over),
+        cmocka_unit_test(test_doubt_outlives_its_process),
         cmocka_unit_test(test_lost_partitions),
         cmocka_unit_test(test_lost_during_a_transaction),
         cmocka_unit_test(test_unassignment_waits_for_a_claim),

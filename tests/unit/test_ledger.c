@@ -25,6 +25,7 @@ static struct ledger random_ledger(int runs, int longest)
 {
     struct ledger ledger = {.base = (int64_t)draw(1000000), .sequence = draw(1u << 20)};
     snprintf(ledger.owner, sizeof ledger.owner, "%s", draw(3) ? "worker-1.a_B" : "");
+    ledger.doubt = draw(2);
     for (int i = 0; i < runs; i++)
         ledger_add(&ledger, (enum ledger_mark)draw(3), 1 + (int64_t)draw((uint64_t)longest));
     return ledger;
@@ -43,6 +44,7 @@ static void assert_same(const struct ledger *a, const struct ledger *b)
     assert_int_equal(a->base, b->base);
     assert_int_equal(a->sequence, b->sequence);
     assert_string_equal(a->owner, b->owner);
+    assert_int_equal(a->doubt, b->doubt);
     assert_int_equal(a->run_count, b->run_count);
     for (size_t i = 0; i < a->run_count; i++) {
         assert_int_equal(a->runs[i].mark, b->runs[i].mark);

@@ -112,6 +112,7 @@ void request_end(struct engine *engine, struct request *request)
     lane_leave(request);
 }
 
+/* Model: "call ends late", "call ends late, unknown". */
 void request_late_or_free(struct engine *engine, struct request *request)
 {
     enum status status = request->outcome.status;
@@ -213,7 +214,7 @@ static void note_latency(struct engine *engine, const struct request *request)
 static bool next_producer(struct engine *engine, struct engine_action *action)
 {
     switch (engine->producer) {
-    case PRODUCER_TO_RENEW:
+    case PRODUCER_TO_RENEW: /* "new producer" */
         engine->producer = PRODUCER_RENEWING;
         *action = (struct engine_action){.type = ENGINE_RENEW_PRODUCER};
         return true;
@@ -348,17 +349,17 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
     assert(engine->producer == PRODUCER_TICK);
     engine->producer = PRODUCER_IDLE;
     switch (outcome) {
-    case ENGINE_COMMITTED:
+    case ENGINE_COMMITTED: /* "answered" */
         tick_landed(engine, true);
         return;
     case ENGINE_REFUSED:
         note_refused(engine, refused);
         tick_failed(engine);
         break;
-    case ENGINE_ABORTED:
+    case ENGINE_ABORTED: /* "aborted" */
         tick_failed(engine);
         break;
-    case ENGINE_FENCED:
+    case ENGINE_FENCED: /* "fenced" */
         note_fenced(engine);
         engine->unknown++;
         /* Whoever fenced it has ended what was open. Suspecting a twin, it reads back before it
@@ -366,7 +367,7 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
          */
         engine->producer = engine->suspicion ? PRODUCER_TO_READ_BACK : PRODUCER_TO_RENEW;
         return;
-    case ENGINE_UNKNOWN:
+    case ENGINE_UNKNOWN: /* "answer lost" */
         engine->unknown++;
         engine->producer = PRODUCER_TO_RENEW;
         return;
@@ -494,6 +495,7 @@ void engine_end(struct engine *engine, enum request_kind kind, int32_t number, i
         pass_gap(partition, offset);
 }
 
+/* Model: "comes back". */
 static void call_returned(struct engine *engine, struct request *request)
 {
     const struct call_state *call = &request->call;
@@ -506,6 +508,7 @@ static void call_returned(struct engine *engine, struct request *request)
     lane_settle(request->lane);
 }
 
+/* Model: "call is answered", "call ends unknown". */
 void engine_call_ended(struct engine *engine, struct request *request, int64_t now)
 {
     set_time(engine, now, 0);

@@ -9,8 +9,7 @@
 /* Taking partitions over and handing them on. An assignment is answered only when every ledger of
  * it has been read, the transactions of the owners that stand in them have been ended, and the
  * partitions are claimed: until then the group's coordinator begins no other rebalance with this
- * member, so a plain commit cannot meet a newer generation. Model: "end the last owner's
- * transactions", "load", "claim", "release". */
+ * member, so a plain commit cannot meet a newer generation. Comments name the model's rules. */
 
 enum { JOB_AGAIN_MS = 50 };
 
@@ -131,6 +130,7 @@ void group_read_back(struct engine *engine, struct engine_action *action)
     settle(engine);
 }
 
+/* "end the last owner's transactions" */
 static bool end_an_owner(struct engine *engine, struct engine_action *action)
 {
     for (size_t i = 0; i < engine->foreign.count; i++) {
@@ -188,7 +188,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
     case LOAD_READ_STABLE:
         emit_read(engine, JOB_READ_STABLE, action);
         return true;
-    case LOAD_CLAIM:
+    case LOAD_CLAIM: /* "claim" */
         clear_job_ledgers(engine);
         list_each(at, &engine->partitions)
         {
@@ -254,6 +254,7 @@ static void give_up_drains(struct engine *engine)
     }
 }
 
+/* "drained", "release" */
 static bool emit_release(struct engine *engine, struct engine_action *action)
 {
     clear_job_ledgers(engine);
@@ -289,6 +290,7 @@ static bool next_release(struct engine *engine, struct engine_action *action)
     return emit_release(engine, action);
 }
 
+/* Model: leave. */
 static bool next_unassign(struct engine *engine, struct engine_action *action)
 {
     /* A commit that is still on its way must not meet the next generation, which may have given the
@@ -323,6 +325,7 @@ bool group_next(struct engine *engine, struct engine_action *action)
     return next_release(engine, action) || next_load(engine, action);
 }
 
+/* "assign" */
 void engine_assigned(struct engine *engine, uint64_t rebalance, const struct engine_place *places,
                      size_t count, int64_t now)
 {
@@ -353,6 +356,7 @@ static void cancel_load(struct engine *engine)
     }
 }
 
+/* "lost", "revoke" */
 void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
                     const struct engine_place *places, size_t count, int64_t now)
 {
@@ -429,6 +433,7 @@ static bool owners_are_ended(struct engine *engine, const struct engine_ledger *
     return ended;
 }
 
+/* "load" */
 static void load_ledgers(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -448,7 +453,7 @@ static void load_ledgers(struct engine *engine, const struct engine_ledger *ledg
     engine->load = LOAD_CLAIM;
 }
 
-/* Model: "read back". The sequence number and the owner tell whether the transaction of unknown
+/* "read back". The sequence number and the owner tell whether the transaction of unknown
  * outcome landed. */
 static void read_back(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
 {
@@ -512,6 +517,7 @@ void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_
     }
 }
 
+/* "claimed" */
 static void claimed(struct engine *engine)
 {
     if (engine->load != LOAD_CLAIM)
@@ -524,12 +530,15 @@ static void claimed(struct engine *engine)
             continue;
         partition->phase = PARTITION_ACTIVE;
         partition->doubt_until = engine->now + engine->options.doubt_ms;
+        if (partition->all_doubt_until)
+            partition->all_doubt_until = partition->doubt_until;
         if (engine->stopping)
             drain(engine, partition);
     }
     engine->load = LOAD_ASSIGN;
 }
 
+/* "released" */
 static void released(struct engine *engine)
 {
     list_each(at, &engine->partitions)
@@ -540,6 +549,7 @@ static void released(struct engine *engine)
     }
 }
 
+/* Not taken: "plain commit again", "plain commit refused". */
 void engine_committed(struct engine *engine, enum engine_answer answer, int64_t now)
 {
     enum job job = engine->job;

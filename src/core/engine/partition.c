@@ -85,9 +85,11 @@ void partition_load(struct partition *partition, const struct ledger *ledger, bo
     partition->base = partition->next = ledger->base;
     partition->top = partition->loaded_end;
     partition->without_commit = !committed;
+    /* Of which order id is not known: all wait, from the claim on. */
+    partition->all_doubt_until = ledger->doubt ? INT64_MAX : 0;
 }
 
-/* The mark that a request gets in the ledger of the transaction on its way. */
+/* The mark that a request gets in the ledger of the transaction on its way (model: marks). */
 static enum ledger_mark mark_of(const struct request *request)
 {
     if (request->state == REQUEST_ENDING)
@@ -112,6 +114,14 @@ static void add_loaded(struct partition *partition, int64_t cursor, int64_t top)
     }
 }
 
+/* Whether a call may be running though its `unknown` is published, or about to be (model:
+ * doubts). */
+static bool has_doubt(const struct partition *partition)
+{
+    int64_t now = partition->engine->now;
+    return now < partition->lanes_doubt_until || now < partition->all_doubt_until;
+}
+
 void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
                       int64_t top)
 {
@@ -120,6 +130,7 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
     bool undone = false;
     ledger_reset(ledger, cursor);
     ledger->sequence = sequence;
+    ledger->doubt = has_doubt(partition);
     snprintf(ledger->owner, sizeof ledger->owner, "%s", owner);
     list_each(at, &partition->requests)
     {
@@ -226,12 +237,13 @@ static size_t too_far_ahead(const struct partition *partition)
     return count;
 }
 
+/* Model: drained. */
 bool partition_drained(const struct partition *partition)
 {
-    int64_t now = partition->engine->now;
-    bool over = now >= partition->drain_until;
-    /* A doubt that has been published is not known to the next owner: it ends here. */
-    bool doubt = !over && (now < partition->lanes_doubt_until || now < partition->all_doubt_until);
+    bool over = partition->engine->now >= partition->drain_until;
+    /* The next owner does not know the order ids of a doubt, and would let all wait: it ends here.
+     */
+    bool doubt = !over && has_doubt(partition);
     size_t rest = over ? partition->handed + stuck(partition) : 0;
     return !partition->in_tick && !doubt &&
            (partition->busy == rest || partition->busy == rest + too_far_ahead(partition));

@@ -6,7 +6,7 @@
 
 /* One turn of the protocol: what has ended is published, what came back unsent loses its mark, and
  * what may start is chosen, all in one transaction; nothing that it chose is dialled before it has
- * committed. Model: "begin", "offsets", tickLanded, tickFailed. */
+ * committed. Model: "begin" (build, marks), tickLanded, tickFailed. */
 
 enum {
     ITEMS_MOST = 2000, /* results in one transaction */
