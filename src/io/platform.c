@@ -33,6 +33,7 @@ struct watch {
     curl_socket_t socket;
     int armed; /* libuv's events; 0: none */
     bool pooled, of_connection;
+    bool was_read;  /* libcurl has waited for bytes: it is connected */
     int local_port; /* of a connection; 0: not known yet */
 };
 
@@ -181,10 +182,12 @@ static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *ar
     struct watch *watch = find_watch(platform, socket);
     if (!watch)
         return -1;
-    if (what == CURL_POLL_REMOVE && !watch->of_connection) {
+    /* One that never was connected is not told of again: libcurl 7.88 closes it by itself. */
+    if (what == CURL_POLL_REMOVE && (!watch->of_connection || !watch->was_read)) {
         forget_watch(platform, socket);
         return 0;
     }
+    watch->was_read |= what == CURL_POLL_IN || what == CURL_POLL_INOUT;
     watch->pooled = what == CURL_POLL_REMOVE;
     if (what == CURL_POLL_REMOVE)
         arm(watch, watch->armed ? UV_READABLE : 0);

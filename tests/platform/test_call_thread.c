@@ -1,5 +1,6 @@
 /* The call thread with real connections: what each way of a platform to fail becomes, and that no
  * POST ever goes out twice. */
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -347,6 +349,34 @@ static void refused_connection_is_not_sent(void **state)
     assert_true(request->call.retry_at_ms >= before);
     assert_true(request->call.retry_at_ms <= clock_boot_ms() + 500);
     request_free(request);
+}
+
+/* A listener whose queue is full drops what comes, as a firewall does. */
+static void connecting_that_hangs_is_not_sent(void **state)
+{
+    struct bench *bench = *state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int queued[4], listener = socket(AF_INET, SOCK_STREAM, 0);
+    char url[64];
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 0), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    for (int i = 0; i < 4; i++) {
+        queued[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(queued[i], (struct sockaddr *)&address, sizeof address);
+    }
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    open_thread(bench, url);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 5; i++)
+            start(bench, REQUEST_CALL, i);
+        for (int i = 0; i < 5; i++)
+            comes_back(bench, CALL_NOT_SENT);
+    }
+    for (int i = 0; i < 4; i++)
+        close(queued[i]);
+    close(listener);
 }
 
 static void unknown_host_is_not_sent(void **state)
@@ -773,6 +803,7 @@ int main(void)
         TEST(never_more_than_the_slots),
         TEST(the_rate_is_driven_by_time),
         TEST(refused_connection_is_not_sent),
+        TEST(connecting_that_hangs_is_not_sent),
         TEST(unknown_host_is_not_sent),
         TEST(tls_that_hangs_is_not_sent),
         TEST(tls_works_and_is_reused),
