@@ -7,7 +7,7 @@ CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
 CTEST_FLAGS ?= --output-on-failure
 
 .NOTPARALLEL:
-.PHONY: build demo play test test-packages simulate takeover bench asan tsan lint format clean
+.PHONY: build demo play test test-packages simulate takeover soak bench asan tsan lint format clean
 
 build:
 	@tools/install-packages.sh build
@@ -18,7 +18,7 @@ build:
 demo play: build
 	@tools/demo $@ $(BUILD)
 
-test lint: CONFIGURE = -DBUILD_TESTING=ON
+test lint soak: CONFIGURE = -DBUILD_TESTING=ON
 test: test-packages build
 	@ctest --test-dir $(BUILD) $(CTEST_FLAGS)
 
@@ -39,17 +39,20 @@ takeover: test-packages build
 	@KILLS=$(KILLS) PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) \
 	    /usr/bin/python3 tests/takeover/takeover.py
 
+MINUTES ?= 30
+soak: test-packages build
+	@tests/soak/soak.py $(BUILD) $(MINUTES)
+
 bench:
 	@$(MAKE) --no-print-directory build PRESET=release
 	@tools/install-packages.sh bench
 	@tests/bench/run build/release
 
 lint: test-packages build
-	@tools/install-packages.sh lint
 	@tools/lint $(BUILD)
 
 format:
-	@tools/install-packages.sh lint
+	@tools/install-packages.sh test
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 clean:

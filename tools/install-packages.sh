@@ -1,16 +1,14 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs and that are missing, saying which; with sudo when not root.
-# usage: tools/install-packages.sh build|test|lint|bench
+# usage: tools/install-packages.sh build|test|bench
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev
     libmicrohttpd-dev kcat'
-test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka default-jre-headless maven"
-lint="$build libcmocka-dev clang clang-tidy clang-format cppcheck"
+test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka default-jre-headless maven clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted=$test ;;
-lint) wanted=$lint ;;
 bench) wanted=$bench ;;
 *) sed -n '2,3p' "$0" >&2; exit 2 ;;
 esac

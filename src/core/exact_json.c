@@ -118,6 +118,12 @@ static void replace_numbers(struct text *copy, struct exact_json *json, const ch
         text_append(copy, bytes + copied, size - copied);
 }
 
+void exact_json_prepare(void)
+{
+    json_set_alloc_funcs(memory_alloc, free);
+    json_object_seed(0); /* which is not for several threads at once either */
+}
+
 int exact_json_read(struct exact_json *json, const char *bytes, size_t size, size_t flags,
                     json_error_t *error)
 {
@@ -131,8 +137,6 @@ int exact_json_read(struct exact_json *json, const char *bytes, size_t size, siz
     text_fini(&copy);
     if (json->root)
         return 0;
-    if (json_error_code(error) == json_error_out_of_memory)
-        memory_must(NULL);
     exact_json_fini(json);
     return -1;
 }

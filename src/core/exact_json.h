@@ -18,6 +18,10 @@ struct exact_json {
     size_t number_count, number_capacity;
 };
 
+/* Once in a process, before several threads read: jansson takes memory as base/memory.h does, since
+ * without memory it would report many a sound text as unsound. */
+void exact_json_prepare(void);
+
 /* Reads JSON text with jansson's flags. The bytes must stay until exact_json_fini. Returns 0; or -1
  * with jansson's error, whose text may hold parts of the bytes: use its code only. */
 int exact_json_read(struct exact_json *json, const char *bytes, size_t size, size_t flags,

@@ -1,8 +1,7 @@
 #include "worker/worker.h"
 
-#include <jansson.h>
-
 #include "base/log.h"
+#include "core/exact_json.h"
 #include "io/http.h"
 #include "worker/endpoints.h"
 #include "worker/kafka_thread.h"
@@ -49,7 +48,7 @@ int worker_run(const struct config *config)
 {
     struct error error;
     stop_block_signals();
-    json_object_seed(0); /* before several threads may do it at once */
+    exact_json_prepare();
     log_info("privacy-call-worker " PCW_VERSION ": group %s, instance %s, platform %s",
              config->group_id, config->instance_id, config->platform_url);
     struct metrics *metrics = metrics_new(config);

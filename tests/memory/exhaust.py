@@ -1,0 +1,151 @@
+#!/usr/bin/python3
+"""The worker itself, with an allocation failing somewhere in it, in its libraries too, again and again.
+
+usage: exhaust.py BUILD_DIRECTORY LIBRARY ROUNDS [SEED]
+
+In each round a worker begins under the same name, takes over what the last one has left, and gets requests; one allocation returns NULL
+(alone, or with all later ones), drawn from those while it starts or from those while it works. Whatever comes of it, it may die, but
+not stand still; and in the end, when one without failures has done the rest: a result for each request and no second one, no call
+twice, no sound request found invalid, order for each key.
+"""
+import collections
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
+os.environ["BUILD_DIR"] = os.path.abspath(sys.argv[1])
+
+from programs import Sandbox, Worker, wait_until  # noqa: E402
+from records import Requests, Topic, call  # noqa: E402
+
+CALLS, KEYS = 20, 8
+STARTING, WORKING = 30000, 6000  # about so many allocations there are in a start, and in a round's work
+
+
+class Rounds:
+    def __init__(self, directory, library, seed):
+        self.directory, self.library, self.random = directory, library, random.Random(seed)
+        self.sandbox = Sandbox(directory, ("latency=5-20ms",), kafka=True)
+        self.requests = Requests(self.sandbox.bootstrap, "call-requests")
+        self.topics = {name: Topic(self.sandbox.bootstrap, name) for name in ("call-results", "recording-results")}
+        self.endings, self.unsound, self.number = collections.Counter(), set(), 0
+
+    def worker(self, environment=None):
+        options = {"kafka.group.instance.id": "exhausted", "log.level": "info", "platform.breaker.open.ms": "100", "platform.timeout.ms": "1500",
+                   "drain.timeout.ms": "3000"}
+        return Worker(self.directory, self.sandbox.bootstrap, self.sandbox.url, self.sandbox.ca, options, name="exhausted",
+                      environment=environment)
+
+    def send(self):
+        for _ in range(CALLS):
+            self.number += 1
+            key = f"k{self.number % KEYS}"
+            if self.number % CALLS == 1:
+                self.unsound.add(self.number)
+                self.requests.send(b'{"Caller": 1', key)
+            elif self.number % CALLS == 2:
+                self.requests.send({"CallIdentifier": f"c{self.number}"}, key, topic="recording-requests")
+            else:
+                self.requests.send(call(self.number, key), key)
+        self.requests.flush()
+
+    def answered(self):
+        for topic in self.topics.values():
+            topic._poll()
+        return sum(len(topic.messages) for topic in self.topics.values()) >= len(self.requests.sent)
+
+    def round(self, index):
+        report = f"{self.directory}/report.{index}"
+        starting = index % 3 == 0
+        at = int(self.random.uniform(1, STARTING if starting else WORKING)) * self.random.choice((1, -1))
+        environment = {"LD_PRELOAD": self.library, "ALLOCATION_FAILS": str(at), "ALLOCATION_REPORT": report}
+        if not starting:
+            environment["ALLOCATION_SIGNAL"] = str(int(signal.SIGUSR2))
+        worker = self.worker(environment)
+        try:
+            if not starting:
+                worker.wait_assigned()
+                worker.signal(signal.SIGUSR2)
+            self.send()
+            ending = self.ending(worker)
+        finally:
+            if worker.alive():
+                worker.kill()
+            for stream in (worker.process.stdout, worker.process.stderr):
+                stream.close()
+        failed = os.path.exists(report) and os.path.getsize(report)
+        self.endings[ending if failed else "too few allocations"] += 1
+        if ending.startswith(("stood still", "ended by SIGSEGV")):
+            print(f"round {index}, allocation {at}, {'starting' if starting else 'working'}: {ending}; the log ends so:\n  "
+                  + "\n  ".join(worker.lines["stderr"][-6:]), flush=True)
+
+    def ending(self, worker):
+        try:
+            wait_until(lambda: not worker.alive() or self.answered(), 25)
+        except AssertionError:
+            return "stood still"
+        if worker.alive():
+            worker.signal(signal.SIGTERM)
+        try:
+            status = worker.wait(20)
+        except AssertionError:
+            return "stood still at the stop"
+        if status < 0:
+            return f"ended by {signal.Signals(-status).name}"
+        return "went on and stopped" if status == 0 else f"exit status {status}"
+
+    def finish(self):
+        worker = self.worker()
+        wait_until(self.answered, 60, lambda: "all requests have a result")
+        assert worker.terminate() == 0
+        worker.close()
+        self.check()
+        self.sandbox.close()
+
+    def check(self):
+        sent = {(m.topic(), m.partition(), m.offset()): m for m in self.requests.sent}
+        results = [r for topic in self.topics.values() for r in topic.results(0, settle=0.5)]
+        places = collections.Counter((r["source"]["topic"], r["source"]["partition"], r["source"]["offset"]) for r in results)
+        assert set(places) == set(sent), f"{len(set(sent) - set(places))} requests without a result"
+        assert max(places.values()) == 1, "a request has several results"
+        posts = collections.Counter(self.sandbox.calls())
+        assert max(posts.values()) == 1, f"called more than once: {[c for c, n in posts.items() if n > 1]}"
+        statuses, last = collections.Counter(), {}
+        for r in sorted(results, key=lambda r: (r["_partition"], r["_offset"])):
+            at = r["source"]["topic"], r["source"]["partition"], r["source"]["offset"]
+            statuses[r["status"]] += 1
+            value = sent[at].value()
+            sound = value != b'{"Caller": 1'
+            assert (r["status"] != "invalid") == sound, f"{r['status']}: {r}"
+            if sound:
+                assert r["status"] in (("succeeded", "unknown") if at[0] == "call-requests" else ("succeeded", "unavailable")), r
+            if r["status"] == "succeeded" and at[0] == "call-requests":
+                assert posts[json.loads(value)["Caller"]] == 1, r
+            assert last.get((at[0], at[1], r["_key"]), -1) < at[2], f"out of order: {r}"
+            last[at[0], at[1], r["_key"]] = at[2]
+        self.statuses = statuses
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="exhaust.") as directory:
+        rounds = Rounds(directory, os.path.abspath(sys.argv[2]), int(sys.argv[4]) if len(sys.argv) > 4 else 1)
+        try:
+            for index in range(int(sys.argv[3])):
+                rounds.round(index)
+            rounds.finish()
+        finally:
+            rounds.sandbox.close()
+        print(f"{sys.argv[3]} workers with a failed allocation: {dict(rounds.endings)}; {len(rounds.requests.sent)} requests, one result "
+              f"each: {dict(rounds.statuses)}; calls made twice: 0")
+        still = sum(n for ending, n in rounds.endings.items() if ending.startswith("stood still"))
+        sys.exit(1 if still else 0)
+
+
+if __name__ == "__main__":
+    main()
