@@ -98,7 +98,7 @@ struct kafka_writing {
     enum kafka_write_kind kind;
     const struct kafka_transaction *transaction;
     rd_kafka_consumer_group_metadata_t *membership; /* NULL: none, nothing is to be sent */
-    uint64_t rebalance; /* the newest one told when it was asked for */
+    uint64_t rebalance;                             /* the newest one told when it was asked for */
     bool *refused;
     size_t refused_room;
     bool any_refused, any_failed; /* from the delivery reports */

@@ -569,16 +569,16 @@ struct kafka_thread *kafka_thread_new(const struct config *config, struct metric
                                       struct error *error)
 {
     struct kafka_thread *thread = memory_zeroed(1, sizeof *thread);
-    struct engine_options options = {.owner = config->instance_id,
-                                     .lease_ms = config->session_timeout_ms / 2,
-                                     .doubt_ms = config->platform_timeout_ms,
-                                     .drain_ms = config->drain_timeout_ms,
-                                     .overdue = {.max_age_ms = config->call_max_age_ms,
-                                                 .deadline_ms = config->call_deadline_ms},
-                                     .window = config->partition_window,
-                                     .window_bytes = config->partition_window_bytes,
-                                     .calls = config->platform_max_in_flight,
-                                     .recordings = config->recording_max_in_flight};
+    struct engine_options options = {
+        .owner = config->instance_id,
+        .lease_ms = config->session_timeout_ms / 2,
+        .doubt_ms = config->platform_timeout_ms,
+        .drain_ms = config->drain_timeout_ms,
+        .overdue = {.max_age_ms = config->call_max_age_ms, .deadline_ms = config->call_deadline_ms},
+        .window = config->partition_window,
+        .window_bytes = config->partition_window_bytes,
+        .calls = config->platform_max_in_flight,
+        .recordings = config->recording_max_in_flight};
     thread->config = config;
     thread->metrics = metrics;
     thread->rules =
