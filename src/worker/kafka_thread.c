@@ -41,6 +41,7 @@ struct kafka_thread {
     struct partition_row *table; /* the next one */
     int64_t turned_at;           /* when the loop last turned */
     int64_t trouble_at;          /* when standing partitions were last complained of */
+    size_t standing;             /* how many there were when the table was renewed */
     int64_t stop_until;          /* 0: no stop yet */
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     bool joined, leaving, done;
@@ -434,10 +435,9 @@ static void complain(struct kafka_thread *thread)
             .topic = topic_of(thread, view.kind), .partition = view.partition, .offset = -1};
         if (view.trouble)
             log_write(LOG_ERROR, &about,
-                      "this partition stands still, nothing of it is dialled: its committed "
-                      "metadata is %s; "
-                      "commit its offset again with empty metadata while the group is stopped, "
-                      "then start the worker again",
+                      "this partition stands still, nothing of it is dialled: %s; commit the "
+                      "offset to go on from with empty metadata while the group is stopped, then "
+                      "start the worker again",
                       view.trouble);
     }
 }
@@ -476,6 +476,9 @@ static void show(struct kafka_thread *thread)
                                    .started = view.started,
                                    .ledger_size = view.ledger_size};
     }
+    if (standing > thread->standing)
+        thread->trouble_at = 0; /* say so now */
+    thread->standing = standing;
     metrics_table(metrics, thread->table, count);
     engine_look(thread->engine, &all);
     metrics_set(&metrics->partitions, all.partitions);

@@ -99,8 +99,8 @@ struct metrics {
     ROW(rebalances_total, counter, PLAIN, &m->rebalances, "Rebalances of the group")               \
     ROW(partitions, gauge, PLAIN, &m->partitions, "Partitions assigned")                           \
     ROW(partitions_standing_still, gauge, PLAIN, &m->standing_still,                               \
-        "Partitions whose ledger cannot be read, or one of whose results the broker refuses in "   \
-        "any size: nothing of them is dialled")                                                    \
+        "Partitions whose ledger cannot be read or is of another log, or one of whose results "    \
+        "the broker refuses in any size: nothing of them is dialled")                              \
     ROW(consumer_lag, gauge, PARTITION_LAG, NULL,                                                  \
         "Offsets between the committed one and the partition's end")                               \
     ROW(unfinished_requests, gauge, PARTITION_UNFINISHED, NULL,                                    \

@@ -1,6 +1,6 @@
 """The committed offset and its metadata: what is unreadable stands still, what is empty is a base, what is there is obeyed."""
 from case import KafkaCase, main, wait_until
-from records import call, caller
+from records import Requests, call, caller, create_topics, delete_topic
 
 
 class Ledger(KafkaCase):
@@ -93,6 +93,38 @@ class Ledger(KafkaCase):
         self.check_run(sent, results, sandbox)
         self.assertEqual({"succeeded": 999, "unknown": 1}, self.statuses(results))
         self.wait_idle()
+
+    def test_topic_created_anew(self):
+        """A log that ends below what is committed is another one: its partitions stand still, loudly, and nothing is called twice
+        or passed over in silence."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox)
+        self.send_to_each()
+        self.results(20)
+        self.wait_idle()
+        topic = self.names["call.requests"]
+        delete_topic(self.bootstrap, topic)
+        create_topics(self.bootstrap, {topic: self.PARTITIONS})
+        self.requests = Requests(self.bootstrap, topic)
+        self.send_to_each(count=2, first=100)
+        for partition in range(self.PARTITIONS):
+            event = worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == partition)
+            self.assertIn("created anew", event["message"])
+        wait_until(lambda: "privacy_call_partitions_standing_still 4\n" in worker.get("/metrics")[1], 10, "the metric tells")
+        self.assertEqual(0, worker.terminate())
+        self.assertEqual(20, len(sandbox.calls()))
+        offsets = self.offsets()
+        self.assertEqual(-1, offsets.read(topic, [0])[0][0], "the broker forgets offsets with their topic")
+        offsets.commit(topic, 1, 5, "")  # of the old one, written too late
+        worker = self.worker(sandbox, name="next")
+        self.results(20 + 6)
+        worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == 1)
+        self.assertEqual(0, worker.terminate())
+        offsets.commit(topic, 1, 0, "")
+        worker = self.worker(sandbox, name="last")
+        self.results(20 + 8)
+        self.assertEqual(28, len(sandbox.calls()))
+        self.assertEqual(0, sandbox.stats()["violations"]["count"], sandbox.stats()["violations"])
 
     def test_small_window(self):
         """A partition whose window is full waits, and the others go on."""

@@ -24,6 +24,15 @@ def create_topics(bootstrap, topics, config=None):
         assert time.monotonic() < deadline, "the new topics have no leaders"
 
 
+def delete_topic(bootstrap, name):
+    """Returns when it is gone and can be created anew."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
+    admin.delete_topics([name], operation_timeout=30)[name].result(60)
+    deadline = time.monotonic() + 30
+    while name in admin.list_topics(timeout=10).topics:
+        assert time.monotonic() < deadline, "the topic is not gone"
+
+
 def _has_leaders(admin, name, count):
     partitions = admin.list_topics(name, timeout=10).topics[name].partitions
     return len(partitions) == count and all(p.leader >= 0 for p in partitions.values())

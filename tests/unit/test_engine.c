@@ -1148,6 +1148,41 @@ static void test_unreadable_ledger_stands_still_alone(void **state)
     desk_fini(&desk);
 }
 
+/* The topic was deleted and created anew, or its log was cut: what is read below the base may be
+ * done or not. */
+static void test_a_log_that_ends_below_the_base_stands_still(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-2");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    desk.published[0] = '\0';
+    assert_int_equal(desk.base[0], 1);
+    engine_end(desk.engine, REQUEST_CALL, 0, 1, desk.now, WALL + desk.now);
+    assert_false(view_of(&desk, 0).standing_still);
+    engine_end(desk.engine, REQUEST_CALL, 0, 0, desk.now, WALL + desk.now);
+    assert_true(view_of(&desk, 0).standing_still);
+    assert_string_equal(view_of(&desk, 0).trouble,
+                        "its log ends at offset 0, below 1, which was committed: the topic was "
+                        "deleted and created anew, or has lost records");
+    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    expect(&desk, ENGINE_NOTHING);
+    finish(&desk, 1, STATUS_SUCCEEDED); /* no answer is lost */
+    commit_tick(&desk);
+    assert_published(&desk, "late:1:succeeded ");
+    assert_int_equal(desk.base[0], 1);
+    engine_stop(desk.engine, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_LEAVE); /* what is committed stays as it is */
+    desk_fini(&desk);
+}
+
 static void test_window_is_bounded(void **state)
 {
     (void)state;
@@ -1439,6 +1474,7 @@ int main(void)
         cmocka_unit_test(test_drain_without_membership_ends),
         cmocka_unit_test(test_claim_failures),
         cmocka_unit_test(test_unreadable_ledger_stands_still_alone),
+        cmocka_unit_test(test_a_log_that_ends_below_the_base_stands_still),
         cmocka_unit_test(test_window_is_bounded),
         cmocka_unit_test(test_partitions_take_turns),
         cmocka_unit_test(test_never_more_than_twice_the_slots),

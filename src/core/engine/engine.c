@@ -1,6 +1,7 @@
 #include "core/engine/engine.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -491,8 +492,19 @@ void engine_end(struct engine *engine, enum request_kind kind, int32_t number, i
 {
     set_time(engine, now, wall);
     struct partition *partition = partition_find(engine, kind, number);
-    if (partition && partition->phase == PARTITION_ACTIVE && offset > partition->next)
+    if (!partition || partition->phase != PARTITION_ACTIVE)
+        return;
+    if (offset > partition->next) {
         pass_gap(partition, offset);
+    } else if (offset < partition->base) {
+        struct text trouble = {0};
+        text_printf(&trouble,
+                    "its log ends at offset %" PRId64 ", below %" PRId64
+                    ", which was committed: the topic was deleted and created anew, or has lost "
+                    "records",
+                    offset, partition->base);
+        partition_stand(partition, text_take(&trouble));
+    }
 }
 
 /* Model: "comes back". */

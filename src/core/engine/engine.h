@@ -1,3 +1,4 @@
+// clang-format off
 /* The engine: the whole protocol between Kafka and the calls, as a state machine without I/O, clock
  * or thread. One caller (the Kafka thread, or a simulation) tells it what happened and asks
  * engine_next what to do until that says ENGINE_NOTHING. The protocol is modelled in
@@ -7,11 +8,13 @@
  * engine_record are the engine's; those in ENGINE_START are lent until engine_call_ended gives them
  * back.
  *
- *   partition:  arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone          (lost: gone at
- * once; unreadable: standing still) producer:   starting ──▶ idle ──▶ in a tick ──▶ idle (outcome
- * unknown: renewing ──▶ reading back ──▶ idle) ledger job: none ──▶ reading | ending an owner |
- * committing ──▶ none          (one at a time) request:    see enum request_state; every state but
- * waiting and handed is a list */
+ *   partition:   arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone
+ *                (lost: gone at once; not to be trusted: standing still)
+ *   producer:    starting ──▶ idle ──▶ in a tick ──▶ idle
+ *                (outcome unknown: renewing ──▶ reading back ──▶ idle)
+ *   ledger job:  none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
+ *   request:     see enum request_state; every state but waiting and handed is a list */
+// clang-format on
 #pragma once
 
 #include <stdbool.h>
@@ -142,7 +145,8 @@ bool engine_is_news(const struct engine *engine, enum request_kind kind, int32_t
 /* A record arrived, its event parsed. Offsets rise; what they leave out is no record. */
 void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall);
 
-/* The end of a partition: the next record will have this offset or a higher one. */
+/* The end of a partition: the next record will have this offset or a higher one. An end below what
+ * is committed is another log's: then the partition stands still. */
 void engine_end(struct engine *engine, enum request_kind kind, int32_t partition, int64_t offset,
                 int64_t now, int64_t wall);
 
@@ -164,7 +168,7 @@ struct engine_partition_view {
     enum request_kind kind;
     int32_t partition;
     bool active, standing_still, draining;
-    const char *trouble; /* its ledger is unreadable: why */
+    const char *trouble; /* its state is not to be trusted: why */
     int64_t refused;     /* -1, or the first request whose result or dead letter the broker refuses
                             even in its small form */
     int64_t base, next;  /* next: behind the last record seen */

@@ -442,8 +442,9 @@ static void load_ledgers(struct engine *engine, const struct engine_ledger *ledg
         struct partition *partition = partition_for(engine, &ledgers[i]);
         if (partition && partition->phase == PARTITION_ARRIVING) {
             if (decode(&ledger, &ledgers[i], &error)) {
-                partition->phase = PARTITION_STANDING;
-                partition->trouble = memory_string(error.text);
+                struct text trouble = {0};
+                text_printf(&trouble, "its committed metadata is %s", error.text);
+                partition_stand(partition, text_take(&trouble));
             } else {
                 partition_load(partition, &ledger, ledgers[i].offset >= 0);
             }

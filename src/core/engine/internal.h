@@ -22,7 +22,7 @@ enum { ENGINE_STUCK_MS = 60000 };
 enum partition_phase {
     PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
     PARTITION_ACTIVE,    /* ours: "claim" is done */
-    PARTITION_STANDING,  /* its ledger is unreadable: nothing is read or written */
+    PARTITION_STANDING,  /* its state is not to be trusted: nothing is read or written */
     PARTITION_DRAINING,  /* no new starts; what is outstanding ends */
     PARTITION_RELEASING, /* "release" is on its way */
     PARTITION_GONE, /* handed over, or never claimed, or taken by another; waits for the revocation
@@ -176,6 +176,8 @@ struct partition *partition_find(const struct engine *engine, enum request_kind 
 /* Drops its state and what is in it (model: forget); what is lent becomes an orphan. The partition
  * itself stays. */
 void partition_forget(struct partition *partition);
+/* Forgets it, and has it stand still; the text says why and becomes the partition's. */
+void partition_stand(struct partition *partition, char *trouble);
 void partition_free(struct partition *partition);
 /* Takes over a ledger as read ("load"). */
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed);

@@ -64,6 +64,14 @@ void partition_forget(struct partition *partition)
     partition->phase = PARTITION_GONE;
 }
 
+void partition_stand(struct partition *partition, char *trouble)
+{
+    partition_forget(partition);
+    partition->phase = PARTITION_STANDING;
+    free(partition->trouble);
+    partition->trouble = trouble;
+}
+
 void partition_free(struct partition *partition)
 {
     partition_forget(partition);
