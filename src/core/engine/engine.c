@@ -58,6 +58,9 @@ void engine_free(struct engine *engine)
     free(engine->foreign.names);
     free(engine->ended_owners.names);
     free(engine->alarms);
+    free(engine->all);
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        free(engine->numbered[kind]);
     ledger_fini(&engine->scratch);
     free(engine);
 }
@@ -566,41 +569,36 @@ void engine_look(const struct engine *engine, struct engine_view *view)
                                  .recovered = engine->recovered,
                                  .producer_ready = engine->producer != PRODUCER_STARTING,
                                  .stopping = engine->stopping};
-    list_each(at, &engine->partitions)
-    {
-        view->partitions++;
-        view->waiting_lanes += list_of(at, struct partition, node)->ready_count;
-    }
-    view->waiting_lanes += engine->resting;
+    view->partitions = engine->all_count;
+    view->waiting_lanes = engine->resting;
+    for (size_t i = 0; i < engine->all_count; i++)
+        view->waiting_lanes += engine->all[i]->ready_count;
 }
 
 bool engine_look_partition(const struct engine *engine, size_t i,
                            struct engine_partition_view *view)
 {
-    list_each(at, &engine->partitions)
-    {
-        const struct partition *partition = list_of(at, struct partition, node);
-        if (i--)
-            continue;
-        const struct request *refused = partition_refused(partition);
-        *view = (struct engine_partition_view){
-            .kind = partition->kind,
-            .partition = partition->number,
-            .active = partition->phase == PARTITION_ACTIVE,
-            .standing_still = partition->phase == PARTITION_STANDING || refused,
-            .draining = partition->phase == PARTITION_DRAINING,
-            .trouble = partition->trouble,
-            .refused = refused ? refused->place.offset : -1,
-            .base = partition->base,
-            .next = partition->next,
-            .unfinished = partition->unfinished,
-            .unfinished_bytes = partition->bytes,
-            .started = partition->busy,
-            .ledger_size = partition->ledger_size,
-            .without_commit = partition->without_commit};
-        return true;
-    }
-    return false;
+    if (i >= engine->all_count)
+        return false;
+    const struct partition *partition = engine->all[i];
+    const struct request *refused = partition_refused(partition);
+    *view = (struct engine_partition_view){
+        .kind = partition->kind,
+        .partition = partition->number,
+        .active = partition->phase == PARTITION_ACTIVE,
+        .standing_still = partition->phase == PARTITION_STANDING || refused,
+        .draining = partition->phase == PARTITION_DRAINING,
+        .trouble = partition->trouble,
+        .refused = refused ? refused->place.offset : -1,
+        .base = partition->base,
+        .next = partition->next,
+        .unfinished = partition->unfinished,
+        .unfinished_bytes = partition->bytes,
+        .started = partition->busy,
+        .ledger_size = partition->ledger_size,
+        .without_commit = partition->without_commit,
+    };
+    return true;
 }
 
 bool engine_has_unpublished(const struct engine *engine)

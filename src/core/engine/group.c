@@ -67,26 +67,23 @@ static void add_job_ledger(struct engine *engine, struct partition *partition, c
         partition->kind, partition->number, engine->scratch.base, text_take(&metadata), size};
 }
 
-static bool arriving(const struct engine *engine, const struct partition *partition)
+static bool arriving(const struct partition *partition)
 {
-    (void)engine;
     return partition->phase == PARTITION_ARRIVING;
 }
 
-static bool in_tick(const struct engine *engine, const struct partition *partition)
+static bool in_tick(const struct partition *partition)
 {
-    (void)engine;
     return partition->in_tick;
 }
 
-static size_t collect_places(struct engine *engine,
-                             bool (*which)(const struct engine *, const struct partition *))
+static size_t collect_places(struct engine *engine, bool (*which)(const struct partition *))
 {
     engine->place_count = 0;
     list_each(at, &engine->partitions)
     {
         const struct partition *partition = list_of(at, struct partition, node);
-        if (which(engine, partition))
+        if (which(partition))
             add_place(engine, partition, -1);
     }
     return engine->place_count;

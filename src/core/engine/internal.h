@@ -45,6 +45,7 @@ struct lane {
 
 struct partition {
     struct list node; /* engine->partitions */
+    size_t at;        /* place in engine->all */
     struct engine *engine;
     enum request_kind kind;
     int32_t number;
@@ -124,7 +125,11 @@ struct engine {
     struct engine_options options;
     char owner[LEDGER_OWNER_SIZE];
     int64_t now, wall_ahead; /* the wall clock is so much ahead of now */
-    struct list partitions;
+    struct list partitions;  /* in the order in which they choose next */
+    struct partition **all;  /* the same in no order */
+    size_t all_count, all_capacity;
+    struct partition **numbered[REQUEST_KINDS]; /* the same by number; NULL: not here */
+    size_t numbered_count[REQUEST_KINDS];
 
     enum producer_phase producer;
     struct tick tick;

@@ -1,8 +1,38 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "core/engine/internal.h"
+
+static void register_partition(struct engine *engine, struct partition *partition)
+{
+    struct partition ***numbered = &engine->numbered[partition->kind];
+    size_t *count = &engine->numbered_count[partition->kind];
+    size_t number = (size_t)partition->number;
+    if (number >= *count) {
+        *numbered = memory_resize(*numbered, (number + 1) * sizeof **numbered);
+        memset(*numbered + *count, 0, (number + 1 - *count) * sizeof **numbered);
+        *count = number + 1;
+    }
+    (*numbered)[number] = partition;
+    if (engine->all_count == engine->all_capacity) {
+        engine->all_capacity = engine->all_capacity ? engine->all_capacity * 2 : 16;
+        engine->all = memory_resize(engine->all, engine->all_capacity * sizeof(struct partition *));
+    }
+    partition->at = engine->all_count;
+    engine->all[engine->all_count++] = partition;
+    list_append(&engine->partitions, &partition->node);
+}
+
+static void deregister_partition(struct engine *engine, struct partition *partition)
+{
+    engine->numbered[partition->kind][partition->number] = NULL;
+    struct partition *last = engine->all[--engine->all_count];
+    engine->all[partition->at] = last;
+    last->at = partition->at;
+    list_remove(&partition->node);
+}
 
 struct partition *partition_new(struct engine *engine, enum request_kind kind, int32_t number)
 {
@@ -13,20 +43,16 @@ struct partition *partition_new(struct engine *engine, enum request_kind kind, i
     list_init(&partition->requests);
     list_init(&partition->ready);
     map_init(&partition->lanes);
-    list_append(&engine->partitions, &partition->node);
+    register_partition(engine, partition);
     return partition;
 }
 
 struct partition *partition_find(const struct engine *engine, enum request_kind kind,
                                  int32_t number)
 {
-    list_each(at, &engine->partitions)
-    {
-        struct partition *partition = list_of(at, struct partition, node);
-        if (partition->kind == kind && partition->number == number)
-            return partition;
-    }
-    return NULL;
+    return number >= 0 && (size_t)number < engine->numbered_count[kind]
+               ? engine->numbered[kind][number]
+               : NULL;
 }
 
 /* What becomes of a request whose partition is gone. Those in a transaction stay until it has
@@ -75,7 +101,7 @@ void partition_stand(struct partition *partition, char *trouble)
 void partition_free(struct partition *partition)
 {
     partition_forget(partition);
-    list_remove(&partition->node);
+    deregister_partition(partition->engine, partition);
     map_fini(&partition->lanes);
     free(partition->trouble);
     free(partition);
