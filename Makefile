@@ -36,8 +36,8 @@ simulate: test-packages build
 KILLS ?= 20
 takeover: CONFIGURE = -DBUILD_TESTING=ON
 takeover: test-packages build
-	@KILLS=$(KILLS) PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) \
-	    /usr/bin/python3 tests/takeover/takeover.py
+	@export KILLS=$(KILLS) PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)); \
+	    /usr/bin/python3 tests/takeover/takeover.py && /usr/bin/python3 tests/takeover/broker_death.py
 
 MINUTES ?= 30
 soak: test-packages build

@@ -110,6 +110,24 @@ class Kill(KafkaCase):
         self.assertEqual([caller(1), caller(2)], sandbox.calls())
         self.assertGreaterEqual(posts[1]["time"] - posts[0]["time"], 4000)
 
+    def test_doubt_outlives_its_process(self):
+        """The same when its unknown is published already, and the process that knows it dies and is back at once."""
+        sandbox = self.sandbox(f"reset?caller={caller(1)}")
+        options = {"platform.timeout.ms": "6000", "kafka.group.instance.id": "one"}
+        worker = self.worker(sandbox, options, name="one")
+        self.requests.send(call(1, "k"), "k")
+        self.requests.flush()
+        self.assertEqual("unknown", self.results(1)[0]["status"])
+        worker.kill()
+        self.requests.send(call(2, "k"), "k")
+        self.requests.flush()
+        self.worker(sandbox, options, name="one")
+        first, second = self.results(2)
+        self.assertEqual(["unknown", "succeeded"], [first["status"], second["status"]])
+        posts = sandbox.posts()
+        self.assertEqual([caller(1), caller(2)], sandbox.calls())
+        self.assertGreaterEqual(posts[1]["time"] - posts[0]["time"], 6000)
+
 
 if __name__ == "__main__":
     main()

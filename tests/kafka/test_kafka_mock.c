@@ -2,9 +2,12 @@
  * broker is made to answer. (The mock forgets what transactions commit; see test_kafka_real.) */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -157,6 +160,33 @@ static void keeps_an_offer_that_came_after_a_commit_without_membership(void **st
     assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
     kafka_assign(side.kafka, side.rebalances[0].number, side.rebalances[0].list, 2);
     side_until(&side, (side_take(&side, 0), side.ends > 0));
+    side_leave(&side);
+    side_fini(&side);
+}
+
+/* Every connection of the worker's own ends when a third of the session passes without any
+ * acknowledgement: a broker's machine may vanish without a word. */
+static void gives_up_connections_that_are_not_acknowledged(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    const char *colon = strrchr(cluster->bootstrap, ':');
+    int limited = 0;
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    for (int fd = 0; fd < 1024; fd++) {
+        struct sockaddr_in peer = {0};
+        socklen_t size = sizeof peer;
+        unsigned limit_ms = 0;
+        if (getpeername(fd, (struct sockaddr *)&peer, &size) || peer.sin_family != AF_INET ||
+            ntohs(peer.sin_port) != atoi(colon + 1))
+            continue;
+        size = sizeof limit_ms;
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, &size), 0);
+        assert_int_equal(limit_ms, 2000);
+        limited++;
+    }
+    assert_true(limited > 2); /* both clients, and the coordinators */
     side_leave(&side);
     side_fini(&side);
 }
@@ -316,6 +346,7 @@ int main(int argc, char **argv)
         with_cluster(commits_nothing_without_membership),
         with_cluster(takes_an_offer_back_when_it_is_no_member),
         with_cluster(keeps_an_offer_that_came_after_a_commit_without_membership),
+        with_cluster(gives_up_connections_that_are_not_acknowledged),
         with_cluster(tells_a_commit_that_may_be_repeated),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(at_least_once_commits_after_the_results),

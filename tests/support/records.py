@@ -139,29 +139,30 @@ def zipf_keys(count, keys=200, seed=1, exponent=1.1):
     return random.Random(seed).choices(names, [1 / (i + 1) ** exponent for i in range(keys)], k=count)
 
 
+def coordinator(bootstrap, name, transactions=False):
+    """(host, port) of the broker that coordinates the group, or the transactions of the transactional id, of that name."""
+    deadline = time.monotonic() + 30
+    host, port = bootstrap.split(",")[0].rsplit(":", 1)
+    while True:
+        with socket.create_connection((host, int(port)), 10) as connection:
+            answer = _Answer(_request(connection, 10, 2, _string(name) + (b"\1" if transactions else b"\0")))
+        answer.int32()
+        error, _, _ = answer.int16(), answer.string(), answer.int32()
+        if not error:
+            return answer.string(), answer.int32()
+        assert time.monotonic() < deadline, f"no coordinator for {name}: error {error}"
+
+
 class Offsets:
     """Committed offsets with their metadata, which Debian's confluent-kafka does not give: three requests of the Kafka
     protocol, spoken by hand."""
 
     def __init__(self, bootstrap, group):
         self.group = group
-        host, port = bootstrap.split(",")[0].rsplit(":", 1)
-        coordinator = self._coordinator(host, int(port))
-        self.connection = socket.create_connection(coordinator, 10)
+        self.connection = socket.create_connection(coordinator(bootstrap, group), 10)
 
     def close(self):
         self.connection.close()
-
-    def _coordinator(self, host, port):
-        deadline = time.monotonic() + 30
-        while True:
-            with socket.create_connection((host, port), 10) as connection:
-                answer = _Answer(_request(connection, 10, 2, _string(self.group) + b"\0"))
-            answer.int32()
-            error, _, _ = answer.int16(), answer.string(), answer.int32()
-            if not error:
-                return answer.string(), answer.int32()
-            assert time.monotonic() < deadline, f"no coordinator for {self.group}: error {error}"
 
     def read(self, topic, partitions):
         """{partition: (offset, metadata)}; offset -1: none."""
