@@ -271,9 +271,9 @@ size_t ledger_bound(int64_t undone, int64_t span)
     return body > 1e9 ? (size_t)1e9 : HEAD_MAX + (size_t)body + 1;
 }
 
-int64_t ledger_sure_span(void)
+int64_t ledger_sure_span(int64_t most)
 {
-    return (int64_t)(LEDGER_MAX - HEAD_MAX - 4) * OFFSETS_PER_CHARACTER;
+    return (most - HEAD_MAX - 4) * OFFSETS_PER_CHARACTER;
 }
 
 void ledger_fini(struct ledger *ledger)

@@ -68,7 +68,7 @@ int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, siz
  * base moves up: what once was below LEDGER_MAX stays below it. */
 size_t ledger_bound(int64_t undone, int64_t span);
 
-/* The widest span that fits whatever stands in it. */
-int64_t ledger_sure_span(void);
+/* The widest span that fits in `most` characters whatever stands in it. */
+int64_t ledger_sure_span(int64_t most);
 
 void ledger_fini(struct ledger *ledger);

@@ -4,18 +4,26 @@
 #include "base/memory.h"
 #include "simulation.h"
 
+/* The brokers: logs of requests, committed offsets, transactions. What is committed is never lost;
+ * what a leader that fails had not replicated was never answered. */
+
+static void add_log(struct world *world)
+{
+    struct log *log = &world->logs[world->log_count];
+    log->kind = world->log_count && draw(world, 5) == 0 ? REQUEST_RECORDING : REQUEST_CALL;
+    log->start = log->end = draw(world, 4) ? 0 : (int64_t)draw(world, 5);
+    log->committed = -1;
+    for (int key = 0; key < KEYS_MOST; key++)
+        log->last_result[key] = -1;
+    world->log_count++;
+}
+
 void broker_init(struct world *world)
 {
-    world->log_count = 1 + (int)draw(world, LOGS_MOST);
-    for (int i = 0; i < world->log_count; i++) {
-        struct log *log = &world->logs[i];
-        log->kind = i && draw(world, 5) == 0 ? REQUEST_RECORDING : REQUEST_CALL;
-        log->start = log->end = draw(world, 4) ? 0 : (int64_t)draw(world, 5);
-        log->committed = -1;
-        for (int key = 0; key < KEYS; key++)
-            log->last_result[key] = -1;
-    }
-    world->group.eager = draw(world, 6) == 0;
+    for (int logs = 1 + (int)draw(world, LOGS_MOST - 2); logs; logs--)
+        add_log(world);
+    world->group.eager = draw(world, 3) == 0;
+    world->group.statics = draw(world, 4) == 0;
 }
 
 static void transaction_clear(struct transaction *transaction)
@@ -27,59 +35,129 @@ static void transaction_clear(struct transaction *transaction)
     transaction->on_its_way = false;
 }
 
+void broker_drop_flight(struct flight *flight)
+{
+    for (size_t i = 0; i < flight->count; i++)
+        free(flight->commits[i].metadata);
+    flight->count = 0;
+}
+
 void broker_fini(struct world *world)
 {
     for (int id = 0; id < IDS; id++)
         transaction_clear(&world->transactions[id]);
+    for (int i = 0; i < PROCESSES_MOST; i++)
+        broker_drop_flight(&world->flights[i]);
     for (int i = 0; i < world->log_count; i++)
         free(world->logs[i].metadata);
 }
 
-static void add_offset(struct world *world, int index, int task)
+/* Records. */
+
+struct task *broker_task(struct world *world, int log, int64_t offset)
 {
-    struct log *log = &world->logs[index];
-    if (log->end >= LOG_MOST) {
-        world->task_goal = world->task_count;
-        return;
-    }
-    log->task_at[log->end++] = task;
+    int task = world->logs[log].task_at[offset];
+    return task ? &world->tasks[task - 1] : NULL;
+}
+
+static void add_gap(struct world *world, struct log *log)
+{
+    int64_t length = draw(world, 8) ? 1 : (int64_t)draw(world, 300);
+    if (log->end + length < LOG_MOST - EVENTS_MOST)
+        log->end += length;
 }
 
 void broker_append(struct world *world)
 {
     int index = (int)draw(world, (uint64_t)world->log_count);
-    if (world->task_count >= world->task_goal || world->logs[index].end >= LOG_MOST - 4)
+    struct log *log = &world->logs[index];
+    if (world->task_count >= world->plan.events)
         return;
-    struct task *task = &world->tasks[world->task_count];
-    *task =
-        (struct task){.kind = world->logs[index].kind,
-                      .log = index,
-                      .offset = world->logs[index].end,
-                      .key = strikes(world, world->faults.keyless) ? -1 : (int)draw(world, KEYS),
-                      .expires_at = INT64_MAX};
-    task->invalid = task->key < 0 || draw(world, 15) == 0;
+    struct task *task = &world->tasks[world->task_count++];
+    *task = (struct task){.kind = log->kind,
+                          .log = index,
+                          .offset = log->end,
+                          .created_at = world->wall,
+                          .expires_at = INT64_MAX};
+    task->key = strikes(world, FAULT_keyless) ? -1 : (int)draw(world, (uint64_t)world->keys);
+    task->invalid = task->key < 0 || draw(world, 20) == 0;
     task->big = draw(world, 10) == 0;
-    if (draw(world, 12) == 0)
+    if (draw(world, 15) == 0)
         task->expires_at = world->wall + (int64_t)draw(world, 3000);
     say(world, "record %d/%d key %d%s", index, (int)task->offset, task->key,
         task->invalid ? " invalid" : "");
-    add_offset(world, index, world->task_count++);
-    while (strikes(world, world->faults.gap))
-        add_offset(world, index, -1);
+    log->task_at[log->end++] = (int16_t)world->task_count;
+    log->tasks[log->task_count++] = (int16_t)(world->task_count - 1);
+    world->open_tasks++;
+    while (strikes(world, FAULT_gap))
+        add_gap(world, log);
 }
 
-/* Retention deletes the oldest records. */
-void broker_retain(struct world *world)
+static void delete_record(struct world *world, struct log *log, int64_t offset)
 {
-    int index = (int)draw(world, (uint64_t)world->log_count);
-    struct log *log = &world->logs[index];
+    struct task *task = broker_task(world, (int)(log - world->logs), offset);
+    if (!task || task->deleted)
+        return;
+    world->open_tasks -= !(task->results || task->gone || task->dead);
+    task->deleted = true;
+}
+
+static void retain(struct world *world, struct log *log)
+{
     int64_t start = log->start + (int64_t)draw(world, (uint64_t)(log->end - log->start) + 1);
     for (int64_t offset = log->start; offset < start; offset++)
-        if (log->task_at[offset] >= 0)
-            world->tasks[log->task_at[offset]].deleted = true;
-    say(world, "log %d now begins at %d", index, (int)start);
+        delete_record(world, log, offset);
+    say(world, "log %d now begins at %d", (int)(log - world->logs), (int)start);
     log->start = start;
 }
+
+/* Keeps the newest record of each key. */
+static void compact(struct world *world, struct log *log)
+{
+    bool seen[KEYS_MOST] = {false};
+    int64_t from = log->end - (int64_t)draw(world, (uint64_t)(log->end - log->start) + 1);
+    for (int64_t offset = log->end - 1; offset >= log->start; offset--) {
+        const struct task *task = broker_task(world, (int)(log - world->logs), offset);
+        if (!task || task->deleted || task->key < 0)
+            continue;
+        if (offset < from && seen[task->key])
+            delete_record(world, log, offset);
+        seen[task->key] = true;
+    }
+    say(world, "log %d is compacted up to %d", (int)(log - world->logs), (int)from);
+}
+
+/* The coordinators of group and transactions move: requests in flight get no answer, sessions and
+ * unfinished rebalances begin anew. */
+static void fail_over(struct world *world)
+{
+    world->coordinator_back_at = world->now + (int64_t)draw(world, 8000);
+    for (size_t i = 0; i < world->group.member_count; i++) {
+        struct member *member = &world->group.members[i];
+        member->heard_at = world->coordinator_back_at;
+        if (world->group.rebalancing)
+            member->joined = false;
+    }
+}
+
+void broker_strike(struct world *world)
+{
+    struct log *log = &world->logs[draw(world, (uint64_t)world->log_count)];
+    if (strikes(world, FAULT_retain))
+        retain(world, log);
+    if (strikes(world, FAULT_compact))
+        compact(world, log);
+    if (strikes(world, FAULT_leader))
+        log->away_until = world->now + (int64_t)draw(world, 5000);
+    if (strikes(world, FAULT_failover))
+        fail_over(world);
+    if (world->log_count < LOGS_MOST && strikes(world, FAULT_grow)) {
+        add_log(world);
+        group_rebalance(world);
+    }
+}
+
+/* Offsets. */
 
 bool broker_is_unstable(const struct world *world, int log)
 {
@@ -93,32 +171,96 @@ bool broker_is_unstable(const struct world *world, int log)
     return false;
 }
 
-void broker_set_offset(struct world *world, struct offset_commit commit)
+static void set_offset(struct world *world, const struct offset_commit *commit)
 {
-    struct log *log = &world->logs[commit.log];
-    if (commit.offset < log->committed)
-        broken(world, "the committed offset of %d went back from %d to %d", commit.log,
-               (int)log->committed, (int)commit.offset);
-    log->committed = commit.offset;
+    struct log *log = &world->logs[commit->log];
+    uint64_t size = strlen(commit->metadata);
+    if (commit->offset < log->committed)
+        broken(world, "the committed offset of %d went back from %d to %d", commit->log,
+               (int)log->committed, (int)commit->offset);
+    if ((int64_t)size > world->options.ledger_max)
+        broken(world, "a ledger of %d has %d characters", commit->log, (int)size);
+    if (size > world->counts.ledger_most)
+        world->counts.ledger_most = size;
+    log->committed = commit->offset;
     log->written_at = world->step;
     free(log->metadata);
-    log->metadata = memory_string(commit.metadata);
+    log->metadata = memory_copy(commit->metadata, size);
+}
+
+bool broker_land(struct world *world, struct flight *flight)
+{
+    bool taken = group_is_member(world, flight->member, flight->generation);
+    if (!taken)
+        say(world, "the plain commit of %s is refused", process_name(flight->id));
+    for (size_t i = 0; taken && i < flight->count; i++) {
+        const struct offset_commit *commit = &flight->commits[i];
+        say(world, "%s commits %d: base %d %s", process_name(flight->id), commit->log,
+            (int)commit->offset, commit->metadata);
+        check_replaced(world, flight->id, commit->log);
+        set_offset(world, commit);
+        check_ledger(world, commit->log, 0);
+        world->counts.claims++;
+    }
+    broker_drop_flight(flight);
+    return taken;
+}
+
+static void forget_offsets(struct world *world, int index)
+{
+    struct log *log = &world->logs[index];
+    log->committed = -1;
+    log->settled = 0;
+    free(log->metadata);
+    log->metadata = NULL;
+    for (int key = 0; key < KEYS_MOST; key++)
+        log->last_result[key] = -1;
+    for (int i = 0; i < log->task_count; i++) {
+        struct task *task = &world->tasks[log->tasks[i]];
+        world->open_tasks += (task->results || task->gone || task->dead) && !task->deleted;
+        task->forgotten = true;
+        task->results = task->gone = task->dead = task->late = 0;
+        task->starter = task->doubted_by = task->owed_by = 0;
+        task->running_until = 0;
+    }
+}
+
+void broker_expire(struct world *world)
+{
+    for (size_t i = 0; i < world->group.member_count; i++)
+        world->group.members[i].live = false;
+    world->group.rebalancing = false;
+    for (int id = 0; id < IDS; id++) {
+        broker_drop(world, &world->transactions[id]);
+        world->transactions[id].epoch++;
+    }
+    for (int i = 0; i < PROCESSES_MOST; i++)
+        broker_drop_flight(&world->flights[i]);
+    for (int log = 0; log < world->log_count; log++)
+        forget_offsets(world, log);
+}
+
+/* Transactions. */
+
+static const char *name_of(const struct world *world, const struct transaction *transaction)
+{
+    return process_name((int)(transaction - world->transactions));
 }
 
 void broker_drop(struct world *world, struct transaction *transaction)
 {
     if (transaction->state != TRANSACTION_NONE)
-        say(world, "transaction of %s dropped",
-            process_name((int)(transaction - world->transactions)));
+        say(world, "transaction of %s dropped", name_of(world, transaction));
     transaction_clear(transaction);
 }
 
 void broker_apply(struct world *world, struct transaction *transaction)
 {
-    say(world, "transaction of %s lands: %zu items",
-        process_name((int)(transaction - world->transactions)), transaction->item_count);
+    say(world, "transaction of %s lands: %zu items", name_of(world, transaction),
+        transaction->item_count);
+    world->counts.transactions++;
     for (size_t i = 0; i < transaction->offset_count; i++)
-        broker_set_offset(world, transaction->offsets[i]);
+        set_offset(world, &transaction->offsets[i]);
     for (size_t i = 0; i < transaction->item_count; i++)
         check_published(world, &transaction->items[i]);
     for (size_t i = 0; i < transaction->offset_count; i++)
@@ -148,6 +290,11 @@ int broker_init_id(struct world *world, int id)
 void broker_step(struct world *world)
 {
     struct transaction *transaction = &world->transactions[draw(world, IDS)];
+    struct flight *flight = &world->flights[draw(world, PROCESSES_MOST)];
+    if (world->now < world->coordinator_back_at)
+        return;
+    if (flight->count && draw(world, 4) == 0)
+        broker_land(world, flight);
     if (transaction->state == TRANSACTION_COMMITTED) {
         transaction_clear(transaction);
     } else if (transaction->state == TRANSACTION_OPEN && transaction->on_its_way &&
@@ -155,143 +302,8 @@ void broker_step(struct world *world)
         broker_apply(world, transaction);
     } else if (transaction->state == TRANSACTION_OPEN &&
                world->now - transaction->opened_at > world->transaction_ms) {
-        say(world, "transaction of %s times out",
-            process_name((int)(transaction - world->transactions)));
+        say(world, "transaction of %s times out", name_of(world, transaction));
         broker_drop(world, transaction);
         transaction->epoch++;
     }
-}
-
-struct member *member_find(struct world *world, int id)
-{
-    for (size_t i = 0; i < world->group.member_count; i++)
-        if (world->group.members[i].id == id && world->group.members[i].live)
-            return &world->group.members[i];
-    return NULL;
-}
-
-bool broker_is_member(const struct world *world, int member, int generation)
-{
-    for (size_t i = 0; i < world->group.member_count; i++)
-        if (world->group.members[i].id == member)
-            return world->group.members[i].live && generation == world->group.generation;
-    return false;
-}
-
-static void begin_rebalance(struct world *world)
-{
-    struct group *group = &world->group;
-    if (group->rebalancing)
-        return;
-    group->rebalancing = true;
-    group->rebalancing_since = world->now;
-    for (size_t i = 0; i < group->member_count; i++)
-        group->members[i].joined = false;
-}
-
-static void forget_dead_members(struct group *group)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < group->member_count; i++)
-        if (group->members[i].live)
-            group->members[kept++] = group->members[i];
-    group->member_count = kept;
-}
-
-int group_join(struct world *world, int id, unsigned owned)
-{
-    static const struct member none;
-    struct group *group = &world->group;
-    struct member *member = member_find(world, id);
-    begin_rebalance(world);
-    if (!member) {
-        if (group->member_count == MEMBERS_MOST)
-            forget_dead_members(group);
-        member = &group->members[group->member_count++];
-        *member = none;
-        member->id = (int)world->step + 1000; /* new for each step */
-        member->live = true;
-    }
-    member->joined = true;
-    member->synced = false;
-    member->owned = owned;
-    member->heard_at = world->now;
-    return member->id;
-}
-
-void group_leave(struct world *world, int id)
-{
-    struct member *member = member_find(world, id);
-    if (!member)
-        return;
-    member->live = false;
-    member->given = member->owned = 0;
-    begin_rebalance(world);
-}
-
-static void kick(struct world *world, struct member *member)
-{
-    say(world, "member %d is kicked", member->id);
-    world->counts.kicks++;
-    group_leave(world, member->id);
-}
-
-/* Who gets what: mostly balanced, now and then anyhow. What moves is taken from its owner first. */
-static void give(struct world *world)
-{
-    struct group *group = &world->group;
-    struct member *live[MEMBERS_MOST];
-    size_t count = 0;
-    for (size_t i = 0; i < group->member_count; i++) {
-        group->members[i].given = 0;
-        if (group->members[i].live)
-            live[count++] = &group->members[i];
-    }
-    size_t turn = draw(world, count);
-    for (int log = 0; log < world->log_count; log++) {
-        struct member *target =
-            live[draw(world, 4) ? (turn + (size_t)log) % count : draw(world, count)];
-        struct member *owner = NULL;
-        for (size_t i = 0; i < count; i++)
-            if (live[i]->owned & 1u << log)
-                owner = live[i];
-        if (owner && draw(world, 3))
-            target = owner;
-        if (!owner || owner == target)
-            target->given |= 1u << log;
-    }
-}
-
-static void complete_rebalance(struct world *world)
-{
-    struct group *group = &world->group;
-    group->generation++;
-    group->rebalancing = false;
-    world->counts.rebalances++;
-    give(world);
-    for (size_t i = 0; i < group->member_count; i++)
-        group->members[i].synced = group->members[i].live;
-    say(world, "generation %d", group->generation);
-}
-
-void group_step(struct world *world)
-{
-    struct group *group = &world->group;
-    bool all = true, any = false;
-    for (size_t i = 0; i < group->member_count; i++) {
-        struct member *member = &group->members[i];
-        if (!member->live)
-            continue;
-        if (world->now - member->heard_at > world->session_ms)
-            kick(world, member);
-        else if (group->rebalancing && !member->joined &&
-                 world->now - group->rebalancing_since > 120000)
-            kick(world, member);
-    }
-    for (size_t i = 0; i < group->member_count; i++) {
-        any |= group->members[i].live;
-        all &= !group->members[i].live || group->members[i].joined;
-    }
-    if (group->rebalancing && any && all)
-        complete_rebalance(world);
 }

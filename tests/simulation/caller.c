@@ -1,133 +1,371 @@
-#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "simulation.h"
 
-/* The calling side: takes what is lent, sends it within its lease, and gives everything back once.
- */
+/* The calling side: the real dispatch with its verdicts, breaker, limiter and back-off, driven as
+ * the call thread drives it; and the platform, whose answers come late, broken or never. Messages
+ * between a process's two threads arrive in order, some time later. */
+
+static uint64_t jitter(void *world)
+{
+    return draw(world, UINT64_MAX);
+}
+
+void caller_start(struct world *world, struct process *process)
+{
+    struct caller *caller = &process->caller;
+    memset(caller, 0, sizeof *caller);
+    dispatch_init(&caller->dispatch, &world->config, jitter, world);
+    caller->due = INT64_MAX;
+}
+
+static void put(struct world *world, struct mailbox *box, struct mail mail)
+{
+    if (box->count == MAIL_MOST) {
+        broken(world, "too many messages between the threads");
+        return;
+    }
+    box->mail[(box->first + box->count++) % MAIL_MOST] = mail;
+}
+
+static struct mail take(struct mailbox *box)
+{
+    struct mail mail = box->mail[box->first];
+    box->first = (box->first + 1) % MAIL_MOST;
+    box->count--;
+    return mail;
+}
 
 void caller_lend(struct world *world, struct process *process, struct request *request)
 {
-    if (process->lent_count == LENT_MOST) {
-        broken(world, "%s is handed too much", process_name(process->id));
-        return;
-    }
-    say(world, "%s is handed %d/%d", process_name(process->id), request->place.partition,
+    say(world, "%s hands out %d/%d", process_name(process->id), request->place.partition,
         (int)request->place.offset);
-    process->lent[process->lent_count++] = (struct lent){.request = request};
+    put(world, &process->caller.in, (struct mail){.type = MAIL_REQUEST, .request = request});
 }
 
 void caller_recall(struct world *world, struct process *process, const struct engine_action *action)
 {
     say(world, "%s recalls", process_name(process->id));
-    process->stop_all_sends |= action->kind == REQUEST_KINDS;
-    for (size_t i = 0; i < process->lent_count; i++) {
-        const struct place *place = &process->lent[i].request->place;
-        if (action->kind == REQUEST_KINDS ||
-            (place->kind == action->kind && place->partition == action->partition))
-            process->lent[i].recalled = true;
+    put(world, &process->caller.in,
+        (struct mail){
+            .type = MAIL_RECALL, .kind = action->kind, .partition = action->partition});
+}
+
+static void receive(struct process *process)
+{
+    struct caller *caller = &process->caller;
+    if (!caller->in.count)
+        return;
+    struct mail mail = take(&caller->in);
+    if (mail.type == MAIL_REQUEST)
+        dispatch_add(&caller->dispatch, mail.request);
+    else
+        dispatch_recall(&caller->dispatch, mail.kind, mail.partition);
+    caller->happened = true;
+}
+
+/* Tries. */
+
+static void begin_try(struct world *world, struct process *process, struct request *request)
+{
+    struct caller *caller = &process->caller;
+    const struct task *task = &world->tasks[task_of(world, request)];
+    bool is_recording = task->kind == REQUEST_RECORDING;
+    int64_t recordings = 0;
+    if (task->expires_at < process_wall(world, process) && task->kind == REQUEST_CALL)
+        broken(world, "%s tries %d/%d, which has expired", process_name(process->id), task->log,
+               (int)task->offset);
+    for (size_t i = 0; i < caller->call_count; i++)
+        recordings += caller->calls[i].request->place.kind == REQUEST_RECORDING;
+    if ((int64_t)caller->call_count >= world->options.calls ||
+        (is_recording && recordings >= world->options.recordings)) {
+        broken(world, "%s has more tries at once than slots", process_name(process->id));
+        return;
     }
+    caller->calls[caller->call_count++] = (struct call){.request = request};
 }
 
-static void give_back(struct world *world, struct process *process, size_t at, enum call_end end)
+static void turn(struct world *world, struct process *process)
 {
-    struct request *request = process->lent[at].request;
-    process->lent[at] = process->lent[--process->lent_count];
-    request->call.end = end;
-    say(world, "%s gives %d/%d back: %s", process_name(process->id), request->place.partition,
-        (int)request->place.offset,
-        end == CALL_FINISHED   ? status_name(request->outcome.status)
-        : end == CALL_NOT_SENT ? "not sent"
-                               : "returned");
-    engine_call_ended(process->engine, request, world->now);
-}
-
-static void begin_try(struct world *world, struct request *request)
-{
-    if (!request->call.attempts++) {
-        request->call.first_started_at_ms = world->wall;
-        request->call.first_started_boot_ms = world->now;
+    struct caller *caller = &process->caller;
+    int64_t now = process_now(world, process), wall = process_wall(world, process), calls;
+    struct request *request;
+    if (!caller->happened && now < caller->due && draw(world, 16))
+        return; /* now and then it turns in vain */
+    bool early = !caller->happened && now < caller->due;
+    while (!world->failed && (request = dispatch_next(&caller->dispatch, now, wall))) {
+        if (early)
+            broken(world, "%s could have tried before it was due", process_name(process->id));
+        begin_try(world, process, request);
     }
-    request->call.started_boot_ms = world->now;
+    if (dispatch_allowance(&caller->dispatch, &calls))
+        put(world, &caller->out, (struct mail){.type = MAIL_ALLOWANCE, .calls = calls});
+    while ((request = dispatch_take_done(&caller->dispatch)))
+        put(world, &caller->out, (struct mail){.type = MAIL_REQUEST, .request = request});
+    caller->happened = false;
+    caller->due = dispatch_wake_ms(&caller->dispatch);
 }
 
-static size_t sent_count(const struct process *process)
+static const struct {
+    int http_status;
+    const char *body;
+    bool performed; /* perhaps */
+} endings[] = {
+    [END_SUCCEEDED] = {200, "{\"Flag\":1,\"Msg\":\"8617000000001\"}", true},
+    [END_REFUSED] = {200, "{\"Flag\":3,\"Msg\":\"no\"}", true},
+    [END_NOT_FOUND] = {404, "", true},
+    [END_FILE] = {200, "", true},
+    [END_UNAUTHORIZED] = {401, "", false},
+    [END_AUTH_FLAG] = {200, "{\"Flag\":9}", false},
+    [END_THROTTLED] = {429, "", false},
+    [END_RETRY_FLAG] = {200, "{\"Flag\":50}", false},
+    [END_FAILED] = {500, "", true},
+    [END_REQUEST_TIMEOUT] = {408, "", true},
+    [END_RESET] = {0, "", true},
+    [END_NO_ANSWER] = {0, "", true},
+    [END_LATCHED] = {0, "", true},
+    [END_CUT] = {200, "{\"Fl", true},
+    [END_TOO_LARGE] = {200, "", true},
+    [END_UNREADABLE] = {200, "<html>", true},
+    [END_LOST] = {0, "", true},
+};
+
+static enum ending draw_ending(struct world *world, enum request_kind kind)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < process->lent_count; i++)
-        count += process->lent[i].sent;
-    return count;
+    if (world->now < world->ill_until || strikes(world, FAULT_doubt))
+        return END_FAILED + (enum ending)draw(world, END_LOST - END_FAILED + 1);
+    if (strikes(world, FAULT_declined))
+        return END_UNAUTHORIZED + (enum ending)draw(world, END_RETRY_FLAG - END_UNAUTHORIZED + 1);
+    if (draw(world, 4))
+        return kind == REQUEST_RECORDING && draw(world, 2) ? END_FILE : END_SUCCEEDED;
+    return draw(world, 2) ? END_REFUSED : END_NOT_FOUND;
 }
 
-static void send(struct world *world, struct process *process, size_t at)
+static void end_try(struct world *world, struct process *process, size_t at,
+                    struct attempt *attempt)
 {
-    struct lent *lent = &process->lent[at];
-    struct request *request = lent->request;
+    struct caller *caller = &process->caller;
+    struct request *request = caller->calls[at].request;
     struct task *task = &world->tasks[task_of(world, request)];
-    if (lent->recalled || process->stop_all_sends || world->now >= request->call.lease_until_ms ||
-        strikes(world, world->faults.unsent)) {
-        give_back(world, process, at, CALL_RETURNED);
-        return;
-    }
-    if ((int64_t)sent_count(process) >= world->options.calls)
-        return;
-    begin_try(world, request);
-    if (strikes(world, world->faults.unsent)) {
-        request->call.retry_at_ms = world->now + (int64_t)draw(world, 3000);
-        give_back(world, process, at, CALL_NOT_SENT);
-        return;
-    }
-    lent->sent = true;
-    lent->plan = strikes(world, world->faults.doubt)    ? PLAN_DOUBT
-                 : strikes(world, world->faults.unsent) ? PLAN_NOT_PERFORMED
-                                                        : PLAN_ANSWER;
-    say(world, "%s sends %d/%d", process_name(process->id), request->place.partition,
-        (int)request->place.offset);
-    check_dial(world, process, task);
-    if (lent->plan != PLAN_NOT_PERFORMED) {
-        task->dials++;
-        task->running_until = world->now + world->options.doubt_ms;
-        world->counts.dials++;
-    }
-}
-
-static void end_call(struct world *world, struct process *process, size_t at)
-{
-    struct lent *lent = &process->lent[at];
-    struct request *request = lent->request;
-    struct task *task = &world->tasks[task_of(world, request)];
-    bool late = world->now >= request->call.started_boot_ms + world->options.doubt_ms;
-    if (lent->plan == PLAN_NOT_PERFORMED && !late) {
-        request->call.retry_at_ms = world->now + (int64_t)draw(world, 3000);
-        give_back(world, process, at, CALL_NOT_SENT);
-    } else if (lent->plan == PLAN_DOUBT || late) {
+    struct finding finding;
+    caller->calls[at] = caller->calls[--caller->call_count];
+    attempt->body = attempt->body ? attempt->body : "";
+    attempt->body_size = strlen(attempt->body);
+    dispatch_end(&caller->dispatch, request, attempt, process_now(world, process),
+                 process_wall(world, process), &finding);
+    if (request->call.end == CALL_FINISHED && request->outcome.status == STATUS_UNKNOWN)
         task->doubted_by = process->incarnation;
-        outcome_set(&request->outcome, STATUS_UNKNOWN, "reset", "reset", world->wall);
-        give_back(world, process, at, CALL_FINISHED);
-    } else {
+    else if (attempt->sends)
         task->running_until = 0;
-        request->outcome.status = draw(world, 4) ? STATUS_SUCCEEDED : STATUS_REFUSED;
-        request->outcome.answered = true;
-        give_back(world, process, at, CALL_FINISHED);
+    say(world, "%s ends its try of %d/%d: %s", process_name(process->id), task->log,
+        (int)task->offset, finding.code ? finding.code : "answered");
+    caller->happened = true;
+}
+
+static void ring(struct world *world, struct task *task)
+{
+    world->counts.rings++;
+    if (task->kind == REQUEST_CALL && ++task->rings > 1)
+        broken(world, "%d/%d rings a second time", task->log, (int)task->offset);
+}
+
+/* The request leaves: from here on it may ring. */
+static void post(struct world *world, struct process *process, struct call *call)
+{
+    struct task *task = &world->tasks[task_of(world, call->request)];
+    call->ending = draw_ending(world, task->kind);
+    call->sent = true;
+    say(world, "%s posts %d/%d", process_name(process->id), task->log, (int)task->offset);
+    check_post(world, process, task);
+    if (!endings[call->ending].performed)
+        return;
+    task->posts++;
+    world->counts.posts++;
+    task->running_until = call->request->call.started_boot_ms + world->options.doubt_ms -
+                          process->boot_shift;
+    if (call->ending < END_FAILED || draw(world, 3) == 0) {
+        ring(world, task);
+    } else if (world->post_count < POSTS_MOST && strikes(world, FAULT_late_post)) {
+        int64_t late = (int64_t)draw(world, 3 * (uint64_t)world->options.doubt_ms);
+        world->posts[world->post_count++] =
+            (struct post){(int)(task - world->tasks), world->now + late};
     }
+}
+
+void platform_step(struct world *world)
+{
+    for (size_t i = 0; i < world->post_count; i++) {
+        struct post *late = &world->posts[i];
+        if (world->now < late->arrives_at)
+            continue;
+        say(world, "the request %d/%d arrives late", world->tasks[late->task].log,
+            (int)world->tasks[late->task].offset);
+        ring(world, &world->tasks[late->task]);
+        *late = world->posts[--world->post_count];
+        return;
+    }
+}
+
+static void go_on_unsent(struct world *world, struct process *process, size_t at)
+{
+    struct call *call = &process->caller.calls[at];
+    const struct call_state *state = &call->request->call;
+    int64_t now = process_now(world, process);
+    struct attempt attempt = {.retry_after_ms = -1};
+    if (now > state->lease_until_ms) {
+        attempt.lease_over = true;
+    } else if (now >= state->started_boot_ms + world->options.doubt_ms) {
+        attempt.failure = FAILURE_TIMEOUT;
+    } else if (world->now < world->outage_until || strikes(world, FAULT_unsent)) {
+        static const enum attempt_failure failures[] = {FAILURE_RESOLVE, FAILURE_CONNECT,
+                                                        FAILURE_TLS, FAILURE_RESET};
+        attempt.failure = failures[draw(world, 4)];
+    } else {
+        post(world, process, call);
+        return;
+    }
+    end_try(world, process, at, &attempt);
+}
+
+static void go_on_sent(struct world *world, struct process *process, size_t at)
+{
+    struct call *call = &process->caller.calls[at];
+    enum ending ending = call->ending;
+    int64_t until = call->request->call.started_boot_ms + world->options.doubt_ms;
+    struct attempt attempt = {.sends = 1, .retry_after_ms = -1};
+    if (process_now(world, process) >= until) {
+        attempt.failure = FAILURE_TIMEOUT;
+        end_try(world, process, at, &attempt);
+        return;
+    }
+    if (ending == END_LOST || (!world->calm && draw(world, 3)))
+        return;
+    attempt.http_status = endings[ending].http_status;
+    attempt.body = endings[ending].body;
+    attempt.complete = attempt.http_status && ending != END_CUT && ending != END_TOO_LARGE;
+    attempt.is_file = ending == END_FILE;
+    attempt.too_large = ending == END_TOO_LARGE;
+    attempt.latched = ending == END_LATCHED;
+    if (ending == END_RESET || ending == END_CUT)
+        attempt.failure = ending == END_CUT ? FAILURE_CUT : FAILURE_RESET;
+    else if (ending == END_NO_ANSWER || ending == END_LATCHED)
+        attempt.failure = FAILURE_NO_ANSWER;
+    if (ending == END_THROTTLED && draw(world, 2))
+        attempt.retry_after_ms = (int64_t)draw(world, 3000);
+    end_try(world, process, at, &attempt);
 }
 
 void caller_step(struct world *world, struct process *process)
 {
-    if (!process->lent_count)
+    struct caller *caller = &process->caller;
+    switch (draw(world, 5)) {
+    case 0:
+    case 1:
+        for (size_t n = draw(world, 4) ? MAIL_MOST : 1; n && caller->in.count; n--)
+            receive(process);
+        break;
+    case 2:
+        turn(world, process);
         return;
-    size_t at = draw(world, process->lent_count);
-    if (!process->lent[at].sent)
-        send(world, process, at);
-    else if (world->calm || draw(world, 3) == 0 ||
-             world->now >=
-                 process->lent[at].request->call.started_boot_ms + world->options.doubt_ms)
-        end_call(world, process, at);
+    default:
+        if (!caller->call_count)
+            break;
+        size_t at = draw(world, caller->call_count);
+        if (caller->calls[at].sent)
+            go_on_sent(world, process, at);
+        else
+            go_on_unsent(world, process, at);
+    }
+    if (!world->failed && draw(world, 2))
+        turn(world, process);
 }
 
-void caller_drop_all(struct world *world, struct process *process)
+static void give_back(struct world *world, struct process *process, struct request *request)
 {
-    (void)world;
-    for (size_t i = 0; i < process->lent_count; i++)
-        request_free(process->lent[i].request);
-    process->lent_count = 0;
+    struct task *task = &world->tasks[task_of(world, request)];
+    const struct outcome *outcome = &request->outcome;
+    enum call_end end = request->call.end;
+    say(world, "%s gets %d/%d back: %s", process_name(process->id), task->log, (int)task->offset,
+        end == CALL_FINISHED   ? status_name(outcome->status)
+        : end == CALL_NOT_SENT ? "not sent"
+                               : "returned");
+    if (request->state == REQUEST_ORPHAN && end == CALL_FINISHED && outcome->answered &&
+        task->kind == REQUEST_CALL &&
+        (outcome->status == STATUS_SUCCEEDED || outcome->status == STATUS_REFUSED))
+        task->owed_by = process->incarnation;
+    engine_call_ended(process->engine, request, process_now(world, process));
+}
+
+void caller_take(struct world *world, struct process *process)
+{
+    struct caller *caller = &process->caller;
+    for (size_t n = draw(world, 4) ? MAIL_MOST : 1; n && caller->out.count; n--) {
+        struct mail mail = take(&caller->out);
+        if (mail.type == MAIL_ALLOWANCE)
+            engine_allow(process->engine, mail.calls);
+        else
+            give_back(world, process, mail.request);
+    }
+}
+
+static void outlive(struct world *world, struct process *process, const struct request *request,
+                    unsigned logs)
+{
+    if (!(logs & 1u << request->place.partition))
+        return;
+    world->tasks[task_of(world, request)].outlived = process->incarnation;
+    world->excused[process->incarnation] = true;
+}
+
+static void outlive_list(struct world *world, struct process *process, const struct list *list,
+                         unsigned logs)
+{
+    list_each(at, list)
+        outlive(world, process, list_of(at, struct request, dispatch_node), logs);
+}
+
+static void outlive_box(struct world *world, struct process *process, const struct mailbox *box,
+                        unsigned logs)
+{
+    for (size_t i = 0; i < box->count; i++) {
+        const struct mail *mail = &box->mail[(box->first + i) % MAIL_MOST];
+        if (mail->type == MAIL_REQUEST)
+            outlive(world, process, mail->request, logs);
+    }
+}
+
+void caller_outlive(struct world *world, struct process *process, unsigned logs)
+{
+    const struct dispatch *dispatch = &process->caller.dispatch;
+    outlive_box(world, process, &process->caller.in, logs);
+    outlive_box(world, process, &process->caller.out, logs);
+    outlive_list(world, process, &dispatch->waiting[REQUEST_CALL], logs);
+    outlive_list(world, process, &dispatch->waiting[REQUEST_RECORDING], logs);
+    outlive_list(world, process, &dispatch->flying, logs);
+    outlive_list(world, process, &dispatch->done, logs);
+}
+
+static void free_all(struct list *list)
+{
+    for (struct list *at; (at = list_take_first(list));)
+        request_free(list_of(at, struct request, dispatch_node));
+}
+
+static void free_box(struct mailbox *box)
+{
+    while (box->count)
+        request_free(take(box).request);
+}
+
+void caller_drop_all(struct process *process)
+{
+    struct caller *caller = &process->caller;
+    free_box(&caller->in);
+    free_box(&caller->out);
+    free_all(&caller->dispatch.waiting[REQUEST_CALL]);
+    free_all(&caller->dispatch.waiting[REQUEST_RECORDING]);
+    free_all(&caller->dispatch.flying);
+    free_all(&caller->dispatch.done);
+    caller->call_count = 0;
 }

@@ -3,9 +3,11 @@
 
 #include "simulation.h"
 
+/* The guarantees, as the world outside of the workers can see them. */
+
 int task_of(const struct world *world, const struct request *request)
 {
-    return world->logs[request->place.partition].task_at[request->place.offset];
+    return world->logs[request->place.partition].task_at[request->place.offset] - 1;
 }
 
 static bool is_over(const struct task *task)
@@ -13,54 +15,70 @@ static bool is_over(const struct task *task)
     return task->results || task->gone || task->dead;
 }
 
+static void check_result(struct world *world, struct task *task, enum status status)
+{
+    struct log *log = &world->logs[task->log];
+    bool call = task->kind == REQUEST_CALL;
+    task->results++;
+    task->result = status;
+    world->counts.results++;
+    world->counts.expired += status == STATUS_EXPIRED;
+    world->counts.unavailable += status == STATUS_UNAVAILABLE;
+    if (task->offset <= log->last_result[task->key])
+        broken(world, "results of key %d in %d are out of order", task->key, task->log);
+    log->last_result[task->key] = task->offset;
+    if (status == STATUS_UNKNOWN) {
+        world->counts.unknown++;
+        if (!task->doubted_by && !world->excused[task->starter])
+            broken(world, "%d/%d is unknown for no good reason", task->log, (int)task->offset);
+    } else if (call && status == STATUS_SUCCEEDED && !task->rings) {
+        broken(world, "%d/%d succeeded without a call", task->log, (int)task->offset);
+    } else if (call && task->posts && !task->forgotten && status != STATUS_SUCCEEDED &&
+               status != STATUS_REFUSED) {
+        broken(world, "%d/%d was called and is reported as not dialled", task->log,
+               (int)task->offset);
+    }
+}
+
+/* A commit of unknown end that cannot be read back is made again: better twice than never. */
+static void check_late(struct world *world, struct task *task)
+{
+    world->counts.late++;
+    task->late++;
+    if (!world->counts.faults[FAULT_unclear] && !world->counts.fenced &&
+        (task->late > 1 || (task->results && task->result != STATUS_UNKNOWN)))
+        broken(world, "%d/%d has a late outcome besides its result", task->log, (int)task->offset);
+}
+
 /* A record that a transaction has brought into the results or the dead letters. */
 void check_published(struct world *world, const struct published *item)
 {
     struct task *task = &world->tasks[item->task];
-    struct log *log = &world->logs[task->log];
+    bool was_over = is_over(task);
     say(world, "    %d/%d %s%s", task->log, (int)task->offset, status_name(item->status),
         item->type == ITEM_LATE   ? " (late)"
         : item->type == ITEM_GONE ? " (gone)"
                                   : "");
     switch (item->type) {
     case ITEM_RESULT:
-        task->results++;
-        task->result = item->status;
-        world->counts.results++;
-        if (task->offset <= log->last_result[task->key])
-            broken(world, "results of key %d in %d are out of order", task->key, task->log);
-        log->last_result[task->key] = task->offset;
+        check_result(world, task, item->status);
         break;
     case ITEM_INVALID:
         task->dead += task->key < 0;
         break;
     case ITEM_LATE:
-        task->late++;
-        /* A commit of unknown end that cannot be read back is made again: better twice than never.
-         */
-        if (!world->counts.unclear && !world->counts.fenced &&
-            (task->late > 1 || (task->results && task->result != STATUS_UNKNOWN)))
-            broken(world, "%d/%d has a late outcome besides its result", task->log,
-                   (int)task->offset);
-        world->counts.late++;
+        check_late(world, task);
         break;
     case ITEM_GONE:
         task->gone++;
         world->counts.gone++;
+        if (!task->deleted)
+            broken(world, "%d/%d is called gone and is not", task->log, (int)task->offset);
         break;
     }
     if (task->results + task->gone + task->dead > 1)
         broken(world, "%d/%d has two results", task->log, (int)task->offset);
-    if (item->type == ITEM_GONE && !task->deleted)
-        broken(world, "%d/%d is called gone and is not", task->log, (int)task->offset);
-    if (item->type == ITEM_RESULT && item->status == STATUS_UNKNOWN) {
-        world->counts.unknown++;
-        if (!task->doubted_by && !world->excused[task->starter])
-            broken(world, "%d/%d is unknown for no good reason", task->log, (int)task->offset);
-    }
-    if (item->type == ITEM_RESULT && item->status == STATUS_SUCCEEDED && !task->dials &&
-        task->kind == REQUEST_CALL)
-        broken(world, "%d/%d succeeded without a call", task->log, (int)task->offset);
+    world->open_tasks -= !was_over && is_over(task) && !task->deleted;
 }
 
 static bool decode(struct world *world, int index, struct ledger *ledger)
@@ -68,8 +86,7 @@ static bool decode(struct world *world, int index, struct ledger *ledger)
     const struct log *log = &world->logs[index];
     struct error error;
     const char *metadata = log->metadata ? log->metadata : "";
-    if (strlen(metadata) > LEDGER_MAX ||
-        ledger_decode(ledger, log->committed < 0 ? 0 : log->committed, metadata, strlen(metadata),
+    if (ledger_decode(ledger, log->committed < 0 ? 0 : log->committed, metadata, strlen(metadata),
                       &error)) {
         broken(world, "the ledger of %d cannot be read: %s", index, metadata);
         return false;
@@ -97,41 +114,50 @@ static bool holds(const struct world *world, int incarnation, int log)
     return false;
 }
 
+static void check_mark(struct world *world, struct task *task, enum ledger_mark mark,
+                       const char *owner, int incarnation)
+{
+    bool started = mark == LEDGER_STARTED;
+    if (mark == LEDGER_DONE && !is_over(task) && !task->deleted)
+        broken(world, "%d/%d is done in the ledger and has no result", task->log,
+               (int)task->offset);
+    if (mark != LEDGER_DONE && is_over(task))
+        broken(world, "%d/%d has a result and is not done in the ledger", task->log,
+               (int)task->offset);
+    if (mark == LEDGER_FRESH && task->kind == REQUEST_CALL && task->posts && !task->forgotten &&
+        !task->deleted)
+        broken(world, "%d/%d was called and its mark is gone", task->log, (int)task->offset);
+    if (!started)
+        task->starter = task->inherited = 0;
+    else if (!task->starter && !(task->starter = incarnation))
+        broken(world, "%d/%d is started by a plain commit", task->log, (int)task->offset);
+    task->inherited |= started && (!*owner || !holds(world, task->starter, task->log));
+}
+
 /* After a commit: results and their 'done' are one fact. Notes who has started what; incarnation:
  * 0 for a plain commit, which starts nothing. */
 void check_ledger(struct world *world, int index, int incarnation)
 {
     struct ledger ledger = {0};
+    struct log *log = &world->logs[index];
     if (!decode(world, index, &ledger))
         return;
-    for (int i = 0; i < world->task_count; i++) {
-        struct task *task = &world->tasks[i];
-        if (task->log != index)
-            continue;
-        enum ledger_mark mark = ledger_at(&ledger, task->offset);
-        if (mark == LEDGER_DONE && !is_over(task) && !task->deleted)
-            broken(world, "%d/%d is done in the ledger and has no result", index,
-                   (int)task->offset);
-        if (mark != LEDGER_DONE && is_over(task))
-            broken(world, "%d/%d has a result and is not done in the ledger", index,
-                   (int)task->offset);
-        if (mark != LEDGER_STARTED)
-            task->starter = task->inherited = 0;
-        else if (!task->starter && !(task->starter = incarnation))
-            broken(world, "%d/%d is started by a plain commit", index, (int)task->offset);
-        task->inherited |=
-            mark == LEDGER_STARTED && (!ledger.owner[0] || !holds(world, task->starter, index));
+    for (int i = log->settled; i < log->task_count; i++) {
+        struct task *task = &world->tasks[log->tasks[i]];
+        check_mark(world, task, ledger_at(&ledger, task->offset), ledger.owner, incarnation);
+        log->settled += i == log->settled && task->offset < ledger.base;
     }
     ledger_fini(&ledger);
 }
 
 static void check_lane(struct world *world, const struct task *task)
 {
-    for (int i = 0; i < world->task_count; i++) {
-        const struct task *other = &world->tasks[i];
-        if (other->log != task->log || other->key != task->key || other == task)
+    const struct log *log = &world->logs[task->log];
+    for (int i = 0; i < log->task_count; i++) {
+        const struct task *other = &world->tasks[log->tasks[i]];
+        if (other->key != task->key || other == task || other->forgotten)
             continue;
-        if (other->offset > task->offset && other->dials)
+        if (other->offset > task->offset && other->posts)
             broken(world, "%d/%d is called after %d, which came later", task->log,
                    (int)task->offset, (int)other->offset);
         if (other->offset < task->offset && other->running_until > world->now)
@@ -146,7 +172,7 @@ void check_named(struct world *world, const struct process *process, int index)
     struct ledger ledger = {0};
     if (!decode(world, index, &ledger))
         return;
-    if (strcmp(ledger.owner, process_name(process->id)) != 0)
+    if (strcmp(ledger.owner, world->owners[process->id]) != 0)
         broken(world, "%s has offsets of %d in a transaction, and the ledger names '%s'",
                process_name(process->id), index, ledger.owner);
     ledger_fini(&ledger);
@@ -154,15 +180,15 @@ void check_named(struct world *world, const struct process *process, int index)
 
 /* A plain commit is about to replace a ledger: what its owner had open must have been ended since
  * the owner wrote it. */
-void check_replaced(struct world *world, const struct process *process, int index)
+void check_replaced(struct world *world, int id, int index)
 {
     struct ledger ledger = {0};
     if (!decode(world, index, &ledger))
         return;
-    if (ledger.owner[0] && strcmp(ledger.owner, process_name(process->id)) != 0 &&
+    if (ledger.owner[0] && strcmp(ledger.owner, world->owners[id]) != 0 &&
         world->transactions[process_id(ledger.owner)].ended_at < world->logs[index].written_at)
-        broken(world, "%s takes %d over from %s and has not ended it", process_name(process->id),
-               index, ledger.owner);
+        broken(world, "%s takes %d over from %s and has not ended it", process_name(id), index,
+               ledger.owner);
     ledger_fini(&ledger);
 }
 
@@ -176,77 +202,102 @@ void check_start(struct world *world, const struct process *process, const struc
                    view.partition, (int)request->place.offset);
 }
 
-/* A call is about to be made. */
-void check_dial(struct world *world, struct process *process, struct task *task)
+/* A call is about to be made. Of a process whose clock stood while it stood still itself, and of a
+ * call that its lease lets outlive its partition's drain, no more can be had than that it is the
+ * only one. */
+void check_post(struct world *world, struct process *process, struct task *task)
 {
     struct ledger ledger = {0};
     if (task->kind != REQUEST_CALL || !decode(world, task->log, &ledger))
         return;
     const char *name = process_name(process->id);
     enum ledger_mark mark = ledger_at(&ledger, task->offset);
-    bool mine = !strcmp(ledger.owner, name);
+    bool mine = !strcmp(ledger.owner, world->owners[process->id]);
     ledger_fini(&ledger);
-    if (task->dials)
+    if (task->posts)
         broken(world, "%s calls %d/%d a second time", name, task->log, (int)task->offset);
+    if (task->invalid)
+        broken(world, "%s calls %d/%d, which is invalid", name, task->log, (int)task->offset);
+    if (mark == LEDGER_FRESH)
+        broken(world, "%s calls %d/%d, which is not started", name, task->log, (int)task->offset);
+    if (process->clock_stood || task->outlived == process->incarnation)
+        return;
     if (is_over(task))
         broken(world, "%s calls %d/%d, which has its result", name, task->log, (int)task->offset);
     if (mark != LEDGER_STARTED || !mine)
         broken(world, "%s calls %d/%d, which is not started in its name", name, task->log,
                (int)task->offset);
-    if (task->invalid)
-        broken(world, "%s calls %d/%d, which is invalid", name, task->log, (int)task->offset);
     check_lane(world, task);
 }
 
 /* Bounded memory. */
 void check_process(struct world *world, struct process *process)
 {
+    enum { RECORD_MOST = 2000, TAKE_MOST = 128 };
+    const struct engine_options *options = &world->options;
     struct engine_partition_view view;
     struct engine_view all;
-    if (!process->engine || draw(world, 4))
-        return;
     engine_look(process->engine, &all);
     for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++) {
-        if ((int64_t)view.unfinished > world->options.window && !world->faults.retention)
+        /* Besides the window: what a predecessor had started and retention has deleted. */
+        if ((int64_t)view.unfinished > options->window + 2 * options->calls)
             broken(world, "%s holds %zu of partition %d", process_name(process->id),
                    view.unfinished, view.partition);
-        if (view.ledger_size > LEDGER_MAX)
+        if ((int64_t)view.unfinished_bytes > options->window_bytes + RECORD_MOST * TAKE_MOST)
+            broken(world, "%s holds %zu bytes of partition %d", process_name(process->id),
+                   view.unfinished_bytes, view.partition);
+        if ((int64_t)view.ledger_size > options->ledger_max)
             broken(world, "%s has a ledger of %zu", process_name(process->id), view.ledger_size);
-        if (view.standing_still)
+        if (view.trouble)
             broken(world, "%s cannot read partition %d", process_name(process->id), view.partition);
     }
-    if ((int64_t)all.handed > 2 * world->options.calls + world->options.recordings)
+    if ((int64_t)all.handed > 2 * options->calls + options->recordings)
         broken(world, "%s has handed out %zu", process_name(process->id), all.handed);
+}
+
+static bool late_is_owed(const struct world *world, const struct task *task)
+{
+    for (int i = 0; i < world->process_count; i++)
+        if (world->processes[i].engine && task->owed_by &&
+            world->processes[i].incarnation == task->owed_by && !task->late)
+            return true;
+    return false;
+}
+
+static const char *not_done(const struct world *world, int *log, int *offset)
+{
+    for (int i = 0; i < world->task_count; i++) {
+        const struct task *task = &world->tasks[i];
+        *log = task->log, *offset = (int)task->offset;
+        if (!is_over(task) && !task->deleted)
+            return "never gets a result";
+        if (late_is_owed(world, task))
+            return "never gets its late outcome published";
+    }
+    for (*log = 0; *log < world->log_count; ++*log) {
+        const struct log *at = &world->logs[*log];
+        *offset = (int)at->committed;
+        if (at->committed != at->end && (at->committed > 0 || at->end != 0))
+            return "is committed no further";
+    }
+    for (*log = *offset = 0; *log < IDS; ++*log)
+        if (world->transactions[*log].state != TRANSACTION_NONE)
+            return "has a transaction that stays open";
+    return world->post_count ? "has a request that is still on its way" : NULL;
 }
 
 /* The end of all: every request has its one result, and the committed offset is the log's end. */
 bool check_all_done(struct world *world, bool say_why)
 {
-    if (world->task_count < world->task_goal)
+    int log = 0, offset = 0;
+    if (!say_why && (world->task_count < world->plan.events || world->open_tasks))
         return false;
-    for (int i = 0; i < world->task_count; i++) {
-        const struct task *task = &world->tasks[i];
-        if (is_over(task) || task->deleted)
-            continue;
-        if (say_why)
-            broken(world, "%d/%d never gets a result", task->log, (int)task->offset);
-        return false;
+    const char *why = not_done(world, &log, &offset);
+    if (why && say_why) {
+        broken(world, "%d/%d %s within %d steps without faults", log, offset, why, CALM_STEPS_MOST);
+        world->violation = why;
+    } else if (!why && world->open_tasks) {
+        broken(world, "%d requests are open and none is", world->open_tasks);
     }
-    for (int i = 0; i < world->log_count; i++) {
-        const struct log *log = &world->logs[i];
-        if (log->committed == log->end || (log->committed <= 0 && log->end == 0))
-            continue;
-        if (say_why)
-            broken(world, "%d is committed up to %d and ends at %d", i, (int)log->committed,
-                   (int)log->end);
-        return false;
-    }
-    for (int id = 0; id < IDS; id++) {
-        if (world->transactions[id].state == TRANSACTION_NONE)
-            continue;
-        if (say_why)
-            broken(world, "a transaction of %s stays open", process_name(id));
-        return false;
-    }
-    return true;
+    return !why;
 }

@@ -1,277 +1,41 @@
-/* Runs seeds through the simulated world (simulation.h).
- * usage: simulate [--seeds N] [--from S] [--events E] [--failures M] [--seed S] [--trace]
- * Ends after M seeds that failed (5). */
+/* Runs seeds through the simulated world (simulation.h), several processes at once. A seed that fails prints why, and how to
+ * replay it.
+ * usage: simulate [--seeds N] [--from S] [--jobs J] [--failures M]        N seeds from S on (1000, 1); ends after M that failed (5)
+ *        simulate --seed S [--trace | --shrink] [--events E] [--without FAULT,...] [--at STEP,...]
+ *                         one seed: with all that happens; or what is left of it when whatever is not needed to break the same
+ *                         guarantee is taken out. E events instead of 200; some kinds of faults never; faults at these steps only
+ *        simulate --faults                                                  the kinds of faults */
 #include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "simulation.h"
 
-static volatile uint64_t seed_now;
+enum { JOBS_MOST = 256, CHUNK = 20 };
 
-uint64_t draw(struct world *world, uint64_t below)
-{
-    uint64_t z = world->random += 0x9e3779b97f4a7c15u; /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return below ? (z ^ (z >> 31)) % below : 0;
-}
+/* What the processes share. */
+struct shared {
+    uint64_t next, end, failures, failures_most; /* seeds */
+    struct {
+        volatile uint64_t seed, until;
+    } job[JOBS_MOST];
+    struct counts counts[JOBS_MOST];
+    uint64_t seeds[JOBS_MOST];
+};
 
-bool strikes(struct world *world, unsigned in_thousand)
-{
-    return !world->calm && in_thousand && draw(world, 1000) < in_thousand;
-}
-
-void say(struct world *world, const char *format, ...)
-{
-    if (!world->trace)
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    printf("%6llu %8lld  ", (unsigned long long)world->step, (long long)world->now);
-    vprintf(format, arguments);
-    putchar('\n');
-    va_end(arguments);
-}
-
-void broken(struct world *world, const char *format, ...)
-{
-    if (world->failed)
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(world->failure, sizeof world->failure, format, arguments);
-    va_end(arguments);
-    world->failed = true;
-    say(world, "BROKEN: %s", world->failure);
-}
-
-static unsigned rate(struct world *world, unsigned most)
-{
-    return draw(world, 2) ? 1 + (unsigned)draw(world, most) : 0;
-}
-
-static void draw_settings(struct world *world)
-{
-    world->session_ms = 6000 + (int64_t)draw(world, 6000);
-    world->transaction_ms = 2 * world->session_ms;
-    world->options = (struct engine_options){
-        .lease_ms = world->session_ms / 2,
-        .doubt_ms = 1000 + (int64_t)draw(world, 9000),
-        .drain_ms = draw(world, 2) ? 15000 : 200 + (int64_t)draw(world, 3000),
-        .overdue = {.max_age_ms = 900000, .deadline_ms = draw(world, 2) ? 60000 : 2000},
-        .window = 2 + (int64_t)draw(world, draw(world, 2) ? 6 : 60),
-        .window_bytes = 1 << 20,
-        .calls = 1 + (int64_t)draw(world, 6),
-        .recordings = 1 + (int64_t)draw(world, 3),
-    };
-    world->faults = (struct faults){
-        .crash = rate(world, 8),
-        .freeze = rate(world, 8),
-        .cut_off = rate(world, 8),
-        .unclear = rate(world, 200),
-        .abort = rate(world, 100),
-        .refuse = rate(world, 1),
-        .again = rate(world, 200),
-        .stop = rate(world, 8),
-        .start = 5 + rate(world, 60),
-        .retention = draw(world, 4) ? 0 : rate(world, 6),
-        .doubt = rate(world, 150),
-        .unsent = rate(world, 200),
-        .allowance = rate(world, 20),
-        .duplicate = rate(world, 100),
-        .keyless = rate(world, 100),
-        .gap = rate(world, 300),
-        .slow_work = draw(world, 4) ? 0 : rate(world, 950),
-        .slow_transact = draw(world, 4) ? 0 : rate(world, 950),
-    };
-}
-
-static void world_init(struct world *world, uint64_t seed, bool trace)
-{
-    memset(world, 0, sizeof *world);
-    world->seed = world->random = seed;
-    world->trace = trace;
-    world->now = 1000000;
-    world->wall = 1700000000000;
-    draw_settings(world);
-    broker_init(world);
-    world->task_goal = 3 + (int)draw(world, TASKS_MOST - 3);
-    world->process_count = 1 + (int)draw(world, PROCESSES_MOST);
-    for (int i = 0; i < world->process_count; i++) {
-        world->processes[i].index = world->processes[i].id = i;
-        if (!i || draw(world, 2))
-            process_start(world, &world->processes[i], i);
-    }
-}
-
-static void world_fini(struct world *world)
-{
-    world->trace = false;
-    for (int i = 0; i < world->process_count; i++)
-        if (world->processes[i].state != PROCESS_DEAD)
-            process_end(world, &world->processes[i], "ends");
-    broker_fini(world);
-}
-
-static void pass_time(struct world *world)
-{
-    static const int64_t steps[] = {0, 0, 0, 1, 1, 5, 20, 100};
-    int64_t most = steps[draw(world, sizeof steps / sizeof *steps)];
-    int64_t passed = (int64_t)draw(world, (uint64_t)most + 1);
-    if (draw(world, 100) == 0)
-        passed += (int64_t)draw(world, 1000);
-    world->now += passed;
-    world->wall += passed;
-    if (strikes(world, 2))
-        world->wall += (int64_t)draw(world, 4000) - 2000;
-}
-
-static bool id_is_taken(const struct world *world, int id)
-{
-    for (int i = 0; i < world->process_count; i++)
-        if (world->processes[i].state != PROCESS_DEAD && world->processes[i].id == id)
-            return true;
-    return false;
-}
-
-static void thaw(struct world *world, struct process *process)
-{
-    struct member *member = member_find(world, process->client.member);
-    int64_t stood = world->now - process->frozen_since;
-    say(world, "%s thaws after %d ms", process_name(process->id), (int)stood);
-    process->state = PROCESS_RUNNING;
-    process->asleep = false;
-    if (member && world->now - member->heard_at <= world->session_ms)
-        member->heard_at = world->now;
-    if (stood > 1000)
-        engine_frozen(process->engine, world->now);
-}
-
-static void strike_down(struct world *world, struct process *process)
-{
-    world->counts.crashes++;
-    world->excused[process->incarnation] = true;
-    process_end(world, process, "crashes");
-}
-
-static void strike_running(struct world *world, struct process *process)
-{
-    const struct faults *faults = &world->faults;
-    if (strikes(world, faults->crash)) {
-        strike_down(world, process);
-    } else if (strikes(world, faults->freeze)) {
-        world->counts.freezes++;
-        world->excused[process->incarnation] = true;
-        process->state = PROCESS_FROZEN;
-        process->frozen_since = world->now;
-        say(world, "%s freezes", process_name(process->id));
-    } else if (strikes(world, faults->cut_off)) {
-        world->excused[process->incarnation] = true;
-        process->cut_off_until = world->now + (int64_t)draw(world, 20000);
-        say(world, "%s is cut off", process_name(process->id));
-    } else if (!process->stopping && strikes(world, faults->stop)) {
-        process->stopping = true;
-        say(world, "%s is to stop", process_name(process->id));
-        process->asleep = false;
-        engine_stop(process->engine, world->now);
-    } else if (strikes(world, faults->allowance)) {
-        process->asleep = false;
-        engine_allow(process->engine,
-                     draw(world, 2) ? world->options.calls : (int64_t)draw(world, 2));
-    }
-}
-
-/* Chance: deaths, freezes, starts, records, retention. */
-static void strike(struct world *world)
-{
-    struct process *process = &world->processes[draw(world, (uint64_t)world->process_count)];
-    if (process->state == PROCESS_DEAD) {
-        int id = draw(world, 3) ? process->id : (int)draw(world, IDS);
-        if (strikes(world, world->faults.start) && !id_is_taken(world, id) &&
-            world->incarnations < INCARNATIONS_MOST - PROCESSES_MOST - 1)
-            process_start(world, process, id);
-    } else if (process->state == PROCESS_FROZEN) {
-        if (strikes(world, 15))
-            thaw(world, process);
-    } else {
-        strike_running(world, process);
-    }
-    if (draw(world, 12) == 0)
-        broker_append(world);
-    if (strikes(world, world->faults.retention))
-        broker_retain(world);
-}
-
-static void step(struct world *world)
-{
-    world->step++;
-    pass_time(world);
-    group_step(world);
-    if (draw(world, 4) == 0)
-        broker_step(world);
-    struct process *process = &world->processes[draw(world, (uint64_t)world->process_count)];
-    if (process->state == PROCESS_RUNNING)
-        process_step(world, process);
-}
-
-static void calm_down(struct world *world)
-{
-    bool any = false;
-    say(world, "no faults any more");
-    world->calm = true;
-    for (int i = 0; i < world->process_count; i++) {
-        struct process *process = &world->processes[i];
-        process->cut_off_until = 0;
-        if (process->state == PROCESS_FROZEN)
-            thaw(world, process);
-        process->asleep = false;
-        if (process->state == PROCESS_RUNNING)
-            engine_allow(process->engine, world->options.calls);
-        any |= process->state == PROCESS_RUNNING && !process->stopping;
-    }
-    for (int i = 0; i < world->process_count && !any; i++) {
-        if (world->processes[i].state != PROCESS_DEAD && i + 1 < world->process_count)
-            continue;
-        if (world->processes[i].state != PROCESS_DEAD)
-            strike_down(world, &world->processes[i]);
-        int id = 0;
-        while (id_is_taken(world, id))
-            id++;
-        process_start(world, &world->processes[i], id);
-        any = true;
-    }
-}
-
-static void run(struct world *world, uint64_t events)
-{
-    while (world->step < events && !world->failed) {
-        strike(world);
-        step(world);
-    }
-    if (!world->failed)
-        calm_down(world);
-    uint64_t end = world->step + 60000;
-    while (world->step < end && !world->failed) {
-        if (world->task_count < world->task_goal && draw(world, 4) == 0)
-            broker_append(world);
-        step(world);
-        if (world->step % 32 == 0 && check_all_done(world, false))
-            return;
-    }
-    if (!world->failed)
-        check_all_done(world, true);
-}
+static struct shared *shared;
+static const volatile uint64_t *seed_now;
 
 static void died(int number)
 {
     char line[96];
     int n = snprintf(line, sizeof line, "seed %llu died of signal %d\n",
-                     (unsigned long long)seed_now, number);
+                     (unsigned long long)*seed_now, number);
     (void)!write(STDERR_FILENO, line, (size_t)n);
     signal(number, SIG_DFL);
     raise(number);
@@ -281,71 +45,228 @@ static void add_counts(struct counts *sum, const struct counts *counts)
 {
     const uint64_t *from = (const uint64_t *)counts;
     uint64_t *to = (uint64_t *)sum;
+    size_t sums = offsetof(struct counts, calm_ms_most) / sizeof *to;
     for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
-        to[i] += from[i];
+        to[i] = i < sums ? to[i] + from[i] : to[i] > from[i] ? to[i] : from[i];
 }
 
-static int run_seed(uint64_t seed, uint64_t events, bool trace, struct counts *sum)
+static bool run_seed(const struct plan *plan, struct counts *sum)
 {
     static struct world world;
-    seed_now = seed;
-    world_init(&world, seed, trace);
-    run(&world, events);
+    world_run(&world, plan, NULL);
     if (world.failed)
         fprintf(stderr,
-                "seed %llu, step %llu: %s\n  replay: simulate --events %llu --seed %llu "
-                "--trace\n",
-                (unsigned long long)seed, (unsigned long long)world.step, world.failure,
-                (unsigned long long)events, (unsigned long long)seed);
+                "seed %llu, step %llu: %s\n  replay: simulate --seed %llu --trace; a shorter one: "
+                "simulate --seed %llu --shrink\n",
+                (unsigned long long)plan->seed, (unsigned long long)world.step, world.failure,
+                (unsigned long long)plan->seed, (unsigned long long)plan->seed);
     add_counts(sum, &world.counts);
-    world_fini(&world);
-    return world.failed ? -1 : 0;
+    world_end(&world);
+    return !world.failed;
 }
 
-static void print_counts(uint64_t seeds, const struct counts *n)
+/* One process: chunk after chunk. It goes on where a predecessor in its place has died. */
+static void work(int job, struct plan plan)
 {
-    printf("%llu seeds: %llu calls, %llu results (%llu unknown), %llu late, %llu gone; "
-           "%llu crashes, %llu freezes, %llu kicks, %llu rebalances, %llu unclear commits, "
-           "%llu fenced\n",
-           (unsigned long long)seeds, (unsigned long long)n->dials, (unsigned long long)n->results,
-           (unsigned long long)n->unknown, (unsigned long long)n->late, (unsigned long long)n->gone,
-           (unsigned long long)n->crashes, (unsigned long long)n->freezes,
-           (unsigned long long)n->kicks, (unsigned long long)n->rebalances,
-           (unsigned long long)n->unclear, (unsigned long long)n->fenced);
+    uint64_t failures_most = shared->failures_most;
+    seed_now = &shared->job[job].seed;
+    for (;;) {
+        while (shared->job[job].seed < shared->job[job].until) {
+            if (__atomic_load_n(&shared->failures, __ATOMIC_RELAXED) >= failures_most)
+                exit(0);
+            plan.seed = shared->job[job].seed;
+            if (!run_seed(&plan, &shared->counts[job]))
+                __atomic_add_fetch(&shared->failures, 1, __ATOMIC_RELAXED);
+            shared->seeds[job]++;
+            shared->job[job].seed++;
+        }
+        uint64_t from = __atomic_fetch_add(&shared->next, CHUNK, __ATOMIC_RELAXED);
+        if (from >= shared->end)
+            exit(0);
+        shared->job[job].seed = from;
+        shared->job[job].until = from + CHUNK < shared->end ? from + CHUNK : shared->end;
+    }
+}
+
+static pid_t start(int job, const struct plan *plan)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        work(job, *plan);
+    return pid;
+}
+
+static void run_jobs(int jobs, const struct plan *plan)
+{
+    pid_t pids[JOBS_MOST];
+    int left = jobs, status;
+    for (int job = 0; job < jobs; job++)
+        pids[job] = start(job, plan);
+    while (left) {
+        pid_t pid = wait(&status);
+        int job = 0;
+        if (pid < 0)
+            return;
+        while (job < jobs && pids[job] != pid)
+            job++;
+        left--;
+        if (job == jobs || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+            continue;
+        __atomic_add_fetch(&shared->failures, 1, __ATOMIC_RELAXED);
+        shared->seeds[job]++;
+        shared->job[job].seed++;
+        pids[job] = start(job, plan);
+        left++;
+    }
+}
+
+static void print_counts(const struct counts *counts, uint64_t seeds, const struct plan *plan)
+{
+    static const char *const names[] = {
+#define X(name) #name,
+        COUNTS(X)
+#undef X
+    };
+    const uint64_t *values = (const uint64_t *)counts;
+    printf("%llu runs of %d events:", (unsigned long long)seeds, plan->events);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        printf(" %s %llu", names[i], (unsigned long long)values[i]);
+    printf("\nfaults:");
+    for (int i = 0; i < FAULT_COUNT; i++)
+        printf(" %s %llu", fault_names[i], (unsigned long long)counts->faults[i]);
+    printf("\nat most: calm until all had ended %llu ms, %llu steps; ledger %llu characters\n",
+           (unsigned long long)counts->calm_ms_most, (unsigned long long)counts->calm_steps_most,
+           (unsigned long long)counts->ledger_most);
+}
+
+static int run_seeds(const struct plan *plan, uint64_t seeds, int jobs, uint64_t failures_most)
+{
+    struct counts sum = {0};
+    uint64_t done = 0;
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return 1;
+    shared->next = plan->seed;
+    shared->end = plan->seed + seeds;
+    shared->failures_most = failures_most;
+    signal(SIGABRT, died);
+    signal(SIGSEGV, died);
+    if (jobs == 1 && seeds == 1) {
+        seed_now = &plan->seed;
+        shared->failures = !run_seed(plan, &shared->counts[0]);
+        shared->seeds[0] = 1;
+    } else {
+        run_jobs(jobs, plan);
+    }
+    for (int job = 0; job < jobs; job++) {
+        add_counts(&sum, &shared->counts[job]);
+        done += shared->seeds[job];
+    }
+    print_counts(&sum, done, plan);
+    if (sum.events != done * (uint64_t)plan->events && !shared->failures) {
+        fprintf(stderr, "not every run had its %d events\n", plan->events);
+        return 1;
+    }
+    return shared->failures ? 1 : 0;
+}
+
+static int read_faults(const char *text, uint64_t *without)
+{
+    char copy[1024];
+    snprintf(copy, sizeof copy, "%s", text);
+    for (char *name = strtok(copy, ","); name; name = strtok(NULL, ",")) {
+        int fault = 0;
+        while (fault < FAULT_COUNT && strcmp(fault_names[fault], name) != 0)
+            fault++;
+        if (fault == FAULT_COUNT) {
+            fprintf(stderr, "no such fault: %s\n", name);
+            return -1;
+        }
+        *without |= 1ull << fault;
+    }
+    return 0;
+}
+
+static void read_steps(const char *text, uint64_t *steps)
+{
+    for (char *end; *text; text = *end ? end + 1 : end) {
+        uint64_t step = strtoull(text, &end, 10);
+        if (end == text)
+            return;
+        if (step < STEPS_MOST)
+            steps[step / 64] |= 1ull << step % 64;
+    }
+}
+
+struct arguments {
+    struct plan plan;
+    uint64_t only[STEPS_MOST / 64];
+    uint64_t seeds, failures;
+    long jobs;
+    bool one, shrink;
+};
+
+static int read_option(struct arguments *arguments, int option)
+{
+    struct plan *plan = &arguments->plan;
+    switch (option) {
+    case 'n':
+        arguments->seeds = strtoull(optarg, NULL, 10);
+        return 0;
+    case 's':
+        arguments->one = true;
+        __attribute__((fallthrough));
+    case 'f':
+        plan->seed = strtoull(optarg, NULL, 10);
+        return 0;
+    case 'j':
+        arguments->jobs = strtol(optarg, NULL, 10);
+        return arguments->jobs < 1 || arguments->jobs > JOBS_MOST ? -1 : 0;
+    case 'm':
+        arguments->failures = strtoull(optarg, NULL, 10);
+        return 0;
+    case 'e':
+        plan->events = atoi(optarg);
+        return plan->events < 1 || plan->events > EVENTS_MOST ? -1 : 0;
+    case 'w':
+        return read_faults(optarg, &plan->without);
+    case 'a':
+        read_steps(optarg, arguments->only);
+        plan->only = arguments->only;
+        return 0;
+    case 't':
+        plan->trace = true;
+        return 0;
+    case 'h':
+        arguments->shrink = true;
+        return 0;
+    case 'l':
+        for (int i = 0; i < FAULT_COUNT; i++)
+            puts(fault_names[i]);
+        exit(0);
+    default:
+        return -1;
+    }
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option names[] = {{"seeds", required_argument, NULL, 'n'},
-                                          {"from", required_argument, NULL, 'f'},
-                                          {"events", required_argument, NULL, 'e'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"failures", required_argument, NULL, 'm'},
-                                          {"trace", no_argument, NULL, 't'},
-                                          {NULL, 0, NULL, 0}};
-    uint64_t seeds = 1000, from = 1, events = 2000, failures = 0, failures_most = 5;
-    struct counts sum = {0};
-    bool trace = false;
-    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
-        if (option == 't')
-            trace = true;
-        else if (option == 'n')
-            seeds = strtoull(optarg, NULL, 10);
-        else if (option == 'm')
-            failures_most = strtoull(optarg, NULL, 10);
-        else if (option == 'e')
-            events = strtoull(optarg, NULL, 10);
-        else if (option == 'f' || option == 's')
-            from = strtoull(optarg, NULL, 10);
-        else
+    static const struct option names[] = {
+        {"seeds", required_argument, NULL, 'n'},  {"from", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},   {"jobs", required_argument, NULL, 'j'},
+        {"events", required_argument, NULL, 'e'}, {"failures", required_argument, NULL, 'm'},
+        {"trace", no_argument, NULL, 't'},        {"shrink", no_argument, NULL, 'h'},
+        {"at", required_argument, NULL, 'a'},     {"without", required_argument, NULL, 'w'},
+        {"faults", no_argument, NULL, 'l'},       {NULL, 0, NULL, 0}};
+    static struct arguments arguments = {
+        .plan = {.seed = 1, .events = EVENTS}, .seeds = 1000, .failures = 5};
+    arguments.jobs = sysconf(_SC_NPROCESSORS_ONLN);
+    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;)
+        if (read_option(&arguments, option))
             return 2;
-        if (option == 's')
-            seeds = 1;
-    }
-    signal(SIGABRT, died);
-    signal(SIGSEGV, died);
-    for (uint64_t i = 0; i < seeds && failures < failures_most; i++)
-        failures += run_seed(from + i, events, trace, &sum) != 0;
-    print_counts(seeds, &sum);
-    return failures ? 1 : 0;
+    if (arguments.one && arguments.shrink)
+        return shrink(&arguments.plan);
+    if (arguments.one)
+        return run_seeds(&arguments.plan, 1, 1, 1);
+    return run_seeds(&arguments.plan, arguments.seeds, (int)arguments.jobs, arguments.failures);
 }

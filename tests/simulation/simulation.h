@@ -1,51 +1,113 @@
-/* The simulated world: several real engines, and in-memory models of what they meet: Kafka's log,
- * offsets, transactions and group (broker.c), each process's Kafka client (client.c) and calling
- * side with the platform behind it (caller.c). Everything that happens is drawn from one seed, so
- * that a run replays exactly. checks.c holds what must be true after every step. */
+/* The simulated world: several workers, each with the real engine and the real dispatch, and
+ * in-memory models of what they meet: Kafka's logs, offsets, transactions and group (broker.c,
+ * group.c), each process's Kafka client (client.c, commit.c) and its calling side with the platform
+ * behind it (caller.c). Everything that happens is drawn from one seed, so that a run replays
+ * exactly; each step draws from a stream of its own, so that a fault that is taken out changes
+ * little else. checks.c holds what must be true after every step. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/dispatch.h"
 #include "core/engine/engine.h"
 
 enum {
-    LOGS_MOST = 4,
+    LOGS_MOST = 6,
     PROCESSES_MOST = 4,
     IDS = 6, /* transactional ids */
-    TASKS_MOST = 80,
-    LOG_MOST = 400,
-    KEYS = 5,
+    EVENTS = 200,
+    EVENTS_MOST = 400,
+    LOG_MOST = 4096,
+    KEYS_MOST = 12,
     MEMBERS_MOST = 32,
-    LENT_MOST = 256,
+    CALLS_MOST = 32,
+    MAIL_MOST = 64,
+    POSTS_MOST = 64,
     INCARNATIONS_MOST = 256,
+    STEPS_MOST = 8192,       /* with faults */
+    CALM_STEPS_MOST = 60000, /* until all has ended, once there are no faults any more */
 };
 
-/* What one request's fate is, as the world outside of the engines knows it. */
+/* What can go wrong or come in between: its name, how often at most (in 10,000 occasions), and in
+ * one of how many runs it does at all. */
+#define FAULTS(X)                                                                                  \
+    X(crash, 80, 2)            /* a process dies */                                                \
+    X(crash_between, 30, 2)    /* ... between two actions of its engine */                         \
+    X(freeze, 80, 2)           /* a process stands still */                                        \
+    X(stand, 5000, 4)          /* ... and its clock with it */                                     \
+    X(twin, 9000, 3)           /* a process is started while its frozen namesake lives */          \
+    X(cut_off, 80, 2)          /* a process cannot reach Kafka */                                  \
+    X(stop, 80, 2)             /* a planned stop */                                                \
+    X(start, 600, 1)           /* a dead process comes back, or another in its place */            \
+    X(grow, 20, 3)             /* a topic gets a partition */                                      \
+    X(expire, 8, 6)            /* the group stands empty until its offsets are deleted */          \
+    X(failover, 30, 3)         /* the coordinators move: nothing is answered for a while */        \
+    X(leader, 60, 3)           /* a log's leader moves: nothing is fetched for a while */          \
+    X(retain, 60, 6)           /* retention deletes the oldest records */                          \
+    X(compact, 80, 6)          /* compaction deletes records that newer ones of their key follow */\
+    X(gap, 3000, 2)            /* offsets that hold no record (markers of transactions) */         \
+    X(wall, 20, 2)             /* the wall clock is set */                                         \
+    X(sleep, 10, 3)            /* all clocks jump: the machines were suspended */                  \
+    X(unclear, 2000, 2)        /* a commit's answer is lost; it landed, or will, or never */       \
+    X(abort, 1000, 2)          /* a transaction is aborted */                                      \
+    X(refuse, 10, 2)           /* large results are refused */                                     \
+    X(refuse_small, 3000, 6)   /* ... even in their small form, as long as there are faults */     \
+    X(again, 2000, 2)          /* a ledger job's answer is lost; it was done, or will be, or not */\
+    X(slow_work, 9500, 6)      /* ledger jobs take long */                                         \
+    X(slow_transact, 9500, 6)  /* transactions take long */                                        \
+    X(lost_sync, 3000, 2)      /* a rebalance overtakes another's assignment */                    \
+    X(again_revoked, 1000, 2)   /* a second revocation while the first one drains */                \
+    X(lost_anyhow, 6000, 2)    /* ... or while an assignment is answered: all is lost */           \
+    X(duplicate, 1000, 2)      /* records are delivered twice */                                   \
+    X(keyless, 600, 2)         /* records without a key */                                         \
+    X(outage, 40, 3)           /* the platform takes no connection */                              \
+    X(ill, 40, 3)              /* the platform answers nothing that is certain */                  \
+    X(unsent, 2000, 2)         /* a connection fails before a byte is sent */                      \
+    X(doubt, 2500, 2)          /* an answer is lost, cut or unreadable */                          \
+    X(declined, 2500, 2)       /* the platform says that it did not perform it: try later */       \
+    X(late_post, 3000, 2)      /* a request arrives after the client has given up */
+
+enum fault {
+#define X(name, most, every) FAULT_##name,
+    FAULTS(X)
+#undef X
+        FAULT_COUNT
+};
+
+/* What one request's fate is, as the world outside of the workers knows it. */
 struct task {
     enum request_kind kind;
     int log;
     int64_t offset;
     int key; /* -1: none */
     bool invalid, big, deleted;
-    int64_t expires_at;
-    int dials, results, gone, dead, late;
+    int64_t created_at, expires_at; /* wall clock */
+    int posts;                      /* sent, and perhaps performed */
+    int rings;                      /* arrived and performed */
+    int results, gone, dead, late;
+    bool forgotten;        /* its mark has expired together with the group's offsets */
     enum status result;
     int starter;           /* incarnation that committed its 'started' last */
     bool inherited;        /* its starter has lost it, or handed it over, since */
     int64_t running_until; /* the platform may be at it until then */
     int doubted_by;        /* incarnation whose call ended in doubt; 0: none */
+    int outlived;          /* incarnation that still had it when its drain was over; 0: none */
+    int owed_by;           /* incarnation that owes a late outcome; 0: none */
 };
 
 struct log {
     enum request_kind kind;
     int64_t start, end;
-    int task_at[LOG_MOST]; /* -1: a gap */
-    int64_t committed;     /* -1: none */
+    int16_t task_at[LOG_MOST]; /* task + 1; 0: a gap */
+    int16_t tasks[EVENTS_MOST]; /* by offset */
+    int task_count, settled;    /* settled: the first tasks that are below the committed offset */
+    int64_t committed;          /* -1: none */
     char *metadata;
-    uint64_t written_at;       /* step */
-    int64_t last_result[KEYS]; /* offset of the last one published */
+    uint64_t written_at;            /* step */
+    int64_t away_until;             /* it has no leader until then */
+    int64_t last_result[KEYS_MOST]; /* offset of the last one published */
 };
 
 struct published {
@@ -73,22 +135,29 @@ struct transaction {
     bool on_its_way; /* its commit may still arrive */
     int incarnation;
     int64_t opened_at;
-    struct published items[3 * TASKS_MOST];
+    struct published items[2 * EVENTS_MOST];
     size_t item_count;
     struct offset_commit offsets[LOGS_MOST];
     size_t offset_count;
 };
 
+/* A plain commit on its way to the coordinator. */
+struct flight {
+    int id, incarnation, member, generation;
+    struct offset_commit commits[LOGS_MOST];
+    size_t count; /* 0: none */
+};
+
 struct member {
-    int id;
+    int id, instance; /* instance: id of its process, if members are static; else -1 */
     bool live, joined, synced;
     int64_t heard_at;
     unsigned owned, given; /* bit sets of logs */
 };
 
 struct group {
-    int generation;
-    bool rebalancing, eager;
+    int generation, next_member;
+    bool rebalancing, eager, statics;
     int64_t rebalancing_since;
     struct member members[MEMBERS_MOST];
     size_t member_count;
@@ -109,130 +178,236 @@ struct client {
     bool lost, rejoin, leaving;
 };
 
-enum plan { PLAN_ANSWER, PLAN_NOT_PERFORMED, PLAN_DOUBT };
-
-struct lent {
+/* What passes between a process's two threads. */
+struct mail {
+    enum { MAIL_REQUEST, MAIL_RECALL, MAIL_ALLOWANCE } type;
     struct request *request;
-    bool sent, recalled;
-    enum plan plan;
+    enum request_kind kind;
+    int32_t partition;
+    int64_t calls;
 };
 
-enum job_phase { JOB_IDLE, JOB_PRODUCE, JOB_OFFSETS, JOB_COMMIT_TRANSACTION, JOB_TELL };
+struct mailbox {
+    struct mail mail[MAIL_MOST];
+    size_t first, count;
+};
+
+/* How a try that was sent is going to end. */
+enum ending {
+    END_SUCCEEDED,
+    END_REFUSED,
+    END_NOT_FOUND,
+    END_FILE, /* recordings */
+    END_UNAUTHORIZED,
+    END_AUTH_FLAG,
+    END_THROTTLED,
+    END_RETRY_FLAG,
+    END_FAILED,
+    END_REQUEST_TIMEOUT,
+    END_RESET,
+    END_NO_ANSWER,
+    END_LATCHED,
+    END_CUT,
+    END_TOO_LARGE,
+    END_UNREADABLE,
+    END_LOST
+};
+
+struct call {
+    struct request *request;
+    bool sent;
+    enum ending ending;
+};
+
+struct caller {
+    struct dispatch dispatch;
+    struct mailbox in, out;
+    struct call calls[CALLS_MOST];
+    size_t call_count;
+    bool happened; /* something, since its last turn */
+    int64_t due;
+};
+
+enum transact_phase { PHASE_IDLE, PHASE_PRODUCE, PHASE_OFFSETS, PHASE_COMMIT, PHASE_TELL };
 
 struct process {
     int index, id, incarnation;
     enum { PROCESS_DEAD, PROCESS_RUNNING, PROCESS_FROZEN } state;
     int64_t frozen_since, cut_off_until;
+    int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
+    bool clock_stood;               /* while the process stood still */
+    bool has_twin;
     struct engine *engine;
     bool asleep; /* nothing to do until wake_at, unless something happens */
     int64_t wake_at;
     struct client client;
-    bool joins, initialising, renewing, stopping, stop_all_sends;
+    struct caller caller;
+    bool fenced; /* another static member has its place */
+    bool joins, initialising, renewing, stopping;
     int epoch;
-    enum job_phase transact; /* the producer's job */
+    enum transact_phase transact; /* the producer's job */
     struct engine_action transaction;
     int member, generation; /* as the transaction took them along */
     enum engine_outcome outcome;
-    bool refused[3 * TASKS_MOST];
+    bool refused[2 * EVENTS_MOST];
     enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
     struct engine_action work;
     enum engine_answer answer;
     struct engine_ledger found[LOGS_MOST];
     size_t found_count;
-    struct lent lent[LENT_MOST];
-    size_t lent_count;
 };
 
-struct faults {
-    unsigned crash, freeze, cut_off, unclear, abort, refuse, again, stop, start, retention, doubt,
-        unsent, allowance, duplicate, keyless, gap, slow_work, slow_transact;
+/* A request that arrives late at the platform. */
+struct post {
+    int task;
+    int64_t arrives_at;
+};
+
+/* What to run. */
+struct plan {
+    uint64_t seed;
+    int events;
+    uint64_t without;     /* bit set of faults that do not happen */
+    const uint64_t *only; /* bit set of steps at which faults may happen; NULL: all */
+    bool trace;
+};
+
+#define COUNTS(X)                                                                                  \
+    X(events) X(steps) X(posts) X(rings) X(results) X(unknown) X(expired) X(unavailable) X(late)   \
+    X(gone) X(transactions) X(rebalances) X(kicks) X(fenced) X(claims)
+
+struct counts {
+#define X(name) uint64_t name;
+    COUNTS(X)
+#undef X
+    uint64_t faults[FAULT_COUNT];
+    uint64_t calm_ms_most, calm_steps_most, ledger_most; /* maxima, from here on */
 };
 
 struct world {
-    uint64_t seed, random;
-    bool trace, failed, calm; /* calm: no faults any more */
+    struct plan plan;
+    uint64_t random;
+    bool failed, calm; /* calm: no faults any more */
+    const char *violation; /* the kind of it: its text's format */
     char failure[512];
     uint64_t step;
     int64_t now, wall;
     struct engine_options options;
+    struct config config;
     int64_t session_ms, transaction_ms;
-    struct faults faults;
+    unsigned rates[FAULT_COUNT];
+    unsigned append_every;
+    int keys;
     struct log logs[LOGS_MOST];
     int log_count;
-    struct task tasks[TASKS_MOST];
-    int task_count, task_goal;
+    struct task tasks[EVENTS_MOST];
+    int task_count, open_tasks;
+    struct post posts[POSTS_MOST];
+    size_t post_count;
     struct transaction transactions[IDS];
+    struct flight flights[PROCESSES_MOST];
     struct group group;
+    int64_t coordinator_back_at, outage_until, ill_until;
     struct process processes[PROCESSES_MOST];
     int process_count, incarnations;
+    char owners[IDS][LEDGER_OWNER_SIZE];
     bool excused[INCARNATIONS_MOST]; /* died, froze, lost its assignment, or outlived a drain */
-    struct counts {
-        uint64_t dials, results, unknown, crashes, freezes, kicks, unclear, fenced, late, gone,
-            rebalances, releases;
-    } counts;
+    struct counts counts;
 };
 
-/* simulate.c */
+/* world.c */
 uint64_t draw(struct world *world, uint64_t below);
-/* Whether something happens that has `in_thousand` chances; never when calm. */
-bool strikes(struct world *world, unsigned in_thousand);
+/* Whether the fault happens on this occasion; never when calm. */
+bool strikes(struct world *world, enum fault fault);
 void say(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A guarantee is broken: the run ends. */
 void broken(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Runs the plan from its beginning to its end; the world says how it went, and what struck when (a
+ * bit set of steps, may be NULL). world_end is due. */
+void world_run(struct world *world, const struct plan *plan, uint64_t *struck);
+void world_end(struct world *world);
+extern const char *const fault_names[FAULT_COUNT];
 
-/* broker.c: logs, offsets, transactions, the group */
+/* broker.c: logs, offsets, transactions */
 void broker_init(struct world *world);
 void broker_fini(struct world *world);
 void broker_append(struct world *world);
-void broker_retain(struct world *world);
+/* Strikes that concern the brokers alone. */
+void broker_strike(struct world *world);
 void broker_step(struct world *world);
 /* init_transactions: ends what is open, fences who had the id before. Returns the new epoch. */
 int broker_init_id(struct world *world, int id);
 void broker_drop(struct world *world, struct transaction *transaction);
 void broker_apply(struct world *world, struct transaction *transaction);
 bool broker_is_unstable(const struct world *world, int log);
-void broker_set_offset(struct world *world, struct offset_commit commit);
-bool broker_is_member(const struct world *world, int member, int generation);
+/* A plain commit arrives; false: not from a member of this generation. */
+bool broker_land(struct world *world, struct flight *flight);
+void broker_drop_flight(struct flight *flight);
+/* Nobody is there for so long that the group's offsets are deleted. */
+void broker_expire(struct world *world);
+struct task *broker_task(struct world *world, int log, int64_t offset);
 
-struct member *member_find(struct world *world, int id);
-int group_join(struct world *world, int id, unsigned owned);
+/* group.c: the group's coordinator */
+bool group_is_member(const struct world *world, int member, int generation);
+struct member *group_find(struct world *world, int id);
+int group_join(struct world *world, int id, int instance, unsigned owned);
 void group_leave(struct world *world, int id);
+/* Whether a live static member has that place. */
+bool group_is_taken(const struct world *world, int instance);
+void group_rebalance(struct world *world);
 void group_step(struct world *world);
 
-/* client.c: the Kafka client of one process */
+/* client.c: the consumer of one process */
 void client_step(struct world *world, struct process *process);
 void client_fetch(struct world *world, struct process *process);
 void client_assign(struct world *world, struct process *process,
                    const struct engine_action *action);
 void client_unassign(struct world *world, struct process *process,
                      const struct engine_action *action);
-void client_transact_step(struct world *world, struct process *process);
-void client_work_step(struct world *world, struct process *process);
-/* Its process ends: what it was at is told nobody. */
-void client_drop(struct process *process);
 
-/* caller.c: its calling side */
+/* commit.c: its producer, and its ledger jobs */
+void commit_transact_step(struct world *world, struct process *process);
+void commit_work_step(struct world *world, struct process *process);
+/* Its process ends: what it was at is told nobody. */
+void commit_drop(struct process *process);
+
+/* caller.c: its calling side, and the platform */
+void caller_start(struct world *world, struct process *process);
 void caller_lend(struct world *world, struct process *process, struct request *request);
 void caller_recall(struct world *world, struct process *process,
                    const struct engine_action *action);
 void caller_step(struct world *world, struct process *process);
-void caller_drop_all(struct world *world, struct process *process);
+/* The Kafka thread takes what is given back. */
+void caller_take(struct world *world, struct process *process);
+/* The drain of these logs is over: what it still has of them may outlive it. */
+void caller_outlive(struct world *world, struct process *process, unsigned logs);
+void caller_drop_all(struct process *process);
+void platform_step(struct world *world);
 
 /* process.c */
+int64_t process_now(const struct world *world, const struct process *process);
+int64_t process_wall(const struct world *world, const struct process *process);
 void process_start(struct world *world, struct process *process, int id);
 void process_end(struct world *world, struct process *process, const char *why);
+void process_crash(struct world *world, struct process *process);
 void process_step(struct world *world, struct process *process);
+/* Short, for people. */
 const char *process_name(int id);
-int process_id(const char *name);
+/* Its instance.id: the longest that there is, where ledgers are short. */
+void process_draw_owners(struct world *world);
+int process_id(const char *owner);
 
 /* checks.c */
 void check_published(struct world *world, const struct published *item);
 void check_ledger(struct world *world, int log, int incarnation);
 void check_started(struct world *world);
 void check_named(struct world *world, const struct process *process, int index);
-void check_replaced(struct world *world, const struct process *process, int index);
+void check_replaced(struct world *world, int id, int index);
 void check_start(struct world *world, const struct process *process, const struct request *request);
-void check_dial(struct world *world, struct process *process, struct task *task);
+void check_post(struct world *world, struct process *process, struct task *task);
 void check_process(struct world *world, struct process *process);
 bool check_all_done(struct world *world, bool say_why);
 int task_of(const struct world *world, const struct request *request);
+
+/* shrink.c: finds a shorter run that breaks the same guarantee, and says how to replay it. */
+int shrink(const struct plan *plan);

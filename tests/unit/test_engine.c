@@ -1389,7 +1389,7 @@ static void test_ledger_stays_within_its_bound(void **state)
         desk.now += 10;
     }
     assert_int_equal(desk.base[0], 0);
-    assert_true(view_of(&desk, 0).next > ledger_sure_span());
+    assert_true(view_of(&desk, 0).next > ledger_sure_span(LEDGER_MAX));
     take(&desk, REQUEST_CALL, 0, 1, false); /* and a drain ends all the same */
     for (int round = 0; round < 10000 && step(&desk) != ENGINE_COMMIT; round++) {
         if (desk.action.type == ENGINE_TRANSACT) {
@@ -1417,9 +1417,9 @@ static void test_what_does_not_fit_does_not_hold_a_drain(void **state)
     given.window_bytes = INT64_MAX;
     desk_init(&desk, &given);
     assign(&desk, REQUEST_CALL, 0, 1);
-    int64_t end = ledger_sure_span() + 500;
+    int64_t end = ledger_sure_span(LEDGER_MAX) + 500;
     for (int64_t offset = 0; offset < end; offset++)
-        arrive(&desk, 0, offset, offset % 2 && offset > ledger_sure_span() ? NULL : "o-1");
+        arrive(&desk, 0, offset, offset % 2 && offset > ledger_sure_span(LEDGER_MAX) ? NULL : "o-1");
     commit_tick(&desk);
     expect(&desk, ENGINE_START);
     expect(&desk, ENGINE_NOTHING);

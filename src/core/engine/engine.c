@@ -24,6 +24,8 @@ struct engine *engine_new(const struct engine_options *options)
     engine->options = *options;
     snprintf(engine->owner, sizeof engine->owner, "%s", options->owner);
     engine->options.owner = engine->owner;
+    if (!options->ledger_max)
+        engine->options.ledger_max = LEDGER_MAX;
     engine->allowed = options->calls;
     engine->last_fenced = INT64_MIN / 2;
     list_init(&engine->partitions);

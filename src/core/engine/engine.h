@@ -34,6 +34,7 @@ struct engine_options {
     int64_t window, window_bytes; /* unfinished requests held for one partition */
     int64_t calls;                /* platform.max.in.flight */
     int64_t recordings;           /* recording.max.in.flight */
+    int64_t ledger_max;           /* characters of a ledger; 0: LEDGER_MAX */
 };
 
 struct engine_place {

@@ -207,7 +207,8 @@ static int64_t undone_ahead(const struct partition *partition)
 
 int64_t partition_start_limit(const struct partition *partition)
 {
-    int64_t limit = partition->base + ledger_sure_span() - 1;
+    int64_t most = partition->engine->options.ledger_max;
+    int64_t limit = partition->base + ledger_sure_span(most) - 1;
     int64_t undone = undone_ahead(partition);
     if (partition->next <= limit + 1)
         return limit;
@@ -217,7 +218,7 @@ int64_t partition_start_limit(const struct partition *partition)
         int64_t span = (request->place.offset > partition->top - 1 ? request->place.offset + 1
                                                                    : partition->top) -
                        partition->base;
-        if (ledger_bound(++undone, span) > LEDGER_MAX)
+        if ((int64_t)ledger_bound(++undone, span) > most)
             break;
         if (request->place.offset > limit)
             limit = request->place.offset;

@@ -177,7 +177,7 @@ static void write_ledger(struct engine *engine, struct partition *partition)
     partition_ledger(partition, engine->owner, partition->sequence + 1, partition->tick_top);
     partition->tick_base = engine->scratch.base;
     ledger_encode(&engine->scratch, &metadata);
-    assert(metadata.length <= LEDGER_MAX);
+    assert((int64_t)metadata.length <= engine->options.ledger_max);
     partition->ledger_size = metadata.length;
     if (tick->ledger_count == tick->ledger_capacity) {
         tick->ledger_capacity = tick->ledger_capacity ? tick->ledger_capacity * 2 : 16;

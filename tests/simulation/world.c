@@ -1,0 +1,379 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "simulation.h"
+
+/* One run: a world drawn from the seed, a time with faults in which all events arrive, and a calm
+ * time in which all must end. */
+
+const char *const fault_names[FAULT_COUNT] = {
+#define X(name, most, every) #name,
+    FAULTS(X)
+#undef X
+};
+
+static uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u; /* splitmix64 */
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+uint64_t draw(struct world *world, uint64_t below)
+{
+    uint64_t number = mix(world->random += 0x9e3779b97f4a7c15u);
+    return below ? number % below : 0;
+}
+
+/* Each step has a stream of its own. */
+static void begin_stream(struct world *world)
+{
+    world->random = mix(world->plan.seed * 0x9e3779b97f4a7c15u ^ mix(world->step));
+}
+
+static bool may_strike(const struct world *world)
+{
+    const uint64_t *only = world->plan.only;
+    return !only || (world->step < STEPS_MOST && only[world->step / 64] >> world->step % 64 & 1);
+}
+
+static uint64_t *struck_steps;
+
+bool strikes(struct world *world, enum fault fault)
+{
+    if (world->calm || !world->rates[fault] || draw(world, 10000) >= world->rates[fault] ||
+        !may_strike(world))
+        return false;
+    world->counts.faults[fault]++;
+    if (struck_steps && world->step < STEPS_MOST)
+        struck_steps[world->step / 64] |= 1ull << world->step % 64;
+    say(world, "FAULT %s", fault_names[fault]);
+    return true;
+}
+
+void say(struct world *world, const char *format, ...)
+{
+    if (!world->plan.trace)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    printf("%6llu %8lld  ", (unsigned long long)world->step, (long long)world->now);
+    vprintf(format, arguments);
+    putchar('\n');
+    va_end(arguments);
+}
+
+void broken(struct world *world, const char *format, ...)
+{
+    if (world->failed)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(world->failure, sizeof world->failure, format, arguments);
+    va_end(arguments);
+    world->violation = format;
+    world->failed = true;
+    say(world, "BROKEN: %s", world->failure);
+}
+
+static void draw_faults(struct world *world)
+{
+    static const struct {
+        unsigned most, every;
+    } kinds[FAULT_COUNT] = {
+#define X(name, most, every) {most, every},
+        FAULTS(X)
+#undef X
+    };
+    for (int i = 0; i < FAULT_COUNT; i++) {
+        unsigned on = draw(world, kinds[i].every) == 0;
+        unsigned rate = 1 + (unsigned)draw(world, kinds[i].most);
+        world->rates[i] = world->plan.without >> i & 1 ? 0 : on * rate;
+    }
+}
+
+static int64_t draw_either(struct world *world, int64_t usual, int64_t least, int64_t span)
+{
+    int64_t other = least + (int64_t)draw(world, (uint64_t)span);
+    return draw(world, 2) ? usual : other;
+}
+
+static void draw_settings(struct world *world)
+{
+    world->session_ms = 6000 + (int64_t)draw(world, 6000);
+    world->transaction_ms = 2 * world->session_ms;
+    world->options = (struct engine_options){
+        .lease_ms = world->session_ms / 2,
+        .doubt_ms = 1000 + (int64_t)draw(world, 9000),
+        .drain_ms = draw_either(world, 15000, 200, 3000),
+        .overdue = {.max_age_ms = draw(world, 8) ? 900000 : 5000 + (int64_t)draw(world, 60000),
+                    .deadline_ms = draw_either(world, 60000, draw(world, 4) ? 2000 : 0, 1)},
+        .window = 2 + (int64_t)draw(world, draw(world, 2) ? 6 : 60),
+        .window_bytes = draw(world, 4) ? 1 << 20 : 600 + (int64_t)draw(world, 8000),
+        .calls = 1 + (int64_t)draw(world, 6),
+        .recordings = 1 + (int64_t)draw(world, 3),
+        .ledger_max = draw(world, 2) ? LEDGER_MAX : 122 + (int64_t)draw(world, 60),
+    };
+    static int64_t auth_flags[] = {9}, retry_flags[] = {50};
+    const struct engine_options *options = &world->options;
+    world->config = (struct config){
+        .platform_max_in_flight = options->calls,
+        .recording_max_in_flight = options->recordings,
+        .platform_timeout_ms = options->doubt_ms,
+        .platform_rate_per_second = draw(world, 4) ? 0 : 2 + (int64_t)draw(world, 200),
+        .platform_breaker_failures = 1 + (int64_t)draw(world, draw(world, 2) ? 5 : 20),
+        .platform_breaker_open_ms = 20 + (int64_t)draw(world, 3000),
+        .platform_auth_flags = {auth_flags, 1},
+        .call_retry_flags = {retry_flags, 1},
+        .recording_retry_flags = {retry_flags, 1},
+        .call_max_age_ms = options->overdue.max_age_ms,
+        .call_deadline_ms = options->overdue.deadline_ms,
+        .recording_attempts = 1 + (int64_t)draw(world, 5),
+    };
+}
+
+static void world_init(struct world *world, const struct plan *plan)
+{
+    memset(world, 0, sizeof *world);
+    world->plan = *plan;
+    world->now = 1000000;
+    world->wall = 1700000000000;
+    begin_stream(world);
+    draw_settings(world);
+    draw_faults(world);
+    process_draw_owners(world);
+    world->append_every = 3 + (unsigned)draw(world, 15);
+    world->keys = 2 + (int)draw(world, KEYS_MOST - 1);
+    broker_init(world);
+    world->process_count = 1 + (int)draw(world, PROCESSES_MOST);
+    for (int i = 0; i < world->process_count; i++) {
+        world->processes[i].index = world->processes[i].id = i;
+        if (!i || draw(world, 2))
+            process_start(world, &world->processes[i], i);
+    }
+}
+
+void world_end(struct world *world)
+{
+    world->plan.trace = false;
+    for (int i = 0; i < world->process_count; i++)
+        if (world->processes[i].state != PROCESS_DEAD)
+            process_end(world, &world->processes[i], "ends");
+    broker_fini(world);
+}
+
+static void pass_time(struct world *world)
+{
+    static const int64_t steps[] = {0, 0, 0, 1, 1, 5, 20, 100};
+    int64_t most = steps[draw(world, sizeof steps / sizeof *steps)];
+    int64_t passed = (int64_t)draw(world, (uint64_t)most + 1);
+    if (draw(world, 100) == 0)
+        passed += (int64_t)draw(world, 1000);
+    if (strikes(world, FAULT_sleep))
+        passed += (int64_t)draw(world, 40000);
+    world->now += passed;
+    world->wall += passed;
+    for (int i = 0; passed > 1000 + world->session_ms / 3 && i < world->process_count; i++)
+        if (world->processes[i].state == PROCESS_RUNNING)
+            engine_frozen(world->processes[i].engine, process_now(world, &world->processes[i]));
+    if (strikes(world, FAULT_wall))
+        world->wall += (int64_t)draw(world, draw(world, 4) ? 4000 : 240000) - 2000;
+}
+
+static struct process *namesake(struct world *world, int id)
+{
+    for (int i = 0; i < world->process_count; i++)
+        if (world->processes[i].state != PROCESS_DEAD && world->processes[i].id == id)
+            return &world->processes[i];
+    return NULL;
+}
+
+/* Another of the same name may be started only while this one stands still. */
+static bool name_is_free(struct world *world, int id)
+{
+    struct process *other = namesake(world, id);
+    if (!other)
+        return true;
+    if (other->state != PROCESS_FROZEN || !strikes(world, FAULT_twin))
+        return false;
+    other->has_twin = true;
+    return true;
+}
+
+static void start(struct world *world, struct process *process)
+{
+    int id = draw(world, 3) ? process->id : (int)draw(world, IDS);
+    bool twin = namesake(world, id) != NULL;
+    if (world->incarnations >= INCARNATIONS_MOST - PROCESSES_MOST - 1 || !name_is_free(world, id))
+        return;
+    process_start(world, process, id);
+    process->has_twin = twin;
+}
+
+static void thaw(struct world *world, struct process *process)
+{
+    struct member *member = group_find(world, process->client.member);
+    int64_t stood = world->now - process->frozen_since;
+    say(world, "%s thaws after %d ms", process_name(process->id), (int)stood);
+    process->state = PROCESS_RUNNING;
+    process->asleep = false;
+    if (member && world->now - member->heard_at <= world->session_ms)
+        member->heard_at = world->now;
+    if (strikes(world, FAULT_stand)) {
+        process->boot_shift -= stood;
+        process->clock_stood = true;
+    } else if (stood > 1000) {
+        engine_frozen(process->engine, process_now(world, process));
+    }
+}
+
+static void freeze(struct world *world, struct process *process)
+{
+    world->excused[process->incarnation] = true;
+    process->state = PROCESS_FROZEN;
+    process->frozen_since = world->now;
+}
+
+static void strike_running(struct world *world, struct process *process)
+{
+    if (strikes(world, FAULT_crash)) {
+        process_crash(world, process);
+    } else if (strikes(world, FAULT_freeze)) {
+        freeze(world, process);
+    } else if (strikes(world, FAULT_cut_off)) {
+        world->excused[process->incarnation] = true;
+        process->cut_off_until = world->now + (int64_t)draw(world, 20000);
+    } else if (!process->stopping && strikes(world, FAULT_stop)) {
+        process->stopping = true;
+        process->asleep = false;
+        engine_stop(process->engine, process_now(world, process));
+    }
+}
+
+/* Everybody dies, and nobody comes for longer than the group's offsets and any call are kept. */
+static void expire(struct world *world)
+{
+    for (int i = 0; i < world->process_count; i++)
+        if (world->processes[i].state != PROCESS_DEAD)
+            process_crash(world, &world->processes[i]);
+    world->now += 8 * 86400000ll;
+    world->wall += 8 * 86400000ll;
+    broker_expire(world);
+}
+
+/* Chance: deaths, freezes, starts, records, what happens to brokers and platform. */
+static void strike(struct world *world)
+{
+    struct process *process = &world->processes[draw(world, (uint64_t)world->process_count)];
+    if (process->state == PROCESS_RUNNING)
+        strike_running(world, process);
+    else if (process->state == PROCESS_FROZEN && draw(world, 70) == 0)
+        thaw(world, process);
+    else if (process->state == PROCESS_DEAD && strikes(world, FAULT_start))
+        start(world, process);
+    if (draw(world, world->append_every) == 0)
+        broker_append(world);
+    broker_strike(world);
+    if (strikes(world, FAULT_outage))
+        world->outage_until = world->now + (int64_t)draw(world, 8000);
+    if (strikes(world, FAULT_ill))
+        world->ill_until = world->now + (int64_t)draw(world, 4000);
+    if (strikes(world, FAULT_expire))
+        expire(world);
+}
+
+static void step(struct world *world)
+{
+    pass_time(world);
+    group_step(world);
+    platform_step(world);
+    if (draw(world, 4) == 0)
+        broker_step(world);
+    struct process *running[PROCESSES_MOST];
+    size_t count = 0;
+    for (int i = 0; i < world->process_count; i++)
+        if (world->processes[i].state == PROCESS_RUNNING)
+            running[count++] = &world->processes[i];
+    if (count)
+        process_step(world, running[draw(world, count)]);
+}
+
+/* At least one process that is not about to stop. */
+static void keep_one(struct world *world)
+{
+    struct process *dead = NULL;
+    for (int i = 0; i < world->process_count; i++) {
+        if (world->processes[i].state == PROCESS_RUNNING && !world->processes[i].stopping)
+            return;
+        if (world->processes[i].state == PROCESS_DEAD)
+            dead = &world->processes[i];
+    }
+    if (!dead)
+        process_crash(world, dead = &world->processes[0]);
+    int id = 0;
+    while (namesake(world, id))
+        id++;
+    process_start(world, dead, id);
+}
+
+static void calm_down(struct world *world)
+{
+    say(world, "no faults any more");
+    world->calm = true;
+    world->coordinator_back_at = world->outage_until = world->ill_until = world->now;
+    for (int i = 0; i < world->log_count; i++)
+        world->logs[i].away_until = world->now;
+    for (int i = 0; i < world->process_count; i++) {
+        struct process *process = &world->processes[i];
+        process->cut_off_until = world->now;
+        if (process->state != PROCESS_DEAD && process->has_twin)
+            process_crash(world, process); /* two of a name would end each other in turn */
+        else if (process->state == PROCESS_FROZEN)
+            thaw(world, process);
+        process->asleep = false;
+    }
+    keep_one(world);
+}
+
+static void run_calm(struct world *world)
+{
+    uint64_t from = world->step;
+    int64_t began = world->now;
+    while (!world->failed) {
+        world->step++;
+        begin_stream(world);
+        if (world->task_count < world->plan.events && draw(world, 4) == 0)
+            broker_append(world);
+        if (world->step % 256 == 0)
+            keep_one(world);
+        step(world);
+        if (world->failed || (world->step % 32 == 0 && check_all_done(world, false)))
+            break;
+        if (world->step - from >= CALM_STEPS_MOST)
+            check_all_done(world, true);
+    }
+    world->counts.calm_steps_most = world->step - from;
+    world->counts.calm_ms_most = (uint64_t)(world->now - began);
+}
+
+void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
+{
+    struck_steps = struck;
+    world_init(world, plan);
+    uint64_t until = STEPS_MOST;
+    while (world->step < until && !world->failed) {
+        world->step++;
+        begin_stream(world);
+        strike(world);
+        if (!world->failed)
+            step(world);
+        if (world->task_count == plan->events && until == STEPS_MOST)
+            until = world->step + draw(world, 400);
+    }
+    if (!world->failed)
+        calm_down(world);
+    run_calm(world);
+    world->counts.steps = world->step;
+    world->counts.events = (uint64_t)world->task_count;
+}
