@@ -163,5 +163,6 @@ void kafka_leave(struct kafka *kafka);
 /* Whether kafka_leave has ended (the consumer is closed). */
 bool kafka_left(const struct kafka *kafka);
 
-/* Tears all down without waiting for the network longer than about a second. */
+/* Tears all down: in some ms while brokers answer. Without them librdkafka takes about two seconds
+ * for each client, so a process that ends anyway may leave it out. */
 void kafka_free(struct kafka *kafka);

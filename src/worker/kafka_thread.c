@@ -44,7 +44,7 @@ struct kafka_thread {
     size_t standing;             /* how many there were when the table was renewed */
     int64_t stop_until;          /* 0: no stop yet */
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
-    bool joined, leaving, done;
+    bool joined, leaving, done, gave_up;
     int status;
 };
 
@@ -522,7 +522,7 @@ static void check_stop(struct kafka_thread *thread, const struct stop *stop)
             unpublished ? "results are left unpublished: they become unknown with the next owner"
                         : "nothing was left to publish");
         thread->status = unpublished;
-        thread->done = true;
+        thread->done = thread->gave_up = true;
     }
 }
 
@@ -566,6 +566,11 @@ int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
     }
     log_counts(thread);
     return thread->status;
+}
+
+bool kafka_thread_gave_up(const struct kafka_thread *thread)
+{
+    return thread->gave_up;
 }
 
 struct kafka_thread *kafka_thread_new(const struct config *config, struct metrics *metrics,

@@ -3,6 +3,8 @@
  * runs on the thread that calls kafka_thread_run and never waits for the network. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "core/config.h"
 #include "worker/metrics.h"
@@ -20,5 +22,8 @@ void kafka_thread_wake(void *thread);
 
 /* Runs until stopped. Returns the exit status. */
 int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop);
+
+/* Whether a stop ended without Kafka's answer. */
+bool kafka_thread_gave_up(const struct kafka_thread *thread);
 
 void kafka_thread_free(struct kafka_thread *thread);

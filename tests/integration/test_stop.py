@@ -3,6 +3,7 @@ import signal
 import time
 
 from case import KafkaCase, main, wait_until
+from programs import Worker
 from records import call, caller
 
 
@@ -64,6 +65,20 @@ class Stop(KafkaCase):
         wait_until(lambda: self.process.get("/readyz")[0] != 200, 3, "not ready while draining")
         self.assertEqual(200, self.process.get("/livez")[0])
         self.assertEqual(0, self.process.wait())
+
+    def test_without_kafka(self):
+        """A stop that Kafka does not answer takes 5 s more than the drain, the end of the process included."""
+        sandbox = self.sandbox(kafka=True)
+        process = self.keep(Worker(self.directory, sandbox.bootstrap, sandbox.url, sandbox.ca, {"drain.timeout.ms": "1000"}))
+        wait_until(lambda: "active" in process.get("/status")[1], 30, "its partitions are in work")
+        sandbox.kill()
+        began = time.monotonic()
+        process.signal(signal.SIGTERM)
+        process.wait_log("^stopped with status 0")
+        told = time.monotonic()
+        self.assertEqual(0, process.wait())
+        self.assertLess(told - began, 1 + 5 + 1)
+        self.assertLess(time.monotonic() - told, 1.5, "the process goes on after its last word")
 
     def test_nothing_to_do(self):
         process = self.worker(self.sandbox()).wait_assigned()
