@@ -1,6 +1,7 @@
 """SIGTERM: no new calls, the outstanding ones end, their results are committed, exit status 0."""
 import signal
 import time
+from datetime import datetime
 
 from case import KafkaCase, main, wait_until
 from programs import Worker
@@ -85,6 +86,19 @@ class Stop(KafkaCase):
         began = time.monotonic()
         self.assertEqual(0, process.terminate())
         self.assertLess(time.monotonic() - began, 10)
+
+    def test_idle_is_no_sleep(self):
+        """An idle worker, which sleeps for a second at a time, heeds a stop at once: the least of five, as machines are busy."""
+        platform, times = self.sandbox(), []
+        for _ in range(5):
+            process = self.worker(platform).wait_assigned()
+            wait_until(lambda: '"state": "active"' in process.get("/status")[1])
+            process.signal(signal.SIGTERM)
+            asked = process.wait_log("^SIGTERM: stopping")["@timestamp"]
+            left = process.wait_log("^revoked")["@timestamp"]
+            times.append((datetime.fromisoformat(left[:-1]) - datetime.fromisoformat(asked[:-1])).total_seconds())
+            self.assertEqual(0, process.wait())
+        self.assertLess(min(times), 0.8)
 
 
 if __name__ == "__main__":

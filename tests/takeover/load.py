@@ -44,7 +44,7 @@ class Loop(threading.Thread):
         try:
             while not self.ended.is_set():
                 self.turn()
-        except Exception as error:  # pylint: disable=broad-except
+        except Exception as error:
             self.failure = error
 
     def end(self):
