@@ -7,7 +7,7 @@ CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
 CTEST_FLAGS ?= --output-on-failure
 
 .NOTPARALLEL:
-.PHONY: build demo play test test-packages simulate takeover soak bench asan tsan lint format clean
+.PHONY: build demo play test test-packages simulate takeover chaos soak bench asan tsan lint format clean
 
 build:
 	@tools/install-packages.sh build
@@ -18,7 +18,7 @@ build:
 demo play: build
 	@tools/demo $@ $(BUILD)
 
-test lint soak: CONFIGURE = -DBUILD_TESTING=ON
+test lint chaos soak: CONFIGURE = -DBUILD_TESTING=ON
 test: test-packages build
 	@ctest --test-dir $(BUILD) $(CTEST_FLAGS)
 
@@ -38,6 +38,10 @@ takeover: CONFIGURE = -DBUILD_TESTING=ON
 takeover: test-packages build
 	@export KILLS=$(KILLS) PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)); \
 	    /usr/bin/python3 tests/takeover/takeover.py && /usr/bin/python3 tests/takeover/broker_death.py
+
+chaos: test-packages build
+	@CI=true CHAOS=long CHAOS_REPORT=docs/chaos.md PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) \
+	    /usr/bin/python3 tests/chaos/test_chaos.py
 
 MINUTES ?= 30
 soak: test-packages build

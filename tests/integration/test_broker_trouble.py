@@ -1,6 +1,4 @@
 """A broker that is stopped, killed or frozen: nothing is lost, nothing is in doubt, nothing is called twice."""
-import signal
-
 from case import KafkaCase, load, main
 from records import call, zipf_keys
 
@@ -92,30 +90,6 @@ class BrokerTrouble(KafkaCase):
         finally:
             self.kafka.resume()
         self.finish()
-
-
-class ThreeBrokers(KafkaCase):
-    BROKERS = 3
-    PARTITIONS = 6
-
-    def test_each_killed_in_turn(self):
-        platform = self.sandbox("latency=100-200ms")
-        worker = self.worker(platform, {"kafka.session.timeout.ms": "30000", "kafka.heartbeat.interval.ms": "3000",
-                                        "platform.max.in.flight": "16"})
-        for number, key in enumerate(zipf_keys(EVENTS, keys=500, exponent=0.6)):
-            self.requests.send(call(number, key), key)
-        sent = self.requests.flush()
-        for round in (1, 2, 3):
-            platform.wait_calls(round * EVENTS // 5, seconds=90)
-            self.kafka.kill(round)
-            platform.wait_calls(min(EVENTS, len(platform.calls()) + 20), seconds=90)
-            self.kafka.restart(round)
-        results = self.results(EVENTS, seconds=180)
-        self.check_run(sent, results, platform)
-        self.assertEqual({"succeeded": EVENTS}, self.statuses(results))
-        self.wait_idle()
-        worker.signal(signal.SIGTERM)
-        self.assertEqual(0, worker.wait())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The frame of an integration test: a Kafka, topics of its own, programs that are ended, and the checks that hold for every run."""
 import collections
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import sys
 import unittest
 
 import kafka as kafka_module
+from findings import findings
 from programs import APP_ID, BUILD, TOKEN, Sandbox, Worker, wait_until
 from records import Offsets, Requests, Topic, create_topics, ends
 
@@ -80,6 +82,7 @@ class KafkaCase(ProgramCase):
     """Tests against Apache Kafka. BROKERS > 0: one of the class's own, to be stopped and killed."""
 
     BROKERS = 0
+    PROXIED = False  # whether each of its brokers can be reached through a proxy, too
     PARTITIONS = 8
     RECORDINGS = False  # whether workers take recording requests, too: then two of them may share the two kinds among them
 
@@ -96,7 +99,7 @@ class KafkaCase(ProgramCase):
                 return
             directory = os.path.join(BUILD, "tests", "runs", f"kafka-{cls.__name__}")
             shutil.rmtree(directory, ignore_errors=True)
-            cls.kafka = kafka_module.Kafka(directory, cls.BROKERS or 1).start()
+            cls.kafka = kafka_module.Kafka(directory, cls.BROKERS or 1, proxied=cls.PROXIED).start()
             cls.bootstrap = cls.kafka.bootstrap
             cls.addClassCleanup(cls.kafka.close)
         except kafka_module.Unavailable as why:
@@ -159,42 +162,13 @@ class KafkaCase(ProgramCase):
 
     def check_run(self, sent, results, sandbox, posts_once=True):
         """One result for each request, in order for each key, and no call twice. sent: the requests, all with a key and a
-        Caller of their own."""
-        import json
+        Caller of their own. Returns {(partition, offset): Caller}."""
         requests = {(m.partition(), m.offset()): m for m in sent}
-        callers = {place: json.loads(m.value())["Caller"] for place, m in requests.items()}
-        self.check_results(requests, results)
-        posts = sandbox.calls()
-        if posts_once:
-            again = [c for c, n in collections.Counter(posts).items() if n > 1]
-            self.assertEqual([], again, "these were called more than once")
-        place = {caller: at for at, caller in callers.items()}
-        self.assertLessEqual(set(posts), set(place), "calls that nobody asked for")
-        self.check_ascending("calls", ((requests[place[c]].key(), *place[c]) for c in dict.fromkeys(posts)))
-        posted = set(posts)
-        for result in results:
-            at = (result["source"]["partition"], result["source"]["offset"])
-            if result["status"] in ("succeeded", "refused"):
-                self.assertIn(callers[at], posted, f"a result without a call: {result}")
-        return callers
-
-    def check_results(self, requests, results):
-        seen = collections.Counter((r["source"]["partition"], r["source"]["offset"]) for r in results)
-        self.assertEqual({}, {at: n for at, n in seen.items() if n > 1}, "requests with several results")
-        self.assertEqual(set(), set(requests) - set(seen), "requests without a result")
-        self.assertEqual(set(), set(seen) - set(requests), "results without a request")
-        for r in results:
-            at = (r["source"]["partition"], r["source"]["offset"])
-            self.assertEqual(requests[at].key(), r["_key"])
-            self.assertEqual(f"{self.group}/{r['source']['topic']}/{at[0]}/{at[1]}", r["_headers"]["ce_id"])
-        self.check_ascending("results", ((r["_key"], r["source"]["partition"], r["source"]["offset"])
-                                         for r in sorted(results, key=lambda r: (r["_partition"], r["_offset"]))))
-
-    def check_ascending(self, what, items):
-        last = {}
-        for key, partition, offset in items:
-            self.assertGreater(offset, last.get((key, partition), -1), f"{what} of {key} are out of order")
-            last[key, partition] = offset
+        found = findings(self.group, requests, results, sandbox.calls())
+        if not posts_once:
+            del found["second POSTs"]
+        self.assertEqual({}, {what: items for what, items in found.items() if items})
+        return {place: json.loads(m.value())["Caller"] for place, m in requests.items()}
 
     def statuses(self, results):
         return dict(collections.Counter(r["status"] for r in results))

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+from proxy import Network
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 VERSION = "4.1.0"
 JVM = os.environ.get("KAFKA_JVM", "-Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1").split()
@@ -97,8 +99,8 @@ rootLogger.appenderRef.f.ref = F
 PROPERTIES = """process.roles={roles}
 node.id={node}
 listeners={listeners}
-advertised.listeners=BROKER://127.0.0.1:{port}
-listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+advertised.listeners={advertised}
+listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=BROKER
 controller.listener.names=CONTROLLER
 controller.quorum.voters={voters}
@@ -123,18 +125,24 @@ message.max.bytes=2097152
 
 
 class Kafka:
-    """One to nine brokers; the first three are controllers too. Their data lives in the directory until close()."""
+    """One to nine brokers; the first three are controllers too. Their data lives in the directory until close(). proxied: a
+    client that begins at proxied_bootstrap reaches them through `network` (proxy.Network) only."""
 
-    def __init__(self, directory, brokers=1, outlives=False):
+    def __init__(self, directory, brokers=1, outlives=False, proxied=False):
         self.outlives = outlives
         self.directory = os.path.abspath(directory)
         self.brokers = brokers
         self.libs = jars()
         self.pids, self.processes = {}, []
-        ports = free_ports(2 * brokers)
-        self.ports = {n: ports[2 * n - 2] for n in self.numbers()}
-        self.controllers = {n: ports[2 * n - 1] for n in self.numbers() if n <= 3}
+        ports = free_ports(3 * brokers)
+        self.ports = {n: ports[3 * n - 3] for n in self.numbers()}
+        self.controllers = {n: ports[3 * n - 2] for n in self.numbers() if n <= 3}
         self.bootstrap = ",".join(f"127.0.0.1:{p}" for p in self.ports.values())
+        self.network = None
+        if proxied:
+            self.behind = {n: ports[3 * n - 1] for n in self.numbers()}
+            self.network = Network(self.behind.values())
+            self.proxied_bootstrap = ",".join(f"127.0.0.1:{p}" for p in self.network.ports)
 
     def __enter__(self):
         return self.start()
@@ -173,10 +181,13 @@ class Kafka:
     def resume(self, n=1):
         os.kill(self.pids[n], signal.SIGCONT)
 
-    def restart(self, n=1):
-        """Starts a broker that was stopped or killed, with the data and the port that it had."""
-        self._launch(n)
-        self._wait_ready(n)
+    def restart(self, *numbers):
+        """Starts brokers that were stopped or killed (the first one, if none is named), with the data and the ports that they
+        had."""
+        for n in numbers or (1,):
+            self._launch(n)
+        for n in numbers or (1,):
+            self._wait_ready(n)
 
     def alive(self, n=1):
         return n in self.pids and running(self.pids[n])
@@ -188,6 +199,9 @@ class Kafka:
             os.kill(self.pids[n], signal.SIGKILL)  # nobody needs the data any more
         for n in alive:
             self._wait_gone(n)
+        if self.network:
+            self.network.close()
+            self.network = None
         for n in self.numbers():
             shutil.rmtree(f"{self.directory}/{n}/data", ignore_errors=True)
 
@@ -205,7 +219,10 @@ class Kafka:
 
     def _properties(self, n):
         os.makedirs(f"{self.directory}/{n}", exist_ok=True)
-        listeners = f"BROKER://127.0.0.1:{self.ports[n]}"
+        listeners = advertised = f"BROKER://127.0.0.1:{self.ports[n]}"
+        if self.network:
+            listeners += f",PROXIED://127.0.0.1:{self.behind[n]}"
+            advertised += f",PROXIED://127.0.0.1:{self.network.ports[n - 1]}"
         if n in self.controllers:
             listeners += f",CONTROLLER://127.0.0.1:{self.controllers[n]}"
         voters = ",".join(f"{i}@127.0.0.1:{p}" for i, p in self.controllers.items())
@@ -213,7 +230,7 @@ class Kafka:
         with open(path, "w") as file:
             file.write(PROPERTIES.format(
                 roles="broker,controller" if n in self.controllers else "broker", node=n, listeners=listeners,
-                port=self.ports[n], voters=voters, directory=self.directory, replicas=min(self.brokers, 3),
+                advertised=advertised, voters=voters, directory=self.directory, replicas=min(self.brokers, 3),
                 in_sync=1 if self.brokers < 3 else 2))
         return path
 

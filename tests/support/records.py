@@ -1,4 +1,5 @@
 """Topics, requests and results: what a test writes to Kafka and reads back."""
+import itertools
 import json
 import random
 import socket
@@ -53,7 +54,7 @@ class Requests:
     def __init__(self, bootstrap, topic, **config):
         self.topic, self.sent, self.failed = topic, [], None
         self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "partitioner": "murmur2_random",
-                                  "message.max.bytes": 2000000, **QUIET, **config})
+                                  "enable.idempotence": True, "message.max.bytes": 2000000, **QUIET, **config})
 
     def send(self, value, key=None, partition=-1, headers=None, timestamp=0, topic=None):
         if isinstance(value, dict):
@@ -142,32 +143,56 @@ def zipf_keys(count, keys=200, seed=1, exponent=1.1):
 def coordinator(bootstrap, name, transactions=False):
     """(host, port) of the broker that coordinates the group, or the transactions of the transactional id, of that name."""
     deadline = time.monotonic() + 30
-    host, port = bootstrap.split(",")[0].rsplit(":", 1)
-    while True:
-        with socket.create_connection((host, int(port)), 10) as connection:
-            answer = _Answer(_request(connection, 10, 2, _string(name) + (b"\1" if transactions else b"\0")))
-        answer.int32()
-        error, _, _ = answer.int16(), answer.string(), answer.int32()
+    for broker in itertools.cycle(bootstrap.split(",")):
+        try:
+            host, port = broker.rsplit(":", 1)
+            with socket.create_connection((host, int(port)), 10) as connection:
+                answer = _Answer(_request(connection, 10, 2, _string(name) + (b"\1" if transactions else b"\0")))
+            answer.int32()
+            error, _, _ = answer.int16(), answer.string(), answer.int32()
+        except OSError as problem:
+            error = problem
         if not error:
             return answer.string(), answer.int32()
         assert time.monotonic() < deadline, f"no coordinator for {name}: error {error}"
+        time.sleep(0.02)
 
 
 class Offsets:
     """Committed offsets with their metadata, which Debian's confluent-kafka does not give: three requests of the Kafka
     protocol, spoken by hand."""
 
+    RETRIABLE = (14, 15, 16)  # the coordinator is loading, or is another one now
+
     def __init__(self, bootstrap, group):
-        self.group = group
-        self.connection = socket.create_connection(coordinator(bootstrap, group), 10)
+        self.bootstrap, self.group = bootstrap, group
+        self._connect()
+
+    def _connect(self):
+        self.connection = socket.create_connection(coordinator(self.bootstrap, self.group), 10)
 
     def close(self):
         self.connection.close()
 
-    def read(self, topic, partitions):
+    def read(self, topic, partitions, seconds=30):
         """{partition: (offset, metadata)}; offset -1: none."""
         body = _string(self.group) + struct.pack(">i", 1) + _string(topic)
         body += struct.pack(f">i{len(partitions)}i", len(partitions), *partitions)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                error, found = self._read(body)
+            except OSError as problem:
+                error, found = problem, None
+            if not error:
+                return found
+            assert isinstance(error, OSError) or error in self.RETRIABLE, f"error {error} when reading the offsets of {self.group}"
+            assert time.monotonic() < deadline, f"{error}, for long, when reading the offsets of {self.group}"
+            time.sleep(0.05)
+            self.close()
+            self._connect()
+
+    def _read(self, body):
         answer = _Answer(_request(self.connection, 9, 5, body))
         found = {}
         answer.int32()
@@ -178,9 +203,7 @@ class Offsets:
                                                          answer.int16())
                 assert not error, f"error {error} when reading the offset of partition {partition}"
                 found[partition] = (offset, metadata)
-        error = answer.int16()
-        assert not error, f"error {error} when reading the offsets of {self.group}"
-        return found
+        return answer.int16(), found
 
     def commit(self, topic, partition, offset, metadata=""):
         """Commits for a group without members."""
@@ -208,7 +231,8 @@ def _receive(connection, size):
     data = b""
     while len(data) < size:
         piece = connection.recv(size - len(data))
-        assert piece, "Kafka closed the connection"
+        if not piece:
+            raise ConnectionError("Kafka closed the connection")
         data += piece
     return data
 

@@ -1,0 +1,59 @@
+"""The figures of a scenario as a line, those of all of them as the page docs/chaos.md and as the sentence that README.md quotes."""
+import re
+
+COLUMNS = ("events", "results", "lost", "duplicate results", "second POSTs", "order violations", "unknown", "unexplained", "seconds")
+SUMS = COLUMNS[:-1]
+README_BLOCK = re.compile(r"(<!-- written by make chaos -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+PAGE = """# Chaos
+
+`make chaos` writes this page. Three Kafka brokers (replication 3, `min.insync.replicas` 2), 80 requests a second whose order ids follow a
+Zipf distribution, and a simulated platform that answers after 20 to 100 ms and records every POST on arrival. Each scenario has topics and
+a group of its own; it ends when the workers are idle and have stopped with exit status 0. Then clients of the test's own read
+requests and results (read_committed), and compare them with the platform's record.
+
+{table}
+
+{faults}
+
+- **lost**: requests without a committed result. **duplicate results**: requests with more than one.
+- **second POSTs**: requests whose call reached the platform more than once.
+- **order violations**: calls or results of one order id that came out of order, or calls of one order id that ran side by side.
+- **unknown**: requests whose result says that the call may have been placed. **unexplained**: those of them that were not outstanding at
+  a kill, a freeze or a cut (not marked as started in the ledger that was committed then, or answered long before, or sent afterwards) or
+  at the platform's own death (its record shows no POST that waited for an answer).
+
+Planned stops, moves of partitions, and whatever happens to brokers and connections leave nothing unknown. A scenario fails when any of
+this is not so; `tests/chaos/test_findings.py` seeds each of these faults into a clean run and finds it. `make test` runs a short form.
+
+Not among the scenarios: a store for recordings that is full or read-only, as this version keeps no recordings.
+"""
+
+
+def line(row):
+    return f"{row['scenario']}: " + ", ".join(f"{what} {row[what]}" for what in COLUMNS) + f" ({row['faults']})"
+
+
+def table(rows):
+    cells = [("scenario", *COLUMNS), ("---", *["---:"] * len(COLUMNS))]
+    cells += [(row["scenario"], *(str(row[what]) for what in COLUMNS)) for row in rows]
+    cells.append(("all", *(str(sum(row[what] for row in rows)) for what in COLUMNS)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def sentence(rows):
+    total = {what: sum(row[what] for row in rows) for what in SUMS}
+    return (f"In its last long run, {len(rows)} scenarios with {total['events']:,} requests: " + ", ".join(
+        f"{what} {total[what]:,}" for what in SUMS[2:-1]) + f", {total['unexplained']:,} of these not outstanding at a death.")
+
+
+def write(page, readme, rows):
+    """Writes the page, and the sentence into the README's block."""
+    faults = "\n".join(f"- {row['scenario']}: {row['faults']}." for row in rows)
+    with open(page, "w") as file:
+        file.write(PAGE.format(table=table(rows), faults=faults))
+    with open(readme) as file:
+        text, blocks = README_BLOCK.subn(lambda found: found[1] + sentence(rows) + found[2], file.read())
+    assert blocks == 1, f"{readme} has no block for the sentence"
+    with open(readme, "w") as file:
+        file.write(text)

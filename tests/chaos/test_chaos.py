@@ -1,0 +1,369 @@
+"""Three brokers, load with Zipf keys, a platform that records every POST, and something that goes wrong all the time.
+
+Each scenario prints one line of figures. CHAOS=long: the long form (make chaos); CHAOS_REPORT=FILE: a table of the lines, written
+when every scenario has one. What is read back is read by clients of the test's own, read_committed.
+"""
+import inspect
+import os
+import random
+import signal
+import threading
+import time
+
+from case import KafkaCase, main, wait_until
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from findings import BAD, Death, PlatformDeath, findings, started, unexplained
+from kafka import free_ports
+from programs import ROOT, Sandbox, Worker
+from records import QUIET, Topic, call, coordinator, ends, zipf_keys
+from report import line, write
+
+LONG = os.environ.get("CHAOS") == "long"
+REPORT = os.environ.get("CHAOS_REPORT")
+RATE = 80 if LONG else 40  # requests a second
+LATENCY = (20, 100)  # of the platform, in ms
+SHIPPED = {"kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}  # the worker's own defaults
+
+
+class Load(threading.Thread):
+    """Sends requests at a steady rate until end(), to any order id, few of them often."""
+
+    def __init__(self, requests, rate):
+        super().__init__(daemon=True)
+        self.requests, self.rate, self.problem = requests, rate, None
+        self.ended = threading.Event()
+        self.keys = zipf_keys(200000, keys=1000, exponent=0.7)
+        self.start()
+
+    def run(self):
+        began = time.monotonic()
+        try:
+            for number, key in enumerate(self.keys):
+                if self.ended.wait(max(0, began + number / self.rate - time.monotonic())):
+                    return
+                self.requests.send(call(number, key), key)
+        except Exception as problem:
+            self.problem = problem
+
+    def end(self):
+        """The messages that Kafka has acknowledged."""
+        self.ended.set()
+        self.join()
+        if self.problem:
+            raise self.problem
+        return self.requests.flush()
+
+
+class Chaos(KafkaCase):
+    BROKERS = 3
+    PROXIED = True
+    PARTITIONS = 6
+    rows = []
+
+    @classmethod
+    def tearDownClass(cls):
+        scenarios = [name for name in vars(cls) if name.startswith("test_")]
+        if REPORT and len(cls.rows) == len(scenarios):
+            write(REPORT, f"{ROOT}/README.md", sorted(cls.rows, key=lambda row: row["line"]))
+
+    # Workers killed, frozen, cut off; and planned moves
+
+    def test_workers_killed_in_place(self):
+        """kill -9 of workers at random times, restarted in place"""
+        # Not cooperative-sticky: a static member that dies in mid-rebalance and comes back is given what it had, and what was to
+        # move then belongs to nobody until the next rebalance.
+        static = {"kafka.partition.assignment.strategy": "range"}
+        self.kill_at_random(80 if LONG else 4, 1.5, lambda name: {**static, "kafka.group.instance.id": name})
+
+    def test_workers_killed(self):
+        """kill -9 of workers at random times, restarted as new members"""
+        self.kill_at_random(30 if LONG else 2, 6, lambda name: {})
+
+    def kill_at_random(self, turns, seconds, options):
+        self.begin(platform_timeout="2000")
+        for name in ("a", "b", "c"):
+            self.start(name, options(name))
+        self.wait_owners("a", "b", "c")
+        kills = 0
+        for turn in range(turns):
+            time.sleep(self.random.uniform(0, seconds))
+            victims = self.alive() if turn % 8 == 3 else [self.random.choice(self.alive())]
+            for victim in victims:
+                self.die(victim, Worker.kill)
+            if turn % 8 == 6 or turn == 1:
+                self.wait_taken_over(victim)
+            for victim in victims:
+                self.start(victim.name, options(victim.name))
+            kills += len(victims)
+        self.finish(f"{kills} kills of 3 workers, now and then all at once; most come back at once, some after others took over")
+
+    def test_workers_frozen(self):
+        """SIGSTOP for longer than the session, and SIGCONT"""
+        self.begin()
+        workers = self.start_all("a", "b")
+        rounds = 6 if LONG else 1
+        for turn in range(rounds):
+            victim = workers[turn % 2]
+            logged = victim.logged()
+            self.die(victim, lambda worker: worker.signal(signal.SIGSTOP))
+            self.wait_taken_over(victim)
+            self.progress(20)
+            victim.signal(signal.SIGCONT)
+            victim.wait_log("^assigned: [1-9]", 60, logged)
+            self.progress(20)
+        self.finish(f"{rounds} times one of 2 workers, each time until the other had taken over")
+
+    def test_workers_cut_off(self):
+        """a worker's network to Kafka is silent for longer than the session"""
+        self.begin()
+        self.start_all("direct")
+        victim, = self.start_all("behind", **{"kafka.bootstrap.servers": self.kafka.proxied_bootstrap})
+        rounds = 4 if LONG else 1
+        for _ in range(rounds):
+            logged = victim.logged()
+            self.die(victim, lambda _: self.kafka.network.hold())
+            try:
+                self.wait_taken_over(victim)
+                self.progress(20)
+            finally:
+                self.kafka.network.release()
+            victim.wait_log("^assigned: [1-9]", 60, logged)
+            self.progress(20)
+        self.finish(f"{rounds} times one of 2 workers, which reaches the platform all the time")
+
+    def test_workers_rolling(self):
+        """1 -> 4 -> 1 workers by SIGTERM"""
+        self.begin()
+        number, rounds = 1, 5 if LONG else 1
+        workers = self.start_all("w1")
+        for _ in range(rounds):
+            for _ in range(3):
+                number += 1
+                workers += self.start_all(f"w{number}")
+            while len(workers) > 1:
+                self.assertEqual(0, workers.pop(0).terminate())
+                self.progress(20)
+        self.finish(f"{3 * rounds} joins and {3 * rounds} stops, each with exit status 0")
+
+    # Brokers
+
+    def test_brokers_killed(self):
+        """kill -9 of each broker in turn"""
+        self.begin()
+        workers = self.start_all("a", "b", **SHIPPED)
+        story = []
+        for n in self.kafka.numbers() if LONG else [self.roles_of(workers)["group coordinator"]]:
+            self.wait_in_sync()
+            story.append(f"{n} ({self.tell_roles(n, workers)})")
+            self.kafka.kill(n)
+            self.progress(50)
+            self.kafka.restart(n)
+            self.progress(50)
+        self.wait_in_sync()
+        self.finish("broker " + ", then ".join(story))
+
+    def test_brokers_all_down(self):
+        """kill -9 of all brokers at once, and up again"""
+        self.begin()
+        self.start_all("a", "b", **SHIPPED)
+        rounds = 3 if LONG else 1
+        for _ in range(rounds):
+            self.progress(50)
+            for n in self.kafka.numbers():
+                self.kafka.kill(n)
+            self.kafka.restart(*self.kafka.numbers())
+            self.wait_in_sync()
+        self.progress(50)
+        self.finish(f"{rounds} times, until they are started again")
+
+    def test_broker_paused(self):
+        """SIGSTOP of the broker that coordinates the group, and SIGCONT"""
+        self.begin()
+        workers = self.start_all("a", "b", **SHIPPED)
+        story = []
+        for seconds in (4, 15) if LONG else (4,):
+            self.progress(50)
+            n = self.roles_of(workers)["group coordinator"]
+            story.append(f"broker {n} ({self.tell_roles(n, workers)}) for {seconds} s")
+            self.kafka.pause(n)
+            try:
+                time.sleep(seconds)
+            finally:
+                self.kafka.resume(n)
+            self.progress(50)
+            self.wait_in_sync()
+        self.finish("; ".join(story))
+
+    # The network and the platform
+
+    def test_network(self):
+        """slow and broken connections between workers and brokers"""
+        self.begin()
+        self.start_all("a", "b", **SHIPPED, **{"kafka.bootstrap.servers": self.kafka.proxied_bootstrap})
+        network, before = self.kafka.network, self.kafka.network.cuts
+        for turn in range(60 if LONG else 6):
+            network.delay = self.random.choice((0, 0.01, 0.05, 0.2))
+            self.progress(self.random.randrange(20))
+            network.cut()
+            if turn % 6 == 5:
+                self.progress(20)
+                network.hold()
+                time.sleep(2)
+                network.release()
+        network.delay = 0
+        self.progress(50)
+        self.finish(f"up to 0.2 s each way, {network.cuts - before} connections cut, {(turn + 1) // 6} times silent for 2 s")
+
+    def test_platform_down(self):
+        """the platform is killed and comes back"""
+        address = f"127.0.0.1:{free_ports(1)[0]}"
+        self.begin(address=address)
+        self.start_all("a", "b")
+        rounds = 5 if LONG else 1
+        for _ in range(rounds):
+            self.progress(50)
+            self.platform.kill()
+            self.deaths.append(PlatformDeath(time.time()))
+            time.sleep(5 if LONG else 2)
+            self.platform = self.keep(Sandbox(self.directory, [self.latency()], address=address))
+        self.progress(50)
+        self.finish(f"{rounds} times for {5 if LONG else 2} s")
+
+    # How a scenario begins and ends
+
+    def begin(self, platform_timeout="4000", **more):
+        self.began = time.monotonic()
+        self.random = random.Random(self.id())
+        self.deaths = []
+        self.platform = self.sandbox(self.latency(), **more)
+        self.options = {"platform.max.in.flight": "32", "platform.timeout.ms": platform_timeout, "call.max.age.ms": "0",
+                        "call.deadline.ms": "0", "platform.breaker.open.ms": "500"}
+        self.stable = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group, "enable.auto.commit": False, **QUIET})
+        self.addCleanup(self.stable.close)
+        self.committed = None
+        self.load = Load(self.requests, RATE)
+        self.addCleanup(self.load.ended.set)
+
+    def latency(self):
+        return f"latency={LATENCY[0]}-{LATENCY[1]}ms"
+
+    def start(self, name, options):
+        return self.worker(self.platform, {**self.options, **options}, name=name)
+
+    def start_all(self, *names, **options):
+        """So many workers, and each owns partitions and has begun to work."""
+        workers = [self.start(name, options) for name in names]
+        self.wait_owners(*names)
+        return workers
+
+    def wait_owners(self, *names):
+        wait_until(lambda: set(names) <= set(self.owners()), 60, f"{names} own partitions")
+        self.progress(20)
+
+    def alive(self):
+        return [p for p in self.programs if isinstance(p, Worker) and p.alive()]
+
+    def progress(self, posts, seconds=90):
+        """Waits for so many more POSTs."""
+        self.platform.wait_calls(len(self.platform.calls()) + posts, seconds)
+
+    def ledgers(self):
+        """The ledgers as they are committed, {partition: (offset, metadata)}. What a transaction is about to commit is not in
+        them."""
+        if not self.committed:
+            self.committed = self.offsets()
+        return self.committed.read(self.names["call.requests"], range(self.PARTITIONS))
+
+    def die(self, worker, how):
+        """Kills, freezes or cuts it off, and remembers what it had started by then: by the ledgers, read once more when a
+        commit that was under way has landed, if it does."""
+        now = time.time()
+        how(worker)
+        found = [self.ledgers()]
+        try:
+            self.stable.committed([TopicPartition(self.names["call.requests"], p) for p in range(self.PARTITIONS)], timeout=0.5)
+        except KafkaException:  # an open transaction, which nobody will commit any more
+            pass
+        found.append(self.ledgers())
+        self.deaths.append(Death(worker.name, now, *found))
+
+    def wait_taken_over(self, worker):
+        """Waits until no ledger names it."""
+        wait_until(lambda: worker.name not in self.owners(), 60, f"{worker.name}'s partitions have another owner")
+
+    def owners(self):
+        return [started(*ledger)[0] for ledger in self.ledgers().values()]
+
+    def finish(self, faults):
+        scenario = inspect.getdoc(getattr(self, self._testMethodName))
+        sent = self.load.end()
+        count = sum(ends(self.bootstrap, self.names["call.requests"]).values())
+        requests = {(m.partition(), m.offset()): m for m in self.topic("call.requests").read(count)}
+        self.assertLessEqual({(m.partition(), m.offset()) for m in sent}, set(requests), "Kafka has lost requests")
+        try:
+            self.topic("call.results").read(count, 180, 0)
+            self.wait_idle(seconds=60)
+            workers = self.alive()
+            for worker in workers:
+                worker.signal(signal.SIGTERM)
+            self.assertEqual([0] * len(workers), [worker.wait() for worker in workers])
+        finally:
+            results = self.all_results()
+            found = findings(self.group, requests, results, self.platform.calls())
+            row = {"scenario": scenario, "faults": faults, "events": count, "results": len(results),
+                   **{what: len(found[what]) for what in BAD}}
+            row["order violations"] += self.platform.stats()["overlaps"]
+            row["unknown"] = self.statuses(results).get("unknown", 0)
+            doubt = unexplained(requests, results, self.platform.posts(), self.deaths, LATENCY[1] / 1000)
+            row["unexplained"] = len(doubt)
+            row["seconds"] = round(time.monotonic() - self.began)
+            print("\n" + line(row), flush=True)
+        row["line"] = getattr(type(self), self._testMethodName).__code__.co_firstlineno
+        self.rows.append(row)
+        self.assertEqual({}, {what: items for what, items in {**found, "unexplained": doubt}.items() if items})
+        self.assertEqual(0, row["order violations"], "calls of one order id ran side by side")
+        self.assertLessEqual(set(self.statuses(results)), {"succeeded", "unknown"})
+        if any(isinstance(death, Death) for death in self.deaths):
+            self.assertGreater(row["unknown"], 0, "nothing was under way at any death")
+
+    def all_results(self):
+        results = self.topic("call.results")
+        return results.results(len(results.messages), settle=1)
+
+    # Which broker does what
+
+    def roles_of(self, workers):
+        """{what: broker}, {leader: {partition: broker}}"""
+        topic = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET}).list_topics(self.names["call.requests"], timeout=20)
+        numbers = {port: n for n, port in self.kafka.ports.items()}
+        roles = {"leader": {p: m.leader for p, m in topic.topics[self.names["call.requests"]].partitions.items()},
+                 "group coordinator": numbers[coordinator(self.bootstrap, self.group)[1]]}
+        for worker in workers:
+            at = coordinator(self.bootstrap, f"{self.group}-{worker.name}", transactions=True)
+            roles[f"transaction coordinator of {worker.name}"] = numbers[at[1]]
+        return roles
+
+    def tell_roles(self, n, workers):
+        roles = self.roles_of(workers)
+        leads = list(roles.pop("leader").values()).count(n)
+        told = [f"leader of {leads} partitions"] if leads else []
+        return ", ".join(told + [what for what, broker in roles.items() if broker == n]) or "follower"
+
+    def wait_in_sync(self):
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+
+        def in_sync():
+            try:
+                topics = admin.list_topics(timeout=10).topics.values()
+            except KafkaException:
+                return False
+            return all(len(p.isrs) == len(p.replicas) for t in topics for p in t.partitions.values())
+        wait_until(in_sync, 90, "all replicas are in sync")
+
+
+if not LONG:  # others do much the same: test_broker_trouble.py freezes a broker, test_kill.py kills new members
+    del Chaos.test_broker_paused, Chaos.test_workers_cut_off, Chaos.test_workers_killed
+
+if __name__ == "__main__":
+    main()

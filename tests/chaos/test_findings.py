@@ -1,0 +1,157 @@
+"""The checkers of tests/support/findings.py find what they are for: a clean run is told clean, and each fault seeded into it is found,
+and nothing else."""
+import copy
+import json
+import unittest
+
+from findings import BAD, Death, PlatformDeath, findings, started, unexplained
+from records import call
+
+GROUP, TOPIC, EVENTS = "group", "requests", 12
+
+
+class Message:
+    """What confluent_kafka.Message gives, as far as it is needed."""
+
+    def __init__(self, number):
+        self._key = f"k{number % 3}"
+        self._value = json.dumps(call(number, self._key)).encode()
+
+    def key(self):
+        return self._key.encode()
+
+    def value(self):
+        return self._value
+
+
+class Run(unittest.TestCase):
+    def setUp(self):
+        """Two partitions, three keys in each, all of them called and answered in order."""
+        self.requests = {(n % 2, n // 2): Message(n) for n in range(EVENTS)}
+        self.calls = [call(n)["Caller"] for n in range(EVENTS)]
+        self.results = [self.result(n) for n in range(EVENTS)]
+
+    def result(self, number, status="succeeded"):
+        partition, offset = number % 2, number // 2
+        return {"source": {"topic": TOPIC, "partition": partition, "offset": offset}, "status": status,
+                "_key": self.requests[partition, offset].key(), "_partition": 0, "_offset": number,
+                "_headers": {"ce_id": f"{GROUP}/{TOPIC}/{partition}/{offset}"}}
+
+
+class Findings(Run):
+    def found(self):
+        found = findings(GROUP, self.requests, self.results, self.calls)
+        self.assertEqual(set(BAD), set(found))
+        return {what: items for what, items in found.items() if items}
+
+    def test_clean(self):
+        self.assertEqual({}, self.found())
+
+    def test_lost(self):
+        del self.results[5]
+        self.assertEqual({"lost": [(1, 2)]}, self.found())
+
+    def test_duplicate_result(self):
+        self.results.append(dict(copy.deepcopy(self.results[11]), _offset=EVENTS))
+        self.assertEqual({"duplicate results": [(1, 5)]}, self.found())
+
+    def test_second_post(self):
+        self.calls.append(self.calls[4])
+        self.assertEqual({"second POSTs": [self.calls[4]]}, self.found())
+
+    def test_calls_out_of_order(self):
+        self.calls[0], self.calls[6] = self.calls[6], self.calls[0]  # of one key and one partition
+        self.assertEqual({"order violations": [(b"k0", 0, 0)]}, self.found())
+
+    def test_calls_of_other_keys_may_pass(self):
+        self.calls[0], self.calls[2] = self.calls[2], self.calls[0]
+        self.assertEqual({}, self.found())
+
+    def test_results_out_of_order(self):
+        self.results[0]["_offset"], self.results[6]["_offset"] = 6, 0
+        self.assertEqual({"order violations": [(b"k0", 0, 0)]}, self.found())
+
+    def test_strangers(self):
+        stranger = self.result(3)
+        stranger["source"] = {"topic": TOPIC, "partition": 0, "offset": 77}
+        self.results.append(stranger)
+        self.calls.append("18999999999")
+        self.assertEqual({"strangers": [(0, 77), "18999999999"]}, self.found())
+
+    def test_mismatches(self):
+        self.results[0]["_key"] = b"another"
+        self.results[1]["_headers"]["ce_id"] = f"{GROUP}/{TOPIC}/1/1"
+        del self.calls[2]
+        self.assertEqual({"mismatches": [(0, 0), (1, 0), (0, 1)]}, self.found())
+
+
+class Doubt(Run):
+    """Which results `unknown` are explained. The worker w died at 100 s, with offset 1 of partition 0 started."""
+
+    def setUp(self):
+        super().setUp()
+        self.posts = [{"Caller": c, "time": 99_900} for c in self.calls]
+        self.deaths = [Death("w", 100, {0: (1, "pcw1:5:w:00000000:rs"), 1: (0, "pcw1:5:other:00000000:rs3")})]
+
+    def doubt(self, *numbers):
+        for n in numbers:
+            self.results[n] = dict(self.result(n, "unknown"), startedAt="1970-01-01T00:01:39.900Z",
+                                   finishedAt="1970-01-01T00:01:40.050Z")
+        return self.doubt_again()
+
+    def doubt_again(self):
+        return unexplained(self.requests, self.results, self.posts, self.deaths, 0.1)
+
+    def test_no_death(self):
+        self.deaths = []
+        self.assertEqual([(0, 1)], self.doubt(2))
+
+    def test_started_at_the_death(self):
+        self.assertEqual([], self.doubt(2))
+
+    def test_started_and_never_sent(self):
+        del self.posts[2]
+        self.assertEqual([], self.doubt(2))
+
+    def test_not_started(self):
+        self.assertEqual([(0, 2)], self.doubt(2, 4))
+
+    def test_started_by_another(self):
+        self.assertEqual([(1, 0)], self.doubt(1))
+
+    def test_answered_long_before(self):
+        self.posts[2]["time"] = 94_000
+        self.assertEqual([(0, 1)], self.doubt(2))
+
+    def test_sent_after_the_death(self):
+        self.posts[2]["time"] = 102_000
+        self.assertEqual([(0, 1)], self.doubt(2))
+
+    def test_platform_died(self):
+        self.deaths = [PlatformDeath(100)]
+        self.posts[4]["time"], self.posts[6]["time"] = 99_000, 100_500
+        self.assertEqual([(0, 2), (0, 3)], self.doubt(2, 4, 6))
+
+    def test_platform_died_before_it_read_the_call(self):
+        self.deaths = [PlatformDeath(100)]
+        del self.posts[6], self.posts[4], self.posts[2]
+        self.doubt(2, 4, 6)
+        self.results[2].update(startedAt="1970-01-01T00:01:39.900Z", finishedAt="1970-01-01T00:01:40.050Z")
+        self.results[4].update(startedAt="1970-01-01T00:01:38.900Z", finishedAt="1970-01-01T00:01:39.050Z")
+        self.results[6].update(startedAt="1970-01-01T00:01:40.100Z", finishedAt="1970-01-01T00:01:40.200Z")
+        self.assertEqual([(0, 2), (0, 3)], self.doubt_again())
+
+
+class Started(unittest.TestCase):
+    def test_nothing(self):
+        self.assertEqual(("", []), started(7, ""))
+
+    def test_runs(self):
+        self.assertEqual(("w-1", [10, 25, 26]), started(10, "pcw1:8:w-1:00000000:rsd12f2s2"))
+
+    def test_bits(self):
+        self.assertEqual(("w", [11, 13]), started(10, "pcw1:8:w:00000000:bGB"))  # d s f, s f f
+
+
+if __name__ == "__main__":
+    unittest.main()
