@@ -243,7 +243,7 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *argument)
 /* The local port of a connection's socket; 0: it has none yet. */
 static int port_of(struct watch *watch)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
     if (watch->local_port || getsockname(watch->socket, (struct sockaddr *)&address, &size))
         return watch->local_port;

@@ -1,5 +1,7 @@
 #include "sandbox/broker_api.h"
 
+#include <assert.h>
+
 enum { NEVER = INT16_MAX };
 
 static void api_versions(struct broker *broker, struct call *call);
@@ -53,7 +55,9 @@ bool api_is_flexible(int16_t key, int16_t version)
 static void api_versions(struct broker *broker, struct call *call)
 {
     (void)broker;
-    bool known = call->version >= 0 && call->version <= find(API_VERSIONS)->max;
+    const struct api *own = find(API_VERSIONS);
+    assert(own);
+    bool known = call->version >= 0 && call->version <= own->max;
     if (!known) {
         call->version = 0;
         call->flexible = false;
@@ -78,6 +82,7 @@ void api_serve(struct broker *broker, struct call *call)
 {
     const struct api *api = find(call->api);
     bool known = api && call->version >= api->min && call->version <= api->max;
+    assert(api || call->api != API_VERSIONS);
     if ((known && !call->in.bad) || (!known && call->api == API_VERSIONS))
         api->serve(broker, call);
     else

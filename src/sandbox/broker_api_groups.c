@@ -23,7 +23,7 @@ static void put_members(struct wire_out *out, int16_t version, const struct grou
 static void on_joined(struct call *call, int16_t code, const struct group *group,
                       const struct member *member, struct slice member_id)
 {
-    bool ok = code == CODE_NONE;
+    bool ok = group && code == CODE_NONE;
     struct wire_out out;
     call_begin(call, &out);
     if (call->version >= 2)

@@ -1,5 +1,6 @@
 #include "sandbox/broker_group.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +208,7 @@ void group_sync(struct groups *groups, struct group *group, const struct group_s
         groups->hooks.synced(call, code, NOBODY);
         return;
     }
+    assert(member);
     answer_sync(groups, member, CODE_UNKNOWN_MEMBER_ID); /* an older one that still waits */
     member->sync = call;
     member->synced = true;
