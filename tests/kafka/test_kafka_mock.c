@@ -1,9 +1,9 @@
 /* io/kafka against librdkafka's mock cluster: settings, the consumer, plain commits, errors that a
  * broker is made to answer. (The mock forgets what transactions commit; see test_kafka_real.) */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

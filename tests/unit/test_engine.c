@@ -1419,7 +1419,8 @@ static void test_what_does_not_fit_does_not_hold_a_drain(void **state)
     assign(&desk, REQUEST_CALL, 0, 1);
     int64_t end = ledger_sure_span(LEDGER_MAX) + 500;
     for (int64_t offset = 0; offset < end; offset++)
-        arrive(&desk, 0, offset, offset % 2 && offset > ledger_sure_span(LEDGER_MAX) ? NULL : "o-1");
+        arrive(&desk, 0, offset,
+               offset % 2 && offset > ledger_sure_span(LEDGER_MAX) ? NULL : "o-1");
     commit_tick(&desk);
     expect(&desk, ENGINE_START);
     expect(&desk, ENGINE_NOTHING);
