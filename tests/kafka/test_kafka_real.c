@@ -321,10 +321,9 @@ static void waits_for_topics(void **state)
 #define both_until(one, two, condition)                                                            \
     side_until(one, (kafka_serve((two)->kafka), kafka_wait((two)->kafka, 5), (condition)))
 
-static void shares_with_another(void **state, const char *strategy)
+static void shares_with_another(void **strategy)
 {
-    (void)state;
-    const char *const more[] = {strategy, NULL};
+    const char *const more[] = {*strategy, NULL};
     struct place_names names;
     struct side one, two;
     names_init(&names, "share", more);
@@ -349,21 +348,10 @@ static void shares_with_another(void **state, const char *strategy)
     side_fini(&one);
 }
 
-static void shares_cooperatively(void **state)
-{
-    shares_with_another(state, "kafka.partition.assignment.strategy=cooperative-sticky");
-}
-
-static void shares_eagerly(void **state)
-{
-    shares_with_another(state, "kafka.partition.assignment.strategy=range");
-}
-
 /* The partition count changes while `assigned` is unanswered. */
-static void hears_again_of_an_overtaken_offer(void **state, const char *strategy)
+static void hears_again_of_an_overtaken_offer(void **strategy)
 {
-    (void)state;
-    const char *const more[] = {strategy, NULL};
+    const char *const more[] = {*strategy, NULL};
     struct place_names names;
     struct side side;
     names_init(&names, "offer", more);
@@ -395,22 +383,10 @@ static void hears_again_of_an_overtaken_offer(void **state, const char *strategy
     side_fini(&side);
 }
 
-static void hears_again_of_an_overtaken_offer_cooperatively(void **state)
-{
-    hears_again_of_an_overtaken_offer(state,
-                                      "kafka.partition.assignment.strategy=cooperative-sticky");
-}
-
-static void hears_again_of_an_overtaken_offer_eagerly(void **state)
-{
-    hears_again_of_an_overtaken_offer(state, "kafka.partition.assignment.strategy=range");
-}
-
 /* The partition count changes while `revoked` is unanswered. */
-static void loses_an_overtaken_revocation(void **state, const char *strategy)
+static void loses_an_overtaken_revocation(void **strategy)
 {
-    (void)state;
-    const char *const more[] = {strategy, NULL};
+    const char *const more[] = {*strategy, NULL};
     struct place_names names;
     struct side one, two;
     names_init(&names, "revoke", more);
@@ -447,20 +423,9 @@ static void loses_an_overtaken_revocation(void **state, const char *strategy)
     side_fini(&one);
 }
 
-static void loses_an_overtaken_revocation_cooperatively(void **state)
+static void leaves_while_an_offer_is_unanswered(void **strategy)
 {
-    loses_an_overtaken_revocation(state, "kafka.partition.assignment.strategy=cooperative-sticky");
-}
-
-static void loses_an_overtaken_revocation_eagerly(void **state)
-{
-    loses_an_overtaken_revocation(state, "kafka.partition.assignment.strategy=range");
-}
-
-static void leaves_while_an_offer_is_unanswered(void **state, const char *strategy)
-{
-    (void)state;
-    const char *const more[] = {strategy, NULL};
+    const char *const more[] = {*strategy, NULL};
     struct place_names names;
     struct side side;
     names_init(&names, "leave", more);
@@ -473,22 +438,10 @@ static void leaves_while_an_offer_is_unanswered(void **state, const char *strate
     side_fini(&side);
 }
 
-static void leaves_while_an_offer_is_unanswered_cooperatively(void **state)
-{
-    leaves_while_an_offer_is_unanswered(state,
-                                        "kafka.partition.assignment.strategy=cooperative-sticky");
-}
-
-static void leaves_while_an_offer_is_unanswered_eagerly(void **state)
-{
-    leaves_while_an_offer_is_unanswered(state, "kafka.partition.assignment.strategy=range");
-}
-
 /* A stop in the middle of a hand-over: the drain goes on as ours. */
-static void leaves_after_the_drain(void **state, const char *strategy)
+static void leaves_after_the_drain(void **strategy)
 {
-    (void)state;
-    const char *const more[] = {strategy, NULL};
+    const char *const more[] = {*strategy, NULL};
     struct place_names names;
     struct side one, two;
     names_init(&names, "drain", more);
@@ -520,16 +473,6 @@ static void leaves_after_the_drain(void **state, const char *strategy)
     assert_int_equal(one.failed + two.failed, 0);
     side_fini(&two);
     side_fini(&one);
-}
-
-static void leaves_after_the_drain_cooperatively(void **state)
-{
-    leaves_after_the_drain(state, "kafka.partition.assignment.strategy=cooperative-sticky");
-}
-
-static void leaves_after_the_drain_eagerly(void **state)
-{
-    leaves_after_the_drain(state, "kafka.partition.assignment.strategy=range");
 }
 
 static void reads_from_where_it_is_told(void **state)
@@ -580,6 +523,13 @@ static void ends_when_its_static_identity_is_taken(void **state)
 }
 
 /* A name or pattern of tests may be given. */
+/* A test for each way of rebalancing; the setting is its state. */
+#define WAY(test, strategy)                                                                        \
+    {                                                                                              \
+#test ": " strategy, test, NULL, NULL, "kafka.partition.assignment.strategy=" strategy     \
+    }
+#define BOTH_WAYS(test) WAY(test, "cooperative-sticky"), WAY(test, "range")
+
 int main(int argc, char **argv)
 {
     if (!getenv("KAFKA_BOOTSTRAP")) {
@@ -597,16 +547,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(ends_a_dead_owner),
         cmocka_unit_test(waits_for_topics),
         cmocka_unit_test(reads_from_where_it_is_told),
-        cmocka_unit_test(shares_cooperatively),
-        cmocka_unit_test(shares_eagerly),
-        cmocka_unit_test(hears_again_of_an_overtaken_offer_cooperatively),
-        cmocka_unit_test(hears_again_of_an_overtaken_offer_eagerly),
-        cmocka_unit_test(loses_an_overtaken_revocation_cooperatively),
-        cmocka_unit_test(loses_an_overtaken_revocation_eagerly),
-        cmocka_unit_test(leaves_while_an_offer_is_unanswered_cooperatively),
-        cmocka_unit_test(leaves_while_an_offer_is_unanswered_eagerly),
-        cmocka_unit_test(leaves_after_the_drain_cooperatively),
-        cmocka_unit_test(leaves_after_the_drain_eagerly),
+        BOTH_WAYS(shares_with_another),
+        BOTH_WAYS(hears_again_of_an_overtaken_offer),
+        BOTH_WAYS(loses_an_overtaken_revocation),
+        BOTH_WAYS(leaves_while_an_offer_is_unanswered),
+        BOTH_WAYS(leaves_after_the_drain),
         cmocka_unit_test(ends_when_its_static_identity_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

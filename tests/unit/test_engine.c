@@ -177,16 +177,22 @@ static void take(struct desk *desk, enum request_kind kind, int first, int count
     engine_revoked(desk->engine, ++desk->rebalance, lost, places, (size_t)count, desk->now);
 }
 
-/* Assigned partitions whose ledgers name nobody else. */
-static void assign(struct desk *desk, enum request_kind kind, int first, int count)
+/* What an assignment begins with, if its ledgers name nobody else. */
+static void read_ledgers(struct desk *desk)
 {
-    give(desk, kind, first, count);
     expect(desk, ENGINE_READ);
     assert_false(desk->action.stable);
     answer_read(desk);
     expect(desk, ENGINE_READ);
     assert_true(desk->action.stable);
     answer_read(desk);
+}
+
+/* Assigned partitions whose ledgers name nobody else. */
+static void assign(struct desk *desk, enum request_kind kind, int first, int count)
+{
+    give(desk, kind, first, count);
+    read_ledgers(desk);
     expect(desk, ENGINE_COMMIT);
     land(desk);
     engine_committed(desk->engine, ENGINE_DONE, desk->now);
@@ -275,6 +281,15 @@ static void ready(struct desk *desk)
     desk_init(desk, &given);
     assign(desk, REQUEST_CALL, 0, 1);
     expect(desk, ENGINE_NOTHING);
+}
+
+/* ... and a call of offset 0 is handed out. */
+static void ready_with_a_call(struct desk *desk)
+{
+    ready(desk);
+    arrive(desk, 0, 0, "o-1");
+    commit_tick(desk);
+    expect(desk, ENGINE_START);
 }
 
 static void test_one_call(void **state)
@@ -432,10 +447,7 @@ static void test_deadline_ends_retries(void **state)
 {
     (void)state;
     struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
+    ready_with_a_call(&desk);
     unsent(&desk, 0, desk.now + 3600000); /* cut to the deadline */
     commit_tick(&desk);
     desk.now += 59999;
@@ -906,10 +918,7 @@ static void test_drain_outlived(void **state)
 {
     (void)state;
     struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
+    ready_with_a_call(&desk);
     take(&desk, REQUEST_CALL, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_NOTHING);
@@ -932,10 +941,7 @@ static void test_doubt_ends_before_a_hand_over(void **state)
 {
     (void)state;
     struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
+    ready_with_a_call(&desk);
     finish(&desk, 0, STATUS_UNKNOWN);
     commit_tick(&desk);
     take(&desk, REQUEST_CALL, 0, 1, false);
@@ -1032,10 +1038,7 @@ static void test_unassignment_waits_for_a_claim(void **state)
     struct engine_options given = options();
     desk_init(&desk, &given);
     give(&desk, REQUEST_CALL, 0, 1);
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
+    read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
     take(&desk, REQUEST_CALL, 0, 1, true);
     expect(&desk, ENGINE_NOTHING);
@@ -1049,10 +1052,7 @@ static void test_release_of_unknown_end(void **state)
 {
     (void)state;
     struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
+    ready_with_a_call(&desk);
     take(&desk, REQUEST_CALL, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     desk.now += 15000;
@@ -1073,10 +1073,7 @@ static void test_drain_without_membership_ends(void **state)
 {
     (void)state;
     struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
+    ready_with_a_call(&desk);
     finish(&desk, 0, STATUS_SUCCEEDED);
     take(&desk, REQUEST_CALL, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
@@ -1100,10 +1097,7 @@ static void test_claim_failures(void **state)
     struct engine_options given = options();
     desk_init(&desk, &given);
     give(&desk, REQUEST_CALL, 0, 1);
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
+    read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
     engine_committed(desk.engine, ENGINE_AGAIN, desk.now);
     expect(&desk, ENGINE_NOTHING);
