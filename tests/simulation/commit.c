@@ -10,6 +10,7 @@
 static void tell(struct process *process, enum engine_outcome outcome)
 {
     process->outcome = outcome;
+    process->landed = false;
     process->transact = PHASE_TELL;
 }
 
@@ -101,7 +102,11 @@ static void commit_transaction(struct world *world, struct process *process)
 {
     struct transaction *transaction = &world->transactions[process->id];
     if (strikes(world, FAULT_unclear)) {
-        switch (draw(world, 3)) {
+        switch (draw(world, 4)) {
+        case 3: /* the client asks again, and may learn that it is fenced */
+            broker_apply(world, transaction);
+            process->landed = true;
+            return;
         case 0:
             broker_apply(world, transaction);
             break;
@@ -153,6 +158,11 @@ void commit_transact_step(struct world *world, struct process *process)
     if (process->epoch != world->transactions[process->id].epoch) {
         world->counts.fenced++;
         tell(process, ENGINE_FENCED);
+        return;
+    }
+    if (process->landed) {
+        if (draw(world, 8) == 0)
+            tell(process, ENGINE_COMMITTED);
         return;
     }
     if (strikes(world, FAULT_abort))

@@ -55,8 +55,8 @@ enum {
     X(refuse, 10, 2)           /* large results are refused */                                     \
     X(refuse_small, 3000, 6)   /* ... even in their small form, as long as there are faults */     \
     X(again, 2000, 2)          /* a ledger job's answer is lost; it was done, or will be, or not */\
-    X(slow_work, 9500, 6)      /* ledger jobs take long */                                         \
-    X(slow_transact, 9500, 6)  /* transactions take long */                                        \
+    X(slow_work, 9500, 3)      /* ledger jobs take long */                                         \
+    X(slow_transact, 9500, 4)  /* transactions take long */                                        \
     X(lost_sync, 3000, 2)      /* a rebalance overtakes another's assignment */                    \
     X(again_revoked, 1000, 2)   /* a second revocation while the first one drains */                \
     X(lost_anyhow, 6000, 2)    /* ... or while an assignment is answered: all is lost */           \
@@ -248,6 +248,7 @@ struct process {
     enum transact_phase transact; /* the producer's job */
     struct engine_action transaction;
     int member, generation; /* as the transaction took them along */
+    bool landed; /* the commit, and the client does not know it */
     enum engine_outcome outcome;
     bool refused[2 * EVENTS_MOST];
     enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
