@@ -48,8 +48,7 @@ void caller_recall(struct world *world, struct process *process, const struct en
 {
     say(world, "%s recalls", process_name(process->id));
     put(world, &process->caller.in,
-        (struct mail){
-            .type = MAIL_RECALL, .kind = action->kind, .partition = action->partition});
+        (struct mail){.type = MAIL_RECALL, .kind = action->kind, .partition = action->partition});
 }
 
 static void receive(struct process *process)
@@ -182,8 +181,8 @@ static void post(struct world *world, struct process *process, struct call *call
         return;
     task->posts++;
     world->counts.posts++;
-    task->running_until = call->request->call.started_boot_ms + world->options.doubt_ms -
-                          process->boot_shift;
+    task->running_until =
+        call->request->call.started_boot_ms + world->options.doubt_ms - process->boot_shift;
     if (call->ending < END_FAILED || draw(world, 3) == 0) {
         ring(world, task);
     } else if (world->post_count < POSTS_MOST && strikes(world, FAULT_late_post)) {
@@ -321,8 +320,7 @@ static void outlive(struct world *world, struct process *process, const struct r
 static void outlive_list(struct world *world, struct process *process, const struct list *list,
                          unsigned logs)
 {
-    list_each(at, list)
-        outlive(world, process, list_of(at, struct request, dispatch_node), logs);
+    list_each(at, list) outlive(world, process, list_of(at, struct request, dispatch_node), logs);
 }
 
 static void outlive_box(struct world *world, struct process *process, const struct mailbox *box,

@@ -115,6 +115,9 @@ static void kick(struct world *world, struct member *member)
 {
     say(world, "member %d is kicked", member->id);
     world->counts.kicks++;
+    for (int i = 0; i < world->process_count; i++)
+        if (world->processes[i].engine && world->processes[i].client.member == member->id)
+            world->excused[world->processes[i].incarnation] = true;
     group_leave(world, member->id);
 }
 

@@ -257,7 +257,6 @@ void process_step(struct world *world, struct process *process)
     pump(world, process, world->calm || draw(world, 8) ? 1000 : draw(world, 3));
     if (process->engine)
         check_process(world, process);
-    if (process->engine && process->client.state == CLIENT_GONE &&
-        process->transact == PHASE_IDLE)
+    if (process->engine && process->client.state == CLIENT_GONE && process->transact == PHASE_IDLE)
         process_end(world, process, "has stopped");
 }

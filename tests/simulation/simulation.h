@@ -33,41 +33,41 @@ enum {
 /* What can go wrong or come in between: its name, how often at most (in 10,000 occasions), and in
  * one of how many runs it does at all. */
 #define FAULTS(X)                                                                                  \
-    X(crash, 80, 2)            /* a process dies */                                                \
-    X(crash_between, 30, 2)    /* ... between two actions of its engine */                         \
-    X(freeze, 80, 2)           /* a process stands still */                                        \
-    X(stand, 5000, 4)          /* ... and its clock with it */                                     \
-    X(twin, 9000, 3)           /* a process is started while its frozen namesake lives */          \
-    X(cut_off, 80, 2)          /* a process cannot reach Kafka */                                  \
-    X(stop, 80, 2)             /* a planned stop */                                                \
-    X(start, 600, 1)           /* a dead process comes back, or another in its place */            \
-    X(grow, 20, 3)             /* a topic gets a partition */                                      \
-    X(expire, 8, 6)            /* the group stands empty until its offsets are deleted */          \
-    X(failover, 30, 3)         /* the coordinators move: nothing is answered for a while */        \
-    X(leader, 60, 3)           /* a log's leader moves: nothing is fetched for a while */          \
-    X(retain, 60, 6)           /* retention deletes the oldest records */                          \
-    X(compact, 80, 6)          /* compaction deletes records that newer ones of their key follow */\
-    X(gap, 3000, 2)            /* offsets that hold no record (markers of transactions) */         \
-    X(wall, 20, 2)             /* the wall clock is set */                                         \
-    X(sleep, 10, 3)            /* all clocks jump: the machines were suspended */                  \
-    X(unclear, 2000, 2)        /* a commit's answer is lost; it landed, or will, or never */       \
-    X(abort, 1000, 2)          /* a transaction is aborted */                                      \
-    X(refuse, 10, 2)           /* large results are refused */                                     \
-    X(refuse_small, 3000, 6)   /* ... even in their small form, as long as there are faults */     \
-    X(again, 2000, 2)          /* a ledger job's answer is lost; it was done, or will be, or not */\
-    X(slow_work, 9500, 3)      /* ledger jobs take long */                                         \
-    X(slow_transact, 9500, 4)  /* transactions take long */                                        \
-    X(lost_sync, 3000, 2)      /* a rebalance overtakes another's assignment */                    \
-    X(again_revoked, 1000, 2)   /* a second revocation while the first one drains */                \
-    X(lost_anyhow, 6000, 2)    /* ... or while an assignment is answered: all is lost */           \
-    X(duplicate, 1000, 2)      /* records are delivered twice */                                   \
-    X(keyless, 600, 2)         /* records without a key */                                         \
-    X(outage, 40, 3)           /* the platform takes no connection */                              \
-    X(ill, 40, 3)              /* the platform answers nothing that is certain */                  \
-    X(unsent, 2000, 2)         /* a connection fails before a byte is sent */                      \
-    X(doubt, 2500, 2)          /* an answer is lost, cut or unreadable */                          \
-    X(declined, 2500, 2)       /* the platform says that it did not perform it: try later */       \
-    X(late_post, 3000, 2)      /* a request arrives after the client has given up */
+    X(crash, 80, 2)           /* a process dies */                                                 \
+    X(crash_between, 30, 2)   /* ... between two actions of its engine */                          \
+    X(freeze, 80, 2)          /* a process stands still */                                         \
+    X(stand, 5000, 4)         /* ... and its clock with it */                                      \
+    X(twin, 9000, 3)          /* a process is started while its frozen namesake lives */           \
+    X(cut_off, 80, 2)         /* a process cannot reach Kafka */                                   \
+    X(stop, 80, 2)            /* a planned stop */                                                 \
+    X(start, 600, 1)          /* a dead process comes back, or another in its place */             \
+    X(grow, 20, 3)            /* a topic gets a partition */                                       \
+    X(expire, 8, 6)           /* the group stands empty until its offsets are deleted */           \
+    X(failover, 30, 3)        /* the coordinators move: nothing is answered for a while */         \
+    X(leader, 60, 3)          /* a log's leader moves: nothing is fetched for a while */           \
+    X(retain, 60, 6)          /* retention deletes the oldest records */                           \
+    X(compact, 80, 6)         /* compaction deletes records that newer ones of their key follow */ \
+    X(gap, 3000, 2)           /* offsets that hold no record (markers of transactions) */          \
+    X(wall, 20, 2)            /* the wall clock is set */                                          \
+    X(sleep, 10, 3)           /* all clocks jump: the machines were suspended */                   \
+    X(unclear, 2000, 2)       /* a commit's answer is lost; it landed, or will, or never */        \
+    X(abort, 1000, 2)         /* a transaction is aborted */                                       \
+    X(refuse, 10, 2)          /* large results are refused */                                      \
+    X(refuse_small, 3000, 6)  /* ... even in their small form, as long as there are faults */      \
+    X(again, 2000, 2)         /* a ledger job's answer is lost; it was done, or will be, or not */ \
+    X(slow_work, 9500, 3)     /* ledger jobs take long */                                          \
+    X(slow_transact, 9500, 4) /* transactions take long */                                         \
+    X(lost_sync, 3000, 2)     /* a rebalance overtakes another's assignment */                     \
+    X(again_revoked, 1000, 2) /* a second revocation while the first one drains */                 \
+    X(lost_anyhow, 6000, 2)   /* ... or while an assignment is answered: all is lost */            \
+    X(duplicate, 1000, 2)     /* records are delivered twice */                                    \
+    X(keyless, 600, 2)        /* records without a key */                                          \
+    X(outage, 40, 3)          /* the platform takes no connection */                               \
+    X(ill, 40, 3)             /* the platform answers nothing that is certain */                   \
+    X(unsent, 2000, 2)        /* a connection fails before a byte is sent */                       \
+    X(doubt, 2500, 2)         /* an answer is lost, cut or unreadable */                           \
+    X(declined, 2500, 2)      /* the platform says that it did not perform it: try later */        \
+    X(late_post, 3000, 2)     /* a request arrives after the client has given up */
 
 enum fault {
 #define X(name, most, every) FAULT_##name,
@@ -87,7 +87,7 @@ struct task {
     int posts;                      /* sent, and perhaps performed */
     int rings;                      /* arrived and performed */
     int results, gone, dead, late;
-    bool forgotten;        /* its mark has expired together with the group's offsets */
+    bool forgotten; /* its mark has expired together with the group's offsets */
     enum status result;
     int starter;           /* incarnation that committed its 'started' last */
     bool inherited;        /* its starter has lost it, or handed it over, since */
@@ -100,7 +100,7 @@ struct task {
 struct log {
     enum request_kind kind;
     int64_t start, end;
-    int16_t task_at[LOG_MOST]; /* task + 1; 0: a gap */
+    int16_t task_at[LOG_MOST];  /* task + 1; 0: a gap */
     int16_t tasks[EVENTS_MOST]; /* by offset */
     int task_count, settled;    /* settled: the first tasks that are below the committed offset */
     int64_t committed;          /* -1: none */
@@ -248,7 +248,7 @@ struct process {
     enum transact_phase transact; /* the producer's job */
     struct engine_action transaction;
     int member, generation; /* as the transaction took them along */
-    bool landed; /* the commit, and the client does not know it */
+    bool landed;            /* the commit, and the client does not know it */
     enum engine_outcome outcome;
     bool refused[2 * EVENTS_MOST];
     enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
@@ -274,8 +274,9 @@ struct plan {
 };
 
 #define COUNTS(X)                                                                                  \
-    X(events) X(steps) X(posts) X(rings) X(results) X(unknown) X(expired) X(unavailable) X(late)   \
-    X(gone) X(transactions) X(rebalances) X(kicks) X(fenced) X(claims)
+    X(events)                                                                                      \
+    X(steps) X(posts) X(rings) X(results) X(unknown) X(expired) X(unavailable) X(late) X(gone)     \
+        X(transactions) X(rebalances) X(kicks) X(fenced) X(claims)
 
 struct counts {
 #define X(name) uint64_t name;
@@ -288,7 +289,7 @@ struct counts {
 struct world {
     struct plan plan;
     uint64_t random;
-    bool failed, calm; /* calm: no faults any more */
+    bool failed, calm;     /* calm: no faults any more */
     const char *violation; /* the kind of it: its text's format */
     char failure[512];
     uint64_t step;
