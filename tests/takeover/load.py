@@ -59,7 +59,7 @@ class Load(Loop):
 
     def __init__(self, bootstrap, topic, partitions):
         super().__init__()
-        self.requests, self.partitions = Requests(bootstrap, topic, retries=0), partitions
+        self.requests, self.partitions = Requests(bootstrap, topic, **{"enable.idempotence": False, "retries": 0}), partitions
         self.number, self.began = 0, time.monotonic()
 
     def turn(self):
