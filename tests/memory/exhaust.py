@@ -87,13 +87,13 @@ class Rounds:
 
     def ending(self, worker):
         try:
-            wait_until(lambda: not worker.alive() or self.answered(), 25)
+            wait_until(lambda: not worker.alive() or self.answered(), 60)
         except AssertionError:
             return "stood still"
         if worker.alive():
             worker.signal(signal.SIGTERM)
         try:
-            status = worker.wait(20)
+            status = worker.wait(40)
         except AssertionError:
             return "stood still at the stop"
         if status < 0:
