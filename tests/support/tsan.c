@@ -11,10 +11,16 @@
 const char *__tsan_default_suppressions(void);
 
 /* librdkafka is not built with the sanitizer, which therefore does not see its atomics: what it
- * does itself to memory goes unwatched. What our callbacks do under it is watched. */
+ * does itself to memory, and when it destroys its locks, goes unwatched. What our callbacks do
+ * under it is watched. libuv closes its files unseen, so that a number which comes again looks like
+ * a race. */
 const char *__tsan_default_suppressions(void)
 {
-    return "called_from_lib:librdkafka.so\n";
+    return "called_from_lib:librdkafka.so\n"
+           "race:^mtx_destroy$\n"
+           "race:^cnd_destroy$\n"
+           "called_from_lib:libuv.so\n"
+           "race:libsasl2.so\n";
 }
 
 struct beginning {
