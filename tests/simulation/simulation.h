@@ -275,8 +275,22 @@ struct plan {
 
 #define COUNTS(X)                                                                                  \
     X(events)                                                                                      \
-    X(steps) X(posts) X(rings) X(results) X(unknown) X(expired) X(unavailable) X(late) X(gone)     \
-        X(transactions) X(rebalances) X(kicks) X(fenced) X(claims)
+    X(steps)                                                                                       \
+    X(eager)   /* runs with that protocol of rebalances; the others are cooperative */             \
+    X(statics) /* runs with static members */                                                      \
+    X(posts)                                                                                       \
+    X(rings)                                                                                       \
+    X(results)                                                                                     \
+    X(unknown)                                                                                     \
+    X(expired)                                                                                     \
+    X(unavailable)                                                                                 \
+    X(late)                                                                                        \
+    X(gone)                                                                                        \
+    X(transactions)                                                                                \
+    X(rebalances)                                                                                  \
+    X(kicks)                                                                                       \
+    X(fenced)                                                                                      \
+    X(claims)
 
 struct counts {
 #define X(name) uint64_t name;

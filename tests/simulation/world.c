@@ -374,6 +374,8 @@ void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
     if (!world->failed)
         calm_down(world);
     run_calm(world);
+    world->counts.eager = world->group.eager;
+    world->counts.statics = world->group.statics;
     world->counts.steps = world->step;
     world->counts.events = (uint64_t)world->task_count;
 }
