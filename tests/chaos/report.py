@@ -3,11 +3,11 @@ import re
 
 COLUMNS = ("events", "results", "lost", "duplicate results", "second POSTs", "order violations", "unknown", "unexplained", "seconds")
 SUMS = COLUMNS[:-1]
-README_BLOCK = re.compile(r"(<!-- written by make chaos -->\n).*?(\n<!-- end -->)", re.DOTALL)
+README_BLOCK = re.compile(r"(<!-- written by make chaos -->\n).*?(<!-- end -->)", re.DOTALL)
 
 PAGE = """# Chaos
 
-`make chaos` writes this page. Three Kafka brokers (replication 3, `min.insync.replicas` 2), 80 requests a second whose order ids follow a
+`make chaos` writes this page. Three Kafka brokers (replication 3, `min.insync.replicas` 2), 60 requests a second whose order ids follow a
 Zipf distribution, and a simulated platform that answers after 20 to 100 ms and records every POST on arrival. Each scenario has topics and
 a group of its own; it ends when the workers are idle and have stopped with exit status 0. Then clients of the test's own read
 requests and results (read_committed), and compare them with the platform's record.
@@ -43,8 +43,9 @@ def table(rows):
 
 def sentence(rows):
     total = {what: sum(row[what] for row in rows) for what in SUMS}
-    return (f"In its last long run, {len(rows)} scenarios with {total['events']:,} requests: " + ", ".join(
-        f"{what} {total[what]:,}" for what in SUMS[2:-1]) + f", {total['unexplained']:,} of these not outstanding at a death.")
+    counts = ", ".join(f"{what} {total[what]:,}" for what in SUMS[2:-1])
+    return (f"Its last long run: {len(rows)} scenarios, {total['events']:,} requests; {counts}, of which "
+            f"{total['unexplained']:,} were not outstanding at a death.")
 
 
 def write(page, readme, rows):
@@ -53,7 +54,7 @@ def write(page, readme, rows):
     with open(page, "w") as file:
         file.write(PAGE.format(table=table(rows), faults=faults))
     with open(readme) as file:
-        text, blocks = README_BLOCK.subn(lambda found: found[1] + sentence(rows) + found[2], file.read())
+        text, blocks = README_BLOCK.subn(lambda found: found[1] + sentence(rows) + "\n" + found[2], file.read())
     assert blocks == 1, f"{readme} has no block for the sentence"
     with open(readme, "w") as file:
         file.write(text)
