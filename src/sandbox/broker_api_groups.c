@@ -23,17 +23,18 @@ static void put_members(struct wire_out *out, int16_t version, const struct grou
 static void on_joined(struct call *call, int16_t code, const struct group *group,
                       const struct member *member, struct slice member_id)
 {
-    bool ok = group && code == CODE_NONE;
     struct wire_out out;
+    if (code != CODE_NONE)
+        group = NULL;
     call_begin(call, &out);
     if (call->version >= 2)
         wire_put_i32(&out, 0);
     wire_put_i16(&out, code);
-    wire_put_i32(&out, ok ? group->generation : -1);
-    wire_put_string(&out, slice_of(ok ? group->protocol : ""));
-    wire_put_string(&out, slice_of(ok && group->leader ? group->leader->id : ""));
+    wire_put_i32(&out, group ? group->generation : -1);
+    wire_put_string(&out, slice_of(group ? group->protocol : ""));
+    wire_put_string(&out, slice_of(group && group->leader ? group->leader->id : ""));
     wire_put_string(&out, member_id);
-    if (ok && group->leader == member)
+    if (group && group->leader == member)
         put_members(&out, call->version, group);
     else
         wire_put_array(&out, 0);
