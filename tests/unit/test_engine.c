@@ -774,11 +774,13 @@ static void test_unknown_and_lost(void **state)
     desk_fini(&desk);
 }
 
-/* Gets fenced once, and settles unless it takes that for a twin's work. */
-static void fence(struct desk *desk, int64_t offset)
+/* Gets fenced once, by a transaction that takes so long, and settles unless it takes that for a
+ * twin's work. */
+static void fence_after(struct desk *desk, int64_t offset, int64_t ms)
 {
     arrive(desk, 0, offset, NULL);
     expect(desk, ENGINE_TRANSACT);
+    desk->now += ms;
     engine_transacted(desk->engine, ENGINE_FENCED, NULL, desk->now);
     if (step(desk) == ENGINE_READ) {
         /* Suspecting a twin it reads back first, so as not to fence it in turn when it ends. */
@@ -794,6 +796,11 @@ static void fence(struct desk *desk, int64_t offset)
     expect(desk, ENGINE_TRANSACT);
     land(desk);
     engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+}
+
+static void fence(struct desk *desk, int64_t offset)
+{
+    fence_after(desk, offset, 0);
 }
 
 static void test_fenced_by_a_twin(void **state)
@@ -821,6 +828,21 @@ static void test_fenced_after_a_freeze(void **state)
     engine_frozen(desk.engine, desk.now);
     for (int i = 0; i < 5; i++)
         fence(&desk, i);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+/* A transaction that outlasts the session: the broker ends it for its own time-out, or who takes
+ * over does, who may not have claimed anything yet. */
+static void test_fenced_after_a_session(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    ready(&desk);
+    desk.now += 200000;
+    for (int i = 0; i < 3; i++)
+        fence_after(&desk, i, 2 * given.lease_ms);
     expect(&desk, ENGINE_NOTHING);
     desk_fini(&desk);
 }
@@ -1455,6 +1477,7 @@ int main(void)
         cmocka_unit_test(test_unknown_and_lost),
         cmocka_unit_test(test_fenced_by_a_twin),
         cmocka_unit_test(test_fenced_after_a_freeze),
+        cmocka_unit_test(test_fenced_after_a_session),
         cmocka_unit_test(test_fenced_by_who_took_over),
         cmocka_unit_test(test_fenced_twice_by_who_took_over),
         cmocka_unit_test(test_fenced_when_young),

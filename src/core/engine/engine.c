@@ -321,10 +321,13 @@ void engine_producer_ready(struct engine *engine, int64_t now)
         engine->producer == PRODUCER_RENEWING && tick ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE;
 }
 
+/* In a transaction that outlasts the session it proves nothing: the broker ends one for its own
+ * time-out, and who takes over does before it has claimed anything. */
 static void note_fenced(struct engine *engine)
 {
+    bool slow = engine->now - engine->tick.began >= 2 * engine->options.lease_ms;
     engine->fenced++;
-    if (engine->now < engine->amnesty_until ||
+    if (slow || engine->now < engine->amnesty_until ||
         (engine->now < engine->young_until && engine->young_fenced++ < ENGINE_YOUNG_FENCED))
         return;
     engine->suspicion = engine->now - engine->last_fenced < ENGINE_TWIN_MS;
