@@ -1,3 +1,5 @@
+#include <assert.h>
+
 #include "simulation.h"
 
 /* The group's coordinator: members, generations, who gets what. */
@@ -41,8 +43,7 @@ static void forget_dead_members(struct group *group)
 static struct member *add_member(struct world *world, int instance)
 {
     struct group *group = &world->group;
-    if (group->member_count == MEMBERS_MOST)
-        forget_dead_members(group);
+    assert(group->member_count < MEMBERS_MOST);
     struct member *member = &group->members[group->member_count++];
     *member = (struct member){.id = ++group->next_member, .instance = instance, .live = true};
     return member;
@@ -150,6 +151,7 @@ static void give(struct world *world)
 static void complete_rebalance(struct world *world)
 {
     struct group *group = &world->group;
+    forget_dead_members(group);
     group->generation++;
     group->rebalancing = false;
     world->counts.rebalances++;

@@ -21,12 +21,12 @@ enum {
     EVENTS_MOST = 400,
     LOG_MOST = 4096,
     KEYS_MOST = 12,
-    MEMBERS_MOST = 32,
+    MEMBERS_MOST = 128,
     CALLS_MOST = 32,
     MAIL_MOST = 64,
     POSTS_MOST = 64,
     INCARNATIONS_MOST = 256,
-    STEPS_MOST = 8192,       /* with faults */
+    STEPS_MOST = 16384,      /* with faults */
     CALM_STEPS_MOST = 60000, /* until all has ended, once there are no faults any more */
 };
 

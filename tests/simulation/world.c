@@ -143,7 +143,7 @@ static void world_init(struct world *world, const struct plan *plan)
     draw_settings(world);
     draw_faults(world);
     process_draw_owners(world);
-    world->append_every = 3 + (unsigned)draw(world, 15);
+    world->append_every = 4 + (unsigned)draw(world, 56);
     world->keys = 2 + (int)draw(world, KEYS_MOST - 1);
     broker_init(world);
     world->process_count = 1 + (int)draw(world, PROCESSES_MOST);
@@ -369,7 +369,7 @@ void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
         if (!world->failed)
             step(world);
         if (world->task_count == plan->events && until == STEPS_MOST)
-            until = world->step + draw(world, 400);
+            until = world->step + draw(world, 2000);
     }
     if (!world->failed)
         calm_down(world);
