@@ -27,12 +27,15 @@ static bool refuses(struct world *world, struct process *process)
     bool any = false;
     for (size_t i = 0; i < process->transaction.item_count; i++) {
         const struct engine_item *item = &process->transaction.items[i];
-        process->refused[i] = world->rates[FAULT_refuse] &&
-                              world->tasks[task_of(world, item->request)].big &&
+        struct task *task = &world->tasks[task_of(world, item->request)];
+        process->refused[i] = world->rates[FAULT_refuse] && task->big &&
                               (!item->small || strikes(world, FAULT_refuse_small));
         any |= process->refused[i];
-        if (process->refused[i] && item->small) /* the next owner may have to end what is held up */
-            world->excused[process->incarnation] = true;
+        if (!process->refused[i] || !item->small)
+            continue;
+        world->excused[process->incarnation] = true; /* the next owner may have to end it */
+        if (item->type == ITEM_LATE)
+            task->owed_by = 0; /* there is no smaller form of it to wait for */
     }
     world->counts.faults[FAULT_refuse] += any;
     return any;
