@@ -774,6 +774,28 @@ static void test_unknown_and_lost(void **state)
     desk_fini(&desk);
 }
 
+/* ... which sets free what the transaction had chosen, and another may start. */
+static void test_unknown_and_lost_frees_its_slots(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    assign(&desk, REQUEST_RECORDING, 1, 1);
+    engine_allow(desk.engine, 1);
+    arrive(&desk, 0, 0, "o-1");
+    expect(&desk, ENGINE_TRANSACT);
+    engine_record(desk.engine, record(&desk, REQUEST_RECORDING, 1, 0, "o-2"), desk.now, WALL);
+    expect(&desk, ENGINE_NOTHING);
+    engine_transacted(desk.engine, ENGINE_UNKNOWN, NULL, desk.now);
+    expect(&desk, ENGINE_RENEW_PRODUCER);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    engine_producer_ready(desk.engine, desk.now);
+    expect(&desk, ENGINE_START);
+    assert_int_equal(desk.action.request->place.kind, REQUEST_RECORDING);
+    desk_fini(&desk);
+}
+
 /* Gets fenced once, by a transaction that takes so long, and settles unless it takes that for a
  * twin's work. */
 static void fence_after(struct desk *desk, int64_t offset, int64_t ms)
@@ -1475,6 +1497,7 @@ int main(void)
         cmocka_unit_test(test_unknown_that_did_not_land),
         cmocka_unit_test(test_unknown_and_taken_by_another),
         cmocka_unit_test(test_unknown_and_lost),
+        cmocka_unit_test(test_unknown_and_lost_frees_its_slots),
         cmocka_unit_test(test_fenced_by_a_twin),
         cmocka_unit_test(test_fenced_after_a_freeze),
         cmocka_unit_test(test_fenced_after_a_session),

@@ -274,7 +274,9 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
     if (next_start(engine, action) || group_next(engine, action) || next_producer(engine, action) ||
         next_leave(engine, action))
         return action->type;
-    return ENGINE_NOTHING;
+    start_recordings(engine); /* settling an unknown transaction may have set slots free */
+    next_start(engine, action);
+    return action->type;
 }
 
 static int64_t drain_wake(const struct partition *partition, int64_t wake)
