@@ -192,6 +192,20 @@ void check_replaced(struct world *world, int id, int index)
     ledger_fini(&ledger);
 }
 
+/* It gives partitions back. One that it has not released it has given up, as transaction after
+ * transaction was aborted: what it had started there its successor must take for unknown. */
+void check_given_back(struct world *world, const struct process *process, unsigned logs)
+{
+    for (int log = 0; log < world->log_count; log++) {
+        struct ledger ledger = {0};
+        if (!(logs & 1u << log) || !decode(world, log, &ledger))
+            continue;
+        if (!strcmp(ledger.owner, world->owners[process->id]))
+            world->excused[process->incarnation] = true;
+        ledger_fini(&ledger);
+    }
+}
+
 /* A request is handed out. */
 void check_start(struct world *world, const struct process *process, const struct request *request)
 {

@@ -201,6 +201,7 @@ void client_unassign(struct world *world, struct process *process,
     if (action->rebalance != client->rebalance || client->asked != ASKED_UNASSIGN)
         return;
     caller_outlive(world, process, client->asked_logs);
+    check_given_back(world, process, client->asked_logs);
     client->owned &= ~client->asked_logs;
     client->fetching &= ~client->asked_logs;
     client->asked = ASKED_NOTHING;

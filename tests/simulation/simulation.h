@@ -419,6 +419,7 @@ void check_ledger(struct world *world, int log, int incarnation);
 void check_started(struct world *world);
 void check_named(struct world *world, const struct process *process, int index);
 void check_replaced(struct world *world, int id, int index);
+void check_given_back(struct world *world, const struct process *process, unsigned logs);
 void check_start(struct world *world, const struct process *process, const struct request *request);
 void check_post(struct world *world, struct process *process, struct task *task);
 void check_process(struct world *world, struct process *process);
