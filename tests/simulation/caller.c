@@ -181,8 +181,9 @@ static void post(struct world *world, struct process *process, struct call *call
         return;
     task->posts++;
     world->counts.posts++;
-    task->running_until =
-        call->request->call.started_boot_ms + world->options.doubt_ms - process->boot_shift;
+    if (!process->clock_stood && !process->has_twin) /* then nobody can know how long to wait */
+        task->running_until =
+            call->request->call.started_boot_ms + world->options.doubt_ms - process->boot_shift;
     if (call->ending < END_FAILED || draw(world, 3) == 0) {
         ring(world, task);
     } else if (world->post_count < POSTS_MOST && strikes(world, FAULT_late_post)) {

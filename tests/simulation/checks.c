@@ -216,9 +216,9 @@ void check_start(struct world *world, const struct process *process, const struc
                    view.partition, (int)request->place.offset);
 }
 
-/* A call is about to be made. Of a process whose clock stood while it stood still itself, and of a
- * call that its lease lets outlive its partition's drain, no more can be had than that it is the
- * only one. */
+/* A call is about to be made. Of a process whose clock stood while it stood still itself or whose
+ * place a namesake took meanwhile, and of a call that its lease lets outlive its partition's drain,
+ * no more can be had than that it is the only one. */
 void check_post(struct world *world, struct process *process, struct task *task)
 {
     struct ledger ledger = {0};
@@ -234,7 +234,7 @@ void check_post(struct world *world, struct process *process, struct task *task)
         broken(world, "%s calls %d/%d, which is invalid", name, task->log, (int)task->offset);
     if (mark == LEDGER_FRESH)
         broken(world, "%s calls %d/%d, which is not started", name, task->log, (int)task->offset);
-    if (process->clock_stood || task->outlived == process->incarnation)
+    if (process->clock_stood || process->has_twin || task->outlived == process->incarnation)
         return;
     if (is_over(task))
         broken(world, "%s calls %d/%d, which has its result", name, task->log, (int)task->offset);

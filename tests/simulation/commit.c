@@ -239,12 +239,24 @@ static enum engine_answer commit_plainly(struct world *world, struct process *pr
     return ENGINE_AGAIN;
 }
 
+static void end_id(struct world *world, int id)
+{
+    broker_init_id(world, id);
+    for (int i = 0; i < world->process_count; i++) {
+        struct process *process = &world->processes[i];
+        if (process->state == PROCESS_DEAD || process->id != id)
+            continue;
+        process->ended_before = process->ended;
+        process->ended = world->now;
+    }
+}
+
 static enum engine_answer end_owner(struct world *world, struct process *process)
 {
     bool lost = strikes(world, FAULT_again);
     say(world, "%s ends %s", process_name(process->id), process->work.owner);
     if (!lost || draw(world, 2))
-        broker_init_id(world, process_id(process->work.owner));
+        end_id(world, process_id(process->work.owner));
     return lost ? ENGINE_AGAIN : ENGINE_DONE;
 }
 

@@ -124,7 +124,9 @@ static void do_ledger_job(struct world *world, struct process *process,
 /* It believes that another process has its name. */
 static void fail(struct world *world, struct process *process)
 {
-    if (process->has_twin)
+    bool twice = process->ended_before && process->ended - process->ended_before < 60000;
+    world->counts.accused += twice && !process->has_twin;
+    if (process->has_twin || twice)
         process_crash(world, process);
     else
         broken(world, "%s believes to have a twin", names[process->id]);

@@ -237,6 +237,7 @@ struct process {
     int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
     bool clock_stood;               /* while the process stood still */
     bool has_twin;
+    int64_t ended, ended_before; /* when others last ended its transactions; 0: never */
     struct engine *engine;
     bool asleep; /* nothing to do until wake_at, unless something happens */
     int64_t wake_at;
@@ -290,6 +291,7 @@ struct plan {
     X(rebalances)                                                                                  \
     X(kicks)                                                                                       \
     X(fenced)                                                                                      \
+    X(accused) /* took two successors who came too late for a twin, and ended */                   \
     X(claims)
 
 struct counts {
