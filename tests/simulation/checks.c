@@ -94,24 +94,27 @@ static bool decode(struct world *world, int index, struct ledger *ledger)
     return true;
 }
 
-/* No process has more calls started than twice its slots. */
-void check_started(struct world *world)
-{
-    int started[INCARNATIONS_MOST] = {0};
-    for (int i = 0; i < world->task_count; i++)
-        if (!world->tasks[i].inherited)
-            started[world->tasks[i].starter]++;
-    for (int i = 1; i <= world->incarnations; i++)
-        if (started[i] > 2 * world->options.calls)
-            broken(world, "incarnation %d has %d calls started", i, started[i]);
-}
-
 static bool holds(const struct world *world, int incarnation, int log)
 {
     for (int i = 0; i < world->process_count; i++)
         if (world->processes[i].engine && world->processes[i].incarnation == incarnation)
             return world->processes[i].client.owned & 1u << log;
     return false;
+}
+
+/* No process has more calls started than twice its slots. Those that it has lost to another, which
+ * may be unable to publish its `unknown`, are not its own any more. */
+void check_started(struct world *world)
+{
+    int started[INCARNATIONS_MOST] = {0};
+    for (int i = 0; i < world->task_count; i++) {
+        const struct task *task = &world->tasks[i];
+        if (task->starter && !task->inherited && holds(world, task->starter, task->log))
+            started[task->starter]++;
+    }
+    for (int i = 1; i <= world->incarnations; i++)
+        if (started[i] > 2 * world->options.calls)
+            broken(world, "incarnation %d has %d calls started", i, started[i]);
 }
 
 static void check_mark(struct world *world, struct task *task, enum ledger_mark mark,
@@ -244,6 +247,21 @@ void check_post(struct world *world, struct process *process, struct task *task)
     check_lane(world, task);
 }
 
+/* The most that processes before this one have ever left started in that log: their marks may be
+ * gone from the ledger before this one is told. */
+static int64_t left_started(struct world *world, int index, int incarnation)
+{
+    struct log *log = &world->logs[index];
+    int count = 0;
+    for (int i = 0; i < log->task_count; i++) {
+        int starter = world->tasks[log->tasks[i]].starter;
+        count += starter && starter != incarnation;
+    }
+    if (count > log->left_most)
+        log->left_most = count;
+    return log->left_most;
+}
+
 /* Bounded memory. */
 void check_process(struct world *world, struct process *process)
 {
@@ -253,8 +271,9 @@ void check_process(struct world *world, struct process *process)
     struct engine_view all;
     engine_look(process->engine, &all);
     for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++) {
-        /* Besides the window: what a predecessor had started and retention has deleted. */
-        if ((int64_t)view.unfinished > options->window + 2 * options->calls)
+        /* Besides the window: what predecessors had started and retention has deleted. */
+        if ((int64_t)view.unfinished >
+            options->window + left_started(world, view.partition, process->incarnation))
             broken(world, "%s holds %zu of partition %d", process_name(process->id),
                    view.unfinished, view.partition);
         if ((int64_t)view.unfinished_bytes > options->window_bytes + RECORD_MOST * TAKE_MOST)

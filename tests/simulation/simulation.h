@@ -108,6 +108,7 @@ struct log {
     uint64_t written_at;            /* step */
     int64_t away_until;             /* it has no leader until then */
     int64_t last_result[KEYS_MOST]; /* offset of the last one published */
+    int left_most;                  /* the most that processes have left started for others */
 };
 
 struct published {

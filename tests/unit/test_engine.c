@@ -682,6 +682,40 @@ static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state
     desk_fini(&desk);
 }
 
+/* Two calls of a partition end, and the broker takes the result of neither even small. */
+static void fill_with_stuck(struct desk *desk, int32_t partition)
+{
+    arrive(desk, partition, 0, "o-1");
+    arrive(desk, partition, 1, "o-2");
+    commit_tick(desk);
+    expect(desk, ENGINE_START);
+    expect(desk, ENGINE_START);
+    finish(desk, 0, STATUS_SUCCEEDED);
+    finish(desk, 1, STATUS_SUCCEEDED);
+    refuse(desk, 0);
+    expect(desk, ENGINE_TRANSACT);
+    engine_transacted(desk->engine, ENGINE_REFUSED, (bool[]){true, false}, desk->now);
+    desk->now += 1000;
+}
+
+/* Twice as many started as slots is the limit for a trial call of the breaker, too. */
+static void test_no_trial_call_beyond_the_marks(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    given.calls = 2;
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 3);
+    fill_with_stuck(&desk, 0);
+    fill_with_stuck(&desk, 1);
+    arrive(&desk, 2, 0, "o-3");
+    expect(&desk, ENGINE_NOTHING);
+    engine_allow(desk.engine, 1);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
 /* One call ended and one chosen in a transaction of unknown end. */
 static void unclear(struct desk *desk, enum engine_outcome outcome)
 {
@@ -1493,6 +1527,7 @@ int main(void)
         cmocka_unit_test(test_a_refused_record_is_made_smaller),
         cmocka_unit_test(test_what_is_refused_for_good_holds_its_partition_alone),
         cmocka_unit_test(test_what_is_refused_for_good_does_not_hold_a_hand_over),
+        cmocka_unit_test(test_no_trial_call_beyond_the_marks),
         cmocka_unit_test(test_unknown_that_landed),
         cmocka_unit_test(test_unknown_that_did_not_land),
         cmocka_unit_test(test_unknown_and_taken_by_another),

@@ -70,12 +70,12 @@ static int64_t call_budget(const struct engine *engine)
 {
     const struct engine_options *options = &engine->options;
     int64_t outstanding = (int64_t)(engine->handed_calls + engine->chosen);
-    if (engine->allowed < options->calls)
-        return engine->allowed - outstanding - (int64_t)engine->handed_recordings;
     int64_t unmarked = 0;
     list_each(at, &engine->tick.ending) unmarked += list_of(at, struct request, list_node)->marked;
     list_each(at, &engine->tick.undone) unmarked++;
-    int64_t slots = options->calls + (int64_t)engine->surplus - outstanding;
+    int64_t slots = engine->allowed < options->calls
+                        ? engine->allowed - outstanding - (int64_t)engine->handed_recordings
+                        : options->calls + (int64_t)engine->surplus - outstanding;
     int64_t marks =
         2 * options->calls - ((int64_t)engine->marked - unmarked) - (int64_t)engine->chosen;
     return slots < marks ? slots : marks;
