@@ -271,9 +271,10 @@ void check_process(struct world *world, struct process *process)
     struct engine_view all;
     engine_look(process->engine, &all);
     for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++) {
-        /* Besides the window: what predecessors had started and retention has deleted. */
+        /* Besides the window: what it, or predecessors, had started and retention has deleted. */
         if ((int64_t)view.unfinished >
-            options->window + left_started(world, view.partition, process->incarnation))
+            options->window + 2 * options->calls +
+                left_started(world, view.partition, process->incarnation))
             broken(world, "%s holds %zu of partition %d", process_name(process->id),
                    view.unfinished, view.partition);
         if ((int64_t)view.unfinished_bytes > options->window_bytes + RECORD_MOST * TAKE_MOST)
