@@ -657,22 +657,28 @@ static void test_what_is_refused_for_good_holds_its_partition_alone(void **state
     desk_fini(&desk);
 }
 
+/* Partition 0 is revoked, and its drain ends with the call of its first offset still started. */
+static void outlive_drain(struct desk *desk)
+{
+    take(desk, REQUEST_CALL, 0, 1, false);
+    expect(desk, ENGINE_RECALL);
+    expect(desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk->engine), desk->now + 15000);
+    desk->now += 15000;
+    expect(desk, ENGINE_COMMIT);
+    land(desk);
+    assert_int_equal(mark(desk, 0, 0), LEDGER_STARTED); /* the successor answers 'unknown' */
+    engine_committed(desk->engine, ENGINE_DONE, desk->now);
+    expect(desk, ENGINE_UNASSIGN);
+}
+
 /* The successor calls it unknown, and the answer goes to the dead letters. */
 static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state)
 {
     (void)state;
     struct desk desk;
     get_stuck(&desk);
-    take(&desk, REQUEST_CALL, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + 15000);
-    desk.now += 15000;
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
+    outlive_drain(&desk);
     refuse(&desk, 0); /* nor do the dead letters take it */
     expect(&desk, ENGINE_TRANSACT);
     assert_true(desk.action.items[0].small);
@@ -997,16 +1003,7 @@ static void test_drain_outlived(void **state)
     (void)state;
     struct desk desk;
     ready_with_a_call(&desk);
-    take(&desk, REQUEST_CALL, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + 15000);
-    desk.now += 15000;
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED); /* the successor answers 'unknown' */
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
+    outlive_drain(&desk);
     finish(&desk, 0, STATUS_SUCCEEDED);
     commit_tick(&desk);
     assert_published(&desk, "late:0:succeeded ");
