@@ -18,7 +18,7 @@ struct platform_options {
     const char *version; /* SoftVersion, first part of the path [PLATFORM_VERSION] */
     const char *ca_file; /* where the CA's certificate is written, its key beside it for the next
                             start [a new file in TMPDIR, removed at the end] */
-    const char *record_file;  /* where each POST is recorded, appended; NULL: nowhere */
+    const char *record_file;  /* where POSTs are recorded, appended; NULL: nowhere */
     const char *const *names; /* further DNS names for the certificate, NULL at the end; or NULL */
     const char *const *fault_specs; /* faults in force from the start, NULL at the end; or NULL */
     uint64_t seed;                  /* of what the percentages draw */

@@ -9,19 +9,22 @@
 
 enum { TONE_BYTES = 1600, SAMPLE_RATE = 8000, FILE_BYTES_MAX = 1 << 30 };
 
+#define CLOSED_HOST "127.0.0.1:1" /* nobody listens there */
+
 static const char type_json[] = "application/json;charset=utf-8";
 
 void answer_fini(struct answer *answer)
 {
     text_fini(&answer->body);
+    text_fini(&answer->extra);
 }
 
 static void begin(struct answer *answer, int status, const char *type)
 {
     answer->status = status;
     answer->type = type;
-    answer->extra = NULL;
     answer->zeros = 0;
+    text_clear(&answer->extra);
     text_clear(&answer->body);
 }
 
@@ -83,11 +86,26 @@ static void add_wav_head(struct text *out, uint32_t data_bytes)
     add_little_endian(out, data_bytes, 4);
 }
 
+/* What stands behind a prefix, or NULL. */
+static const char *behind(const char *text, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    return strncmp(text, prefix, length) ? NULL : text + length;
+}
+
 void answer_file(struct answer *answer, const char *call_identifier)
 {
+    const char *rest = behind(call_identifier, "json-moved-");
+    if (rest) {
+        begin(answer, 302, NULL);
+        text_printf(&answer->extra, "Location: /sandbox/recordings/json-%s.wav\r\n", rest);
+        return;
+    }
+    rest = behind(call_identifier, "json-");
+    const char *size_text = behind(rest ? rest : call_identifier, "size-");
     begin(answer, 200, "audio/wav");
-    if (!strncmp(call_identifier, "size-", 5)) {
-        unsigned long size = strtoul(call_identifier + 5, NULL, 10);
+    if (size_text) {
+        unsigned long size = strtoul(size_text, NULL, 10);
         answer->zeros = size < FILE_BYTES_MAX ? size : FILE_BYTES_MAX;
         add_wav_head(&answer->body, (uint32_t)answer->zeros);
         return;
@@ -103,17 +121,20 @@ void answer_file(struct answer *answer, const char *call_identifier)
 
 void answer_recording(struct answer *answer, const char *call_identifier, struct http_span host)
 {
-    if (!strncmp(call_identifier, "none-", 5)) {
+    if (behind(call_identifier, "none-")) {
         answer_flag(answer, 200, 1004, "no such recording");
         return;
     }
-    if (strncmp(call_identifier, "json-", 5) != 0) {
+    if (!behind(call_identifier, "json-")) {
         answer_file(answer, call_identifier);
         return;
     }
     struct text url = {0};
     text_add(&url, "https://");
-    text_append(&url, host.data, host.length);
+    if (behind(call_identifier, "json-closed-"))
+        text_add(&url, CLOSED_HOST);
+    else
+        text_append(&url, host.data, host.length);
     text_printf(&url, "/sandbox/recordings/%s.wav", call_identifier);
     answer_flag(answer, 200, 1, url.data);
     text_fini(&url);
@@ -128,7 +149,7 @@ static void spoil_status(struct answer *answer, int status)
         text_printf(&answer->body, "<html><body>%d %s</body></html>\n", status,
                     http_reason(status));
     if (status >= 300 && status < 400)
-        answer->extra = "Location: /sandbox/redirected\r\n";
+        text_add(&answer->extra, "Location: /sandbox/redirected\r\n");
 }
 
 static void spoil_flag(struct answer *answer, int64_t flag, const char *quote)

@@ -12,7 +12,8 @@
 /* An answer; the owner calls answer_fini. */
 struct answer {
     int status;
-    const char *type, *extra; /* constant; extra: whole header lines, or NULL */
+    const char *type;  /* constant */
+    struct text extra; /* whole header lines */
     struct text body;
     size_t zeros; /* so many zero bytes follow the body: silence in a recording */
 };
@@ -26,12 +27,13 @@ void answer_flag(struct answer *answer, int status, int64_t flag, const char *me
  * counts the calls. */
 void answer_call(struct answer *answer, const struct platform_body *body, uint64_t call);
 
-/* By the identifier: "none-...": Flag 1004; "json-...": the URL of the file at the host that the
- * request named; others: the file itself. */
+/* By the identifier: "none-...": Flag 1004; "json-closed-...": the URL of a file where nobody
+ * listens; "json-...": the URL of the file at the host that the request named; others: the file
+ * itself. */
 void answer_recording(struct answer *answer, const char *call_identifier, struct http_span host);
 
-/* The file: a short tone, or with an identifier "size-BYTES-..." so many bytes of silence behind
- * the WAV head. */
+/* The file: a short tone, or with an identifier "size-BYTES-..." or "json-size-BYTES-..." so many
+ * bytes of silence behind the WAV head. That of "json-moved-..." has moved to "json-...". */
 void answer_file(struct answer *answer, const char *call_identifier);
 
 /* Puts in place of a true answer what the outcome says. */

@@ -221,7 +221,7 @@ static void start_answer(struct connection *connection)
     connection->last = connection->last || cut || exchange->fault.last;
     connection->phase = PHASE_SENDING;
     http_head(&connection->out, answer->status, answer->type, length, connection->last && !cut,
-              answer->extra);
+              answer->extra.data);
     connection->head = connection->out.length;
     text_append(&connection->out, answer->body.data, answer->body.length);
     connection->sent = 0;

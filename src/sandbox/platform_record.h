@@ -1,6 +1,6 @@
-/* The test record: one JSON line for each POST, written with one write(2) on arrival, before any
- * answer, so that it survives a kill -9 of either side. Numbers stand in it in full: they are made
- * up, and tests count second POSTs with it. The platform's thread. */
+/* The test record: one JSON line for each POST and each GET of a file, written with one write(2) on
+ * arrival, before any answer, so that it survives a kill -9 of either side. Numbers stand in it in
+ * full: they are made up, and tests count second POSTs with it. The platform's thread. */
 #pragma once
 
 #include <stdint.h>
@@ -13,7 +13,7 @@ struct record {
     struct text line;
 };
 
-/* What is written of a POST; strings may be NULL. */
+/* What is written of a POST, or of the GET of a recording's file; strings may be NULL. */
 struct record_entry {
     int64_t wall_ms;
     const char *endpoint, *caller, *callee, *call_identifier, *fault, *violation;

@@ -80,22 +80,27 @@ static void post(struct service *service, enum endpoint endpoint,
 }
 
 /* GET /sandbox/recordings/ID.wav: anybody may have the file, and nobody should send credentials for
- * it. */
+ * it: no Authorization, no query (the URL that was given has none) and no body. */
 static void get_file(struct service *service, const struct http_request *request,
-                     struct http_span name, struct exchange *exchange)
+                     struct http_span name, uint64_t connection, struct exchange *exchange)
 {
     size_t count;
     http_header(request, "authorization", &count);
-    if (count) {
-        violate(service, exchange,
-                (struct verdict){400, 9040, "credentials were sent with the GET of a file"});
-        return;
-    }
+    bool secret = count || request->query.data || request->body.length;
+    const char *problem = secret ? "credentials were sent with the GET of a file" : NULL;
     char *id = memory_copy(name.data, name.length - 4);
-    exchange->fault = faults_choose(
-        &service->faults, &(struct fault_subject){.endpoint = "file", .call_identifier = id});
-    answer_file(&exchange->answer, id);
-    answer_spoil(&exchange->answer, &exchange->fault);
+    struct fault_subject subject = {.endpoint = "file", .call_identifier = id};
+    if (!problem)
+        exchange->fault = faults_choose(&service->faults, &subject);
+    const char *fault = exchange->fault.outcome ? faults_name(exchange->fault.outcome) : NULL;
+    note(service, &(struct platform_body){.call_identifier = id}, &subject, connection, fault,
+         problem);
+    if (problem) {
+        violate(service, exchange, (struct verdict){400, 9040, problem});
+    } else {
+        answer_file(&exchange->answer, id);
+        answer_spoil(&exchange->answer, &exchange->fault);
+    }
     free(id);
 }
 
@@ -191,7 +196,7 @@ static void route(struct service *service, const struct http_request *request, u
         control_stats(service, request, exchange);
     } else if (is_file(request->path, &name) && http_span_is(request->method, "GET")) {
         exchange->control = false;
-        get_file(service, request, name, exchange);
+        get_file(service, request, name, connection, exchange);
     } else {
         exchange->control = false;
         violate(service, exchange,

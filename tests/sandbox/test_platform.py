@@ -168,9 +168,28 @@ class Answers(Case):
         answer = connection.getresponse()
         self.assertEqual((answer.status, answer.read()[:4]), (200, b"RIFF"))
         self.assertEqual(self.sandbox.stats()["violations"]["count"], 0)
-        connection.request("GET", urllib.parse.urlparse(url).path, headers={"Authorization": "x"})
-        self.assertEqual(connection.getresponse().status, 400)
-        self.assertEqual(self.sandbox.stats()["violations"]["count"], 1)
+        path = urllib.parse.urlparse(url).path
+        for bad in ({"url": path, "headers": {"Authorization": "x"}}, {"url": path + "?sig=x"}, {"url": path, "body": "{}"}):
+            connection.request("GET", **bad)
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, json.loads(answer.read())["Flag"]), (400, 9040))
+        self.assertEqual(self.sandbox.stats()["violations"]["count"], 3)
+        files = [record for record in self.sandbox.records() if record["endpoint"] == "file"]
+        self.assertEqual([(record["CallIdentifier"], bool(record["violation"])) for record in files],
+                         [("json-1", False)] + 3 * [("json-1", True)])
+
+    def test_file_elsewhere(self):
+        connection = self.connect()
+        connection.request("GET", "/sandbox/recordings/json-moved-moved-size-10-x.wav")
+        for left in ("/sandbox/recordings/json-moved-size-10-x.wav", "/sandbox/recordings/json-size-10-x.wav"):
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.headers["Location"], answer.read()), (302, left, b""))
+            connection.request("GET", left)
+        answer = connection.getresponse()
+        self.assertEqual((answer.status, len(answer.read())), (200, 54))
+        url = json.loads(self.post({**ACCOUNT, "CallIdentifier": "json-closed-1"}, VOICE, connection)[1])["Msg"]
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", urllib.parse.urlparse(url).port))
 
     def test_large_recording(self):
         answer, data = self.post({**ACCOUNT, "CallIdentifier": "size-5000000-a"}, VOICE)
