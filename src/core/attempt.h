@@ -22,6 +22,15 @@ enum attempt_failure {
     FAILURE_OTHER,
 };
 
+/* What became of a recording's file where there is a recording.store. */
+enum attempt_copy {
+    COPY_NONE, /* there was nothing to copy, or nothing is to be copied */
+    COPY_KEPT,
+    COPY_TOO_LARGE,
+    COPY_DOWNLOAD_FAILED, /* the file behind the answer's URL could not be had */
+    COPY_STORE_FAILED,
+};
+
 struct attempt {
     enum attempt_failure failure;
     int sends;    /* how often the request was let out onto a connection; 0: certainly not sent */
@@ -34,10 +43,16 @@ struct attempt {
     char content_type[128]; /* empty: not said */
     char detail[160];       /* the library's words, for the log */
 
-    /* The body: either the bytes, or the digest of a recording's file. */
+    /* The body: the bytes, unless it is a recording's file itself. */
     const char *body;
     size_t body_size;
     bool is_file;
+
+    /* The recording's file: the body, or what was behind the URL in it. */
+    enum attempt_copy copy;
+    const char *file_uri; /* COPY_KEPT: where it is */
     int64_t file_size;
     char file_sha256[65];
+    char file_type[128];   /* its Content-Type; empty: not said */
+    char copy_detail[160]; /* why it was not copied */
 };

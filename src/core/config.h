@@ -48,7 +48,7 @@ struct config {
     struct integers platform_auth_flags, call_retry_flags, recording_retry_flags;
     int64_t event_max_bytes, call_max_age_ms, call_deadline_ms;
     int64_t recording_attempts, recording_max_bytes, recording_timeout_ms;
-    char *recording_store;
+    char *recording_store; /* a directory; NULL: none */
     int64_t drain_timeout_ms;
     char *http_listen;
     enum log_level log_level;

@@ -1,10 +1,13 @@
 #include "core/config_value.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/text.h"
@@ -273,6 +276,31 @@ CONFIG_SETTER(config_set_ca_file)
         set_string(field, value, strlen(value));
     text_fini(&content);
     return rc;
+}
+
+CONFIG_SETTER(config_set_store)
+{
+    (void)key;
+    char **path = field;
+    struct stat status;
+    if (!strcmp(value, "none")) {
+        free(*path);
+        *path = NULL;
+        return 0;
+    }
+    if (!strncmp(value, "s3://", 5))
+        return error_set(why, "expected none or a directory: a store in S3 is not part of this "
+                              "version");
+    if (!*value || stat(value, &status) < 0)
+        return error_set(why, "expected none or a directory, not %s: %s", config_show(value).text,
+                         strerror(*value ? errno : ENOENT));
+    if (!S_ISDIR(status.st_mode))
+        return error_set(why, "expected none or a directory, but %s is none",
+                         config_show(value).text);
+    if (access(value, W_OK | X_OK) < 0)
+        return error_set(why, "expected a directory that can be written to, not %s: %s",
+                         config_show(value).text, strerror(errno));
+    return set_string(field, value, strlen(value));
 }
 
 CONFIG_SETTER(config_set_flags)

@@ -202,6 +202,7 @@ static void tell_breaker(struct dispatch *dispatch, const struct request *reques
         break;
     case VERDICT_ANSWERED:
     case VERDICT_RETRY:
+    case VERDICT_NOT_KEPT: /* the platform did its part */
         breaker_success(breaker);
         break;
     case VERDICT_LEASE_OVER:
@@ -289,6 +290,8 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
     case VERDICT_LEASE_OVER:
         undo(dispatch, request);
         break;
+    case VERDICT_NOT_KEPT: /* calls have no files */
+        abort();
     }
 }
 

@@ -29,7 +29,9 @@
     X(unauthorized, "unauthorized", "the platform does not accept the credentials")                \
     X(throttled, "throttled", "the platform asked for fewer requests")                             \
     X(retry_flag, "retry-flag", "the platform answered a Flag that allows another try")            \
-    X(not_ready, "recording-not-ready", "the platform has no recording of that call yet")
+    X(not_ready, "recording-not-ready", "the platform has no recording of that call yet")          \
+    X(download_failed, "download-failed", "the recording's file could not be fetched")             \
+    X(store_failed, "store-failed", "the recording's file could not be kept")
 
 enum code_index {
 #define X(name, code, words) CODE_##name,
@@ -140,17 +142,46 @@ static bool listed(const struct integers *list, const struct outcome *outcome)
     return false;
 }
 
+/* The platform has given the recording: what became of its file. */
+static void judge_copy(struct finding *finding, struct outcome *outcome,
+                       const struct attempt *attempt)
+{
+    struct recording *recording = &outcome->recording;
+    const char *type = *attempt->file_type ? attempt->file_type : "application/octet-stream";
+    switch (attempt->copy) {
+    case COPY_TOO_LARGE:
+        find(finding, VERDICT_NOT_KEPT, CODE_answer_too_large, attempt->copy_detail);
+        outcome_fini(outcome);
+        return;
+    case COPY_DOWNLOAD_FAILED:
+        find(finding, VERDICT_NOT_KEPT, CODE_download_failed, attempt->copy_detail);
+        outcome_fini(outcome);
+        return;
+    case COPY_STORE_FAILED:
+        find(finding, VERDICT_NOT_KEPT, CODE_store_failed, attempt->copy_detail);
+        outcome_fini(outcome);
+        return;
+    case COPY_KEPT:
+        recording->uri = memory_string(attempt->file_uri);
+        break;
+    case COPY_NONE:
+        break;
+    }
+    if (!attempt->is_file && attempt->copy != COPY_KEPT)
+        return;
+    recording->present = true;
+    recording->size = attempt->file_size;
+    recording->content_type = memory_string(type);
+    memcpy(recording->sha256, attempt->file_sha256, sizeof recording->sha256);
+}
+
 static void judge_file(struct finding *finding, struct outcome *outcome,
                        const struct attempt *attempt)
 {
     *finding = (struct finding){.verdict = VERDICT_ANSWERED};
     outcome->status = STATUS_SUCCEEDED;
     outcome->answered = true;
-    outcome->recording.present = true;
-    outcome->recording.size = attempt->file_size;
-    outcome->recording.content_type =
-        memory_string(*attempt->content_type ? attempt->content_type : "application/octet-stream");
-    memcpy(outcome->recording.sha256, attempt->file_sha256, sizeof outcome->recording.sha256);
+    judge_copy(finding, outcome, attempt);
 }
 
 static void judge_success(struct finding *finding, struct outcome *outcome, enum request_kind kind,
@@ -172,8 +203,10 @@ static void judge_success(struct finding *finding, struct outcome *outcome, enum
     }
     outcome->answered = true;
     *finding = (struct finding){.verdict = VERDICT_ANSWERED};
-    if (outcome->status == STATUS_SUCCEEDED)
+    if (outcome->status == STATUS_SUCCEEDED) {
+        judge_copy(finding, outcome, attempt);
         return;
+    }
     if (listed(&config->platform_auth_flags, outcome)) {
         char detail[64];
         snprintf(detail, sizeof detail, "Flag %.40s", outcome->flag_json);
@@ -220,6 +253,17 @@ void verdict_reach(struct finding *finding, struct outcome *outcome, enum reques
         find(finding, VERDICT_IN_DOUBT, silence_code(attempt), attempt->detail);
     else
         judge_status(finding, outcome, kind, attempt, config);
+}
+
+char *verdict_file_url(const struct attempt *attempt, const struct config *config)
+{
+    struct finding finding;
+    struct outcome outcome = {0};
+    verdict_reach(&finding, &outcome, REQUEST_RECORDING, attempt, config);
+    bool given = finding.verdict == VERDICT_ANSWERED && outcome.status == STATUS_SUCCEEDED;
+    char *url = given && outcome.recording.url ? memory_string(outcome.recording.url) : NULL;
+    outcome_fini(&outcome);
+    return url;
 }
 
 static bool starts(const char *text, const char *prefix)

@@ -13,7 +13,8 @@ enum verdict {
     VERDICT_ANSWERED,     /* the outcome is filled: succeeded or refused */
     VERDICT_UNAUTHORIZED, /* HTTP 401 or a Flag of platform.auth.flags: certainly not performed */
     VERDICT_THROTTLED,    /* HTTP 429: certainly not performed */
-    VERDICT_RETRY, /* a Flag of call.retry.flags or recording.retry.flags; outcome is filled */
+    VERDICT_RETRY,    /* a Flag of call.retry.flags or recording.retry.flags; outcome is filled */
+    VERDICT_NOT_KEPT, /* the platform gave a recording, but its file could not be copied */
 };
 
 struct finding {
@@ -26,6 +27,10 @@ struct finding {
  * before): the platform's answer, without finished_at_ms. */
 void verdict_reach(struct finding *finding, struct outcome *outcome, enum request_kind kind,
                    const struct attempt *attempt, const struct config *config);
+
+/* The URL of the file that the answer to a recording's request gives, to be released with free;
+ * NULL: none. */
+char *verdict_file_url(const struct attempt *attempt, const struct config *config);
 
 /* Whether an answer's body is a recording's file and no JSON, by the HTTP status, the Content-Type
  * (empty: none) and the first byte of the body. */

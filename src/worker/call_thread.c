@@ -13,30 +13,14 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "core/answer.h"
-#include "core/digest.h"
 #include "core/dispatch.h"
-#include "core/signature.h"
-#include "io/platform.h"
+#include "worker/exchange.h"
 
 enum {
     TICK_MS = 500,            /* how often the loop turns at least */
     TROUBLE_EVERY_MS = 30000, /* of a trouble that lasts, one line in that time */
-    BUFFER_KEPT = 16384,      /* of an answer's buffer, what is kept for the next one */
+    STORE_GRACE_MS = 2000,    /* at the end, for file work that is under way */
     CALL_STACK_BYTES = 512 * 1024,
-};
-
-/* One post: what platform_post borrows, and the answer as it arrives. */
-struct slot {
-    struct list node; /* in the free ones */
-    struct platform_post post;
-    struct request *request;
-    struct text url, body, answer;
-    char authorization[sizeof((struct signature *)0)->authorization];
-    bool is_file;
-    int64_t size; /* of the body so far */
-    struct digest *digest;
-    int64_t started_us;
 };
 
 struct recall {
@@ -63,13 +47,10 @@ struct call_thread {
     uv_timer_t due; /* dispatch_wake_ms */
     uv_timer_t tick;
     struct dispatch dispatch;
-    struct platform *platform;
-    struct list free_slots;
-    struct signature signature; /* of signed_second */
-    int64_t signed_second;
-    bool something_happened, ending;
+    struct exchanges exchanges;
+    bool something_happened, ending, stuck;
     enum breaker_state breaker_seen;
-    struct trouble trouble;
+    struct trouble trouble, copy_trouble;
     struct finding last_failure;
     char place[300]; /* host:port, for the log */
     uint64_t random_state;
@@ -114,83 +95,11 @@ static void count(_Atomic uint64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-/* ---- slots */
-
-static struct slot *slot_take(struct call_thread *thread)
-{
-    struct list *node = list_take_first(&thread->free_slots);
-    if (node)
-        return list_of(node, struct slot, node);
-    struct slot *slot = memory_zeroed(1, sizeof *slot);
-    list_init(&slot->node);
-    return slot;
-}
-
-static void slot_release(struct call_thread *thread, struct slot *slot)
-{
-    text_clear(&slot->answer);
-    if (slot->answer.capacity > BUFFER_KEPT)
-        text_fini(&slot->answer);
-    slot->request = NULL;
-    slot->is_file = false;
-    slot->size = 0;
-    list_prepend(&thread->free_slots, &slot->node);
-}
-
-static void slot_free(struct slot *slot)
-{
-    text_fini(&slot->url);
-    text_fini(&slot->body);
-    text_fini(&slot->answer);
-    digest_free(slot->digest);
-    free(slot);
-}
-
-/* Signatures hold a time in seconds: all calls of one second share theirs. */
-static void sign(struct call_thread *thread, struct slot *slot, int64_t wall_ms)
-{
-    const struct config *config = thread->config;
-    if (wall_ms / 1000 != thread->signed_second) {
-        signature_make(&thread->signature, config->platform_token, config->platform_app_id, wall_ms,
-                       config->platform_utc_offset_minutes);
-        thread->signed_second = wall_ms / 1000;
-    }
-    text_clear(&slot->url);
-    text_printf(&slot->url, "%s/%s/bind/callEvent/%sv1?sig=%s", config->platform_url,
-                config->platform_version,
-                slot->request->place.kind == REQUEST_RECORDING ? "voice/" : "",
-                thread->signature.sig);
-    snprintf(slot->authorization, sizeof slot->authorization, "%s",
-             thread->signature.authorization);
-}
-
 static void send_request(struct call_thread *thread, struct request *request, int64_t wall_ms)
 {
-    const struct config *config = thread->config;
-    struct slot *slot = slot_take(thread);
-    bool recording = request->place.kind == REQUEST_RECORDING;
-    int64_t file_ms = config->recording_timeout_ms;
-    slot->request = request;
-    slot->started_us = clock_boot_us();
-    sign(thread, slot, wall_ms);
-    text_clear(&slot->body);
-    answer_request_body(&slot->body, request, config->platform_token, config->platform_app_id);
-    slot->post = (struct platform_post){
-        .url = slot->url.data,
-        .authorization = slot->authorization,
-        .body = slot->body.data,
-        .body_size = slot->body.length,
-        .lease_until_ms = &request->call.lease_until_ms,
-        .timeout_ms = config->platform_timeout_ms,
-    };
-    /* A file may take its time, once it is on its way. */
-    if (recording && file_ms > config->platform_timeout_ms) {
-        slot->post.timeout_ms = file_ms;
-        slot->post.answer_timeout_ms = config->platform_timeout_ms;
-    }
     count(&thread->counters.tries);
     atomic_fetch_add_explicit(&thread->counters.in_flight, 1, memory_order_relaxed);
-    platform_start(thread->platform, &slot->post);
+    exchange_start(&thread->exchanges, request, wall_ms);
 }
 
 /* ---- what the log says */
@@ -213,35 +122,67 @@ static void log_breaker(struct call_thread *thread, int64_t now_ms)
         log_info("platform %s: calls run again", thread->place);
 }
 
-/* First at once, then seldom and with a count, until a call goes well. */
-static void log_trouble(struct call_thread *thread, const struct finding *finding, int64_t now_ms)
+/* Counts a failure. How many there were since the last line when one is due (the first at once,
+ * then seldom), else 0. */
+static uint64_t trouble_grows(struct trouble *trouble, int64_t now_ms)
 {
-    struct trouble *trouble = &thread->trouble;
-    if (finding->verdict == VERDICT_ANSWERED) {
-        if (trouble->logged_ms)
-            log_info("platform %s answers again", thread->place);
-        *trouble = (struct trouble){0};
-        return;
-    }
-    if (finding->verdict == VERDICT_LEASE_OVER || finding->verdict == VERDICT_RETRY)
-        return;
-    thread->last_failure = *finding;
-    trouble->since++;
+    uint64_t failures = ++trouble->since;
     if (trouble->logged_ms && now_ms - trouble->logged_ms < TROUBLE_EVERY_MS)
-        return;
-    log_warn("platform %s: %s: %s; %s (failed tries since the last such line: %" PRIu64 ")",
-             thread->place, finding->code, finding->message,
-             finding->verdict == VERDICT_IN_DOUBT
-                 ? "a call may have been made and is not repeated, a recording is asked for again"
-                 : "nothing was performed, it is tried again",
-             trouble->since);
+        return 0;
     trouble->logged_ms = now_ms;
     trouble->since = 0;
+    return failures;
 }
 
-static void log_end(const struct call_thread *thread, const struct slot *slot,
-                    const struct request *request, const struct attempt *attempt,
-                    const struct finding *finding)
+static void log_answered(struct call_thread *thread)
+{
+    if (thread->trouble.logged_ms)
+        log_info("platform %s answers again", thread->place);
+    thread->trouble = (struct trouble){0};
+}
+
+/* Of the copies of recordings' files, until one is kept. */
+static void log_copy(struct call_thread *thread, const struct finding *finding,
+                     const struct attempt *attempt, int64_t now_ms)
+{
+    struct trouble *trouble = &thread->copy_trouble;
+    if (attempt->copy == COPY_KEPT) {
+        if (trouble->logged_ms)
+            log_info("recording.store: files are kept again");
+        *trouble = (struct trouble){0};
+    } else if (finding->verdict == VERDICT_NOT_KEPT) {
+        uint64_t failures = trouble_grows(trouble, now_ms);
+        if (failures)
+            log_warn("%s: %s; the recording is asked for again (failures since the last such "
+                     "line: %" PRIu64 ")",
+                     finding->code, finding->message, failures);
+    }
+}
+
+/* Of the platform, until a call goes well. */
+static void log_trouble(struct call_thread *thread, const struct finding *finding, int64_t now_ms)
+{
+    enum verdict verdict = finding->verdict;
+    if (verdict == VERDICT_ANSWERED || verdict == VERDICT_NOT_KEPT)
+        log_answered(thread);
+    if (verdict != VERDICT_NOT_SENT && verdict != VERDICT_IN_DOUBT &&
+        verdict != VERDICT_UNAUTHORIZED && verdict != VERDICT_THROTTLED)
+        return;
+    thread->last_failure = *finding;
+    uint64_t failures = trouble_grows(&thread->trouble, now_ms);
+    if (failures)
+        log_warn("platform %s: %s: %s; %s (failed tries since the last such line: %" PRIu64 ")",
+                 thread->place, finding->code, finding->message,
+                 verdict == VERDICT_IN_DOUBT
+                     ? "a call may have been made and is not repeated, a recording is asked for "
+                       "again"
+                     : "nothing was performed, it is tried again",
+                 failures);
+}
+
+static void log_end(const struct call_thread *thread, const struct request *request,
+                    const struct attempt *attempt, const struct finding *finding,
+                    int64_t started_us)
 {
     if (!log_enabled(LOG_DEBUG))
         return;
@@ -260,32 +201,10 @@ static void log_end(const struct call_thread *thread, const struct slot *slot,
     log_write(LOG_DEBUG, &about, "%s%s%s%s: try %d, %s, HTTP %d, %" PRId64 " ms",
               is_call ? "call " : "recording", caller, is_call ? " to " : "", callee,
               request->call.attempts, finding->code ? finding->code : "answered",
-              attempt->http_status, (clock_boot_us() - slot->started_us) / 1000);
+              attempt->http_status, (clock_boot_us() - started_us) / 1000);
 }
 
-/* ---- what the platform module reports */
-
-static bool on_body(void *argument, struct platform_post *post, const struct attempt *attempt,
-                    const char *bytes, size_t n)
-{
-    struct call_thread *thread = argument;
-    struct slot *slot = list_of(post, struct slot, post);
-    if (slot->size == 0 && n) {
-        slot->is_file = verdict_is_file(slot->request->place.kind, attempt->http_status,
-                                        attempt->content_type, bytes[0]);
-        if (slot->is_file && !slot->digest)
-            slot->digest = digest_new();
-    }
-    slot->size += (int64_t)n;
-    if (slot->is_file) {
-        digest_add(slot->digest, bytes, n);
-        return slot->size <= thread->config->recording_max_bytes;
-    }
-    if (slot->size > thread->config->platform_answer_max_bytes)
-        return false;
-    text_append(&slot->answer, bytes, n);
-    return true;
-}
+/* ---- what has ended */
 
 static void count_end(struct call_thread *thread, const struct request *request)
 {
@@ -303,27 +222,34 @@ static void count_end(struct call_thread *thread, const struct request *request)
     }
 }
 
-static void on_ended(void *argument, struct platform_post *post, struct attempt *attempt)
+static void count_copy(struct call_thread *thread, const struct attempt *attempt)
+{
+    if (attempt->copy == COPY_NONE)
+        return;
+    if (attempt->copy != COPY_KEPT) {
+        count(&thread->counters.copy_failures);
+        return;
+    }
+    count(&thread->counters.files);
+    atomic_fetch_add_explicit(&thread->counters.file_bytes, (uint64_t)attempt->file_size,
+                              memory_order_relaxed);
+}
+
+static void on_ended(void *argument, struct request *request, struct attempt *attempt,
+                     int64_t started_us)
 {
     struct call_thread *thread = argument;
-    struct slot *slot = list_of(post, struct slot, post);
-    struct request *request = slot->request;
     struct finding finding;
     int64_t now = clock_boot_ms();
-    attempt->body = slot->answer.data ? slot->answer.data : "";
-    attempt->body_size = slot->answer.length;
-    attempt->is_file = slot->is_file;
-    attempt->file_size = slot->size;
-    if (slot->is_file)
-        digest_text(slot->digest, attempt->file_sha256);
     atomic_fetch_sub_explicit(&thread->counters.in_flight, 1, memory_order_relaxed);
-    histogram_add(&thread->counters.latency[request->place.kind],
-                  clock_boot_us() - slot->started_us);
+    histogram_add(&thread->counters.latency[request->place.kind], clock_boot_us() - started_us);
+    count_copy(thread, attempt);
     dispatch_end(&thread->dispatch, request, attempt, now, clock_wall_ms(), &finding);
-    if (!thread->ending)
+    if (!thread->ending) {
         log_trouble(thread, &finding, now);
-    log_end(thread, slot, request, attempt, &finding);
-    slot_release(thread, slot);
+        log_copy(thread, &finding, attempt, now);
+    }
+    log_end(thread, request, attempt, &finding, started_us);
     thread->something_happened = true;
 }
 
@@ -389,21 +315,29 @@ static void on_tick(uv_timer_t *timer)
     (void)timer; /* turning is all that it is for */
 }
 
+/* File work that does not end: the disk or its server hangs. */
+static void on_stuck(uv_timer_t *timer)
+{
+    struct call_thread *thread = timer->data;
+    log_warn("recording.store: the file system has not answered for %d ms; it is not waited for",
+             STORE_GRACE_MS);
+    thread->stuck = true;
+    uv_stop(&thread->loop);
+}
+
 /* The end: cuts off what runs, gives back all, and lets the loop run out. */
 static void end_thread(struct call_thread *thread)
 {
-    struct list *node;
     thread->ending = true;
-    platform_stop(thread->platform);
+    exchanges_stop(&thread->exchanges);
     dispatch_return_waiting(&thread->dispatch);
     give_back(thread);
-    platform_free(thread->platform);
-    while ((node = list_take_first(&thread->free_slots)))
-        slot_free(list_of(node, struct slot, node));
+    exchanges_fini(&thread->exchanges);
     uv_close((uv_handle_t *)&thread->wake, NULL);
     uv_close((uv_handle_t *)&thread->prepare, NULL);
     uv_close((uv_handle_t *)&thread->due, NULL);
-    uv_close((uv_handle_t *)&thread->tick, NULL);
+    uv_timer_start(&thread->tick, on_stuck, STORE_GRACE_MS, 0);
+    uv_unref((uv_handle_t *)&thread->tick);
 }
 
 static void receive(struct call_thread *thread, struct message *message)
@@ -441,6 +375,10 @@ static void *run(void *argument)
 {
     struct call_thread *thread = argument;
     pthread_setname_np(pthread_self(), "calls");
+    uv_run(&thread->loop, UV_RUN_DEFAULT);
+    if (thread->stuck)
+        return NULL;
+    uv_close((uv_handle_t *)&thread->tick, NULL);
     uv_run(&thread->loop, UV_RUN_DEFAULT);
     return NULL;
 }
@@ -487,22 +425,21 @@ static int start(struct call_thread *thread, struct error *error)
 struct call_thread *call_thread_new(const struct config *config, struct queue *finished,
                                     struct error *error)
 {
-    static const struct platform_events events = {.body = on_body, .ended = on_ended};
     struct call_thread *thread = memory_zeroed(1, sizeof *thread);
     thread->config = config;
     thread->finished = finished;
-    thread->signed_second = -1;
     thread->last_turn_ms = clock_boot_ms();
-    list_init(&thread->free_slots);
     find_place(thread->place, sizeof thread->place, config->platform_url);
     seed_random(&thread->random_state);
     dispatch_init(&thread->dispatch, config, next_random, &thread->random_state);
     queue_init(&thread->inbound, wake_thread, thread);
     open_loop(thread);
-    thread->platform = platform_new(&thread->loop, config, &events, thread, error);
-    if (thread->platform && start(thread, error) == 0)
+    if (exchanges_init(&thread->exchanges, &thread->loop, config, on_ended, thread, error) < 0)
+        goto close;
+    if (start(thread, error) == 0)
         return thread;
-    platform_free(thread->platform);
+    exchanges_fini(&thread->exchanges);
+close:
     close_loop(thread);
     queue_fini(&thread->inbound);
     free(thread);
@@ -523,17 +460,20 @@ void call_thread_recall(struct call_thread *thread, enum request_kind kind, int3
     queue_push(&thread->inbound, &recall->message.node);
 }
 
-void call_thread_free(struct call_thread *thread)
+bool call_thread_free(struct call_thread *thread)
 {
     if (!thread)
-        return;
+        return true;
     struct message *stop = memory_zeroed(1, sizeof *stop);
     stop->type = MESSAGE_STOP;
     queue_push(&thread->inbound, &stop->node);
     pthread_join(thread->thread, NULL);
+    if (thread->stuck)
+        return false;
     uv_loop_close(&thread->loop);
     queue_fini(&thread->inbound);
     free(thread);
+    return true;
 }
 
 int64_t call_thread_last_turn_ms(const struct call_thread *thread)

@@ -1,4 +1,4 @@
-/* The call thread: a libuv loop that owns the platform connections (io/platform) and decides by
+/* The call thread: a libuv loop that carries out tries (worker/exchange) and decides by
  * core/dispatch what to send when. The Kafka thread creates and stops it and talks to it through
  * messages only: in:  requests to call (struct request), recalls; out: requests that ended
  * (request->call.end says how), changes of the allowance. A request belongs to the call thread from
@@ -28,7 +28,9 @@ struct call_counters {
     _Atomic uint64_t rate_waits;                     /* turns that held a call back for the rate */
     _Atomic uint64_t in_flight;
     _Atomic uint64_t breaker;                /* enum breaker_state */
-    struct histogram latency[REQUEST_KINDS]; /* of the posts */
+    _Atomic uint64_t files, file_bytes;      /* kept in recording.store */
+    _Atomic uint64_t copy_failures;          /* tries whose file could not be kept */
+    struct histogram latency[REQUEST_KINDS]; /* of the tries */
 };
 
 struct call_thread;
@@ -49,8 +51,9 @@ void call_thread_recall(struct call_thread *thread, enum request_kind kind, int3
 
 /* Ends the thread; calls still on the wire are cut off. Every request that has not come back is
  * pushed to `finished` first: what may have been sent as CALL_FINISHED with status unknown, the
- * others as CALL_RETURNED. */
-void call_thread_free(struct call_thread *thread);
+ * others as CALL_RETURNED. false: the file system of recording.store hangs, a thread with it, and
+ * nothing was released: the process can only _exit. */
+bool call_thread_free(struct call_thread *thread);
 
 /* Milliseconds (CLOCK_BOOTTIME) at which its loop last turned; any thread. */
 int64_t call_thread_last_turn_ms(const struct call_thread *thread);

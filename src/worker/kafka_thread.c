@@ -615,9 +615,9 @@ free_engine:
     return NULL;
 }
 
-void kafka_thread_free(struct kafka_thread *thread)
+bool kafka_thread_free(struct kafka_thread *thread)
 {
-    call_thread_free(thread->calls);
+    bool released = call_thread_free(thread->calls);
     read_clocks(thread);
     take_finished(thread);
     kafka_free(thread->kafka);
@@ -626,5 +626,7 @@ void kafka_thread_free(struct kafka_thread *thread)
     queue_fini(&thread->finished);
     free(thread->ledgers);
     free(thread->table);
-    free(thread);
+    if (released)
+        free(thread);
+    return released;
 }

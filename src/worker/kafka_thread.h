@@ -26,4 +26,5 @@ int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop);
 /* Whether a stop ended without Kafka's answer. */
 bool kafka_thread_gave_up(const struct kafka_thread *thread);
 
-void kafka_thread_free(struct kafka_thread *thread);
+/* false: what hangs was not released (call_thread_free), and the process can only _exit. */
+bool kafka_thread_free(struct kafka_thread *thread);

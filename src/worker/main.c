@@ -49,6 +49,7 @@ static void prepare_process(const struct config *config)
 {
     /* Writes to closed connections fail with EPIPE where they are made. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* so do writes to a file beyond a limit of its size */
 
     /* An arena for each of librdkafka's threads would keep tens of MiB that two share well. */
     mallopt(M_ARENA_MAX, 2);

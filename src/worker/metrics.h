@@ -81,6 +81,11 @@ struct metrics {
     ROW(returned_total, counter, PLAIN, &c->returned,                                              \
         "Requests given back untried: the lease was over, or they were recalled")                  \
     ROW(call_duration_seconds, histogram, KIND, c->latency, "How long the tries took")             \
+    ROW(recording_files_total, counter, PLAIN, &c->files,                                          \
+        "Files of recordings kept in recording.store")                                             \
+    ROW(recording_bytes_total, counter, PLAIN, &c->file_bytes, "Their bytes")                      \
+    ROW(recording_copy_failures_total, counter, PLAIN, &c->copy_failures,                          \
+        "Tries whose file could not be fetched or kept")                                           \
     ROW(breaker_state, gauge, PLAIN, &c->breaker,                                                  \
         "Circuit breaker: 0 closed, 1 open (all calls pause), 2 one trial call")                   \
     ROW(rate_limit_waits_total, counter, PLAIN, &c->rate_waits,                                    \

@@ -45,7 +45,8 @@ static int run(const struct config *config, struct metrics *metrics, struct erro
 free_http:
     http_free(http); /* before what it reads */
 free_thread:
-    kafka_thread_free(thread);
+    if (!kafka_thread_free(thread))
+        _exit(status < 0 ? 1 : status);
     return status;
 }
 

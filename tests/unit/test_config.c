@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -187,7 +188,7 @@ static void defaults(void **state)
     assert_int_equal(config->call_retry_flags.count, 0);
     assert_int_equal(config->recording_attempts, 5);
     assert_int_equal(config->recording_retry_flags.count, 0);
-    assert_string_equal(config->recording_store, "none");
+    assert_null(config->recording_store);
     assert_int_equal(config->recording_max_bytes, 104857600);
     assert_int_equal(config->recording_timeout_ms, 300000);
     assert_int_equal(config->drain_timeout_ms, 15000);
@@ -828,11 +829,27 @@ static void parts_that_are_missing(void **state)
     refused("delivery=at-least-once", "exactly-once", "not part of this version");
     refused("delivery=sometimes", "exactly-once", "");
     refused("platform.rate.per.second=10", "0", "the rate limit not part of this version");
-    refused("recording.store=/data", "none", "not part of this version");
     refused("recording.store=s3://b/p", "none", "not part of this version");
     accepted("delivery=exactly-once");
     accepted("platform.rate.per.second=0");
     accepted("recording.store=none");
+}
+
+static void stores(void **state)
+{
+    (void)state;
+    accepted("recording.store=/tmp");
+    refused("recording.store=", "directory", "No such file");
+    refused("recording.store=/nowhere/at/all", "directory", "No such file");
+    refused("recording.store=/dev/null", "directory", "is none");
+    char option[] = "recording.store=/tmp/privacy-call-store-XXXXXX";
+    char *made = mkdtemp(strchr(option, '/'));
+    assert_non_null(made);
+    accepted(option);
+    assert_int_equal(chmod(made, 0500), 0);
+    if (geteuid() != 0) /* nothing is forbidden to root */
+        refused(option, "can be written to", "Permission denied");
+    rmdir(made);
 }
 
 static void places_to_listen(void **state)
@@ -1132,6 +1149,7 @@ int main(void)
         cmocka_unit_test(names_and_zones),
         cmocka_unit_test(numbers),
         cmocka_unit_test(parts_that_are_missing),
+        cmocka_unit_test(stores),
         cmocka_unit_test(places_to_listen),
         cmocka_unit_test(ca_files),
         cmocka_unit_test(kafka_values_refused),

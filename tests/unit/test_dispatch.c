@@ -389,6 +389,37 @@ static void recordings_have_no_deadline(void **state)
     assert_int_equal(request->call.attempts, 3);
 }
 
+/* The platform did its part: what the store does not take counts as a try, but not for the breaker.
+ */
+static void copies_that_fail(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = add(bench, REQUEST_RECORDING);
+    struct attempt failed = {.sends = 1,
+                             .http_status = 200,
+                             .complete = true,
+                             .is_file = true,
+                             .copy = COPY_STORE_FAILED,
+                             .copy_detail = "no space"};
+    for (int i = 0; i < 2; i++) {
+        assert_ptr_equal(next(bench), request);
+        end(bench, request, failed);
+        comes_back(bench, request, CALL_NOT_SENT);
+        dispatch_add(&bench->dispatch, request);
+    }
+    assert_ptr_equal(next(bench), request);
+    end(bench, request, failed);
+    finishes(bench, request, STATUS_UNAVAILABLE, "store-failed");
+    assert_string_equal(request->outcome.error_message,
+                        "the recording's file could not be kept (no space)");
+    assert_int_equal(bench->dispatch.breaker.state, BREAKER_CLOSED);
+    struct request *stopped = add(bench, REQUEST_RECORDING);
+    assert_ptr_equal(next(bench), stopped);
+    failed.failure = FAILURE_STOPPED;
+    end(bench, stopped, failed);
+    comes_back(bench, stopped, CALL_RETURNED);
+}
+
 static void cut_off_recordings_are_no_results(void **state)
 {
     struct bench *bench = *state;
@@ -571,6 +602,7 @@ int main(void)
         TEST(retry_flags_are_obeyed),
         TEST(recordings_have_their_tries),
         TEST(recordings_have_no_deadline),
+        TEST(copies_that_fail),
         TEST(cut_off_recordings_are_no_results),
         TEST(recall_is_by_partition),
         TEST(recall_of_all_is_a_stop),

@@ -23,6 +23,7 @@ struct row {
     const char *code; /* NULL: answered */
 };
 
+#define BODY(text) .body = (text), .body_size = sizeof(text) - 1
 #define ANSWER(status_, text)                                                                      \
     {                                                                                              \
         .sends = 1, .http_status = (status_), .complete = true, .body = (text),                    \
@@ -145,6 +146,7 @@ static void a_file_succeeds(void **state)
                               .is_file = true,
                               .file_size = 7,
                               .content_type = "audio/wav",
+                              .file_type = "audio/wav",
                               .file_sha256 = "ab"};
     struct outcome outcome = {0};
     struct finding finding;
@@ -160,6 +162,82 @@ static void a_file_succeeds(void **state)
     attempt.failure = FAILURE_CUT;
     verdict_reach(&finding, &outcome, REQUEST_RECORDING, &attempt, &config);
     assert_int_equal(finding.verdict, VERDICT_IN_DOUBT);
+}
+
+static void judge(struct attempt *attempt, struct finding *finding, struct outcome *outcome)
+{
+    attempt->sends = 1;
+    attempt->http_status = 200;
+    attempt->complete = true;
+    *outcome = (struct outcome){0};
+    verdict_reach(finding, outcome, REQUEST_RECORDING, attempt, &config);
+}
+
+static void copies_are_judged(void **state)
+{
+    (void)state;
+    static const struct {
+        enum attempt_copy copy;
+        const char *code;
+    } failures[] = {{COPY_TOO_LARGE, "answer-too-large"},
+                    {COPY_DOWNLOAD_FAILED, "download-failed"},
+                    {COPY_STORE_FAILED, "store-failed"}};
+    struct attempt file = {.is_file = true, .file_size = 7, .file_uri = "file:///s/id.wav"};
+    struct attempt url = {.file_size = 7,
+                          .file_uri = "file:///s/id.wav",
+                          .file_type = "audio/x",
+                          BODY("{\"Flag\":1,\"Msg\":\"https://h/f\"}")};
+    struct outcome outcome;
+    struct finding finding;
+    for (size_t i = 0; i < 3; i++) {
+        file.copy = url.copy = failures[i].copy;
+        judge(i % 2 ? &file : &url, &finding, &outcome);
+        assert_int_equal(finding.verdict, VERDICT_NOT_KEPT);
+        assert_string_equal(finding.code, failures[i].code);
+        assert_false(outcome.answered);
+        assert_null(outcome.recording.url);
+        outcome_fini(&outcome);
+    }
+    file.copy = url.copy = COPY_KEPT;
+    judge(&file, &finding, &outcome);
+    assert_int_equal(finding.verdict, VERDICT_ANSWERED);
+    assert_string_equal(outcome.recording.uri, "file:///s/id.wav");
+    assert_string_equal(outcome.recording.content_type, "application/octet-stream");
+    outcome_fini(&outcome);
+    judge(&url, &finding, &outcome);
+    assert_int_equal(finding.verdict, VERDICT_ANSWERED);
+    assert_string_equal(outcome.recording.uri, "file:///s/id.wav");
+    assert_string_equal(outcome.recording.url, "https://h/f");
+    assert_string_equal(outcome.recording.content_type, "audio/x");
+    assert_true(outcome.recording.present);
+    assert_int_equal(outcome.recording.size, 7);
+    outcome_fini(&outcome);
+    url.copy = COPY_NONE; /* there is no store: the URL alone is told */
+    judge(&url, &finding, &outcome);
+    assert_string_equal(outcome.recording.url, "https://h/f");
+    assert_false(outcome.recording.present);
+    outcome_fini(&outcome);
+}
+
+static void urls_of_files(void **state)
+{
+    (void)state;
+    struct attempt answers[] = {{BODY("{\"Flag\":1,\"Msg\":\"https://h/f\"}")},
+                                {BODY("{\"Flag\":50,\"Msg\":\"https://h/f\"}")},
+                                {BODY("{\"Flag\":60,\"Msg\":\"https://h/f\"}")},
+                                {BODY("{\"Flag\":1,\"Msg\":\"none\"}")},
+                                {BODY("nonsense")}};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        answers[i].sends = 1;
+        answers[i].http_status = 200;
+        answers[i].complete = true;
+        char *url = verdict_file_url(&answers[i], &config);
+        if (i == 0)
+            assert_string_equal(url, "https://h/f");
+        else
+            assert_null(url);
+        free(url);
+    }
 }
 
 static void files_are_told_from_json(void **state)
@@ -180,10 +258,9 @@ static void files_are_told_from_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_are_judged),
-        cmocka_unit_test(recordings_are_judged),
-        cmocka_unit_test(a_file_succeeds),
-        cmocka_unit_test(files_are_told_from_json),
+        cmocka_unit_test(calls_are_judged), cmocka_unit_test(recordings_are_judged),
+        cmocka_unit_test(a_file_succeeds),  cmocka_unit_test(copies_are_judged),
+        cmocka_unit_test(urls_of_files),    cmocka_unit_test(files_are_told_from_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

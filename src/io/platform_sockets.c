@@ -1,0 +1,191 @@
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "io/platform_internal.h"
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void forget_watch(struct platform *platform, curl_socket_t socket)
+{
+    struct watch *watch = (size_t)socket < platform->watch_count ? platform->watches[socket] : NULL;
+    if (!watch)
+        return;
+    platform->watches[socket] = NULL;
+    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+}
+
+static struct watch *find_watch(struct platform *platform, curl_socket_t socket)
+{
+    size_t index = (size_t)socket;
+    if (index >= platform->watch_count) {
+        size_t count = index + 64;
+        platform->watches = memory_resize(platform->watches, count * sizeof(struct watch *));
+        memset(platform->watches + platform->watch_count, 0,
+               (count - platform->watch_count) * sizeof(struct watch *));
+        platform->watch_count = count;
+    }
+    if (!platform->watches[index]) {
+        struct watch *watch = memory_zeroed(1, sizeof *watch);
+        watch->platform = platform;
+        watch->socket = socket;
+        if (uv_poll_init(platform->loop, &watch->poll, socket)) {
+            free(watch);
+            return NULL;
+        }
+        watch->poll.data = watch;
+        platform->watches[index] = watch;
+    }
+    return platform->watches[index];
+}
+
+static void arm(struct watch *watch, int events);
+
+static void on_socket_ready(uv_poll_t *poll, int status, int events)
+{
+    struct watch *watch = poll->data;
+    struct platform *platform = watch->platform;
+    if (watch->pooled) { /* the end of an idle connection, most likely: the guard will see it */
+        arm(watch, 0);
+        return;
+    }
+    int flags = 0, running;
+    if (status < 0)
+        flags = CURL_CSELECT_ERR;
+    if (events & UV_READABLE)
+        flags |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE)
+        flags |= CURL_CSELECT_OUT;
+    curl_multi_socket_action(platform->multi, watch->socket, flags, &running);
+    platform_take_ended(platform);
+}
+
+static void arm(struct watch *watch, int events)
+{
+    if (events == watch->armed)
+        return;
+    if (events)
+        uv_poll_start(&watch->poll, events, on_socket_ready);
+    else
+        uv_poll_stop(&watch->poll);
+    watch->armed = events;
+}
+
+/* libcurl: from now on wait for this on that socket. */
+static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *argument,
+                            void *unused)
+{
+    (void)easy;
+    (void)unused;
+    struct platform *platform = argument;
+    struct watch *watch = find_watch(platform, socket);
+    if (!watch)
+        return -1;
+    /* One that never was connected is not told of again: libcurl 7.88 closes it by itself. */
+    if (what == CURL_POLL_REMOVE && (!watch->of_connection || !watch->was_read)) {
+        forget_watch(platform, socket);
+        return 0;
+    }
+    watch->was_read |= what == CURL_POLL_IN || what == CURL_POLL_INOUT;
+    watch->pooled = what == CURL_POLL_REMOVE;
+    if (what == CURL_POLL_REMOVE)
+        arm(watch, watch->armed ? UV_READABLE : 0);
+    else
+        arm(watch,
+            (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0));
+    return 0;
+}
+
+curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
+                                   struct curl_sockaddr *address)
+{
+    (void)purpose;
+    struct transfer *transfer = argument;
+    int type = address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    curl_socket_t made = socket(address->family, type, address->protocol);
+    if (made == -1)
+        return CURL_SOCKET_BAD;
+    transfer->opened = true;
+    struct watch *watch = find_watch(transfer->platform, made);
+    if (watch)
+        watch->of_connection = true;
+    return made;
+}
+
+int platform_socket_close(void *argument, curl_socket_t socket)
+{
+    forget_watch(argument, socket);
+    return close(socket);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct platform *platform = timer->data;
+    int running;
+    curl_multi_socket_action(platform->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    platform_take_ended(platform);
+}
+
+static int on_timer_wanted(CURLM *multi, long timeout_ms, void *argument)
+{
+    (void)multi;
+    struct platform *platform = argument;
+    if (timeout_ms < 0)
+        uv_timer_stop(&platform->timer);
+    else
+        uv_timer_start(&platform->timer, on_timer, (uint64_t)timeout_ms, 0);
+    return 0;
+}
+
+/* The local port of a connection's socket; 0: it has none yet. */
+static int port_of(struct watch *watch)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    if (watch->local_port || getsockname(watch->socket, (struct sockaddr *)&address, &size))
+        return watch->local_port;
+    if (address.ss_family == AF_INET)
+        watch->local_port = ntohs(((struct sockaddr_in *)&address)->sin_port);
+    else if (address.ss_family == AF_INET6)
+        watch->local_port = ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return watch->local_port;
+}
+
+bool platform_has_gone_stale(struct platform *platform, int local_port)
+{
+    bool found = false, stale = false;
+    for (size_t i = 0; i < platform->watch_count; i++) {
+        struct watch *watch = platform->watches[i];
+        char byte;
+        if (!watch || !watch->of_connection || port_of(watch) != local_port)
+            continue;
+        ssize_t n = recv(watch->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        found = true;
+        stale |= n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    }
+    return !found || stale;
+}
+
+void platform_sockets_init(struct platform *platform)
+{
+    CURLM *multi = platform->multi;
+    uv_timer_init(platform->loop, &platform->timer);
+    platform->timer.data = platform;
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, platform);
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
+    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, platform);
+}
+
+void platform_sockets_fini(struct platform *platform)
+{
+    for (size_t i = 0; i < platform->watch_count; i++)
+        forget_watch(platform, (curl_socket_t)i);
+    free(platform->watches);
+}

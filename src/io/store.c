@@ -1,0 +1,345 @@
+#include "io/store.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+enum {
+    ROOM = 128 * 1024,         /* bytes of a file that may wait for the disk */
+    STALE_SECONDS = 2 * 86400, /* a part that nobody has written to for so long is nobody's */
+    FILE_MODE = 0640,
+};
+
+struct store {
+    uv_loop_t *loop;
+    const struct store_events *events;
+    char *directory; /* absolute, without a slash at the end */
+    char *instance;
+    unsigned long next_part;
+    size_t files, busy;
+    bool closing;
+};
+
+/* Who may touch what: while `working`, the pool has what stands under it, and the loop the rest. */
+struct store_file {
+    struct store *store;
+    void *argument;
+    uv_work_t work;
+    bool working, refused, dropped;
+    char *name; /* set: to be kept under it */
+    struct text filling;
+
+    struct text writing;
+    char *part;  /* NULL: not there (yet, or any more) */
+    char *place; /* set: rename to it */
+    bool discard;
+    int fd;
+    char why[120]; /* empty: all went well */
+};
+
+/* ---- on the pool */
+
+static int fail(struct store_file *file, const char *doing)
+{
+    snprintf(file->why, sizeof file->why, "%s: %s", doing, strerror(errno));
+    return -1;
+}
+
+static int open_part(struct store_file *file)
+{
+    if (file->fd >= 0)
+        return 0;
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    file->fd = open(file->part, flags, FILE_MODE);
+    return file->fd < 0 ? fail(file, "creating a file in recording.store") : 0;
+}
+
+static int write_out(struct store_file *file)
+{
+    const char *at = file->writing.data;
+    size_t left = file->writing.length;
+    while (left) {
+        ssize_t n = write(file->fd, at, left);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(file, "writing to recording.store");
+        at += n;
+        left -= (size_t)n;
+    }
+    return 0;
+}
+
+/* The name in the directory must outlive the machine, too. */
+static int sync_directory(const char *directory)
+{
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int rc = fsync(fd), saved = errno;
+    close(fd);
+    errno = saved;
+    return rc;
+}
+
+static int move_into_place(struct store_file *file)
+{
+    int fd = file->fd;
+    if (fsync(fd) < 0)
+        return fail(file, "syncing a file of recording.store");
+    file->fd = -1;
+    if (close(fd) < 0)
+        return fail(file, "closing a file of recording.store");
+    if (rename(file->part, file->place) < 0)
+        return fail(file, "renaming a file of recording.store");
+    free(file->part);
+    file->part = NULL;
+    return sync_directory(file->store->directory) < 0 ? fail(file, "syncing recording.store") : 0;
+}
+
+static void discard(struct store_file *file)
+{
+    if (file->fd >= 0)
+        close(file->fd);
+    file->fd = -1;
+    if (file->part)
+        unlink(file->part);
+    free(file->part);
+    file->part = NULL;
+}
+
+static void work_on(uv_work_t *work)
+{
+    struct store_file *file = work->data;
+    if (!file->discard && !*file->why && open_part(file) == 0 && write_out(file) == 0 &&
+        file->place)
+        move_into_place(file);
+    if (file->discard || *file->why)
+        discard(file);
+}
+
+/* ---- on the loop */
+
+static void release(struct store *store)
+{
+    if (!store->closing || store->busy)
+        return;
+    free(store->directory);
+    free(store->instance);
+    free(store);
+}
+
+static void file_free(struct store_file *file)
+{
+    text_fini(&file->filling);
+    text_fini(&file->writing);
+    free(file->part);
+    free(file->place);
+    free(file->name);
+    free(file);
+}
+
+static void go_on(struct store_file *file);
+
+static void after_work(uv_work_t *work, int status)
+{
+    (void)status; /* nothing is ever cancelled */
+    struct store_file *file = work->data;
+    struct store *store = file->store;
+    file->working = false;
+    store->busy--;
+    text_clear(&file->writing);
+    if (file->dropped && (file->discard || !file->part)) {
+        file_free(file);
+    } else if (file->dropped) {
+        go_on(file);
+    } else if (file->name && (file->place || *file->why)) {
+        store->files--;
+        store->events->kept(file->argument, *file->why ? file->why : NULL);
+        file_free(file);
+    } else {
+        if (file->filling.length || file->name)
+            go_on(file);
+        if (file->refused) {
+            file->refused = false;
+            store->events->room(file->argument);
+        }
+    }
+    release(store);
+}
+
+/* Gives the pool what there is to do; it has nothing of this file now. */
+static void go_on(struct store_file *file)
+{
+    struct text empty = file->writing;
+    assert(!file->working);
+    file->writing = file->filling;
+    file->filling = empty;
+    file->discard = file->dropped;
+    if (file->name && !file->dropped) {
+        struct text place = {0};
+        text_printf(&place, "%s/%s", file->store->directory, file->name);
+        file->place = text_take(&place);
+    }
+    file->working = true;
+    file->store->busy++;
+    uv_queue_work(file->store->loop, &file->work, work_on, after_work);
+}
+
+struct store_file *store_open(struct store *store, void *argument)
+{
+    struct store_file *file = memory_zeroed(1, sizeof *file);
+    struct text part = {0};
+    text_printf(&part, "%s/.%s.%lu.part", store->directory, store->instance, store->next_part++);
+    file->store = store;
+    file->argument = argument;
+    file->part = text_take(&part);
+    file->fd = -1;
+    file->work.data = file;
+    store->files++;
+    return file;
+}
+
+enum store_taken store_write(struct store_file *file, const char *bytes, size_t n)
+{
+    if (!file->working && *file->why)
+        return STORE_FAILED;
+    if (file->filling.length >= ROOM) {
+        file->refused = true;
+        return STORE_FULL;
+    }
+    text_append(&file->filling, bytes, n);
+    if (!file->working)
+        go_on(file);
+    return STORE_TAKEN;
+}
+
+const char *store_why(const struct store_file *file)
+{
+    return file->why;
+}
+
+void store_keep(struct store_file *file, const char *name)
+{
+    file->name = memory_string(name);
+    file->refused = false;
+    if (!file->working)
+        go_on(file);
+}
+
+void store_drop(struct store_file *file)
+{
+    if (!file)
+        return;
+    file->dropped = true;
+    file->store->files--;
+    if (!file->working)
+        go_on(file);
+}
+
+void store_uri(const struct store *store, const char *name, struct text *uri)
+{
+    text_add(uri, "file://");
+    for (const char *at = store->directory; *at; at++) {
+        if (isalnum((unsigned char)*at) || strchr("/-._~", *at))
+            text_append(uri, at, 1);
+        else
+            text_printf(uri, "%%%02X", (unsigned char)*at);
+    }
+    text_printf(uri, "/%s", name);
+}
+
+bool store_is_busy(const struct store *store)
+{
+    return store->busy > 0;
+}
+
+void store_free(struct store *store)
+{
+    if (!store)
+        return;
+    assert(store->files == 0);
+    store->closing = true;
+    release(store);
+}
+
+/* ---- the start */
+
+/* .<instance>.<number>.part; the length of the instance, or 0 when it is none of ours. */
+static size_t instance_in(const char *name)
+{
+    static const char suffix[] = ".part";
+    size_t n = strlen(name), tail = sizeof suffix - 1;
+    if (n <= tail || name[0] != '.' || strcmp(name + n - tail, suffix) != 0)
+        return 0;
+    size_t at = n - tail, end = at;
+    while (at > 0 && isdigit((unsigned char)name[at - 1]))
+        at--;
+    return at < end && at > 2 && name[at - 1] == '.' ? at - 2 : 0;
+}
+
+static bool is_leftover(const struct store *store, const char *path, const char *name)
+{
+    size_t n = instance_in(name);
+    struct stat status;
+    if (!n || lstat(path, &status) < 0)
+        return false;
+    if (strlen(store->instance) == n && !memcmp(store->instance, name + 1, n))
+        return true;
+    return status.st_mtime < time(NULL) - STALE_SECONDS;
+}
+
+static int remove_leftovers(const struct store *store, struct error *error)
+{
+    const struct dirent *entry;
+    DIR *directory = opendir(store->directory);
+    if (!directory)
+        return error_set(error, "recording.store: cannot read the directory: %s", strerror(errno));
+    while ((entry = readdir(directory))) {
+        struct text path = {0};
+        text_printf(&path, "%s/%s", store->directory, entry->d_name);
+        if (is_leftover(store, path.data, entry->d_name))
+            unlink(path.data);
+        text_fini(&path);
+    }
+    closedir(directory);
+    return 0;
+}
+
+/* Symbolic links stay as they are: whoever moves them means the store to move. */
+static char *absolute(const char *directory)
+{
+    struct text path = {0};
+    char *here = *directory == '/' ? NULL : getcwd(NULL, 0);
+    if (here)
+        text_printf(&path, "%s/", here);
+    free(here);
+    text_add(&path, directory);
+    while (path.length > 1 && path.data[path.length - 1] == '/')
+        path.data[--path.length] = '\0';
+    return text_take(&path);
+}
+
+struct store *store_new(uv_loop_t *loop, const char *directory, const char *instance,
+                        const struct store_events *events, struct error *error)
+{
+    struct store *store = memory_zeroed(1, sizeof *store);
+    store->loop = loop;
+    store->events = events;
+    store->directory = absolute(directory);
+    store->instance = memory_string(instance);
+    if (remove_leftovers(store, error) == 0)
+        return store;
+    store_free(store);
+    return NULL;
+}

@@ -1,0 +1,364 @@
+#include "worker/exchange.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "core/answer.h"
+#include "core/digest.h"
+#include "core/recording_file.h"
+#include "core/verdict.h"
+
+enum { BUFFER_KEPT = 16384 /* of an answer's buffer, what is kept for the next one */ };
+
+struct exchange {
+    struct list node; /* in free or keeping */
+    struct exchanges *all;
+    struct platform_post post; /* or the fetch that follows it */
+    struct request *request;
+    int64_t started_us;
+    struct text url, body, answer;
+    char authorization[sizeof((struct signature *)0)->authorization];
+    struct attempt attempt; /* of the post, once it has ended */
+    bool fetching;
+
+    /* The recording's file, where there is one. */
+    bool is_file; /* it is the answer itself */
+    char *file_url;
+    int64_t size;
+    struct digest *digest;
+    struct store_file *file;
+    struct text file_uri;
+    enum attempt_copy copy;
+    char copy_detail[sizeof((struct attempt *)0)->copy_detail];
+};
+
+static struct exchange *exchange_take(struct exchanges *exchanges)
+{
+    struct list *node = list_take_first(&exchanges->free);
+    if (node)
+        return list_of(node, struct exchange, node);
+    struct exchange *exchange = memory_zeroed(1, sizeof *exchange);
+    list_init(&exchange->node);
+    exchange->all = exchanges;
+    return exchange;
+}
+
+static void exchange_release(struct exchange *exchange)
+{
+    text_clear(&exchange->answer);
+    if (exchange->answer.capacity > BUFFER_KEPT)
+        text_fini(&exchange->answer);
+    free(exchange->file_url);
+    exchange->file_url = NULL;
+    exchange->request = NULL;
+    exchange->is_file = exchange->fetching = false;
+    exchange->size = 0;
+    exchange->copy = COPY_NONE;
+    exchange->copy_detail[0] = '\0';
+    text_clear(&exchange->file_uri);
+    list_prepend(&exchange->all->free, &exchange->node);
+}
+
+static void exchange_free(struct exchange *exchange)
+{
+    text_fini(&exchange->url);
+    text_fini(&exchange->body);
+    text_fini(&exchange->answer);
+    text_fini(&exchange->file_uri);
+    digest_free(exchange->digest);
+    free(exchange);
+}
+
+/* ---- the end of a try */
+
+static void tell(struct exchange *exchange)
+{
+    struct exchanges *all = exchange->all;
+    struct attempt *attempt = &exchange->attempt;
+    attempt->body = exchange->answer.data ? exchange->answer.data : "";
+    attempt->body_size = exchange->answer.length;
+    attempt->is_file = exchange->is_file;
+    attempt->copy = exchange->copy;
+    attempt->file_size = exchange->size;
+    attempt->file_uri = exchange->file_uri.data;
+    if (exchange->copy != COPY_NONE)
+        snprintf(attempt->copy_detail, sizeof attempt->copy_detail, "%s", exchange->copy_detail);
+    if (exchange->size)
+        digest_text(exchange->digest, attempt->file_sha256);
+    struct request *request = exchange->request;
+    all->ended(all->argument, request, attempt, exchange->started_us);
+    exchange_release(exchange);
+}
+
+static void copy_failed(struct exchange *exchange, enum attempt_copy copy, const char *detail)
+{
+    if (exchange->copy != COPY_NONE)
+        return; /* the first reason counts */
+    exchange->copy = copy;
+    snprintf(exchange->copy_detail, sizeof exchange->copy_detail, "%s", detail);
+}
+
+static void tell_without_file(struct exchange *exchange)
+{
+    store_drop(exchange->file);
+    exchange->file = NULL;
+    tell(exchange);
+}
+
+/* ---- the file */
+
+static enum platform_taken take_file(struct exchange *exchange, const char *bytes, size_t n)
+{
+    struct exchanges *all = exchange->all;
+    if (exchange->size + (int64_t)n > all->config->recording_max_bytes) {
+        copy_failed(exchange, COPY_TOO_LARGE, "a file larger than recording.max.bytes");
+        return PLATFORM_TOO_LARGE;
+    }
+    if (all->store && !exchange->file)
+        exchange->file = store_open(all->store, exchange);
+    switch (exchange->file ? store_write(exchange->file, bytes, n) : STORE_TAKEN) {
+    case STORE_TAKEN:
+        break;
+    case STORE_FULL:
+        return PLATFORM_LATER;
+    case STORE_FAILED:
+        copy_failed(exchange, COPY_STORE_FAILED, store_why(exchange->file));
+        return PLATFORM_ENOUGH;
+    }
+    if (!exchange->digest)
+        exchange->digest = digest_new();
+    digest_add(exchange->digest, bytes, n);
+    exchange->size += (int64_t)n;
+    return PLATFORM_TAKEN;
+}
+
+static void on_room(void *argument)
+{
+    struct exchange *exchange = argument;
+    if (exchange->post.transfer)
+        platform_resume(&exchange->post);
+}
+
+/* The file has arrived as a whole. */
+static void keep_file(struct exchange *exchange)
+{
+    struct text name = {0};
+    struct attempt *attempt = &exchange->attempt;
+    recording_file_name(&name, exchange->request->event.call_identifier, attempt->file_type,
+                        exchange->file_url);
+    store_uri(exchange->all->store, name.data, &exchange->file_uri);
+    list_append(&exchange->all->keeping, &exchange->node);
+    store_keep(exchange->file, name.data);
+    text_fini(&name);
+}
+
+static void on_kept(void *argument, const char *why)
+{
+    struct exchange *exchange = argument;
+    list_remove(&exchange->node);
+    exchange->file = NULL;
+    if (why)
+        copy_failed(exchange, COPY_STORE_FAILED, why);
+    else
+        exchange->copy = COPY_KEPT;
+    tell(exchange);
+}
+
+/* ---- the fetch */
+
+static void set_file_times(struct exchange *exchange, int64_t left_ms)
+{
+    const struct config *config = exchange->all->config;
+    exchange->post.timeout_ms = left_ms;
+    exchange->post.answer_timeout_ms =
+        config->platform_timeout_ms < left_ms ? config->platform_timeout_ms : 0;
+}
+
+static void start_fetch(struct exchange *exchange)
+{
+    int64_t spent_ms = (clock_boot_us() - exchange->started_us) / 1000;
+    int64_t left_ms = exchange->all->config->recording_timeout_ms - spent_ms;
+    if (left_ms <= 0) {
+        copy_failed(exchange, COPY_DOWNLOAD_FAILED, "recording.timeout.ms had passed");
+        tell(exchange);
+        return;
+    }
+    exchange->fetching = true;
+    exchange->post = (struct platform_post){.fetch = true, .url = exchange->file_url};
+    set_file_times(exchange, left_ms);
+    platform_start(exchange->all->platform, &exchange->post);
+}
+
+static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
+{
+    char detail[sizeof exchange->copy_detail];
+    if (fetch->failure == FAILURE_STOPPED)
+        exchange->attempt.failure = FAILURE_STOPPED;
+    if (fetch->http_status && fetch->http_status != 200)
+        snprintf(detail, sizeof detail, "HTTP %d", fetch->http_status);
+    else if (fetch->failure != FAILURE_NONE)
+        snprintf(detail, sizeof detail, "%s", *fetch->detail ? fetch->detail : "cut off");
+    else if (exchange->size == 0)
+        snprintf(detail, sizeof detail, "it is empty");
+    else {
+        snprintf(exchange->attempt.file_type, sizeof exchange->attempt.file_type, "%s",
+                 fetch->content_type);
+        keep_file(exchange);
+        return;
+    }
+    copy_failed(exchange, COPY_DOWNLOAD_FAILED, detail);
+    tell_without_file(exchange);
+}
+
+/* ---- what the platform module reports */
+
+static enum platform_taken on_body(void *argument, struct platform_post *post,
+                                   const struct attempt *attempt, const char *bytes, size_t n)
+{
+    (void)argument;
+    struct exchange *exchange = list_of(post, struct exchange, post);
+    const struct config *config = exchange->all->config;
+    if (n == 0)
+        return PLATFORM_TAKEN;
+    if (exchange->fetching)
+        return attempt->http_status == 200 ? take_file(exchange, bytes, n) : PLATFORM_ENOUGH;
+    if (exchange->size == 0 && exchange->answer.length == 0)
+        exchange->is_file = verdict_is_file(exchange->request->place.kind, attempt->http_status,
+                                            attempt->content_type, bytes[0]);
+    if (exchange->is_file)
+        return take_file(exchange, bytes, n);
+    if ((int64_t)(exchange->answer.length + n) > config->platform_answer_max_bytes)
+        return PLATFORM_TOO_LARGE;
+    text_append(&exchange->answer, bytes, n);
+    return PLATFORM_TAKEN;
+}
+
+/* The answer was a file, whole or not. */
+static void file_ended(struct exchange *exchange)
+{
+    struct attempt *attempt = &exchange->attempt;
+    snprintf(attempt->file_type, sizeof attempt->file_type, "%s", attempt->content_type);
+    if (exchange->copy != COPY_NONE) /* it was ourselves who cut it off: the answer was sound */
+        attempt->complete = true;
+    if (attempt->complete && exchange->copy == COPY_NONE && exchange->file)
+        keep_file(exchange);
+    else
+        tell_without_file(exchange);
+}
+
+static void on_ended(void *argument, struct platform_post *post, struct attempt *attempt)
+{
+    (void)argument;
+    struct exchange *exchange = list_of(post, struct exchange, post);
+    if (exchange->fetching) {
+        fetch_ended(exchange, attempt);
+        return;
+    }
+    exchange->attempt = *attempt;
+    if (exchange->is_file) {
+        file_ended(exchange);
+        return;
+    }
+    if (exchange->all->store && exchange->request->place.kind == REQUEST_RECORDING) {
+        exchange->attempt.body = exchange->answer.data ? exchange->answer.data : "";
+        exchange->attempt.body_size = exchange->answer.length;
+        exchange->file_url = verdict_file_url(&exchange->attempt, exchange->all->config);
+    }
+    if (exchange->file_url)
+        start_fetch(exchange);
+    else
+        tell(exchange);
+}
+
+/* ---- the start of a try */
+
+/* Signatures hold a time in seconds: all calls of one second share theirs. */
+static void sign(struct exchange *exchange, int64_t wall_ms)
+{
+    struct exchanges *all = exchange->all;
+    const struct config *config = all->config;
+    if (wall_ms / 1000 != all->signed_second) {
+        signature_make(&all->signature, config->platform_token, config->platform_app_id, wall_ms,
+                       config->platform_utc_offset_minutes);
+        all->signed_second = wall_ms / 1000;
+    }
+    text_clear(&exchange->url);
+    text_printf(&exchange->url, "%s/%s/bind/callEvent/%sv1?sig=%s", config->platform_url,
+                config->platform_version,
+                exchange->request->place.kind == REQUEST_RECORDING ? "voice/" : "",
+                all->signature.sig);
+    snprintf(exchange->authorization, sizeof exchange->authorization, "%s",
+             all->signature.authorization);
+}
+
+void exchange_start(struct exchanges *exchanges, struct request *request, int64_t wall_ms)
+{
+    const struct config *config = exchanges->config;
+    struct exchange *exchange = exchange_take(exchanges);
+    bool recording = request->place.kind == REQUEST_RECORDING;
+    exchange->request = request;
+    exchange->started_us = clock_boot_us();
+    sign(exchange, wall_ms);
+    text_clear(&exchange->body);
+    answer_request_body(&exchange->body, request, config->platform_token, config->platform_app_id);
+    exchange->post = (struct platform_post){
+        .url = exchange->url.data,
+        .authorization = exchange->authorization,
+        .body = exchange->body.data,
+        .body_size = exchange->body.length,
+        .lease_until_ms = &request->call.lease_until_ms,
+        .may_bring_file = recording,
+        .timeout_ms = config->platform_timeout_ms,
+    };
+    /* A file may take its time, once it is on its way. */
+    if (recording && config->recording_timeout_ms > config->platform_timeout_ms)
+        set_file_times(exchange, config->recording_timeout_ms);
+    platform_start(exchanges->platform, &exchange->post);
+}
+
+int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct config *config,
+                   exchange_ended *ended, void *argument, struct error *error)
+{
+    static const struct platform_events platform_events = {.body = on_body, .ended = on_ended};
+    static const struct store_events store_events = {.room = on_room, .kept = on_kept};
+    *exchanges = (struct exchanges){
+        .config = config, .ended = ended, .argument = argument, .signed_second = -1};
+    list_init(&exchanges->free);
+    list_init(&exchanges->keeping);
+    if (config->recording_store) {
+        exchanges->store =
+            store_new(loop, config->recording_store, config->instance_id, &store_events, error);
+        if (!exchanges->store)
+            return -1;
+    }
+    exchanges->platform = platform_new(loop, config, &platform_events, exchanges, error);
+    if (exchanges->platform)
+        return 0;
+    store_free(exchanges->store);
+    return -1;
+}
+
+void exchanges_stop(struct exchanges *exchanges)
+{
+    struct list *node;
+    platform_stop(exchanges->platform);
+    while ((node = list_take_first(&exchanges->keeping))) {
+        struct exchange *exchange = list_of(node, struct exchange, node);
+        exchange->attempt.failure = FAILURE_STOPPED;
+        copy_failed(exchange, COPY_STORE_FAILED, "stopped");
+        tell_without_file(exchange);
+    }
+}
+
+void exchanges_fini(struct exchanges *exchanges)
+{
+    struct list *node;
+    platform_free(exchanges->platform);
+    store_free(exchanges->store);
+    while ((node = list_take_first(&exchanges->free)))
+        exchange_free(list_of(node, struct exchange, node));
+}

@@ -1,0 +1,46 @@
+/* One try to put a request to the platform, as a whole: the signed POST, and for a recording also
+ * what becomes of its file: hashed as it comes, fetched from where the answer says, copied to the
+ * store. It decides nothing about requests; what it saw goes to core/dispatch as a struct attempt.
+ * All of it is the call thread's. */
+#pragma once
+
+#include <uv.h>
+
+#include "base/error.h"
+#include "core/attempt.h"
+#include "core/config.h"
+#include "core/request.h"
+#include "core/signature.h"
+#include "io/platform.h"
+#include "io/store.h"
+
+/* The try has ended; the attempt lasts until this returns. May start others. started_us:
+ * CLOCK_BOOTTIME. */
+typedef void exchange_ended(void *argument, struct request *request, struct attempt *attempt,
+                            int64_t started_us);
+
+/* All exchanges of a call thread, and what they share. */
+struct exchanges {
+    const struct config *config;
+    exchange_ended *ended;
+    void *argument;
+    struct platform *platform;
+    struct store *store; /* NULL: none */
+    struct list free, keeping;
+    struct signature signature; /* of signed_second */
+    int64_t signed_second;
+};
+
+/* config and loop must outlive it. Returns 0 or -1. */
+int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct config *config,
+                   exchange_ended *ended, void *argument, struct error *error);
+
+/* Starts a try; it always ends, later. The request is borrowed until then. */
+void exchange_start(struct exchanges *exchanges, struct request *request, int64_t wall_ms);
+
+/* Cuts off all tries that run; each ends (FAILURE_STOPPED) before this returns. */
+void exchanges_stop(struct exchanges *exchanges);
+
+/* Releases everything; no try may run. The loop has to turn until its handles are closed and the
+ * store's file work is done. */
+void exchanges_fini(struct exchanges *exchanges);
