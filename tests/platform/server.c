@@ -44,7 +44,8 @@ static char *read_request(struct server_connection *connection)
         length += (size_t)n;
         char *end = strstr(text, "\r\n\r\n");
         char *size = end ? strcasestr(text, "\r\nContent-Length:") : NULL;
-        if (size && length >= (size_t)(end + 4 - text) + strtoul(size + 17, NULL, 10))
+        size_t body = size ? strtoul(size + 17, NULL, 10) : 0;
+        if (end && length >= (size_t)(end + 4 - text) + body)
             return text;
     }
     free(text);

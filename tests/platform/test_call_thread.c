@@ -1,6 +1,8 @@
 /* The call thread with real connections: what each way of a platform to fail becomes, and that no
  * POST ever goes out twice. */
+#include <dirent.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,8 +34,39 @@
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n" OK_BODY
 #define STATUS_ANSWER(line) "HTTP/1.1 " line "\r\nContent-Length: 0\r\n\r\n"
 
+/* What the linker puts in the place of fsync and write (--wrap): those of the store alone. */
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+ssize_t __real_write(int fd, const void *bytes, size_t n);
+ssize_t __wrap_write(int fd, const void *bytes, size_t n);
+
+static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER; /* held: the disk stands still */
+
+static void wait_for_disk(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+        return;
+    pthread_mutex_lock(&disk);
+    pthread_mutex_unlock(&disk);
+}
+
+int __wrap_fsync(int fd)
+{
+    wait_for_disk(fd);
+    return __real_fsync(fd);
+}
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t n)
+{
+    wait_for_disk(fd);
+    return __real_write(fd, bytes, n);
+}
+
 struct bench {
     struct config config;
+    struct server files; /* where URLs of recordings point to */
+    char store[64];
     struct server server;
     struct queue finished;
     struct list taken;
@@ -43,6 +77,25 @@ struct bench {
     char ca_file[64];
     SSL_CTX *tls;
 };
+
+/* How many parts of files are in the store; removes all files when asked. */
+static int count_store(const struct bench *bench, bool remove_them)
+{
+    DIR *directory = opendir(bench->store);
+    const struct dirent *entry;
+    int parts = 0;
+    while (directory && (entry = readdir(directory))) {
+        char path[512];
+        size_t n = strlen(entry->d_name);
+        parts += n > 5 && !strcmp(entry->d_name + n - 5, ".part");
+        snprintf(path, sizeof path, "%s/%s", bench->store, entry->d_name);
+        if (remove_them)
+            unlink(path);
+    }
+    if (directory)
+        closedir(directory);
+    return parts;
+}
 
 static void on_pushed(void *argument)
 {
@@ -98,6 +151,14 @@ static int tear_down(void **state)
     }
     if (bench->server.listener)
         server_stop(&bench->server);
+    if (bench->files.listener)
+        server_stop(&bench->files);
+    if (*bench->store) {
+        assert_int_equal(count_store(bench, true), 0);
+        rmdir(bench->store);
+    }
+    free(bench->config.recording_store);
+    free(bench->config.instance_id);
     if (*bench->ca_file)
         unlink(bench->ca_file);
     SSL_CTX_free(bench->tls);
@@ -789,6 +850,211 @@ static void failed_recordings_are_tried_again(void **state)
     request_free(request);
 }
 
+/* ---- recordings that are kept */
+
+#define FILE_ANSWER(length, bytes)                                                                 \
+    "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: " length "\r\n\r\n" bytes
+#define SHA_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+static void open_store(struct bench *bench)
+{
+    strcpy(bench->store, "/tmp/privacy-call-store-XXXXXX");
+    assert_non_null(mkdtemp(bench->store));
+    bench->config.recording_store = memory_string(bench->store);
+    bench->config.instance_id = memory_string("w-1");
+    bench->config.recording_attempts = 1;
+}
+
+/* The platform answers with a URL at a server of files, which has this script. */
+static void open_url(struct bench *bench, const char *path, const struct reply *script, int length)
+{
+    static char answer[512];
+    static struct reply replies[1];
+    char body[256];
+    open_store(bench);
+    server_start(&bench->files, "127.0.0.1", NULL, script, length);
+    snprintf(body, sizeof body, "{\"Flag\":1,\"Msg\":\"%s%s\"}", bench->files.url, path);
+    snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    replies[0] = (struct reply){answer, THEN_KEEP};
+    server_start(&bench->server, "127.0.0.1", NULL, replies, 1);
+    open_thread(bench, bench->server.url);
+}
+
+#define OPEN_URL(bench, path, ...)                                                                 \
+    do {                                                                                           \
+        static const struct reply script_[] = {__VA_ARGS__};                                       \
+        open_url(bench, path, script_, (int)(sizeof script_ / sizeof *script_));                   \
+    } while (0)
+
+static void was_kept(struct bench *bench, const char *name, int64_t size, const char *sha256)
+{
+    char path[512], uri[600];
+    struct stat status;
+    struct request *request = next_request(bench);
+    const struct recording *recording = &request->outcome.recording;
+    assert_int_equal(request->call.end, CALL_FINISHED);
+    assert_null(request->outcome.error_code);
+    snprintf(path, sizeof path, "%s/%s", bench->store, name);
+    snprintf(uri, sizeof uri, "file://%s", path);
+    assert_string_equal(recording->uri, uri);
+    assert_true(recording->present);
+    assert_int_equal(recording->size, size);
+    if (sha256)
+        assert_string_equal(recording->sha256, sha256);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_size, size);
+    request_free(request);
+}
+
+static void a_file_is_kept(void **state)
+{
+    struct bench *bench = *state;
+    open_store(bench);
+    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    start(bench, REQUEST_RECORDING, 1); /* once more: the same name */
+    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    assert_int_equal(call_thread_counters(bench->thread)->files, 2);
+    assert_int_equal(call_thread_counters(bench->thread)->file_bytes, 6);
+}
+
+static void a_url_is_fetched(void **state)
+{
+    struct bench *bench = *state;
+    OPEN_URL(bench, "/a/b.AMR?signature=x",
+             {"HTTP/1.1 302 Found\r\nLocation: /c\r\nContent-Length: 2\r\n\r\nno", THEN_KEEP},
+             {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    was_kept(bench, "id-1.amr", 3, SHA_ABC);
+    assert_int_equal(server_requests(&bench->server), 1);
+    assert_int_equal(server_requests(&bench->files), 2);
+    const char *fetch = bench->files.requests[0];
+    assert_int_equal(strncmp(fetch, "GET /a/b.AMR?signature=x HTTP/1.1\r\n", 35), 0);
+    assert_null(strcasestr(fetch, "authorization"));
+    assert_null(strcasestr(fetch, "content-type"));
+    assert_null(strstr(fetch, TOKEN));
+    assert_int_equal(strncmp(bench->files.requests[1], "GET /c HTTP/1.1\r\n", 17), 0);
+}
+
+static void fetches_that_fail(void **state)
+{
+    struct bench *bench = *state;
+    static const char *const codes[] = {"download-failed", "download-failed", "download-failed",
+                                        "download-failed", "answer-too-large"};
+    bench->config.recording_max_bytes = 5;
+    bench->config.platform_breaker_failures = 1;
+    OPEN_URL(bench, "/f", {"HTTP/1.1 404 Gone\r\nContent-Length: 3\r\n\r\nabc", THEN_KEEP},
+             {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_CLOSE},
+             {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_RESET},
+             {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", THEN_KEEP},
+             {"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef", THEN_KEEP});
+    for (int i = 0; i < 5; i++) {
+        start(bench, REQUEST_RECORDING, i);
+        ends(bench, STATUS_UNAVAILABLE, codes[i]);
+    }
+    assert_int_equal(bench->allowance, -1); /* the breaker never opened */
+    assert_int_equal(call_thread_counters(bench->thread)->copy_failures, 5);
+}
+
+static void a_fetch_that_hangs(void **state)
+{
+    struct bench *bench = *state;
+    OPEN_URL(bench, "/f", {NULL, THEN_HANG});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "download-failed");
+}
+
+static void a_file_that_takes_too_long(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.recording_timeout_ms = 300;
+    OPEN_URL(bench, "/f", {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_HANG});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "download-failed");
+}
+
+static void a_file_that_is_too_large(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.recording_max_bytes = 2;
+    bench->config.platform_breaker_failures = 1;
+    open_store(bench);
+    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "answer-too-large");
+    assert_int_equal(bench->allowance, -1);
+}
+
+static void a_file_that_is_cut(void **state)
+{
+    struct bench *bench = *state;
+    open_store(bench);
+    OPEN(bench, {FILE_ANSWER("5", "abc"), THEN_CLOSE});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "answer-cut");
+}
+
+static void a_store_that_is_gone(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_breaker_failures = 1;
+    open_store(bench);
+    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    assert_int_equal(rmdir(bench->store), 0);
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "store-failed");
+    assert_int_equal(mkdir(bench->store, 0700), 0);
+    start(bench, REQUEST_RECORDING, 1);
+    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    assert_int_equal(bench->allowance, -1);
+}
+
+/* More than fits between platform and disk: the platform is held back, the loop is not. */
+static void a_slow_disk_holds_back_its_file_only(void **state)
+{
+    enum { SIZE = 4000000 };
+    struct bench *bench = *state;
+    char *answer = memory_zeroed(1, SIZE + 200);
+    int head = snprintf(answer, 200, FILE_ANSWER("4000000", ""));
+    memset(answer + head, 'x', SIZE);
+    bench->config.recording_max_bytes = SIZE;
+    open_store(bench);
+    struct reply script[] = {{answer, THEN_KEEP}, {OK_ANSWER, THEN_KEEP}};
+    server_start(&bench->server, "127.0.0.1", NULL, script, 2);
+    open_thread(bench, bench->server.url);
+    pthread_mutex_lock(&disk);
+    start(bench, REQUEST_RECORDING, 0);
+    server_await(&bench->server, 1);
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    pthread_mutex_unlock(&disk);
+    was_kept(bench, "id-1.mp3", SIZE, NULL);
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    free(answer);
+}
+
+static void a_disk_that_hangs_does_not_hold_up_the_end(void **state)
+{
+    static struct call_thread *left; /* its memory cannot be released */
+    struct bench *bench = *state;
+    open_store(bench);
+    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    pthread_mutex_lock(&disk);
+    start(bench, REQUEST_RECORDING, 0);
+    while (!count_store(bench, false))
+        sched_yield();
+    left = bench->thread;
+    bench->thread = NULL;
+    bool released = call_thread_free(left);
+    pthread_mutex_unlock(&disk);
+    assert_false(released);
+    comes_back(bench, CALL_RETURNED);
+    assert_int_equal(count_store(bench, true), 1); /* a later start removes it */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -827,6 +1093,16 @@ int main(void)
         TEST(a_file_is_hashed_not_kept),
         TEST(a_slow_platform_gives_no_file),
         TEST(failed_recordings_are_tried_again),
+        TEST(a_file_is_kept),
+        TEST(a_url_is_fetched),
+        TEST(fetches_that_fail),
+        TEST(a_fetch_that_hangs),
+        TEST(a_file_that_takes_too_long),
+        TEST(a_file_that_is_too_large),
+        TEST(a_file_that_is_cut),
+        TEST(a_store_that_is_gone),
+        TEST(a_slow_disk_holds_back_its_file_only),
+        TEST(a_disk_that_hangs_does_not_hold_up_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
