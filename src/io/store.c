@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/memory.h"
 
 enum {
@@ -35,6 +37,8 @@ struct store_file {
     struct store *store;
     void *argument;
     uv_work_t work;
+    atomic_uint
+        turns; /* orders what loop and pool do to it, for those who do not see libuv's locks */
     bool working, refused, dropped;
     char *name; /* set: to be kept under it */
     struct text filling;
@@ -120,12 +124,14 @@ static void discard(struct store_file *file)
 
 static void work_on(uv_work_t *work)
 {
-    struct store_file *file = work->data;
+    struct store_file *file = list_of(work, struct store_file, work);
+    atomic_load(&file->turns);
     if (!file->discard && !*file->why && open_part(file) == 0 && write_out(file) == 0 &&
         file->place)
         move_into_place(file);
     if (file->discard || *file->why)
         discard(file);
+    atomic_fetch_add(&file->turns, 1);
 }
 
 /* ---- on the loop */
@@ -154,8 +160,9 @@ static void go_on(struct store_file *file);
 static void after_work(uv_work_t *work, int status)
 {
     (void)status; /* nothing is ever cancelled */
-    struct store_file *file = work->data;
+    struct store_file *file = list_of(work, struct store_file, work);
     struct store *store = file->store;
+    atomic_load(&file->turns);
     file->working = false;
     store->busy--;
     text_clear(&file->writing);
@@ -193,6 +200,7 @@ static void go_on(struct store_file *file)
     }
     file->working = true;
     file->store->busy++;
+    atomic_fetch_add(&file->turns, 1);
     uv_queue_work(file->store->loop, &file->work, work_on, after_work);
 }
 
@@ -205,7 +213,6 @@ struct store_file *store_open(struct store *store, void *argument)
     file->argument = argument;
     file->part = text_take(&part);
     file->fd = -1;
-    file->work.data = file;
     store->files++;
     return file;
 }

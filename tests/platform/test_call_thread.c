@@ -1033,6 +1033,8 @@ static void a_slow_disk_holds_back_its_file_only(void **state)
     was_kept(bench, "id-1.mp3", SIZE, NULL);
     call_thread_free(bench->thread);
     bench->thread = NULL;
+    server_stop(&bench->server); /* it may be sending still */
+    bench->server.listener = 0;
     free(answer);
 }
 
