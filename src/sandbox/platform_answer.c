@@ -97,7 +97,8 @@ void answer_file(struct answer *answer, const char *call_identifier)
 {
     const char *rest = behind(call_identifier, "json-moved-");
     if (rest) {
-        begin(answer, 302, NULL);
+        begin(answer, 302, "text/html");
+        text_add(&answer->body, "<html><body>moved</body></html>\n");
         text_printf(&answer->extra, "Location: /sandbox/recordings/json-%s.wav\r\n", rest);
         return;
     }

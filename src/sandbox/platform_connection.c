@@ -16,7 +16,7 @@
 enum {
     INPUT_MAX = HTTP_HEAD_MAX + HTTP_BODY_MAX + CONNECTION_READ_SIZE,
     BUFFER_KEPT = 8192,     /* memory that an idle connection's buffer may keep */
-    PIECES = 10,            /* of a slow body */
+    PIECES = 10,            /* of a slow body; the first comes at once */
     REQUEST_RECORD_MIN = 64 /* a TLS record that is shorter is no request but an alert */
 };
 
@@ -208,7 +208,7 @@ static void allow_more(struct connection *connection)
     if (connection->allowed > connection->total)
         connection->allowed = connection->total;
     else
-        start_timer(connection, connection->exchange.fault.slow_body_ms / PIECES);
+        start_timer(connection, connection->exchange.fault.slow_body_ms / (PIECES - 1));
     send_some(connection);
 }
 
@@ -229,9 +229,10 @@ static void start_answer(struct connection *connection)
     connection->allowed = connection->total;
     if (exchange->fault.slow_body_ms > 0) {
         connection->allowed = connection->head;
-        start_timer(connection, exchange->fault.slow_body_ms / PIECES);
+        allow_more(connection);
+    } else {
+        send_some(connection);
     }
-    send_some(connection);
 }
 
 /* Does with a request what was decided for it, once its latency is over. */

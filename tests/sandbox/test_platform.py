@@ -183,7 +183,7 @@ class Answers(Case):
         connection.request("GET", "/sandbox/recordings/json-moved-moved-size-10-x.wav")
         for left in ("/sandbox/recordings/json-moved-size-10-x.wav", "/sandbox/recordings/json-size-10-x.wav"):
             answer = connection.getresponse()
-            self.assertEqual((answer.status, answer.headers["Location"], answer.read()), (302, left, b""))
+            self.assertEqual((answer.status, answer.headers["Location"], answer.read()[:6]), (302, left, b"<html>"))
             connection.request("GET", left)
         answer = connection.getresponse()
         self.assertEqual((answer.status, len(answer.read())), (200, 54))
