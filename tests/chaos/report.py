@@ -23,10 +23,9 @@ requests and results (read_committed), and compare them with the platform's reco
   a kill, a freeze or a cut (not marked as started in the ledger that was committed then, or answered long before, or sent afterwards) or
   at the platform's own death (its record shows no POST that waited for an answer).
 
-Planned stops, moves of partitions, and whatever happens to brokers and connections leave nothing unknown. A scenario fails when any of
-this is not so; `tests/chaos/test_findings.py` seeds each of these faults into a clean run and finds it. `make test` runs a short form.
-
-Not among the scenarios: a store for recordings that is full or read-only, as this version keeps no recordings.
+Planned stops, moves of partitions, and whatever happens to brokers, connections and the store for recordings leave nothing unknown. Each
+recording, too, has exactly one result, and the store at any time those files that results speak of and no other. A scenario fails when
+any of this is not so; `tests/chaos/test_findings.py` seeds each of these faults into a clean run and finds it. `make test` runs a short form.
 """
 
 

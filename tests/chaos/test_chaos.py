@@ -3,6 +3,7 @@
 Each scenario prints one line of figures. CHAOS=long: the long form (make chaos); CHAOS_REPORT=FILE: a table of the lines, written
 when every scenario has one. What is read back is read by clients of the test's own, read_committed.
 """
+import hashlib
 import inspect
 import os
 import random
@@ -18,11 +19,13 @@ from kafka import free_ports
 from programs import ROOT, Sandbox, Worker
 from records import QUIET, Requests, Topic, call, coordinator, ends, zipf_keys
 from report import line, write
+from store import Store
 
 LONG = os.environ.get("CHAOS") == "long"
 REPORT = os.environ.get("CHAOS_REPORT")
 RATE = 60 if LONG else 40  # requests a second
 LATENCY = (20, 100)  # of the platform, in ms
+RECORDING = 50000  # bytes behind the head of each
 SHIPPED = {"kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}  # the worker's own defaults
 
 
@@ -241,10 +244,62 @@ class Chaos(KafkaCase):
         self.progress(50)
         self.finish(f"{rounds} times for {5 if LONG else 2} s")
 
+    # The store for recordings
+
+    def test_store(self):
+        """the store for recordings is full, then read-only"""
+        self.store = Store(self.directory)
+        self.addCleanup(self.store.close)
+        self.begin(launcher=self.store.launcher)
+        # By range, each has partitions of either kind.
+        self.start_all("a", "b", **{"kafka.partition.assignment.strategy": "range", "recording.store": self.store.path,
+                                    "topic.recording.requests": self.names["recording.requests"], "recording.attempts": "2"})
+        count, rounds = (40, 6) if LONG else (6, 1)
+        self.kept = set()
+        for _ in range(rounds):
+            for begin, end in ((lambda: self.store.fill(RECORDING // 2), self.store.make_room),
+                               (self.store.make_read_only, self.store.make_writable)):
+                self.record(count, kept=True)
+                begin()
+                self.record(count, kept=False)
+                self.progress(20)
+                end()
+        self.record(count, kept=True)
+        self.finish(f"{rounds} times each, with {self.store.words()}; beside the calls {self.asked:,} recordings, half of them behind a "
+                    f"URL: {len(self.kept):,} kept with the right hash, {self.asked - len(self.kept):,} unavailable while there was no "
+                    "place for them")
+        self.check_recordings(settle=0.5)
+
+    def record(self, count, kept):
+        """Asks for so many recordings. kept: whether each is to be in the store, or unavailable for the store's sake."""
+        names = [f"{'json-' * (n % 2)}size-{RECORDING}-{n}" for n in range(self.asked, self.asked + count)]
+        results = self.ask(*names, settle=0)
+        for name in names:
+            result = results[name]
+            if kept:
+                self.assertEqual("succeeded", result["status"], result)
+                self.kept.add(name)
+            else:
+                self.assertEqual(("unavailable", "store-failed", 2), (result["status"], result["error"]["code"], result["attempts"]))
+                self.assertNotIn("recording", result)
+        self.check_recordings()
+
+    def check_recordings(self, settle=0):
+        """One result for each, the file of each that was kept, and nothing else in the store."""
+        results = self.results(self.asked, role="recording.results", settle=settle)
+        for result in results:
+            if result["callIdentifier"] in self.kept:
+                name, found = f"{result['callIdentifier']}.wav", result["recording"]
+                data = self.store.read(name)
+                self.assertEqual((RECORDING + 44, hashlib.sha256(data).hexdigest(), f"file://{self.store.path}/{name}"),
+                                 (len(data), found["sha256"], found["uri"]))
+        self.assertEqual(self.asked, len({result["callIdentifier"] for result in results}))
+        self.assertEqual(sorted(f"{name}.wav" for name in self.kept), self.store.files())
+
     # How a scenario begins and ends
 
-    def begin(self, platform_timeout="4000", **more):
-        self.began = time.monotonic()
+    def begin(self, platform_timeout="4000", launcher=(), **more):
+        self.began, self.launcher = time.monotonic(), launcher
         self.random = random.Random(self.id())
         self.deaths = []
         self.platform = self.sandbox(self.latency(), **more)
@@ -260,7 +315,7 @@ class Chaos(KafkaCase):
         return f"latency={LATENCY[0]}-{LATENCY[1]}ms"
 
     def start(self, name, options):
-        return self.worker(self.platform, {**self.options, **options}, name=name)
+        return self.worker(self.platform, {**self.options, **options}, name=name, launcher=self.launcher)
 
     def start_all(self, *names, **options):
         """So many workers, and each owns partitions and has begun to work."""

@@ -20,7 +20,7 @@ DEFAULTS = {"kafka.group.id": "privacy-call-worker", "topic.call.requests": "cal
             "topic.dead.letters": "privacy-call-dead-letters", "partition.window": "10000", "partition.window.bytes": "67108864",
             "delivery": "exactly-once", "platform.version": "20171220", "platform.utc.offset": "+08:00",
             "platform.connect.timeout.ms": "3000", "platform.timeout.ms": "10000", "platform.max.in.flight": "256",
-            "recording.max.in.flight": "32", "call.max.age.ms": "900000", "call.deadline.ms": "60000", "drain.timeout.ms": "15000",
+            "recording.max.in.flight": "32", "recording.store": "none", "call.max.age.ms": "900000", "call.deadline.ms": "60000", "drain.timeout.ms": "15000",
             "http.listen": "127.0.0.1:9464", "log.level": "info", "event.max.bytes": "65536"}
 
 
@@ -127,6 +127,24 @@ class CommandLine(ProgramCase):
                 self.refused(key, options={**GOOD, key: value})
         self.refused("twice", "platform.version", file="platform.version = 1\nplatform.version = 2\n")
         self.refused("PRIVACY_CALL_NO_SUCH", environment={"PRIVACY_CALL_NO_SUCH": "1"})
+
+    def test_recording_store(self):
+        store, file = f"{self.directory}/a store", f"{self.directory}/file"
+        os.mkdir(store)
+        open(file, "x").close()
+        run = self.run_worker("--check", options={**GOOD, "recording.store": store})
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.assertEqual([], os.listdir(store))
+        for value in (f"{self.directory}/missing", file, f"{file}/below", ""):
+            with self.subTest(value):
+                self.refused("worker.conf:2", "recording.store", "directory", file=f"\nrecording.store = {value}\n")
+        self.refused("-o", "recording.store", "version", options={**GOOD, "recording.store": "s3://bucket/prefix"})
+        run = self.run_worker(options={**GOOD, "recording.store": f"{self.directory}/missing"})
+        self.assertEqual(2, run.returncode)
+        self.assertIn("recording.store", run.stderr)
+        if os.geteuid():  # root may write everywhere
+            os.chmod(store, 0o555)
+            self.refused("recording.store", options={**GOOD, "recording.store": store})
 
     def test_accepted_values(self):
         for more in ({"platform.url": "http://127.0.0.1:1/prefix", "platform.allow.http": "true"},

@@ -191,14 +191,9 @@ class Recordings(KafkaCase):
     PARTITIONS = 2
     RECORDINGS = True
 
-    def ask(self, *identifiers):
-        for identifier in identifiers:
-            self.requests.send({"CallIdentifier": identifier}, identifier, topic=self.names["recording.requests"])
-        self.requests.flush()
-        return {r["callIdentifier"]: r for r in self.results(len(identifiers), role="recording.results")}
-
     def test_without_store(self):
-        self.worker(self.sandbox())
+        sandbox = self.sandbox()
+        self.worker(sandbox)
         results = self.ask("audio1", "json-2")
         recording = results["audio1"]["recording"]
         self.assertEqual("succeeded", results["audio1"]["status"])
@@ -206,7 +201,8 @@ class Recordings(KafkaCase):
         self.assertEqual(64, len(recording["sha256"]))
         self.assertGreater(recording["size"], 1000)
         self.assertNotIn("uri", recording)
-        self.assertIn("url", results["json-2"]["recording"])
+        self.assertEqual(["url"], list(results["json-2"]["recording"]))
+        self.assertEqual({"recording"}, {post["endpoint"] for post in sandbox.posts()}, "a file was fetched that nobody keeps")
 
     def test_retried(self):
         """Reading a recording has no effect, so it is tried again."""

@@ -113,7 +113,7 @@ class KafkaCase(ProgramCase):
                       ("call.requests", "call.results", "recording.requests", "recording.results", "dead.letters")}
         create_topics(self.bootstrap, {name: 1 if role == "dead.letters" else self.PARTITIONS for role, name in self.names.items()})
         self.requests = Requests(self.bootstrap, self.names["call.requests"])
-        self.opened = {}
+        self.opened, self.asked = {}, 0
 
     def worker(self, sandbox, options=None, **more):
         """A worker on this test's topics."""
@@ -136,6 +136,14 @@ class KafkaCase(ProgramCase):
         results = self.topic(role).results(count, seconds, settle)
         self.assertEqual(count, len(results), "there are more results than requests")
         return results
+
+    def ask(self, *identifiers, settle=0.5):
+        """Asks for recordings: all results so far by CallIdentifier, when there are as many as have been asked for."""
+        for identifier in identifiers:
+            self.requests.send({"CallIdentifier": identifier}, identifier, topic=self.names["recording.requests"])
+        self.requests.flush()
+        self.asked += len(identifiers)
+        return {r["callIdentifier"]: r for r in self.results(self.asked, settle=settle, role="recording.results")}
 
     def dead_letters(self, count, seconds=30):
         letters = self.topic("dead.letters").read(count, seconds)

@@ -131,7 +131,8 @@ class Sandbox(Program):
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 
     def posts(self):
-        """Every POST that arrived, in the order of arrival: dicts with time, Caller, Callee, CallIdentifier, endpoint, fault."""
+        """Every POST that arrived, in the order of arrival: dicts with time, Caller, Callee, CallIdentifier, endpoint, fault.
+        And every GET of a recording's file, whose endpoint is "file"."""
         if os.path.exists(self.record):
             with open(self.record, "rb") as file:
                 file.seek(self.posts_read)
@@ -169,14 +170,14 @@ class Worker(Program):
 
     COUNT = 0
 
-    def __init__(self, directory, bootstrap, url, ca, options=None, name=None, environment=None, arguments=()):
+    def __init__(self, directory, bootstrap, url, ca, options=None, name=None, environment=None, arguments=(), launcher=()):
         Worker.COUNT += 1
         settings = {"kafka.bootstrap.servers": bootstrap, "platform.url": url, "platform.ca.file": ca, "platform.token": TOKEN,
                     "platform.app.id": APP_ID, "instance.id": name or f"worker-{Worker.COUNT}",
                     "log.format": "json", "log.level": "debug", "http.listen": "127.0.0.1:0", "kafka.session.timeout.ms": "6000",
                     "kafka.heartbeat.interval.ms": "1000"}
         settings.update(options or {})
-        command = [f"{BUILD}/privacy-call-worker", *arguments, "-c", f"{ROOT}/config/privacy-call-worker.conf"]
+        command = [*launcher, f"{BUILD}/privacy-call-worker", *arguments, "-c", f"{ROOT}/config/privacy-call-worker.conf"]
         for key, value in settings.items():
             if value is not None:
                 command += ["-o", f"{key}={value}"]
