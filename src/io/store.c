@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ struct store {
     const struct store_events *events;
     char *directory; /* absolute, without a slash at the end */
     char *instance;
-    unsigned long next_part;
+    uint64_t next_part; /* at first random: no two processes share a part, whatever their names */
     size_t files, busy;
     bool closing;
 };
@@ -208,7 +209,8 @@ struct store_file *store_open(struct store *store, void *argument)
 {
     struct store_file *file = memory_zeroed(1, sizeof *file);
     struct text part = {0};
-    text_printf(&part, "%s/.%s.%lu.part", store->directory, store->instance, store->next_part++);
+    text_printf(&part, "%s/.%s.%" PRIu64 ".part", store->directory, store->instance,
+                store->next_part++);
     file->store = store;
     file->argument = argument;
     file->part = text_take(&part);
@@ -345,6 +347,8 @@ struct store *store_new(uv_loop_t *loop, const char *directory, const char *inst
     store->events = events;
     store->directory = absolute(directory);
     store->instance = memory_string(instance);
+    if (uv_random(NULL, NULL, &store->next_part, sizeof store->next_part, 0, NULL))
+        store->next_part = uv_hrtime();
     if (remove_leftovers(store, error) == 0)
         return store;
     store_free(store);

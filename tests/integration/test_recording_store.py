@@ -29,6 +29,11 @@ def peak_memory(process):
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read()).group(1)) * 1024
 
 
+def open_parts(process):
+    found = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")]
+    return [path for path in found if ".part" in path]
+
+
 class RecordingStore(KafkaCase):
     PARTITIONS = 2
     RECORDINGS = True
@@ -179,6 +184,27 @@ class RecordingStore(KafkaCase):
         self.assertEqual(sorted([*of_others, "direct.wav", "json-behind.wav"]), self.files())
         self.wait_idle("recording.requests")
         self.assertEqual(2, len(self.results(2, role="recording.results")))
+
+    def test_thawed(self):
+        """One that was frozen in the middle of a file goes on when another process has its name: it spoils none of that one's."""
+        frozen = self.begin("slow-body=1s?id=x&times=1", "slow-body=1000s?id=y")
+        self.ask("first")
+        self.order("x")
+        self.wait_files(1, OWN_PART)
+        frozen.signal(signal.SIGSTOP)
+        self.start()
+        results = self.results(2, role="recording.results")
+        self.assertEqual([], self.files(OWN_PART))
+        self.order("y")
+        self.wait_files(1, OWN_PART)
+        of_y = self.files(OWN_PART)
+        self.assertTrue(open_parts(frozen), "the frozen one had no file open")
+        frozen.signal(signal.SIGCONT)
+        wait_until(lambda: not open_parts(frozen), 30, "it has ended its file")
+        frozen.kill()
+        for result in results:
+            self.check_kept(result)
+        self.assertEqual(sorted(["first.wav", "x.wav", *of_y]), self.files())
 
     def test_stopped(self):
         """SIGTERM in the middle of files: those that end within the drain stay, the others are the next worker's."""
