@@ -89,7 +89,8 @@ static void get_file(struct service *service, const struct http_request *request
     bool secret = count || request->query.data || request->body.length;
     const char *problem = secret ? "credentials were sent with the GET of a file" : NULL;
     char *id = memory_copy(name.data, name.length - 4);
-    struct fault_subject subject = {.endpoint = "file", .call_identifier = id};
+    struct fault_subject subject = {
+        .endpoint = "file", .call_identifier = id, .occurrence = stats_file(&service->stats, id)};
     if (!problem)
         exchange->fault = faults_choose(&service->faults, &subject);
     const char *fault = exchange->fault.outcome ? faults_name(exchange->fault.outcome) : NULL;

@@ -22,6 +22,7 @@ void stats_init(struct stats *stats)
     map_init(&stats->callees);
     map_init(&stats->pairs);
     map_init(&stats->recordings);
+    map_init(&stats->files);
 }
 
 static struct stats_number *number_of(struct map_node *node)
@@ -45,6 +46,7 @@ void stats_fini(struct stats *stats)
     map_free_all(&stats->callees);
     map_free_all(&stats->pairs);
     map_free_all(&stats->recordings);
+    map_free_all(&stats->files);
 }
 
 /* The open requests point at their numbers, so these are kept and only set to zero. */
@@ -62,6 +64,7 @@ void stats_reset(struct stats *stats)
                             .callees = kept.callees,
                             .pairs = kept.pairs,
                             .recordings = kept.recordings,
+                            .files = kept.files,
                             .open = kept.open,
                             .open_max = kept.open,
                             .connections_open = kept.connections_open};
@@ -69,6 +72,7 @@ void stats_reset(struct stats *stats)
     map_zero_all(&stats->callees);
     map_zero_all(&stats->pairs);
     map_zero_all(&stats->recordings);
+    map_zero_all(&stats->files);
 }
 
 static struct stats_number *see(struct map *map, const char *key)
@@ -142,6 +146,11 @@ void stats_recording(struct stats *stats, struct stats_request *request,
     stats->again_recording += again(seen);
     if (seen)
         request->occurrence = seen->seen - 1;
+}
+
+uint64_t stats_file(struct stats *stats, const char *call_identifier)
+{
+    return see(&stats->files, call_identifier)->seen - 1;
 }
 
 void stats_rung(struct stats *stats, const struct stats_request *request)

@@ -13,7 +13,7 @@ enum { STATS_STATUS_MAX = 600 };
 struct stats_number;
 
 struct stats {
-    struct map callers, callees, pairs, recordings; /* of struct stats_number */
+    struct map callers, callees, pairs, recordings, files; /* of struct stats_number */
     uint64_t posts, calls, recording_posts, unanswered, rung;
     uint64_t again_caller, again_pair, again_recording; /* POSTs whose numbers had come before */
     uint64_t rung_again_caller, rung_again_pair; /* of these, may have rung a phone once more */
@@ -43,6 +43,9 @@ void stats_call(struct stats *stats, struct stats_request *request, const char *
                 const char *callee);
 void stats_recording(struct stats *stats, struct stats_request *request,
                      const char *call_identifier);
+
+/* Notes that a recording's file is asked for; how often it was before. */
+uint64_t stats_file(struct stats *stats, const char *call_identifier);
 
 /* Counts a call whose answer does not say that nothing was dialled. */
 void stats_rung(struct stats *stats, const struct stats_request *request);

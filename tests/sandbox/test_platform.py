@@ -393,6 +393,14 @@ class Faults(Case):
         answer.read()
         self.assertEqual(answer.status, 503)
         self.assertEqual(self.flag({**ACCOUNT, "CallIdentifier": "none-1"}, VOICE, connection), (200, 1004))
+        self.sandbox.faults("status=503@50%?endpoint=file")
+        found = set()
+        for _ in range(30):
+            connection.request("GET", "/sandbox/recordings/a.wav")
+            answer = connection.getresponse()
+            answer.read()
+            found.add(answer.status)
+        self.assertEqual(found, {200, 503}, "each time that a file is asked for is a draw of its own")
 
     def test_control(self):
         self.sandbox.faults("flag=2?caller=111")
