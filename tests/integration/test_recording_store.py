@@ -98,7 +98,7 @@ class RecordingStore(KafkaCase):
 
     def test_asked_for_twice(self):
         """Two requests for one recording, and both files are on their way at the same time."""
-        self.begin("slow-body=1500ms?id=twin")
+        self.begin("slow-body=1s?id=twin")
         for key in ("k1", "k2"):
             self.requests.send({"CallIdentifier": "twin"}, key, topic=self.names["recording.requests"])
         self.requests.flush()
@@ -208,14 +208,14 @@ class RecordingStore(KafkaCase):
 
     def test_stopped(self):
         """SIGTERM in the middle of files: those that end within the drain stay, the others are the next worker's."""
-        worker = self.begin("slow-body=1500ms?id=within", "slow-body=1000s?id=beyond&times=1",
-                            of_file("slow-body=1000s", "json-beyond", times=1), **{"drain.timeout.ms": "2500"})
+        worker = self.begin("slow-body=1s?id=within", "slow-body=1000s?id=beyond&times=1",
+                            of_file("slow-body=1000s", "json-beyond", times=1), **{"drain.timeout.ms": "1500"})
         self.order("within", "beyond", "json-beyond")
         self.wait_files(3)
         began = time.monotonic()
         worker.signal(signal.SIGTERM)
         self.assertEqual(0, worker.wait())
-        self.assertLess(time.monotonic() - began, 2.5 + 5 + 3)
+        self.assertLess(time.monotonic() - began, 1.5 + 5 + 3)
         self.check_store("within")
         self.check_kept(self.results(1, role="recording.results")[0])
         self.start()
