@@ -5,6 +5,8 @@ BUILD := $(if $(filter dev,$(PRESET)),build,build/$(PRESET))
 # The tests need more packages than the programs: they are configured when they are first asked for, and stay so.
 CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
 CTEST_FLAGS ?= --output-on-failure
+# Most tests wait most of the time, for time-outs and sessions: two of them for each core.
+TESTS_AT_ONCE ?= $(shell expr 2 \* $(JOBS))
 
 .NOTPARALLEL:
 .PHONY: build demo play test test-packages simulate takeover chaos soak bench asan tsan lint format clean
@@ -20,7 +22,7 @@ demo play: build
 
 test lint chaos soak: CONFIGURE = -DBUILD_TESTING=ON
 test: test-packages build
-	@ctest --test-dir $(BUILD) $(CTEST_FLAGS)
+	@ctest --test-dir $(BUILD) -j $(TESTS_AT_ONCE) $(CTEST_FLAGS)
 
 test-packages:
 	@tools/install-packages.sh test

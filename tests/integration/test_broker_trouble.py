@@ -13,8 +13,9 @@ class BrokerTrouble(KafkaCase):
         for number, key in enumerate(zipf_keys(EVENTS, keys=500, exponent=0.6)):
             self.requests.send(call(number, key), key)
         self.sent = self.requests.flush()
-        self.process = self.worker(self.platform, {"kafka.session.timeout.ms": "30000", "kafka.heartbeat.interval.ms": "3000",
-                                                   "platform.max.in.flight": load(32), **options})
+        # Long enough for a broker that starts on a busy machine: one that is away for longer than the session ends it.
+        session = {"kafka.session.timeout.ms": "120000", "kafka.heartbeat.interval.ms": "3000", "kafka.transaction.timeout.ms": "240000"}
+        self.process = self.worker(self.platform, {**session, "platform.max.in.flight": load(32), **options})
         self.platform.wait_calls(EVENTS // 3)
 
     def finish(self):

@@ -7,9 +7,11 @@ and kafka.py with DIRECTORY COMMAND..., which runs a command with KAFKA_BOOTSTRA
 The jars come from $KAFKA_HOME/libs, or are fetched once by Maven (pom.xml beside this file) into the user's cache.
 """
 import ctypes
+import errno
 import glob
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -64,8 +66,17 @@ def fetch(folder):
 
 
 def free_ports(count):
-    """Ports that are free now; all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Ports that are free now; all different. The system gives them to nobody who asks for any port, so that they stay free while a
+    broker is away, whatever other tests connect to meanwhile."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as limits:
+        first = int(limits.read().split()[0])
+    sockets = []
+    while len(sockets) < count:
+        try:
+            sockets.append(socket.create_server(("127.0.0.1", random.randrange(10000, first) if first > 20000 else 0)))
+        except OSError as problem:
+            if problem.errno != errno.EADDRINUSE:
+                raise
     ports = [s.getsockname()[1] for s in sockets]
     for s in sockets:
         s.close()
