@@ -5,8 +5,8 @@ BUILD := $(if $(filter dev,$(PRESET)),build,build/$(PRESET))
 # The tests need more packages than the programs: they are configured when they are first asked for, and stay so.
 CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
 CTEST_FLAGS ?= --output-on-failure
-# Most tests wait most of the time, for time-outs and sessions: two of them for each core.
-TESTS_AT_ONCE ?= $(shell expr 2 \* $(JOBS))
+# One more than there are cores, as most tests wait most of the time, for time-outs and sessions.
+TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
 .PHONY: build demo play test test-packages simulate takeover chaos soak bench asan tsan lint format clean

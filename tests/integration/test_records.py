@@ -126,7 +126,7 @@ class Calls(KafkaCase):
         for number in range(events):
             self.requests.send(call(number, f"k{number}"), f"k{number}")
         sent = self.requests.flush()
-        self.check_run(sent, self.results(events), sandbox)
+        self.check_run(sent, self.results(events, seconds=180), sandbox)
         self.wait_idle()
         wait_until(lambda: all(v.answered >= 5 for v in visitors), 30, lambda: [(v.kind, v.answered) for v in visitors])
         self.assertEqual(0, worker.terminate())

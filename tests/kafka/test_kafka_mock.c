@@ -153,9 +153,10 @@ static void keeps_an_offer_that_came_after_a_commit_without_membership(void **st
     kafka_start(side.kafka);
     side_until(&side, side.ready == 1);
     kafka_join(side.kafka);
+    bool without = false; /* the last of these commits may come when it is one already */
     while (!side.rebalance_count)
-        side_commit(&side, &ledger, 1);
-    assert_int_equal(side.answer, KAFKA_NO_MEMBER);
+        without |= side_commit(&side, &ledger, 1) == KAFKA_NO_MEMBER;
+    assert_true(without);
     assert_int_equal(side.rebalance_count, 1);
     assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
     kafka_assign(side.kafka, side.rebalances[0].number, side.rebalances[0].list, 2);
