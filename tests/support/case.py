@@ -131,7 +131,7 @@ class KafkaCase(ProgramCase):
             self.addCleanup(self.opened[role].close)
         return self.opened[role]
 
-    def results(self, count, seconds=60, settle=0.5, role="call.results"):
+    def results(self, count, seconds=120, settle=0.5, role="call.results"):
         """So many results, and no more of them."""
         results = self.topic(role).results(count, seconds, settle)
         self.assertEqual(count, len(results), "there are more results than requests")

@@ -175,7 +175,8 @@ class Worker(Program):
         settings = {"kafka.bootstrap.servers": bootstrap, "platform.url": url, "platform.ca.file": ca, "platform.token": TOKEN,
                     "platform.app.id": APP_ID, "instance.id": name or f"worker-{Worker.COUNT}",
                     "log.format": "json", "log.level": "debug", "http.listen": "127.0.0.1:0", "kafka.session.timeout.ms": "6000",
-                    "kafka.heartbeat.interval.ms": "1000"}
+                    "kafka.heartbeat.interval.ms": "1000",
+                    "platform.connect.timeout.ms": "10000"}  # a busy machine is slow at TLS, too, which is nobody's trouble here
         settings.update(options or {})
         command = [*launcher, f"{BUILD}/privacy-call-worker", *arguments, "-c", f"{ROOT}/config/privacy-call-worker.conf"]
         for key, value in settings.items():
