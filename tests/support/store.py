@@ -7,7 +7,7 @@ import subprocess
 from programs import Program, wait_until
 
 # Holds the namespace, and with it the file system, until it is killed.
-HOLD = 'mount -t tmpfs -o size="$1" recordings "$2" && echo mounted && exec sleep infinity'
+HOLD = 'mount -t tmpfs -o size="$1" recordings "$2" && echo mounted && exec sleep 1h'
 FILLER = "filler"
 
 
