@@ -25,7 +25,7 @@ requests and results (read_committed), and compare them with the platform's reco
 
 Planned stops, moves of partitions, and whatever happens to brokers, connections and the store for recordings leave nothing unknown. Each
 recording, too, has exactly one result, and the store at any time those files that results speak of and no other. A scenario fails when
-any of this is not so; `tests/chaos/test_findings.py` seeds each of these faults into a clean run and finds it. `make test` runs a short form.
+any of this is not so; `tests/chaos/test_findings.py` seeds each fault of the table into a clean run and finds it. `make test` runs a short form.
 """
 
 
