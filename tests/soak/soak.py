@@ -3,9 +3,9 @@
 
 usage: soak.py BUILD_DIRECTORY MINUTES [SLOTS]
 
-All of the worker's SLOTS are busy all the time, as 2,000 to 4,000 requests always wait: some of them break the rules, some calls are
-refused, break off, are answered with an error or not at all, recordings are among them, and the pages are asked for as a monitoring
-does. At the end every request must have had its one result. The memory's slope is fitted by least squares to one sample a second, from
+All of the worker's SLOTS (256, the default of platform.max.in.flight) are busy all the time, as 12 to 16 requests for each of them
+always wait: some of them break the rules, some calls are refused, break off, are answered with an error or not at all, recordings are
+among them and are kept, and the pages are asked for as a monitoring does. At the end every request must have had its one result. The memory's slope is fitted by least squares to one sample a second, from
 minute 3 on (or of a shorter run the last four fifths) and for the second half, as the allocator's pools take some minutes to settle; if
 that of the second half is above the limit, the exit status is 1. A run below 10 minutes only tells.
 """
@@ -30,7 +30,7 @@ WARM_SECONDS, JUDGED_SECONDS = 180, 590
 LIMIT_KIB_A_MINUTE = 16
 FAULTS = ("latency=50-150ms", "flag=1003@1%", "status=503@0.1%", "reset@0.1%", "reset-before@0.5%", "broken-json@0.1%", "hang@0.02%")
 TOPICS = ("call-results", "recording-results")
-KEYS = 3000
+KEYS, FILES = 3000, 500
 
 
 def resident(pid):
@@ -72,7 +72,8 @@ class Load:
             self.sent += 1
             key, kind = f"o-{self.random.randrange(KEYS)}", self.random.random()
             if kind < 0.05:
-                self.producer.produce("recording-requests", json.dumps({"CallIdentifier": f"c{self.sent}"}), key)
+                name = f"{self.random.choice(('', 'json-'))}c{self.sent % FILES}"
+                self.producer.produce("recording-requests", json.dumps({"CallIdentifier": name}), key)
             elif kind < 0.06:
                 self.producer.produce("call-requests", b"{" * self.random.randrange(2000), key)
             else:
@@ -93,17 +94,20 @@ class Load:
 
 
 def run(directory, minutes, slots):
+    store = os.path.join(directory, "recordings")
+    os.mkdir(store)
     sandbox = Sandbox(directory, FAULTS, kafka=True)
     worker = Worker(directory, sandbox.bootstrap, sandbox.url, sandbox.ca,
                     {"platform.max.in.flight": slots, "log.level": "info", "platform.timeout.ms": "5000", "kafka.session.timeout.ms": "30000",
-                     "kafka.heartbeat.interval.ms": "3000", "platform.breaker.failures": "1000", "recording.max.in.flight": "8"})
+                     "kafka.heartbeat.interval.ms": "3000", "platform.breaker.failures": "1000", "recording.max.in.flight": "8",
+                     "recording.store": store})
     try:
         worker.wait_assigned()
         load, samples = Load(sandbox.bootstrap), []
         begin, cpu, told = time.monotonic(), cpu_seconds(worker.pid), 0
         while (now := time.monotonic() - begin) < 60 * minutes:
-            if load.waiting() < 3000:
-                load.send(1000)
+            if load.waiting() < 12 * slots:
+                load.send(4 * slots)
             if now >= len(samples):
                 samples.append((now / 60, *resident(worker.pid)))
             if now >= told:
@@ -145,4 +149,4 @@ def verdict(load, samples):
 if __name__ == "__main__":
     ctypes.CDLL(None).prctl(15, b"soak")
     with tempfile.TemporaryDirectory(prefix="soak.") as directory:
-        sys.exit(0 if run(directory, float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 32) else 1)
+        sys.exit(0 if run(directory, float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 256) else 1)
