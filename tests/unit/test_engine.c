@@ -865,18 +865,47 @@ static void fence(struct desk *desk, int64_t offset)
     fence_after(desk, offset, 0);
 }
 
+/* A transaction as it should be: the producer is not fenced. */
+static void work(struct desk *desk, int64_t offset)
+{
+    arrive(desk, 0, offset, NULL);
+    expect(desk, ENGINE_TRANSACT);
+    land(desk);
+    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+}
+
 static void test_fenced_by_a_twin(void **state)
 {
     (void)state;
     struct desk desk;
     ready(&desk);
     desk.now += 200000; /* no longer young */
-    fence(&desk, 0);
-    desk.now += 60000;
+    work(&desk, 0);
     fence(&desk, 1);
+    desk.now += 60000;
+    work(&desk, 2);
+    fence(&desk, 3);
     expect(&desk, ENGINE_NOTHING);
     desk.now += 59999;
+    fence(&desk, 4);
+    expect(&desk, ENGINE_FAIL);
+    desk_fini(&desk);
+}
+
+/* That it was fenced, a process learns when it next has something to commit: that may be long ago,
+ * and is then not the second time within a minute. */
+static void test_fenced_long_ago(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    desk.now += 200000;
+    work(&desk, 0);
+    desk.now += 60000;
+    fence(&desk, 1);
     fence(&desk, 2);
+    expect(&desk, ENGINE_NOTHING);
+    fence(&desk, 3);
     expect(&desk, ENGINE_FAIL);
     desk_fini(&desk);
 }
@@ -937,7 +966,8 @@ static void test_fenced_twice_by_who_took_over(void **state)
     desk_init(&desk, &given);
     assign(&desk, REQUEST_CALL, 0, 2);
     desk.now += 200000;
-    fence(&desk, 0);
+    work(&desk, 0);
+    fence(&desk, 1);
     arrive(&desk, 1, 0, NULL);
     expect(&desk, ENGINE_TRANSACT);
     engine_transacted(desk.engine, ENGINE_FENCED, NULL, desk.now);
@@ -1531,6 +1561,7 @@ int main(void)
         cmocka_unit_test(test_unknown_and_lost),
         cmocka_unit_test(test_unknown_and_lost_frees_its_slots),
         cmocka_unit_test(test_fenced_by_a_twin),
+        cmocka_unit_test(test_fenced_long_ago),
         cmocka_unit_test(test_fenced_after_a_freeze),
         cmocka_unit_test(test_fenced_after_a_session),
         cmocka_unit_test(test_fenced_by_who_took_over),

@@ -27,7 +27,7 @@ struct engine *engine_new(const struct engine_options *options)
     if (!options->ledger_max)
         engine->options.ledger_max = LEDGER_MAX;
     engine->allowed = options->calls;
-    engine->last_fenced = INT64_MIN / 2;
+    engine->unfenced_at = engine->fenced_after = INT64_MIN / 2;
     list_init(&engine->partitions);
     list_init(&engine->start);
     list_init(&engine->unstart);
@@ -315,6 +315,7 @@ int64_t engine_wake_time(const struct engine *engine)
 void engine_producer_ready(struct engine *engine, int64_t now)
 {
     set_time(engine, now, 0);
+    engine->unfenced_at = now;
     if (engine->producer == PRODUCER_STARTING)
         engine->young_until = now + ENGINE_TWIN_MS + 2 * engine->options.lease_ms;
     bool tick = !list_empty(&engine->tick.chosen) || !list_empty(&engine->tick.undone) ||
@@ -332,8 +333,8 @@ static void note_fenced(struct engine *engine)
     if (slow || engine->now < engine->amnesty_until ||
         (engine->now < engine->young_until && engine->young_fenced++ < ENGINE_YOUNG_FENCED))
         return;
-    engine->suspicion = engine->now - engine->last_fenced < ENGINE_TWIN_MS;
-    engine->last_fenced = engine->now;
+    engine->suspicion = engine->now - engine->fenced_after < ENGINE_TWIN_MS;
+    engine->fenced_after = engine->unfenced_at;
 }
 
 /* What is refused is made smaller, and what is refused even so holds its partition back, so that it
@@ -361,6 +362,7 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
     engine->producer = PRODUCER_IDLE;
     switch (outcome) {
     case ENGINE_COMMITTED: /* "answered" */
+        engine->unfenced_at = engine->tick.began;
         tick_landed(engine, true);
         return;
     case ENGINE_REFUSED:

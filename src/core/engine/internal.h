@@ -4,7 +4,8 @@
 #include "base/map.h"
 #include "core/engine/engine.h"
 
-/* Fenced twice within it: another process has the same instance.id. A process that stood still, or
+/* Fenced twice within it, for certain (that it was, a process learns only when it next has
+ * something to commit): another process has the same instance.id. A process that stood still, or
  * lost its assignment, is fenced by those who took over; this long that counts for nothing. */
 enum { ENGINE_TWIN_MS = 60000 };
 
@@ -135,7 +136,9 @@ struct engine {
     struct tick tick;
     int64_t retry_at; /* no transaction before it */
     int aborts;       /* in a row */
-    int64_t last_tick, last_fenced, amnesty_until, young_until;
+    int64_t last_tick, amnesty_until, young_until;
+    int64_t unfenced_at;  /* when the producer was last known to be the newest of its name */
+    int64_t fenced_after; /* the same, before it was last fenced */
     int young_fenced;
     bool suspicion, fail; /* of a twin, unless reading back finds another reason */
 
