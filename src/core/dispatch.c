@@ -312,6 +312,16 @@ static void settle_recording(struct dispatch *dispatch, struct request *request,
         try_later(dispatch, request, retry_at(dispatch, request, attempt, now_ms));
 }
 
+void dispatch_answered(struct dispatch *dispatch, const struct request *request)
+{
+    bool is_trial = dispatch->trial == request;
+    if (dispatch->breaker.state != BREAKER_CLOSED && !is_trial)
+        return;
+    if (is_trial)
+        dispatch->trial = NULL;
+    breaker_success(&dispatch->breaker);
+}
+
 void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
                   int64_t now_ms, int64_t wall_ms, struct finding *finding)
 {

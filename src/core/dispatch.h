@@ -47,6 +47,10 @@ void dispatch_recall(struct dispatch *dispatch, enum request_kind kind, int32_t 
  * too long. To be called until NULL after anything happened, and at dispatch_wake_ms. */
 struct request *dispatch_next(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms);
 
+/* The platform has answered a try that has not ended: the file that it gave is still to come. For
+ * the breaker that is enough. */
+void dispatch_answered(struct dispatch *dispatch, const struct request *request);
+
 /* The try of a request in flight has ended; finding says how it was judged (for the log). */
 void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
                   int64_t now_ms, int64_t wall_ms, struct finding *finding);

@@ -49,8 +49,8 @@ static void dial(struct transfer *transfer)
     transfer->words[0] = '\0';
     platform_must(
         curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)(left > 1 ? left : 1)));
-    platform_must(
-        curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, transfer->redialled ? 1L : 0L));
+    bool fresh = transfer->redialled || transfer->fetches;
+    platform_must(curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L));
     if (curl_multi_add_handle(platform->multi, transfer->easy) != CURLM_OK)
         abort();
 }

@@ -140,6 +140,8 @@ static void set_http(CURL *easy, const struct config *config)
     platform_must(curl_easy_setopt(easy, CURLOPT_NOPROXY, "*"));
     platform_must(curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED));
     platform_must(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
+    /* Or libcurl waits for a name's resolution that it has given up, and the loop with it. */
+    platform_must(curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L));
     platform_must(curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L));
     platform_must(curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS));
     platform_must(curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_SECONDS));
@@ -164,6 +166,7 @@ static void set_fetch(CURL *easy, const struct config *config)
     platform_must(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L));
     platform_must(curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)REDIRECTS));
     platform_must(curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L));
+    platform_must(curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L));
     if (config->platform_ca_file && system)
         platform_must(curl_easy_setopt(easy, CURLOPT_CAPATH, system));
 }
@@ -185,7 +188,6 @@ static void set_callbacks(struct transfer *transfer)
     platform_must(curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer));
     platform_must(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, platform_socket_close));
     platform_must(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->platform));
-    platform_must(curl_easy_setopt(easy, CURLOPT_SHARE, transfer->platform->share));
 }
 
 /* The list that libcurl reads stands in the transfer itself; only Authorization changes. */
@@ -218,6 +220,7 @@ struct transfer *transfer_new(struct platform *platform, bool fetches)
     } else {
         set_post(transfer->easy, platform->config);
         set_headers(transfer);
+        platform_must(curl_easy_setopt(transfer->easy, CURLOPT_SHARE, platform->share));
     }
     return transfer;
 }

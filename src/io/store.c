@@ -66,7 +66,12 @@ static int open_part(struct store_file *file)
         return 0;
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     file->fd = open(file->part, flags, FILE_MODE);
-    return file->fd < 0 ? fail(file, "creating a file in recording.store") : 0;
+    if (file->fd >= 0)
+        return 0;
+    fail(file, "creating a file in recording.store");
+    free(file->part); /* whatever has this name is not ours to remove */
+    file->part = NULL;
+    return -1;
 }
 
 static int write_out(struct store_file *file)
@@ -158,24 +163,33 @@ static void file_free(struct store_file *file)
 
 static void go_on(struct store_file *file);
 
+static void after_drop(struct store_file *file)
+{
+    if (!file->discard && file->part && file->fd >= 0) {
+        go_on(file);
+        return;
+    }
+    file_free(file);
+}
+
 static void after_work(uv_work_t *work, int status)
 {
-    (void)status; /* nothing is ever cancelled */
+    (void)status; /* only what was dropped is ever cancelled */
     struct store_file *file = list_of(work, struct store_file, work);
     struct store *store = file->store;
     atomic_load(&file->turns);
     file->working = false;
     store->busy--;
     text_clear(&file->writing);
-    if (file->dropped && (file->discard || !file->part)) {
-        file_free(file);
-    } else if (file->dropped) {
-        go_on(file);
+    if (file->dropped) {
+        after_drop(file);
     } else if (file->name && (file->place || *file->why)) {
         store->files--;
         store->events->kept(file->argument, *file->why ? file->why : NULL);
         file_free(file);
     } else {
+        if (*file->why)
+            text_clear(&file->filling);
         if (file->filling.length || file->name)
             go_on(file);
         if (file->refused) {
@@ -252,8 +266,13 @@ void store_drop(struct store_file *file)
         return;
     file->dropped = true;
     file->store->files--;
-    if (!file->working)
+    text_fini(&file->filling);
+    if (file->working)
+        uv_cancel((uv_req_t *)&file->work); /* what has begun goes on */
+    else if (file->fd >= 0)
         go_on(file);
+    else
+        after_drop(file);
 }
 
 void store_uri(const struct store *store, const char *name, struct text *uri)

@@ -42,7 +42,8 @@ const char *store_why(const struct store_file *file);
 /* Gives the file, as it is, its name; `kept` ends it. */
 void store_keep(struct store_file *file, const char *name);
 
-/* Gives it up: nothing stays, no event comes. NULL is fine. */
+/* Gives it up: nothing stays, no event comes. What the pool has not begun it never will, so that
+ * nothing piles up behind a file system that hangs. NULL is fine. */
 void store_drop(struct store_file *file);
 
 /* Adds the file:// URI of what is kept under that name. */

@@ -19,7 +19,7 @@
 enum {
     TICK_MS = 500,            /* how often the loop turns at least */
     TROUBLE_EVERY_MS = 30000, /* of a trouble that lasts, one line in that time */
-    STORE_GRACE_MS = 2000,    /* at the end, for file work that is under way */
+    STORE_GRACE_MS = 900,     /* at the end, for file work that is under way */
     CALL_STACK_BYTES = 512 * 1024,
 };
 
@@ -224,7 +224,7 @@ static void count_end(struct call_thread *thread, const struct request *request)
 
 static void count_copy(struct call_thread *thread, const struct attempt *attempt)
 {
-    if (attempt->copy == COPY_NONE)
+    if (attempt->copy == COPY_NONE || attempt->failure == FAILURE_STOPPED)
         return;
     if (attempt->copy != COPY_KEPT) {
         count(&thread->counters.copy_failures);
@@ -233,6 +233,13 @@ static void count_copy(struct call_thread *thread, const struct attempt *attempt
     count(&thread->counters.files);
     atomic_fetch_add_explicit(&thread->counters.file_bytes, (uint64_t)attempt->file_size,
                               memory_order_relaxed);
+}
+
+static void on_answered(void *argument, const struct request *request)
+{
+    struct call_thread *thread = argument;
+    dispatch_answered(&thread->dispatch, request);
+    thread->something_happened = true;
 }
 
 static void on_ended(void *argument, struct request *request, struct attempt *attempt,
@@ -434,7 +441,8 @@ struct call_thread *call_thread_new(const struct config *config, struct queue *f
     dispatch_init(&thread->dispatch, config, next_random, &thread->random_state);
     queue_init(&thread->inbound, wake_thread, thread);
     open_loop(thread);
-    if (exchanges_init(&thread->exchanges, &thread->loop, config, on_ended, thread, error) < 0)
+    static const struct exchange_events events = {.answered = on_answered, .ended = on_ended};
+    if (exchanges_init(&thread->exchanges, &thread->loop, config, &events, thread, error) < 0)
         goto close;
     if (start(thread, error) == 0)
         return thread;

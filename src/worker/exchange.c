@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -12,7 +13,10 @@
 #include "core/recording_file.h"
 #include "core/verdict.h"
 
-enum { BUFFER_KEPT = 16384 /* of an answer's buffer, what is kept for the next one */ };
+enum {
+    BUFFER_KEPT = 16384, /* of an answer's buffer, what is kept for the next one */
+    PATIENCE_STEP_MS = 250,
+};
 
 struct exchange {
     struct list node; /* in free or keeping */
@@ -90,7 +94,7 @@ static void tell(struct exchange *exchange)
     if (exchange->size)
         digest_text(exchange->digest, attempt->file_sha256);
     struct request *request = exchange->request;
-    all->ended(all->argument, request, attempt, exchange->started_us);
+    all->events->ended(all->argument, request, attempt, exchange->started_us);
     exchange_release(exchange);
 }
 
@@ -143,6 +147,30 @@ static void on_room(void *argument)
         platform_resume(&exchange->post);
 }
 
+static int64_t left_ms(const struct exchange *exchange)
+{
+    int64_t spent_ms = (clock_boot_us() - exchange->started_us) / 1000;
+    return exchange->all->config->recording_timeout_ms - spent_ms;
+}
+
+/* A file system that hangs is given up like a platform that does: its own time is part of the
+ * try's. */
+static void on_patience(uv_timer_t *timer)
+{
+    struct exchanges *all = timer->data;
+    list_each_safe(node, &all->keeping)
+    {
+        struct exchange *exchange = list_of(node, struct exchange, node);
+        if (left_ms(exchange) > 0)
+            continue;
+        list_remove(&exchange->node);
+        copy_failed(exchange, COPY_STORE_FAILED, "it took longer than recording.timeout.ms");
+        tell_without_file(exchange);
+    }
+    if (list_empty(&all->keeping))
+        uv_timer_stop(timer);
+}
+
 /* The file has arrived as a whole. */
 static void keep_file(struct exchange *exchange)
 {
@@ -152,6 +180,8 @@ static void keep_file(struct exchange *exchange)
                         exchange->file_url);
     store_uri(exchange->all->store, name.data, &exchange->file_uri);
     list_append(&exchange->all->keeping, &exchange->node);
+    if (!uv_is_active((uv_handle_t *)&exchange->all->patience))
+        uv_timer_start(&exchange->all->patience, on_patience, PATIENCE_STEP_MS, PATIENCE_STEP_MS);
     store_keep(exchange->file, name.data);
     text_fini(&name);
 }
@@ -170,26 +200,26 @@ static void on_kept(void *argument, const char *why)
 
 /* ---- the fetch */
 
-static void set_file_times(struct exchange *exchange, int64_t left_ms)
+static void set_file_times(struct exchange *exchange, int64_t left)
 {
     const struct config *config = exchange->all->config;
-    exchange->post.timeout_ms = left_ms;
+    exchange->post.timeout_ms = left;
     exchange->post.answer_timeout_ms =
-        config->platform_timeout_ms < left_ms ? config->platform_timeout_ms : 0;
+        config->platform_timeout_ms < left ? config->platform_timeout_ms : 0;
 }
 
 static void start_fetch(struct exchange *exchange)
 {
-    int64_t spent_ms = (clock_boot_us() - exchange->started_us) / 1000;
-    int64_t left_ms = exchange->all->config->recording_timeout_ms - spent_ms;
-    if (left_ms <= 0) {
+    int64_t left = left_ms(exchange);
+    if (left <= 0) {
         copy_failed(exchange, COPY_DOWNLOAD_FAILED, "recording.timeout.ms had passed");
         tell(exchange);
         return;
     }
     exchange->fetching = true;
     exchange->post = (struct platform_post){.fetch = true, .url = exchange->file_url};
-    set_file_times(exchange, left_ms);
+    set_file_times(exchange, left);
+    exchange->all->events->answered(exchange->all->argument, exchange->request);
     platform_start(exchange->all->platform, &exchange->post);
 }
 
@@ -198,8 +228,11 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
     char detail[sizeof exchange->copy_detail];
     if (fetch->failure == FAILURE_STOPPED)
         exchange->attempt.failure = FAILURE_STOPPED;
-    if (fetch->http_status && fetch->http_status != 200)
+    bool moved = fetch->http_status >= 300 && fetch->http_status < 400;
+    if (fetch->http_status && fetch->http_status != 200 && !(moved && *fetch->detail))
         snprintf(detail, sizeof detail, "HTTP %d", fetch->http_status);
+    else if (strncasecmp(fetch->content_type, "text/html", 9) == 0)
+        snprintf(detail, sizeof detail, "it is a web page");
     else if (fetch->failure != FAILURE_NONE)
         snprintf(detail, sizeof detail, "%s", *fetch->detail ? fetch->detail : "cut off");
     else if (exchange->size == 0)
@@ -226,9 +259,12 @@ static enum platform_taken on_body(void *argument, struct platform_post *post,
         return PLATFORM_TAKEN;
     if (exchange->fetching)
         return attempt->http_status == 200 ? take_file(exchange, bytes, n) : PLATFORM_ENOUGH;
-    if (exchange->size == 0 && exchange->answer.length == 0)
+    if (exchange->size == 0 && exchange->answer.length == 0 && !exchange->is_file) {
         exchange->is_file = verdict_is_file(exchange->request->place.kind, attempt->http_status,
                                             attempt->content_type, bytes[0]);
+        if (exchange->is_file)
+            exchange->all->events->answered(exchange->all->argument, exchange->request);
+    }
     if (exchange->is_file)
         return take_file(exchange, bytes, n);
     if ((int64_t)(exchange->answer.length + n) > config->platform_answer_max_bytes)
@@ -321,12 +357,12 @@ void exchange_start(struct exchanges *exchanges, struct request *request, int64_
 }
 
 int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct config *config,
-                   exchange_ended *ended, void *argument, struct error *error)
+                   const struct exchange_events *events, void *argument, struct error *error)
 {
     static const struct platform_events platform_events = {.body = on_body, .ended = on_ended};
     static const struct store_events store_events = {.room = on_room, .kept = on_kept};
     *exchanges = (struct exchanges){
-        .config = config, .ended = ended, .argument = argument, .signed_second = -1};
+        .config = config, .events = events, .argument = argument, .signed_second = -1};
     list_init(&exchanges->free);
     list_init(&exchanges->keeping);
     if (config->recording_store) {
@@ -336,10 +372,13 @@ int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct co
             return -1;
     }
     exchanges->platform = platform_new(loop, config, &platform_events, exchanges, error);
-    if (exchanges->platform)
-        return 0;
-    store_free(exchanges->store);
-    return -1;
+    if (!exchanges->platform) {
+        store_free(exchanges->store);
+        return -1;
+    }
+    uv_timer_init(loop, &exchanges->patience);
+    exchanges->patience.data = exchanges;
+    return 0;
 }
 
 void exchanges_stop(struct exchanges *exchanges)
@@ -359,6 +398,7 @@ void exchanges_fini(struct exchanges *exchanges)
     struct list *node;
     platform_free(exchanges->platform);
     store_free(exchanges->store);
+    uv_close((uv_handle_t *)&exchanges->patience, NULL);
     while ((node = list_take_first(&exchanges->free)))
         exchange_free(list_of(node, struct exchange, node));
 }

@@ -14,26 +14,33 @@
 #include "io/platform.h"
 #include "io/store.h"
 
-/* The try has ended; the attempt lasts until this returns. May start others. started_us:
- * CLOCK_BOOTTIME. */
-typedef void exchange_ended(void *argument, struct request *request, struct attempt *attempt,
-                            int64_t started_us);
+struct exchange_events {
+    /* The platform has answered soundly; the file that it gave is still to come. Nothing may be
+     * started from here. */
+    void (*answered)(void *argument, const struct request *request);
+    /* The try has ended; the attempt lasts until this returns. May start others. started_us:
+     * CLOCK_BOOTTIME. */
+    void (*ended)(void *argument, struct request *request, struct attempt *attempt,
+                  int64_t started_us);
+};
 
 /* All exchanges of a call thread, and what they share. */
 struct exchanges {
     const struct config *config;
-    exchange_ended *ended;
+    const struct exchange_events *events;
     void *argument;
     struct platform *platform;
     struct store *store; /* NULL: none */
-    struct list free, keeping;
+    struct list free;
+    struct list keeping;        /* the oldest first */
+    uv_timer_t patience;        /* with the file system */
     struct signature signature; /* of signed_second */
     int64_t signed_second;
 };
 
 /* config and loop must outlive it. Returns 0 or -1. */
 int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct config *config,
-                   exchange_ended *ended, void *argument, struct error *error);
+                   const struct exchange_events *events, void *argument, struct error *error);
 
 /* Starts a try; it always ends, later. The request is borrowed until then. */
 void exchange_start(struct exchanges *exchanges, struct request *request, int64_t wall_ms);

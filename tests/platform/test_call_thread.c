@@ -1,6 +1,8 @@
 /* The call thread with real connections: what each way of a platform to fail becomes, and that no
  * POST ever goes out twice. */
 #include <dirent.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -61,6 +63,25 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t n)
 {
     wait_for_disk(fd);
     return __real_write(fd, bytes, n);
+}
+
+/* In the place of libc's, also for libcurl: one name is resolved by nobody while `names` is held.
+ */
+#define SLOW_NAME "slow.example"
+static pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER;
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (node && !strcmp(node, SLOW_NAME)) {
+        pthread_mutex_lock(&names);
+        pthread_mutex_unlock(&names);
+        return EAI_NONAME;
+    }
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(node, service, hints, found);
 }
 
 struct bench {
@@ -930,6 +951,8 @@ static void a_url_is_fetched(void **state)
     was_kept(bench, "id-1.amr", 3, SHA_ABC);
     assert_int_equal(server_requests(&bench->server), 1);
     assert_int_equal(server_requests(&bench->files), 2);
+    assert_int_equal(server_connections(&bench->files),
+                     2); /* nothing that waits on one is a file */
     const char *fetch = bench->files.requests[0];
     assert_int_equal(strncmp(fetch, "GET /a/b.AMR?signature=x HTTP/1.1\r\n", 35), 0);
     assert_null(strcasestr(fetch, "authorization"));
@@ -942,20 +965,23 @@ static void fetches_that_fail(void **state)
 {
     struct bench *bench = *state;
     static const char *const codes[] = {"download-failed", "download-failed", "download-failed",
-                                        "download-failed", "answer-too-large"};
+                                        "download-failed", "download-failed", "answer-too-large"};
+    enum { FETCHES = sizeof codes / sizeof *codes };
     bench->config.recording_max_bytes = 5;
     bench->config.platform_breaker_failures = 1;
-    OPEN_URL(bench, "/f", {"HTTP/1.1 404 Gone\r\nContent-Length: 3\r\n\r\nabc", THEN_KEEP},
-             {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_CLOSE},
-             {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_RESET},
-             {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", THEN_KEEP},
-             {"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef", THEN_KEEP});
-    for (int i = 0; i < 5; i++) {
+    OPEN_URL(
+        bench, "/f", {"HTTP/1.1 404 Gone\r\nContent-Length: 3\r\n\r\nabc", THEN_KEEP},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_CLOSE},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_RESET},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", THEN_KEEP},
+        {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\nabc", THEN_KEEP},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef", THEN_KEEP});
+    for (int i = 0; i < FETCHES; i++) {
         start(bench, REQUEST_RECORDING, i);
         ends(bench, STATUS_UNAVAILABLE, codes[i]);
     }
     assert_int_equal(bench->allowance, -1); /* the breaker never opened */
-    assert_int_equal(call_thread_counters(bench->thread)->copy_failures, 5);
+    assert_int_equal(call_thread_counters(bench->thread)->copy_failures, FETCHES);
 }
 
 static void a_fetch_that_hangs(void **state)
@@ -1038,6 +1064,60 @@ static void a_slow_disk_holds_back_its_file_only(void **state)
     free(answer);
 }
 
+static void a_disk_that_hangs_costs_the_try(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.recording_timeout_ms = 400;
+    open_store(bench);
+    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP}, {OK_ANSWER, THEN_KEEP},
+         {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    pthread_mutex_lock(&disk);
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "store-failed");
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    pthread_mutex_unlock(&disk);
+    start(bench, REQUEST_RECORDING, 2);
+    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+}
+
+/* The trial call of an open breaker is over for it when the platform has answered. */
+static void a_trial_does_not_wait_for_its_file(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_breaker_failures = 1;
+    bench->config.platform_breaker_open_ms = 1;
+    bench->config.recording_attempts = 2;
+    open_store(bench);
+    bench->config.recording_attempts = 2;
+    OPEN(bench, {STATUS_ANSWER("500 Oops"), THEN_KEEP}, {FILE_ANSWER("5", "abc"), THEN_HANG},
+         {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    await_allowance(bench, 1);
+    start(bench, REQUEST_RECORDING, 1); /* the trial */
+    await_allowance(bench, 16);
+    start(bench, REQUEST_CALL, 2);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    comes_back(bench, CALL_NOT_SENT); /* the file never came */
+}
+
+/* libcurl 7.88 joins the thread of a resolution that it has given up, unless told not to. */
+static void names_that_are_not_resolved_hold_nobody_up(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_max_in_flight = 2;
+    open_thread(bench, "http://" SLOW_NAME ":1");
+    pthread_mutex_lock(&names);
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    start(bench, REQUEST_CALL, 1);
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    comes_back(bench, CALL_RETURNED);
+    pthread_mutex_unlock(&names);
+}
+
 static void a_disk_that_hangs_does_not_hold_up_the_end(void **state)
 {
     static struct call_thread *left; /* its memory cannot be released */
@@ -1104,6 +1184,9 @@ int main(void)
         TEST(a_file_that_is_cut),
         TEST(a_store_that_is_gone),
         TEST(a_slow_disk_holds_back_its_file_only),
+        TEST(a_disk_that_hangs_costs_the_try),
+        TEST(a_trial_does_not_wait_for_its_file),
+        TEST(names_that_are_not_resolved_hold_nobody_up),
         TEST(a_disk_that_hangs_does_not_hold_up_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

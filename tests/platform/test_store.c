@@ -343,6 +343,28 @@ static void a_slow_disk_that_fails(void **state)
     assert_int_equal(count_files(bench, false), 0);
 }
 
+/* Nothing piles up behind a disk that hangs. */
+static void a_disk_that_hangs(void **state)
+{
+    struct bench *bench = *state;
+    open_store(bench);
+    pthread_mutex_lock(&gate);
+    for (int i = 0; i < 100; i++) {
+        struct store_file *file = store_open(bench->store, bench);
+        assert_int_equal(store_write(file, "some", 4), STORE_TAKEN);
+        store_drop(file);
+    }
+    uv_run(&bench->loop, UV_RUN_NOWAIT);
+    assert_true(count_files(bench, false) <= 16); /* as many as the pool has threads, at most */
+    pthread_mutex_unlock(&gate);
+    run(bench);
+    assert_int_equal(count_files(bench, false), 0);
+    add(bench, "some");
+    keep(bench, "id");
+    run(bench);
+    assert_string_equal(bench->why, "");
+}
+
 static void the_start_removes_leftovers(void **state)
 {
     struct bench *bench = *state;
@@ -394,6 +416,7 @@ int main(void)
         TEST(a_directory_that_is_gone),
         TEST(a_slow_disk),
         TEST(a_slow_disk_that_fails),
+        TEST(a_disk_that_hangs),
         TEST(the_start_removes_leftovers),
         TEST(names_of_directories),
     };
