@@ -29,9 +29,10 @@ struct recall {
     int32_t partition;
 };
 
-/* A trouble that is logged at once and then seldom. */
+/* A trouble that is logged at once and then seldom, also when it comes and goes. */
 struct trouble {
-    int64_t logged_ms; /* 0: not in trouble */
+    bool told;         /* that there is one; that it is over, not yet */
+    int64_t logged_ms; /* 0: never */
     uint64_t since;    /* failures since the last line */
 };
 
@@ -129,16 +130,18 @@ static uint64_t trouble_grows(struct trouble *trouble, int64_t now_ms)
     uint64_t failures = ++trouble->since;
     if (trouble->logged_ms && now_ms - trouble->logged_ms < TROUBLE_EVERY_MS)
         return 0;
+    trouble->told = true;
     trouble->logged_ms = now_ms;
     trouble->since = 0;
     return failures;
 }
 
-static void log_answered(struct call_thread *thread)
+/* Whether its end is to be logged. */
+static bool trouble_ends(struct trouble *trouble)
 {
-    if (thread->trouble.logged_ms)
-        log_info("platform %s answers again", thread->place);
-    thread->trouble = (struct trouble){0};
+    bool told = trouble->told;
+    trouble->told = false;
+    return told;
 }
 
 /* Of the copies of recordings' files, until one is kept. */
@@ -147,9 +150,8 @@ static void log_copy(struct call_thread *thread, const struct finding *finding,
 {
     struct trouble *trouble = &thread->copy_trouble;
     if (attempt->copy == COPY_KEPT) {
-        if (trouble->logged_ms)
+        if (trouble_ends(trouble))
             log_info("recording.store: files are kept again");
-        *trouble = (struct trouble){0};
     } else if (finding->verdict == VERDICT_NOT_KEPT) {
         uint64_t failures = trouble_grows(trouble, now_ms);
         if (failures)
@@ -163,8 +165,9 @@ static void log_copy(struct call_thread *thread, const struct finding *finding,
 static void log_trouble(struct call_thread *thread, const struct finding *finding, int64_t now_ms)
 {
     enum verdict verdict = finding->verdict;
-    if (verdict == VERDICT_ANSWERED || verdict == VERDICT_NOT_KEPT)
-        log_answered(thread);
+    bool answered = verdict == VERDICT_ANSWERED || verdict == VERDICT_NOT_KEPT;
+    if (answered && trouble_ends(&thread->trouble))
+        log_info("platform %s answers again", thread->place);
     if (verdict != VERDICT_NOT_SENT && verdict != VERDICT_IN_DOUBT &&
         verdict != VERDICT_UNAUTHORIZED && verdict != VERDICT_THROTTLED)
         return;

@@ -827,6 +827,40 @@ static void bad_credentials_pause_all(void **state)
     assert_int_equal(server_requests(&bench->server), 2);
 }
 
+/* Every other call goes well: that is told once, not each time. */
+static void a_trouble_on_and_off_is_told_seldom(void **state)
+{
+    struct bench *bench = *state;
+    char line[1000];
+    int failures = 0, ends_of_it = 0, saved = dup(STDERR_FILENO);
+    FILE *log = tmpfile();
+    assert_non_null(log);
+    fflush(stderr);
+    dup2(fileno(log), STDERR_FILENO);
+    log_setup(LOG_INFO, LOG_TEXT, "test");
+    OPEN(bench, {STATUS_ANSWER("500 Oops"), THEN_KEEP}, {OK_ANSWER, THEN_KEEP},
+         {STATUS_ANSWER("500 Oops"), THEN_KEEP}, {OK_ANSWER, THEN_KEEP},
+         {STATUS_ANSWER("500 Oops"), THEN_KEEP}, {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < 6; i++) {
+        start(bench, REQUEST_CALL, i);
+        request_free(next_request(bench));
+    }
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    log_setup(LOG_ERROR, LOG_TEXT, "test");
+    rewind(log);
+    while (fgets(line, sizeof line, log)) {
+        failures += strstr(line, "http-5xx") != NULL;
+        ends_of_it += strstr(line, "answers again") != NULL;
+    }
+    fclose(log);
+    assert_int_equal(failures, 1);
+    assert_int_equal(ends_of_it, 1);
+}
+
 static void a_file_is_hashed_not_kept(void **state)
 {
     struct bench *bench = *state;
@@ -1172,6 +1206,7 @@ int main(void)
         TEST(recall_takes_what_waits),
         TEST(the_end_gives_all_back),
         TEST(bad_credentials_pause_all),
+        TEST(a_trouble_on_and_off_is_told_seldom),
         TEST(a_file_is_hashed_not_kept),
         TEST(a_slow_platform_gives_no_file),
         TEST(failed_recordings_are_tried_again),
