@@ -53,9 +53,14 @@ static void on_rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t code,
                          rd_kafka_topic_partition_list_t *partitions, void *opaque)
 {
     (void)opaque;
+    /* NULL while the consumer closes, when librdkafka's side of the group has ended before this
+     * call was served: then nothing is assigned any more, and nobody waits for an answer. */
+    const char *protocol = rd_kafka_rebalance_protocol(consumer);
+    if (!protocol)
+        return;
     bool assign = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     rd_kafka_error_t *error = NULL;
-    if (strcmp(rd_kafka_rebalance_protocol(consumer), "COOPERATIVE") != 0)
+    if (strcmp(protocol, "COOPERATIVE") != 0)
         rd_kafka_assign(consumer, assign ? partitions : NULL);
     else if (assign)
         error = rd_kafka_incremental_assign(consumer, partitions);
