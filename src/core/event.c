@@ -44,6 +44,7 @@ struct reading {
     struct exact_json json;
     const json_t *members;               /* the object with the request's members */
     struct span default_id, default_key; /* a CloudEvent's id and subject */
+    char own_id[300];                    /* the id of a request that gives none */
     struct kept {
         size_t place; /* of the pointer in struct event */
         struct span text;
@@ -237,27 +238,32 @@ static struct span string_of(const json_t *object, const char *name)
     return (struct span){json_string_value(value), json_string_length(value)};
 }
 
-/* The one place that knows CloudEvents: where the request's object stands, and what the event's id
- * and subject are the defaults of. */
-static void open_envelope(struct reading *reading)
+static void set_defaults(struct reading *reading, struct span id, struct span subject)
 {
-    const struct raw_record *raw = &reading->request->raw;
-    struct span id, subject;
-    reading->members = reading->json.root;
-    if (is_structured_event(raw)) {
-        id = string_of(reading->json.root, "id");
-        subject = string_of(reading->json.root, "subject");
-        reading->members = json_object_get(reading->json.root, "data");
-        if (!json_is_object(reading->members))
-            fail(reading, "object-expected", "data: must be a JSON object");
-    } else {
-        id = header_text(raw, "ce_id");
-        subject = header_text(raw, "ce_subject");
-    }
     if (id.bytes && event_is_request_id(id.bytes, id.size, 0))
         reading->default_id = id;
     if (subject.bytes && subject.size)
         reading->default_key = subject;
+}
+
+/* Headers tell the id and subject of a CloudEvent in binary mode, whatever its value is. */
+static void read_envelope_headers(struct reading *reading)
+{
+    const struct raw_record *raw = &reading->request->raw;
+    if (!is_structured_event(raw))
+        set_defaults(reading, header_text(raw, "ce_id"), header_text(raw, "ce_subject"));
+}
+
+/* Where the request's object stands: in a structured CloudEvent beside its id and subject. */
+static void open_envelope(struct reading *reading)
+{
+    const json_t *root = reading->members = reading->json.root;
+    if (!is_structured_event(&reading->request->raw))
+        return;
+    set_defaults(reading, string_of(root, "id"), string_of(root, "subject"));
+    reading->members = json_object_get(root, "data");
+    if (!json_is_object(reading->members))
+        fail(reading, "object-expected", "data: must be a JSON object");
 }
 
 static void fail_duplicate(struct reading *reading, const json_error_t *error)
@@ -302,10 +308,24 @@ static void fail_json(struct reading *reading, const json_error_t *error)
     }
 }
 
+enum depth { DEPTH_OUTERMOST = 1, DEPTH_DATA };
+
 /* Whether the member is given more than once in a value that was read in spite of its fault. */
-static bool is_doubtful(const struct raw_record *raw, const char *member)
+static bool is_doubtful(const struct raw_record *raw, enum depth depth, const char *member)
 {
-    return exact_json_times(raw->value, raw->value_size, member) > 1;
+    return exact_json_times(raw->value, raw->value_size, depth, member) > 1;
+}
+
+/* Of a structured CloudEvent: what is given once counts. */
+static void drop_doubtful_attributes(struct reading *reading)
+{
+    const struct raw_record *raw = &reading->request->raw;
+    if (is_doubtful(raw, DEPTH_OUTERMOST, "id"))
+        reading->default_id = (struct span){0};
+    if (is_doubtful(raw, DEPTH_OUTERMOST, "subject"))
+        reading->default_key = (struct span){0};
+    if (is_doubtful(raw, DEPTH_OUTERMOST, "data"))
+        reading->members = NULL;
 }
 
 /* A value that breaks the rules of JSON objects may still show whose it is: its orderId, where
@@ -313,16 +333,18 @@ static bool is_doubtful(const struct raw_record *raw, const char *member)
 static void read_ids_in_spite(struct reading *reading, bool has_key)
 {
     const struct raw_record *raw = &reading->request->raw;
+    enum depth depth = is_structured_event(raw) ? DEPTH_DATA : DEPTH_OUTERMOST;
     json_error_t unused;
-    if (is_structured_event(raw) ||
-        exact_json_read(&reading->json, raw->value, raw->value_size, JSON_DISABLE_EOF_CHECK,
+    if (exact_json_read(&reading->json, raw->value, raw->value_size, JSON_DISABLE_EOF_CHECK,
                         &unused) ||
         !json_is_object(reading->json.root))
         return;
     open_envelope(reading);
-    if (!has_key && !is_doubtful(raw, "orderId"))
+    if (depth == DEPTH_DATA)
+        drop_doubtful_attributes(reading);
+    if (!has_key && !is_doubtful(raw, depth, "orderId"))
         read_order_id(reading, has_key);
-    if (!is_doubtful(raw, "requestId"))
+    if (!is_doubtful(raw, depth, "requestId"))
         read_member(reading, event_members(reading->request->place.kind));
 }
 
@@ -361,6 +383,24 @@ static bool is_kept(const struct reading *reading, size_t place)
     return false;
 }
 
+/* What the value leaves open or does not let be read. */
+static void keep_defaults(struct reading *reading, bool has_key)
+{
+    const struct place *place = &reading->request->place;
+    struct span subject = reading->default_key;
+    if (!has_key && !is_kept(reading, offsetof(struct event, order_id)) && subject.bytes &&
+        event_is_order_id(subject.bytes, subject.size))
+        keep(reading, offsetof(struct event, order_id), subject);
+    if (is_kept(reading, offsetof(struct event, request_id)))
+        return;
+    if (!reading->default_id.bytes) {
+        int n = snprintf(reading->own_id, sizeof reading->own_id, "%.249s/%" PRId32 "/%" PRId64,
+                         reading->rules->topics[place->kind], place->partition, place->offset);
+        reading->default_id = (struct span){reading->own_id, (size_t)n};
+    }
+    keep(reading, offsetof(struct event, request_id), reading->default_id);
+}
+
 /* Copies what was kept into one block and lets the event point there. */
 static void settle(struct reading *reading)
 {
@@ -381,22 +421,15 @@ static void settle(struct reading *reading)
 void event_parse(struct request *request, const struct event_rules *rules, int64_t now_wall_ms)
 {
     struct reading reading = {.request = request, .rules = rules, .now_wall_ms = now_wall_ms};
-    char default_id[300];
     request->event = (struct event){.expires_at_ms = INT64_MAX};
     if (request->raw.value_size > rules->max_bytes)
         fail(&reading, "event-too-large", "value: is larger than event.max.bytes, %zu",
              rules->max_bytes);
     bool has_key = read_key(&reading);
+    read_envelope_headers(&reading);
     if (request->raw.value_size <= rules->max_bytes)
         read_value(&reading, has_key);
-    if (!is_kept(&reading, offsetof(struct event, request_id))) {
-        int n = snprintf(default_id, sizeof default_id, "%.249s/%" PRId32 "/%" PRId64,
-                         rules->topics[request->place.kind], request->place.partition,
-                         request->place.offset);
-        struct span own = {default_id, (size_t)n};
-        keep(&reading, offsetof(struct event, request_id),
-             reading.default_id.bytes ? reading.default_id : own);
-    }
+    keep_defaults(&reading, has_key);
     keep_header(&reading, "traceparent", offsetof(struct event, traceparent));
     keep_header(&reading, "tracestate", offsetof(struct event, tracestate));
     settle(&reading);

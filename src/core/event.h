@@ -17,6 +17,6 @@ struct event_code {
 extern const struct event_code event_codes[];
 
 /* Fills request->event from request->raw. An event that breaks a rule gets invalid_code and
- * invalid_message, and order_id where the key, or without a key the value, gives a valid one. Never
- * fails otherwise. now is the wall clock in ms. */
+ * invalid_message, and order_id where the key, or without a key the value or a CloudEvent's
+ * subject, gives a valid one. Never fails otherwise. now is the wall clock in ms. */
 void event_parse(struct request *request, const struct event_rules *rules, int64_t now_wall_ms);

@@ -222,20 +222,20 @@ static bool colon_follows(const char *bytes, size_t size, size_t at)
     return at < size && bytes[at] == ':';
 }
 
-int exact_json_times(const char *bytes, size_t size, const char *member)
+int exact_json_times(const char *bytes, size_t size, int depth, const char *member)
 {
     size_t length = strlen(member);
-    int depth = 0, times = 0;
+    int inside = 0, times = 0;
     for (size_t at = 0, end; at < size; at = end) {
         end = at + 1;
         if (bytes[at] == '{' || bytes[at] == '[')
-            depth++;
-        if ((bytes[at] == '}' || bytes[at] == ']') && --depth == 0)
+            inside++;
+        if ((bytes[at] == '}' || bytes[at] == ']') && --inside == 0)
             break;
         if (bytes[at] != '"')
             continue;
         end = behind_string(bytes, size, at);
-        if (depth != 1 || !colon_follows(bytes, size, end))
+        if (inside != depth || !colon_follows(bytes, size, end))
             continue;
         const char *name = bytes + at + 1;
         size_t name_size = end - at - 2;

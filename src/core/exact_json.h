@@ -36,6 +36,6 @@ struct json_number exact_json_number(const struct exact_json *json, const json_t
 /* Adds a value of the tree as compact JSON text, members in their order. */
 void exact_json_write(struct text *out, const struct exact_json *json, const json_t *value);
 
-/* How often a member is given in the outermost object of well-formed JSON text; 2 when another name
- * there is written with an escape and so could be it. */
-int exact_json_times(const char *bytes, size_t size, const char *member);
+/* How often a member is given in the objects at a depth (1: the outermost) of well-formed JSON
+ * text; 2 when another name there is written with an escape and so could be it. */
+int exact_json_times(const char *bytes, size_t size, int depth, const char *member);

@@ -195,6 +195,25 @@ class BadInput(KafkaCase):
         headers = {k: v.decode() for k, v in letter.headers()}
         self.assertEqual(("late-outcome", "succeeded"), (headers["dlq.reason"], json.loads(headers["dlq.outcome"])["status"]))
 
+    def test_cloud_events(self):
+        """A CloudEvent's subject and id are those of its invalid result, whatever its value is."""
+        self.worker(self.sandbox())
+        structured = [("content-type", b"application/cloudevents+json")]
+        bad = {"no JSON": b"ring ring", "null": None, "too large": b"x" * 70000, "no object": b"[]"}
+        for name, value in bad.items():
+            headers = [("ce_id", f"event of {name}".encode()), ("ce_subject", name.encode())]
+            self.requests.send(value, None, headers=headers)
+            self.requests.send(value, f"key, {name}", headers=headers)
+        twice = b'{"id": "event of twice", "subject": "twice", "data": {"Caller": "123", "Caller": "123", "Callee": "456"}}'
+        self.requests.send(twice, None, headers=structured)
+        self.requests.send(twice[:-1], None, headers=structured)
+        self.requests.flush()
+        want = {(order, f"event of {name}", "invalid") for name in bad for order in (name, f"key, {name}")}
+        want.add(("twice", "event of twice", "invalid"))
+        self.assertEqual(want, {(r["orderId"], r["requestId"], r["status"]) for r in self.results(len(want))})
+        self.dead_letters(len(want) + 1)
+        self.wait_idle()
+
     def test_event_max_bytes(self):
         self.worker(self.sandbox(), {"event.max.bytes": "200"})
         self.requests.send(dict(call(1), padding="x" * 200), b"k")

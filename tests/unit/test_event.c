@@ -626,6 +626,93 @@ static void cloud_events_in_structured_mode(void **state)
     assert_valid(request);
 }
 
+/* The headers stand beside the value, and tell whose it is however bad it is. */
+static void headers_name_an_unreadable_cloud_event(void **state)
+{
+    (void)state;
+    const struct record_header headers[] = {{"ce_id", "e-9", 3}, {"ce_subject", "o-9", 3}};
+    static const struct {
+        const char *value, *code;
+        size_t size;
+    } cases[] = {
+        {NULL, "value-missing", 0},
+        {"ring ring", "json-invalid", 9},
+        {"", "json-invalid", 0},
+        {"[]", "object-expected", 2},
+        {"{\"Caller\":\"\xff\"}", "utf8-invalid", 14},
+        {"{\"orderId\":\"o\",\"orderId\":\"p\"}", "member-duplicate", 29},
+        {"{\"orderId\":{}}", "order-id-invalid", 14},
+        {"", "event-too-large", 65537},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *value = cases[i].value ? calloc(1, cases[i].size + 1) : NULL;
+        if (value)
+            memcpy(value, cases[i].value, strlen(cases[i].value));
+        struct raw_record raw = {NULL, 0, value, cases[i].size, headers, 2, -1};
+        struct request *request = request_new((struct place){0, 3, 42}, &raw);
+        event_parse(request, &rules, 0);
+        assert_string_equal(request->event.request_id, "e-9");
+        assert_invalid(request, cases[i].code, "o-9");
+        free(value);
+    }
+    struct request *request =
+        PARSE(.key = "o-1", .value = "ring", .headers = headers, .header_count = 2);
+    assert_string_equal(request->event.request_id, "e-9");
+    assert_invalid(request, "json-invalid", "o-1");
+    request = PARSE(.key = "\xff", .value = "ring", .headers = headers, .header_count = 2);
+    assert_invalid(request, "key-invalid", NULL);
+    request = PARSE(.value = "{\"orderId\":\"o\",\"a\":1,\"a\":2}", .headers = headers,
+                    .header_count = 2);
+    assert_invalid(request, "member-duplicate", "o");
+    char subject[257];
+    memset(subject, 's', sizeof subject);
+    const struct record_header longs[] = {{"ce_subject", subject, 257}};
+    request = PARSE(.value = "ring", .headers = longs, .header_count = 1);
+    assert_invalid(request, "json-invalid", NULL);
+    const struct record_header bad[] = {{"ce_id", "e\n", 2}, {"ce_subject", "a\0b", 3}};
+    request = PARSE(.value = "ring", .headers = bad, .header_count = 2);
+    assert_string_equal(request->event.request_id, "call-requests/3/42");
+    assert_invalid(request, "json-invalid", NULL);
+}
+
+static void assert_faulty_event(const char *json, const char *code, const char *order_id,
+                                const char *request_id)
+{
+    const struct record_header type = {"content-type", "application/cloudevents+json", 28};
+    struct request *request = PARSE(.value = json, .headers = &type, .header_count = 1);
+    assert_string_equal(request->event.request_id, request_id);
+    assert_invalid(request, code, order_id);
+}
+
+static void faulty_structured_events_may_show_whose_they_are(void **state)
+{
+    (void)state;
+    const char *own = "call-requests/3/42";
+    assert_faulty_event("{\"id\":\"e\",\"subject\":\"s\",\"data\":{" CALL ",\"Caller\":\"1\"}}",
+                        "member-duplicate", "s", "e");
+    assert_faulty_event("{\"id\":\"e\",\"subject\":\"s\",\"data\":{" CALL "}} x", "json-invalid",
+                        "s", "e");
+    assert_faulty_event("{\"subject\":\"s\",\"subject\":\"t\",\"id\":\"e\",\"data\":{" CALL "}}",
+                        "member-duplicate", NULL, "e");
+    assert_faulty_event("{\"subject\":\"s\",\"\\u0073ubject\":\"t\",\"data\":{" CALL "}}",
+                        "member-duplicate", NULL, own);
+    assert_faulty_event("{\"id\":\"e\",\"id\":\"f\",\"subject\":\"s\",\"data\":{" CALL "}}",
+                        "member-duplicate", "s", own);
+    /* What data says itself counts for more, where data and it are given once. */
+    assert_faulty_event(
+        "{\"subject\":\"s\",\"data\":{\"orderId\":\"o\",\"requestId\":\"r\",\"a\":1,"
+        "\"a\":2}}",
+        "member-duplicate", "o", "r");
+    assert_faulty_event("{\"subject\":\"s\",\"data\":{\"orderId\":\"o\",\"orderId\":\"p\"}}",
+                        "member-duplicate", "s", own);
+    assert_faulty_event(
+        "{\"subject\":\"s\",\"data\":{\"orderId\":\"o\"},\"data\":{\"requestId\":\"r\"}}",
+        "member-duplicate", "s", own);
+    assert_faulty_event("{\"orderId\":\"o\",\"orderId\":\"p\",\"data\":{\"orderId\":\"q\"}}",
+                        "member-duplicate", "q", own);
+    assert_faulty_event("{\"id\":\"e\",\"subject\":\"s\"", "json-invalid", NULL, own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -650,6 +737,8 @@ int main(void)
         cmocka_unit_test(trace_headers_are_read),
         cmocka_unit_test(cloud_events_in_binary_mode),
         cmocka_unit_test(cloud_events_in_structured_mode),
+        cmocka_unit_test(headers_name_an_unreadable_cloud_event),
+        cmocka_unit_test(faulty_structured_events_may_show_whose_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
