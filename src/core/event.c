@@ -214,11 +214,13 @@ static struct span header_text(const struct raw_record *raw, const char *name)
     return (struct span){header->value, header->size};
 }
 
-static void keep_header(struct reading *reading, const char *name, size_t place)
+static void keep_trace_id(struct reading *reading)
 {
-    struct span text = header_text(&reading->request->raw, name);
-    if (text.bytes)
-        keep(reading, place, text);
+    struct span text = header_text(&reading->request->raw, "traceparent");
+    const char *trace_id = text.bytes ? event_trace_id(text.bytes, text.size) : NULL;
+    if (trace_id)
+        keep(reading, offsetof(struct event, trace_id),
+             (struct span){trace_id, EVENT_TRACE_ID_SIZE});
 }
 
 static bool is_structured_event(const struct raw_record *raw)
@@ -430,8 +432,7 @@ void event_parse(struct request *request, const struct event_rules *rules, int64
     if (request->raw.value_size <= rules->max_bytes)
         read_value(&reading, has_key);
     keep_defaults(&reading, has_key);
-    keep_header(&reading, "traceparent", offsetof(struct event, traceparent));
-    keep_header(&reading, "tracestate", offsetof(struct event, tracestate));
+    keep_trace_id(&reading);
     settle(&reading);
     exact_json_fini(&reading.json);
 }

@@ -54,6 +54,37 @@ bool event_is_time(const char *text, size_t size, int64_t *wall_ms)
     return clock_from_text(copy, wall_ms) == 0;
 }
 
+static bool is_lower_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+static bool all_zeros(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (text[i] != '0')
+            return false;
+    return true;
+}
+
+/* version-trace-parent-flags; a version after 00 may have more behind a further dash. */
+const char *event_trace_id(const char *traceparent, size_t size)
+{
+    static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    enum { FORM_SIZE = sizeof form - 1, TRACE_AT = 3, PARENT_AT = 36, PARENT_SIZE = 16 };
+    if (size < FORM_SIZE || memcmp(traceparent, "ff", 2) == 0)
+        return NULL;
+    for (size_t i = 0; i < FORM_SIZE; i++)
+        if (form[i] == 'x' ? !is_lower_hex(traceparent[i]) : traceparent[i] != form[i])
+            return NULL;
+    if (size > FORM_SIZE && (all_zeros(traceparent, 2) || traceparent[FORM_SIZE] != '-'))
+        return NULL;
+    if (all_zeros(traceparent + TRACE_AT, EVENT_TRACE_ID_SIZE) ||
+        all_zeros(traceparent + PARENT_AT, PARENT_SIZE))
+        return NULL;
+    return traceparent + TRACE_AT;
+}
+
 static bool is_phone_number(const char *text, size_t size, int64_t now_wall_ms)
 {
     (void)now_wall_ms;

@@ -27,5 +27,10 @@ bool event_is_order_id(const char *text, size_t size);
 /* 1 to 128 bytes of UTF-8 without control characters. */
 bool event_is_request_id(const char *text, size_t size, int64_t now_wall_ms);
 
+enum { EVENT_TRACE_ID_SIZE = 32 };
+
+/* Where the trace id stands in a traceparent (W3C Trace Context); NULL: it is none. */
+const char *event_trace_id(const char *traceparent, size_t size);
+
 /* An RFC 3339 date-time, into ms since 1970. */
 bool event_is_time(const char *text, size_t size, int64_t *wall_ms);

@@ -43,7 +43,7 @@ struct event {
     const char *request_id;
     const char *caller, *callee, *virtual_num, *direct, *end_minute, *code; /* calls */
     const char *call_identifier;                                            /* recordings */
-    const char *traceparent, *tracestate;
+    const char *trace_id;     /* of a sound traceparent */
     int64_t expires_at_ms;    /* wall clock; INT64_MAX: none */
     const char *invalid_code; /* static; NULL: the event is valid */
     char *invalid_message;    /* names the member and the rule, never the value */

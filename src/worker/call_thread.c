@@ -196,6 +196,7 @@ static void log_end(const struct call_thread *thread, const struct request *requ
         .partition = request->place.partition,
         .offset = request->place.offset,
         .order_id = request->event.order_id,
+        .trace_id = request->event.trace_id,
     };
     text_mask_number(caller, sizeof caller,
                      is_call && request->event.caller ? request->event.caller : "");

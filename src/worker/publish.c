@@ -101,7 +101,8 @@ void publish_log_refused(const struct publish *publish, const bool *refused)
         struct log_about about = {.topic = publish->names.request_topics[place.kind],
                                   .partition = place.partition,
                                   .offset = place.offset,
-                                  .order_id = item->request->event.order_id};
+                                  .order_id = item->request->event.order_id,
+                                  .trace_id = item->request->event.trace_id};
         log_write(LOG_ERROR, &about,
                   "the broker refuses the %s of this request even in its smallest form: change "
                   "topic %s (max.message.bytes); %s",

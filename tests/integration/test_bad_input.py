@@ -7,6 +7,7 @@ from programs import wait_until
 from records import call, create_topics
 
 GOOD = call(1)
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def bad_values():
@@ -67,7 +68,7 @@ class BadInput(KafkaCase):
 
     def test_all(self):
         sandbox = self.sandbox()
-        headers = [("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("odd", b"\x00\xff"), ("none", None),
+        headers = [("traceparent", TRACE), ("odd", b"\x00\xff"), ("none", None),
                    ("odd", b"twice")]
         bad = {**bad_values(), **LETTERS_ONLY}
         for name, (key, value) in bad.items():
@@ -177,13 +178,14 @@ class BadInput(KafkaCase):
         self.names["call.results"] += ".tiny"
         create_topics(self.bootstrap, {self.names["call.results"]: 1}, {"max.message.bytes": "1500"})
         worker = self.worker(self.sandbox(), {"drain.timeout.ms": "2000"})
-        self.requests.send(dict(call(1), requestId="r" * 128), "k" * 256, partition=0)
+        self.requests.send(dict(call(1), requestId="r" * 128), "k" * 256, partition=0, headers=[("traceparent", TRACE)])
         for number in range(2, 20):
             self.requests.send(call(number), f"k{number}", partition=1)
         self.requests.flush()
         self.assertEqual({f"k{n}".encode() for n in range(2, 20)}, {r["_key"] for r in self.results(18)})
         event = worker.wait_log("refuses the result of this request even in its smallest form")
         self.assertEqual((self.names["call.requests"], 0, 0), tuple(event[f"kafka.{n}"] for n in ("topic", "partition", "offset")))
+        self.assertEqual(TRACE.decode().split("-")[1], event["trace.id"])
         wait_until(lambda: re.search(r"(?m)^privacy_call_partitions_standing_still 1$", worker.get("/metrics")[1]), 10)
         after = worker.logged()
         self.requests.send(call(20), "k20", partition=1)

@@ -13,8 +13,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 class Calls(KafkaCase):
     def test_result(self):
-        sandbox = self.sandbox()
-        self.worker(sandbox)
+        worker = self.worker(self.sandbox())
         before = time.time()
         self.requests.send(dict(call(1), VirtualNum="17118230000", requestId="r-7"), "o-1001",
                            headers=[("traceparent", TRACE.encode()), ("tracestate", b"a=1,b=2"), ("other", b"x")])
@@ -34,6 +33,9 @@ class Calls(KafkaCase):
         self.assertEqual({"ce_id": id, "ce_type": "privacycall.call.result.v1", "ce_subject": "o-1001", "ce_specversion": "1.0",
                           "ce_source": f"/privacy-call-worker/{self.group}", "ce_time": r["finishedAt"],
                           "content-type": "application/json", "traceparent": TRACE, "tracestate": "a=1,b=2"}, r["_headers"])
+        line = worker.wait_log("^call .*: try 1, answered")
+        self.assertEqual((self.names["call.requests"], sent.partition(), sent.offset(), "o-1001", TRACE.split("-")[1]),
+                         tuple(line[k] for k in ("kafka.topic", "kafka.partition", "kafka.offset", "order.id", "trace.id")))
 
     def test_default_request_id(self):
         self.worker(self.sandbox())

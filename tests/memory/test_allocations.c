@@ -44,7 +44,7 @@ static struct request *arrived(enum request_kind kind, const char *key, const ch
     const struct record_header headers[] = {
         {"content-type", structured ? "application/cloudevents+json" : "application/json",
          structured ? 28 : 16},
-        {"traceparent", "00-1-2-01", 9}};
+        {"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 55}};
     struct raw_record raw = {.key = key,
                              .key_size = key ? strlen(key) : 0,
                              .value = value,
@@ -70,10 +70,9 @@ static void add_event(struct text *out, const char *key, const char *value, bool
         struct request *request = arrived((enum request_kind)kind, key, value, structured);
         event_parse(request, &rules, 1768212043120);
         const struct event *event = &request->event;
-        const char *const texts[] = {event->order_id,        event->request_id,
-                                     event->caller,          event->callee,
-                                     event->call_identifier, event->invalid_code,
-                                     event->invalid_message, event->traceparent};
+        const char *const texts[] = {
+            event->order_id,        event->request_id,   event->caller,          event->callee,
+            event->call_identifier, event->invalid_code, event->invalid_message, event->trace_id};
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
             text_printf(out, "%s\n", texts[i] ? texts[i] : "-");
         dead_letter_render(&record, &names, request, "invalid", false);

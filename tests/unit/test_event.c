@@ -121,7 +121,7 @@ static void absent_members_have_defaults(void **state)
     assert_null(event->direct);
     assert_null(event->end_minute);
     assert_null(event->code);
-    assert_null(event->traceparent);
+    assert_null(event->trace_id);
     assert_true(event->expires_at_ms == INT64_MAX);
     request_free(request);
 }
@@ -562,20 +562,60 @@ static void messages_never_quote_values(void **state)
     }
 }
 
-static void trace_headers_are_read(void **state)
+static void assert_trace_id(const char *traceparent, size_t size, const char *expected)
+{
+    const struct record_header headers[] = {{"x", "1", 1}, {"traceparent", traceparent, size}};
+    const char *const values[] = {"{" CALL "}", "ring ring"};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        struct request *request =
+            PARSE(.key = "o", .value = values[i], .headers = headers, .header_count = 2);
+        if (expected)
+            assert_string_equal(request->event.trace_id, expected);
+        else
+            assert_null(request->event.trace_id);
+        request_free(request);
+    }
+}
+
+#define TRACE_ID "0af7651916cd43dd8448eb211c80319c"
+#define PARENT   "b7ad6b7169203331"
+
+static void trace_id_is_of_a_sound_traceparent(void **state)
 {
     (void)state;
-    const struct record_header headers[] = {
-        {"x", "1", 1}, {"traceparent", "00-ab-cd-01", 11}, {"tracestate", "a\0b", 3}};
-    struct request *request =
-        PARSE(.key = "o", .value = "{" CALL "}", .headers = headers, .header_count = 3);
-    assert_string_equal(request->event.traceparent, "00-ab-cd-01");
-    assert_null(request->event.tracestate);
-    request_free(request);
-    const struct record_header null_header[] = {{"traceparent", NULL, 0}};
-    request = PARSE(.key = "o", .value = "{}", .headers = null_header, .header_count = 1);
-    assert_null(request->event.traceparent);
-    request_free(request);
+    const char *const good[] = {
+        "00-" TRACE_ID "-" PARENT "-01",
+        "00-" TRACE_ID "-" PARENT "-ff",
+        "01-" TRACE_ID "-" PARENT "-00",
+        "fe-" TRACE_ID "-" PARENT "-00-what will be",
+    };
+    const char *const bad[] = {
+        "",
+        "00-ab-cd-01",
+        "00-" TRACE_ID "-" PARENT "-0",
+        "00-" TRACE_ID "-" PARENT "-01-what will be",
+        "00-" TRACE_ID "-" PARENT "-010",
+        "01-" TRACE_ID "-" PARENT "-010",
+        "00-" TRACE_ID "-" PARENT "_01",
+        "00-" TRACE_ID "_" PARENT "-01",
+        "00_" TRACE_ID "-" PARENT "-01",
+        "ff-" TRACE_ID "-" PARENT "-01",
+        "0g-" TRACE_ID "-" PARENT "-01",
+        "0A-" TRACE_ID "-" PARENT "-01",
+        "00-" TRACE_ID "-" PARENT "-0x",
+        "00-0AF7651916CD43DD8448EB211C80319C-" PARENT "-01",
+        "00-0af7651916cd43dd8448eb211c80319 -" PARENT "-01",
+        "00-00000000000000000000000000000000-" PARENT "-01",
+        "00-" TRACE_ID "-0000000000000000-01",
+        "00-" TRACE_ID "-b7ad6b716920333\xc3-01",
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_trace_id(good[i], strlen(good[i]), TRACE_ID);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_trace_id(bad[i], strlen(bad[i]), NULL);
+    assert_trace_id(NULL, 0, NULL);
+    assert_trace_id("00-" TRACE_ID "-" PARENT "-01\0", 56, NULL);
+    assert_trace_id("00-" TRACE_ID "-" PARENT "-01 and more", 55, TRACE_ID);
 }
 
 static void cloud_events_in_binary_mode(void **state)
@@ -734,7 +774,7 @@ int main(void)
         cmocka_unit_test(size_comes_first),
         cmocka_unit_test(depth_is_no_danger),
         cmocka_unit_test(messages_never_quote_values),
-        cmocka_unit_test(trace_headers_are_read),
+        cmocka_unit_test(trace_id_is_of_a_sound_traceparent),
         cmocka_unit_test(cloud_events_in_binary_mode),
         cmocka_unit_test(cloud_events_in_structured_mode),
         cmocka_unit_test(headers_name_an_unreadable_cloud_event),
