@@ -351,7 +351,7 @@ void exchange_start(struct exchanges *exchanges, struct request *request, int64_
         .timeout_ms = config->platform_timeout_ms,
     };
     /* A file may take its time, once it is on its way. */
-    if (recording && config->recording_timeout_ms > config->platform_timeout_ms)
+    if (recording)
         set_file_times(exchange, config->recording_timeout_ms);
     platform_start(exchanges->platform, &exchange->post);
 }

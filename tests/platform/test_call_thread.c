@@ -888,6 +888,19 @@ static void a_slow_platform_gives_no_file(void **state)
     assert_true(clock_boot_ms() - before < 4000); /* recording.timeout.ms is for the file alone */
 }
 
+/* recording.timeout.ms is the limit of the whole try, where it is the shorter one too. */
+static void a_slow_file_has_its_own_limit(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_timeout_ms = 3600000;
+    bench->config.recording_timeout_ms = 300;
+    bench->config.recording_attempts = 1;
+    OPEN(bench, {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 5\r\n\r\nabc",
+                 THEN_HANG});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "timeout");
+}
+
 static void failed_recordings_are_tried_again(void **state)
 {
     struct bench *bench = *state;
@@ -1209,6 +1222,7 @@ int main(void)
         TEST(a_trouble_on_and_off_is_told_seldom),
         TEST(a_file_is_hashed_not_kept),
         TEST(a_slow_platform_gives_no_file),
+        TEST(a_slow_file_has_its_own_limit),
         TEST(failed_recordings_are_tried_again),
         TEST(a_file_is_kept),
         TEST(a_url_is_fetched),
