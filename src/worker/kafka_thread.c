@@ -257,8 +257,8 @@ static void on_end(void *argument, enum request_kind kind, int32_t partition, in
 static const struct kafka_record_sink sink = {.record = on_record, .end = on_end};
 
 /* Guarantee 7: without committed offsets everything young enough is called. */
-static void warn_without_commit(const struct kafka_thread *thread,
-                                const struct engine_partition_view *view)
+static void warn_of_older(const struct kafka_thread *thread,
+                          const struct engine_partition_view *view)
 {
     struct log_about about = {
         .topic = topic_of(thread, view->kind), .partition = view->partition, .offset = -1};
@@ -279,9 +279,10 @@ static bool take_records(struct kafka_thread *thread)
             continue;
         size_t taken = kafka_take(thread->kafka, view.kind, view.partition, wanted, &sink, thread);
         more |= taken == wanted;
-        bool was_new = view.without_commit && !view.next;
-        if (taken && was_new && engine_look_partition(thread->engine, i, &view) && view.next)
-            warn_without_commit(thread, &view);
+        bool warned = view.older_than_group;
+        if (taken && !warned && engine_look_partition(thread->engine, i, &view) &&
+            view.older_than_group)
+            warn_of_older(thread, &view);
     }
     return more;
 }

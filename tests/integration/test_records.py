@@ -86,6 +86,28 @@ class Calls(KafkaCase):
                          {k: r["requestId"] for k, r in results.items()})
         self.assertEqual({"succeeded"}, {r["status"] for r in results.values()})
 
+    def test_older_than_the_group(self):
+        """A group without committed offsets is warned of the requests that it finds, not of those that come later."""
+        def warned(worker):
+            return [e["kafka.partition"] for e in worker.events() if "older than the group" in e["message"]]
+
+        def lags(worker):
+            return re.findall(r"(?m)^privacy_call_consumer_lag\{.* (\d+)$", worker.get("/metrics")[1])
+        sandbox = self.sandbox()
+        first = self.worker(sandbox)
+        wait_until(lambda: lags(first) == ["0"] * self.PARTITIONS, what="each partition was found empty")
+        self.requests.send(call(1), "a", partition=2)
+        self.requests.send(call(2), "b", partition=5)
+        self.requests.flush()
+        self.results(2)
+        self.assertEqual(0, first.terminate())
+        self.assertEqual([], warned(first))
+        self.group += ".other"
+        second = self.worker(sandbox)
+        self.results(4)
+        self.assertEqual(0, second.terminate())
+        self.assertEqual([2, 5], sorted(warned(second)))
+
     def test_metrics_and_pages(self):
         sandbox = self.sandbox()
         worker = self.worker(sandbox).wait_assigned()

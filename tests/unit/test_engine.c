@@ -554,6 +554,25 @@ static void test_deleted_records_and_gaps(void **state)
     desk_fini(&desk);
 }
 
+/* Only what stood in it when it was assigned makes a topic older than a group without commits. */
+static void test_older_than_the_group(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    desk.base[3] = 5;
+    assign(&desk, REQUEST_CALL, 0, 4);
+    engine_end(desk.engine, REQUEST_CALL, 0, 0, desk.now, WALL);
+    engine_end(desk.engine, REQUEST_CALL, 1, 7, desk.now, WALL); /* all of it was deleted */
+    for (int partition = 0; partition < 4; partition++) {
+        assert_false(view_of(&desk, partition).older_than_group);
+        arrive(&desk, partition, 7, "o");
+        assert_int_equal(view_of(&desk, partition).older_than_group, partition == 2);
+    }
+    desk_fini(&desk);
+}
+
 static void test_abort_keeps_order(void **state)
 {
     (void)state;
@@ -1550,6 +1569,7 @@ int main(void)
         cmocka_unit_test(test_lane_in_doubt_waits),
         cmocka_unit_test(test_takeover_reads_the_marks),
         cmocka_unit_test(test_deleted_records_and_gaps),
+        cmocka_unit_test(test_older_than_the_group),
         cmocka_unit_test(test_abort_keeps_order),
         cmocka_unit_test(test_a_refused_record_is_made_smaller),
         cmocka_unit_test(test_what_is_refused_for_good_holds_its_partition_alone),

@@ -474,6 +474,7 @@ void engine_record(struct engine *engine, struct request *request, int64_t now, 
     }
     if (offset > partition->next)
         pass_gap(partition, offset);
+    partition->older_than_group |= partition->without_commit;
     enum ledger_mark mark = ledger_at(&partition->loaded, offset);
     partition->next = offset + 1;
     if (mark == LEDGER_DONE) {
@@ -506,6 +507,7 @@ void engine_end(struct engine *engine, enum request_kind kind, int32_t number, i
     struct partition *partition = partition_find(engine, kind, number);
     if (!partition || partition->phase != PARTITION_ACTIVE)
         return;
+    partition->without_commit = false;
     if (offset > partition->next) {
         pass_gap(partition, offset);
     } else if (offset < partition->base) {
@@ -605,7 +607,7 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         .unfinished_bytes = partition->bytes,
         .started = partition->busy,
         .ledger_size = partition->ledger_size,
-        .without_commit = partition->without_commit,
+        .older_than_group = partition->older_than_group,
     };
     return true;
 }

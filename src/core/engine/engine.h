@@ -174,7 +174,7 @@ struct engine_partition_view {
                             even in its small form */
     int64_t base, next;  /* next: behind the last record seen */
     size_t unfinished, unfinished_bytes, started, ledger_size;
-    bool without_commit; /* nothing was committed when it was assigned */
+    bool older_than_group; /* nothing was committed, and yet records stood in it */
 };
 struct engine_view {
     size_t partitions, handed, started, waiting_lanes, late;

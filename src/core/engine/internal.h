@@ -56,7 +56,8 @@ struct partition {
     bool recall;           /* unsent requests are to be asked for */
     bool in_tick;          /* the transaction on its way carries its ledger */
     bool changed;          /* the ledger would differ from the committed one, if only by its base */
-    bool without_commit;
+    bool without_commit;   /* nothing was committed, and its end has not been seen since */
+    bool older_than_group; /* ... and a record came before the end */
     char *trouble;
     uint64_t sequence;    /* of the committed ledger */
     int64_t base;         /* of the committed ledger */
