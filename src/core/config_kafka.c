@@ -12,6 +12,7 @@
 
 static const char root[] = "kafka.", consumer_part[] = "consumer.", producer_part[] = "producer.";
 const char kafka_instance_id[] = "instance.id";
+const char kafka_transactional_id[] = "<kafka.group.id>-<instance.id>";
 
 /* Names that mean the same property. */
 static const struct {
@@ -35,15 +36,23 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_BOTH, "client.id", kafka_instance_id},
     {KAFKA_BOTH, "group.id", "privacy-call-worker"},
     {KAFKA_BOTH, "allow.auto.create.topics", "false"},
+    {KAFKA_BOTH, "auto.offset.reset", "earliest"},
+    {KAFKA_BOTH, "enable.auto.commit", "false"},
+    {KAFKA_BOTH, "enable.auto.offset.store", "false"},
+    {KAFKA_BOTH, "enable.idempotence", "true"},
+    {KAFKA_BOTH, "enable.partition.eof", "true"},
     {KAFKA_BOTH, "heartbeat.interval.ms", "500"},
+    {KAFKA_BOTH, "isolation.level", "read_committed"},
     {KAFKA_BOTH, "max.poll.interval.ms", "300000"},
     {KAFKA_BOTH, "partition.assignment.strategy", "cooperative-sticky"},
+    {KAFKA_BOTH, "partitioner", "murmur2_random"},
     {KAFKA_BOTH, "reconnect.backoff.max.ms", "2000"},
     {KAFKA_BOTH, "reconnect.backoff.ms", "100"},
     {KAFKA_BOTH, "session.timeout.ms", "30000"},
     {KAFKA_BOTH, "socket.nagle.disable", "true"},
     {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000"},
     {KAFKA_BOTH, "transaction.timeout.ms", "60000"},
+    {KAFKA_BOTH, "transactional.id", kafka_transactional_id},
     {KAFKA_CONSUMER, "fetch.wait.max.ms", "100"},
     {KAFKA_CONSUMER, "queued.max.messages.kbytes", "256"},
     {KAFKA_CONSUMER, "queued.min.messages", "1000"},
@@ -91,6 +100,12 @@ RULE(never)
 {
     (void)value;
     return refuse(rule, why, "it not to be set");
+}
+
+RULE(any)
+{
+    (void)rule, (void)value, (void)why;
+    return 0;
 }
 
 RULE(range)
@@ -215,7 +230,7 @@ const struct kafka_rule kafka_rules[] = {
     {"heartbeat.interval.ms", KAFKA_BOTH, range, NULL, 1, 1200000, NULL},
     {"max.poll.interval.ms", KAFKA_BOTH, range, NULL, 6000, 86400000, NULL},
 
-    {"transactional.id", KAFKA_BOTH, never, NULL, 0, 0,
+    {"transactional.id", KAFKA_BOTH, any, NULL, 0, 0, /* check_transactional_id says which */
      "it is made of kafka.group.id and instance.id, so that a successor can end a dead owner's transaction"},
     {"transaction.timeout.ms", KAFKA_BOTH, range, NULL, 6000, 2147483647, NULL},
     {"enable.idempotence", KAFKA_BOTH, only, "true|t|1", 0, 0,
@@ -363,14 +378,21 @@ static enum kafka_sides open_sides(const struct config_sources *sources, enum ka
     return open;
 }
 
+/* The rule about a name on any of these sides, or NULL. */
+static const struct kafka_rule *find_rule(const char *name, enum kafka_sides sides)
+{
+    for (size_t i = 0; i < kafka_rule_count; i++)
+        if ((kafka_rules[i].sides & sides) && !strcmp(kafka_rules[i].name, name))
+            return &kafka_rules[i];
+    return NULL;
+}
+
 /* Checks a value on the sides where it is in force. */
 static int check_value(const char *name, const char *value, enum kafka_sides in_force,
                        struct error *why)
 {
-    for (size_t i = 0; i < kafka_rule_count; i++)
-        if ((kafka_rules[i].sides & in_force) && !strcmp(kafka_rules[i].name, name))
-            return kafka_rules[i].check(&kafka_rules[i], value, why);
-    return 0;
+    const struct kafka_rule *rule = find_rule(name, in_force);
+    return rule ? rule->check(rule, value, why) : 0;
 }
 
 /* Both handles must talk to one cluster and mean one group. */
@@ -413,6 +435,26 @@ static void add_given(struct config *config, const struct config_sources *source
                         });
 }
 
+void config_kafka_transactional_id(struct text *id, const char *group_id, const char *instance_id)
+{
+    text_printf(id, "%s-%s", group_id, instance_id);
+}
+
+/* The value of a default, to be released with free; NULL when there is none. */
+static char *default_value(const struct config *config, const struct kafka_default *row)
+{
+    if (row->value == kafka_instance_id)
+        return memory_string(config->instance_id);
+    if (row->value != kafka_transactional_id)
+        return memory_string(row->value);
+    const struct kafka_setting *group_id = config_kafka_setting(config, true, "group.id");
+    if (!group_id || !config->instance_id || config->at_least_once)
+        return NULL;
+    struct text id = {0};
+    config_kafka_transactional_id(&id, group_id->value, config->instance_id);
+    return text_take(&id);
+}
+
 static void add_default(struct config *config, const struct config_sources *sources,
                         const struct kafka_default *row, struct text *errors)
 {
@@ -420,7 +462,7 @@ static void add_default(struct config *config, const struct config_sources *sour
         return;
     struct text key = {0};
     config_kafka_write_key(&key, row->sides, row->name);
-    const char *value = row->value == kafka_instance_id ? config->instance_id : row->value;
+    char *value = default_value(config, row);
     if (!row->value) {
         struct text variable = {0};
         config_variable_name(&variable, key.data);
@@ -434,7 +476,7 @@ static void add_default(struct config *config, const struct config_sources *sour
     }
     add_setting(config, (struct kafka_setting){
                             .name = memory_string(row->name),
-                            .value = memory_string(value),
+                            .value = value,
                             .consumer = row->sides & KAFKA_CONSUMER,
                             .producer = row->sides & KAFKA_PRODUCER,
                             .is_default = true,
@@ -496,6 +538,22 @@ static void check_together(const struct config *config, struct text *errors)
     }
 }
 
+static void check_transactional_id(const struct config *config, struct text *errors)
+{
+    static const char name[] = "transactional.id";
+    struct text id = {0};
+    if (!config->group_id || !config->instance_id)
+        return;
+    config_kafka_transactional_id(&id, config->group_id, config->instance_id);
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        const struct kafka_setting *setting = &config->kafka[i];
+        if (!strcmp(setting->name, name) && strcmp(setting->value, id.data) != 0)
+            config_error(errors, setting->origin, setting->key, "expected %s: %s", id.data,
+                         find_rule(name, KAFKA_BOTH)->reason);
+    }
+    text_fini(&id);
+}
+
 /* By name; the setting for both sides before that for one, which beats it. */
 static int in_order(const void *left, const void *right)
 {
@@ -525,4 +583,5 @@ void config_kafka_load(struct config *config, const struct config_sources *sourc
     config->heartbeat_interval_ms = integer(config, false, "heartbeat.interval.ms", 500);
     config->transaction_timeout_ms = integer(config, true, "transaction.timeout.ms", 60000);
     check_together(config, errors);
+    check_transactional_id(config, errors);
 }

@@ -13,10 +13,11 @@ enum kafka_sides { KAFKA_CONSUMER = 1, KAFKA_PRODUCER = 2, KAFKA_BOTH = 3 };
 struct kafka_default {
     enum kafka_sides sides;
     const char *name;
-    const char *value; /* NULL: required; INSTANCE_ID: that key's value */
+    const char *value; /* NULL: required */
 };
 
-extern const char kafka_instance_id[]; /* stands for the value of instance.id */
+extern const char kafka_instance_id[];      /* stands for the value of instance.id */
+extern const char kafka_transactional_id[]; /* stands for the id made of group and instance */
 extern const struct kafka_default kafka_defaults[];
 extern const size_t kafka_default_count;
 
@@ -44,6 +45,9 @@ void config_kafka_load(struct config *config, const struct config_sources *sourc
                        struct text *errors);
 
 void config_kafka_fini(struct config *config);
+
+/* Adds the transactional id of a group's member. */
+void config_kafka_transactional_id(struct text *id, const char *group_id, const char *instance_id);
 
 /* Adds a default's or setting's key as it is written in a configuration. */
 void config_kafka_write_key(struct text *text, enum kafka_sides sides, const char *name);

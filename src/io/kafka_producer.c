@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "core/config_kafka.h"
 #include "io/kafka_internal.h"
 
 enum { END_OTHER_MS = 5000 };
@@ -453,7 +454,7 @@ enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
     if (!conf)
         return KAFKA_AGAIN;
     struct text id = {0};
-    text_printf(&id, "%s-%s", kafka->config->group_id, owner);
+    config_kafka_transactional_id(&id, kafka->config->group_id, owner);
     kafka_setting_must(conf, "transactional.id", id.data);
     text_fini(&id);
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);

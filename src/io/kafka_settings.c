@@ -1,5 +1,5 @@
-/* Settings of the two kinds of client: the worker's own, the user's kafka.* on the side that knows
- * them, and those that the guarantees rest on, which are set last. */
+/* Settings of the two kinds of client: the worker's own and the user's kafka.*, on the side that
+ * knows them. */
 #include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -61,7 +61,7 @@ static int apply(rd_kafka_conf_t *conf, const struct kafka_setting *setting, str
     char reason[300];
     rd_kafka_conf_res_t result =
         rd_kafka_conf_set(conf, setting->name, setting->value, reason, sizeof reason);
-    if (result == RD_KAFKA_CONF_OK || (result == RD_KAFKA_CONF_UNKNOWN && setting->is_default))
+    if (result == RD_KAFKA_CONF_OK)
         return 0;
     const char *origin = setting->origin ? setting->origin : "kafka";
     if (result == RD_KAFKA_CONF_UNKNOWN)
@@ -79,62 +79,6 @@ void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *val
         return;
     log_error("kafka: setting %s: %s", name, reason);
     abort(); /* a librdkafka without it cannot give the guarantees */
-}
-
-static bool is_given(const struct config *config, enum kafka_side side, const char *name)
-{
-    for (size_t i = 0; i < config->kafka_count; i++) {
-        const struct kafka_setting *setting = &config->kafka[i];
-        if (!strcmp(setting->name, name) &&
-            (side == SIDE_CONSUMER ? setting->consumer : setting->producer))
-            return true;
-    }
-    return false;
-}
-
-static void set_number(rd_kafka_conf_t *conf, const struct config *config, enum kafka_side side,
-                       const char *name, int64_t value)
-{
-    char text[24];
-    if (value <= 0 || is_given(config, side, name))
-        return;
-    snprintf(text, sizeof text, "%lld", (long long)value);
-    kafka_setting_must(conf, name, text);
-}
-
-static void set_unless_given(rd_kafka_conf_t *conf, const struct config *config,
-                             enum kafka_side side, const char *name, const char *value)
-{
-    if (!is_given(config, side, name))
-        kafka_setting_must(conf, name, value);
-}
-
-static void own_consumer(rd_kafka_conf_t *conf, const struct config *config)
-{
-    set_unless_given(conf, config, SIDE_CONSUMER, "partition.assignment.strategy",
-                     "cooperative-sticky");
-    set_number(conf, config, SIDE_CONSUMER, "session.timeout.ms", config->session_timeout_ms);
-    set_number(conf, config, SIDE_CONSUMER, "heartbeat.interval.ms", config->heartbeat_interval_ms);
-    kafka_setting_must(conf, "group.id", config->group_id);
-    kafka_setting_must(conf, "enable.auto.commit", "false");
-    kafka_setting_must(conf, "enable.auto.offset.store", "false");
-    kafka_setting_must(conf, "isolation.level", "read_committed");
-    kafka_setting_must(conf, "enable.partition.eof", "true");
-    kafka_setting_must(conf, "auto.offset.reset", "earliest");
-}
-
-static void own_producer(rd_kafka_conf_t *conf, const struct config *config)
-{
-    kafka_setting_must(conf, "enable.idempotence", "true");
-    kafka_setting_must(conf, "partitioner", "murmur2_random");
-    if (config->at_least_once)
-        return;
-    set_number(conf, config, SIDE_PRODUCER, "transaction.timeout.ms",
-               config->transaction_timeout_ms);
-    struct text id = {0};
-    text_printf(&id, "%s-%s", config->group_id, config->instance_id);
-    kafka_setting_must(conf, "transactional.id", id.data);
-    text_fini(&id);
 }
 
 /* A machine that vanishes says nothing: without a limit of the kernel's, a heartbeat would wait for
@@ -158,21 +102,14 @@ rd_kafka_conf_t *kafka_settings(const struct config *config, enum kafka_side sid
     char *table = property_table();
     int failed = 0;
     rd_kafka_conf_set_socket_cb(conf, open_socket); /* its opaque is the struct kafka, or NULL */
-    set_unless_given(conf, config, side, "client.id", config->instance_id);
-    set_unless_given(conf, config, side, "socket.nagle.disable", "true");
     for (size_t i = 0; i < config->kafka_count && !failed; i++)
         if (is_for(table, &config->kafka[i], side))
             failed = apply(conf, &config->kafka[i], error);
     free(table);
-    if (failed) {
-        rd_kafka_conf_destroy(conf);
-        return NULL;
-    }
-    if (side == SIDE_CONSUMER)
-        own_consumer(conf, config);
-    else
-        own_producer(conf, config);
-    return conf;
+    if (!failed)
+        return conf;
+    rd_kafka_conf_destroy(conf);
+    return NULL;
 }
 
 rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error)

@@ -146,6 +146,9 @@ void side_init(struct side *side, const char *bootstrap, const char *group, cons
         fail_msg("%s", errors.data);
     text_fini(&errors);
     side->config.at_least_once = loosely;
+    for (size_t i = 0; loosely && i < side->config.kafka_count; i++)
+        if (!strcmp(side->config.kafka[i].name, "transactional.id"))
+            side->config.kafka[i].producer = false;
     struct error error;
     side->answers = true;
     side->kafka = kafka_new(&side->config, &handler, side, &error);

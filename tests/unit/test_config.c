@@ -908,8 +908,8 @@ static void kafka_values_refused(void **state)
         {"kafka.session.timeout.ms=soon", "an integer from 6000"},
         {"kafka.heartbeat.interval.ms=0", "an integer from 1"},
         {"kafka.max.poll.interval.ms=5999", "an integer from 6000"},
-        {"kafka.transactional.id=x", "it not to be set: it is made of kafka.group.id"},
-        {"kafka.producer.transactional.id=x", "it not to be set: "},
+        {"kafka.transactional.id=x", "it is made of kafka.group.id"},
+        {"kafka.producer.transactional.id=x", "expected privacy-call-worker-host-1: "},
         {"kafka.transaction.timeout.ms=5999", "an integer from 6000"},
         {"kafka.enable.idempotence=false", "true: "},
         {"kafka.acks=1", "all: "},
@@ -1093,6 +1093,42 @@ static void printed_is_readable(void **state)
     done(&control);
 }
 
+/* What the worker always sets is shown like any other default, may be written down, and gets no
+ * other value. */
+static void what_is_always_set(void **state)
+{
+    (void)state;
+    static const char *const always[][2] = {
+        {"kafka.enable.auto.commit", "false"},
+        {"kafka.enable.auto.offset.store", "false"},
+        {"kafka.isolation.level", "read_committed"},
+        {"kafka.enable.partition.eof", "true"},
+        {"kafka.auto.offset.reset", "earliest"},
+        {"kafka.enable.idempotence", "true"},
+        {"kafka.partitioner", "murmur2_random"},
+        {"kafka.transactional.id", "privacy-call-worker-host-1"},
+    };
+    struct run run = {.file = REQUIRED};
+    load_well(&run);
+    char line[128];
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++) {
+        snprintf(line, sizeof line, "\n%s = %s  # default\n", always[i][0], always[i][1]);
+        assert_has(run.printed.data, line);
+        snprintf(line, sizeof line, "%s=%s", always[i][0], always[i][1]);
+        accepted(line);
+    }
+    done(&run);
+
+    struct run named = {
+        .file = REQUIRED,
+        .options = {"kafka.transactional.id=g-i", "kafka.group.id=g", "instance.id=i"}};
+    load_well(&named);
+    assert_has(named.printed.data, "\nkafka.transactional.id = g-i  # command line\n");
+    done(&named);
+    refused("kafka.transactional.id=privacy-call-worker",
+            "expected privacy-call-worker-host-1: ", "it is made of kafka.group.id");
+}
+
 /* After an error config_load still leaves what was right, for further checks. */
 static void the_rest_stays_usable(void **state)
 {
@@ -1158,6 +1194,7 @@ int main(void)
         cmocka_unit_test(sides),
         cmocka_unit_test(secrets_are_not_shown),
         cmocka_unit_test(printed_is_readable),
+        cmocka_unit_test(what_is_always_set),
         cmocka_unit_test(the_rest_stays_usable),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
