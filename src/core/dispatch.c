@@ -17,6 +17,14 @@ static struct request *request_at(struct list *node)
     return list_of(node, struct request, dispatch_node);
 }
 
+int64_t dispatch_recordings(const struct config *config)
+{
+    bool calls_too = *config->request_topics[REQUEST_CALL];
+    int64_t slots = config->platform_max_in_flight - calls_too;
+    int64_t most = config->recording_max_in_flight;
+    return slots < 1 ? 1 : most < slots ? most : slots;
+}
+
 void dispatch_init(struct dispatch *dispatch, const struct config *config,
                    uint64_t (*random)(void *argument), void *argument)
 {
@@ -126,7 +134,7 @@ static bool has_slot(const struct dispatch *dispatch, enum request_kind kind)
     int64_t recordings = dispatch->in_flight[REQUEST_RECORDING];
     if (calls + recordings >= config->platform_max_in_flight)
         return false;
-    return kind == REQUEST_CALL || recordings < config->recording_max_in_flight;
+    return kind == REQUEST_CALL || recordings < dispatch_recordings(config);
 }
 
 /* The request whose turn it is: calls and recordings alternate while both wait and have slots. */

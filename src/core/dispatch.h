@@ -32,6 +32,11 @@ struct dispatch {
     bool rate_waits;             /* the last dispatch_next held something back for the rate alone */
 };
 
+/* How many recordings may be in flight at once: recording.max.in.flight, but where calls are served
+ * too, one slot less than there are, so that a flood of files never holds calls back. A single slot
+ * is for both in turn. */
+int64_t dispatch_recordings(const struct config *config);
+
 /* config must outlive it. random gives 64 random bits. */
 void dispatch_init(struct dispatch *dispatch, const struct config *config,
                    uint64_t (*random)(void *argument), void *argument);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/queue.h"
+#include "core/dispatch.h"
 #include "core/engine/engine.h"
 #include "core/event.h"
 #include "core/result.h"
@@ -587,7 +588,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, struct metric
         .window = config->partition_window,
         .window_bytes = config->partition_window_bytes,
         .calls = config->platform_max_in_flight,
-        .recordings = config->recording_max_in_flight};
+        .recordings = dispatch_recordings(config)};
     thread->config = config;
     thread->metrics = metrics;
     thread->rules =

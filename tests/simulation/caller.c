@@ -77,8 +77,10 @@ static void begin_try(struct world *world, struct process *process, struct reque
                (int)task->offset);
     for (size_t i = 0; i < caller->call_count; i++)
         recordings += caller->calls[i].request->place.kind == REQUEST_RECORDING;
+    int64_t most = world->options.calls > 1 ? world->options.calls - 1 : 1; /* one is for calls */
     if ((int64_t)caller->call_count >= world->options.calls ||
-        (is_recording && recordings >= world->options.recordings)) {
+        (is_recording &&
+         (recordings >= world->config.recording_max_in_flight || recordings >= most))) {
         broken(world, "%s has more tries at once than slots", process_name(process->id));
         return;
     }

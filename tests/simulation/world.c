@@ -112,14 +112,15 @@ static void draw_settings(struct world *world)
         .window = 2 + (int64_t)draw(world, draw(world, 2) ? 6 : 60),
         .window_bytes = draw(world, 4) ? 1 << 20 : 600 + (int64_t)draw(world, 8000),
         .calls = 1 + (int64_t)draw(world, 6),
-        .recordings = 1 + (int64_t)draw(world, 3),
         .ledger_max = draw(world, 2) ? LEDGER_MAX : 122 + (int64_t)draw(world, 60),
     };
     static int64_t auth_flags[] = {9}, retry_flags[] = {50};
+    static char calls[] = "calls", recordings[] = "recordings";
     const struct engine_options *options = &world->options;
     world->config = (struct config){
+        .request_topics = {calls, recordings},
         .platform_max_in_flight = options->calls,
-        .recording_max_in_flight = options->recordings,
+        .recording_max_in_flight = 1 + (int64_t)draw(world, 3),
         .platform_timeout_ms = options->doubt_ms,
         .platform_rate_per_second = draw(world, 4) ? 0 : 2 + (int64_t)draw(world, 200),
         .platform_breaker_failures = 1 + (int64_t)draw(world, draw(world, 2) ? 5 : 20),
@@ -131,6 +132,7 @@ static void draw_settings(struct world *world)
         .call_deadline_ms = options->overdue.deadline_ms,
         .recording_attempts = 1 + (int64_t)draw(world, 5),
     };
+    world->options.recordings = dispatch_recordings(&world->config);
 }
 
 static void world_init(struct world *world, const struct plan *plan)

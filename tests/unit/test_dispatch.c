@@ -33,6 +33,7 @@ static int set_up(void **state)
     static int64_t retry_flags[] = {50};
     struct bench *bench = memory_zeroed(1, sizeof *bench);
     bench->config = (struct config){
+        .request_topics = {"calls", "recordings"},
         .platform_max_in_flight = 4,
         .recording_max_in_flight = 2,
         .platform_breaker_failures = 3,
@@ -171,6 +172,49 @@ static void recordings_have_their_share_and_no_more(void **state)
     while ((request = next(bench)))
         recording |= request->place.kind == REQUEST_RECORDING;
     assert_true(recording);
+}
+
+/* How many of a flood of recordings run at once, with so many slots. */
+static int flood(struct bench *bench, int64_t slots)
+{
+    int running = 0;
+    bench->config.platform_max_in_flight = slots;
+    bench->config.recording_max_in_flight = 32;
+    dispatch_init(&bench->dispatch, &bench->config, give_random, bench);
+    for (int i = 0; i < 6; i++)
+        add(bench, REQUEST_RECORDING);
+    while (next(bench))
+        running++;
+    return running;
+}
+
+static void a_flood_of_recordings_holds_no_call_back(void **state)
+{
+    struct bench *bench = *state;
+    assert_int_equal(flood(bench, 4), 3);
+    struct request *call = add(bench, REQUEST_CALL);
+    assert_ptr_equal(next(bench), call);
+    assert_null(next(bench));
+    assert_int_equal(flood(bench, 2), 1);
+    call = add(bench, REQUEST_CALL);
+    assert_ptr_equal(next(bench), call);
+}
+
+static void one_slot_is_for_both_in_turn(void **state)
+{
+    struct bench *bench = *state;
+    assert_int_equal(flood(bench, 1), 1);
+    struct request *first = bench->requests[0], *call = add(bench, REQUEST_CALL);
+    assert_null(next(bench));
+    end(bench, first, OK);
+    assert_ptr_equal(next(bench), call);
+}
+
+static void without_calls_recordings_have_all(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.request_topics[REQUEST_CALL] = "";
+    assert_int_equal(flood(bench, 4), 4);
 }
 
 static void leases_end(void **state)
@@ -590,6 +634,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(calls_run_in_order_in_slots),
         TEST(recordings_have_their_share_and_no_more),
+        TEST(a_flood_of_recordings_holds_no_call_back),
+        TEST(one_slot_is_for_both_in_turn),
+        TEST(without_calls_recordings_have_all),
         TEST(leases_end),
         TEST(waiting_ends_with_its_lease),
         TEST(waiting_expires_in_its_time),

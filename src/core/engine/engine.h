@@ -33,7 +33,7 @@ struct engine_options {
     struct overdue_limits overdue;
     int64_t window, window_bytes; /* unfinished requests held for one partition */
     int64_t calls;                /* platform.max.in.flight */
-    int64_t recordings;           /* recording.max.in.flight */
+    int64_t recordings;           /* dispatch_recordings */
     int64_t ledger_max;           /* characters of a ledger; 0: LEDGER_MAX */
 };
 
