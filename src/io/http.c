@@ -9,10 +9,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/memory.h"
 
 enum {
-    CONNECTIONS = 32, /* more wait to be accepted */
+    CONNECTIONS = 32, /* for one more, that which has asked for nothing for longest is hung up on */
+    LEAVING = 8,      /* beside them, such as have been hung up on */
     IDLE_SECONDS = 10,
     CONNECTION_BYTES = 16384, /* for a request's head and the answer's */
     BACKLOG = 64,
@@ -23,8 +25,65 @@ struct http {
     const struct http_handler *handler;
     void *argument;
     struct MHD_Daemon *daemon;
+    struct list visitors; /* by their last request's end, or else their start; server's thread */
+    unsigned visitor_count;
     char address[NI_MAXHOST + NI_MAXSERV + 4];
 };
+
+/* ---- connections. Server's thread.
+ * Nobody is kept out by others that are silent or slow: a probe that waited would be taken for one
+ * that failed. */
+
+struct visitor {
+    struct list node; /* in none once hung up on */
+    struct MHD_Connection *connection;
+};
+
+static void forget(struct http *http, struct visitor *visitor)
+{
+    list_remove(&visitor->node);
+    http->visitor_count--;
+}
+
+static void hang_up(struct http *http, struct visitor *visitor)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(visitor->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    forget(http, visitor);
+    shutdown(info->connect_fd, SHUT_RDWR); /* the library then closes it */
+}
+
+static void on_connection(void *argument, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http *http = argument;
+    struct visitor *visitor = *context;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (list_linked(&visitor->node))
+            forget(http, visitor);
+        free(visitor);
+        return;
+    }
+    if (http->visitor_count == CONNECTIONS)
+        hang_up(http, list_of(http->visitors.next, struct visitor, node));
+    *context = visitor = memory_zeroed(1, sizeof *visitor);
+    visitor->connection = connection;
+    list_append(&http->visitors, &visitor->node);
+    http->visitor_count++;
+}
+
+static void on_end(void *argument, struct MHD_Connection *connection, void **seen,
+                   enum MHD_RequestTerminationCode how)
+{
+    struct http *http = argument;
+    struct visitor *visitor =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    (void)seen;
+    if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK || !list_linked(&visitor->node))
+        return;
+    list_remove(&visitor->node);
+    list_append(&http->visitors, &visitor->node);
+}
 
 /* ---- answers. Server's thread. */
 
@@ -158,15 +217,17 @@ struct http *http_new(const char *listen, const struct http_handler *handler, vo
     struct http *http = memory_zeroed(1, sizeof *http);
     http->handler = handler;
     http->argument = argument;
+    list_init(&http->visitors);
     note_address(http, fd);
     /* Not epoll: by that the library does not notice, until they are idle for too long, connections
      * whose other side has gone in the middle of a request, and they fill its table. */
     http->daemon = MHD_start_daemon(
         MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, http,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
-        MHD_OPTION_END);
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(CONNECTIONS + LEAVING), MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_end, http, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, MHD_OPTION_END);
     if (http->daemon)
         return http;
     error_set(error, "http.listen: the server cannot be started: %s", strerror(errno));

@@ -1,7 +1,8 @@
 /* A small HTTP server for people and monitoring, by libmicrohttpd: GET and HEAD of what a handler
  * renders, 405 for other methods, 404 for what the handler does not know. It runs on one thread of
- * its own, holds few connections and drops idle ones. It knows nothing of what it serves. http_new
- * and http_free are the main thread's; the handler is called by the server's thread alone. */
+ * its own, holds few connections, and drops idle ones, above all when others come. It knows nothing
+ * of what it serves. http_new and http_free are the main thread's; the handler is called by the
+ * server's thread alone. */
 #pragma once
 
 #include <stdbool.h>
