@@ -1,10 +1,11 @@
 """kill -9 under load: nothing is called twice, everything is answered once, and only what was under way is unknown."""
+import json
 import signal
 import time
 
 from case import KafkaCase, load, main, wait_until
 from programs import Worker
-from records import call, caller, zipf_keys
+from records import call, caller, delete_records, zipf_keys
 
 EVENTS, IN_FLIGHT = load(3000), load(64)
 
@@ -92,6 +93,58 @@ class Kill(KafkaCase):
         self.assertLessEqual(unknown, 2 * IN_FLIGHT)
         self.wait_idle()
         self.assertEqual([0, 0], [w.terminate() for w in (frozen, other)])
+
+    def test_late_answer(self):
+        """A call is outstanding when its worker freezes beyond the session: the next owner says unknown, and the answer that the
+        thawed one finds goes to the dead letters."""
+        sandbox = self.sandbox("latency=3s")  # within the freeze
+        options = {"platform.timeout.ms": "60000"}
+        frozen = self.worker(sandbox, options, name="frozen")
+        self.requests.send(call(1, "k"), "k", partition=0, headers=[("h", b"1")])
+        sent, = self.requests.flush()
+        sandbox.wait_calls(1)
+        frozen.signal(signal.SIGSTOP)
+        other = self.worker(sandbox, options, name="other")
+        result, = self.results(1)
+        self.assertEqual(("unknown", "worker-died"), (result["status"], result["error"]["code"]))
+        frozen.signal(signal.SIGCONT)
+        letter, = self.dead_letters(1)
+        self.assertEqual((b"k", sent.value(), ("h", b"1")), (letter.key(), letter.value(), letter.headers()[0]))
+        headers = {name: value.decode() for name, value in letter.headers()}
+        self.assertEqual(("late-outcome", "late-outcome", "0", str(sent.offset())),
+                         tuple(headers[f"dlq.{name}"] for name in ("reason", "code", "partition", "offset")))
+        outcome = json.loads(headers["dlq.outcome"])
+        self.assertEqual(("k", "succeeded", 1), tuple(outcome[member] for member in ("orderId", "status", "attempts")))
+        self.check_run([sent], self.results(1), sandbox)
+        self.wait_idle()
+        self.assertEqual([0, 0], [w.terminate() for w in (frozen, other)])
+
+    def test_record_gone(self):
+        """The broker deletes the record of a started request before the next owner has answered it: a dead letter says so."""
+        sandbox = self.sandbox(f"hang?caller={caller(1)}")
+        options = {"platform.timeout.ms": "8000", "kafka.group.instance.id": "one"}
+        worker = self.worker(sandbox, options, name="one")
+        for number in (1, 2):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=0)
+        self.requests.flush()
+        self.results(1, settle=0)
+        sandbox.wait_calls(2)
+        worker.kill()
+        self.requests.send(call(3, "k3"), "k3", partition=0)
+        last = self.requests.flush()[-1]
+        delete_records(self.bootstrap, self.names["call.requests"], 0, before=last.offset())
+        worker = self.worker(sandbox, options, name="one")
+        letter, = self.dead_letters(1)
+        self.assertEqual((None, None), (letter.key(), letter.value()))
+        headers = {name: value.decode() for name, value in letter.headers()}
+        self.assertEqual(("record-gone", "record-gone", self.names["call.requests"], "0", "0", self.group),
+                         tuple(headers[f"dlq.{name}"] for name in ("reason", "code", "topic", "partition", "offset", "group")))
+        self.assertEqual({"k2": "succeeded", "k3": "succeeded"}, {r["orderId"]: r["status"] for r in self.results(2)})
+        first, *_, next_one = sandbox.posts()
+        self.assertEqual([caller(1), caller(2), caller(3)], sorted(sandbox.calls()))
+        self.assertGreaterEqual(next_one["time"] - first["time"], 8000, "of the same order id, for all that is known")
+        self.wait_idle()
+        self.assertEqual(0, worker.terminate())
 
     def test_next_of_the_same_key_waits(self):
         """After a call in doubt the next one of its order id waits until the first can no longer be running."""

@@ -34,6 +34,18 @@ def delete_topic(bootstrap, name):
         assert time.monotonic() < deadline, "the topic is not gone"
 
 
+def delete_records(bootstrap, topic, partition, before):
+    """Deletes the records below that offset; Debian's confluent-kafka cannot: one request of the protocol, to the leader."""
+    metadata = AdminClient({"bootstrap.servers": bootstrap, **QUIET}).list_topics(topic, timeout=20)
+    leader = metadata.brokers[metadata.topics[topic].partitions[partition].leader]
+    body = struct.pack(">i", 1) + _string(topic) + struct.pack(">iiqi", 1, partition, before, 20000)
+    with socket.create_connection((leader.host, leader.port), 10) as connection:
+        answer = _Answer(_request(connection, 21, 1, body))
+    answer.int32(), answer.int32(), answer.string(), answer.int32(), answer.int32()
+    first, error = answer.int64(), answer.int16()
+    assert not error and first == before, f"error {error}, the first record is {first}"
+
+
 def _has_leaders(admin, name, count):
     partitions = admin.list_topics(name, timeout=10).topics[name].partitions
     return len(partitions) == count and all(p.leader >= 0 for p in partitions.values())
