@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "sandbox/address.h"
 #include "sandbox/broker_api.h"
 #include "sandbox/broker_client.h"
 #include "sandbox/broker_core.h"
@@ -88,26 +89,17 @@ static void run(void *argument)
     uv_run(&broker->loop, UV_RUN_DEFAULT);
 }
 
-/* Splits "host:port" or "[v6]:port" and finds the address. */
-static int resolve(uv_loop_t *loop, const char *address, struct sockaddr_storage *found,
+static int resolve(uv_loop_t *loop, const char *text, struct sockaddr_storage *found,
                    struct error *error)
 {
-    const char *colon = strrchr(address, ':');
-    char host[64] = "";
-    size_t length = colon ? (size_t)(colon - address) : 0;
-    bool bracketed = length >= 2 && address[0] == '[' && address[length - 1] == ']';
-    if (bracketed) {
-        address++;
-        length -= 2;
-    }
-    if (!length || length >= sizeof(host) || !colon[1])
-        return error_set(error, "Kafka address must be HOST:PORT");
-    memcpy(host, address, length);
+    struct address address;
+    if (address_split(&address, text, error))
+        return -1;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     uv_getaddrinfo_t request;
-    int status = uv_getaddrinfo(loop, &request, NULL, host, colon + 1, &hints);
+    int status = uv_getaddrinfo(loop, &request, NULL, address.host, address.port, &hints);
     if (status < 0)
-        return error_set(error, "%s: %s", host, uv_strerror(status));
+        return error_set(error, "%s: %s", address.host, uv_strerror(status));
     memcpy(found, request.addrinfo->ai_addr, request.addrinfo->ai_addrlen);
     uv_freeaddrinfo(request.addrinfo);
     return 0;

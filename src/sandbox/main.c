@@ -13,11 +13,13 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "sandbox/address.h"
 #include "sandbox/broker.h"
+#include "sandbox/broker_topics.h"
 #include "sandbox/platform.h"
 #include "sandbox/platform_faults.h"
 
-enum { EXIT_USAGE = 2, UTC_OFFSET_MINUTES = 480, TOPIC_NAME_MAX = 249 };
+enum { EXIT_USAGE = 2, UTC_OFFSET_MINUTES = 480 };
 
 static const char usage[] =
     "usage: privacy-call-sandbox [OPTION]...\n"
@@ -89,16 +91,14 @@ static void add_topic(struct settings *settings, const char *name, int32_t parti
 
 static int read_topic(struct settings *settings, const char *text)
 {
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     const char *colon = strrchr(text, ':');
     int64_t partitions;
-    if (!colon || text_to_integer(colon + 1, 1, 10000, &partitions))
+    if (!colon || text_to_integer(colon + 1, 1, TOPIC_PARTITIONS_MAX, &partitions))
         return -1;
-    size_t length = (size_t)(colon - text);
-    if (!length || length > TOPIC_NAME_MAX || strspn(text, allowed) != length)
+    struct slice name = {text, (int32_t)(colon - text)};
+    if (!topics_name_valid(name))
         return -1;
-    add_topic(settings, memory_copy(text, length), (int32_t)partitions);
+    add_topic(settings, slice_copy(name), (int32_t)partitions);
     return 0;
 }
 
@@ -218,19 +218,47 @@ static int set(struct settings *settings, int option)
     }
 }
 
-/* A SPEC that is wrong is bad usage, and to be known before anything starts. */
-static int check_faults(const struct settings *settings)
+static int check_addresses(const struct settings *settings, struct error *error)
+{
+    const char *kafka = settings->broker.address, *platform = settings->platform.address;
+    struct address address;
+    if (kafka && address_split(&address, kafka, error))
+        return error_prefix(error, "--kafka: ");
+    if (platform && address_split(&address, platform, error))
+        return error_prefix(error, "--platform: ");
+    return 0;
+}
+
+static int check_topics(const struct settings *settings, struct error *error)
+{
+    const struct broker_topic *topics = settings->topics;
+    for (size_t i = 0; i < settings->broker.topic_count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(topics[i].name, topics[j].name))
+                return error_set(error, "--topic: %s is given twice", topics[i].name);
+    return 0;
+}
+
+static int check_faults(const struct settings *settings, struct error *error)
 {
     struct faults faults;
-    struct error error;
     int result = 0;
     faults_init(&faults, 0);
     for (size_t i = 0; i < settings->fault_count && !result; i++)
-        result = faults_add(&faults, settings->faults[i], &error);
-    if (result)
-        fprintf(stderr, "privacy-call-sandbox: %s\n", error.text);
+        result = faults_add(&faults, settings->faults[i], error);
     faults_fini(&faults);
     return result;
+}
+
+/* What is bad usage is to be known before anything starts. */
+static int check(const struct settings *settings)
+{
+    struct error error;
+    if (!check_addresses(settings, &error) && !check_topics(settings, &error) &&
+        !check_faults(settings, &error))
+        return 0;
+    fprintf(stderr, "privacy-call-sandbox: %s\n", error.text);
+    return -1;
 }
 
 /* Returns -1 to go on, or the exit status. */
@@ -263,7 +291,7 @@ static int read_command_line(struct settings *settings, int argc, char **argv)
         fputs("privacy-call-sandbox: with --no-kafka and --no-platform nothing is left\n", stderr);
         return EXIT_USAGE;
     }
-    return check_faults(settings) ? EXIT_USAGE : -1;
+    return check(settings) ? EXIT_USAGE : -1;
 }
 
 static int start(const struct settings *settings, struct broker **broker,

@@ -141,7 +141,7 @@ static int prepare(struct platform *platform, const struct platform_options *opt
     if (prepare_service(platform, options, error) ||
         choose_ca_file(platform, options->ca_file, error))
         return -1;
-    connections->tls = certificate_context(platform->listener.host, options->names,
+    connections->tls = certificate_context(platform->listener.given.host, options->names,
                                            platform->ca_file, !platform->own_ca_file, error);
     if (!connections->tls || listener_open(&platform->listener, error))
         return -1;

@@ -10,34 +10,16 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "base/text.h"
 
 enum { BACKLOG = 4096, ACCEPT_AT_ONCE = 64 };
 
-static int split_address(struct listener *listener, const char *address, char *port, size_t size,
-                         struct error *error)
+static int resolve(struct listener *listener, struct error *error)
 {
-    const char *colon = strrchr(address, ':');
-    int64_t value;
-    if (!colon || text_to_integer(colon + 1, 0, 65535, &value))
-        return error_set(error, "\"%s\" is no ADDRESS:PORT", address);
-    size_t length = (size_t)(colon - address);
-    if (length >= 2 && address[0] == '[' && address[length - 1] == ']')
-        address++, length -= 2;
-    if (!length || length >= sizeof listener->host)
-        return error_set(error, "\"%s\" is no ADDRESS:PORT", address);
-    memcpy(listener->host, address, length);
-    listener->host[length] = '\0';
-    snprintf(port, size, "%d", (int)value);
-    return 0;
-}
-
-static int resolve(struct listener *listener, const char *port, struct error *error)
-{
+    const struct address *given = &listener->given;
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
-    int failure = getaddrinfo(listener->host, port, &hints, &found);
+    int failure = getaddrinfo(given->host, given->port, &hints, &found);
     if (failure)
-        return error_set(error, "%s: %s", listener->host, gai_strerror(failure));
+        return error_set(error, "%s: %s", given->host, gai_strerror(failure));
     memcpy(&listener->address, found->ai_addr, found->ai_addrlen);
     listener->address_size = found->ai_addrlen;
     freeaddrinfo(found);
@@ -71,10 +53,8 @@ static unsigned int port_of(const struct sockaddr_storage *address)
 int listener_init(struct listener *listener, uv_loop_t *loop, const char *address,
                   struct error *error)
 {
-    char port[8];
     *listener = (struct listener){.loop = loop, .holder = -1, .fd = -1};
-    if (split_address(listener, address, port, sizeof port, error) ||
-        resolve(listener, port, error))
+    if (address_split(&listener->given, address, error) || resolve(listener, error))
         return -1;
     int probe = bound_socket(listener, false); /* fails when another program listens there */
     if (probe >= 0) {
@@ -84,9 +64,9 @@ int listener_init(struct listener *listener, uv_loop_t *loop, const char *addres
     if (listener->holder < 0)
         return error_set(error, "cannot bind %s: %m", address);
     getsockname(listener->holder, (struct sockaddr *)&listener->address, &listener->address_size);
-    bool v6 = strchr(listener->host, ':') != NULL;
+    bool v6 = strchr(listener->given.host, ':') != NULL;
     snprintf(listener->authority, sizeof listener->authority, "%s%s%s:%u", v6 ? "[" : "",
-             listener->host, v6 ? "]" : "", port_of(&listener->address));
+             listener->given.host, v6 ? "]" : "", port_of(&listener->address));
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "sandbox/address.h"
 
 struct listener {
     uv_loop_t *loop;
@@ -15,7 +16,7 @@ struct listener {
     int holder, fd;
     struct sockaddr_storage address;
     socklen_t address_size;
-    char host[256];      /* as it was given, without brackets */
+    struct address given;
     char authority[300]; /* host:port with the real port */
     void (*accepted)(void *argument, int fd);
     void *argument;

@@ -374,7 +374,8 @@ static void groups_are_listed(void **state)
 static void a_bad_address_is_an_error(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"nonsense", "127.0.0.1:", ":9092", "203.0.113.1:1"};
+    static const char *const bad[] = {"nonsense", "127.0.0.1:", ":9092", "127.0.0.1:99999",
+                                      "203.0.113.1:1"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         struct error error = {""};
         struct broker_options options = {.address = bad[i]};

@@ -527,7 +527,9 @@ class CommandLine(unittest.TestCase):
 
     def test_bad_usage(self):
         for options in (["--nope"], ["x"], ["--fault", "nope"], ["--topic", "a"], ["--seed", "x"], ["--utc-offset", "8"],
-                        ["--no-kafka", "--no-platform"]):
+                        ["--no-kafka", "--no-platform"], ["--topic", "t:1", "--topic", "u:1", "--topic", "t:2"], ["--topic", "..:1"],
+                        *([option, address] for option in ("--kafka", "--platform")
+                          for address in ("nonsense", "127.0.0.1:99999", "127.0.0.1:-1", "127.0.0.1:", ":1", "127.0.0.1:kafka", ""))):
             result = self.run_program(*options)
             self.assertEqual((result.returncode, result.stdout), (2, ""), options)
             self.assertTrue(result.stderr, options)

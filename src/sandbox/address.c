@@ -1,0 +1,21 @@
+#include "sandbox/address.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+int address_split(struct address *address, const char *text, struct error *error)
+{
+    const char *colon = strrchr(text, ':'), *host = text;
+    int64_t port;
+    size_t length = colon ? (size_t)(colon - text) : 0;
+    if (length >= 2 && host[0] == '[' && host[length - 1] == ']')
+        host++, length -= 2;
+    if (!length || length >= sizeof address->host || text_to_integer(colon + 1, 0, 65535, &port))
+        return error_set(error, "\"%s\" is no ADDRESS:PORT", text);
+    memcpy(address->host, host, length);
+    address->host[length] = '\0';
+    snprintf(address->port, sizeof address->port, "%d", (int)port);
+    return 0;
+}
