@@ -10,6 +10,7 @@
 enum {
     LONGEST_RETRY_AFTER_MS = 60000, /* a Retry-After beyond it is not believed */
     SWEEP_MS = 100,                 /* what waits too long ends so much too late at most */
+    KEPT_MOST = 1024,               /* of an answer, while its call waits for another try */
 };
 
 static struct request *request_at(struct list *node)
@@ -250,9 +251,28 @@ static void undo(struct dispatch *dispatch, struct request *request)
     give_back(dispatch, request, CALL_RETURNED);
 }
 
+static size_t length_of(const char *text)
+{
+    return text ? strlen(text) : 0;
+}
+
+/* Thousands of calls may wait for another try: of a long answer only its Flag, a short one, stays.
+ */
+static void keep_little(struct outcome *outcome)
+{
+    if (length_of(outcome->msg_json) + length_of(outcome->platform_json) <= KEPT_MOST)
+        return;
+    free(outcome->msg_json);
+    free(outcome->platform_json);
+    outcome->msg_json = outcome->platform_json = NULL;
+}
+
 static void try_later(struct dispatch *dispatch, struct request *request, int64_t retry_at_ms)
 {
-    outcome_fini(&request->outcome);
+    if (request->place.kind == REQUEST_CALL)
+        keep_little(&request->outcome);
+    else
+        outcome_fini(&request->outcome);
     request->call.retry_at_ms = retry_at_ms;
     give_back(dispatch, request, CALL_NOT_SENT);
 }
@@ -278,13 +298,15 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
     case VERDICT_NOT_SENT:
     case VERDICT_UNAUTHORIZED:
     case VERDICT_THROTTLED:
-        if (now_ms >= deadline)
-            finish_with(dispatch, request, STATUS_UNAVAILABLE, finding, attempt, wall_ms);
-        else
+        if (now_ms < deadline)
             try_later(dispatch, request, again < deadline ? again : deadline);
+        else if (request->outcome.answered) /* an earlier try */
+            finish_answered(dispatch, request, wall_ms);
+        else
+            finish_with(dispatch, request, STATUS_UNAVAILABLE, finding, attempt, wall_ms);
         break;
     case VERDICT_RETRY: /* when there is no time left, the platform's own answer says more */
-        if (again >= deadline)
+        if (again >= overdue_at_ms(request, &dispatch->overdue, now_ms, wall_ms))
             finish_answered(dispatch, request, wall_ms);
         else
             try_later(dispatch, request, again);
@@ -320,6 +342,17 @@ static void settle_recording(struct dispatch *dispatch, struct request *request,
         try_later(dispatch, request, retry_at(dispatch, request, attempt, now_ms));
 }
 
+/* A try that was not performed leaves standing what the platform has answered to an earlier one. */
+static void settle_outcome(struct request *request, enum verdict verdict, struct outcome *outcome)
+{
+    bool performed = verdict != VERDICT_NOT_SENT && verdict != VERDICT_UNAUTHORIZED &&
+                     verdict != VERDICT_THROTTLED && verdict != VERDICT_LEASE_OVER;
+    struct outcome *other = performed ? &request->outcome : outcome;
+    outcome_fini(other);
+    if (performed)
+        request->outcome = *outcome;
+}
+
 void dispatch_answered(struct dispatch *dispatch, const struct request *request)
 {
     bool is_trial = dispatch->trial == request;
@@ -336,8 +369,9 @@ void dispatch_end(struct dispatch *dispatch, struct request *request, const stru
     enum request_kind kind = request->place.kind;
     dispatch->in_flight[kind]--;
     assert(dispatch->in_flight[kind] >= 0);
-    outcome_fini(&request->outcome);
-    verdict_reach(finding, &request->outcome, kind, attempt, dispatch->config);
+    struct outcome outcome = {0};
+    verdict_reach(finding, &outcome, kind, attempt, dispatch->config);
+    settle_outcome(request, finding->verdict, &outcome);
     tell_breaker(dispatch, request, finding->verdict, now_ms);
     if (kind == REQUEST_CALL)
         settle_call(dispatch, request, attempt, finding, now_ms, wall_ms);

@@ -44,7 +44,9 @@ bool overdue_end(struct request *request, const struct overdue_limits *limits, i
 {
     if (overdue_at_ms(request, limits, now_ms, wall_ms) > now_ms)
         return false;
-    if (left_of_expiry(request, wall_ms) < 0)
+    if (request->outcome.answered) /* by the platform, which asked for another try */
+        request->outcome.finished_at_ms = wall_ms;
+    else if (left_of_expiry(request, wall_ms) < 0)
         outcome_set(&request->outcome, STATUS_EXPIRED, "expired", "expiresAt has passed", wall_ms);
     else if (left_of_age(request, limits, wall_ms) < 0)
         outcome_set(&request->outcome, STATUS_EXPIRED, "too-old",

@@ -11,9 +11,9 @@ struct overdue_limits {
     int64_t deadline_ms; /* call.deadline.ms; 0: for ever */
 };
 
-/* True when it is over: then the outcome is `expired` (code `too-old` or `expired`), or
- * `unavailable` (code `deadline-passed`: first tried the deadline ago or earlier). now_ms is
- * CLOCK_BOOTTIME, wall_ms the wall clock. */
+/* True when it is over: then the outcome is what the platform answered to an earlier try, if it
+ * did; or `expired` (code `too-old` or `expired`), or `unavailable` (code `deadline-passed`: first
+ * tried the deadline ago or earlier). now_ms is CLOCK_BOOTTIME, wall_ms the wall clock. */
 bool overdue_end(struct request *request, const struct overdue_limits *limits, int64_t now_ms,
                  int64_t wall_ms);
 

@@ -61,7 +61,7 @@ enum status {
 };
 
 /* How a request ended: the material of its result (interface.md, 'Records out'). Strings are owned;
- * NULL: left out. */
+ * NULL: left out. Of a call that waits for another try: what the platform has answered so far. */
 struct outcome {
     enum status status;
     const char *error_code; /* static, kebab-case; NULL with STATUS_SUCCEEDED */

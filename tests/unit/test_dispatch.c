@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -387,13 +388,125 @@ static void retry_flags_are_obeyed(void **state)
     next(bench);
     end(bench, request, ANSWER("{\"Flag\":50}"));
     comes_back(bench, request, CALL_NOT_SENT);
-    assert_null(request->outcome.flag_json);
     dispatch_add(&bench->dispatch, request);
     next(bench);
     bench->now += 60000;
     end(bench, request, ANSWER("{\"Flag\":50}")); /* no time left: the answer stands */
     finishes(bench, request, STATUS_REFUSED, "refused");
     assert_string_equal(request->outcome.flag_json, "50");
+}
+
+#define TRY_AGAIN ANSWER("{\"Flag\":50,\"Msg\":\"busy\"}")
+
+/* The platform asked for another try of this call, which has come back for it. */
+static struct request *answered_for_now(struct bench *bench)
+{
+    struct request *request = add(bench, REQUEST_CALL);
+    assert_ptr_equal(next(bench), request);
+    end(bench, request, TRY_AGAIN);
+    comes_back(bench, request, CALL_NOT_SENT);
+    request->call.lease_until_ms = INT64_MAX;
+    return request;
+}
+
+static void ends_with_its_answer(struct bench *bench, struct request *request)
+{
+    finishes(bench, request, STATUS_REFUSED, "refused");
+    assert_string_equal(request->outcome.flag_json, "50");
+    assert_string_equal(request->outcome.msg_json, "\"busy\"");
+    assert_true(request->outcome.answered);
+}
+
+static void a_retry_too_late_leaves_the_answer(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = answered_for_now(bench);
+    bench->now += 60000;
+    dispatch_add(&bench->dispatch, request);
+    assert_null(next(bench));
+    ends_with_its_answer(bench, request);
+
+    request = answered_for_now(bench);
+    request->event.expires_at_ms = wall(bench) - 1;
+    dispatch_add(&bench->dispatch, request);
+    assert_null(next(bench));
+    ends_with_its_answer(bench, request);
+}
+
+/* It is not begun when it would come too late, whichever limit it is. */
+static void no_retry_beyond_a_limit(void **state)
+{
+    struct bench *bench = *state;
+    bench->random = 400;
+    struct request *request = add(bench, REQUEST_CALL);
+    request->event.expires_at_ms = wall(bench) + 300;
+    assert_ptr_equal(next(bench), request);
+    end(bench, request, TRY_AGAIN);
+    ends_with_its_answer(bench, request);
+}
+
+static void an_answer_outlives_tries_that_were_none(void **state)
+{
+    struct bench *bench = *state;
+    const struct attempt none[] = {
+        {.failure = FAILURE_OTHER, .lease_over = true}, NOT_SENT, STATUS(401)};
+    struct request *request = answered_for_now(bench);
+    for (int i = 0; i < 3; i++) {
+        dispatch_add(&bench->dispatch, request);
+        assert_ptr_equal(next(bench), request);
+        end(bench, request, none[i]);
+        comes_back(bench, request, i ? CALL_NOT_SENT : CALL_RETURNED);
+        request->call.lease_until_ms = INT64_MAX;
+    }
+    bench->now += 60000;
+    dispatch_add(&bench->dispatch, request);
+    assert_ptr_equal(next(bench), NULL);
+    ends_with_its_answer(bench, request);
+
+    request = answered_for_now(bench);
+    dispatch_add(&bench->dispatch, request);
+    assert_ptr_equal(next(bench), request);
+    bench->now += 60000;
+    end(bench, request, NOT_SENT);
+    ends_with_its_answer(bench, request);
+}
+
+static void a_try_in_doubt_outweighs_an_answer(void **state)
+{
+    struct bench *bench = *state;
+    struct request *request = answered_for_now(bench);
+    dispatch_add(&bench->dispatch, request);
+    assert_ptr_equal(next(bench), request);
+    end(bench, request, STATUS(500));
+    finishes(bench, request, STATUS_UNKNOWN, "http-5xx");
+    assert_null(request->outcome.flag_json);
+    assert_false(request->outcome.answered);
+}
+
+/* Thousands may wait: of a long answer the Flag alone is kept. */
+static void little_is_kept_of_an_answer(void **state)
+{
+    struct bench *bench = *state;
+    char body[2000];
+    struct request *request = add(bench, REQUEST_CALL);
+    snprintf(body, sizeof body, "{\"Flag\":50,\"Msg\":\"%01500d\",\"More\":1}", 0);
+    struct attempt attempt = TRY_AGAIN;
+    attempt.body = body;
+    attempt.body_size = strlen(body);
+    assert_ptr_equal(next(bench), request);
+    end(bench, request, attempt);
+    comes_back(bench, request, CALL_NOT_SENT);
+    bench->now += 60000;
+    dispatch_add(&bench->dispatch, request);
+    assert_null(next(bench));
+    comes_back(bench, request, CALL_RETURNED);
+    request->call.lease_until_ms = INT64_MAX;
+    dispatch_add(&bench->dispatch, request);
+    assert_null(next(bench));
+    finishes(bench, request, STATUS_REFUSED, "refused");
+    assert_string_equal(request->outcome.flag_json, "50");
+    assert_null(request->outcome.msg_json);
+    assert_null(request->outcome.platform_json);
 }
 
 static void recordings_have_their_tries(void **state)
@@ -407,6 +520,7 @@ static void recordings_have_their_tries(void **state)
     next(bench);
     end(bench, request, ANSWER("{\"Flag\":50}"));
     comes_back(bench, request, CALL_NOT_SENT);
+    assert_null(request->outcome.flag_json);
     dispatch_add(&bench->dispatch, request);
     next(bench);
     end(bench, request, ANSWER("{\"Flag\":50}"));
@@ -647,6 +761,11 @@ int main(void)
         TEST(without_deadline_forever),
         TEST(doubt_is_never_tried_again),
         TEST(retry_flags_are_obeyed),
+        TEST(a_retry_too_late_leaves_the_answer),
+        TEST(no_retry_beyond_a_limit),
+        TEST(an_answer_outlives_tries_that_were_none),
+        TEST(a_try_in_doubt_outweighs_an_answer),
+        TEST(little_is_kept_of_an_answer),
         TEST(recordings_have_their_tries),
         TEST(recordings_have_no_deadline),
         TEST(copies_that_fail),

@@ -458,6 +458,45 @@ static void test_deadline_ends_retries(void **state)
     desk_fini(&desk);
 }
 
+/* A call that the platform has answered, and that it would take once more. */
+static void unsent_but_answered(struct desk *desk)
+{
+    struct outcome *outcome = &lent(desk, 0)->outcome;
+    outcome->status = STATUS_REFUSED;
+    outcome->answered = true;
+    unsent(desk, 0, desk->now + 3600000);
+    commit_tick(desk);
+    desk->now += 60000;
+}
+
+static void test_a_retry_too_late_leaves_the_answer(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready_with_a_call(&desk);
+    unsent_but_answered(&desk);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:refused ");
+    desk_fini(&desk);
+}
+
+/* Nothing says that it was started: whoever has the partition now calls it, or ends it, anew. */
+static void test_its_answer_is_no_late_outcome(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready_with_a_call(&desk);
+    unsent_but_answered(&desk);
+    expect(&desk, ENGINE_TRANSACT);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    desk.now += 1000;
+    expect(&desk, ENGINE_NOTHING);
+    assert_published(&desk, "");
+    desk_fini(&desk);
+}
+
 static void test_lane_in_doubt_waits(void **state)
 {
     (void)state;
@@ -1566,6 +1605,8 @@ int main(void)
         cmocka_unit_test(test_what_waits_expires_in_its_time),
         cmocka_unit_test(test_not_sent_loses_its_mark_before_it_is_tried_again),
         cmocka_unit_test(test_deadline_ends_retries),
+        cmocka_unit_test(test_a_retry_too_late_leaves_the_answer),
+        cmocka_unit_test(test_its_answer_is_no_late_outcome),
         cmocka_unit_test(test_lane_in_doubt_waits),
         cmocka_unit_test(test_takeover_reads_the_marks),
         cmocka_unit_test(test_deleted_records_and_gaps),

@@ -106,8 +106,14 @@ static bool ends_untried(struct engine *engine, struct request *request)
 {
     const struct event *event = &request->event;
     int64_t wall = engine_wall(engine);
-    if (!event->invalid_code)
-        return overdue_end(request, &engine->options.overdue, engine->now, wall);
+    if (!event->invalid_code) {
+        if (!overdue_end(request, &engine->options.overdue, engine->now, wall))
+            return false;
+        /* It is not marked as started: the next owner has it anew, so that the answer of an earlier
+         * try is never a late outcome. */
+        request->outcome.answered = false;
+        return true;
+    }
     outcome_set(&request->outcome, STATUS_INVALID, event->invalid_code, event->invalid_message,
                 wall);
     return true;
