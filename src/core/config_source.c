@@ -13,7 +13,7 @@
 #include "core/config_kafka.h"
 #include "core/config_keys.h"
 
-enum { FILE_LIMIT = 1024 * 1024, KEY_LIMIT = 128, SHOWN_LIMIT = 64 };
+enum { FILE_LIMIT = 1024 * 1024, KEY_LIMIT = 128 };
 
 static const char prefix[] = "PRIVACY_CALL_";
 
@@ -70,19 +70,6 @@ static bool is_key(const char *text, size_t n)
             text[i] != '.' && text[i] != '_' && text[i] != '-')
             return false;
     return true;
-}
-
-/* What looks different may still be shown when it plainly was meant as a key: it has parts, and a
- * value stands behind the `=` (in base64 none does). For the message; NULL: keep silent about it.
- */
-static char *shown_key(const char *text, size_t n, const char *value)
-{
-    bool parts = false, shown = n && n <= SHOWN_LIMIT && isalpha((unsigned char)*text);
-    for (size_t i = 0; i < n && shown; i++) {
-        parts = parts || text[i] == '.' || text[i] == '_';
-        shown = isalnum((unsigned char)text[i]) || (text[i] && strchr("._-", text[i]));
-    }
-    return shown && parts && *value && *value != '=' ? memory_copy(text, n) : NULL;
 }
 
 /* The key that a written key means (NULL: none), and whether it names a file with the value. */
@@ -169,17 +156,15 @@ static void read_line(struct config_sources *sources, struct place_read place, c
     const char *equals = memchr(line, '=', n);
     size_t key_size = equals ? (size_t)(equals - line) : 0;
     const char *key = trim(line, &key_size);
-    size_t value_size = equals ? n - (size_t)(equals + 1 - line) : 0;
-    const char *value = equals ? trim(equals + 1, &value_size) : "";
-    char *copy = memory_copy(value, value_size), *written;
-    if (equals && is_key(key, key_size)) {
-        written = memory_copy(key, key_size);
-        add_entry(sources, place, written, copy, errors);
-    } else {
-        written = shown_key(key, key_size, copy);
-        config_error(errors, place.origin, written,
+    if (!equals || !is_key(key, key_size)) {
+        config_error(errors, place.origin, NULL,
                      "expected `key = value` with a key in lower case, or a comment after #");
+        return;
     }
+    size_t value_size = n - (size_t)(equals + 1 - line);
+    const char *value = trim(equals + 1, &value_size);
+    char *written = memory_copy(key, key_size), *copy = memory_copy(value, value_size);
+    add_entry(sources, place, written, copy, errors);
     free(written);
     free(copy);
 }
@@ -297,19 +282,13 @@ done:
 static void read_option(struct config_sources *sources, const char *option, size_t number,
                         struct text *errors)
 {
-    static const char expected[] = "expected KEY=VALUE with a key in lower case";
     const char *equals = strchr(option, '=');
-    size_t n = equals ? (size_t)(equals - option) : 0;
-    if (!equals || !is_key(option, n)) {
-        char *shown = equals ? shown_key(option, n, equals + 1) : NULL;
-        if (shown)
-            config_error(errors, "option -o", shown, "%s", expected);
-        else
-            config_error(errors, "option -o", NULL, "number %zu: %s", number, expected);
-        free(shown);
+    if (!equals || !is_key(option, (size_t)(equals - option))) {
+        config_error(errors, "option -o", NULL,
+                     "number %zu: expected KEY=VALUE with a key in lower case", number);
         return;
     }
-    char *key = memory_copy(option, n);
+    char *key = memory_copy(option, (size_t)(equals - option));
     if (!text_is_utf8(equals + 1, strlen(equals + 1)))
         config_error(errors, "option -o", key, "expected UTF-8");
     else

@@ -14,6 +14,8 @@ static const char letters[] = {[LEDGER_FRESH] = 'f', [LEDGER_STARTED] = 's', [LE
 static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 enum {
     OFFSETS_PER_CHARACTER = 3,
+    NAME_CHARACTERS = 4,
+    NAME_BITS = 24,
     HEAD_MAX = sizeof PREFIX + 20 + 1 + (LEDGER_OWNER_SIZE - 1) + 1 + 8 + 1 +
                1, /* all before the body's coded part */
 };
@@ -22,6 +24,7 @@ void ledger_reset(struct ledger *ledger, int64_t base)
 {
     ledger->base = base;
     ledger->doubt = false;
+    ledger->doubt_count = 0;
     ledger->run_count = 0;
 }
 
@@ -90,6 +93,22 @@ static uint32_t checksum(int64_t base, const char *sequence, size_t sequence_siz
     return crc32_add(crc, body, body_size);
 }
 
+uint32_t ledger_name(const char *order_id)
+{
+    return crc32_add(0, order_id, strlen(order_id)) & ((1u << NAME_BITS) - 1);
+}
+
+static void encode_doubts(const struct ledger *ledger, struct text *out)
+{
+    if (!ledger->doubt_count)
+        return;
+    text_add(out, "x");
+    for (size_t i = 0; i < ledger->doubt_count; i++)
+        for (int shift = NAME_BITS - 6; shift >= 0; shift -= 6)
+            text_append(out, &base64[ledger->doubts[i] >> shift & 63], 1);
+    text_add(out, ".");
+}
+
 static void encode_runs(const struct ledger *ledger, struct text *out)
 {
     text_add(out, ledger->doubt ? "R" : "r");
@@ -129,9 +148,11 @@ void ledger_encode(const struct ledger *ledger, struct text *out)
 {
     struct text body = {0};
     char sequence[24];
+    encode_doubts(ledger, &body);
+    size_t before = body.length;
     encode_runs(ledger, &body);
-    if ((int64_t)body.length > span_of(ledger) / OFFSETS_PER_CHARACTER + 2) {
-        text_clear(&body);
+    if ((int64_t)(body.length - before) > span_of(ledger) / OFFSETS_PER_CHARACTER + 2) {
+        body.length = before;
         encode_bits(ledger, &body);
     }
     int n = snprintf(sequence, sizeof sequence, "%" PRIu64, ledger->sequence);
@@ -177,6 +198,30 @@ static int decode_bits(struct ledger *ledger, const char *body, size_t size)
             ledger_add(ledger, (enum ledger_mark)(value & 3), 1);
         }
     }
+    return 0;
+}
+
+/* Takes x…. off the body, if it begins so. */
+static int decode_doubts(struct ledger *ledger, const char **body, size_t *size)
+{
+    const char *end = **body == 'x' ? memchr(*body, '.', *size) : NULL;
+    if (**body != 'x')
+        return 0;
+    if (!end || end + 1 == *body + *size || (end - *body - 1) % NAME_CHARACTERS ||
+        end - *body - 1 > NAME_CHARACTERS * LEDGER_DOUBTS)
+        return -1;
+    for (const char *at = *body + 1; at < end; ledger->doubt_count++) {
+        uint32_t name = 0;
+        for (int i = 0; i < NAME_CHARACTERS; i++, at++) {
+            const char *character = *at ? strchr(base64, *at) : NULL;
+            if (!character)
+                return -1;
+            name = name << 6 | (uint32_t)(character - base64);
+        }
+        ledger->doubts[ledger->doubt_count] = name;
+    }
+    *size -= (size_t)(end + 1 - *body);
+    *body = end + 1;
     return 0;
 }
 
@@ -226,11 +271,15 @@ static int decode_fields(struct ledger *ledger, const struct fields *f)
     ledger->sequence = (uint64_t)sequence;
     memcpy(ledger->owner, f->at[2], f->size[2]);
     ledger->owner[f->size[2]] = '\0';
-    char coding = f->at[4][0];
+    const char *body = f->at[4];
+    size_t size = f->size[4];
+    if (decode_doubts(ledger, &body, &size))
+        return -1;
+    char coding = *body;
     ledger->doubt = coding == 'R' || coding == 'B';
     if (coding == 'r' || coding == 'R')
-        return decode_runs(ledger, f->at[4] + 1, f->size[4] - 1);
-    return coding == 'b' || coding == 'B' ? decode_bits(ledger, f->at[4] + 1, f->size[4] - 1) : -1;
+        return decode_runs(ledger, body + 1, size - 1);
+    return coding == 'b' || coding == 'B' ? decode_bits(ledger, body + 1, size - 1) : -1;
 }
 
 int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, size_t size,
@@ -269,6 +318,11 @@ size_t ledger_bound(int64_t undone, int64_t span)
     double bits = n / OFFSETS_PER_CHARACTER + 2;
     double body = runs < bits ? runs : bits;
     return body > 1e9 ? (size_t)1e9 : HEAD_MAX + (size_t)body + 1;
+}
+
+int64_t ledger_doubts_size(size_t count)
+{
+    return (int64_t)count * NAME_CHARACTERS + 2;
 }
 
 int64_t ledger_sure_span(int64_t most)

@@ -5,13 +5,19 @@
  *
  *     pcw1:SEQUENCE:OWNER:CHECKSUM:BODY        printable ASCII, at most LEDGER_MAX characters
  *
- * SEQUENCE   decimal, one more with each transaction that carries the partition's ledger
- * OWNER      instance.id of the worker whose transactions may carry it; empty: handed over in good
- * order CHECKSUM   CRC-32 (ISO 3309) of everything else and the base, 8 hexadecimal digits BODY
- * from the base upwards, the smaller of r…  runs: f (fresh), s (started) or d (done), each followed
- * by its length in decimal, left out when 1: `rsd12f2s` b…  two bits an offset, three offsets a
- * character of base64 (URL alphabet), the first in the low bits Offsets behind the last one told
- * are fresh. R… and B… the same, and a call whose `unknown` is published may still be running. */
+ * - SEQUENCE: decimal, one more with each transaction that carries the partition's ledger
+ * - OWNER: instance.id of the worker whose transactions may carry it; empty: handed over in good
+ *   order
+ * - CHECKSUM: CRC-32 (ISO 3309) of everything else and the base, 8 hexadecimal digits
+ * - BODY: the offsets from the base upwards, in the shorter of two codings; those behind the last
+ *   one told are fresh
+ *   - r…: runs of f (fresh), s (started) or d (done), each followed by its length in decimal, left
+ *     out when 1: `rsd12f2s`
+ *   - b…: two bits an offset, three offsets a character of base64 (URL alphabet), the first in the
+ *     low bits
+ *   - x….r… or x….b…: calls whose `unknown` is published may still be running: between x and the
+ *     dot, four characters of base64 for each of their order ids (ledger_name)
+ *   - R… and B… instead of r… and b…: such calls of order ids that are not named, too */
 #pragma once
 
 #include <stdbool.h>
@@ -24,6 +30,7 @@
 enum {
     LEDGER_MAX = 4000,      /* the broker's offset.metadata.max.bytes is 4096 */
     LEDGER_OWNER_SIZE = 65, /* instance.id and its NUL */
+    LEDGER_DOUBTS = 64,     /* doubts that it can name */
 };
 
 enum ledger_mark { LEDGER_FRESH, LEDGER_STARTED, LEDGER_DONE };
@@ -37,13 +44,19 @@ struct ledger {
     int64_t base;
     uint64_t sequence;
     char owner[LEDGER_OWNER_SIZE];
-    bool doubt;              /* a call whose `unknown` is published may still be running */
+    bool doubt; /* a call whose `unknown` is published may still be running, and is not named */
+    uint32_t doubts[LEDGER_DOUBTS]; /* ... those that are: ledger_name of their order ids */
+    size_t doubt_count;
     struct ledger_run *runs; /* from the base upwards; neighbours differ */
     size_t run_count, run_capacity;
 };
 
 /* Makes it empty with that base and without a doubt, keeping its memory. */
 void ledger_reset(struct ledger *ledger, int64_t base);
+
+/* What an order id is called in it, 24 bits: two may have the same name, which makes one of them
+ * wait for the other. */
+uint32_t ledger_name(const char *order_id);
 
 /* Adds offsets behind those that it tells already; joins equal neighbours. */
 void ledger_add(struct ledger *ledger, enum ledger_mark mark, int64_t length);
@@ -64,9 +77,12 @@ int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, siz
                   struct error *error);
 
 /* Upper bound of the encoded length of any ledger in which `span` offsets from the base on are
- * told, `undone` of them not done. It never grows when an offset becomes done or fresh, or when the
- * base moves up: what once was below LEDGER_MAX stays below it. */
+ * told, `undone` of them not done, and no doubt is named. It never grows when an offset becomes
+ * done or fresh, or when the base moves up: what once was below LEDGER_MAX stays below it. */
 size_t ledger_bound(int64_t undone, int64_t span);
+
+/* What so many named doubts add to it. */
+int64_t ledger_doubts_size(size_t count);
 
 /* The widest span that fits in `most` characters whatever stands in it. */
 int64_t ledger_sure_span(int64_t most);

@@ -136,8 +136,9 @@ static void silent(const rd_kafka_t *handle, int level, const char *facility, co
 
 /* Settings that are fine one by one may not be so together (or name files that cannot be read):
  * that shows only when a client is made. Without addresses it connects to nothing. */
-static int try_client(const struct config *config, enum kafka_side side, struct error *error)
+static int check_together(const struct config *config, enum kafka_side side, struct text *errors)
 {
+    struct error error;
     struct config copy = *config;
     copy.kafka = memory_zeroed(config->kafka_count + 1, sizeof *copy.kafka);
     copy.kafka_count = 0;
@@ -147,89 +148,21 @@ static int try_client(const struct config *config, enum kafka_side side, struct 
             strcmp(config->kafka[i].name, "debug"))
             copy.kafka[copy.kafka_count++] = config->kafka[i];
     int result = -1;
-    rd_kafka_conf_t *conf = kafka_settings(&copy, side, error);
+    rd_kafka_conf_t *conf = kafka_settings(&copy, side, &error);
     rd_kafka_t *client = NULL;
     if (conf) {
         rd_kafka_conf_set_log_cb(conf, silent);
         client = kafka_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf,
-                              error);
+                              &error);
     }
     if (client) {
         rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
         result = 0;
+    } else {
+        text_printf(errors, "kafka.*: %s\n", error.text);
     }
     free(copy.kafka);
     return result;
-}
-
-/* Whether the words name the setting, and no longer name in which it only stands. */
-static bool names(const char *words, const char *name)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
-    for (const char *at = words; (at = strstr(at, name)); at++) {
-        const char *end = at + strlen(name);
-        if (*end == '.')
-            end++; /* which may be the sentence's */
-        if (!strspn(end, letters) && (at == words || (at[-1] != '.' && !strchr(letters, at[-1]))))
-            return true;
-    }
-    return false;
-}
-
-/* Whether words that name none of the user's settings are still about this one. */
-static bool is_about(const char *words, const char *name)
-{
-    bool security = !strcmp(name, "security.protocol");
-    return (strcasestr(words, "sasl") && (security || !strncmp(name, "sasl.", 5))) ||
-           (strcasestr(words, "ssl") && (security || !strncmp(name, "ssl.", 4)));
-}
-
-static bool is_meant(const struct kafka_setting *setting, enum kafka_side side, const char *words,
-                     bool guess)
-{
-    return !setting->is_default &&
-           (side == SIDE_CONSUMER ? setting->consumer : setting->producer) &&
-           (guess ? is_about : names)(words, setting->name);
-}
-
-/* Says what is wrong with several settings: at the place of the first of the user's that it is
- * about, and with the others behind. */
-static void tell_together(const struct config *config, enum kafka_side side, const char *words,
-                          const char *whose, struct text *errors)
-{
-    struct text line = {0}, others = {0};
-    for (int guess = 0; guess < 2 && !line.length; guess++)
-        for (size_t i = 0; i < config->kafka_count; i++) {
-            const struct kafka_setting *at = &config->kafka[i];
-            if (!is_meant(at, side, words, guess))
-                continue;
-            if (line.length)
-                text_printf(&others, "%s%s: %s",
-                            others.length ? ", " : "; given with it: ", at->origin, key_of(at));
-            else
-                text_printf(&line, "%s: %s: ", at->origin, key_of(at));
-        }
-    if (!line.length)
-        text_add(&line, "kafka.*: ");
-    /* Not when the setting was found to be wrong before: the library only says so again. */
-    if (!errors->length || !strstr(errors->data, line.data))
-        text_printf(errors, "%s%s%s%s\n", line.data, words, whose,
-                    others.length ? others.data : "");
-    text_fini(&line);
-    text_fini(&others);
-}
-
-static int check_together(const struct config *config, struct text *errors)
-{
-    struct error consumer, producer;
-    bool failed = try_client(config, SIDE_CONSUMER, &consumer) < 0;
-    bool failed_too = try_client(config, SIDE_PRODUCER, &producer) < 0;
-    bool same = failed && failed_too && !strcmp(consumer.text, producer.text);
-    if (failed)
-        tell_together(config, SIDE_CONSUMER, consumer.text, same ? "" : " (consumer)", errors);
-    if (failed_too && !same)
-        tell_together(config, SIDE_PRODUCER, producer.text, " (producer)", errors);
-    return failed || failed_too ? -1 : 0;
 }
 
 static int check_one(const char *table, const struct kafka_setting *setting, struct text *errors)
@@ -258,5 +191,11 @@ int kafka_check_settings(const struct config *config, struct text *errors)
         if (check_one(table, &config->kafka[i], errors))
             result = -1;
     free(table);
-    return result ? result : check_together(config, errors);
+    if (result)
+        return result;
+    if (check_together(config, SIDE_CONSUMER, errors))
+        result = -1;
+    if (check_together(config, SIDE_PRODUCER, errors))
+        result = -1;
+    return result;
 }

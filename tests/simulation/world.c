@@ -112,8 +112,13 @@ static void draw_settings(struct world *world)
         .window = 2 + (int64_t)draw(world, draw(world, 2) ? 6 : 60),
         .window_bytes = draw(world, 4) ? 1 << 20 : 600 + (int64_t)draw(world, 8000),
         .calls = 1 + (int64_t)draw(world, 6),
-        .ledger_max = draw(world, 2) ? LEDGER_MAX : 122 + (int64_t)draw(world, 60),
+        .ledger_max = LEDGER_MAX,
     };
+    if (draw(world, 2)) { /* little room, for offsets and for doubts */
+        world->options.doubts = 1 + draw(world, 2);
+        world->options.ledger_max =
+            122 + ledger_doubts_size(world->options.doubts) + (int64_t)draw(world, 60);
+    }
     static int64_t auth_flags[] = {9}, retry_flags[] = {50};
     static char calls[] = "calls", recordings[] = "recordings";
     const struct engine_options *options = &world->options;

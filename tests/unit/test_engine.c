@@ -1098,15 +1098,41 @@ static void test_drain_outlived(void **state)
     desk_fini(&desk);
 }
 
-/* Of a doubt that has been published the next owner knows only that there is one: it would let all
- * lanes wait. */
-static void test_doubt_ends_before_a_hand_over(void **state)
+static struct ledger committed_ledger(const struct desk *desk)
+{
+    struct ledger ledger = {0};
+    struct error error;
+    assert_int_equal(
+        ledger_decode(&ledger, desk->base[0], desk->metadata[0], strlen(desk->metadata[0]), &error),
+        0);
+    return ledger;
+}
+
+/* Two calls end in doubt, which is published. */
+static void publish_two_doubts(struct desk *desk, size_t named)
+{
+    struct engine_options given = options();
+    given.doubts = named;
+    desk_init(desk, &given);
+    assign(desk, REQUEST_CALL, 0, 1);
+    for (int i = 0; i < 4; i++)
+        arrive(desk, 0, i, i % 2 ? "o-1" : "o-0");
+    commit_tick(desk);
+    for (int i = 0; i < 2; i++) {
+        expect(desk, ENGINE_START);
+        finish(desk, i, STATUS_UNKNOWN);
+    }
+    commit_tick(desk);
+    assert_published(desk, "result:0:unknown result:1:unknown ");
+}
+
+/* Of a doubt that has been published and is not named the next owner knows only that there is one:
+ * it would let all lanes wait. */
+static void test_doubt_without_a_name_ends_before_a_hand_over(void **state)
 {
     (void)state;
     struct desk desk;
-    ready_with_a_call(&desk);
-    finish(&desk, 0, STATUS_UNKNOWN);
-    commit_tick(&desk);
+    publish_two_doubts(&desk, 1);
     take(&desk, REQUEST_CALL, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_NOTHING);
@@ -1116,43 +1142,94 @@ static void test_doubt_ends_before_a_hand_over(void **state)
     desk_fini(&desk);
 }
 
-/* `unknown` is published, the process dies at once and is started again before the call can be
- * over: nothing of that partition is called before. */
-static void test_doubt_outlives_its_process(void **state)
+static void test_doubts_go_with_a_hand_over(void **state)
 {
     (void)state;
     struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 0, STATUS_UNKNOWN);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:unknown ");
-    for (int life = 0; life < 2; life++) { /* the first dies after its claim */
-        struct engine_options given = options();
-        engine_free(desk.engine);
-        desk.engine = engine_new(&given);
-        desk.now += 1000;
-        engine_producer_ready(desk.engine, desk.now);
-        assign(&desk, REQUEST_CALL, 0, 1);
-    }
-    arrive(&desk, 0, 1, "o-1");
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + 10000);
-    desk.now += 10000;
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 1, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:1:succeeded ");
-    struct ledger ledger = {0};
-    struct error error;
-    assert_int_equal(
-        ledger_decode(&ledger, desk.base[0], desk.metadata[0], strlen(desk.metadata[0]), &error),
-        0);
+    publish_two_doubts(&desk, 2);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    struct ledger ledger = committed_ledger(&desk);
     assert_false(ledger.doubt);
+    assert_int_equal(ledger.doubt_count, 2);
+    assert_int_equal(ledger.doubts[0], ledger_name("o-0"));
+    assert_int_equal(ledger.doubts[1], ledger_name("o-1"));
+    ledger_fini(&ledger);
+    desk_fini(&desk);
+}
+
+static void die_and_start_again(struct desk *desk, size_t named)
+{
+    struct engine_options given = options();
+    given.doubts = named;
+    engine_free(desk->engine);
+    desk->engine = engine_new(&given);
+    desk->now += 1000;
+    engine_producer_ready(desk->engine, desk->now);
+    assign(desk, REQUEST_CALL, 0, 1);
+}
+
+/* `unknown` is published, the process dies at once and is started again before the call can be
+ * over: nothing of that order id is called before, and all others are. */
+static void test_doubts_outlive_their_process(void **state)
+{
+    (void)state;
+    struct desk desk;
+    publish_two_doubts(&desk, 0);
+    for (int life = 0; life < 2; life++) /* the first dies after its claim */
+        die_and_start_again(&desk, 0);
+    int64_t claimed = desk.now;
+    arrive(&desk, 0, 2, "o-0");
+    arrive(&desk, 0, 3, "o-1");
+    arrive(&desk, 0, 4, "o-2");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 4, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_published(&desk, "result:4:succeeded ");
+    expect(&desk, ENGINE_NOTHING);
+    desk.now = claimed + 9999;
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), claimed + 10000);
+    desk.now = claimed + 10000;
+    commit_tick(&desk);
+    for (int i = 2; i < 4; i++) {
+        expect(&desk, ENGINE_START);
+        finish(&desk, i, STATUS_SUCCEEDED);
+    }
+    commit_tick(&desk);
+    struct ledger ledger = committed_ledger(&desk);
+    assert_false(ledger.doubt);
+    assert_int_equal(ledger.doubt_count, 0);
+    ledger_fini(&ledger);
+    desk_fini(&desk);
+}
+
+/* More of them than have a name: nothing of that partition is called before. */
+static void test_doubts_without_a_name_outlive_their_process(void **state)
+{
+    (void)state;
+    struct desk desk;
+    publish_two_doubts(&desk, 1);
+    die_and_start_again(&desk, 1);
+    int64_t claimed = desk.now;
+    arrive(&desk, 0, 2, "o-0");
+    arrive(&desk, 0, 3, "o-1");
+    arrive(&desk, 0, 4, "o-2");
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), claimed + 10000);
+    desk.now = claimed + 10000;
+    commit_tick(&desk);
+    for (int i = 2; i < 5; i++)
+        expect(&desk, ENGINE_START);
+    for (int i = 2; i < 5; i++)
+        finish(&desk, i, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    struct ledger ledger = committed_ledger(&desk);
+    assert_false(ledger.doubt);
+    assert_int_equal(ledger.doubt_count, 0);
     ledger_fini(&ledger);
     desk_fini(&desk);
 }
@@ -1630,8 +1707,10 @@ int main(void)
         cmocka_unit_test(test_fenced_when_young),
         cmocka_unit_test(test_revocation_drains),
         cmocka_unit_test(test_drain_outlived),
-        cmocka_unit_test(test_doubt_ends_before_a_hand_over),
-        cmocka_unit_test(test_doubt_outlives_its_process),
+        cmocka_unit_test(test_doubt_without_a_name_ends_before_a_hand_over),
+        cmocka_unit_test(test_doubts_go_with_a_hand_over),
+        cmocka_unit_test(test_doubts_outlive_their_process),
+        cmocka_unit_test(test_doubts_without_a_name_outlive_their_process),
         cmocka_unit_test(test_lost_partitions),
         cmocka_unit_test(test_lost_during_a_transaction),
         cmocka_unit_test(test_unassignment_waits_for_a_claim),

@@ -21,11 +21,19 @@ static uint64_t draw(uint64_t below)
     return seed % below;
 }
 
+static void draw_doubts(struct ledger *ledger, size_t most)
+{
+    ledger->doubt_count = draw(most + 1);
+    for (size_t i = 0; i < ledger->doubt_count; i++)
+        ledger->doubts[i] = (uint32_t)draw(1 << 24);
+}
+
 static struct ledger random_ledger(int runs, int longest)
 {
     struct ledger ledger = {.base = (int64_t)draw(1000000), .sequence = draw(1u << 20)};
     snprintf(ledger.owner, sizeof ledger.owner, "%s", draw(3) ? "worker-1.a_B" : "");
     ledger.doubt = draw(2);
+    draw_doubts(&ledger, draw(2) ? LEDGER_DOUBTS : 2);
     for (int i = 0; i < runs; i++)
         ledger_add(&ledger, (enum ledger_mark)draw(3), 1 + (int64_t)draw((uint64_t)longest));
     return ledger;
@@ -45,6 +53,8 @@ static void assert_same(const struct ledger *a, const struct ledger *b)
     assert_int_equal(a->sequence, b->sequence);
     assert_string_equal(a->owner, b->owner);
     assert_int_equal(a->doubt, b->doubt);
+    assert_int_equal(a->doubt_count, b->doubt_count);
+    assert_memory_equal(a->doubts, b->doubts, a->doubt_count * sizeof *a->doubts);
     assert_int_equal(a->run_count, b->run_count);
     for (size_t i = 0; i < a->run_count; i++) {
         assert_int_equal(a->runs[i].mark, b->runs[i].mark);
@@ -126,6 +136,34 @@ static void test_foreign_metadata_is_not_trusted(void **state)
     }
 }
 
+/* The names of doubts, with a checksum that is right. */
+static void test_damaged_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *metadata;
+        int rc;
+    } cases[] = {{"pcw1:0::ab91a874:xAAAA.r", 0},  {"pcw1:0::cc0c9e77:xAAAABBBB.bA", 0},
+                 {"pcw1:0::d949cf24:xAAAA.Rs", 0}, {"pcw1:0::2fc559ab:xAAAA", -1},
+                 {"pcw1:0::4fff5d7b:xAAAA.", -1},  {"pcw1:0::cf4737cc:xAAA.r", -1},
+                 {"pcw1:0::8a78b750:xAA=A.r", -1}, {"pcw1:0::53ec388e:xAAAA.xAAAA.r", -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ledger ledger = {0};
+        struct error error = {""};
+        assert_int_equal(
+            ledger_decode(&ledger, 0, cases[i].metadata, strlen(cases[i].metadata), &error),
+            cases[i].rc);
+        ledger_fini(&ledger);
+    }
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    assert_int_equal(ledger_name("123456789"), 0xf43926); /* of CRC-32's check value, cbf43926 */
+    assert_int_not_equal(ledger_name("o-1"), ledger_name("o-2"));
+}
+
 static void test_marks_and_trim(void **state)
 {
     (void)state;
@@ -166,6 +204,7 @@ static void test_bound_is_an_upper_bound(void **state)
     for (int i = 0; i < 4000; i++) {
         struct ledger ledger = {.base = INT64_MAX / 2, .sequence = INT64_MAX};
         memset(ledger.owner, 'w', sizeof ledger.owner - 1);
+        draw_doubts(&ledger, LEDGER_DOUBTS);
         int pairs = (int)draw(i % 10 ? 50 : 1500), longest = 1 << draw(14);
         for (int k = 0; k < pairs; k++) {
             ledger_add(&ledger, draw(2) ? LEDGER_STARTED : LEDGER_FRESH,
@@ -175,7 +214,8 @@ static void test_bound_is_an_upper_bound(void **state)
         struct text text = {0};
         int64_t span, undone = undone_of(&ledger, &span);
         ledger_encode(&ledger, &text);
-        assert_true(text.length <= ledger_bound(undone, span));
+        assert_true(text.length <=
+                    ledger_bound(undone, span) + (size_t)ledger_doubts_size(ledger.doubt_count));
         text_fini(&text);
         ledger_fini(&ledger);
     }
@@ -197,13 +237,14 @@ static void test_bound_never_grows_by_progress(void **state)
 static void test_sure_span_fits_whatever_stands_in_it(void **state)
 {
     (void)state;
-    assert_true(ledger_sure_span(LEDGER_MAX) >= 10000); /* the default window */
-    for (int64_t undone = 0; undone <= ledger_sure_span(LEDGER_MAX); undone++)
-        assert_true(ledger_bound(undone, ledger_sure_span(LEDGER_MAX)) <= LEDGER_MAX);
-    struct ledger ledger = {.base = 1, .sequence = INT64_MAX};
+    int64_t most = LEDGER_MAX - ledger_doubts_size(LEDGER_DOUBTS);
+    assert_true(ledger_sure_span(most) >= 10000); /* the default window */
+    for (int64_t undone = 0; undone <= ledger_sure_span(most); undone++)
+        assert_true((int64_t)ledger_bound(undone, ledger_sure_span(most)) <= most);
+    struct ledger ledger = {.base = 1, .sequence = INT64_MAX, .doubt_count = LEDGER_DOUBTS};
     struct text text = {0};
     memset(ledger.owner, 'w', sizeof ledger.owner - 1);
-    for (int64_t i = 0; i < ledger_sure_span(LEDGER_MAX); i++)
+    for (int64_t i = 0; i < ledger_sure_span(most); i++)
         ledger_add(&ledger, (enum ledger_mark)((i + i / 7) % 3), 1);
     ledger_encode(&ledger, &text);
     assert_true(text.length <= LEDGER_MAX);
@@ -222,6 +263,8 @@ int main(void)
         cmocka_unit_test(test_damage_of_every_byte_is_seen),
         cmocka_unit_test(test_empty_metadata_is_a_base),
         cmocka_unit_test(test_foreign_metadata_is_not_trusted),
+        cmocka_unit_test(test_damaged_names),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_marks_and_trim),
         cmocka_unit_test(test_bound_is_an_upper_bound),
         cmocka_unit_test(test_bound_never_grows_by_progress),

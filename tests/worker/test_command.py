@@ -64,30 +64,6 @@ class Command(unittest.TestCase):
             self.assertRegex(result.stderr, r"(?m)^environment variable PRIVACY_CALL_KAFKA_SOCKET_TIMEOUT_MS: kafka\.socket\.")
             self.assertEqual(len(result.stderr.splitlines()), 4, result.stderr)
 
-    def test_settings_that_do_not_go_together(self):
-        """What librdkafka says of several settings comes once, and names those of the user's that it is about."""
-        with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-            file.write("kafka.client.rack = r\nkafka.security.protocol = sasl_ssl\nkafka.sasl.mechanism = PLAIN\n")
-            file.flush()
-            line2, line3 = f"{file.name}:2: kafka.security.protocol", f"{file.name}:3: kafka.sasl.mechanism"
-            for settings, start, *parts in (
-                    ({}, f"{line3}: librdkafka: ", "must be set", f"given with it: {line2}"),
-                    ({"kafka.sasl.username": "u"}, "option -o: kafka.sasl.username: librdkafka: ", "must be set"),
-                    ({"kafka.consumer.sasl.password": SECRET, "kafka.sasl.username": "u"},
-                     "option -o: kafka.sasl.username: librdkafka: ", "must be set", "(producer)"),
-                    ({"kafka.security.protocol": "ssl", "kafka.ssl.key.pem": SECRET},
-                     "option -o: kafka.ssl.key.pem: librdkafka: ", "not in PEM format"),
-                    ({"kafka.security.protocol": "plaintext", "kafka.fetch.max.bytes": 1000},
-                     "option -o: kafka.fetch.max.bytes: librdkafka: ", "message.max.bytes"),
-                    ({"kafka.security.protocol": "plaintext", "kafka.max.poll.interval.ms": 25000},
-                     "option -o: kafka.max.poll.interval.ms: expected ", "at least kafka.session.timeout.ms")):
-                result = run("--check", "-c", file.name, settings={**REQUIRED, **settings})
-                self.assertEqual((result.returncode, len(result.stderr.splitlines())), (2, 1), result.stderr)
-                self.assertTrue(result.stderr.startswith(start), result.stderr)
-                for part in parts:
-                    self.assertIn(part, result.stderr)
-                self.assertNotIn("rack", result.stderr)
-
     def test_librdkafka_knows_what_the_worker_sets(self):
         """With every default written down as the user's own, none is refused as unknown."""
         printed = run("--print-config", settings=REQUIRED)

@@ -26,6 +26,8 @@ struct engine *engine_new(const struct engine_options *options)
     engine->options.owner = engine->owner;
     if (!options->ledger_max)
         engine->options.ledger_max = LEDGER_MAX;
+    if (!options->doubts)
+        engine->options.doubts = LEDGER_DOUBTS;
     engine->allowed = options->calls;
     engine->unfenced_at = engine->fenced_after = INT64_MIN / 2;
     list_init(&engine->partitions);
@@ -281,7 +283,7 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
 
 static int64_t drain_wake(const struct partition *partition, int64_t wake)
 {
-    const int64_t times[] = {partition->drain_until, partition->lanes_doubt_until,
+    const int64_t times[] = {partition->drain_until, partition->doubts.others_until,
                              partition->all_doubt_until, group_gives_up_at(partition)};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         if (times[i] > partition->engine->now && times[i] < wake)

@@ -35,6 +35,7 @@ struct engine_options {
     int64_t calls;                /* platform.max.in.flight */
     int64_t recordings;           /* dispatch_recordings */
     int64_t ledger_max;           /* characters of a ledger; 0: LEDGER_MAX */
+    size_t doubts;                /* of order ids that a ledger names; 0: LEDGER_DOUBTS */
 };
 
 struct engine_place {

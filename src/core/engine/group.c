@@ -528,6 +528,7 @@ static void claimed(struct engine *engine)
             continue;
         partition->phase = PARTITION_ACTIVE;
         partition->doubt_until = engine->now + engine->options.doubt_ms;
+        doubts_claimed(&partition->doubts, partition->doubt_until);
         if (partition->all_doubt_until)
             partition->all_doubt_until = partition->doubt_until;
         if (engine->stopping)

@@ -44,6 +44,17 @@ struct lane {
     char order_id[];
 };
 
+/* Calls of a partition that may still be running though their `unknown` is published, or about to
+ * be: by the names of their order ids, as the ledger has them. */
+struct doubts {
+    struct doubt {
+        uint32_t name;
+        int64_t until;
+    } named[LEDGER_DOUBTS];
+    size_t count, most;
+    int64_t others_until; /* of those for which there was no room */
+};
+
 struct partition {
     struct list node; /* engine->partitions */
     size_t at;        /* place in engine->all */
@@ -75,10 +86,10 @@ struct partition {
     size_t ready_count;
     size_t ledger_size;
     int64_t drain_until;
-    int64_t stuck_until;       /* something of it was refused for good: no transaction before it */
-    int64_t doubt_until;       /* calls of the predecessor may be running until then */
-    int64_t lanes_doubt_until; /* the last time that a lane of it is in doubt */
-    int64_t all_doubt_until;   /* ... one of an order id that is lost: no lane goes on before it */
+    int64_t stuck_until; /* something of it was refused for good: no transaction before it */
+    int64_t doubt_until; /* calls of the predecessor may be running until then */
+    struct doubts doubts;
+    int64_t all_doubt_until; /* ... of an order id that is not known: no lane goes on before it */
 };
 
 enum producer_phase {
@@ -204,6 +215,17 @@ bool partition_takes_part(const struct partition *partition);
 /* The first request of it that the broker refuses; NULL: none. */
 const struct request *partition_refused(const struct partition *partition);
 
+/* doubt.c */
+/* Notes one; what is over makes room. */
+void doubts_add(struct doubts *doubts, const char *order_id, int64_t until, int64_t now);
+/* Until when one with that order id's name may run; 0: none. */
+int64_t doubts_until(const struct doubts *doubts, const char *order_id);
+/* Takes over those of a ledger as read: they last until `claimed` says how long. */
+void doubts_load(struct doubts *doubts, const struct ledger *ledger);
+void doubts_claimed(struct doubts *doubts, int64_t until);
+/* Adds those that still last to a ledger. */
+void doubts_tell(const struct doubts *doubts, int64_t now, struct ledger *ledger);
+
 /* lane.c */
 void lane_add(struct partition *partition, struct request *request);
 /* Puts a lane where it belongs (ready, resting, gone) after anything about it changed. It may be
@@ -211,6 +233,7 @@ void lane_add(struct partition *partition, struct request *request);
 void lane_settle(struct lane *lane);
 /* Takes a request that has ended, or is forgotten, out of its lane. */
 void lane_leave(struct request *request);
+/* A call of it may be running until then. NULL is fine. */
 void lane_doubt(struct lane *lane, int64_t until);
 void lane_wake_due(struct engine *engine);
 void lane_free_all(struct partition *partition);

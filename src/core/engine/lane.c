@@ -176,7 +176,9 @@ void lane_add(struct partition *partition, struct request *request)
     struct lane *lane = found ? list_of(found, struct lane, node) : NULL;
     if (!lane) {
         lane = memory_alloc(sizeof *lane + size + 1);
-        *lane = (struct lane){.partition = partition, .heap_at = SIZE_MAX};
+        *lane = (struct lane){.partition = partition,
+                              .heap_at = SIZE_MAX,
+                              .doubt_until = doubts_until(&partition->doubts, order_id)};
         memcpy(lane->order_id, order_id, size + 1);
         list_init(&lane->requests);
         list_init(&lane->ready_node);
@@ -202,10 +204,10 @@ void lane_doubt(struct lane *lane, int64_t until)
 {
     if (!lane)
         return;
+    struct partition *partition = lane->partition;
     if (until > lane->doubt_until)
         lane->doubt_until = until;
-    if (until > lane->partition->lanes_doubt_until)
-        lane->partition->lanes_doubt_until = until;
+    doubts_add(&partition->doubts, lane->order_id, until, partition->engine->now);
 }
 
 void lane_wake_due(struct engine *engine)

@@ -40,6 +40,7 @@ struct partition *partition_new(struct engine *engine, enum request_kind kind, i
     partition->engine = engine;
     partition->kind = kind;
     partition->number = number;
+    partition->doubts.most = engine->options.doubts;
     list_init(&partition->requests);
     list_init(&partition->ready);
     map_init(&partition->lanes);
@@ -119,6 +120,7 @@ void partition_load(struct partition *partition, const struct ledger *ledger, bo
     partition->base = partition->next = ledger->base;
     partition->top = partition->loaded_end;
     partition->without_commit = !committed;
+    doubts_load(&partition->doubts, ledger);
     /* Of which order id is not known: all wait, from the claim on. */
     partition->all_doubt_until = ledger->doubt ? INT64_MAX : 0;
 }
@@ -148,12 +150,12 @@ static void add_loaded(struct partition *partition, int64_t cursor, int64_t top)
     }
 }
 
-/* Whether a call may be running though its `unknown` is published, or about to be (model:
- * doubts). */
-static bool has_doubt(const struct partition *partition)
+/* Model: doubts. */
+static void add_doubts(const struct partition *partition, struct ledger *ledger)
 {
     int64_t now = partition->engine->now;
-    return now < partition->lanes_doubt_until || now < partition->all_doubt_until;
+    ledger->doubt = now < partition->all_doubt_until;
+    doubts_tell(&partition->doubts, now, ledger);
 }
 
 void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
@@ -164,7 +166,7 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
     bool undone = false;
     ledger_reset(ledger, cursor);
     ledger->sequence = sequence;
-    ledger->doubt = has_doubt(partition);
+    add_doubts(partition, ledger);
     snprintf(ledger->owner, sizeof ledger->owner, "%s", owner);
     list_each(at, &partition->requests)
     {
@@ -207,7 +209,8 @@ static int64_t undone_ahead(const struct partition *partition)
 
 int64_t partition_start_limit(const struct partition *partition)
 {
-    int64_t most = partition->engine->options.ledger_max;
+    const struct engine_options *options = &partition->engine->options;
+    int64_t most = options->ledger_max - ledger_doubts_size(options->doubts);
     int64_t limit = partition->base + ledger_sure_span(most) - 1;
     int64_t undone = undone_ahead(partition);
     if (partition->next <= limit + 1)
@@ -275,10 +278,11 @@ static size_t too_far_ahead(const struct partition *partition)
 /* Model: drained. */
 bool partition_drained(const struct partition *partition)
 {
-    bool over = partition->engine->now >= partition->drain_until;
-    /* The next owner does not know the order ids of a doubt, and would let all wait: it ends here.
-     */
-    bool doubt = !over && has_doubt(partition);
+    int64_t now = partition->engine->now;
+    bool over = now >= partition->drain_until;
+    /* A doubt without a name would let all wait at the next owner: it ends here. */
+    bool doubt =
+        !over && (now < partition->doubts.others_until || now < partition->all_doubt_until);
     size_t rest = over ? partition->handed + stuck(partition) : 0;
     return !partition->in_tick && !doubt &&
            (partition->busy == rest || partition->busy == rest + too_far_ahead(partition));
