@@ -56,12 +56,18 @@ static const char *key_of(const struct kafka_setting *setting)
     return setting->key ? setting->key : setting->name;
 }
 
+/* A librdkafka without this key has no other protocol than this. */
+static bool is_implied(const struct kafka_setting *setting)
+{
+    return !strcmp(setting->name, "group.protocol") && !strcasecmp(setting->value, "classic");
+}
+
 static int apply(rd_kafka_conf_t *conf, const struct kafka_setting *setting, struct error *error)
 {
     char reason[300];
     rd_kafka_conf_res_t result =
         rd_kafka_conf_set(conf, setting->name, setting->value, reason, sizeof reason);
-    if (result == RD_KAFKA_CONF_OK)
+    if (result == RD_KAFKA_CONF_OK || (result == RD_KAFKA_CONF_UNKNOWN && is_implied(setting)))
         return 0;
     const char *origin = setting->origin ? setting->origin : "kafka";
     if (result == RD_KAFKA_CONF_UNKNOWN)

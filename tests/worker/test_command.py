@@ -4,6 +4,7 @@
 usage: test_command.py WORKER
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,17 @@ class Command(unittest.TestCase):
         self.assertGreater(len(given), 15)
         result = run("--check", settings=given)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def test_forced_values_may_be_written_down(self):
+        """Each value that docs/configuration.md says a key must have, whether this librdkafka knows the key or not."""
+        with open(f"{ROOT}/docs/configuration.md") as page:
+            table = page.read().split("### What is refused, and why")[1]
+        given = {key: value for key, value in re.findall(r"(?m)^\| `([a-z._]+)` \| `([a-z0-9_]+)` \|", table)}
+        self.assertGreater(len(given), 12)
+        self.assertEqual(given["kafka.group.protocol"], "classic")
+        for key, value in given.items():
+            result = run("--check", settings={**REQUIRED, key: value})
+            self.assertEqual((result.returncode, result.stderr), (0, ""), key)
 
     def test_print_config(self):
         result = run("--print-config", settings={**REQUIRED, "kafka.sasl.password": SECRET, "kafka.sasl.username": "me"},
