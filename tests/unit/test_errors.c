@@ -1,4 +1,4 @@
-/* docs/errors.md lists every code that a result or a dead letter may carry, and no other. */
+/* docs/errors.md lists every code that there is, and no other. */
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
