@@ -311,42 +311,6 @@ void caller_take(struct world *world, struct process *process)
     }
 }
 
-static void outlive(struct world *world, struct process *process, const struct request *request,
-                    unsigned logs)
-{
-    if (!(logs & 1u << request->place.partition))
-        return;
-    world->tasks[task_of(world, request)].outlived = process->incarnation;
-    world->excused[process->incarnation] = true;
-}
-
-static void outlive_list(struct world *world, struct process *process, const struct list *list,
-                         unsigned logs)
-{
-    list_each(at, list) outlive(world, process, list_of(at, struct request, dispatch_node), logs);
-}
-
-static void outlive_box(struct world *world, struct process *process, const struct mailbox *box,
-                        unsigned logs)
-{
-    for (size_t i = 0; i < box->count; i++) {
-        const struct mail *mail = &box->mail[(box->first + i) % MAIL_MOST];
-        if (mail->type == MAIL_REQUEST)
-            outlive(world, process, mail->request, logs);
-    }
-}
-
-void caller_outlive(struct world *world, struct process *process, unsigned logs)
-{
-    const struct dispatch *dispatch = &process->caller.dispatch;
-    outlive_box(world, process, &process->caller.in, logs);
-    outlive_box(world, process, &process->caller.out, logs);
-    outlive_list(world, process, &dispatch->waiting[REQUEST_CALL], logs);
-    outlive_list(world, process, &dispatch->waiting[REQUEST_RECORDING], logs);
-    outlive_list(world, process, &dispatch->flying, logs);
-    outlive_list(world, process, &dispatch->done, logs);
-}
-
 static void free_all(struct list *list)
 {
     for (struct list *at; (at = list_take_first(list));)

@@ -15,6 +15,12 @@ static bool is_over(const struct task *task)
     return task->results || task->gone || task->dead;
 }
 
+static bool may_be_unknown(const struct world *world, const struct task *task)
+{
+    bool outlived = task->starter && task->outlived == task->starter;
+    return task->doubted_by || outlived || world->excused[task->starter];
+}
+
 static void check_result(struct world *world, struct task *task, enum status status)
 {
     struct log *log = &world->logs[task->log];
@@ -29,7 +35,7 @@ static void check_result(struct world *world, struct task *task, enum status sta
     log->last_result[task->key] = task->offset;
     if (status == STATUS_UNKNOWN) {
         world->counts.unknown++;
-        if (!task->doubted_by && !world->excused[task->starter])
+        if (!may_be_unknown(world, task))
             broken(world, "%d/%d is unknown for no good reason", task->log, (int)task->offset);
     } else if (call && status == STATUS_SUCCEEDED && !task->rings) {
         broken(world, "%d/%d succeeded without a call", task->log, (int)task->offset);
@@ -195,16 +201,53 @@ void check_replaced(struct world *world, int id, int index)
     ledger_fini(&ledger);
 }
 
+/* It lets a partition go. What it has started there its successor must take for unknown: it may
+ * only when it has waited long enough. */
+static void check_let_go(struct world *world, const struct process *process, int index,
+                         int64_t wait_until)
+{
+    const struct log *log = &world->logs[index];
+    for (int i = log->settled; i < log->task_count; i++) {
+        struct task *task = &world->tasks[log->tasks[i]];
+        if (task->starter != process->incarnation || task->inherited ||
+            task->outlived == process->incarnation)
+            continue;
+        if (process_now(world, process) < wait_until)
+            broken(world, "%s lets %d go while %d is started, %d ms too early",
+                   process_name(process->id), index, (int)task->offset,
+                   (int)(wait_until - process_now(world, process)));
+        task->outlived = process->incarnation;
+    }
+}
+
+/* A plain commit is about to be sent: one that names nobody releases the partition. */
+void check_plain_commit(struct world *world, const struct process *process,
+                        const struct engine_ledger *commit)
+{
+    struct error error;
+    struct ledger ledger = {0};
+    if (ledger_decode(&ledger, commit->offset, commit->metadata, commit->metadata_size, &error))
+        broken(world, "%s commits what cannot be read", process_name(process->id));
+    else if (!ledger.owner[0])
+        check_let_go(world, process, commit->partition, process->drain_until[commit->partition]);
+    ledger_fini(&ledger);
+}
+
 /* It gives partitions back. One that it has not released it has given up, as transaction after
- * transaction was aborted: what it had started there its successor must take for unknown. */
+ * transaction was aborted for a whole session after its drain: a member does so for no other
+ * reason. */
 void check_given_back(struct world *world, const struct process *process, unsigned logs)
 {
+    const struct client *client = &process->client;
+    bool member = !client->lost && group_is_member(world, client->member, client->generation);
+    int64_t session_ms = 2 * world->options.lease_ms;
     for (int log = 0; log < world->log_count; log++) {
         struct ledger ledger = {0};
         if (!(logs & 1u << log) || !decode(world, log, &ledger))
             continue;
         if (!strcmp(ledger.owner, world->owners[process->id]))
-            world->excused[process->incarnation] = true;
+            check_let_go(world, process, log,
+                         member ? process->drain_until[log] + session_ms : INT64_MIN);
         ledger_fini(&ledger);
     }
 }

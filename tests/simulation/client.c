@@ -39,6 +39,8 @@ static void ask_unassign(struct world *world, struct process *process, unsigned 
         logs);
     for (int i = 0; lost && i < world->task_count; i++)
         world->tasks[i].inherited |= world->tasks[i].starter == process->incarnation;
+    if (!lost)
+        process_drain(world, process, logs);
     engine_revoked(process->engine, ++client->rebalance, lost, places, count,
                    process_now(world, process));
 }
@@ -184,6 +186,7 @@ void client_assign(struct world *world, struct process *process, const struct en
         logs |= 1u << log;
         client->position[log] = from < world->logs[log].start ? world->logs[log].start : from;
         client->end_told[log] = -1;
+        process->drain_until[log] = process->stopping ? 0 : INT64_MAX / 2; /* 0: never claimed */
     }
     if (logs != client->asked_logs)
         broken(world, "%s was given %x and answers %x", process_name(process->id),
@@ -200,7 +203,6 @@ void client_unassign(struct world *world, struct process *process,
     say(world, "%s answers unassign %d", process_name(process->id), (int)action->rebalance);
     if (action->rebalance != client->rebalance || client->asked != ASKED_UNASSIGN)
         return;
-    caller_outlive(world, process, client->asked_logs);
     check_given_back(world, process, client->asked_logs);
     client->owned &= ~client->asked_logs;
     client->fetching &= ~client->asked_logs;

@@ -64,7 +64,6 @@ void process_start(struct world *world, struct process *process, int id)
 void process_end(struct world *world, struct process *process, const char *why)
 {
     say(world, "%s %s", names[process->id], why);
-    caller_outlive(world, process, ~0u);
     engine_free(process->engine);
     caller_drop_all(process);
     process->engine = NULL;
@@ -78,6 +77,14 @@ void process_crash(struct world *world, struct process *process)
     process_end(world, process, "crashes");
 }
 
+void process_drain(const struct world *world, struct process *process, unsigned logs)
+{
+    int64_t until = process_now(world, process) + world->options.drain_ms;
+    for (int log = 0; log < LOGS_MOST; log++)
+        if (logs & 1u << log && process->drain_until[log] > until)
+            process->drain_until[log] = until;
+}
+
 static void trace_transaction(struct world *world, const struct process *process,
                               const struct engine_action *action)
 {
@@ -89,13 +96,6 @@ static void trace_transaction(struct world *world, const struct process *process
         say(world, "    %d/%d %s", action->items[i].request->place.partition,
             (int)action->items[i].request->place.offset,
             status_name(action->items[i].request->outcome.status));
-}
-
-/* Calls that are out when their partition's ledger is given to nobody have outlived a drain. */
-static void note_release(struct world *world, struct process *process)
-{
-    for (size_t i = 0; process->work.type == ENGINE_COMMIT && i < process->work.ledger_count; i++)
-        caller_outlive(world, process, 1u << process->work.ledgers[i].partition);
 }
 
 static void transact(struct world *world, struct process *process,
@@ -117,7 +117,8 @@ static void do_ledger_job(struct world *world, struct process *process,
     if (process->working)
         broken(world, "%s wants two ledger jobs at once", names[process->id]);
     process->work = *action;
-    note_release(world, process);
+    for (size_t i = 0; action->type == ENGINE_COMMIT && i < action->ledger_count; i++)
+        check_plain_commit(world, process, &action->ledgers[i]);
     process->working = WORK_TO_DO;
 }
 

@@ -93,7 +93,7 @@ struct task {
     bool inherited;        /* its starter has lost it, or handed it over, since */
     int64_t running_until; /* the platform may be at it until then */
     int doubted_by;        /* incarnation whose call ended in doubt; 0: none */
-    int outlived;          /* incarnation that still had it when its drain was over; 0: none */
+    int outlived;          /* incarnation that let its partition go with it; 0: none */
     int owed_by;           /* incarnation that owes a late outcome; 0: none */
 };
 
@@ -238,7 +238,8 @@ struct process {
     int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
     bool clock_stood;               /* while the process stood still */
     bool has_twin;
-    int64_t ended, ended_before; /* when others last ended its transactions; 0: never */
+    int64_t ended, ended_before;    /* when others last ended its transactions; 0: never */
+    int64_t drain_until[LOGS_MOST]; /* by its clock; INT64_MAX / 2: it does not drain */
     struct engine *engine;
     bool asleep; /* nothing to do until wake_at, unless something happens */
     int64_t wake_at;
@@ -330,7 +331,7 @@ struct world {
     struct process processes[PROCESSES_MOST];
     int process_count, incarnations;
     char owners[IDS][LEDGER_OWNER_SIZE];
-    bool excused[INCARNATIONS_MOST]; /* died, froze, lost its assignment, or outlived a drain */
+    bool excused[INCARNATIONS_MOST]; /* died, froze, or lost its assignment */
     struct counts counts;
 };
 
@@ -398,8 +399,6 @@ void caller_recall(struct world *world, struct process *process,
 void caller_step(struct world *world, struct process *process);
 /* The Kafka thread takes what is given back. */
 void caller_take(struct world *world, struct process *process);
-/* The drain of these logs is over: what it still has of them may outlive it. */
-void caller_outlive(struct world *world, struct process *process, unsigned logs);
 void caller_drop_all(struct process *process);
 void platform_step(struct world *world);
 
@@ -409,6 +408,8 @@ int64_t process_wall(const struct world *world, const struct process *process);
 void process_start(struct world *world, struct process *process, int id);
 void process_end(struct world *world, struct process *process, const char *why);
 void process_crash(struct world *world, struct process *process);
+/* Those of these logs that do not drain yet do from now on. */
+void process_drain(const struct world *world, struct process *process, unsigned logs);
 void process_step(struct world *world, struct process *process);
 /* Short, for people. */
 const char *process_name(int id);
@@ -422,6 +423,8 @@ void check_ledger(struct world *world, int log, int incarnation);
 void check_started(struct world *world);
 void check_named(struct world *world, const struct process *process, int index);
 void check_replaced(struct world *world, int id, int index);
+void check_plain_commit(struct world *world, const struct process *process,
+                        const struct engine_ledger *ledger);
 void check_given_back(struct world *world, const struct process *process, unsigned logs);
 void check_start(struct world *world, const struct process *process, const struct request *request);
 void check_post(struct world *world, struct process *process, struct task *task);

@@ -254,6 +254,7 @@ static void strike_running(struct world *world, struct process *process)
     } else if (!process->stopping && strikes(world, FAULT_stop)) {
         process->stopping = true;
         process->asleep = false;
+        process_drain(world, process, ~0u);
         engine_stop(process->engine, process_now(world, process));
     }
 }
