@@ -66,6 +66,15 @@ void outcome_fini(struct outcome *outcome)
     *outcome = (struct outcome){0};
 }
 
+struct log_about request_about(const struct request *request, const char *topic)
+{
+    return (struct log_about){.topic = topic,
+                              .partition = request->place.partition,
+                              .offset = request->place.offset,
+                              .order_id = request->event.order_id,
+                              .trace_id = request->event.trace_id};
+}
+
 void request_free(struct request *request)
 {
     if (!request)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/log.h"
 
 enum request_kind { REQUEST_CALL, REQUEST_RECORDING, REQUEST_KINDS };
 
@@ -110,8 +111,8 @@ struct message {
     enum message_type type;
 };
 
-/* Where a request stands; only the engine reads or writes it. Each state but waiting, handed and
- * orphan is a list of the engine's. */
+/* Where a request stands; only the engine reads or writes it. Each state but waiting and handed is
+ * a list of the engine's. */
 enum request_state {
     REQUEST_WAITING,    /* in its lane, for its turn or its time */
     REQUEST_CHOSEN,     /* the transaction on its way marks it 'started' */
@@ -153,6 +154,9 @@ struct request {
 
 /* A copy of the record in one block; events are parsed later (event_parse). */
 struct request *request_new(struct place place, const struct raw_record *raw);
+
+/* For the log: whose entry it is, under the name of the topic that it came from. */
+struct log_about request_about(const struct request *request, const char *topic);
 
 /* Releases it with event and outcome. NULL is fine. */
 void request_free(struct request *request);

@@ -191,13 +191,8 @@ static void log_end(const struct call_thread *thread, const struct request *requ
         return;
     char caller[32], callee[32];
     bool is_call = request->place.kind == REQUEST_CALL;
-    struct log_about about = {
-        .topic = thread->config->request_topics[request->place.kind],
-        .partition = request->place.partition,
-        .offset = request->place.offset,
-        .order_id = request->event.order_id,
-        .trace_id = request->event.trace_id,
-    };
+    struct log_about about =
+        request_about(request, thread->config->request_topics[request->place.kind]);
     text_mask_number(caller, sizeof caller,
                      is_call && request->event.caller ? request->event.caller : "");
     text_mask_number(callee, sizeof callee,

@@ -289,9 +289,24 @@ static bool take_records(struct kafka_thread *thread)
 }
 
 /* What the call thread sends back. */
+/* Calls that their partition has not waited for. (Recordings are asked for again by the next owner,
+ * and nothing of them is in doubt.) */
+static void tell_orphans(struct kafka_thread *thread)
+{
+    const struct request *request;
+    while ((request = engine_take_orphan(thread->engine))) {
+        struct log_about about = request_about(request, topic_of(thread, request->place.kind));
+        if (request->place.kind == REQUEST_CALL)
+            log_write(LOG_WARN, &about,
+                      "this call was still under way when its partition was handed over or lost: "
+                      "it becomes unknown with the next owner");
+    }
+}
+
 static void take_finished(struct kafka_thread *thread)
 {
     struct list messages;
+    tell_orphans(thread); /* they may be among what comes back */
     list_init(&messages);
     queue_take(&thread->finished, &messages);
     for (struct list *node; (node = list_take_first(&messages));) {
@@ -356,12 +371,6 @@ static void do_assign(struct kafka_thread *thread, const struct engine_action *a
 
 static void do_leave(struct kafka_thread *thread)
 {
-    struct engine_view view;
-    engine_look(thread->engine, &view);
-    if (view.handed)
-        log_warn("%zu call(s) outlived drain.timeout.ms: they become unknown with the next owner "
-                 "of their partitions",
-                 view.handed);
     thread->leaving = true;
     kafka_leave(thread->kafka);
 }
@@ -525,6 +534,7 @@ static void check_stop(struct kafka_thread *thread, const struct stop *stop)
                         : "nothing was left to publish");
         thread->status = unpublished;
         thread->done = thread->gave_up = true;
+        engine_give_up(thread->engine);
     }
 }
 
@@ -566,6 +576,7 @@ int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
         if (!thread->done)
             kafka_wait(thread->kafka, wait_time(thread, more));
     }
+    tell_orphans(thread);
     log_counts(thread);
     return thread->status;
 }

@@ -97,12 +97,8 @@ void publish_log_refused(const struct publish *publish, const bool *refused)
         const struct engine_item *item = &publish->items[i];
         if (!refused[i] || !item->small)
             continue;
-        struct place place = item->request->place;
-        struct log_about about = {.topic = publish->names.request_topics[place.kind],
-                                  .partition = place.partition,
-                                  .offset = place.offset,
-                                  .order_id = item->request->event.order_id,
-                                  .trace_id = item->request->event.trace_id};
+        struct log_about about =
+            request_about(item->request, publish->names.request_topics[item->request->place.kind]);
         log_write(LOG_ERROR, &about,
                   "the broker refuses the %s of this request even in its smallest form: change "
                   "topic %s (max.message.bytes); %s",

@@ -52,6 +52,26 @@ class Rebalance(KafkaCase):
         self.check_run(sent, results, platform)
         self.assertEqual(0, second.terminate())
 
+    def test_calls_that_outlive_a_drain_are_logged(self):
+        """Each one, whether another worker takes its partition or the process stops."""
+        platform = self.sandbox("hang")
+        options = {"drain.timeout.ms": "1000", "platform.timeout.ms": "60000"}
+        first = self.worker(platform, options, name="first")
+        for number in range(self.PARTITIONS):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
+        self.requests.flush()
+        platform.wait_calls(self.PARTITIONS)
+        second = self.worker(platform, options, name="second")
+        taken = self.results(self.PARTITIONS // 2)
+        self.assertEqual({"unknown": len(taken)}, self.statuses(taken))
+        self.assertEqual(self.places(taken), self.outlived(first))
+        self.assertEqual(0, first.terminate())
+        results = self.results(self.PARTITIONS)
+        self.assertEqual({"unknown": len(results)}, self.statuses(results))
+        self.assertEqual(self.places(results), self.outlived(first))
+        self.assertEqual(0, second.terminate())
+        self.assertEqual([], self.outlived(second))
+
 
 if __name__ == "__main__":
     main()

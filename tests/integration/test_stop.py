@@ -5,7 +5,7 @@ from datetime import datetime
 
 from case import KafkaCase, main, wait_until
 from programs import Worker
-from records import call, caller
+from records import Requests, call, caller
 
 
 class Stop(KafkaCase):
@@ -57,6 +57,7 @@ class Stop(KafkaCase):
         self.check_run(self.sent, results, self.platform)
         unknown, = [r for r in results if r["status"] == "unknown"]
         self.assertEqual("k0", unknown["orderId"])
+        self.assertEqual(self.places([unknown]), self.outlived(self.process))
 
     def test_ready_and_draining(self):
         self.begin("latency=3s")
@@ -80,6 +81,19 @@ class Stop(KafkaCase):
         self.assertEqual(0, process.wait())
         self.assertLess(told - began, 1 + 5 + 1)
         self.assertLess(time.monotonic() - told, 1.5, "the process goes on after its last word")
+
+    def test_a_call_under_way_without_kafka(self):
+        """The stop is given up, and says of which call."""
+        kafka, platform = self.sandbox(kafka=True, name="kafka"), self.sandbox("hang")
+        process = self.keep(Worker(self.directory, kafka.bootstrap, platform.url, platform.ca,
+                                   {"drain.timeout.ms": "500", "platform.timeout.ms": "60000"}))
+        requests = Requests(kafka.bootstrap, "call-requests")
+        requests.send(call(1), "k1", partition=0)
+        requests.flush()
+        platform.wait_calls(1)
+        kafka.kill()
+        self.assertEqual(1, process.terminate())
+        self.assertEqual([("call-requests", 0, 0, "k1")], self.outlived(process))
 
     def test_nothing_to_do(self):
         process = self.worker(self.sandbox()).wait_assigned()

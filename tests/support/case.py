@@ -178,6 +178,16 @@ class KafkaCase(ProgramCase):
         self.assertEqual({}, {what: items for what, items in found.items() if items})
         return {place: json.loads(m.value())["Caller"] for place, m in requests.items()}
 
+    def outlived(self, worker):
+        """The calls of which a worker has logged that they outlived its hold of their partition: (topic, partition, offset, order id)
+        each time."""
+        members = ("kafka.topic", "kafka.partition", "kafka.offset", "order.id")
+        return sorted(tuple(e.get(m) for m in members) for e in worker.events() if "still under way" in e.get("message", ""))
+
+    def places(self, results):
+        """The same of results."""
+        return sorted((*(r["source"][m] for m in ("topic", "partition", "offset")), r["orderId"]) for r in results)
+
     def statuses(self, results):
         return dict(collections.Counter(r["status"] for r in results))
 

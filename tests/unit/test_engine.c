@@ -1091,10 +1091,29 @@ static void test_drain_outlived(void **state)
     (void)state;
     struct desk desk;
     ready_with_a_call(&desk);
+    assert_null(engine_take_orphan(desk.engine));
     outlive_drain(&desk);
+    assert_ptr_equal(engine_take_orphan(desk.engine), lent(&desk, 0));
+    assert_null(engine_take_orphan(desk.engine));
     finish(&desk, 0, STATUS_SUCCEEDED);
     commit_tick(&desk);
     assert_published(&desk, "late:0:succeeded ");
+    desk_fini(&desk);
+}
+
+static void test_orphans_of_a_stop_given_up(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready_with_a_call(&desk);
+    arrive(&desk, 0, 1, "o-2");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    engine_stop(desk.engine, desk.now);
+    engine_give_up(desk.engine);
+    finish(&desk, 0, STATUS_SUCCEEDED); /* it comes back before anybody asks */
+    assert_ptr_equal(engine_take_orphan(desk.engine), lent(&desk, 1));
+    assert_null(engine_take_orphan(desk.engine));
     desk_fini(&desk);
 }
 
@@ -1707,6 +1726,7 @@ int main(void)
         cmocka_unit_test(test_fenced_when_young),
         cmocka_unit_test(test_revocation_drains),
         cmocka_unit_test(test_drain_outlived),
+        cmocka_unit_test(test_orphans_of_a_stop_given_up),
         cmocka_unit_test(test_doubt_without_a_name_ends_before_a_hand_over),
         cmocka_unit_test(test_doubts_go_with_a_hand_over),
         cmocka_unit_test(test_doubts_outlive_their_process),

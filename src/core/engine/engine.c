@@ -34,6 +34,7 @@ struct engine *engine_new(const struct engine_options *options)
     list_init(&engine->start);
     list_init(&engine->unstart);
     list_init(&engine->ended);
+    list_init(&engine->orphans);
     list_init(&engine->tick.chosen);
     list_init(&engine->tick.undone);
     list_init(&engine->tick.ending);
@@ -84,6 +85,8 @@ static struct list *list_for(struct engine *engine, enum request_state state)
         return &engine->ended;
     case REQUEST_ENDING:
         return &engine->tick.ending;
+    case REQUEST_ORPHAN:
+        return &engine->orphans;
     default:
         return NULL;
     }
@@ -557,6 +560,12 @@ void engine_call_ended(struct engine *engine, struct request *request, int64_t n
     if (request->outcome.status == STATUS_UNKNOWN)
         lane_doubt(request->lane, request->call.started_boot_ms + engine->options.doubt_ms);
     request_end(engine, request);
+}
+
+const struct request *engine_take_orphan(struct engine *engine)
+{
+    struct list *node = list_take_first(&engine->orphans);
+    return node ? list_of(node, struct request, list_node) : NULL;
 }
 
 void engine_allow(struct engine *engine, int64_t calls)

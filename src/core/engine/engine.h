@@ -155,6 +155,10 @@ void engine_end(struct engine *engine, enum request_kind kind, int32_t partition
 /* A lent request is back (request->call.end says how). */
 void engine_call_ended(struct engine *engine, struct request *request, int64_t now);
 
+/* A request that is lent still, though its partition was handed over (its drain was over) or lost:
+ * each once, before it is back; NULL: none. */
+const struct request *engine_take_orphan(struct engine *engine);
+
 /* How many calls may be outstanding from now on (the circuit breaker's word). */
 void engine_allow(struct engine *engine, int64_t calls);
 
@@ -164,6 +168,9 @@ void engine_frozen(struct engine *engine, int64_t now);
 
 /* No new starts; drains, releases, then ENGINE_LEAVE. */
 void engine_stop(struct engine *engine, int64_t now);
+
+/* The stop is given up: all partitions are forgotten, and what is lent becomes an orphan. */
+void engine_give_up(struct engine *engine);
 
 /* For logs, metrics and checks. */
 struct engine_partition_view {

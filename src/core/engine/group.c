@@ -390,6 +390,11 @@ void engine_stop(struct engine *engine, int64_t now)
     }
 }
 
+void engine_give_up(struct engine *engine)
+{
+    list_each(at, &engine->partitions) partition_forget(list_of(at, struct partition, node));
+}
+
 /* Answers. */
 
 static void again(struct engine *engine)

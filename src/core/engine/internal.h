@@ -170,6 +170,7 @@ struct engine {
     uint64_t revoke_rebalance;
 
     struct list start, unstart, ended; /* requests by list_node */
+    struct list orphans;               /* the same; those that nobody has been told of */
     size_t late;                       /* of ended, those for the dead letters */
     struct lane **alarms;              /* heap by wake */
     size_t alarm_count, alarm_capacity;
