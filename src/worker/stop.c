@@ -5,12 +5,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 
-enum { TOLD_TWICE_US = 50000 };
+enum { TOLD_TWICE_MS = 50 };
 
 struct stop {
     pthread_t thread;
@@ -33,6 +35,15 @@ void stop_block_signals(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+/* Some senders (timeout(1) does) signal the process and its group: one order, told twice. As the
+ * signals are blocked, the second would wait for whoever asks next. */
+static void take_told_twice(const sigset_t *set)
+{
+    int64_t until = clock_boot_ms() + TOLD_TWICE_MS;
+    for (int64_t left; (left = until - clock_boot_ms()) > 0;)
+        sigtimedwait(set, NULL, &(struct timespec){.tv_nsec = left * 1000000});
+}
+
 static void *wait_for_signals(void *argument)
 {
     struct stop *stop = argument;
@@ -45,8 +56,7 @@ static void *wait_for_signals(void *argument)
              number == SIGINT ? "SIGINT" : "SIGTERM");
     atomic_store(&stop->requested, true);
     stop->wake(stop->argument);
-    /* Some senders (timeout(1) does) signal the process and its group: one order, told twice. */
-    usleep(TOLD_TWICE_US);
+    take_told_twice(&set);
     while (sigwait(&set, &number))
         ;
     log_warn("second signal: ending at once; calls on the wire become unknown with the next owner");

@@ -1,5 +1,6 @@
 /* SIGTERM and SIGINT: a thread of its own waits for them, so that no handler runs anywhere. The
- * first asks for a stop, the second ends the process at once with status 1. */
+ * first asks for a stop, the second ends the process at once with status 1, unless it comes so soon
+ * that it is the same order told twice. */
 #pragma once
 
 #include <stdbool.h>

@@ -42,9 +42,21 @@ class Stop(KafkaCase):
     def test_second_signal(self):
         self.begin("latency=20s", **{"drain.timeout.ms": "60000", "platform.timeout.ms": "30000"})
         self.process.signal(signal.SIGTERM)
-        self.process.wait_log("^SIGTERM: stopping")  # two that are pending at once would be one
+        self.process.wait_log("^SIGTERM: stopping")
+
+        def ended():
+            self.process.signal(signal.SIGTERM)  # one that comes too soon is the first one told twice
+            return not self.process.alive()
+        wait_until(ended, 10, "a second signal ends it")
+        self.assertEqual(1, self.process.wait())
+
+    def test_one_order_told_twice(self):
+        """As timeout(1), shells and supervisors do, which signal a process and its group."""
+        self.begin("latency=1500ms")
         self.process.signal(signal.SIGTERM)
-        self.assertEqual(1, self.process.wait(10))
+        self.process.signal(signal.SIGINT)  # the same one might be lost in the first
+        self.assertEqual(0, self.process.wait())
+        self.assertEqual({"succeeded"}, set(self.statuses(self.results(len(self.platform.posts())))))
 
     def test_calls_that_outlive_the_drain(self):
         self.begin(f"hang?caller={caller(0)}", **{"drain.timeout.ms": "1000", "platform.timeout.ms": "60000"})
