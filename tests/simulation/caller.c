@@ -143,6 +143,19 @@ static enum ending draw_ending(struct world *world, enum request_kind kind)
     return draw(world, 2) ? END_REFUSED : END_NOT_FOUND;
 }
 
+/* Its process hears how a try that was sent has ended. */
+static void hear(const struct process *process, struct task *task, enum ending ending)
+{
+    bool declined =
+        ending == END_UNAUTHORIZED || ending == END_AUTH_FLAG || ending == END_THROTTLED;
+    if (!declined)
+        task->told = ending;
+    if (ending < END_FAILED)
+        task->running_until = 0;
+    else if (task->kind == REQUEST_CALL)
+        task->doubted_by = process->incarnation;
+}
+
 static void end_try(struct world *world, struct process *process, size_t at,
                     struct attempt *attempt)
 {
@@ -150,15 +163,13 @@ static void end_try(struct world *world, struct process *process, size_t at,
     struct request *request = caller->calls[at].request;
     struct task *task = &world->tasks[task_of(world, request)];
     struct finding finding;
+    if (attempt->sends)
+        hear(process, task, caller->calls[at].ending);
     caller->calls[at] = caller->calls[--caller->call_count];
     attempt->body = attempt->body ? attempt->body : "";
     attempt->body_size = strlen(attempt->body);
     dispatch_end(&caller->dispatch, request, attempt, process_now(world, process),
                  process_wall(world, process), &finding);
-    if (request->call.end == CALL_FINISHED && request->outcome.status == STATUS_UNKNOWN)
-        task->doubted_by = process->incarnation;
-    else if (attempt->sends)
-        task->running_until = 0;
     say(world, "%s ends its try of %d/%d: %s", process_name(process->id), task->log,
         (int)task->offset, finding.code ? finding.code : "answered");
     caller->happened = true;
@@ -237,6 +248,7 @@ static void go_on_sent(struct world *world, struct process *process, size_t at)
     int64_t until = call->request->call.started_boot_ms + world->options.doubt_ms;
     struct attempt attempt = {.sends = 1, .retry_after_ms = -1};
     if (process_now(world, process) >= until) {
+        call->ending = END_NO_ANSWER;
         attempt.failure = FAILURE_TIMEOUT;
         end_try(world, process, at, &attempt);
         return;

@@ -21,6 +21,17 @@ static bool may_be_unknown(const struct world *world, const struct task *task)
     return task->doubted_by || outlived || world->excused[task->starter];
 }
 
+/* What the platform has answered is what is published. */
+static void check_answer(struct world *world, const struct task *task, enum status status)
+{
+    bool refused =
+        task->told == END_REFUSED || task->told == END_NOT_FOUND || task->told == END_RETRY_FLAG;
+    if ((status == STATUS_SUCCEEDED && task->told != END_SUCCEEDED) ||
+        (status == STATUS_REFUSED && !refused))
+        broken(world, "%d/%d is published as %s, and the platform said otherwise", task->log,
+               (int)task->offset, status_name(status));
+}
+
 static void check_result(struct world *world, struct task *task, enum status status)
 {
     struct log *log = &world->logs[task->log];
@@ -33,12 +44,12 @@ static void check_result(struct world *world, struct task *task, enum status sta
     if (task->offset <= log->last_result[task->key])
         broken(world, "results of key %d in %d are out of order", task->key, task->log);
     log->last_result[task->key] = task->offset;
+    if (call) /* recordings may be asked for twice, and answered differently */
+        check_answer(world, task, status);
     if (status == STATUS_UNKNOWN) {
         world->counts.unknown++;
         if (!may_be_unknown(world, task))
             broken(world, "%d/%d is unknown for no good reason", task->log, (int)task->offset);
-    } else if (call && status == STATUS_SUCCEEDED && !task->rings) {
-        broken(world, "%d/%d succeeded without a call", task->log, (int)task->offset);
     } else if (call && task->posts && !task->forgotten && status != STATUS_SUCCEEDED &&
                status != STATUS_REFUSED) {
         broken(world, "%d/%d was called and is reported as not dialled", task->log,
@@ -47,10 +58,11 @@ static void check_result(struct world *world, struct task *task, enum status sta
 }
 
 /* A commit of unknown end that cannot be read back is made again: better twice than never. */
-static void check_late(struct world *world, struct task *task)
+static void check_late(struct world *world, struct task *task, enum status status)
 {
     world->counts.late++;
     task->late++;
+    check_answer(world, task, status);
     if (!world->counts.faults[FAULT_unclear] && !world->counts.fenced &&
         (task->late > 1 || (task->results && task->result != STATUS_UNKNOWN)))
         broken(world, "%d/%d has a late outcome besides its result", task->log, (int)task->offset);
@@ -73,7 +85,7 @@ void check_published(struct world *world, const struct published *item)
         task->dead += task->key < 0;
         break;
     case ITEM_LATE:
-        check_late(world, task);
+        check_late(world, task, item->status);
         break;
     case ITEM_GONE:
         task->gone++;

@@ -76,6 +76,28 @@ enum fault {
         FAULT_COUNT
 };
 
+/* How a try that was sent is going to end. */
+enum ending {
+    END_NONE,
+    END_SUCCEEDED,
+    END_REFUSED,
+    END_NOT_FOUND,
+    END_FILE, /* recordings */
+    END_UNAUTHORIZED,
+    END_AUTH_FLAG,
+    END_THROTTLED,
+    END_RETRY_FLAG,
+    END_FAILED,
+    END_REQUEST_TIMEOUT,
+    END_RESET,
+    END_NO_ANSWER,
+    END_LATCHED,
+    END_CUT,
+    END_TOO_LARGE,
+    END_UNREADABLE,
+    END_LOST
+};
+
 /* What one request's fate is, as the world outside of the workers knows it. */
 struct task {
     enum request_kind kind;
@@ -92,6 +114,7 @@ struct task {
     int starter;           /* incarnation that committed its 'started' last */
     bool inherited;        /* its starter has lost it, or handed it over, since */
     int64_t running_until; /* the platform may be at it until then */
+    enum ending told;      /* how its call ended, as its process heard */
     int doubted_by;        /* incarnation whose call ended in doubt; 0: none */
     int outlived;          /* incarnation that let its partition go with it; 0: none */
     int owed_by;           /* incarnation that owes a late outcome; 0: none */
@@ -191,27 +214,6 @@ struct mail {
 struct mailbox {
     struct mail mail[MAIL_MOST];
     size_t first, count;
-};
-
-/* How a try that was sent is going to end. */
-enum ending {
-    END_SUCCEEDED,
-    END_REFUSED,
-    END_NOT_FOUND,
-    END_FILE, /* recordings */
-    END_UNAUTHORIZED,
-    END_AUTH_FLAG,
-    END_THROTTLED,
-    END_RETRY_FLAG,
-    END_FAILED,
-    END_REQUEST_TIMEOUT,
-    END_RESET,
-    END_NO_ANSWER,
-    END_LATCHED,
-    END_CUT,
-    END_TOO_LARGE,
-    END_UNREADABLE,
-    END_LOST
 };
 
 struct call {
