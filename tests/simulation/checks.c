@@ -274,6 +274,13 @@ void check_start(struct world *world, const struct process *process, const struc
                    view.partition, (int)request->place.offset);
 }
 
+/* Transactions prove the membership, but only heartbeats keep it: whose heartbeats got lost is no
+ * member any more, and cannot know before it is told and its calls are called back. */
+static bool is_unaware(const struct world *world, const struct process *process)
+{
+    return world->now < process->deaf_until + world->session_ms;
+}
+
 /* A call is about to be made. Of a process whose clock stood while it stood still itself or whose
  * place a namesake took meanwhile, and of a call that its lease lets outlive its partition's drain,
  * no more can be had than that it is the only one. */
@@ -292,7 +299,8 @@ void check_post(struct world *world, struct process *process, struct task *task)
         broken(world, "%s calls %d/%d, which is invalid", name, task->log, (int)task->offset);
     if (mark == LEDGER_FRESH)
         broken(world, "%s calls %d/%d, which is not started", name, task->log, (int)task->offset);
-    if (process->clock_stood || process->has_twin || task->outlived == process->incarnation)
+    if (process->clock_stood || process->has_twin || task->outlived == process->incarnation ||
+        is_unaware(world, process))
         return;
     if (is_over(task))
         broken(world, "%s calls %d/%d, which has its result", name, task->log, (int)task->offset);

@@ -244,7 +244,7 @@ static void pump(struct world *world, struct process *process, size_t most)
 void process_step(struct world *world, struct process *process)
 {
     check_sleep(world, process);
-    if (world->now >= process->cut_off_until)
+    if (world->now >= process->cut_off_until && world->now >= process->deaf_until)
         heartbeat(world, process);
     if (draw(world, 2))
         caller_step(world, process);

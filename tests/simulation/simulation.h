@@ -39,6 +39,7 @@ enum {
     X(stand, 5000, 4)         /* ... and its clock with it */                                      \
     X(twin, 9000, 3)          /* a process is started while its frozen namesake lives */           \
     X(cut_off, 80, 2)         /* a process cannot reach Kafka */                                   \
+    X(deaf, 80, 3)            /* its heartbeats get lost, though all else arrives */               \
     X(stop, 80, 2)            /* a planned stop */                                                 \
     X(start, 600, 1)          /* a dead process comes back, or another in its place */             \
     X(grow, 20, 3)            /* a topic gets a partition */                                       \
@@ -236,7 +237,7 @@ enum transact_phase { PHASE_IDLE, PHASE_PRODUCE, PHASE_OFFSETS, PHASE_COMMIT, PH
 struct process {
     int index, id, incarnation;
     enum { PROCESS_DEAD, PROCESS_RUNNING, PROCESS_FROZEN } state;
-    int64_t frozen_since, cut_off_until;
+    int64_t frozen_since, cut_off_until, deaf_until;
     int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
     bool clock_stood;               /* while the process stood still */
     bool has_twin;

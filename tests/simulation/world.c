@@ -251,6 +251,9 @@ static void strike_running(struct world *world, struct process *process)
     } else if (strikes(world, FAULT_cut_off)) {
         world->excused[process->incarnation] = true;
         process->cut_off_until = world->now + (int64_t)draw(world, 20000);
+    } else if (strikes(world, FAULT_deaf)) {
+        world->excused[process->incarnation] = true;
+        process->deaf_until = world->now + (int64_t)draw(world, 20000);
     } else if (!process->stopping && strikes(world, FAULT_stop)) {
         process->stopping = true;
         process->asleep = false;

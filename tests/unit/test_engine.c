@@ -632,6 +632,26 @@ static void test_abort_keeps_order(void **state)
     desk_fini(&desk);
 }
 
+/* It may have been aborted as this is no member any more. */
+static void test_an_abort_recalls_what_is_not_sent(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready_with_a_call(&desk);
+    arrive(&desk, 0, 1, "o-2");
+    expect(&desk, ENGINE_TRANSACT);
+    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    assert_int_equal(desk.action.partition, 0);
+    unsent(&desk, 0, 0);
+    desk.now = engine_wake_time(desk.engine);
+    commit_tick(&desk); /* un-started, and the other one started */
+    expect(&desk, ENGINE_START);
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
 static void test_a_refused_record_is_made_smaller(void **state)
 {
     (void)state;
@@ -727,7 +747,9 @@ static void outlive_drain(struct desk *desk)
     land(desk);
     assert_int_equal(mark(desk, 0, 0), LEDGER_STARTED); /* the successor answers 'unknown' */
     engine_committed(desk->engine, ENGINE_DONE, desk->now);
-    expect(desk, ENGINE_UNASSIGN);
+    step(desk); /* what is in hand is recalled, if anything is */
+    if (desk->action.type != ENGINE_UNASSIGN)
+        expect(desk, ENGINE_UNASSIGN);
 }
 
 /* The successor calls it unknown, and the answer goes to the dead letters. */
@@ -1264,6 +1286,8 @@ static void test_lost_partitions(void **state)
     for (int i = 0; i < 3; i++)
         expect(&desk, ENGINE_START);
     take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_RECALL); /* what is not sent yet must not be */
+    assert_int_equal(desk.action.partition, 0);
     expect(&desk, ENGINE_UNASSIGN);
     finish(&desk, 0, STATUS_SUCCEEDED);
     finish(&desk, 1, STATUS_UNKNOWN); /* in doubt itself: no dead letter */
@@ -1425,6 +1449,7 @@ static void test_a_log_that_ends_below_the_base_stands_still(void **state)
                         "its log ends at offset 0, below 1, which was committed: the topic was "
                         "deleted and created anew, or has lost records");
     assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_NOTHING);
     finish(&desk, 1, STATUS_SUCCEEDED); /* no answer is lost */
     commit_tick(&desk);
@@ -1708,6 +1733,7 @@ int main(void)
         cmocka_unit_test(test_deleted_records_and_gaps),
         cmocka_unit_test(test_older_than_the_group),
         cmocka_unit_test(test_abort_keeps_order),
+        cmocka_unit_test(test_an_abort_recalls_what_is_not_sent),
         cmocka_unit_test(test_a_refused_record_is_made_smaller),
         cmocka_unit_test(test_what_is_refused_for_good_holds_its_partition_alone),
         cmocka_unit_test(test_what_is_refused_for_good_does_not_hold_a_hand_over),

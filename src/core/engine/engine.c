@@ -342,6 +342,18 @@ static void note_fenced(struct engine *engine)
     engine->fenced_after = engine->unfenced_at;
 }
 
+/* Transactions are aborted of one who is no member any more, too; heartbeats may have been lost
+ * while all else arrived, and the lease counts on them. What is not sent yet comes back, and asks
+ * for a new one. */
+static void doubt_membership(struct engine *engine)
+{
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        partition->recall |= partition->handed > 0;
+    }
+}
+
 /* What is refused is made smaller, and what is refused even so holds its partition back, so that it
  * does not hold back all others. */
 static void note_refused(struct engine *engine, const bool *refused)
@@ -375,6 +387,7 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
         tick_failed(engine);
         break;
     case ENGINE_ABORTED: /* "aborted" */
+        doubt_membership(engine);
         tick_failed(engine);
         break;
     case ENGINE_FENCED: /* "fenced" */

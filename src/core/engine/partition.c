@@ -81,13 +81,15 @@ static void request_forget(struct engine *engine, struct request *request)
 
 void partition_forget(struct partition *partition)
 {
+    /* What is in hand and not sent yet must not be: the successor says that it may have been. */
+    partition->recall = partition->handed > 0;
     list_each_safe(at, &partition->requests)
         request_forget(partition->engine, list_of(at, struct request, partition_node));
     lane_free_all(partition);
     ledger_fini(&partition->loaded);
     partition->unfinished = partition->bytes = partition->busy = partition->handed = 0;
     partition->loaded_end = 0;
-    partition->in_tick = partition->changed = partition->recall = false;
+    partition->in_tick = partition->changed = false;
     partition->phase = PARTITION_GONE;
 }
 
