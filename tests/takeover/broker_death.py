@@ -11,7 +11,7 @@ import time
 from confluent_kafka.admin import AdminClient
 
 from case import main, wait_until
-from load import KILLS, ROWS, UnderLoad, print_table
+from load import KILLS, UnderLoad, print_table
 from records import QUIET, coordinator
 
 PAUSE = os.environ.get("DEATH") == "pause"
@@ -71,7 +71,7 @@ class BrokerDeath(UnderLoad):
             for role in ("the group's coordinator", "a transactions' coordinator", "another leader"):
                 gaps.setdefault(role, []).append(self.die(self.roles(workers)[role], workers))
         for role, times in gaps.items():
-            ROWS.append((f"{role} {'hangs' if PAUSE else 'dies'}: longest without a result", "", times))
+            self.tell(f"{role} {'hangs' if PAUSE else 'dies'}: longest without a result", None, times)
         moved = [f"{worker.name}: {e['message']}" for worker, start in zip(workers, logged) for e in worker.events()[start:]
                  if re.match("(lost|revoked|assigned):", e["message"])]
         print("moves of partitions: " + ("; ".join(moved) or "none"), flush=True)
