@@ -47,8 +47,20 @@ void caller_lend(struct world *world, struct process *process, struct request *r
 void caller_recall(struct world *world, struct process *process, const struct engine_action *action)
 {
     say(world, "%s recalls", process_name(process->id));
+    process->recalls |= action->kind == REQUEST_KINDS ? ~0u : 1u << action->partition;
     put(world, &process->caller.in,
         (struct mail){.type = MAIL_RECALL, .kind = action->kind, .partition = action->partition});
+}
+
+static void recall(struct caller *caller, const struct mail *mail)
+{
+    for (size_t i = 0; i < caller->call_count; i++) {
+        const struct place *place = &caller->calls[i].request->place;
+        caller->calls[i].recalled |=
+            mail->kind == REQUEST_KINDS ||
+            (mail->kind == place->kind && mail->partition == place->partition);
+    }
+    dispatch_recall(&caller->dispatch, mail->kind, mail->partition);
 }
 
 static void receive(struct process *process)
@@ -60,7 +72,7 @@ static void receive(struct process *process)
     if (mail.type == MAIL_REQUEST)
         dispatch_add(&caller->dispatch, mail.request);
     else
-        dispatch_recall(&caller->dispatch, mail.kind, mail.partition);
+        recall(caller, &mail);
     caller->happened = true;
 }
 
@@ -190,6 +202,7 @@ static void post(struct world *world, struct process *process, struct call *call
     call->sent = true;
     say(world, "%s posts %d/%d", process_name(process->id), task->log, (int)task->offset);
     check_post(world, process, task);
+    check_recalled(world, process, call);
     if (!endings[call->ending].performed)
         return;
     task->posts++;

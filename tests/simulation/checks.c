@@ -310,6 +310,21 @@ void check_post(struct world *world, struct process *process, struct task *task)
     check_lane(world, task);
 }
 
+/* Nothing is sent any more that was wanted back, and in a drain all is: process->asleep says that
+ * the engine has had its say. */
+void check_recalled(struct world *world, const struct process *process, const struct call *call)
+{
+    const struct place *place = &call->request->place;
+    bool drains = call->request->state == REQUEST_HANDED &&
+                  process->drain_until[place->partition] < INT64_MAX / 2;
+    if (call->recalled)
+        broken(world, "%s calls %d/%d, which was recalled", process_name(process->id),
+               place->partition, (int)place->offset);
+    if (drains && process->asleep && !(process->recalls & 1u << place->partition))
+        broken(world, "%s calls %d/%d in a drain and has not recalled it",
+               process_name(process->id), place->partition, (int)place->offset);
+}
+
 /* The most that processes before this one have ever left started in that log: their marks may be
  * gone from the ledger before this one is told. */
 static int64_t left_started(struct world *world, int index, int incarnation)

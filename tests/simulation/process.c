@@ -81,8 +81,10 @@ void process_drain(const struct world *world, struct process *process, unsigned 
 {
     int64_t until = process_now(world, process) + world->options.drain_ms;
     for (int log = 0; log < LOGS_MOST; log++)
-        if (logs & 1u << log && process->drain_until[log] > until)
+        if (logs & 1u << log && process->drain_until[log] > until) {
             process->drain_until[log] = until;
+            process->recalls &= ~(1u << log);
+        }
 }
 
 static void trace_transaction(struct world *world, const struct process *process,

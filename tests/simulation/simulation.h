@@ -219,7 +219,7 @@ struct mailbox {
 
 struct call {
     struct request *request;
-    bool sent;
+    bool sent, recalled;
     enum ending ending;
 };
 
@@ -243,6 +243,7 @@ struct process {
     bool has_twin;
     int64_t ended, ended_before;    /* when others last ended its transactions; 0: never */
     int64_t drain_until[LOGS_MOST]; /* by its clock; INT64_MAX / 2: it does not drain */
+    unsigned recalls;               /* logs recalled since their drains began */
     struct engine *engine;
     bool asleep; /* nothing to do until wake_at, unless something happens */
     int64_t wake_at;
@@ -431,6 +432,7 @@ void check_plain_commit(struct world *world, const struct process *process,
 void check_given_back(struct world *world, const struct process *process, unsigned logs);
 void check_start(struct world *world, const struct process *process, const struct request *request);
 void check_post(struct world *world, struct process *process, struct task *task);
+void check_recalled(struct world *world, const struct process *process, const struct call *call);
 void check_process(struct world *world, struct process *process);
 bool check_all_done(struct world *world, bool say_why);
 int task_of(const struct world *world, const struct request *request);
