@@ -7,7 +7,6 @@ class Identity(KafkaCase):
     def test_one_of_two_with_the_same_name_ends(self):
         sandbox = self.sandbox("latency=5-20ms")
         workers = [self.worker(sandbox, name=f"process-{n}", options={"instance.id": "same"}) for n in (1, 2)]
-        number = 0
         ended = []
         for number in range(0, 60000, 50):
             for n in range(number, number + 50):
@@ -17,6 +16,22 @@ class Identity(KafkaCase):
             ended = [w for w in workers if not w.alive()]
             if ended:
                 break
+        self.check_that_one_ended(workers, ended, sent, sandbox)
+
+    def test_one_of_two_with_little_to_do_ends(self):
+        sandbox = self.sandbox("latency=5-20ms")
+        workers = [self.worker(sandbox, name=f"process-{n}", options={"instance.id": "same"}) for n in (1, 2)]
+        ended = []
+        for n in range(12):
+            self.requests.send(call(n, f"k{n}"), f"k{n}")
+            sent = self.requests.flush()
+            self.topic("call.results").read(len(sent), seconds=60)
+            ended = [w for w in workers if not w.alive()]
+            if ended:
+                break
+        self.check_that_one_ended(workers, ended, sent, sandbox)
+
+    def check_that_one_ended(self, workers, ended, sent, sandbox):
         self.assertEqual(1, len(ended), "both go on, or neither")
         self.assertEqual(1, ended[0].wait())
         ended[0].wait_log(lambda e: e["log.level"] == "error" and "instance.id" in e.get("message", ""))
