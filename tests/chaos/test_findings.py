@@ -152,6 +152,10 @@ class Started(unittest.TestCase):
     def test_bits(self):
         self.assertEqual(("w", [11, 13]), started(10, "pcw1:8:w:00000000:bGB"))  # d s f, s f f
 
+    def test_doubts_with_names(self):
+        self.assertEqual(("w", [10, 12]), started(10, "pcw1:8:w:00000000:xr3d_b-9A.rsds"))
+        self.assertEqual(("w", [11, 13]), started(10, "pcw1:8:w:00000000:xr3d_.bGB"))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -119,6 +119,8 @@ def started(base, metadata):
     if not metadata:
         return "", []
     _, _, owner, _, body = metadata.split(":", 4)
+    if body[0] == "x":  # names of doubts come first
+        body = body.partition(".")[2]
     if body[0] in "bB":
         marks = "".join("fsd?"[BASE64.index(c) >> (2 * k) & 3] for c in body[1:] for k in range(3))
     else:
