@@ -22,7 +22,7 @@ class Identity(KafkaCase):
         sandbox = self.sandbox("latency=5-20ms")
         workers = [self.worker(sandbox, name=f"process-{n}", options={"instance.id": "same"}) for n in (1, 2)]
         ended = []
-        for n in range(12):
+        for n in range(40):
             self.requests.send(call(n, f"k{n}"), f"k{n}")
             sent = self.requests.flush()
             self.topic("call.results").read(len(sent), seconds=60)

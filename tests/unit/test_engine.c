@@ -1068,9 +1068,12 @@ static void test_fenced_when_young(void **state)
     ready(&desk);
     for (int i = 0; i < 8; i++)
         fence(&desk, i);
-    expect(&desk, ENGINE_NOTHING);
+    desk.now += 5000;
     fence(&desk, 8);
     fence(&desk, 9);
+    expect(&desk, ENGINE_NOTHING);
+    fence(&desk, 10);
+    fence(&desk, 11);
     expect(&desk, ENGINE_FAIL);
     desk_fini(&desk);
 }

@@ -336,6 +336,8 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
         if (engine->stopping)
             partition->phase = PARTITION_GONE;
     }
+    if (now < engine->young_until && engine->amnesty_until < now + ENGINE_YOUNG_MS)
+        engine->amnesty_until = now + ENGINE_YOUNG_MS;
     engine->load = LOAD_READ;
     engine->load_rebalance = rebalance;
     engine->foreign.count = engine->ended_owners.count = 0;

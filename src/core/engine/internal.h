@@ -10,8 +10,9 @@
 enum { ENGINE_TWIN_MS = 60000 };
 
 /* A process that starts anew under the name of a dead one is fenced by those who take over what the
- * dead one had, once by each: so many times at first count for nothing. A twin does it for ever. */
-enum { ENGINE_YOUNG_FENCED = 2 };
+ * dead one had, once by each, as soon as a rebalance has given it to them: for so long after its
+ * own assignment, and so many times besides, it counts for nothing. A twin does it for ever. */
+enum { ENGINE_YOUNG_MS = 5000, ENGINE_YOUNG_FENCED = 2 };
 
 /* So many transactions aborted in a row may mean that the membership is gone. */
 enum { DRAIN_ABORTS = 5 };
