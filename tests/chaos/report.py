@@ -24,8 +24,9 @@ requests and results (read_committed), and compare them with the platform's reco
   at the platform's own death (its record shows no POST that waited for an answer).
 
 Planned stops, moves of partitions, and whatever happens to brokers, connections and the store for recordings leave nothing unknown. Each
-recording, too, has exactly one result, and the store at any time those files that results speak of and no other. A scenario fails when
-any of this is not so; `tests/chaos/test_findings.py` seeds each fault of the table into a clean run and finds it. `make test` runs a short form.
+recording, too, has exactly one result, and the store at any time those files that results speak of and no other. The dead letters hold
+nothing but late outcomes, one at most for each request left unknown by a worker, and one for each whose worker got the answer while it
+was cut off from Kafka. A scenario fails when any of this is not so; `tests/chaos/test_findings.py` seeds each fault of the table into a clean run and finds it. `make test` runs a short form.
 """
 
 

@@ -5,6 +5,7 @@ when every scenario has one. What is read back is read by clients of the test's 
 """
 import hashlib
 import inspect
+import json
 import os
 import random
 import signal
@@ -14,7 +15,7 @@ import time
 from case import KafkaCase, main, wait_until
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
-from findings import BAD, Death, PlatformDeath, findings, started, unexplained
+from findings import BAD, Death, PlatformDeath, astray, findings, place, started, unexplained
 from kafka import free_ports
 from programs import ROOT, Sandbox, Worker
 from records import QUIET, Requests, Topic, call, coordinator, ends, zipf_keys
@@ -143,7 +144,7 @@ class Chaos(KafkaCase):
                 self.kafka.network.release()
             victim.wait_log("^assigned: [1-9]", 60, logged)
             self.progress(20)
-        self.finish(f"{rounds} times one of 2 workers, which reaches the platform all the time")
+        self.finish(f"{rounds} times one of 2 workers, which reaches the platform all the time", outlived=True)
 
     def test_workers_rolling(self):
         """1 -> 4 -> 1 workers by SIGTERM"""
@@ -237,6 +238,7 @@ class Chaos(KafkaCase):
         rounds = 4 if LONG else 1
         for _ in range(rounds):
             self.progress(50)
+            self.overlaps += self.platform.stats()["overlaps"]
             self.platform.kill()
             self.deaths.append(PlatformDeath(time.time()))
             time.sleep(5 if LONG else 2)
@@ -301,12 +303,13 @@ class Chaos(KafkaCase):
     def begin(self, platform_timeout="4000", launcher=(), **more):
         self.began, self.launcher = time.monotonic(), launcher
         self.random = random.Random(self.id())
-        self.deaths = []
+        self.deaths, self.overlaps = [], 0
         self.platform = self.sandbox(self.latency(), **more)
         self.options = {"platform.max.in.flight": "32", "platform.timeout.ms": platform_timeout, "call.max.age.ms": "0",
                         "call.deadline.ms": "0", "platform.breaker.open.ms": "500"}
         self.stable = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group, "enable.auto.commit": False, **QUIET})
         self.addCleanup(self.stable.close)
+        self.topic("dead.letters")  # is read from now on
         self.committed = None
         self.load = Load(self.bootstrap, self.names["call.requests"])
         self.addCleanup(self.load.ended.set)
@@ -361,7 +364,8 @@ class Chaos(KafkaCase):
     def owners(self):
         return [started(*ledger)[0] for ledger in self.ledgers().values()]
 
-    def finish(self, faults):
+    def finish(self, faults, outlived=False):
+        """outlived: the workers whose calls became unknown have got the platform's answers all the same."""
         scenario = inspect.getdoc(getattr(self, self._testMethodName))
         sent = self.load.end()
         count = sum(ends(self.bootstrap, self.names["call.requests"]).values())
@@ -379,15 +383,16 @@ class Chaos(KafkaCase):
             found = findings(self.group, requests, results, self.platform.calls())
             row = {"scenario": scenario, "faults": faults, "events": count, "results": len(results),
                    **{what: len(found[what]) for what in BAD}}
-            row["order violations"] += self.platform.stats()["overlaps"]
+            row["order violations"] += self.overlaps + self.platform.stats()["overlaps"]
             row["unknown"] = self.statuses(results).get("unknown", 0)
             doubt = unexplained(requests, results, self.platform.posts(), self.deaths, LATENCY[1] / 1000)
             row["unexplained"] = len(doubt)
+            letters = astray(results, self.letters(), self.answered(requests, results) if outlived else ())
             row["seconds"] = round(time.monotonic() - self.began)
             print("\n" + line(row), flush=True)
         row["line"] = getattr(type(self), self._testMethodName).__code__.co_firstlineno
         self.rows.append(row)
-        self.assertEqual({}, {what: items for what, items in {**found, "unexplained": doubt}.items() if items})
+        self.assertEqual({}, {what: items for what, items in {**found, "unexplained": doubt, "dead letters": letters}.items() if items})
         self.assertEqual(0, row["order violations"], "calls of one order id ran side by side")
         self.assertLessEqual(set(self.statuses(results)), {"succeeded", "unknown"})
         if any(isinstance(death, Death) for death in self.deaths):
@@ -396,6 +401,16 @@ class Chaos(KafkaCase):
     def all_results(self):
         results = self.topic("call.results")
         return results.results(len(results.messages), settle=1)
+
+    def letters(self):
+        """The headers of the dead letters."""
+        return [{name: value.decode() for name, value in message.headers() if name.startswith("dlq.")}
+                for message in self.topic("dead.letters").read(0, settle=1)]
+
+    def answered(self, requests, results):
+        """The places of the results `unknown` whose calls the platform has seen."""
+        calls = set(self.platform.calls())
+        return [place(r) for r in results if r["status"] == "unknown" and json.loads(requests[place(r)].value())["Caller"] in calls]
 
     # Which broker does what
 

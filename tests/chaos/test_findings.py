@@ -4,7 +4,7 @@ import copy
 import json
 import unittest
 
-from findings import BAD, Death, PlatformDeath, findings, started, unexplained
+from findings import BAD, Death, PlatformDeath, astray, findings, started, unexplained
 from records import call
 
 GROUP, TOPIC, EVENTS = "group", "requests", 12
@@ -83,6 +83,58 @@ class Findings(Run):
         self.results[1]["_headers"]["ce_id"] = f"{GROUP}/{TOPIC}/1/1"
         del self.calls[2]
         self.assertEqual({"mismatches": [(0, 0), (1, 0), (0, 1)]}, self.found())
+
+
+class Astray(Run):
+    """Dead letters. The worker that called offset 1 of partition 0 has lost the partition, and told the late outcome."""
+
+    def setUp(self):
+        super().setUp()
+        self.results[2].update(status="unknown", error={"code": "worker-died"})
+        self.letters, self.answered = [self.letter("late-outcome", 0, 1)], [(0, 1)]
+
+    @staticmethod
+    def letter(reason, partition, offset, topic=TOPIC):
+        return {"dlq.reason": reason, "dlq.topic": topic, "dlq.partition": str(partition), "dlq.offset": str(offset)}
+
+    def expect(self, *found):
+        self.assertEqual(list(found), astray(self.results, self.letters, self.answered))
+
+    def test_clean(self):
+        self.expect()
+
+    def test_none_need_be_of_one_that_died(self):
+        self.letters, self.answered = [], []
+        self.expect()
+
+    def test_late_outcome_dropped(self):
+        self.letters = []
+        self.expect(("no late-outcome", 0, 1))
+
+    def test_late_outcome_twice(self):
+        self.letters *= 2
+        self.expect(("late-outcome", 0, 1))
+
+    def test_late_outcome_of_a_request_with_its_result(self):
+        self.letters.append(self.letter("late-outcome", 1, 3))
+        self.expect(("late-outcome", 1, 3))
+
+    def test_late_outcome_of_another_doubt(self):
+        self.results[2]["error"]["code"] = "timeout"
+        self.answered = []
+        self.expect(("late-outcome", 0, 1))
+
+    def test_late_outcome_of_another_topic(self):
+        self.letters = [self.letter("late-outcome", 0, 1, "others")]
+        self.expect(("late-outcome", 0, 1), ("no late-outcome", 0, 1))
+
+    def test_record_gone(self):
+        self.letters.append(self.letter("record-gone", 0, 1))
+        self.expect(("record-gone", 0, 1))
+
+    def test_invalid(self):
+        self.letters.append(self.letter("invalid", 1, 2))
+        self.expect(("invalid", 1, 2))
 
 
 class Doubt(Run):

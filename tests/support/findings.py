@@ -59,6 +59,23 @@ def mismatches(group, requests, results, called):
     return wrong
 
 
+def astray(results, letters, answered=()):
+    """(reason, partition, offset) of each dead letter that should not be, where every request is sound and none was deleted: all but
+    one late outcome for each result that says worker-died. And of late outcomes that should be: of those at the places `answered`, whose
+    callers have outlived their partitions."""
+    left = {("late-outcome", r["source"]["topic"], *place(r)) for r in results
+            if r["status"] == "unknown" and r["error"]["code"] == "worker-died"}
+    due, wrong = set(answered), []
+    for headers in letters:
+        told = headers["dlq.reason"], headers["dlq.topic"], int(headers["dlq.partition"]), int(headers["dlq.offset"])
+        if told in left:
+            left.remove(told)
+            due.discard(told[2:])
+        else:
+            wrong.append((told[0], *told[2:]))
+    return sorted(wrong) + [("no late-outcome", *where) for where in sorted(due)]
+
+
 class Death:
     """A worker that was killed, frozen or cut off: when, and what it had started by the ledgers that were committed then.
     ledgers: {partition: (offset, metadata)}, perhaps read several times."""
