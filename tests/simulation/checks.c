@@ -340,7 +340,45 @@ static int64_t left_started(struct world *world, int index, int incarnation)
     return log->left_most;
 }
 
-/* Bounded memory. */
+static bool is_stuck(const struct process *process)
+{
+    struct engine_partition_view view;
+    for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++)
+        if (view.standing_still)
+            return true;
+    return false;
+}
+
+/* Calm, and with nothing under way, requests wait for a doubt or a back-off, and no longer. */
+static void check_idle(struct world *world, struct process *process, const struct engine_view *all)
+{
+    enum { BACKOFF_MOST_MS = 10000, SLACK_MS = 3000 };
+    const struct caller *caller = &process->caller;
+    int64_t doubt_ms = world->options.doubt_ms;
+    int64_t most = (doubt_ms > BACKOFF_MOST_MS ? doubt_ms : BACKOFF_MOST_MS) + SLACK_MS;
+    bool idle = world->calm && all->waiting_lanes && !all->handed && !all->started &&
+                !process->stopping && !process->client.asked && !process->renewing &&
+                process->transact == PHASE_IDLE && process->working == WORK_NONE &&
+                caller->dispatch.breaker.state == BREAKER_CLOSED && !caller->out.count &&
+                !is_stuck(process);
+    if (!idle)
+        process->idle_since = world->now;
+    else if (world->now - process->idle_since > most)
+        broken(world, "%s lets %zu order ids wait for nothing", process_name(process->id),
+               all->waiting_lanes);
+}
+
+/* Calm, a stop ends soon after its drain, and what a rebalance may cost that it meets: the drains
+ * of others, and the session of a dead member. */
+static void check_stop(struct world *world, const struct process *process)
+{
+    enum { SLACK_MS = 10000 };
+    int64_t most = 2 * (world->options.drain_ms + world->session_ms) + SLACK_MS;
+    if (world->calm && process->stopping && world->now - process->stops_since > most)
+        broken(world, "%s is told to stop and does not end", process_name(process->id));
+}
+
+/* Bounded memory and time. */
 void check_process(struct world *world, struct process *process)
 {
     enum { RECORD_MOST = 2000, TAKE_MOST = 128 };
@@ -363,6 +401,8 @@ void check_process(struct world *world, struct process *process)
         if (view.trouble)
             broken(world, "%s cannot read partition %d", process_name(process->id), view.partition);
     }
+    check_idle(world, process, &all);
+    check_stop(world, process);
     if ((int64_t)all.handed > 2 * options->calls + options->recordings)
         broken(world, "%s has handed out %zu", process_name(process->id), all.handed);
 }

@@ -241,9 +241,10 @@ struct process {
     int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
     bool clock_stood;               /* while the process stood still */
     bool has_twin;
-    int64_t ended, ended_before;    /* when others last ended its transactions; 0: never */
-    int64_t drain_until[LOGS_MOST]; /* by its clock; INT64_MAX / 2: it does not drain */
-    unsigned recalls;               /* logs recalled since their drains began */
+    int64_t ended, ended_before;     /* when others last ended its transactions; 0: never */
+    int64_t drain_until[LOGS_MOST];  /* by its clock; INT64_MAX / 2: it does not drain */
+    int64_t idle_since, stops_since; /* stops_since: or since it is calm */
+    unsigned recalls;                /* logs recalled since their drains began */
     struct engine *engine;
     bool asleep; /* nothing to do until wake_at, unless something happens */
     int64_t wake_at;

@@ -256,6 +256,7 @@ static void strike_running(struct world *world, struct process *process)
         process->deaf_until = world->now + (int64_t)draw(world, 20000);
     } else if (!process->stopping && strikes(world, FAULT_stop)) {
         process->stopping = true;
+        process->stops_since = world->now;
         process->asleep = false;
         process_drain(world, process, ~0u);
         engine_stop(process->engine, process_now(world, process));
@@ -310,7 +311,7 @@ static void step(struct world *world)
         process_step(world, running[draw(world, count)]);
 }
 
-/* At least one process that is not about to stop. */
+/* At least one process that is not about to stop, as soon as there is room for it. */
 static void keep_one(struct world *world)
 {
     struct process *dead = NULL;
@@ -321,7 +322,7 @@ static void keep_one(struct world *world)
             dead = &world->processes[i];
     }
     if (!dead)
-        process_crash(world, dead = &world->processes[0]);
+        return;
     int id = 0;
     while (namesake(world, id))
         id++;
@@ -338,6 +339,7 @@ static void calm_down(struct world *world)
     for (int i = 0; i < world->process_count; i++) {
         struct process *process = &world->processes[i];
         process->cut_off_until = world->now;
+        process->idle_since = process->stops_since = world->now;
         if (process->state != PROCESS_DEAD && process->has_twin)
             process_crash(world, process); /* two of a name would end each other in turn */
         else if (process->state == PROCESS_FROZEN)
