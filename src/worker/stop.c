@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-enum { TOLD_TWICE_MS = 50 };
+enum { TOLD_TWICE_MS = 10 };
 
 struct stop {
     pthread_t thread;
