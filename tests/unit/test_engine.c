@@ -1215,6 +1215,22 @@ static void die_and_start_again(struct desk *desk, size_t named)
     assign(desk, REQUEST_CALL, 0, 1);
 }
 
+/* Now those from offset 2 on are called, and no doubt is left. */
+static void call_until(struct desk *desk, int end)
+{
+    commit_tick(desk);
+    for (int i = 2; i < end; i++)
+        expect(desk, ENGINE_START);
+    for (int i = 2; i < end; i++)
+        finish(desk, i, STATUS_SUCCEEDED);
+    commit_tick(desk);
+    struct ledger ledger = committed_ledger(desk);
+    assert_false(ledger.doubt);
+    assert_int_equal(ledger.doubt_count, 0);
+    ledger_fini(&ledger);
+    desk_fini(desk);
+}
+
 /* `unknown` is published, the process dies at once and is started again before the call can be
  * over: nothing of that order id is called before, and all others are. */
 static void test_doubts_outlive_their_process(void **state)
@@ -1238,17 +1254,7 @@ static void test_doubts_outlive_their_process(void **state)
     expect(&desk, ENGINE_NOTHING);
     assert_int_equal(engine_wake_time(desk.engine), claimed + 10000);
     desk.now = claimed + 10000;
-    commit_tick(&desk);
-    for (int i = 2; i < 4; i++) {
-        expect(&desk, ENGINE_START);
-        finish(&desk, i, STATUS_SUCCEEDED);
-    }
-    commit_tick(&desk);
-    struct ledger ledger = committed_ledger(&desk);
-    assert_false(ledger.doubt);
-    assert_int_equal(ledger.doubt_count, 0);
-    ledger_fini(&ledger);
-    desk_fini(&desk);
+    call_until(&desk, 4);
 }
 
 /* More of them than have a name: nothing of that partition is called before. */
@@ -1265,17 +1271,7 @@ static void test_doubts_without_a_name_outlive_their_process(void **state)
     expect(&desk, ENGINE_NOTHING);
     assert_int_equal(engine_wake_time(desk.engine), claimed + 10000);
     desk.now = claimed + 10000;
-    commit_tick(&desk);
-    for (int i = 2; i < 5; i++)
-        expect(&desk, ENGINE_START);
-    for (int i = 2; i < 5; i++)
-        finish(&desk, i, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    struct ledger ledger = committed_ledger(&desk);
-    assert_false(ledger.doubt);
-    assert_int_equal(ledger.doubt_count, 0);
-    ledger_fini(&ledger);
-    desk_fini(&desk);
+    call_until(&desk, 5);
 }
 
 static void test_lost_partitions(void **state)
