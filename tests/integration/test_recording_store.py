@@ -1,5 +1,6 @@
 """recording.store: a recording's file is in the directory, whole and under its name, before the result says so; whatever happens on
 the way leaves nothing else there."""
+import contextlib
 import hashlib
 import os
 import re
@@ -30,7 +31,10 @@ def peak_memory(process):
 
 
 def open_parts(process):
-    found = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")]
+    found = []
+    for fd in os.listdir(f"/proc/{process.pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            found.append(os.readlink(f"/proc/{process.pid}/fd/{fd}"))
     return [path for path in found if ".part" in path]
 
 
