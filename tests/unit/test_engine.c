@@ -768,6 +768,34 @@ static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state
     desk_fini(&desk);
 }
 
+/* ... nor does a call that came back unsent meanwhile, whose mark no transaction takes away: the
+ * hand-over does. */
+static void test_what_is_refused_for_good_keeps_no_unsent_call(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready_with_a_call(&desk);
+    arrive(&desk, 0, 1, "o-2");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    refuse(&desk, 0);
+    refuse(&desk, 0);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    unsent(&desk, 1, 0);
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + 15000);
+    desk.now += 15000;
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    desk_fini(&desk);
+}
+
 /* Two calls of a partition end, and the broker takes the result of neither even small. */
 static void fill_with_stuck(struct desk *desk, int32_t partition)
 {
@@ -1736,6 +1764,7 @@ int main(void)
         cmocka_unit_test(test_a_refused_record_is_made_smaller),
         cmocka_unit_test(test_what_is_refused_for_good_holds_its_partition_alone),
         cmocka_unit_test(test_what_is_refused_for_good_does_not_hold_a_hand_over),
+        cmocka_unit_test(test_what_is_refused_for_good_keeps_no_unsent_call),
         cmocka_unit_test(test_no_trial_call_beyond_the_marks),
         cmocka_unit_test(test_unknown_that_landed),
         cmocka_unit_test(test_unknown_that_did_not_land),

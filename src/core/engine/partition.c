@@ -127,9 +127,12 @@ void partition_load(struct partition *partition, const struct ledger *ledger, bo
     partition->all_doubt_until = ledger->doubt ? INT64_MAX : 0;
 }
 
-/* The mark that a request gets in the ledger of the transaction on its way (model: marks). */
-static enum ledger_mark mark_of(const struct request *request)
+/* The mark that a request gets in the ledger of the transaction on its way (model: marks); in the
+ * last one, a release, what came back unsent has none any more. */
+static enum ledger_mark mark_of(const struct request *request, bool last)
 {
+    if (last && request->state == REQUEST_UNSTART)
+        return LEDGER_FRESH;
     if (request->state == REQUEST_ENDING)
         return LEDGER_DONE;
     if (request->state == REQUEST_CHOSEN)
@@ -173,7 +176,7 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
     list_each(at, &partition->requests)
     {
         const struct request *request = list_of(at, struct request, partition_node);
-        enum ledger_mark mark = mark_of(request);
+        enum ledger_mark mark = mark_of(request, !*owner);
         bool beyond = request->place.offset >= top;
         int64_t done_until = beyond && undone ? top : request->place.offset;
         if (done_until > cursor)
@@ -250,15 +253,18 @@ const struct request *partition_refused(const struct partition *partition)
     return NULL;
 }
 
-/* What has ended and is not published, as something of the partition is refused: the next owner
- * ends it. */
+/* What has ended and is not published, or came back unsent, as something of the partition is
+ * refused: the next owner ends it. */
 static size_t stuck(const struct partition *partition)
 {
     size_t count = 0;
     if (partition_takes_part(partition))
         return 0;
-    list_each(at, &partition->requests) count +=
-        list_of(at, struct request, partition_node)->state == REQUEST_ENDED;
+    list_each(at, &partition->requests)
+    {
+        enum request_state state = list_of(at, struct request, partition_node)->state;
+        count += state == REQUEST_ENDED || state == REQUEST_UNSTART;
+    }
     return count;
 }
 
