@@ -1,7 +1,9 @@
 #include "io/platform.h"
 
 #include <assert.h>
+#include <openssl/rand.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -157,6 +159,13 @@ void platform_stop(struct platform *platform)
 {
     while (!list_empty(&platform->active))
         end(list_of(platform->active.next, struct transfer, node), FAILURE_STOPPED);
+}
+
+void platform_enter_thread(void)
+{
+    unsigned char byte;
+    if (RAND_bytes(&byte, 1) != 1 || RAND_priv_bytes(&byte, 1) != 1)
+        abort();
 }
 
 struct platform *platform_new(uv_loop_t *loop, const struct config *config,

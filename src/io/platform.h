@@ -52,6 +52,10 @@ struct platform_events {
 
 struct platform;
 
+/* The loop's thread, before anything else: OpenSSL has random generators for each thread, made at
+ * their first use, and one for which there was no memory then stays broken. Here it aborts. */
+void platform_enter_thread(void);
+
 /* config and events must outlive it. NULL on failure. */
 struct platform *platform_new(uv_loop_t *loop, const struct config *config,
                               const struct platform_events *events, void *argument,

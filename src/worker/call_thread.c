@@ -381,6 +381,7 @@ static void *run(void *argument)
 {
     struct call_thread *thread = argument;
     pthread_setname_np(pthread_self(), "calls");
+    platform_enter_thread();
     uv_run(&thread->loop, UV_RUN_DEFAULT);
     if (thread->stuck)
         return NULL;
