@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "core/config.h"
 #include "io/kafka.h"
+#include "worker/ledger_command.h"
 #include "worker/options.h"
 #include "worker/worker.h"
 
@@ -63,11 +64,11 @@ static void prepare_process(const struct config *config)
     log_setup(config->log_level, config->log_format, config->instance_id);
 }
 
-static int act(const struct config *config, enum options_action action)
+static int act(const struct config *config, const struct options *options)
 {
     struct text out = {0};
     int status;
-    switch (action) {
+    switch (options->action) {
     case ACTION_CHECK:
         text_add(&out, "configuration is valid\n");
         status = put(&out);
@@ -75,6 +76,12 @@ static int act(const struct config *config, enum options_action action)
     case ACTION_PRINT_CONFIG:
         config_print(config, &out);
         status = put(&out);
+        break;
+    case ACTION_LEDGER:
+        status = ledger_command_show(config, options);
+        break;
+    case ACTION_LEDGER_REPAIR:
+        status = ledger_command_repair(config, options);
         break;
     default:
         prepare_process(config);
@@ -110,7 +117,7 @@ int main(int argc, char **argv)
     else if (options.action == ACTION_VERSION || options.action == ACTION_HELP)
         status = tell(options.action);
     else if (!load(&config, &options))
-        status = act(&config, options.action);
+        status = act(&config, &options);
     config_fini(&config);
     options_fini(&options);
     return status;

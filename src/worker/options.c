@@ -46,36 +46,114 @@ static int take_value(struct options *options, char letter, const char *value, s
     return 0;
 }
 
+/* The long options of the commands. */
+static const struct command_option {
+    const char *name;
+    enum options_action command;
+    size_t at; /* in struct options: a bool, or a string where it takes a value */
+    bool takes_value;
+} command_options[] = {
+    {"--json", ACTION_LEDGER, offsetof(struct options, json), false},
+    {"--topic", ACTION_LEDGER_REPAIR, offsetof(struct options, topic), true},
+    {"--partition", ACTION_LEDGER_REPAIR, offsetof(struct options, partition), true},
+    {"--offset", ACTION_LEDGER_REPAIR, offsetof(struct options, offset), true},
+    {"--yes", ACTION_LEDGER_REPAIR, offsetof(struct options, yes), false},
+};
+
+/* The command's option that an argument is (`--name`, or `--name=value`); NULL: none. */
+static const struct command_option *find_option(enum options_action command, const char *argument)
+{
+    size_t length = strcspn(argument, "=");
+    for (size_t i = 0; i < sizeof command_options / sizeof *command_options; i++) {
+        const struct command_option *option = &command_options[i];
+        if (option->command == command && strlen(option->name) == length &&
+            !strncmp(option->name, argument, length))
+            return option;
+    }
+    return NULL;
+}
+
+/* Takes a command's option with its value, which may be the next argument. Returns how many
+ * arguments it took, or -1. */
+static int take_command_option(struct options *options, const struct command_option *option,
+                               char *const *argv, struct error *error)
+{
+    char *field = (char *)options + option->at;
+    const char *equals = strchr(argv[0], '=');
+    if (!option->takes_value) {
+        if (equals)
+            return error_set(error, "%s: expected no value", option->name);
+        *(bool *)field = true;
+        return 1;
+    }
+    const char *value = equals ? equals + 1 : argv[1];
+    if (!value || !*value)
+        return error_set(error, "%s: expected a value after it", option->name);
+    const char **string = (const char **)field;
+    if (*string)
+        return error_set(error, "%s: given twice", option->name);
+    *string = value;
+    return equals ? 1 : 2;
+}
+
+/* The command at the beginning of the arguments. Returns how many arguments name it. */
+static int take_command(struct options *options, int argc, char *const *argv)
+{
+    if (argc < 2 || strcmp(argv[1], "ledger") != 0)
+        return 0;
+    bool repair = argc > 2 && !strcmp(argv[2], "repair");
+    options->action = repair ? ACTION_LEDGER_REPAIR : ACTION_LEDGER;
+    return repair ? 2 : 1;
+}
+
+static int take_short_option(struct options *options, char *const *argv, struct error *error)
+{
+    const char *argument = argv[0];
+    if (!argument[2] && !argv[1])
+        return error_set(error, "%s: expected a value after it", argument);
+    const char *value = argument[2] ? argument + 2 : argv[1];
+    return take_value(options, argument[1], value, error) < 0 ? -1 : argument[2] ? 1 : 2;
+}
+
 static int refuse_word(const char *word, struct error *error)
 {
-    if (!strcmp(word, "ledger"))
-        return error_set(error, "the command `ledger` is not part of this version");
     return error_set(error, "%.40s: expected no argument that is not an option", word);
+}
+
+/* Returns how many arguments were taken, or -1. */
+static int take_argument(struct options *options, char *const *argv, struct error *error)
+{
+    const char *argument = argv[0];
+    if (argument[0] != '-' || !argument[1])
+        return refuse_word(argument, error);
+    if (argument[1] == 'c' || argument[1] == 'o')
+        return take_short_option(options, argv, error);
+    const struct command_option *option = find_option(options->action, argument);
+    if (option)
+        return take_command_option(options, option, argv, error);
+    return take_action(options, argument, error) < 0 ? -1 : 1;
+}
+
+static int check_command(const struct options *options, struct error *error)
+{
+    if (options->action == ACTION_LEDGER_REPAIR && (!options->topic || !options->partition))
+        return error_set(error, "ledger repair: expected --topic and --partition");
+    return 0;
 }
 
 int options_parse(struct options *options, int argc, char *const *argv, struct error *error)
 {
     *options = (struct options){0};
     options->settings = memory_zeroed((size_t)argc + 1, sizeof *options->settings);
-    for (int i = 1; i < argc; i++) {
-        const char *argument = argv[i];
-        if (!strcmp(argument, "--")) {
-            if (i + 1 < argc)
-                return refuse_word(argv[i + 1], error);
-            break;
-        }
-        if (argument[0] != '-' || !argument[1])
-            return refuse_word(argument, error);
-        bool takes_value = argument[1] == 'c' || argument[1] == 'o';
-        if (takes_value && !argument[2] && i + 1 == argc)
-            return error_set(error, "%s: expected a value after it", argument);
-        const char *value = argument[2] || !takes_value ? argument + 2 : argv[++i];
-        int rc = takes_value ? take_value(options, argument[1], value, error)
-                             : take_action(options, argument, error);
-        if (rc < 0)
+    for (int i = 1 + take_command(options, argc, argv); i < argc;) {
+        if (!strcmp(argv[i], "--"))
+            return i + 1 < argc ? refuse_word(argv[i + 1], error) : check_command(options, error);
+        int taken = take_argument(options, &argv[i], error);
+        if (taken < 0)
             return -1;
+        i += taken;
     }
-    return 0;
+    return check_command(options, error);
 }
 
 void options_fini(struct options *options)
@@ -89,6 +167,9 @@ void options_help(struct text *out)
     text_add(out,
              "usage: privacy-call-worker [-c FILE] [-o KEY=VALUE]...\n"
              "                           [--check | --print-config | --version | --help]\n"
+             "       privacy-call-worker ledger [-c FILE] [-o KEY=VALUE]... [--json]\n"
+             "       privacy-call-worker ledger repair [-c FILE] [-o KEY=VALUE]...\n"
+             "                           --topic T --partition N [--offset O] [--yes]\n"
              "\n"
              "Takes call and recording requests from Kafka, carries them out at the privacy-call\n"
              "platform, and publishes one result for each.\n"
@@ -100,10 +181,18 @@ void options_help(struct text *out)
              "  --version        prints the version, and ends\n"
              "  --help           prints this, and ends\n"
              "\n"
+             "  ledger           shows what the groups have committed, decoded; joins no group\n"
+             "    --json         ... as one JSON object\n"
+             "  ledger repair    lets a halted partition of a stopped group go on: shows what is\n"
+             "                   known and what may ring twice\n"
+             "    --topic T --partition N   which one\n"
+             "    --offset O     goes on from there; without it from the committed offset\n"
+             "    --yes          writes: the offset with empty metadata\n"
+             "\n"
              "Each key is also an environment variable: platform.token is\n"
              "PRIVACY_CALL_PLATFORM_TOKEN. KEY.file reads a value from a file. Required:\n"
              "kafka.bootstrap.servers, platform.url, platform.token, platform.app.id.\n"
              "\n"
-             "Exit status: 0 stopped as asked; 1 failed while running; 2 bad usage or\n"
-             "configuration.\n");
+             "Exit status: 0 stopped as asked; 1 failed while running (ledger: or a partition is\n"
+             "halted); 2 bad usage or configuration.\n");
 }

@@ -1,6 +1,7 @@
 /* The command line. Main thread, at start. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -12,6 +13,8 @@ enum options_action {
     ACTION_PRINT_CONFIG,
     ACTION_VERSION,
     ACTION_HELP,
+    ACTION_LEDGER,
+    ACTION_LEDGER_REPAIR,
 };
 
 struct options {
@@ -19,6 +22,8 @@ struct options {
     const char *file;      /* -c; NULL: none. Borrowed from argv */
     const char **settings; /* -o KEY=VALUE, in their order; the array is owned */
     size_t setting_count;
+    bool json, yes;                         /* ledger; ledger repair */
+    const char *topic, *partition, *offset; /* ledger repair; NULL: not given. Borrowed from argv */
 };
 
 /* Reads argv (without changing it; argv[0] is skipped). Returns 0, or -1 with what is wrong, which

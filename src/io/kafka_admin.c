@@ -1,0 +1,226 @@
+#include "io/kafka_admin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+enum {
+    ANSWER_MS = 10000, /* for each request to a broker */
+    OLDEST_MS = 10000, /* for the oldest records of all partitions together */
+    POLL_MS = 100,
+};
+
+struct kafka_admin {
+    rd_kafka_t *client;
+    char *group;
+};
+
+/* librdkafka's own lines would stand between the command's; what matters comes back as an error. */
+static void silent(const rd_kafka_t *handle, int level, const char *facility, const char *text)
+{
+    (void)handle, (void)level, (void)facility, (void)text;
+}
+
+struct kafka_admin *kafka_admin_new(const struct config *config, const char *group,
+                                    struct error *error)
+{
+    rd_kafka_conf_t *conf = kafka_settings(config, SIDE_CONSUMER, error);
+    if (!conf)
+        return NULL;
+    rd_kafka_conf_set_log_cb(conf, silent);
+    kafka_setting_must(conf, "group.id", group);
+    /* A dead worker's open transaction must not hide what it had committed before. */
+    kafka_setting_must(conf, "isolation.level", "read_uncommitted");
+    kafka_setting_must(conf, "enable.partition.eof", "true");
+    /* One record of each partition is wanted, however many wait. */
+    kafka_setting_must(conf, "queued.min.messages", "1");
+    kafka_setting_must(conf, "fetch.message.max.bytes", "4096");
+    rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (!client)
+        return NULL;
+    struct kafka_admin *admin = memory_zeroed(1, sizeof *admin);
+    admin->client = client;
+    admin->group = memory_string(group);
+    rd_kafka_poll_set_consumer(client);
+    return admin;
+}
+
+void kafka_admin_free(struct kafka_admin *admin)
+{
+    if (!admin)
+        return;
+    rd_kafka_destroy_flags(admin->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    free(admin->group);
+    free(admin);
+}
+
+int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *group,
+                         struct error *error)
+{
+    const struct rd_kafka_group_list *list = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_list_groups(admin->client, admin->group, &list, ANSWER_MS);
+    if (code)
+        return error_set(error, "group %s: its state cannot be read: %s", admin->group,
+                         rd_kafka_err2str(code));
+    *group = (struct kafka_admin_group){.state = "Dead"};
+    for (int i = 0; i < list->group_cnt; i++) {
+        const struct rd_kafka_group_info *info = &list->groups[i];
+        if (strcmp(info->group, admin->group) != 0)
+            continue;
+        snprintf(group->state, sizeof group->state, "%s", info->state ? info->state : "?");
+        group->members = info->member_cnt;
+        if (info->err)
+            error_set(error, "group %s: its state cannot be read: %s", admin->group,
+                      rd_kafka_err2str(info->err));
+        code = info->err;
+    }
+    rd_kafka_group_list_destroy(list);
+    return code ? -1 : 0;
+}
+
+/* How many partitions the topic has; -1 on failure. */
+static int partition_count(struct kafka_admin *admin, const char *topic, struct error *error)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    int count = -1;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(admin->client, topic, NULL);
+    if (!handle)
+        return error_set(error, "topic %s: %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
+    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->client, 0, handle, &metadata, ANSWER_MS);
+    if (!code && metadata->topic_cnt == 1) {
+        code = metadata->topics[0].err;
+        count = metadata->topics[0].partition_cnt;
+    }
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(handle);
+    if (code || count <= 0)
+        return error_set(error, "topic %s: its partitions cannot be read: %s", topic,
+                         code ? rd_kafka_err2str(code) : "it has none");
+    return count;
+}
+
+static int read_ends(struct kafka_admin *admin, const char *topic,
+                     struct kafka_admin_partition *list, size_t count, struct error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+            admin->client, topic, (int32_t)i, &list[i].begin, &list[i].end, ANSWER_MS);
+        if (code)
+            return error_set(error, "topic %s, partition %zu: its end cannot be read: %s", topic, i,
+                             rd_kafka_err2str(code));
+    }
+    return 0;
+}
+
+static int read_committed(struct kafka_admin *admin, const char *topic,
+                          struct kafka_admin_partition *list, size_t count, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *wanted =
+        memory_must(rd_kafka_topic_partition_list_new((int)count));
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(wanted, topic, (int32_t)i);
+    rd_kafka_resp_err_t code = rd_kafka_committed(admin->client, wanted, ANSWER_MS);
+    for (int i = 0; i < wanted->cnt && !code; i++) {
+        const rd_kafka_topic_partition_t *at = &wanted->elems[i];
+        struct kafka_admin_partition *into = &list[at->partition];
+        code = at->err;
+        into->committed = at->offset < 0 ? -1 : at->offset;
+        free(into->metadata);
+        into->metadata = memory_copy(at->metadata_size ? at->metadata : "", at->metadata_size);
+        into->metadata_size = at->metadata_size;
+    }
+    rd_kafka_topic_partition_list_destroy(wanted);
+    if (code)
+        return error_set(error, "group %s: its committed offsets of topic %s cannot be read: %s",
+                         admin->group, topic, rd_kafka_err2str(code));
+    return 0;
+}
+
+/* Where the first unfinished record may stand; -1: there is none. */
+static int64_t oldest_offset(const struct kafka_admin_partition *at)
+{
+    int64_t from = at->committed > at->begin ? at->committed : at->begin;
+    return from < at->end ? from : -1;
+}
+
+/* Reads one record of each partition that has unfinished ones. What is not read in time stays
+ * unknown. */
+static void read_oldest(struct kafka_admin *admin, const char *topic,
+                        struct kafka_admin_partition *list, size_t count)
+{
+    rd_kafka_topic_partition_list_t *waiting =
+        memory_must(rd_kafka_topic_partition_list_new((int)count));
+    for (size_t i = 0; i < count; i++) {
+        if (oldest_offset(&list[i]) >= 0)
+            rd_kafka_topic_partition_list_add(waiting, topic, (int32_t)i)->offset =
+                oldest_offset(&list[i]);
+    }
+    int64_t until = clock_boot_ms() + OLDEST_MS;
+    int left = waiting->cnt;
+    if (left && rd_kafka_assign(admin->client, waiting))
+        left = 0;
+    while (left && clock_boot_ms() < until) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(admin->client, POLL_MS);
+        if (!message)
+            continue;
+        bool ours = message->rkt && (size_t)message->partition < count;
+        bool end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        rd_kafka_topic_partition_t *at =
+            ours ? rd_kafka_topic_partition_list_find(waiting, topic, message->partition) : NULL;
+        if (at && (!message->err || end)) {
+            if (!end)
+                list[message->partition].oldest_ms = rd_kafka_message_timestamp(message, NULL);
+            rd_kafka_topic_partition_list_del(waiting, topic, message->partition);
+            left--;
+        }
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_assign(admin->client, NULL);
+    rd_kafka_topic_partition_list_destroy(waiting);
+}
+
+int kafka_admin_read(struct kafka_admin *admin, const char *topic,
+                     struct kafka_admin_partition **list, size_t *count, struct error *error)
+{
+    int partitions = partition_count(admin, topic, error);
+    if (partitions < 0)
+        return -1;
+    *count = (size_t)partitions;
+    *list = memory_zeroed(*count, sizeof **list);
+    for (size_t i = 0; i < *count; i++)
+        (*list)[i] = (struct kafka_admin_partition){
+            .partition = (int32_t)i, .committed = -1, .oldest_ms = -1};
+    if (read_committed(admin, topic, *list, *count, error) ||
+        read_ends(admin, topic, *list, *count, error)) {
+        kafka_admin_partitions_free(*list, *count);
+        return -1;
+    }
+    read_oldest(admin, topic, *list, *count);
+    return 0;
+}
+
+void kafka_admin_partitions_free(struct kafka_admin_partition *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(list[i].metadata);
+    free(list);
+}
+
+int kafka_admin_commit(struct kafka_admin *admin, const char *topic, int32_t partition,
+                       int64_t offset, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
+    rd_kafka_resp_err_t code = rd_kafka_commit(admin->client, list, 0);
+    if (!code)
+        code = list->elems[0].err;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        return error_set(error, "group %s, topic %s, partition %d: the commit is refused: %s",
+                         admin->group, topic, partition, rd_kafka_err2str(code));
+    return 0;
+}

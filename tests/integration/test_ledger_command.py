@@ -1,0 +1,128 @@
+"""The operator's command `ledger`, and `ledger repair`."""
+import json
+import subprocess
+
+from case import BUILD, KafkaCase, main, wait_until
+from records import call, caller
+
+
+class LedgerCommand(KafkaCase):
+    PARTITIONS = 2
+
+    def command(self, *words, options=None):
+        settings = {"kafka.bootstrap.servers": self.bootstrap, "platform.url": "https://127.0.0.1:1", "platform.token": "t",
+                    "platform.app.id": "a", "kafka.group.id": self.group, "topic.recording.requests": "",
+                    **{f"topic.{role}": name for role, name in self.names.items() if role != "recording.requests"}, **(options or {})}
+        command = [f"{BUILD}/privacy-call-worker", *words]
+        for key, value in settings.items():
+            command += ["-o", f"{key}={value}"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    def ledger(self, status=0):
+        """The partitions of the calls' group by number."""
+        run = self.command("ledger", "--json")
+        self.assertEqual(status, run.returncode, run.stderr)
+        self.shown = json.loads(run.stdout)
+        job = self.shown["jobs"][0]
+        self.assertEqual(("calls", self.names["call.requests"], self.group), (job["job"], job["topic"], job["group"]))
+        self.members = job["members"]
+        return {p["partition"]: p for p in job["partitions"]}
+
+    def repair(self, *words):
+        return self.command("ledger", "repair", "--topic", self.names["call.requests"], *words)
+
+    def wait_stopped(self):
+        wait_until(lambda: self.ledger(status=self.halted) and not self.members, 60, "the group is empty")
+
+    halted = 0
+
+    def test_shows_a_working_and_a_stopped_group(self):
+        found = self.ledger()
+        self.assertEqual((-1, 0, 0, False), tuple(found[0][k] for k in ("base", "end", "lag", "halted")))
+        sandbox = self.sandbox(f"hang?caller={caller(1)}")
+        worker = self.worker(sandbox, {"platform.timeout.ms": "60000"})
+        self.requests.send(call(1), "a", partition=0)
+        for number in range(2, 6):
+            self.requests.send(call(number), f"k{number}", partition=0)
+        self.requests.flush()
+        self.results(4)
+        found = self.ledger()
+        self.assertEqual(1, self.members)
+        row = found[0]
+        self.assertEqual((0, 5, 5, 1, 4, worker.name), tuple(row[k] for k in ("base", "end", "lag", "started", "done", "owner")))
+        self.assertGreater(row["sequence"], 0)
+        self.assertLess(row["oldestAgeMs"], 60000)
+        run = self.command("ledger")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.assertIn(worker.name, run.stdout)
+        worker.kill()  # and its open call, if any, is nobody's business
+        found = self.ledger()
+        self.assertEqual(1, found[0]["started"])
+
+    def test_repairs_only_what_is_halted_and_stopped(self):
+        self.halted = 1
+        for number in range(4):
+            self.requests.send(call(number), f"k{number}", partition=number % 2)
+        self.requests.flush()
+        offsets = self.offsets()
+        offsets.commit(self.names["call.requests"], 1, 1, "consumed by another program")
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox)
+        self.results(2)
+        found = self.ledger(status=1)
+        self.assertEqual((False, True), (found[0]["halted"], found[1]["halted"]))
+        self.assertIn("metadata", found[1]["reason"])
+        self.assertIn("HALTED", self.command("ledger").stdout)
+        run = self.repair("--partition", "1", "--yes")
+        self.assertEqual(1, run.returncode, run.stdout)
+        self.assertIn("member", run.stderr)
+        self.assertEqual(0, worker.terminate())
+        self.wait_stopped()
+        run = self.repair("--partition", "0", "--yes")
+        self.assertEqual(1, run.returncode, run.stdout)
+        self.assertIn("not halted", run.stderr)
+        run = self.repair("--partition", "1")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.assertIn("offset 1 to 1", run.stdout)
+        self.assertIn("--yes", run.stdout)
+        self.assertEqual((1, "consumed by another program"), offsets.read(self.names["call.requests"], [1])[1], "it wrote without --yes")
+        self.assertEqual(1, self.repair("--partition", "1", "--offset", "9", "--yes").returncode)
+        run = self.repair("--partition", "1", "--yes")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.assertEqual((1, ""), offsets.read(self.names["call.requests"], [1])[1])
+        self.worker(sandbox, name="next")
+        self.results(3)
+
+    def test_a_committed_offset_that_the_log_does_not_have(self):
+        self.halted = 1
+        offsets = self.offsets()
+        offsets.commit(self.names["call.requests"], 1, 7, "")
+        found = self.ledger(status=1)
+        self.assertIn("log ends", found[1]["reason"])
+        run = self.repair("--partition", "1", "--yes")
+        self.assertEqual(1, run.returncode, run.stdout)
+        self.assertIn("--offset", run.stderr)
+        run = self.repair("--partition=1", "--offset=0", "--yes")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.halted = 0
+        self.assertEqual(0, self.ledger()[1]["base"])
+
+    def test_a_job_that_cannot_be_read_does_not_hide_the_other(self):
+        run = self.command("ledger", "--json", options={"topic.recording.requests": "no-such-topic"})
+        self.assertEqual(1, run.returncode)
+        calls, recordings = json.loads(run.stdout)["jobs"]
+        self.assertEqual([0, 1], [p["partition"] for p in calls["partitions"]])
+        self.assertIn("no-such-topic", recordings["error"])
+        self.assertIn("no-such-topic", run.stderr)
+
+    def test_bad_usage(self):
+        self.assertEqual(2, self.command("ledger", "repair").returncode)
+        self.assertEqual(2, self.command("ledger", "--yes").returncode)
+        self.assertEqual(2, self.command("ledger", "repair", "--topic", "x", "--partition").returncode)
+        self.assertEqual(1, self.command("ledger", "repair", "--topic", "x", "--partition", "0").returncode)
+        self.assertEqual(1, self.repair("--partition", "2").returncode)
+        self.assertEqual(1, self.repair("--partition", "-1").returncode)
+
+
+if __name__ == "__main__":
+    main()
