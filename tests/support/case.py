@@ -82,6 +82,7 @@ class KafkaCase(ProgramCase):
     """Tests against Apache Kafka. BROKERS > 0: one of the class's own, to be stopped and killed."""
 
     BROKERS = 0
+    SETTINGS = None  # more of its brokers' server.properties
     PROXIED = False  # whether each of its brokers can be reached through a proxy, too
     PARTITIONS = 8
     RECORDINGS = False  # whether workers take recording requests, too: then two of them may share the two kinds among them
@@ -99,7 +100,7 @@ class KafkaCase(ProgramCase):
                 return
             directory = os.path.join(BUILD, "tests", "runs", f"kafka-{cls.__name__}")
             shutil.rmtree(directory, ignore_errors=True)
-            cls.kafka = kafka_module.Kafka(directory, cls.BROKERS or 1, proxied=cls.PROXIED).start()
+            cls.kafka = kafka_module.Kafka(directory, cls.BROKERS or 1, proxied=cls.PROXIED, settings=cls.SETTINGS).start()
             cls.bootstrap = cls.kafka.bootstrap
             cls.addClassCleanup(cls.kafka.close)
         except kafka_module.Unavailable as why:

@@ -137,10 +137,12 @@ message.max.bytes=2097152
 
 class Kafka:
     """One to nine brokers; the first three are controllers too. Their data lives in the directory until close(). proxied: a
-    client that begins at proxied_bootstrap reaches them through `network` (proxy.Network) only."""
+    client that begins at proxied_bootstrap reaches them through `network` (proxy.Network) only. settings: more lines of the
+    brokers' server.properties; what is changed in them counts from a restart on."""
 
-    def __init__(self, directory, brokers=1, outlives=False, proxied=False):
+    def __init__(self, directory, brokers=1, outlives=False, proxied=False, settings=None):
         self.outlives = outlives
+        self.settings = settings or {}
         self.directory = os.path.abspath(directory)
         self.brokers = brokers
         self.libs = jars()
@@ -243,6 +245,7 @@ class Kafka:
                 roles="broker,controller" if n in self.controllers else "broker", node=n, listeners=listeners,
                 advertised=advertised, voters=voters, directory=self.directory, replicas=min(self.brokers, 3),
                 in_sync=1 if self.brokers < 3 else 2))
+            file.writelines(f"{key}={value}\n" for key, value in self.settings.items())
         return path
 
     def _java(self, n, main, log, *arguments):
@@ -254,7 +257,7 @@ class Kafka:
 
     def _launch(self, n):
         open(f"{self.directory}/{n}/server.log", "w").close()
-        process = self._java(n, "kafka.Kafka", "server.log", f"{self.directory}/{n}/server.properties")
+        process = self._java(n, "kafka.Kafka", "server.log", self._properties(n))
         self.processes.append(process)
         self.pids[n] = process.pid
 

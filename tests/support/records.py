@@ -8,7 +8,7 @@ import time
 import zlib
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 QUIET = {"log_level": 0}  # the clients of the tests: what they cannot do, a test says
 
@@ -23,6 +23,18 @@ def create_topics(bootstrap, topics, config=None):
     deadline = time.monotonic() + 30
     while not all(_has_leaders(admin, name, count) for name, count in topics.items()):
         assert time.monotonic() < deadline, "the new topics have no leaders"
+
+
+def set_topic(bootstrap, name, **config):
+    """Sets the topic's configuration (a name's dots as underscores) to just this; returns when a broker tells it."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
+    config = {key.replace("_", "."): str(value) for key, value in config.items()}
+    resource = ConfigResource(ConfigResource.Type.TOPIC, name, set_config=config)
+    for future in admin.alter_configs([resource]).values():
+        future.result(60)
+    deadline = time.monotonic() + 30
+    while any(admin.describe_configs([resource])[resource].result(30)[key].value != value for key, value in config.items()):
+        assert time.monotonic() < deadline, "the topic does not have its new configuration"
 
 
 def delete_topic(bootstrap, name):
