@@ -140,9 +140,21 @@ static void fail_over(struct world *world)
     }
 }
 
+/* The coordinator forgets an id that has been idle for long. */
+static void forget_id(struct world *world)
+{
+    struct transaction *transaction = &world->transactions[draw(world, IDS)];
+    if (transaction->state != TRANSACTION_NONE)
+        return;
+    transaction->forgotten = true;
+    say(world, "the id %s has expired", process_name((int)(transaction - world->transactions)));
+}
+
 void broker_strike(struct world *world)
 {
     struct log *log = &world->logs[draw(world, (uint64_t)world->log_count)];
+    if (strikes(world, FAULT_forget_id))
+        forget_id(world);
     if (strikes(world, FAULT_retain))
         retain(world, log);
     if (strikes(world, FAULT_compact))
@@ -285,6 +297,7 @@ int broker_init_id(struct world *world, int id)
 {
     end_open(world, &world->transactions[id]);
     world->transactions[id].ended_at = world->step;
+    world->transactions[id].forgotten = false;
     return ++world->transactions[id].epoch;
 }
 

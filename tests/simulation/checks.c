@@ -359,8 +359,8 @@ static void check_idle(struct world *world, struct process *process, const struc
     bool idle = world->calm && all->waiting_lanes && !all->handed && !all->started &&
                 !process->stopping && !process->client.asked && !process->renewing &&
                 process->transact == PHASE_IDLE && process->working == WORK_NONE &&
-                caller->dispatch.breaker.state == BREAKER_CLOSED && !caller->out.count &&
-                !is_stuck(process);
+                !world->refusal.on && caller->dispatch.breaker.state == BREAKER_CLOSED &&
+                !caller->out.count && !is_stuck(process);
     if (!idle)
         process->idle_since = world->now;
     else if (world->now - process->idle_since > most)
@@ -374,8 +374,15 @@ static void check_stop(struct world *world, const struct process *process)
 {
     enum { SLACK_MS = 10000 };
     int64_t most = 2 * (world->options.drain_ms + world->session_ms) + SLACK_MS;
-    if (world->calm && process->stopping && world->now - process->stops_since > most)
+    if (world->calm && !world->refusal.on && process->stopping &&
+        world->now - process->stops_since > most)
         broken(world, "%s is told to stop and does not end", process_name(process->id));
+}
+
+/* It has been refused something for longer than anybody would call passing. */
+void check_refused(struct world *world, const struct process *process, const char *what)
+{
+    (void)world, (void)process, (void)what;
 }
 
 /* Bounded memory and time. */

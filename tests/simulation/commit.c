@@ -144,6 +144,17 @@ static void init_producer(struct world *world, struct process *process)
     engine_producer_ready(process->engine, process_now(world, process));
 }
 
+static bool is_refused(struct world *world, struct process *process)
+{
+    static const enum asking askings[] = {
+        [PHASE_PRODUCE] = ASK_PRODUCE, [PHASE_OFFSETS] = ASK_OFFSETS, [PHASE_COMMIT] = ASK_END};
+    if (world->transactions[process->id].forgotten)
+        return true;
+    if (process->transact == PHASE_PRODUCE && !process->transaction.item_count)
+        return false;
+    return refusal_meets(world, process, askings[process->transact]);
+}
+
 void commit_transact_step(struct world *world, struct process *process)
 {
     if (process->transact == PHASE_TELL) {
@@ -153,7 +164,8 @@ void commit_transact_step(struct world *world, struct process *process)
     if (world->now < world->coordinator_back_at || strikes(world, FAULT_slow_transact))
         return;
     if (process->renewing && draw(world, 2)) {
-        init_producer(world, process);
+        if (!refusal_meets(world, process, ASK_INIT))
+            init_producer(world, process);
         return;
     }
     if (process->transact == PHASE_IDLE)
@@ -168,7 +180,7 @@ void commit_transact_step(struct world *world, struct process *process)
             tell(process, ENGINE_COMMITTED);
         return;
     }
-    if (strikes(world, FAULT_abort))
+    if (strikes(world, FAULT_abort) || is_refused(world, process))
         abort_transaction(world, process, ENGINE_ABORTED);
     else if (process->transact == PHASE_PRODUCE)
         produce(world, process);
@@ -262,6 +274,11 @@ static enum engine_answer end_owner(struct world *world, struct process *process
 
 static enum engine_answer work(struct world *world, struct process *process)
 {
+    enum asking what = process->work.type == ENGINE_COMMIT      ? ASK_COMMIT
+                       : process->work.type == ENGINE_END_OWNER ? ASK_END_OWNER
+                                                                : ASK_READ;
+    if (refusal_meets(world, process, what))
+        return ENGINE_AGAIN;
     if (process->work.type == ENGINE_COMMIT)
         return commit_plainly(world, process);
     if (process->work.type == ENGINE_END_OWNER)

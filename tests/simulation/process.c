@@ -180,7 +180,7 @@ static bool obey(struct world *world, struct process *process)
     return false;
 }
 
-static void heartbeat(struct world *world, struct process *process)
+void process_heartbeat(struct world *world, struct process *process)
 {
     struct member *member = group_find(world, process->client.member);
     if (member && world->now - member->heard_at >= world->session_ms / 3)
@@ -247,7 +247,7 @@ void process_step(struct world *world, struct process *process)
 {
     check_sleep(world, process);
     if (world->now >= process->cut_off_until && world->now >= process->deaf_until)
-        heartbeat(world, process);
+        process_heartbeat(world, process);
     if (draw(world, 2))
         caller_step(world, process);
     if (world->failed || draw(world, 4) == 0)

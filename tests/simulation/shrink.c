@@ -122,6 +122,9 @@ static void print_replay(const struct plan *plan)
     printf("replay: simulate --seed %llu --events %d", (unsigned long long)plan->seed,
            plan->events);
     for (int i = 0, n = 0; i < FAULT_COUNT; i++)
+        if (plan->with >> i & 1)
+            printf("%s%s", n++ ? "," : " --with ", fault_names[i]);
+    for (int i = 0, n = 0; i < FAULT_COUNT; i++)
         if (plan->without >> i & 1)
             printf("%s%s", n++ ? "," : " --without ", fault_names[i]);
     printf(" --at ");

@@ -170,7 +170,7 @@ static int run_seeds(const struct plan *plan, uint64_t seeds, int jobs, uint64_t
     return shared->failures ? 1 : 0;
 }
 
-static int read_faults(const char *text, uint64_t *without)
+static int read_faults(const char *text, uint64_t *faults)
 {
     char copy[1024];
     snprintf(copy, sizeof copy, "%s", text);
@@ -182,7 +182,7 @@ static int read_faults(const char *text, uint64_t *without)
             fprintf(stderr, "no such fault: %s\n", name);
             return -1;
         }
-        *without |= 1ull << fault;
+        *faults |= 1ull << fault;
     }
     return 0;
 }
@@ -230,6 +230,8 @@ static int read_option(struct arguments *arguments, int option)
         return plan->events < 1 || plan->events > EVENTS_MOST ? -1 : 0;
     case 'w':
         return read_faults(optarg, &plan->without);
+    case 'i':
+        return read_faults(optarg, &plan->with);
     case 'a':
         read_steps(optarg, arguments->only);
         plan->only = arguments->only;
@@ -251,13 +253,19 @@ static int read_option(struct arguments *arguments, int option)
 
 int main(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"seeds", required_argument, NULL, 'n'},  {"from", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},   {"jobs", required_argument, NULL, 'j'},
-        {"events", required_argument, NULL, 'e'}, {"failures", required_argument, NULL, 'm'},
-        {"trace", no_argument, NULL, 't'},        {"shrink", no_argument, NULL, 'h'},
-        {"at", required_argument, NULL, 'a'},     {"without", required_argument, NULL, 'w'},
-        {"faults", no_argument, NULL, 'l'},       {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"seeds", required_argument, NULL, 'n'},
+                                          {"from", required_argument, NULL, 'f'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"jobs", required_argument, NULL, 'j'},
+                                          {"events", required_argument, NULL, 'e'},
+                                          {"failures", required_argument, NULL, 'm'},
+                                          {"trace", no_argument, NULL, 't'},
+                                          {"shrink", no_argument, NULL, 'h'},
+                                          {"at", required_argument, NULL, 'a'},
+                                          {"without", required_argument, NULL, 'w'},
+                                          {"with", required_argument, NULL, 'i'},
+                                          {"faults", no_argument, NULL, 'l'},
+                                          {NULL, 0, NULL, 0}};
     static struct arguments arguments = {
         .plan = {.seed = 1, .events = EVENTS}, .seeds = 1000, .failures = 5};
     arguments.jobs = sysconf(_SC_NPROCESSORS_ONLN);

@@ -31,7 +31,7 @@ enum {
 };
 
 /* What can go wrong or come in between: its name, how often at most (in 10,000 occasions), and in
- * one of how many runs it does at all. */
+ * one of how many runs it does at all (0: only where it is asked for, as in every third). */
 #define FAULTS(X)                                                                                  \
     X(crash, 80, 2)           /* a process dies */                                                 \
     X(crash_between, 30, 2)   /* ... between two actions of its engine */                          \
@@ -55,6 +55,9 @@ enum {
     X(abort, 1000, 2)         /* a transaction is aborted */                                       \
     X(refuse, 10, 2)          /* large results are refused */                                      \
     X(refuse_small, 3000, 6)  /* ... even in their small form, as long as there are faults */      \
+    X(forget_id, 20, 0)       /* a transactional id expires: only a new producer helps */          \
+    X(refusal, 20, 0)         /* the brokers refuse one kind of request */                         \
+    X(refusal_lasts, 9000, 2) /* ... until the end of the faults, and a good while longer */       \
     X(again, 2000, 2)         /* a ledger job's answer is lost; it was done, or will be, or not */ \
     X(slow_work, 9500, 3)     /* ledger jobs take long */                                          \
     X(slow_transact, 9500, 4) /* transactions take long */                                         \
@@ -152,9 +155,40 @@ struct offset_commit {
  * transaction wait. */
 enum transaction_state { TRANSACTION_NONE, TRANSACTION_OPEN, TRANSACTION_COMMITTED };
 
+/* What may be refused. */
+enum asking {
+    ASK_INIT,
+    ASK_PRODUCE,
+    ASK_OFFSETS,
+    ASK_END, /* of a transaction: it is aborted */
+    ASK_COMMIT,
+    ASK_READ,
+    ASK_END_OWNER,
+    ASKINGS
+};
+
+/* One kind of request that is refused, of one process or of all. */
+struct refusal {
+    uint64_t number; /* 0: there has been none */
+    bool on;
+    enum asking what;
+    int process; /* index; -1: all */
+    int64_t until;
+};
+
+/* What a process has been told of it: the first time in an unbroken row, and when it asked last. */
+enum { ASKED_MOST = 16 };
+struct refused {
+    uint64_t number;
+    int64_t since;
+    int64_t asked[ASKED_MOST]; /* by count, as a ring */
+    uint64_t count;
+};
+
 /* A transactional id and what it has open. */
 struct transaction {
     int epoch;
+    bool forgotten;    /* it has expired: who had it before is refused until init_transactions */
     uint64_t ended_at; /* step of the last init_transactions */
     enum transaction_state state;
     bool on_its_way; /* its commit may still arrive */
@@ -259,6 +293,7 @@ struct process {
     bool landed;            /* the commit, and the client does not know it */
     enum engine_outcome outcome;
     bool refused[2 * EVENTS_MOST];
+    struct refused refusal;
     enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
     struct engine_action work;
     enum engine_answer answer;
@@ -276,7 +311,8 @@ struct post {
 struct plan {
     uint64_t seed;
     int events;
-    uint64_t without;     /* bit set of faults that do not happen */
+    uint64_t with;        /* bit set of faults that happen only where asked for */
+    uint64_t without;     /* ... that do not happen */
     const uint64_t *only; /* bit set of steps at which faults may happen; NULL: all */
     bool trace;
 };
@@ -332,6 +368,7 @@ struct world {
     struct transaction transactions[IDS];
     struct flight flights[PROCESSES_MOST];
     struct group group;
+    struct refusal refusal;
     int64_t coordinator_back_at, outage_until, ill_until;
     struct process processes[PROCESSES_MOST];
     int process_count, incarnations;
@@ -390,6 +427,14 @@ void client_assign(struct world *world, struct process *process,
 void client_unassign(struct world *world, struct process *process,
                      const struct engine_action *action);
 
+/* refusal.c */
+void refusal_strike(struct world *world);
+void refusal_lift(struct world *world);
+/* Whether that is refused now; then it counts. */
+bool refusal_meets(struct world *world, struct process *process, enum asking what);
+/* What was in a row is not any more: the process could not ask, or has nothing to ask for. */
+void refusal_excuse(struct process *process);
+
 /* commit.c: its producer, and its ledger jobs */
 void commit_transact_step(struct world *world, struct process *process);
 void commit_work_step(struct world *world, struct process *process);
@@ -416,6 +461,7 @@ void process_crash(struct world *world, struct process *process);
 /* Those of these logs that do not drain yet do from now on. */
 void process_drain(const struct world *world, struct process *process, unsigned logs);
 void process_step(struct world *world, struct process *process);
+void process_heartbeat(struct world *world, struct process *process);
 /* Short, for people. */
 const char *process_name(int id);
 /* Its instance.id: the longest that there is, where ledgers are short. */
@@ -435,6 +481,7 @@ void check_start(struct world *world, const struct process *process, const struc
 void check_post(struct world *world, struct process *process, struct task *task);
 void check_recalled(struct world *world, const struct process *process, const struct call *call);
 void check_process(struct world *world, struct process *process);
+void check_refused(struct world *world, const struct process *process, const char *what);
 bool check_all_done(struct world *world, bool say_why);
 int task_of(const struct world *world, const struct request *request);
 

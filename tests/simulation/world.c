@@ -87,9 +87,10 @@ static void draw_faults(struct world *world)
 #undef X
     };
     for (int i = 0; i < FAULT_COUNT; i++) {
-        unsigned on = draw(world, kinds[i].every) == 0;
+        bool on = draw(world, kinds[i].every ? kinds[i].every : 3) == 0;
         unsigned rate = 1 + (unsigned)draw(world, kinds[i].most);
-        world->rates[i] = world->plan.without >> i & 1 ? 0 : on * rate;
+        bool may = (kinds[i].every || world->plan.with >> i & 1) && !(world->plan.without >> i & 1);
+        world->rates[i] = on && may ? rate : 0;
     }
 }
 
@@ -225,6 +226,7 @@ static void thaw(struct world *world, struct process *process)
     say(world, "%s thaws after %d ms", process_name(process->id), (int)stood);
     process->state = PROCESS_RUNNING;
     process->asleep = false;
+    refusal_excuse(process);
     if (member && world->now - member->heard_at <= world->session_ms)
         member->heard_at = world->now;
     if (strikes(world, FAULT_stand)) {
@@ -287,6 +289,7 @@ static void strike(struct world *world)
     if (draw(world, world->append_every) == 0)
         broker_append(world);
     broker_strike(world);
+    refusal_strike(world);
     if (strikes(world, FAULT_outage))
         world->outage_until = world->now + (int64_t)draw(world, 8000);
     if (strikes(world, FAULT_ill))
@@ -349,6 +352,27 @@ static void calm_down(struct world *world)
     keep_one(world);
 }
 
+/* What is refused for good is refused for some minutes more, in which nothing else happens. */
+static void besiege(struct world *world)
+{
+    enum { SIEGE_MS = 300000, STEP_MS = 400 };
+    int64_t until = world->now + SIEGE_MS;
+    while (!world->failed && world->now < until) {
+        world->step++;
+        begin_stream(world);
+        int64_t passed = (int64_t)draw(world, STEP_MS);
+        world->now += passed;
+        world->wall += passed;
+        for (int i = 0; i < world->process_count; i++)
+            if (world->processes[i].state == PROCESS_RUNNING)
+                process_heartbeat(world, &world->processes[i]);
+        step(world);
+    }
+    refusal_lift(world);
+    for (int i = 0; i < world->process_count; i++)
+        world->processes[i].idle_since = world->processes[i].stops_since = world->now;
+}
+
 static void run_calm(struct world *world)
 {
     uint64_t from = world->step;
@@ -386,6 +410,9 @@ void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
     }
     if (!world->failed)
         calm_down(world);
+    if (world->refusal.on && world->refusal.until == INT64_MAX)
+        besiege(world);
+    refusal_lift(world);
     run_calm(world);
     world->counts.eager = world->group.eager;
     world->counts.statics = world->group.statics;
