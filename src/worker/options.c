@@ -21,7 +21,10 @@ static int take_action(struct options *options, const char *argument, struct err
     for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
         if (strcmp(argument, actions[i].name) != 0)
             continue;
-        if (options->action != ACTION_RUN && options->action != actions[i].action)
+        if (options->action >= ACTION_LEDGER && actions[i].action != ACTION_HELP)
+            return error_set(error, "%s: not an option of this command", argument);
+        if (options->action != ACTION_RUN && options->action != actions[i].action &&
+            options->action < ACTION_LEDGER)
             return error_set(error,
                              "%s: expected only one of --check, --print-config, --version "
                              "and --help",

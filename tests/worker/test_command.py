@@ -36,10 +36,10 @@ class Command(unittest.TestCase):
             self.assertTrue(result.stdout.startswith(start), result.stdout)
 
     def test_bad_usage(self):
-        for arguments in (["--chek"], ["ledger"], ["ledger", "--json"], ["-c"], ["--check", "--help"]):
+        for arguments in (["--chek"], ["ledger", "repair"], ["ledger", "--jso"], ["-c"], ["--check", "--help"]):
             result = run(*arguments)
             self.assertEqual((result.returncode, result.stdout), (2, ""), arguments)
-            self.assertIn(arguments[-1] if arguments[0] != "ledger" else "ledger", result.stderr)
+            self.assertIn(arguments[-1], result.stderr)
 
     def test_check(self):
         result = run("--check", "-c", f"{ROOT}/config/privacy-call-worker.conf", settings=REQUIRED)

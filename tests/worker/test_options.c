@@ -79,6 +79,28 @@ static void actions(void **state)
     }
 }
 
+static void commands(void **state)
+{
+    (void)state;
+    struct options options;
+    struct error error;
+    assert_int_equal(parse(&options, &error, ARGUMENTS("ledger", "-c", "file", "--json")), 0);
+    assert_int_equal(options.action, ACTION_LEDGER);
+    assert_string_equal(options.file, "file");
+    assert_true(options.json);
+    options_fini(&options);
+    assert_int_equal(parse(&options, &error,
+                           ARGUMENTS("ledger", "repair", "--topic", "t", "--partition=3",
+                                     "--offset", "7", "--yes")),
+                     0);
+    assert_int_equal(options.action, ACTION_LEDGER_REPAIR);
+    assert_string_equal(options.topic, "t");
+    assert_string_equal(options.partition, "3");
+    assert_string_equal(options.offset, "7");
+    assert_true(options.yes);
+    options_fini(&options);
+}
+
 static void refused(const char *const *arguments, const char *part)
 {
     struct options options;
@@ -93,8 +115,16 @@ static void refused(const char *const *arguments, const char *part)
 static void refusals(void **state)
 {
     (void)state;
-    refused(ARGUMENTS("ledger"), "`ledger` is not part of this version");
-    refused(ARGUMENTS("ledger", "--json"), "`ledger` is not part of this version");
+    refused(ARGUMENTS("ledger", "--yes"), "--yes: unknown option");
+    refused(ARGUMENTS("ledger", "--check"), "--check: not an option of this command");
+    refused(ARGUMENTS("ledger", "--json=1"), "--json: expected no value");
+    refused(ARGUMENTS("ledger", "repair"), "expected --topic and --partition");
+    refused(ARGUMENTS("ledger", "repair", "--topic", "t"), "expected --topic and --partition");
+    refused(ARGUMENTS("ledger", "repair", "--topic"), "--topic: expected a value");
+    refused(ARGUMENTS("ledger", "repair", "--topic="), "--topic: expected a value");
+    refused(ARGUMENTS("ledger", "repair", "--topic", "t", "--topic=u"), "--topic: given twice");
+    refused(ARGUMENTS("-c", "file", "ledger"), "ledger: expected no argument");
+    refused(ARGUMENTS("--json"), "--json: unknown option");
     refused(ARGUMENTS("start"), "start: expected no argument");
     refused(ARGUMENTS("--", "start"), "start: expected no argument");
     refused(ARGUMENTS("-"), "-: expected no argument");
@@ -125,9 +155,8 @@ static void help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing), cmocka_unit_test(file_and_settings),
-        cmocka_unit_test(actions), cmocka_unit_test(refusals),
-        cmocka_unit_test(help),
+        cmocka_unit_test(nothing),  cmocka_unit_test(file_and_settings), cmocka_unit_test(actions),
+        cmocka_unit_test(commands), cmocka_unit_test(refusals),          cmocka_unit_test(help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
