@@ -16,6 +16,7 @@ struct kafka_setting {
     char *name, *value;      /* name without `kafka.`, `consumer.`, `producer.`, aliases resolved */
     bool consumer, producer; /* which sides it is for */
     bool is_default; /* the worker's own, not the user's: a side that does not know it skips it */
+    bool newer;      /* a default that older versions of librdkafka do not know */
     char *origin;    /* for error messages: file:line, variable or option */
     char *key;       /* for error messages: the whole key as it was written, without `.file` */
     char *label;     /* for config_print: default, file:line, environment or command line */

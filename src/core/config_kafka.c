@@ -12,7 +12,7 @@
 
 static const char root[] = "kafka.", consumer_part[] = "consumer.", producer_part[] = "producer.";
 const char kafka_instance_id[] = "instance.id";
-const char kafka_transactional_id[] = "<kafka.group.id>-<instance.id>";
+const char kafka_transactional_id[] = "<kafka.group.id>:<instance.id>";
 
 /* Names that mean the same property. */
 static const struct {
@@ -32,34 +32,37 @@ static const struct {
 
 /* clang-format off */
 const struct kafka_default kafka_defaults[] = {
-    {KAFKA_BOTH, "bootstrap.servers", NULL},
-    {KAFKA_BOTH, "client.id", kafka_instance_id},
-    {KAFKA_BOTH, "group.id", "privacy-call-worker"},
-    {KAFKA_BOTH, "allow.auto.create.topics", "false"},
-    {KAFKA_BOTH, "auto.offset.reset", "earliest"},
-    {KAFKA_BOTH, "enable.auto.commit", "false"},
-    {KAFKA_BOTH, "enable.auto.offset.store", "false"},
-    {KAFKA_BOTH, "enable.idempotence", "true"},
-    {KAFKA_BOTH, "enable.partition.eof", "true"},
-    {KAFKA_BOTH, "heartbeat.interval.ms", "500"},
-    {KAFKA_BOTH, "isolation.level", "read_committed"},
-    {KAFKA_BOTH, "max.poll.interval.ms", "300000"},
-    {KAFKA_BOTH, "partition.assignment.strategy", "cooperative-sticky"},
-    {KAFKA_BOTH, "partitioner", "murmur2_random"},
-    {KAFKA_BOTH, "reconnect.backoff.max.ms", "2000"},
-    {KAFKA_BOTH, "reconnect.backoff.ms", "100"},
-    {KAFKA_BOTH, "session.timeout.ms", "30000"},
-    {KAFKA_BOTH, "socket.nagle.disable", "true"},
-    {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000"},
-    {KAFKA_BOTH, "transaction.timeout.ms", "60000"},
-    {KAFKA_BOTH, "transactional.id", kafka_transactional_id},
-    {KAFKA_CONSUMER, "fetch.wait.max.ms", "100"},
-    {KAFKA_CONSUMER, "queued.max.messages.kbytes", "256"},
-    {KAFKA_CONSUMER, "queued.min.messages", "1000"},
-    {KAFKA_PRODUCER, "linger.ms", "2"},
-    {KAFKA_PRODUCER, "message.max.bytes", "2097152"},
-    {KAFKA_PRODUCER, "queue.buffering.max.messages", "0"},
-    {KAFKA_PRODUCER, "retry.backoff.ms", "3"},
+    {KAFKA_BOTH, "bootstrap.servers", NULL, false},
+    {KAFKA_BOTH, "client.id", kafka_instance_id, false},
+    {KAFKA_BOTH, "group.id", "privacy-call-worker", false},
+    {KAFKA_BOTH, "allow.auto.create.topics", "false", false},
+    {KAFKA_BOTH, "auto.offset.reset", "earliest", false},
+    {KAFKA_BOTH, "enable.auto.commit", "false", false},
+    {KAFKA_BOTH, "enable.auto.offset.store", "false", false},
+    {KAFKA_BOTH, "enable.idempotence", "true", false},
+    {KAFKA_BOTH, "enable.partition.eof", "true", false},
+    {KAFKA_BOTH, "heartbeat.interval.ms", "500", false},
+    {KAFKA_BOTH, "isolation.level", "read_committed", false},
+    {KAFKA_BOTH, "max.poll.interval.ms", "300000", false},
+    {KAFKA_BOTH, "partition.assignment.strategy", "cooperative-sticky", false},
+    {KAFKA_BOTH, "partitioner", "murmur2_random", false},
+    {KAFKA_BOTH, "reconnect.backoff.max.ms", "2000", false},
+    {KAFKA_BOTH, "reconnect.backoff.ms", "100", false},
+    {KAFKA_BOTH, "session.timeout.ms", "30000", false},
+    {KAFKA_BOTH, "socket.nagle.disable", "true", false},
+    {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000", false},
+    {KAFKA_BOTH, "transaction.timeout.ms", "60000", false},
+    {KAFKA_BOTH, "transactional.id", kafka_transactional_id, false},
+    {KAFKA_CONSUMER, "fetch.wait.max.ms", "100", false},
+    {KAFKA_CONSUMER, "queued.max.messages.kbytes", "256", false},
+    {KAFKA_CONSUMER, "queued.min.messages", "1000", false},
+    {KAFKA_PRODUCER, "linger.ms", "2", false},
+    {KAFKA_PRODUCER, "message.max.bytes", "2097152", false},
+    {KAFKA_PRODUCER, "queue.buffering.max.messages", "0", false},
+    {KAFKA_PRODUCER, "retry.backoff.ms", "3", false},
+    {KAFKA_BOTH, "enable.metrics.push", "false", true},
+    {KAFKA_CONSUMER, "fetch.queue.backoff.ms", "100", true},
+    {KAFKA_PRODUCER, "retry.backoff.max.ms", "100", true},
 };
 /* clang-format on */
 const size_t kafka_default_count = sizeof kafka_defaults / sizeof *kafka_defaults;
@@ -178,6 +181,22 @@ RULE(servers)
     }
 }
 
+/* Providers by name. A path would load code of others. */
+RULE(providers)
+{
+    for (const char *at = value;; at++) {
+        at += strspn(at, " ");
+        size_t n = strcspn(at, ","), used = n;
+        while (used && at[used - 1] == ' ')
+            used--;
+        if (used && !listed("default|legacy|base|fips|null", '|', at, used))
+            return refuse(rule, why, "names of OpenSSL's own providers (default, legacy, fips)");
+        at += n;
+        if (!*at)
+            return 0;
+    }
+}
+
 RULE(strategy)
 {
     size_t cooperative = 0, eager = 0, other = 0;
@@ -256,6 +275,20 @@ const struct kafka_rule kafka_rules[] = {
      "without it the library falls back to a protocol without transactions"},
     {"plugin.library.paths", KAFKA_BOTH, never, NULL, 0, 0,
      "foreign code between the worker and the broker voids every guarantee"},
+    {"ssl.engine.location", KAFKA_BOTH, never, NULL, 0, 0,
+     "it loads foreign code into the worker"},
+    {"ssl.providers", KAFKA_BOTH, providers, NULL, 0, 0,
+     "others load foreign code into the worker"},
+    {"test.mock.num.brokers", KAFKA_BOTH, only, "0", 0, 0,
+     "a broker that is simulated in the worker's own memory keeps no ledger"},
+    {"topic.blacklist", KAFKA_BOTH, never, NULL, 0, 0,
+     "a topic of the worker's that it matches would look as if it did not exist"},
+    {"internal.termination.signal", KAFKA_BOTH, only, "0", 0, 0,
+     "the library would send it to the worker's threads"},
+    {"statistics.interval.ms", KAFKA_BOTH, only, "0", 0, 0,
+     "nobody reads the library's statistics, so they would pile up; the worker's own are under /metrics"},
+    {"enable.sasl.oauthbearer.unsecure.jwt", KAFKA_BOTH, only, "false|f|0", 0, 0,
+     "such a token proves nothing, and renewing it can crash the library"},
     {"enabled_events", KAFKA_BOTH, never, NULL, 0, 0,
      "it would take rebalances away from the worker"},
     {"log.queue", KAFKA_BOTH, only, "false|f|0", 0, 0,
@@ -334,7 +367,7 @@ const struct kafka_setting *config_kafka_setting(const struct config *config, bo
     return found;
 }
 
-static void setting_fini(struct kafka_setting *setting)
+void config_kafka_setting_fini(struct kafka_setting *setting)
 {
     free(setting->name);
     free(setting->value);
@@ -346,7 +379,7 @@ static void setting_fini(struct kafka_setting *setting)
 void config_kafka_fini(struct config *config)
 {
     for (size_t i = 0; i < config->kafka_count; i++)
-        setting_fini(&config->kafka[i]);
+        config_kafka_setting_fini(&config->kafka[i]);
     free(config->kafka);
     config->kafka = NULL;
     config->kafka_count = 0;
@@ -437,6 +470,11 @@ static void add_given(struct config *config, const struct config_sources *source
 
 void config_kafka_transactional_id(struct text *id, const char *group_id, const char *instance_id)
 {
+    text_printf(id, "%s:%s", group_id, instance_id);
+}
+
+void config_kafka_former_id(struct text *id, const char *group_id, const char *instance_id)
+{
     text_printf(id, "%s-%s", group_id, instance_id);
 }
 
@@ -455,10 +493,22 @@ static char *default_value(const struct config *config, const struct kafka_defau
     return text_take(&id);
 }
 
+static int64_t integer(const struct config *config, bool producer, const char *name,
+                       int64_t otherwise);
+
+/* Whether a longest back-off of the worker's own would lie below the user's shortest. */
+static bool is_overtaken(const struct config *config, const struct kafka_default *row)
+{
+    int64_t most;
+    return !strcmp(row->name, "retry.backoff.max.ms") &&
+           !text_to_integer(row->value, 0, INT64_MAX, &most) &&
+           integer(config, true, "retry.backoff.ms", 0) > most;
+}
+
 static void add_default(struct config *config, const struct config_sources *sources,
                         const struct kafka_default *row, struct text *errors)
 {
-    if (!open_sides(sources, row->sides, row->name, true))
+    if (!open_sides(sources, row->sides, row->name, true) || is_overtaken(config, row))
         return;
     struct text key = {0};
     config_kafka_write_key(&key, row->sides, row->name);
@@ -480,6 +530,7 @@ static void add_default(struct config *config, const struct config_sources *sour
                             .consumer = row->sides & KAFKA_CONSUMER,
                             .producer = row->sides & KAFKA_PRODUCER,
                             .is_default = true,
+                            .newer = row->newer,
                             .origin = memory_string("default"),
                             .key = text_take(&key),
                             .label = memory_string("default"),
@@ -554,6 +605,30 @@ static void check_transactional_id(const struct config *config, struct text *err
     text_fini(&id);
 }
 
+static bool is_set_to(const struct config *config, bool producer, const char *name,
+                      const char *value)
+{
+    const struct kafka_setting *setting = config_kafka_setting(config, producer, name);
+    return setting && !strcasecmp(setting->value, value);
+}
+
+/* Tokens come from the library's own OIDC client, or from nobody. */
+static void check_tokens(const struct config *config, struct text *errors)
+{
+    for (int producer = 0; producer < 2; producer++) {
+        bool sasl = is_set_to(config, producer, "security.protocol", "sasl_plaintext") ||
+                    is_set_to(config, producer, "security.protocol", "sasl_ssl");
+        if (!sasl || !is_set_to(config, producer, "sasl.mechanisms", "OAUTHBEARER") ||
+            is_set_to(config, producer, "sasl.oauthbearer.method", "oidc"))
+            continue;
+        const struct kafka_setting *at = config_kafka_setting(config, producer, "sasl.mechanisms");
+        config_error(errors, at->origin, at->key,
+                     "expected kafka.sasl.oauthbearer.method = oidc with OAUTHBEARER: nobody else "
+                     "in the worker gets tokens (and librdkafka has to be built with OIDC)");
+        break;
+    }
+}
+
 /* By name; the setting for both sides before that for one, which beats it. */
 static int in_order(const void *left, const void *right)
 {
@@ -583,5 +658,6 @@ void config_kafka_load(struct config *config, const struct config_sources *sourc
     config->heartbeat_interval_ms = integer(config, false, "heartbeat.interval.ms", 500);
     config->transaction_timeout_ms = integer(config, true, "transaction.timeout.ms", 60000);
     check_together(config, errors);
+    check_tokens(config, errors);
     check_transactional_id(config, errors);
 }

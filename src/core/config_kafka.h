@@ -14,6 +14,7 @@ struct kafka_default {
     enum kafka_sides sides;
     const char *name;
     const char *value; /* NULL: required */
+    bool newer;        /* only where this librdkafka knows it */
 };
 
 extern const char kafka_instance_id[];      /* stands for the value of instance.id */
@@ -45,9 +46,14 @@ void config_kafka_load(struct config *config, const struct config_sources *sourc
                        struct text *errors);
 
 void config_kafka_fini(struct config *config);
+/* Releases one setting, which the caller takes out of the list. */
+void config_kafka_setting_fini(struct kafka_setting *setting);
 
-/* Adds the transactional id of a group's member. */
+/* Adds the transactional id of a group's member. An instance.id has no colon, so that two different
+ * members never have the same. */
 void config_kafka_transactional_id(struct text *id, const char *group_id, const char *instance_id);
+/* Adds the one that earlier versions used: what such a version has left open is ended under it. */
+void config_kafka_former_id(struct text *id, const char *group_id, const char *instance_id);
 
 /* Adds a default's or setting's key as it is written in a configuration. */
 void config_kafka_write_key(struct text *text, enum kafka_sides sides, const char *name);

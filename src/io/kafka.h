@@ -97,6 +97,10 @@ struct kafka_transaction {
     size_t ledger_count;
 };
 
+/* Takes the defaults out that only newer versions of librdkafka know, so that what --print-config
+ * shows is what is in force. Before kafka_check_settings. */
+void kafka_fit_settings(struct config *config);
+
 /* Checks every kafka.* setting against librdkafka without connecting, as --check does. Appends a
  * line for each one refused, with its origin (kafka_setting.origin), never a secret's value.
  * Returns 0, or -1. */

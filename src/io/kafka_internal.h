@@ -149,6 +149,7 @@ struct kafka {
     struct kafka_writing writing;
     struct kafka_reading reading;
     rd_kafka_t *producer; /* the writer's */
+    bool former_ended;    /* the writer's: what this process's former id had open */
     struct {
         const char *name;
         rd_kafka_topic_t *topic;

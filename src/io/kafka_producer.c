@@ -155,6 +155,66 @@ static int init_transactions(struct kafka *kafka)
     return -1;
 }
 
+/* Ends what a transactional id has open, with a producer of its own. For about 5 s at most. */
+static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafka_runner *runner,
+                                struct error *error, bool *forbidden)
+{
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_PRODUCER, error);
+    if (!conf)
+        return KAFKA_AGAIN;
+    kafka_setting_must(conf, "transactional.id", id);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
+    rd_kafka_conf_set_opaque(conf, kafka);
+    rd_kafka_t *producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
+    if (!producer)
+        return KAFKA_AGAIN;
+    enum kafka_answer answer = KAFKA_AGAIN;
+    int64_t until = clock_boot_ms() + END_OTHER_MS;
+    bool again = true;
+    while (again && answer == KAFKA_AGAIN && clock_boot_ms() < until && !stopping(kafka)) {
+        rd_kafka_error_t *failure = rd_kafka_init_transactions(producer, KAFKA_SLICE_MS);
+        if (!failure) {
+            answer = KAFKA_DONE;
+            break;
+        }
+        again = rd_kafka_error_is_retriable(failure);
+        *forbidden = kafka_is_forbidden(rd_kafka_error_code(failure));
+        error_set(error, "ending the transactions of %s: %s", id, rd_kafka_error_string(failure));
+        if (again && rd_kafka_error_code(failure) != RD_KAFKA_RESP_ERR__TIMED_OUT)
+            kafka_runner_nap(runner, 20);
+        rd_kafka_error_destroy(failure);
+    }
+    rd_kafka_destroy(producer);
+    return answer;
+}
+
+/* The same under the id that earlier versions used. Who may not even ask for that id cannot have
+ * run such a version. */
+static enum kafka_answer end_former_id(struct kafka *kafka, const char *owner,
+                                       struct kafka_runner *runner, struct error *error)
+{
+    struct text id = {0};
+    bool forbidden = false;
+    config_kafka_former_id(&id, kafka->config->group_id, owner);
+    enum kafka_answer answer = end_id(kafka, id.data, runner, error, &forbidden);
+    text_fini(&id);
+    return forbidden ? KAFKA_DONE : answer;
+}
+
+enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
+                                           struct error *error, bool *forbidden)
+{
+    /* Our own id was taken over when the producer was made ready; a second producer under it would
+     * fence the first. */
+    if (kafka->config->at_least_once || !strcmp(owner, kafka->config->instance_id))
+        return KAFKA_DONE;
+    struct text id = {0};
+    config_kafka_transactional_id(&id, kafka->config->group_id, owner);
+    enum kafka_answer answer = end_id(kafka, id.data, &kafka->reader, error, forbidden);
+    text_fini(&id);
+    return answer == KAFKA_DONE ? end_former_id(kafka, owner, &kafka->reader, error) : answer;
+}
+
 static void start_producer(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
@@ -170,6 +230,10 @@ static void start_producer(struct kafka *kafka)
         if (result > 0)
             kafka_runner_nap(&kafka->writer, 100);
     }
+    /* Once: an earlier version under this name may have died here. */
+    while (result == 0 && !kafka->former_ended && !kafka->config->at_least_once && !stopping(kafka))
+        kafka->former_ended = end_former_id(kafka, kafka->config->instance_id, &kafka->writer,
+                                            &job->error) == KAFKA_DONE;
 }
 
 static rd_kafka_topic_t *topic_of(struct kafka *kafka, const char *name)
@@ -441,46 +505,6 @@ static void transact(struct kafka *kafka)
     }
     if (job->outcome == KAFKA_ABORTED && !job->no_member)
         kafka_runner_nap(&kafka->writer, 5);
-}
-
-enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
-                                           struct error *error, bool *forbidden)
-{
-    /* Our own id was taken over when the producer was made ready; a second producer under it would
-     * fence the first. */
-    if (kafka->config->at_least_once || !strcmp(owner, kafka->config->instance_id))
-        return KAFKA_DONE;
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_PRODUCER, error);
-    if (!conf)
-        return KAFKA_AGAIN;
-    struct text id = {0};
-    config_kafka_transactional_id(&id, kafka->config->group_id, owner);
-    kafka_setting_must(conf, "transactional.id", id.data);
-    text_fini(&id);
-    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
-    rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_t *producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
-    if (!producer)
-        return KAFKA_AGAIN;
-    enum kafka_answer answer = KAFKA_AGAIN;
-    int64_t until = clock_boot_ms() + END_OTHER_MS;
-    bool again = true;
-    while (again && answer == KAFKA_AGAIN && clock_boot_ms() < until && !stopping(kafka)) {
-        rd_kafka_error_t *failure = rd_kafka_init_transactions(producer, KAFKA_SLICE_MS);
-        if (!failure) {
-            answer = KAFKA_DONE;
-            break;
-        }
-        again = rd_kafka_error_is_retriable(failure);
-        *forbidden = kafka_is_forbidden(rd_kafka_error_code(failure));
-        error_set(error, "ending the transactions of %s: %s", owner,
-                  rd_kafka_error_string(failure));
-        if (again && rd_kafka_error_code(failure) != RD_KAFKA_RESP_ERR__TIMED_OUT)
-            kafka_runner_nap(&kafka->reader, 20);
-        rd_kafka_error_destroy(failure);
-    }
-    rd_kafka_destroy(producer);
-    return answer;
 }
 
 /* From here on: Kafka thread. */

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "core/config_kafka.h"
 #include "io/kafka_internal.h"
 
 /* librdkafka's own table of properties as text: "name | C/P | range | ...". Its configuration
@@ -56,10 +57,12 @@ static const char *key_of(const struct kafka_setting *setting)
     return setting->key ? setting->key : setting->name;
 }
 
-/* A librdkafka without this key has no other protocol than this. */
+/* Whether a librdkafka without this key does the same: it has no other protocol, or nothing to set.
+ */
 static bool is_implied(const struct kafka_setting *setting)
 {
-    return !strcmp(setting->name, "group.protocol") && !strcasecmp(setting->value, "classic");
+    return setting->newer ||
+           (!strcmp(setting->name, "group.protocol") && !strcasecmp(setting->value, "classic"));
 }
 
 static int apply(rd_kafka_conf_t *conf, const struct kafka_setting *setting, struct error *error)
@@ -118,21 +121,43 @@ rd_kafka_conf_t *kafka_settings(const struct config *config, enum kafka_side sid
     return NULL;
 }
 
-rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error)
+static rd_kafka_t *new_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error)
 {
     char reason[400];
     rd_kafka_t *client = rd_kafka_new(type, conf, reason, sizeof reason);
-    if (!client) {
-        rd_kafka_conf_destroy(conf);
-        error_set(error, "librdkafka: %s", reason);
+    if (client)
+        return client;
+    rd_kafka_conf_destroy(conf);
+    error_set(error, "librdkafka: %s", reason);
+    return NULL;
+}
+
+rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error)
+{
+    rd_kafka_t *client = new_client(type, conf, error);
+    if (!client)
         return NULL;
-    }
     /* Tokens of OAUTHBEARER are renewed by librdkafka's own thread, as the producer's queue is not
      * served while it has nothing to do. Any other mechanism answers with an error. */
     rd_kafka_error_t *none = rd_kafka_sasl_background_callbacks_enable(client);
     if (none)
         rd_kafka_error_destroy(none);
     return client;
+}
+
+/* A check asks nobody for a token. */
+static void no_token(rd_kafka_t *handle, const char *config, void *opaque)
+{
+    (void)handle, (void)config, (void)opaque;
+}
+
+/* What the library would do by itself as soon as there is a client is left out: run
+ * sasl.kerberos.kinit.cmd, and ask an OIDC server for a token. */
+static void keep_still(rd_kafka_conf_t *conf)
+{
+    char reason[64];
+    rd_kafka_conf_set(conf, "sasl.kerberos.min.time.before.relogin", "0", reason, sizeof reason);
+    rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, no_token);
 }
 
 static void silent(const rd_kafka_t *handle, int level, const char *facility, const char *text)
@@ -158,8 +183,9 @@ static int check_together(const struct config *config, enum kafka_side side, str
     rd_kafka_t *client = NULL;
     if (conf) {
         rd_kafka_conf_set_log_cb(conf, silent);
-        client = kafka_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf,
-                              &error);
+        keep_still(conf);
+        client =
+            new_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, &error);
     }
     if (client) {
         rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -187,6 +213,29 @@ static int check_one(const char *table, const struct kafka_setting *setting, str
     if (result)
         text_printf(errors, "%s\n", error.text);
     return result;
+}
+
+/* Whether librdkafka has the key at all. */
+static bool is_known(const struct kafka_setting *setting)
+{
+    char reason[64];
+    rd_kafka_conf_t *conf = memory_must(rd_kafka_conf_new());
+    bool known = rd_kafka_conf_set(conf, setting->name, setting->value, reason, sizeof reason) !=
+                 RD_KAFKA_CONF_UNKNOWN;
+    rd_kafka_conf_destroy(conf);
+    return known;
+}
+
+void kafka_fit_settings(struct config *config)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        if (!config->kafka[i].newer || is_known(&config->kafka[i]))
+            config->kafka[kept++] = config->kafka[i];
+        else
+            config_kafka_setting_fini(&config->kafka[i]);
+    }
+    config->kafka_count = kept;
 }
 
 int kafka_check_settings(const struct config *config, struct text *errors)

@@ -38,6 +38,7 @@ static int load(struct config *config, const struct options *options)
     };
     struct text errors = {0};
     int rc = config_load(config, &input, &errors);
+    kafka_fit_settings(config);
     if (kafka_check_settings(config, &errors) < 0)
         rc = -1;
     if (errors.length)

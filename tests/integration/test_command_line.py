@@ -122,6 +122,8 @@ class CommandLine(ProgramCase):
                            "kafka.enable.auto.commit": "true", "kafka.isolation.level": "read_uncommitted",
                            "kafka.enable.idempotence": "false", "kafka.transactional.id": "x", "kafka.group.protocol": "consumer",
                            "kafka.no.such.setting": "1", "kafka.consumer.no.such.setting": "1", "kafka.max.poll.interval.ms": "6000",
+                           "kafka.statistics.interval.ms": "20", "kafka.consumer.statistics.interval.ms": "20",
+                           "kafka.producer.statistics.interval.ms": "20", "kafka.enable.sasl.oauthbearer.unsecure.jwt": "true",
                            "platform.auth.flags": "a,b", "recording.attempts": "-1", "platform.version": "a/b"}.items():
             with self.subTest(key):
                 self.refused(key, options={**GOOD, key: value})
@@ -154,6 +156,29 @@ class CommandLine(ProgramCase):
             with self.subTest(str(more)):
                 run = self.run_worker("--check", options={**GOOD, **more})
                 self.assertEqual(0, run.returncode, run.stderr)
+
+    def test_check_leaves_everything_alone(self):
+        """It runs no code of others and connects to nobody."""
+        ran = f"{self.directory}/ran"
+        with socket.create_server(("127.0.0.1", 0)) as broker:
+            server = f"127.0.0.1:{broker.getsockname()[1]}"
+            for protocol in ("SASL_PLAINTEXT", "SASL_SSL"):
+                run = self.run_worker("--check", options={**GOOD, "kafka.bootstrap.servers": server, "kafka.security.protocol": protocol,
+                                                          "kafka.sasl.kerberos.kinit.cmd": f"touch {ran}"})
+                self.assertEqual(0, run.returncode, run.stderr)
+            for key, value in {"kafka.ssl.engine.location": f"{self.directory}/engine.so", "kafka.plugin.library.paths": "plugin",
+                               "kafka.ssl.providers": f"{self.directory}/provider", "kafka.test.mock.num.brokers": "1"}.items():
+                self.refused(key, options={**GOOD, "kafka.bootstrap.servers": server, key: value})
+            broker.settimeout(0)
+            self.assertRaises(BlockingIOError, broker.accept)
+        self.assertFalse(os.path.exists(ran), "--check ran kafka.sasl.kerberos.kinit.cmd")
+
+    def test_shown_is_in_force(self):
+        """Every kafka.* key that --print-config shows is one that this librdkafka takes."""
+        shown = {key: value for key, (value, _) in self.configuration().items() if key.startswith("kafka.")}
+        self.assertEqual("privacy-call-worker:" + shown["kafka.client.id"], shown["kafka.transactional.id"])
+        run = self.run_worker("--check", options={**GOOD, **shown})
+        self.assertEqual(0, run.returncode, run.stderr)
 
     def test_kubernetes_service_variables(self):
         """What Kubernetes makes from a Service that is named privacy-call is not ours."""

@@ -371,12 +371,10 @@ static void done(rd_kafka_error_t *error)
         fail_msg("%s", rd_kafka_error_string(error));
 }
 
-rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, const char *instance,
+rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, const char *id,
                                   const char *results, const char *requests, int64_t offset,
                                   const char *metadata)
 {
-    char id[200];
-    snprintf(id, sizeof id, "%s-%s", group, instance);
     rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, bootstrap, "transactional.id", id);
     done(rd_kafka_init_transactions(producer, 20000));
     done(rd_kafka_begin_transaction(producer));

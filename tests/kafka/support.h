@@ -90,8 +90,8 @@ void topic_put(const char *bootstrap, const char *name, int32_t partition, const
 /* The values in it as a read_committed (or not) reader finds them up to its end, joined by ','. */
 void topic_values(const char *bootstrap, const char *name, bool committed, char *out, size_t size);
 
-/* A producer of the group's instance that has died in the middle of a transaction: a record is
+/* A producer with that transactional id that has died in the middle of a transaction: a record is
  * produced and the offset of partition 0 is sent. To be destroyed. */
-rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, const char *instance,
+rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, const char *id,
                                   const char *results, const char *requests, int64_t offset,
                                   const char *metadata);

@@ -255,15 +255,18 @@ static void is_fenced_and_goes_on_with_a_new_producer(void **state)
     side_fini(&side);
 }
 
+/* Its state is what stands between the group and the dead owner's name in the transactional id: the
+ * present colon, or the hyphen of earlier versions. */
 static void ends_a_dead_owner(void **state)
 {
-    (void)state;
     struct place_names names;
     struct side side;
+    char id[80];
     names_init(&names, "owner", NULL);
     topics_make(&names, 1);
     side_of(&side, &names, "b");
-    rd_kafka_t *dead = transaction_left_open(names.bootstrap, names.group, "a", names.results,
+    snprintf(id, sizeof id, "%s%sa", names.group, (const char *)*state);
+    rd_kafka_t *dead = transaction_left_open(names.bootstrap, names.group, id, names.results,
                                              names.requests, 4, "1:3:a");
     side_join(&side, 1);
     assert_int_equal(side_read(&side, 0, true), KAFKA_AGAIN);
@@ -289,6 +292,33 @@ static void ends_a_dead_owner(void **state)
     struct kafka_ledger ledger = ledger_of(0, 1, "1:1:b");
     assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
     assert_int_equal(side_transact(&side, NULL, 0, &ledger, 1), KAFKA_COMMITTED);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+/* An update in place: the process before had the same name, but another transactional id. */
+static void ends_what_an_earlier_version_of_itself_left(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side;
+    char id[80];
+    names_init(&names, "former", NULL);
+    topics_make(&names, 1);
+    snprintf(id, sizeof id, "%s-a", names.group);
+    rd_kafka_t *dead = transaction_left_open(names.bootstrap, names.group, id, names.results,
+                                             names.requests, 4, "1:3:a");
+    side_of(&side, &names, "a");
+    side_join(&side, 1);
+    int tries = 0;
+    while (side_read(&side, 0, true) == KAFKA_AGAIN)
+        assert_true(tries++ < 5);
+    assert_int_equal(side.answer, KAFKA_DONE);
+    rd_kafka_error_t *error = rd_kafka_commit_transaction(dead, 5000);
+    assert_non_null(error);
+    assert_true(rd_kafka_error_is_fatal(error));
+    rd_kafka_error_destroy(error);
+    rd_kafka_destroy(dead);
     side_leave(&side);
     side_fini(&side);
 }
@@ -544,7 +574,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(aborts_whole),
         cmocka_unit_test(replaces_what_is_refused),
         cmocka_unit_test(is_fenced_and_goes_on_with_a_new_producer),
-        cmocka_unit_test(ends_a_dead_owner),
+        {"ends_a_dead_owner", ends_a_dead_owner, NULL, NULL, ":"},
+        {"ends_a_dead_owner of an earlier version", ends_a_dead_owner, NULL, NULL, "-"},
+        cmocka_unit_test(ends_what_an_earlier_version_of_itself_left),
         cmocka_unit_test(waits_for_topics),
         cmocka_unit_test(reads_from_where_it_is_told),
         BOTH_WAYS(shares_with_another),

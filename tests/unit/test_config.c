@@ -909,7 +909,7 @@ static void kafka_values_refused(void **state)
         {"kafka.heartbeat.interval.ms=0", "an integer from 1"},
         {"kafka.max.poll.interval.ms=5999", "an integer from 6000"},
         {"kafka.transactional.id=x", "it is made of kafka.group.id"},
-        {"kafka.producer.transactional.id=x", "expected privacy-call-worker-host-1: "},
+        {"kafka.producer.transactional.id=x", "expected privacy-call-worker:host-1: "},
         {"kafka.transaction.timeout.ms=5999", "an integer from 6000"},
         {"kafka.enable.idempotence=false", "true: "},
         {"kafka.acks=1", "all: "},
@@ -926,6 +926,16 @@ static void kafka_values_refused(void **state)
         {"kafka.api.version.request=false", "true: "},
         {"kafka.plugin.library.paths=monitor.so", "it not to be set: "},
         {"kafka.enabled_events=1", "it not to be set: "},
+        {"kafka.ssl.engine.location=/usr/lib/engine.so", "it not to be set: it loads"},
+        {"kafka.consumer.ssl.engine.location=engine.so", "it not to be set: it loads"},
+        {"kafka.ssl.providers=default, /tmp/mine", "OpenSSL's own providers"},
+        {"kafka.test.mock.num.brokers=1", "0: "},
+        {"kafka.topic.blacklist=call-.*", "it not to be set: "},
+        {"kafka.internal.termination.signal=15", "0: "},
+        {"kafka.statistics.interval.ms=20", "0: nobody reads"},
+        {"kafka.consumer.statistics.interval.ms=20", "0: nobody reads"},
+        {"kafka.producer.statistics.interval.ms=60000", "0: nobody reads"},
+        {"kafka.enable.sasl.oauthbearer.unsecure.jwt=true", "false: such a token proves nothing"},
         {"kafka.log.queue=true", "false: "},
         {"kafka.ssl.ca.location=/no/such", "a file that can be read"},
         {"kafka.ssl.certificate.location=/no/such", "a file that can be read"},
@@ -1106,7 +1116,7 @@ static void what_is_always_set(void **state)
         {"kafka.auto.offset.reset", "earliest"},
         {"kafka.enable.idempotence", "true"},
         {"kafka.partitioner", "murmur2_random"},
-        {"kafka.transactional.id", "privacy-call-worker-host-1"},
+        {"kafka.transactional.id", "privacy-call-worker:host-1"},
     };
     struct run run = {.file = REQUIRED};
     load_well(&run);
@@ -1121,12 +1131,43 @@ static void what_is_always_set(void **state)
 
     struct run named = {
         .file = REQUIRED,
-        .options = {"kafka.transactional.id=g-i", "kafka.group.id=g", "instance.id=i"}};
+        .options = {"kafka.transactional.id=g:i", "kafka.group.id=g", "instance.id=i"}};
     load_well(&named);
-    assert_has(named.printed.data, "\nkafka.transactional.id = g-i  # command line\n");
+    assert_has(named.printed.data, "\nkafka.transactional.id = g:i  # command line\n");
     done(&named);
     refused("kafka.transactional.id=privacy-call-worker",
-            "expected privacy-call-worker-host-1: ", "it is made of kafka.group.id");
+            "expected privacy-call-worker:host-1: ", "it is made of kafka.group.id");
+}
+
+/* Nobody in the worker gets a token but the library's own OIDC client. */
+static void tokens_need_oidc(void **state)
+{
+    (void)state;
+    struct run run = {.file = REQUIRED,
+                      .options = {"kafka.security.protocol=SASL_SSL",
+                                  "kafka.producer.sasl.mechanism=oauthbearer"}};
+    load(&run);
+    assert_int_equal(run.rc, -1);
+    assert_int_equal(count_lines(&run.errors), 1);
+    assert_has(run.errors.data, "option -o: kafka.producer.sasl.mechanism: expected "
+                                "kafka.sasl.oauthbearer.method = oidc");
+    done(&run);
+    accepted_pair("kafka.sasl.mechanism=OAUTHBEARER", "kafka.sasl.oauthbearer.method=oidc");
+    accepted("kafka.ssl.providers=default, legacy");
+}
+
+/* A default that would lie below the user's own shortest back-off is left out. */
+static void longest_backoff_fits(void **state)
+{
+    (void)state;
+    struct run run = {.file = REQUIRED};
+    load_well(&run);
+    assert_string_equal(kafka_value(&run, true, "retry.backoff.max.ms"), "100");
+    done(&run);
+    struct run slow = {.file = REQUIRED, .options = {"kafka.producer.retry.backoff.ms=101"}};
+    load_well(&slow);
+    assert_string_equal(kafka_value(&slow, true, "retry.backoff.max.ms"), "(none)");
+    done(&slow);
 }
 
 /* After an error config_load still leaves what was right, for further checks. */
@@ -1195,6 +1236,8 @@ int main(void)
         cmocka_unit_test(secrets_are_not_shown),
         cmocka_unit_test(printed_is_readable),
         cmocka_unit_test(what_is_always_set),
+        cmocka_unit_test(tokens_need_oidc),
+        cmocka_unit_test(longest_backoff_fits),
         cmocka_unit_test(the_rest_stays_usable),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
