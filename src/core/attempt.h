@@ -38,6 +38,8 @@ struct attempt {
     bool lease_over;        /* not sent because the lease had ended */
     int http_status;        /* of a complete final status line; 0: there was none */
     bool complete;          /* the whole body arrived */
+    bool end_proven;        /* complete, and its length, its last chunk or TLS's close_notify says
+                               that nothing is missing; not when a connection just ended */
     bool too_large;         /* the body exceeded its limit */
     int64_t retry_after_ms; /* -1: not said */
     char content_type[128]; /* empty: not said */

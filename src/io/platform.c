@@ -47,7 +47,7 @@ static void dial(struct transfer *transfer)
     struct platform *platform = transfer->platform;
     int64_t left = transfer->started_ms + transfer->post->timeout_ms - clock_boot_ms();
     transfer->attempt = (struct attempt){.retry_after_ms = -1};
-    transfer->opened = transfer->stale = false;
+    transfer->opened = transfer->stale = transfer->framed = false;
     transfer->words[0] = '\0';
     platform_must(
         curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)(left > 1 ? left : 1)));
@@ -74,6 +74,7 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     struct attempt attempt = transfer->attempt;
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;
+    attempt.end_proven = attempt.complete && transfer->framed;
     if (failure != FAILURE_NONE && failure != FAILURE_STOPPED)
         snprintf(attempt.detail, sizeof attempt.detail, "%.150s", transfer->words);
     curl_multi_remove_handle(platform->multi, transfer->easy);

@@ -36,6 +36,7 @@ struct transfer {
     char authorization[1100];
     char words[CURL_ERROR_SIZE];
     int64_t started_ms;
+    bool framed;    /* the answer's head says how long the body is, or that it is chunked */
     bool opened;    /* this transfer made its connection itself */
     bool stale;     /* stopped by the guard */
     bool redialled; /* once is enough: a new connection is never stale */

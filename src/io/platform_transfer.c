@@ -85,11 +85,16 @@ static void read_retry_after(struct attempt *attempt, const char *value, size_t 
 
 static size_t on_header(char *line, size_t one, size_t size, void *argument)
 {
-    struct attempt *attempt = &((struct transfer *)argument)->attempt;
+    struct transfer *transfer = argument;
+    struct attempt *attempt = &transfer->attempt;
     const char *value;
     size_t value_size;
-    if (size >= 5 && memcmp(line, "HTTP/", 5) == 0)
+    if (size >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         read_status(attempt, line, size);
+        transfer->framed = attempt->http_status == 204 || attempt->http_status == 304;
+    } else if (header_value(line, size, "Content-Length", &value_size) ||
+               header_value(line, size, "Transfer-Encoding", &value_size))
+        transfer->framed = true;
     else if ((value = header_value(line, size, "Content-Type", &value_size)))
         snprintf(attempt->content_type, sizeof attempt->content_type, "%.*s",
                  (int)(value_size < 127 ? value_size : 127), value);
