@@ -9,8 +9,10 @@ struct list {
     struct list *next, *previous;
 };
 
-#define list_of(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
-#define list_each(at, head)         for (struct list *at = (head)->next; at != (head); at = at->next)
+/* clang-format off */ /* its versions differ about the minus */
+#define list_of(node, type, member) ((type *)((char *)(node) - offsetof(type, member)))
+/* clang-format on */
+#define list_each(at, head) for (struct list *at = (head)->next; at != (head); at = at->next)
 /* The same, for loops that remove the node they stand on. */
 #define list_each_safe(at, head)                                                                   \
     for (struct list *at = (head)->next, *at##_next = at->next; at != (head);                      \

@@ -16,7 +16,7 @@ enum {
     MIB = 1024 * KIB,
     GIB = 1024 * MIB,
 };
-#define YEARS(n) ((int64_t)(n)*365 * 24 * HOUR)
+#define YEARS(n) ((n) * (int64_t)365 * 24 * HOUR)
 #define TIB      ((int64_t)1024 * GIB)
 
 static void compute_instance(const struct config_input *input, char value[256])

@@ -56,8 +56,8 @@ struct reading {
 enum found { FOUND_ABSENT, FOUND_TEXT, FOUND_WRONG };
 
 /* Notes that the event breaks a rule; the first rule broken is the one told. */
-static void __attribute__((format(printf, 3, 4)))
-fail(struct reading *reading, const char *code, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void fail(struct reading *reading, const char *code,
+                                                       const char *format, ...)
 {
     struct event *event = &reading->request->event;
     char message[256];

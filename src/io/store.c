@@ -348,7 +348,7 @@ static int remove_leftovers(const struct store *store, struct error *error)
 static char *absolute(const char *directory)
 {
     struct text path = {0};
-    char *here = *directory == '/' ? NULL : getcwd(NULL, 0);
+    char *here = *directory == '/' ? NULL : get_current_dir_name();
     if (here)
         text_printf(&path, "%s/", here);
     free(here);

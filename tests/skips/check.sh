@@ -40,16 +40,18 @@ for ci in '77 ' '1 true'; do
     tools
     expect "$skipped" "$ci" 'lint without tools' "$source/tools/lint" "$build"
 
-    tools; tool clang-format 14.0.6; tool clang-tidy 19.1.0; tool cppcheck 2.10
+    tools; tool clang-format 14.0.6; tool clang-tidy 16.0.6; tool cppcheck 2.10
     expect "$skipped" "$ci" 'lint with another clang-tidy' "$source/tools/lint" "$build"
     ran clang-format.ran cppcheck.ran
 
-    tools; tool clang-format 19.1.0; tool clang-tidy 19.1.0; tool cppcheck 2.10 1
+    tools; tool clang-format 16.0.6; tool clang-tidy 1.14.0; tool cppcheck 2.10 1
     expect 1 "$ci" 'lint with another clang, and a finding of cppcheck' "$source/tools/lint" "$build"
     ran cppcheck.ran
 
-    tools; tool clang-format 14.0.6; tool clang-tidy 14.0.6; tool cppcheck 2.10
-    expect 0 "$ci" 'lint with all tools' "$source/tools/lint" "$build"
-    ran clang-format.ran clang-tidy.ran cppcheck.ran
+    for version in 14.0.6 19.1.7; do
+        tools; tool clang-format $version; tool clang-tidy $version; tool cppcheck 2.10
+        expect 0 "$ci" "lint with all tools of LLVM $version" "$source/tools/lint" "$build"
+        ran clang-format.ran clang-tidy.ran cppcheck.ran
+    done
 done
 exit $bad

@@ -97,23 +97,16 @@ static void end(struct bench *bench, struct request *request, struct attempt att
     dispatch_end(&bench->dispatch, request, &attempt, bench->now, wall(bench), &finding);
 }
 
-#define ANSWER(text)                                                                               \
-    (struct attempt)                                                                               \
-    {                                                                                              \
-        .sends = 1, .http_status = 200, .complete = true, .body = (text),                          \
-        .body_size = sizeof(text) - 1, .retry_after_ms = -1                                        \
-    }
+/* clang-format off */ /* its versions differ about braces in macros */
+#define ANSWER(text) \
+    (struct attempt){.sends = 1, .http_status = 200, .complete = true, .body = (text), \
+                     .body_size = sizeof(text) - 1, .retry_after_ms = -1}
 #define OK ANSWER("{\"Flag\":1}")
-#define NOT_SENT                                                                                   \
-    (struct attempt)                                                                               \
-    {                                                                                              \
-        .failure = FAILURE_CONNECT, .retry_after_ms = -1                                           \
-    }
-#define STATUS(number)                                                                             \
-    (struct attempt)                                                                               \
-    {                                                                                              \
-        .sends = 1, .http_status = (number), .complete = true, .body = "", .retry_after_ms = -1    \
-    }
+#define NOT_SENT (struct attempt){.failure = FAILURE_CONNECT, .retry_after_ms = -1}
+#define STATUS(number) \
+    (struct attempt){.sends = 1, .http_status = (number), .complete = true, .body = "", \
+                     .retry_after_ms = -1}
+/* clang-format on */
 
 static void comes_back(struct bench *bench, struct request *request, enum call_end how)
 {
