@@ -11,6 +11,8 @@
 
 #define PREFIX "pcw1"
 static const char letters[] = {[LEDGER_FRESH] = 'f', [LEDGER_STARTED] = 's', [LEDGER_DONE] = 'd'};
+/* Offsets and sequence numbers beyond this are nobody's, and could not be counted on from. */
+static const int64_t number_max = INT64_MAX / 4;
 static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 enum {
     OFFSETS_PER_CHARACTER = 3,
@@ -178,7 +180,7 @@ static int decode_runs(struct ledger *ledger, const char *body, size_t size)
         }
         if (i == from)
             length = 1;
-        if (length < 1 || length > INT64_MAX / 4 - span_of(ledger))
+        if (length < 1 || length > number_max - span_of(ledger))
             return -1;
         ledger_add(ledger, (enum ledger_mark)(letter - letters), length);
     }
@@ -258,7 +260,7 @@ static int decode_fields(struct ledger *ledger, const struct fields *f)
     memcpy(number, f->at[1], f->size[1]);
     number[f->size[1]] = '\0';
     int64_t sequence;
-    if (text_to_integer(number, 0, INT64_MAX, &sequence))
+    if (text_to_integer(number, 0, number_max, &sequence))
         return -1;
     for (size_t i = 0; i < f->size[2]; i++)
         if (!f->at[2][i] || !strchr(owner_characters, f->at[2][i]))
@@ -282,25 +284,52 @@ static int decode_fields(struct ledger *ledger, const struct fields *f)
     return coding == 'b' || coding == 'B' ? decode_bits(ledger, body + 1, size - 1) : -1;
 }
 
+/* What the checksum cannot tell: whether these marks can be a worker's. */
+static const char *contradiction(const struct ledger *ledger)
+{
+    int64_t started = 0;
+    for (size_t i = 0; i < ledger->run_count; i++)
+        if (ledger->runs[i].mark == LEDGER_STARTED)
+            started += ledger->runs[i].length;
+    if (started > LEDGER_STARTED_MAX)
+        return "it claims more started calls than any worker makes";
+    if (ledger->run_count && ledger->runs[0].mark == LEDGER_DONE)
+        return "it claims that its own base is finished";
+    return NULL;
+}
+
+static void forget_all(struct ledger *ledger, int64_t base)
+{
+    ledger_reset(ledger, base);
+    ledger->sequence = 0;
+    ledger->owner[0] = '\0';
+}
+
 int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, size_t size,
                   struct error *error)
 {
     struct fields fields;
-    ledger_reset(ledger, base);
-    ledger->sequence = 0;
-    ledger->owner[0] = '\0';
+    forget_all(ledger, base);
+    if (base < 0 || base > number_max)
+        return error_set(error, "at an offset that cannot be one (%" PRId64 ")", base);
     if (!size)
         return 0;
+    if (size > LEDGER_MAX)
+        return error_set(error, "%zu characters long, and a ledger has %d at most", size,
+                         LEDGER_MAX);
     if (split(&fields, metadata, size) || fields.size[0] != strlen(PREFIX) ||
         memcmp(fields.at[0], PREFIX, strlen(PREFIX)) != 0)
         return error_set(
             error, "%zu characters that are no ledger of a version known here (" PREFIX ")", size);
     if (decode_fields(ledger, &fields)) {
-        ledger_reset(ledger, base);
-        ledger->sequence = 0;
-        ledger->owner[0] = '\0';
+        forget_all(ledger, base);
         return error_set(
             error, "a damaged ledger (%zu characters; its checksum or its coding is wrong)", size);
+    }
+    const char *wrong = contradiction(ledger);
+    if (wrong) {
+        forget_all(ledger, base);
+        return error_set(error, "a damaged ledger (%zu characters; %s)", size, wrong);
     }
     ledger_trim(ledger);
     return 0;

@@ -31,6 +31,9 @@ enum {
     LEDGER_MAX = 4000,      /* the broker's offset.metadata.max.bytes is 4096 */
     LEDGER_OWNER_SIZE = 65, /* instance.id and its NUL */
     LEDGER_DOUBTS = 64,     /* doubts that it can name */
+    /* Started offsets in one: twice the largest platform.max.in.flight. Who claims more would
+     * have as many results of unknown outcome published, and as much memory taken for them. */
+    LEDGER_STARTED_MAX = 2 * 65536,
 };
 
 enum ledger_mark { LEDGER_FRESH, LEDGER_STARTED, LEDGER_DONE };
@@ -72,7 +75,8 @@ enum ledger_mark ledger_at(const struct ledger *ledger, int64_t offset);
 void ledger_encode(const struct ledger *ledger, struct text *out);
 
 /* Reads committed metadata. Empty metadata is a base only. Returns 0; or -1 when it is not to be
- * trusted, leaving the ledger empty. */
+ * trusted, leaving the ledger empty: what is there is nothing that ledger_encode could have
+ * written, whatever its checksum says. */
 int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, size_t size,
                   struct error *error);
 

@@ -33,7 +33,7 @@ static void render_livez(struct metrics *metrics, struct http_answer *answer)
         now - atomic_load_explicit(&metrics->kafka_turned_ms, memory_order_relaxed) < TURN_MOST_MS;
     bool calls = now - call_thread_last_turn_ms(metrics->calls) < TURN_MOST_MS;
     put_word(answer, kafka && calls, "alive\n",
-             kafka ? "the call thread stands still\n" : "the Kafka thread stands still\n");
+             kafka ? "the call thread does not turn\n" : "the Kafka thread does not turn\n");
 }
 
 static void render_readyz(struct metrics *metrics, struct http_answer *answer)
@@ -96,6 +96,10 @@ static void add_partition(struct text *out, const struct config *config,
                 row->partition, row->base, row->next);
     if (lag >= 0)
         text_printf(out, ", \"lag\": %" PRId64, lag);
+    if (*row->halt_reason) {
+        text_add(out, ", \"haltReason\": ");
+        text_json(out, row->halt_reason, strlen(row->halt_reason));
+    }
     text_printf(out,
                 ", \"unfinished\": %" PRIu64 ", \"started\": %" PRIu64 ", \"ledger\": %" PRIu64 "}",
                 row->unfinished, row->started, row->ledger_size);

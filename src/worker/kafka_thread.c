@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ enum {
     WAIT_MOST_MS = 1000,
     STOP_GRACE_MS = 4000,    /* beyond drain.timeout.ms, until a stop ends without a proper leave */
     TABLE_EACH_MS = 1000,    /* how often the metrics' table of partitions is renewed */
-    TROUBLE_EACH_MS = 60000, /* how often a partition that stands still is complained of */
+    TROUBLE_EACH_MS = 60000, /* how often a halted partition is complained of */
 };
 
 struct kafka_thread {
@@ -41,8 +42,8 @@ struct kafka_thread {
     int64_t table_at;            /* when the metrics' table is due */
     struct partition_row *table; /* the next one */
     int64_t turned_at;           /* when the loop last turned */
-    int64_t trouble_at;          /* when standing partitions were last complained of */
-    size_t standing;             /* how many there were when the table was renewed */
+    int64_t trouble_at;          /* when halted partitions were last complained of */
+    size_t halted;               /* how many there were when the table was renewed */
     int64_t stop_until;          /* 0: no stop yet */
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     bool joined, leaving, done, gave_up;
@@ -433,8 +434,25 @@ static void act(struct kafka_thread *thread)
         carry_out(thread, &action);
 }
 
-/* Partitions that need a person: those whose ledger cannot be read, each minute; and once, a group
- * without committed offsets. */
+static void complain_of(const struct kafka_thread *thread, const struct engine_partition_view *view)
+{
+    const char *topic = topic_of(thread, view->kind);
+    struct log_about about = {.topic = topic, .partition = view->partition, .offset = -1};
+    if (view->needs_repair)
+        log_write(LOG_ERROR, &about,
+                  "partition %s/%d is halted, nothing of it is dialled: %s; stop all workers of "
+                  "group %s, run `privacy-call-worker ledger repair --topic %s --partition %d` "
+                  "(with --offset, where to go on), then start them again",
+                  topic, view->partition, view->halt_reason, thread->config->group_id, topic,
+                  view->partition);
+    else if (view->halt_reason)
+        log_write(LOG_ERROR, &about,
+                  "partition %s/%d is halted, nothing more of it is dialled or published: %s; it "
+                  "is tried again by itself",
+                  topic, view->partition, view->halt_reason);
+}
+
+/* Halted partitions, each minute. */
 static void complain(struct kafka_thread *thread)
 {
     struct engine_partition_view view;
@@ -442,23 +460,17 @@ static void complain(struct kafka_thread *thread)
         return;
     thread->trouble_at = thread->now;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        struct log_about about = {
-            .topic = topic_of(thread, view.kind), .partition = view.partition, .offset = -1};
-        if (view.trouble)
-            log_write(LOG_ERROR, &about,
-                      "this partition stands still, nothing of it is dialled: %s; commit the "
-                      "offset to go on from with empty metadata while the group is stopped, then "
-                      "start the worker again",
-                      view.trouble);
+        if (view.halted)
+            complain_of(thread, &view);
     }
 }
 
 static const char *state_of(const struct engine_partition_view *view)
 {
-    return view->standing_still ? "standing still"
-           : view->active       ? "active"
-           : view->draining     ? "draining"
-                                : "changing hands";
+    return view->halted     ? "halted"
+           : view->active   ? "active"
+           : view->draining ? "draining"
+                            : "changing hands";
 }
 
 /* The metrics' table of partitions, and what the engine counts itself. */
@@ -467,13 +479,13 @@ static void show(struct kafka_thread *thread)
     struct metrics *metrics = thread->metrics;
     struct engine_partition_view view;
     struct engine_view all;
-    size_t count = 0, standing = 0;
+    size_t count = 0, halted = 0;
     atomic_store_explicit(&metrics->kafka_turned_ms, thread->now, memory_order_relaxed);
     if (thread->now < thread->table_at)
         return;
     thread->table_at = thread->now + TABLE_EACH_MS;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        standing += view.standing_still;
+        halted += view.halted;
         if (count == METRICS_PARTITIONS)
             continue;
         thread->table[count++] =
@@ -486,14 +498,16 @@ static void show(struct kafka_thread *thread)
                                    .unfinished = view.unfinished,
                                    .started = view.started,
                                    .ledger_size = view.ledger_size};
+        snprintf(thread->table[count - 1].halt_reason, sizeof thread->table[0].halt_reason, "%s",
+                 view.halt_reason ? view.halt_reason : "");
     }
-    if (standing > thread->standing)
+    if (halted > thread->halted)
         thread->trouble_at = 0; /* say so now */
-    thread->standing = standing;
+    thread->halted = halted;
     metrics_table(metrics, thread->table, count);
     engine_look(thread->engine, &all);
     metrics_set(&metrics->partitions, all.partitions);
-    metrics_set(&metrics->standing_still, standing);
+    metrics_set(&metrics->halted, halted);
     metrics_set(&metrics->waiting_lanes, all.waiting_lanes);
     metrics_set(&metrics->outstanding, all.handed);
     metrics_set(&metrics->transactions, all.transactions);

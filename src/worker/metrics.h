@@ -33,7 +33,8 @@ struct published {
 struct partition_row {
     enum request_kind kind;
     int32_t partition;
-    const char *state;  /* static */
+    const char *state; /* static */
+    char halt_reason[256];
     int64_t base, next; /* next: behind the last record seen */
     int64_t end;        /* the partition's end as last heard; below 0: not known */
     uint64_t unfinished, started, ledger_size;
@@ -44,7 +45,7 @@ struct metrics {
     _Atomic uint64_t requests[REQUEST_KINDS];
     _Atomic uint64_t results[REQUEST_KINDS][STATUSES];
     _Atomic uint64_t dead_letters[DEAD_LETTER_REASONS];
-    _Atomic uint64_t rebalances, partitions, standing_still;
+    _Atomic uint64_t rebalances, partitions, halted;
     _Atomic uint64_t waiting_lanes, outstanding;
     _Atomic uint64_t transactions, aborted, unknown, fenced, recovered;
     struct histogram transaction_time;
@@ -103,9 +104,8 @@ struct metrics {
         "Calls that a predecessor had started, answered as unknown")                               \
     ROW(rebalances_total, counter, PLAIN, &m->rebalances, "Rebalances of the group")               \
     ROW(partitions, gauge, PLAIN, &m->partitions, "Partitions assigned")                           \
-    ROW(partitions_standing_still, gauge, PLAIN, &m->standing_still,                               \
-        "Partitions whose ledger cannot be read or is of another log, or one of whose results "    \
-        "the broker refuses in any size: nothing of them is dialled")                              \
+    ROW(partitions_halted, gauge, PLAIN, &m->halted,                                               \
+        "Partitions that are halted: nothing of them is dialled; /status and the log say why")     \
     ROW(consumer_lag, gauge, PARTITION_LAG, NULL,                                                  \
         "Offsets between the committed one and the partition's end")                               \
     ROW(unfinished_requests, gauge, PARTITION_UNFINISHED, NULL,                                    \

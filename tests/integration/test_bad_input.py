@@ -186,7 +186,7 @@ class BadInput(KafkaCase):
         event = worker.wait_log("refuses the result of this request even in its smallest form")
         self.assertEqual((self.names["call.requests"], 0, 0), tuple(event[f"kafka.{n}"] for n in ("topic", "partition", "offset")))
         self.assertEqual(TRACE.decode().split("-")[1], event["trace.id"])
-        wait_until(lambda: re.search(r"(?m)^privacy_call_partitions_standing_still 1$", worker.get("/metrics")[1]), 10)
+        wait_until(lambda: re.search(r"(?m)^privacy_call_partitions_halted 1$", worker.get("/metrics")[1]), 10)
         after = worker.logged()
         self.requests.send(call(20), "k20", partition=1)
         self.requests.flush()

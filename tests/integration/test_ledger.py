@@ -1,6 +1,15 @@
-"""The committed offset and its metadata: what is unreadable stands still, what is empty is a base, what is there is obeyed."""
+"""The committed offset and its metadata: what is unreadable halts its partition, what is empty is a base, what is there is obeyed."""
+import json
+import zlib
+
 from case import KafkaCase, main, wait_until
 from records import Requests, call, caller, create_topics, delete_topic
+
+
+def ledger(base, body, sequence="1", owner=""):
+    """Metadata with a checksum that is right."""
+    checksum = zlib.crc32(f"pcw1:{base}:{sequence}:{owner}:{body}".encode())
+    return f"pcw1:{sequence}:{owner}:{checksum:08x}:{body}"
 
 
 class Ledger(KafkaCase):
@@ -35,6 +44,43 @@ class Ledger(KafkaCase):
 
     def test_somebody_elses_metadata(self):
         self.unreadable("consumed by another program")
+
+    def test_what_no_worker_writes(self):
+        """Checksums that are right, and states that cannot be: these partitions are halted, the other one goes on."""
+        topic, offsets = self.names["call.requests"], self.offsets()
+        shapes = {0: ledger(0, "b" + "F" * (4001 - len(ledger(0, "b")))), 1: ledger(0, "b" + "F" * (4096 - len(ledger(0, "b")))),
+                  2: ledger(0, "rs999999999999")}
+        for partition, metadata in shapes.items():
+            offsets.commit(topic, partition, 0, metadata)
+        sandbox = self.sandbox()
+        self.send_to_each()
+        worker = self.worker(sandbox)
+        results = self.results(5)
+        self.assertEqual({3}, {r["source"]["partition"] for r in results})
+        for partition in shapes:
+            event = worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == partition)
+            self.assertIn(f"ledger repair --topic {topic} --partition {partition}`", event["message"])
+            self.assertIn(f"{topic}/{partition}", event["message"])
+        wait_until(lambda: "privacy_call_partitions_halted 3\n" in worker.get("/metrics")[1], 10, "the metric tells")
+        status = {p["partition"]: p for p in json.loads(worker.get("/status")[1])["partitions"]}
+        self.assertEqual(["halted"] * 3 + ["active"], [status[p]["state"] for p in range(4)])
+        self.assertIn("4001 characters", status[0]["haltReason"])
+        self.assertEqual(200, worker.get("/readyz")[0])
+        self.assertEqual(5, len(sandbox.calls()))
+        self.assertEqual(0, worker.terminate())
+        self.assertEqual({p: (0, m) for p, m in shapes.items()}, offsets.read(topic, list(shapes)), "a halted partition was touched")
+
+    def test_marks_beyond_the_log(self):
+        """Its metadata tells of requests that the log does not have."""
+        offsets = self.offsets()
+        offsets.commit(self.names["call.requests"], 1, 3, ledger(3, "rsf5d"))
+        sandbox = self.sandbox()
+        self.send_to_each()
+        worker = self.worker(sandbox)
+        event = worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == 1)
+        self.assertIn("tells of requests up to 10", event["message"])
+        self.assertIn("ledger repair", event["message"])
+        self.assertEqual(0, worker.terminate())
 
     def test_damaged(self):
         """One character of a real ledger is another."""
@@ -95,7 +141,7 @@ class Ledger(KafkaCase):
         self.wait_idle()
 
     def test_topic_created_anew(self):
-        """A log that ends below what is committed is another one: its partitions stand still, loudly, and nothing is called twice
+        """A log that ends below what is committed is another one: its partitions are halted, loudly, and nothing is called twice
         or passed over in silence."""
         sandbox = self.sandbox()
         worker = self.worker(sandbox)
@@ -110,7 +156,7 @@ class Ledger(KafkaCase):
         for partition in range(self.PARTITIONS):
             event = worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == partition)
             self.assertIn("created anew", event["message"])
-        wait_until(lambda: "privacy_call_partitions_standing_still 4\n" in worker.get("/metrics")[1], 10, "the metric tells")
+        wait_until(lambda: "privacy_call_partitions_halted 4\n" in worker.get("/metrics")[1], 10, "the metric tells")
         self.assertEqual(0, worker.terminate())
         self.assertEqual(20, len(sandbox.calls()))
         offsets = self.offsets()

@@ -344,7 +344,7 @@ static bool is_stuck(const struct process *process)
 {
     struct engine_partition_view view;
     for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++)
-        if (view.standing_still)
+        if (view.halted)
             return true;
     return false;
 }
@@ -405,7 +405,7 @@ void check_process(struct world *world, struct process *process)
                    view.unfinished_bytes, view.partition);
         if ((int64_t)view.ledger_size > options->ledger_max)
             broken(world, "%s has a ledger of %zu", process_name(process->id), view.ledger_size);
-        if (view.trouble)
+        if (view.halt_reason)
             broken(world, "%s cannot read partition %d", process_name(process->id), view.partition);
     }
     check_idle(world, process, &all);

@@ -1422,7 +1422,7 @@ static void test_claim_failures(void **state)
     desk_fini(&desk);
 }
 
-static void test_unreadable_ledger_stands_still_alone(void **state)
+static void test_unreadable_ledger_halts_alone(void **state)
 {
     (void)state;
     struct desk desk;
@@ -1433,8 +1433,8 @@ static void test_unreadable_ledger_stands_still_alone(void **state)
     assign(&desk, REQUEST_CALL, 0, 2);
     assert_int_equal(desk.base[0], 5); /* not written to */
     assert_string_equal(desk.metadata[0], "somebody else's words");
-    assert_true(view_of(&desk, 0).standing_still);
-    assert_non_null(view_of(&desk, 0).trouble);
+    assert_true(view_of(&desk, 0).halted);
+    assert_non_null(view_of(&desk, 0).halt_reason);
     assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
     arrive(&desk, 1, 0, "o-1");
     commit_tick(&desk);
@@ -1454,7 +1454,7 @@ static void test_unreadable_ledger_stands_still_alone(void **state)
 
 /* The topic was deleted and created anew, or its log was cut: what is read below the base may be
  * done or not. */
-static void test_a_log_that_ends_below_the_base_stands_still(void **state)
+static void test_a_log_that_ends_below_the_base_is_halted(void **state)
 {
     (void)state;
     struct desk desk;
@@ -1469,10 +1469,10 @@ static void test_a_log_that_ends_below_the_base_stands_still(void **state)
     desk.published[0] = '\0';
     assert_int_equal(desk.base[0], 1);
     engine_end(desk.engine, REQUEST_CALL, 0, 1, desk.now, WALL + desk.now);
-    assert_false(view_of(&desk, 0).standing_still);
+    assert_false(view_of(&desk, 0).halted);
     engine_end(desk.engine, REQUEST_CALL, 0, 0, desk.now, WALL + desk.now);
-    assert_true(view_of(&desk, 0).standing_still);
-    assert_string_equal(view_of(&desk, 0).trouble,
+    assert_true(view_of(&desk, 0).halted);
+    assert_string_equal(view_of(&desk, 0).halt_reason,
                         "its log ends at offset 0, below 1, which was committed: the topic was "
                         "deleted and created anew, or has lost records");
     assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
@@ -1485,6 +1485,39 @@ static void test_a_log_that_ends_below_the_base_stands_still(void **state)
     engine_stop(desk.engine, desk.now);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_LEAVE); /* what is committed stays as it is */
+    desk_fini(&desk);
+}
+
+/* Marks on what the log does not have: it is another log. A new leader may lag for a moment. */
+static void test_a_log_that_ends_below_a_mark_is_halted(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    preset(&desk, 0, 2, 7, "", "sfffd");
+    assign(&desk, REQUEST_CALL, 0, 1);
+    arrive(&desk, 0, 2, "o-1");
+    commit_tick(&desk);
+    assert_published(&desk, "result:2:unknown ");
+    engine_end(desk.engine, REQUEST_CALL, 0, 3, desk.now, WALL + desk.now);
+    desk.now += 9000;
+    step(&desk);
+    assert_false(view_of(&desk, 0).halted);
+    arrive(&desk, 0, 3, "o-2"); /* it only lagged */
+    desk.now += 9000;
+    while (step(&desk) == ENGINE_TRANSACT)
+        engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    assert_false(view_of(&desk, 0).halted);
+    engine_end(desk.engine, REQUEST_CALL, 0, 4, desk.now, WALL + desk.now);
+    assert_in_range(engine_wake_time(desk.engine), desk.now, desk.now + 10000);
+    desk.now += 10000;
+    step(&desk);
+    assert_true(view_of(&desk, 0).halted);
+    assert_true(view_of(&desk, 0).needs_repair);
+    assert_string_equal(view_of(&desk, 0).halt_reason,
+                        "its log ends at offset 4, and its committed metadata tells of requests up "
+                        "to 7: the topic was deleted and created anew, or has lost records");
     desk_fini(&desk);
 }
 
@@ -1791,8 +1824,9 @@ int main(void)
         cmocka_unit_test(test_release_of_unknown_end),
         cmocka_unit_test(test_drain_without_membership_ends),
         cmocka_unit_test(test_claim_failures),
-        cmocka_unit_test(test_unreadable_ledger_stands_still_alone),
-        cmocka_unit_test(test_a_log_that_ends_below_the_base_stands_still),
+        cmocka_unit_test(test_unreadable_ledger_halts_alone),
+        cmocka_unit_test(test_a_log_that_ends_below_the_base_is_halted),
+        cmocka_unit_test(test_a_log_that_ends_below_a_mark_is_halted),
         cmocka_unit_test(test_window_is_bounded),
         cmocka_unit_test(test_partitions_take_turns),
         cmocka_unit_test(test_never_more_than_twice_the_slots),

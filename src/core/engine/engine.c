@@ -255,7 +255,7 @@ static bool next_leave(struct engine *engine, struct engine_action *action)
     list_each(at, &engine->partitions)
     {
         enum partition_phase phase = list_of(at, struct partition, node)->phase;
-        if (phase != PARTITION_GONE && phase != PARTITION_STANDING)
+        if (phase != PARTITION_GONE && phase != PARTITION_HALTED)
             return false;
     }
     engine->left = true;
@@ -311,6 +311,8 @@ int64_t engine_wake_time(const struct engine *engine)
             wake = drain_wake(partition, wake);
         if (partition->changed && engine->now + 100 < wake)
             wake = engine->now + 100;
+        if (partition->short_since && partition->short_since + ENGINE_SHORT_LOG_MS < wake)
+            wake = partition->short_since + ENGINE_SHORT_LOG_MS;
         if (partition->stuck_until > engine->now && partition->stuck_until < wake)
             wake = partition->stuck_until;
     }
@@ -492,6 +494,7 @@ void engine_record(struct engine *engine, struct request *request, int64_t now, 
     }
     if (offset > partition->next)
         pass_gap(partition, offset);
+    partition->short_since = 0;
     partition->older_than_group |= partition->without_commit;
     enum ledger_mark mark = ledger_at(&partition->loaded, offset);
     partition->next = offset + 1;
@@ -529,13 +532,15 @@ void engine_end(struct engine *engine, enum request_kind kind, int32_t number, i
     if (offset > partition->next) {
         pass_gap(partition, offset);
     } else if (offset < partition->base) {
-        struct text trouble = {0};
-        text_printf(&trouble,
+        struct text reason = {0};
+        text_printf(&reason,
                     "its log ends at offset %" PRId64 ", below %" PRId64
                     ", which was committed: the topic was deleted and created anew, or has lost "
                     "records",
                     offset, partition->base);
-        partition_stand(partition, text_take(&trouble));
+        partition_halt(partition, text_take(&reason));
+    } else if (offset < partition->loaded_end && !partition->short_since) {
+        partition->short_since = now;
     }
 }
 
@@ -621,9 +626,10 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         .kind = partition->kind,
         .partition = partition->number,
         .active = partition->phase == PARTITION_ACTIVE,
-        .standing_still = partition->phase == PARTITION_STANDING || refused,
+        .halted = partition->phase == PARTITION_HALTED || refused,
+        .needs_repair = partition->phase == PARTITION_HALTED,
         .draining = partition->phase == PARTITION_DRAINING,
-        .trouble = partition->trouble,
+        .halt_reason = partition->halt_reason,
         .refused = refused ? refused->place.offset : -1,
         .base = partition->base,
         .next = partition->next,

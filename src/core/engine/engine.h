@@ -9,7 +9,7 @@
  * back.
  *
  *   partition:   arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone
- *                (lost: gone at once; not to be trusted: standing still)
+ *                (lost: gone at once; its state not to be trusted: halted)
  *   producer:    starting ──▶ idle ──▶ in a tick ──▶ idle
  *                (outcome unknown: renewing ──▶ reading back ──▶ idle)
  *   ledger job:  none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
@@ -148,7 +148,7 @@ bool engine_is_news(const struct engine *engine, enum request_kind kind, int32_t
 void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall);
 
 /* The end of a partition: the next record will have this offset or a higher one. An end below what
- * is committed is another log's: then the partition stands still. */
+ * is committed is another log's: then the partition is halted. */
 void engine_end(struct engine *engine, enum request_kind kind, int32_t partition, int64_t offset,
                 int64_t now, int64_t wall);
 
@@ -176,11 +176,12 @@ void engine_give_up(struct engine *engine);
 struct engine_partition_view {
     enum request_kind kind;
     int32_t partition;
-    bool active, standing_still, draining;
-    const char *trouble; /* its state is not to be trusted: why */
-    int64_t refused;     /* -1, or the first request whose result or dead letter the broker refuses
-                            even in its small form */
-    int64_t base, next;  /* next: behind the last record seen */
+    bool active, halted, draining;
+    bool needs_repair;       /* halted until a person has mended its committed state */
+    const char *halt_reason; /* why; NULL: it is not halted */
+    int64_t refused;    /* -1, or the first request whose result or dead letter the broker refuses
+                           even in its small form */
+    int64_t base, next; /* next: behind the last record seen */
     size_t unfinished, unfinished_bytes, started, ledger_size;
     bool older_than_group; /* nothing was committed, and yet records stood in it */
 };

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +150,7 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
         struct partition *partition = list_of(at, struct partition, node);
         if (partition->arrived_with != engine->load_rebalance)
             continue;
-        bool oldest = partition->without_commit || partition->phase == PARTITION_STANDING ||
+        bool oldest = partition->without_commit || partition->phase == PARTITION_HALTED ||
                       partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_GONE;
         add_place(engine, partition, oldest ? -1 : partition->base);
         if (partition->phase == PARTITION_ARRIVING)
@@ -216,7 +217,7 @@ static void stop_starts(struct engine *engine, struct partition *partition)
 
 static void drain(struct engine *engine, struct partition *partition)
 {
-    if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_STANDING)
+    if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED)
         partition->phase = PARTITION_GONE;
     if (partition->phase != PARTITION_ACTIVE)
         return;
@@ -241,11 +242,30 @@ int64_t group_gives_up_at(const struct partition *partition)
     return partition->drain_until + 2 * engine->options.lease_ms;
 }
 
-static void give_up_drains(struct engine *engine)
+/* What was marked must have been read, so a log that ends before it is another one. */
+static void check_log(struct partition *partition)
+{
+    if (!partition->short_since)
+        return;
+    if (partition->phase != PARTITION_ACTIVE || partition->next >= partition->loaded_end) {
+        partition->short_since = 0;
+    } else if (partition->engine->now >= partition->short_since + ENGINE_SHORT_LOG_MS) {
+        struct text reason = {0};
+        text_printf(&reason,
+                    "its log ends at offset %" PRId64 ", and its committed metadata tells of "
+                    "requests up to %" PRId64
+                    ": the topic was deleted and created anew, or has lost records",
+                    partition->next, partition->loaded_end);
+        partition_halt(partition, text_take(&reason));
+    }
+}
+
+static void check_partitions(struct engine *engine)
 {
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
+        check_log(partition);
         if (partition->phase == PARTITION_DRAINING && engine->now >= group_gives_up_at(partition))
             taken(partition);
     }
@@ -314,7 +334,7 @@ static bool next_unassign(struct engine *engine, struct engine_action *action)
 
 bool group_next(struct engine *engine, struct engine_action *action)
 {
-    give_up_drains(engine);
+    check_partitions(engine);
     if (next_unassign(engine, action))
         return true;
     if (engine->job != JOB_NONE || engine->now < engine->job_retry_at)
@@ -412,6 +432,8 @@ static struct partition *partition_for(const struct engine *engine,
 
 static int decode(struct ledger *ledger, const struct engine_ledger *read, struct error *error)
 {
+    if (read->offset < 0 && read->metadata_size)
+        return error_set(error, "%zu characters without an offset", read->metadata_size);
     return ledger_decode(ledger, read->offset < 0 ? 0 : read->offset, read->metadata,
                          read->metadata_size, error);
 }
@@ -446,9 +468,9 @@ static void load_ledgers(struct engine *engine, const struct engine_ledger *ledg
         struct partition *partition = partition_for(engine, &ledgers[i]);
         if (partition && partition->phase == PARTITION_ARRIVING) {
             if (decode(&ledger, &ledgers[i], &error)) {
-                struct text trouble = {0};
-                text_printf(&trouble, "its committed metadata is %s", error.text);
-                partition_stand(partition, text_take(&trouble));
+                struct text reason = {0};
+                text_printf(&reason, "its committed metadata is %s", error.text);
+                partition_halt(partition, text_take(&reason));
             } else {
                 partition_load(partition, &ledger, ledgers[i].offset >= 0);
             }

@@ -21,10 +21,14 @@ enum { DRAIN_ABORTS = 5 };
  * have changed a setting. */
 enum { ENGINE_STUCK_MS = 60000 };
 
+/* A log that ends below what is marked in it is another log's, when nothing has come for so long:
+ * the end that a new leader tells first may lag. */
+enum { ENGINE_SHORT_LOG_MS = 10000 };
+
 enum partition_phase {
     PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
     PARTITION_ACTIVE,    /* ours: "claim" is done */
-    PARTITION_STANDING,  /* its state is not to be trusted: nothing is read or written */
+    PARTITION_HALTED,    /* its state is not to be trusted: nothing is read or written */
     PARTITION_DRAINING,  /* no new starts; what is outstanding ends */
     PARTITION_RELEASING, /* "release" is on its way */
     PARTITION_GONE, /* handed over, or never claimed, or taken by another; waits for the revocation
@@ -70,7 +74,7 @@ struct partition {
     bool changed;          /* the ledger would differ from the committed one, if only by its base */
     bool without_commit;   /* nothing was committed, and its end has not been seen since */
     bool older_than_group; /* ... and a record came before the end */
-    char *trouble;
+    char *halt_reason;
     uint64_t sequence;    /* of the committed ledger */
     int64_t base;         /* of the committed ledger */
     int64_t top;          /* behind the last offset ever marked in the committed ledger */
@@ -87,6 +91,7 @@ struct partition {
     size_t ready_count;
     size_t ledger_size;
     int64_t drain_until;
+    int64_t short_since; /* 0, or when its log was first seen to end below what is marked in it */
     int64_t stuck_until; /* something of it was refused for good: no transaction before it */
     int64_t doubt_until; /* calls of the predecessor may be running until then */
     struct doubts doubts;
@@ -198,8 +203,8 @@ struct partition *partition_find(const struct engine *engine, enum request_kind 
 /* Drops its state and what is in it (model: forget); what is lent becomes an orphan. The partition
  * itself stays. */
 void partition_forget(struct partition *partition);
-/* Forgets it, and has it stand still; the text says why and becomes the partition's. */
-void partition_stand(struct partition *partition, char *trouble);
+/* Forgets it, and halts it; the text says why and becomes the partition's. */
+void partition_halt(struct partition *partition, char *reason);
 void partition_free(struct partition *partition);
 /* Takes over a ledger as read ("load"). */
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed);

@@ -88,17 +88,17 @@ void partition_forget(struct partition *partition)
     lane_free_all(partition);
     ledger_fini(&partition->loaded);
     partition->unfinished = partition->bytes = partition->busy = partition->handed = 0;
-    partition->loaded_end = 0;
+    partition->loaded_end = partition->short_since = 0;
     partition->in_tick = partition->changed = false;
     partition->phase = PARTITION_GONE;
 }
 
-void partition_stand(struct partition *partition, char *trouble)
+void partition_halt(struct partition *partition, char *reason)
 {
     partition_forget(partition);
-    partition->phase = PARTITION_STANDING;
-    free(partition->trouble);
-    partition->trouble = trouble;
+    partition->phase = PARTITION_HALTED;
+    free(partition->halt_reason);
+    partition->halt_reason = reason;
 }
 
 void partition_free(struct partition *partition)
@@ -106,7 +106,7 @@ void partition_free(struct partition *partition)
     partition_forget(partition);
     deregister_partition(partition->engine, partition);
     map_fini(&partition->lanes);
-    free(partition->trouble);
+    free(partition->halt_reason);
     free(partition);
 }
 
