@@ -33,7 +33,7 @@ static void member(struct text *line, const char *name, const char *value)
     if (!value || !*value)
         return;
     text_printf(line, ",\"%s\":", name);
-    text_json(line, value, strlen(value));
+    text_json_visible(line, value, strlen(value));
 }
 
 static void write_json(struct text *line, enum log_level level, const struct log_about *about,
@@ -43,7 +43,7 @@ static void write_json(struct text *line, enum log_level level, const struct log
     clock_to_text(now, clock_wall_ms());
     text_printf(line, "{\"@timestamp\":\"%s\",\"log.level\":\"%s\",\"message\":", now,
                 level_names[level]);
-    text_json(line, message, strlen(message));
+    text_json_visible(line, message, strlen(message));
     member(line, "service.instance.id", logger.instance);
     if (about && about->topic) {
         member(line, "kafka.topic", about->topic);
@@ -64,19 +64,34 @@ static void write_text(struct text *line, enum log_level level, const struct log
     char now[CLOCK_TEXT_SIZE];
     clock_to_text(now, clock_wall_ms());
     text_printf(line, "%s %-5s ", now, level_names[level]);
-    for (const char *p = message; *p; p++)
-        text_append(line, (unsigned char)*p < 0x20 ? " " : p, 1);
+    text_visible(line, message, strlen(message));
     if (about && about->topic) {
-        text_printf(line, " [%s/%d", about->topic, about->partition);
+        text_add(line, " [");
+        text_visible(line, about->topic, strlen(about->topic));
+        text_printf(line, "/%d", about->partition);
         if (about->offset >= 0)
             text_printf(line, "/%lld", (long long)about->offset);
         text_add(line, "]");
     }
     if (about && about->order_id && *about->order_id) {
         text_add(line, " order ");
-        text_json(line, about->order_id, strlen(about->order_id));
+        text_json_visible(line, about->order_id, strlen(about->order_id));
     }
     text_add(line, "\n");
+}
+
+/* Formats the message into the buffer; one that is too long ends with a whole character. */
+static void format_message(char *buffer, size_t size, const char *format, va_list args)
+{
+    int n = vsnprintf(buffer, size, format, args);
+    if (n < 0 || (size_t)n < size)
+        return;
+    size_t end = size - 1;
+    while (end && (buffer[end - 1] & 0xc0) == 0x80)
+        end--;
+    if (end && (buffer[end - 1] & 0xc0) == 0xc0)
+        end--;
+    buffer[end] = '\0';
 }
 
 void log_write(enum log_level level, const struct log_about *about, const char *format, ...)
@@ -87,7 +102,7 @@ void log_write(enum log_level level, const struct log_about *about, const char *
     char buffer[2048];
     va_list args;
     va_start(args, format);
-    vsnprintf(buffer, sizeof buffer, format, args);
+    format_message(buffer, sizeof buffer, format, args);
     va_end(args);
     if (logger.format == LOG_JSON)
         write_json(&line, level, about, buffer);

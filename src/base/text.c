@@ -81,46 +81,100 @@ bool text_is_utf8(const char *bytes, size_t n)
     return true;
 }
 
-static void json_ascii(struct text *text, unsigned char c)
+static uint32_t code_point(const unsigned char *p, size_t length)
 {
-    const char *short_form = c == '"'    ? "\\\""
-                             : c == '\\' ? "\\\\"
-                             : c == '\n' ? "\\n"
-                             : c == '\r' ? "\\r"
-                             : c == '\t' ? "\\t"
-                                         : NULL;
+    if (length == 1)
+        return p[0];
+    uint32_t code = p[0] & (0x7fU >> length);
+    for (size_t i = 1; i < length; i++)
+        code = code << 6 | (p[i] & 0x3fU);
+    return code;
+}
+
+/* What steers a terminal, or hides, reorders or breaks text instead of being seen: Unicode's
+ * categories Cc, Cf, Zl and Zp, and its noncharacters. */
+static bool is_invisible(uint32_t code)
+{
+    static const uint32_t ranges[][2] = {
+        {0x00, 0x1f},       {0x7f, 0x9f},       {0xad, 0xad},       {0x600, 0x605},
+        {0x61c, 0x61c},     {0x6dd, 0x6dd},     {0x70f, 0x70f},     {0x890, 0x891},
+        {0x8e2, 0x8e2},     {0x180e, 0x180e},   {0x200b, 0x200f},   {0x2028, 0x202e},
+        {0x2060, 0x206f},   {0xfdd0, 0xfdef},   {0xfeff, 0xfeff},   {0xfff9, 0xfffb},
+        {0xfffe, 0xffff},   {0x110bd, 0x110bd}, {0x110cd, 0x110cd}, {0x13430, 0x1343f},
+        {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (code <= ranges[i][1])
+            return code >= ranges[i][0];
+    return false;
+}
+
+/* As in a JSON string. */
+static void add_escape(struct text *text, uint32_t code)
+{
+    const char *short_form = code == '\n'   ? "\\n"
+                             : code == '\r' ? "\\r"
+                             : code == '\t' ? "\\t"
+                                            : NULL;
     if (short_form)
         text_append(text, short_form, 2);
-    else if (c < 0x20 || c == 0x7f)
-        text_printf(text, "\\u%04x", c);
+    else if (code < 0x10000)
+        text_printf(text, "\\u%04x", code);
     else
-        text_append(text, &c, 1);
+        text_printf(text, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10), 0xdc00 + (code & 0x3ff));
+}
+
+/* How many bytes from p on stand for themselves in JSON, a log and an error message. */
+static size_t plain_length(const unsigned char *p, size_t n)
+{
+    size_t plain = 0;
+    while (plain < n && p[plain] >= 0x20 && p[plain] < 0x7f && p[plain] != '"' && p[plain] != '\\')
+        plain++;
+    return plain;
+}
+
+/* quoted: as a JSON string. visible: nothing in it that is not seen. */
+static void add_string(struct text *text, const char *bytes, size_t n, bool quoted, bool visible)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    if (quoted)
+        text_append(text, "\"", 1);
+    for (size_t i = 0, step; i < n; i += step) {
+        step = plain_length(p + i, n - i);
+        if (step) {
+            text_append(text, p + i, step);
+            continue;
+        }
+        size_t length = utf8_sequence(p + i, n - i);
+        uint32_t code = length ? code_point(p + i, length) : 0xfffd;
+        step = length ? length : 1;
+        if (quoted && (code == '"' || code == '\\'))
+            text_printf(text, "\\%c", (int)code);
+        else if (code < 0x20 || code == 0x7f || (visible && is_invisible(code)))
+            add_escape(text, code);
+        else if (length)
+            text_append(text, p + i, length);
+        else
+            text_append(text, "\xef\xbf\xbd", 3);
+    }
+    if (quoted)
+        text_append(text, "\"", 1);
 }
 
 void text_json(struct text *text, const char *bytes, size_t n)
 {
-    const unsigned char *p = (const unsigned char *)bytes;
-    text_append(text, "\"", 1);
-    for (size_t i = 0, step; i < n; i += step) {
-        size_t plain = i;
-        while (plain < n && p[plain] >= 0x20 && p[plain] < 0x7f && p[plain] != '"' &&
-               p[plain] != '\\')
-            plain++;
-        if (plain > i) {
-            text_append(text, p + i, plain - i);
-            step = plain - i;
-            continue;
-        }
-        step = utf8_sequence(p + i, n - i);
-        if (step == 1)
-            json_ascii(text, p[i]);
-        else if (step)
-            text_append(text, p + i, step);
-        else
-            text_append(text, "\xef\xbf\xbd", 3);
-        step = step ? step : 1;
-    }
-    text_append(text, "\"", 1);
+    add_string(text, bytes, n, true, false);
+}
+
+void text_json_visible(struct text *text, const char *bytes, size_t n)
+{
+    add_string(text, bytes, n, true, true);
+}
+
+void text_visible(struct text *text, const char *bytes, size_t n)
+{
+    text_append(text, "", 0);
+    add_string(text, bytes, n, false, true);
 }
 
 void text_clear(struct text *text)

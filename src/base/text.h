@@ -19,6 +19,13 @@ void text_printf(struct text *text, const char *format, ...) __attribute__((form
 /* Adds bytes as a JSON string with its quotes; what is no UTF-8 becomes U+FFFD. */
 void text_json(struct text *text, const char *bytes, size_t n);
 
+/* For what people read, in a log or an error: nothing of it steers a terminal or hides, reorders or
+ * breaks other text. Control characters (C0, C1), line and paragraph separators, overrides of
+ * direction and other invisible characters become JSON's escapes (\u202e), what is no UTF-8 becomes
+ * U+FFFD. The second with the quotes of a JSON string, and as valid JSON. */
+void text_visible(struct text *text, const char *bytes, size_t n);
+void text_json_visible(struct text *text, const char *bytes, size_t n);
+
 /* Makes it empty, keeping its memory; releases its memory; gives its memory away (never NULL, to be
  * released with free). */
 void text_clear(struct text *text);

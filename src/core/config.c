@@ -157,15 +157,10 @@ static void print_line(struct text *out, const char *key, const char *value, con
     text_printf(out, "%s =", key);
     if (*value)
         text_add(out, " ");
-    for (const char *at = value; *at; at++) {
-        if (*at == '\n')
-            text_add(out, "\\n");
-        else if ((unsigned char)*at < ' ' || *at == 0x7f)
-            text_printf(out, "\\x%02x", (unsigned char)*at);
-        else
-            text_append(out, at, 1);
-    }
-    text_printf(out, "  # %s\n", label);
+    text_visible(out, value, strlen(value));
+    text_add(out, "  # ");
+    text_visible(out, label, strlen(label));
+    text_add(out, "\n");
 }
 
 void config_print(const struct config *config, struct text *out)

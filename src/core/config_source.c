@@ -3,17 +3,19 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "core/config_kafka.h"
 #include "core/config_keys.h"
 
-enum { FILE_LIMIT = 1024 * 1024, KEY_LIMIT = 128 };
+enum { FILE_LIMIT = 1024 * 1024, KEY_LIMIT = 128, READ_LIMIT_MS = 2000 };
 
 static const char prefix[] = "PRIVACY_CALL_";
 
@@ -23,40 +25,60 @@ struct place_read {
     const char *origin;
 };
 
+static void add_visible(struct text *errors, const char *words, const char *end)
+{
+    text_visible(errors, words, strlen(words));
+    text_add(errors, end);
+}
+
 void config_error(struct text *errors, const char *origin, const char *key, const char *format, ...)
 {
     if (origin)
-        text_printf(errors, "%s: ", origin);
+        add_visible(errors, origin, ": ");
     if (key)
-        text_printf(errors, "%s: ", key);
+        add_visible(errors, key, ": ");
     va_list args;
     char message[1024];
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    text_printf(errors, "%s\n", message);
+    add_visible(errors, message, "\n");
 }
 
+/* As read(2), but waits no longer than until then. Returns -1 with why. */
+static ssize_t read_until(int fd, char *block, size_t size, int64_t until_ms, struct error *why)
+{
+    for (;;) {
+        int64_t left = until_ms - clock_boot_ms();
+        int ready = poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, left > 0 ? (int)left : 0);
+        ssize_t n = ready > 0 ? read(fd, block, size) : ready;
+        if (ready > 0 && n >= 0)
+            return n;
+        if (!ready)
+            return error_set(why, "nothing wrote it to its end within %d s", READ_LIMIT_MS / 1000);
+        if (errno != EINTR && errno != EAGAIN)
+            return error_set(why, "%s", strerror(errno));
+    }
+}
+
+/* A FIFO that nobody writes to, or a device, is never at its end, and must not hold up a start. */
 int config_read_file(const char *path, size_t limit, struct text *content, struct error *why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int64_t until_ms = clock_boot_ms() + READ_LIMIT_MS;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return error_set(why, "%s", strerror(errno));
     char block[16384];
     ssize_t n;
-    while ((n = read(fd, block, sizeof block)) > 0 || (n < 0 && errno == EINTR)) {
-        if (n > 0)
-            text_append(content, block, (size_t)n);
+    while ((n = read_until(fd, block, sizeof block, until_ms, why)) > 0) {
+        text_append(content, block, (size_t)n);
         if (content->length > limit)
             break;
     }
-    int failure = errno;
     close(fd);
-    if (n < 0)
-        return error_set(why, "%s", strerror(failure));
     if (content->length > limit)
         return error_set(why, "longer than %zu bytes", limit);
-    return 0;
+    return n < 0 ? -1 : 0;
 }
 
 /* Keys are written in lower case. What looks different may be a piece of a secret that lost its
@@ -349,7 +371,7 @@ int config_entry_value(const struct config_entry *entry, bool secret, char **val
     if (rc < 0) {
         /* The path of a secret's file may be the secret itself, put into the wrong key. */
         if (!secret)
-            text_json(&path, entry->value, strlen(entry->value));
+            text_json_visible(&path, entry->value, strlen(entry->value));
         error_prefix(why, "expected a readable file%s%s: ", secret ? "" : " at ",
                      secret ? "" : path.data);
     } else if (content.length && (memchr(content.data, '\0', content.length) ||

@@ -49,8 +49,9 @@ int config_entry_value(const struct config_entry *entry, bool secret, char **val
 /* Where it stands, as config_print shows it. */
 const char *config_entry_label(const struct config_entry *entry);
 
-/* Reads a whole file of at most `limit` bytes. Returns 0 or -1; what was read is to be released
- * with text_fini either way. */
+/* Reads a whole file of at most `limit` bytes, within 2 s: a FIFO is read to its end like a file,
+ * when somebody writes to it. Returns 0 or -1; what was read is to be released with text_fini
+ * either way. */
 int config_read_file(const char *path, size_t limit, struct text *content, struct error *why);
 
 /* Adds the name of the environment variable for a key. */

@@ -28,7 +28,7 @@ struct config_shown config_show(const char *value)
     size_t n = strlen(value), cut = n > 60 ? 60 : n;
     while (cut < n && cut && ((unsigned char)value[cut] & 0xc0) == 0x80)
         cut--; /* not within a character */
-    text_json(&quoted, value, cut);
+    text_json_visible(&quoted, value, cut);
     snprintf(shown.text, sizeof shown.text, "%s%s", quoted.data, cut < n ? "..." : "");
     text_fini(&quoted);
     return shown;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "core/config_kafka.h"
+#include "core/config_source.h"
 #include "io/kafka_internal.h"
 
 /* librdkafka's own table of properties as text: "name | C/P | range | ...". Its configuration
@@ -191,7 +192,7 @@ static int check_together(const struct config *config, enum kafka_side side, str
         rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
         result = 0;
     } else {
-        text_printf(errors, "kafka.*: %s\n", error.text);
+        config_error(errors, NULL, "kafka.*", "%s", error.text);
     }
     free(copy.kafka);
     return result;
@@ -211,7 +212,7 @@ static int check_one(const char *table, const struct kafka_setting *setting, str
                            whose == 'C' ? "producer" : "consumer", setting->name,
                            whose == 'C' ? "producer" : "consumer");
     if (result)
-        text_printf(errors, "%s\n", error.text);
+        config_error(errors, NULL, NULL, "%s", error.text);
     return result;
 }
 

@@ -326,6 +326,20 @@ static void wait_for_end(const sigset_t *signals, struct platform *platform)
             platform_lift_faults(platform);
 }
 
+/* SIGTERM and SIGINT end it, SIGUSR1 lifts the faults; all others that may be meant for a worker
+ * beside it are ignored. Before any other thread is started. */
+static void prepare_signals(sigset_t *signals)
+{
+    static const int ignored[] = {SIGHUP, SIGQUIT, SIGUSR2, SIGPIPE};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
 /* Each connection is a descriptor. */
 static void allow_descriptors(void)
 {
@@ -336,24 +350,17 @@ static void allow_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int serve(struct settings *settings)
+static int serve(struct settings *settings, const sigset_t *signals)
 {
     struct error error;
     struct broker *broker = NULL;
     struct platform *platform = NULL;
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
     allow_descriptors();
     int result = start(settings, &broker, &platform, &error);
     if (result)
         log_error("%s", error.text);
     else
-        wait_for_end(&signals, platform);
+        wait_for_end(signals, platform);
     platform_free(platform);
     broker_free(broker);
     return result ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -364,6 +371,8 @@ int main(int argc, char **argv)
     struct settings settings = {
         .platform = {.seed = 1, .utc_offset_minutes = UTC_OFFSET_MINUTES},
     };
+    sigset_t signals;
+    prepare_signals(&signals);
     log_setup(LOG_INFO, LOG_TEXT, NULL);
     int status = read_command_line(&settings, argc, argv);
     if (!settings.broker.topic_count)
@@ -371,7 +380,7 @@ int main(int argc, char **argv)
     settings.platform.fault_specs = settings.faults;
     settings.platform.names = settings.names;
     if (status < 0)
-        status = serve(&settings);
+        status = serve(&settings, &signals);
     settings_fini(&settings);
     return status;
 }

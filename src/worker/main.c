@@ -3,6 +3,8 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include "io/kafka.h"
 #include "worker/ledger_command.h"
 #include "worker/options.h"
+#include "worker/stop.h"
 #include "worker/worker.h"
 
 enum { STATUS_STOPPED = 0, STATUS_FAILED = 1, STATUS_BAD_USAGE = 2 };
@@ -47,21 +50,39 @@ static int load(struct config *config, const struct options *options)
     return rc;
 }
 
-static void prepare_process(const struct config *config)
+/* From the first moment on no signal ends the process but those that are meant to: each of the
+ * others would leave calls in doubt. --check and its like end by any, as programs do. */
+static void prepare_signals(void)
 {
-    /* Writes to closed connections fail with EPIPE where they are made. */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* so do writes to a file beyond a limit of its size */
+    static const int ignored[] = {
+        SIGHUP,  SIGQUIT, SIGUSR1,
+        SIGUSR2, SIGPIPE, /* writes to closed connections fail with EPIPE where they are made */
+        SIGXFSZ,          /* so do writes to a file beyond a limit of its size */
+    };
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+    stop_block_signals();
+}
 
-    /* An arena for each of librdkafka's threads would keep tens of MiB that two share well. */
-    mallopt(M_ARENA_MAX, 2);
-
-    /* A core dump would carry the token and phone numbers to disk. */
+/* A core dump would carry the token and phone numbers to disk, or to a program that collects dumps,
+ * which no limit of their size keeps from it. Nor may other processes of the same user look into
+ * this one's memory and environment. */
+static void keep_secrets(void)
+{
     struct rlimit limit;
-    if (!config->core_dumps && !getrlimit(RLIMIT_CORE, &limit)) {
+    if (!getrlimit(RLIMIT_CORE, &limit)) {
         limit.rlim_cur = 0;
         setrlimit(RLIMIT_CORE, &limit);
     }
+    prctl(PR_SET_DUMPABLE, 0);
+}
+
+static void prepare_process(const struct config *config)
+{
+    /* An arena for each of librdkafka's threads would keep tens of MiB that two share well. */
+    mallopt(M_ARENA_MAX, 2);
+    if (!config->core_dumps)
+        keep_secrets();
     log_setup(config->log_level, config->log_format, config->instance_id);
 }
 
@@ -106,15 +127,25 @@ static int tell(enum options_action action)
     return status;
 }
 
+static void tell_usage(const struct error *error)
+{
+    struct text words = {0};
+    text_visible(&words, error->text, strlen(error->text));
+    fprintf(stderr, "privacy-call-worker: %s\nprivacy-call-worker --help says more\n", words.data);
+    text_fini(&words);
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
     struct config config = {0};
     struct error error;
     int status = STATUS_BAD_USAGE;
-    if (options_parse(&options, argc, argv, &error) < 0)
-        fprintf(stderr, "privacy-call-worker: %s\nprivacy-call-worker --help says more\n",
-                error.text);
+    int usage = options_parse(&options, argc, argv, &error);
+    if (!usage && options.action == ACTION_RUN)
+        prepare_signals();
+    if (usage < 0)
+        tell_usage(&error);
     else if (options.action == ACTION_VERSION || options.action == ACTION_HELP)
         status = tell(options.action);
     else if (!load(&config, &options))

@@ -53,7 +53,6 @@ free_thread:
 int worker_run(const struct config *config)
 {
     struct error error;
-    stop_block_signals();
     exact_json_prepare();
     log_info("privacy-call-worker " PCW_VERSION ": group %s, instance %s, platform %s",
              config->group_id, config->instance_id, config->platform_url);

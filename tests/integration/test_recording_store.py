@@ -49,7 +49,9 @@ class RecordingStore(KafkaCase):
         return self.start(**options)
 
     def start(self, **options):
-        return self.worker(self.platform, {"recording.store": "the store", "kafka.group.instance.id": "w", **options}, name="w")
+        """With core.dumps, as a user may look into such a process only (open_parts)."""
+        settings = {"recording.store": "the store", "kafka.group.instance.id": "w", "core.dumps": "true", **options}
+        return self.worker(self.platform, settings, name="w")
 
     def order(self, *identifiers):
         """Asks for recordings without waiting for them."""

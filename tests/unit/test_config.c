@@ -492,6 +492,64 @@ static void unreadable_files(void **state)
     text_fini(&errors);
 }
 
+/* Nobody writes to it: an error in time, wherever a file is read. */
+static void silent_fifos(void **state)
+{
+    (void)state;
+    char option[160];
+    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+    struct text errors = {0};
+    struct config config;
+    struct config_input input = {.file = path_of("fifo")};
+    alarm(20);
+    assert_int_equal(config_load(&config, &input, &errors), -1);
+    assert_has(errors.data, "fifo: expected a readable configuration file: nothing wrote it");
+    config_fini(&config);
+    text_fini(&errors);
+    static const char *const keys[] = {"log.level.file", "platform.token.file", "platform.ca.file",
+                                       "kafka.sasl.password.file"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        snprintf(option, sizeof option, "%s=%s", keys[i], path_of("fifo"));
+        refused(option, "readable", "nothing wrote it to its end within 2 s");
+    }
+    snprintf(option, sizeof option, "kafka.ssl.ca.location=%s", path_of("fifo"));
+    refused(option, "the path of a regular file", "");
+    alarm(0);
+}
+
+static void fifo_that_is_written(void **state)
+{
+    (void)state;
+    int ends[2];
+    char option[64];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "77\n", 3), 3);
+    close(ends[1]);
+    snprintf(option, sizeof option, "partition.window.file=/dev/fd/%d", ends[0]);
+    struct run run = {.file = REQUIRED, .options = {option}};
+    load_well(&run);
+    assert_int_equal(run.config.partition_window, 77);
+    done(&run);
+    close(ends[0]);
+}
+
+/* What comes from outside reaches a terminal by an error, and must not steer it. */
+static void errors_are_visible(void **state)
+{
+    (void)state;
+    struct run run = {.file = "log.level = a\x1b[2J\xc2\x9b\xe2\x80\xae\n",
+                      .environment = {"PRIVACY_CALL_\x1b=1"},
+                      .options = {"instance.id=\xe2\x80\xa8"}};
+    load(&run);
+    assert_has(run.errors.data, "\"a\\u001b[2J\\u009b\\u202e\"");
+    assert_has(run.errors.data, "PRIVACY_CALL_\\u001b: ");
+    assert_has(run.errors.data, "\"\\u2028\"");
+    assert_has_not(run.errors.data, "\x1b");
+    assert_has_not(run.errors.data, "\xc2\x9b");
+    assert_has_not(run.errors.data, "\xe2\x80");
+    done(&run);
+}
+
 static void long_lines(void **state)
 {
     (void)state;
@@ -1099,7 +1157,7 @@ static void printed_is_readable(void **state)
 
     struct run control = {.file = REQUIRED, .options = {"kafka.client.rack=a\nb\x01"}};
     load_well(&control);
-    assert_has(control.printed.data, "kafka.client.rack = a\\nb\\x01  # command line\n");
+    assert_has(control.printed.data, "kafka.client.rack = a\\nb\\u0001  # command line\n");
     done(&control);
 }
 
@@ -1193,8 +1251,8 @@ static int make_directory(void **state)
 static int remove_directory(void **state)
 {
     (void)state;
-    static const char *const names[] = {"conf",    "token", "ca.pem", "window", "pem",
-                                        "ca.name", "nul",   "latin",  "empty",  "no.pem"};
+    static const char *const names[] = {"conf", "token", "ca.pem", "window", "pem", "ca.name",
+                                        "nul",  "latin", "empty",  "no.pem", "fifo"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(path_of(names[i]));
     return rmdir(directory);
@@ -1213,6 +1271,9 @@ int main(void)
         cmocka_unit_test(file_syntax),
         cmocka_unit_test(bad_lines),
         cmocka_unit_test(unreadable_files),
+        cmocka_unit_test(silent_fifos),
+        cmocka_unit_test(fifo_that_is_written),
+        cmocka_unit_test(errors_are_visible),
         cmocka_unit_test(long_lines),
         cmocka_unit_test(garbage),
         cmocka_unit_test(values_from_files),

@@ -1,0 +1,141 @@
+/* The log: whatever text reaches it, a line is one line, steers no terminal, and is valid JSON
+ * where it says so. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+static char line[16384];
+
+/* What log_write writes of a message and an order id. */
+static const char *logged(enum log_format format, const char *message, const char *order_id)
+{
+    int ends[2], kept = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    log_setup(LOG_INFO, format, "worker-1");
+    log_write(LOG_WARN, &(struct log_about){.topic = "t", .offset = 7, .order_id = order_id}, "%s",
+              message);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    close(kept);
+    close(ends[1]);
+    size_t size = 0;
+    for (ssize_t n; (n = read(ends[0], line + size, sizeof line - 1 - size)) > 0;)
+        size += (size_t)n;
+    close(ends[0]);
+    line[size] = '\0';
+    assert_int_equal(strlen(line), size);
+    assert_true(size && line[size - 1] == '\n');
+    assert_true(strchr(line, '\n') == line + size - 1);
+    assert_true(text_is_utf8(line, size));
+    return line;
+}
+
+static const struct {
+    const char *raw, *shown;
+} hostile[] = {
+    {"\x01", "\\u0001"},
+    {"\t", "\\t"},
+    {"\n", "\\n"},
+    {"\r", "\\r"},
+    {"\x1b[2J", "\\u001b[2J"},
+    {"\x7f", "\\u007f"},
+    {"\xc2\x80", "\\u0080"},
+    {"\xc2\x85", "\\u0085"},
+    {"\xc2\x9b", "\\u009b"},
+    {"\xc2\xad", "\\u00ad"},
+    {"\xd8\x9c", "\\u061c"},
+    {"\xe2\x80\x8b", "\\u200b"},
+    {"\xe2\x80\x8f", "\\u200f"},
+    {"\xe2\x80\xa8", "\\u2028"},
+    {"\xe2\x80\xa9", "\\u2029"},
+    {"\xe2\x80\xaa", "\\u202a"},
+    {"\xe2\x80\xae", "\\u202e"},
+    {"\xe2\x81\xa6", "\\u2066"},
+    {"\xe2\x81\xa9", "\\u2069"},
+    {"\xef\xbb\xbf", "\\ufeff"},
+    {"\xf3\xa0\x81\x81", "\\udb40\\udc41"},
+    {"\xff", "\xef\xbf\xbd"},
+    {"\xc2", "\xef\xbf\xbd"},
+    {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+};
+
+static void nothing_steers_a_terminal(void **state)
+{
+    (void)state;
+    for (int format = 0; format < 2; format++)
+        for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+            char word[32], expected[64];
+            snprintf(word, sizeof word, "a%sb", hostile[i].raw);
+            snprintf(expected, sizeof expected, "a%sb", hostile[i].shown);
+            const char *written = logged(format ? LOG_JSON : LOG_TEXT, word, word);
+            const char *first = strstr(written, expected);
+            if (!first || !strstr(first + 1, expected))
+                fail_msg("expected %s twice in: %s", expected, written);
+            if (strstr(written, word))
+                fail_msg("%zu stands raw in: %s", i, written);
+        }
+}
+
+static void ordinary_text_stays(void **state)
+{
+    (void)state;
+    static const char words[] = "\"C:\\x\" \xe5\x91\xbc\xe5\x8f\xab \xc3\xa9 \xf0\x9f\x93\x9e";
+    assert_non_null(strstr(logged(LOG_TEXT, words, "o"), words));
+    json_t *json = json_loads(logged(LOG_JSON, words, words), JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(json);
+    assert_string_equal(json_string_value(json_object_get(json, "message")), words);
+    assert_string_equal(json_string_value(json_object_get(json, "order.id")), words);
+    assert_string_equal(json_string_value(json_object_get(json, "log.level")), "warn");
+    json_decref(json);
+}
+
+static void json_is_valid_whatever_comes(void **state)
+{
+    (void)state;
+    char bytes[512];
+    size_t n = 0;
+    for (int c = 1; c < 256; c++)
+        bytes[n++] = (char)c;
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++)
+        n += (size_t)snprintf(bytes + n, sizeof bytes - n, "%s", hostile[i].raw);
+    bytes[n] = '\0';
+    json_t *json = json_loads(logged(LOG_JSON, bytes, bytes), JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(json);
+    json_decref(json);
+}
+
+/* A message that is too long ends with a whole character. */
+static void long_messages_are_cut_between_characters(void **state)
+{
+    (void)state;
+    for (size_t shift = 0; shift < 3; shift++) {
+        struct text words = {0};
+        text_append(&words, "xx", shift);
+        while (words.length < 6000)
+            text_add(&words, "\xe5\x91\xbc");
+        assert_null(strstr(logged(LOG_JSON, words.data, NULL), "\xef\xbf\xbd"));
+        assert_null(strstr(logged(LOG_TEXT, words.data, NULL), "\xef\xbf\xbd"));
+        text_fini(&words);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_steers_a_terminal),
+        cmocka_unit_test(ordinary_text_stays),
+        cmocka_unit_test(json_is_valid_whatever_comes),
+        cmocka_unit_test(long_messages_are_cut_between_characters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

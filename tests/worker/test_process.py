@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""The running worker (and the sandbox) as far as it needs no broker: signals, its start, what it keeps to itself. The broker's
+address is one where nobody listens.
+
+usage: test_process.py WORKER SANDBOX
+"""
+import contextlib
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+WORKER, SANDBOX = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
+TOKEN = "the-s3cret"
+SETTINGS = {"kafka.bootstrap.servers": "127.0.0.1:1", "platform.url": "https://127.0.0.1:1", "platform.token": TOKEN,
+            "platform.app.id": "app-1", "instance.id": "worker-1", "http.listen": "127.0.0.1:0", "log.format": "text"}
+IGNORED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ)
+NOBODY = 65534
+
+
+class Process:
+    def __init__(self, command, **more):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PRIVACY_CALL_")}
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
+                                        text=True, **more)
+        self.pid, self.text, self.changed = self.process.pid, "", threading.Condition()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.text += line
+                self.changed.notify_all()
+
+    def wait_for(self, pattern, seconds=30):
+        deadline = time.monotonic() + seconds
+        with self.changed:
+            while not re.search(pattern, self.text):
+                assert time.monotonic() < deadline and self.reader.is_alive(), f"no {pattern} in:\n{self.text}"
+                self.changed.wait(0.1)
+            return re.search(pattern, self.text)
+
+    def signal(self, *numbers):
+        for number in numbers:
+            self.process.send_signal(number)
+
+    def end(self, seconds=30):
+        status = self.process.wait(seconds)
+        self.reader.join(10)
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.reader.join(10)
+        self.process.stdout.close()
+        assert TOKEN not in self.text, "the token was shown"
+
+
+def worker(settings=(), arguments=(), program=WORKER, **more):
+    command = [program, *arguments]
+    for key, value in {**SETTINGS, **dict(settings)}.items():
+        command += ["-o", f"{key}={value}"]
+    return Process(command, **more)
+
+
+def opened_for_reading(path):
+    """Waits until somebody reads the FIFO; a descriptor to write to it."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.005)
+    raise AssertionError("nobody reads it")
+
+
+class Signals(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def test_what_must_not_end_it(self):
+        with worker() as process:
+            process.wait_for(r"http://127\.0\.0\.1:\d+/")
+            process.signal(*IGNORED, *IGNORED)
+            process.signal(signal.SIGTERM)
+            self.assertEqual(0, process.end(), process.text)
+            self.assertIn("SIGTERM: stopping", process.text)
+
+    def at_the_start(self, *numbers):
+        """Signals while the configuration is being read; then the start goes on."""
+        fifo = f"{self.directory}/worker.conf"
+        os.mkfifo(fifo)
+        process = worker(arguments=("-c", fifo))
+        file = opened_for_reading(fifo)
+        process.signal(*numbers)
+        os.write(file, b"log.level = info\n")
+        os.close(file)
+        return process
+
+    def test_at_the_start(self):
+        with self.at_the_start(*IGNORED) as process:
+            process.wait_for(r"http://127\.0\.0\.1:\d+/")
+            process.signal(signal.SIGINT)
+            self.assertEqual(0, process.end(), process.text)
+
+    def test_a_stop_at_the_start(self):
+        with self.at_the_start(signal.SIGTERM) as process:
+            self.assertEqual(0, process.end(), process.text)
+
+    def test_sandbox(self):
+        ca = f"{self.directory}/ca.pem"
+        with Process([SANDBOX, "--kafka", "127.0.0.1:0", "--platform", "127.0.0.1:0", "--ca", ca]) as process:
+            process.wait_for("platform https://")
+            process.signal(signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
+            process.signal(signal.SIGTERM)
+            self.assertEqual(0, process.end(), process.text)
+
+
+class Secrets(unittest.TestCase):
+    def start(self, **more):
+        """As an ordinary user, whose processes may look into each other."""
+        directory = tempfile.mkdtemp(dir="/tmp")
+        self.addCleanup(shutil.rmtree, directory)
+        os.chmod(directory, 0o755)
+        program = shutil.copy(WORKER, directory)
+        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        unlimited = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        process = worker(program=program, cwd="/", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (unlimited, unlimited)),
+                         **more, **user)
+        self.addCleanup(process.__exit__)
+        process.wait_for(r"http://127\.0\.0\.1:\d+/")
+        with open(f"/proc/{process.pid}/limits") as limits:
+            soft = re.search(r"Max core file size\s+(\S+)", limits.read()).group(1)
+        return soft, os.stat(f"/proc/{process.pid}/environ").st_uid
+
+    def test_no_dump_and_no_looking_in(self):
+        soft, owner = self.start()
+        self.assertEqual("0", soft)
+        self.assertEqual(0, owner, "others of the same user may read its memory and environment")
+
+    def test_where_dumps_are_wanted(self):
+        soft, owner = self.start(settings={"core.dumps": "true"})
+        self.assertNotEqual(0, owner)
+        if resource.getrlimit(resource.RLIMIT_CORE)[1]:
+            self.assertNotEqual("0", soft)
+
+
+if __name__ == "__main__":
+    unittest.main()
