@@ -14,6 +14,7 @@
 #include "io/kafka.h"
 #include "worker/ledger_command.h"
 #include "worker/options.h"
+#include "worker/redrive_command.h"
 #include "worker/stop.h"
 #include "worker/worker.h"
 
@@ -104,6 +105,9 @@ static int act(const struct config *config, const struct options *options)
         break;
     case ACTION_LEDGER_REPAIR:
         status = ledger_command_repair(config, options);
+        break;
+    case ACTION_REDRIVE:
+        status = redrive_command(config, options);
         break;
     default:
         prepare_process(config);

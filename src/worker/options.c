@@ -61,6 +61,12 @@ static const struct command_option {
     {"--partition", ACTION_LEDGER_REPAIR, offsetof(struct options, partition), true},
     {"--offset", ACTION_LEDGER_REPAIR, offsetof(struct options, offset), true},
     {"--yes", ACTION_LEDGER_REPAIR, offsetof(struct options, yes), false},
+    {"--reason", ACTION_REDRIVE, offsetof(struct options, reason), true},
+    {"--code", ACTION_REDRIVE, offsetof(struct options, code), true},
+    {"--since", ACTION_REDRIVE, offsetof(struct options, since), true},
+    {"--order", ACTION_REDRIVE, offsetof(struct options, order), true},
+    {"--limit", ACTION_REDRIVE, offsetof(struct options, limit), true},
+    {"--dry-run", ACTION_REDRIVE, offsetof(struct options, dry_run), false},
 };
 
 /* The command's option that an argument is (`--name`, or `--name=value`); NULL: none. */
@@ -102,6 +108,10 @@ static int take_command_option(struct options *options, const struct command_opt
 /* The command at the beginning of the arguments. Returns how many arguments name it. */
 static int take_command(struct options *options, int argc, char *const *argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "redrive")) {
+        options->action = ACTION_REDRIVE;
+        return 1;
+    }
     if (argc < 2 || strcmp(argv[1], "ledger") != 0)
         return 0;
     bool repair = argc > 2 && !strcmp(argv[2], "repair");
@@ -167,35 +177,45 @@ void options_fini(struct options *options)
 
 void options_help(struct text *out)
 {
-    text_add(out,
-             "usage: privacy-call-worker [-c FILE] [-o KEY=VALUE]...\n"
-             "                           [--check | --print-config | --version | --help]\n"
-             "       privacy-call-worker ledger [-c FILE] [-o KEY=VALUE]... [--json]\n"
-             "       privacy-call-worker ledger repair [-c FILE] [-o KEY=VALUE]...\n"
-             "                           --topic T --partition N [--offset O] [--yes]\n"
-             "\n"
-             "Takes call and recording requests from Kafka, carries them out at the privacy-call\n"
-             "platform, and publishes one result for each.\n"
-             "\n"
-             "  -c FILE          reads settings, `key = value` lines, from FILE\n"
-             "  -o KEY=VALUE     sets one key; beats the environment, which beats the file\n"
-             "  --check          validates the configuration, connects to nothing, and ends\n"
-             "  --print-config   prints every key in force and where it comes from, and ends\n"
-             "  --version        prints the version, and ends\n"
-             "  --help           prints this, and ends\n"
-             "\n"
-             "  ledger           shows what the groups have committed, decoded; joins no group\n"
-             "    --json         ... as one JSON object\n"
-             "  ledger repair    lets a halted partition of a stopped group go on: shows what is\n"
-             "                   known and what may ring twice\n"
-             "    --topic T --partition N   which one\n"
-             "    --offset O     goes on from there; without it from the committed offset\n"
-             "    --yes          writes: the offset with empty metadata\n"
-             "\n"
-             "Each key is also an environment variable: platform.token is\n"
-             "PRIVACY_CALL_PLATFORM_TOKEN. KEY.file reads a value from a file. Required:\n"
-             "kafka.bootstrap.servers, platform.url, platform.token, platform.app.id.\n"
-             "\n"
-             "Exit status: 0 stopped as asked; 1 failed while running (ledger: or a partition is\n"
-             "halted); 2 bad usage or configuration.\n");
+    text_add(
+        out,
+        "usage: privacy-call-worker [-c FILE] [-o KEY=VALUE]...\n"
+        "                           [--check | --print-config | --version | --help]\n"
+        "       privacy-call-worker ledger [-c FILE] [-o KEY=VALUE]... [--json]\n"
+        "       privacy-call-worker ledger repair [-c FILE] [-o KEY=VALUE]...\n"
+        "                           --topic T --partition N [--offset O] [--yes]\n"
+        "       privacy-call-worker redrive [-c FILE] [-o KEY=VALUE]... [--reason R]\n"
+        "                           [--code C] [--since T] [--order ID] [--limit N] [--dry-run]\n"
+        "\n"
+        "Takes call and recording requests from Kafka, carries them out at the privacy-call\n"
+        "platform, and publishes one result for each.\n"
+        "\n"
+        "  -c FILE          reads settings, `key = value` lines, from FILE\n"
+        "  -o KEY=VALUE     sets one key; beats the environment, which beats the file\n"
+        "  --check          validates the configuration, connects to nothing, and ends\n"
+        "  --print-config   prints every key in force and where it comes from, and ends\n"
+        "  --version        prints the version, and ends\n"
+        "  --help           prints this, and ends\n"
+        "\n"
+        "  ledger           shows what the groups have committed, decoded; joins no group\n"
+        "    --json         ... as one JSON object\n"
+        "  ledger repair    lets a halted partition of a stopped group go on: shows what is\n"
+        "                   known and what may ring twice\n"
+        "    --topic T --partition N   which one\n"
+        "    --offset O     goes on from there; without it from the committed offset\n"
+        "    --yes          writes: the offset with empty metadata\n"
+        "  redrive          puts dead letters back to their topics, each once, even if it is\n"
+        "                   killed and run again; never late-outcome or record-gone\n"
+        "    --reason R --code C       only those with that dlq.reason, dlq.code\n"
+        "    --since T      only those written since then (2026-01-12T10:00:43Z)\n"
+        "    --order ID     only those of that order id\n"
+        "    --limit N      at most so many\n"
+        "    --dry-run      shows them and writes nothing\n"
+        "\n"
+        "Each key is also an environment variable: platform.token is\n"
+        "PRIVACY_CALL_PLATFORM_TOKEN. KEY.file reads a value from a file. Required:\n"
+        "kafka.bootstrap.servers, platform.url, platform.token, platform.app.id.\n"
+        "\n"
+        "Exit status: 0 stopped as asked; 1 failed while running (ledger: or a partition is\n"
+        "halted); 2 bad usage or configuration.\n");
 }

@@ -15,6 +15,7 @@ enum options_action {
     ACTION_HELP,
     ACTION_LEDGER,
     ACTION_LEDGER_REPAIR,
+    ACTION_REDRIVE,
 };
 
 struct options {
@@ -22,8 +23,12 @@ struct options {
     const char *file;      /* -c; NULL: none. Borrowed from argv */
     const char **settings; /* -o KEY=VALUE, in their order; the array is owned */
     size_t setting_count;
-    bool json, yes;                         /* ledger; ledger repair */
-    const char *topic, *partition, *offset; /* ledger repair; NULL: not given. Borrowed from argv */
+    /* Of the commands; NULL: not given. Borrowed from argv. */
+    bool json;                                         /* ledger */
+    bool yes;                                          /* ledger repair */
+    const char *topic, *partition, *offset;            /* ledger repair */
+    const char *reason, *code, *since, *order, *limit; /* redrive */
+    bool dry_run;                                      /* redrive */
 };
 
 /* Reads argv (without changing it; argv[0] is skipped). Returns 0, or -1 with what is wrong, which

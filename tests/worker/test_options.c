@@ -99,6 +99,15 @@ static void commands(void **state)
     assert_string_equal(options.offset, "7");
     assert_true(options.yes);
     options_fini(&options);
+    assert_int_equal(parse(&options, &error,
+                           ARGUMENTS("redrive", "--reason", "invalid", "--code=c", "--since", "s",
+                                     "--order", "o", "--limit", "5", "--dry-run")),
+                     0);
+    assert_int_equal(options.action, ACTION_REDRIVE);
+    assert_string_equal(options.code, "c");
+    assert_string_equal(options.limit, "5");
+    assert_true(options.dry_run);
+    options_fini(&options);
 }
 
 static void refused(const char *const *arguments, const char *part)

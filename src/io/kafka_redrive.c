@@ -1,0 +1,451 @@
+#include "io/kafka_redrive.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "core/ledger.h"
+#include "io/kafka_internal.h"
+
+enum {
+    ANSWER_MS = 30000,  /* for one request to a broker, and for one transactional call */
+    SILENCE_MS = 60000, /* without a letter or an end: something is wrong */
+    POLL_MS = 100,
+    BATCH = 500,               /* letters in one transaction */
+    BATCH_BYTES = 4 * 1048576, /* ... or so many bytes */
+};
+
+struct redrive {
+    const struct config *config;
+    const struct kafka_redrive_handler *handler;
+    void *arg;
+    bool dry_run;
+    char *group;
+    rd_kafka_t *consumer, *producer;
+    rd_kafka_consumer_group_metadata_t *membership; /* of nobody: the group has no members */
+    bool open;                                      /* a transaction is */
+    size_t batch_count, batch_bytes;                /* in it */
+    rd_kafka_resp_err_t refused;                    /* by a delivery report */
+    bool stop;
+    /* Of the partition at hand. */
+    int32_t partition;
+    struct ledger read, built; /* as it was committed; as far as it was gone through */
+    int64_t position, told;    /* behind the last offset gone through; the same when last told */
+};
+
+static void silent(const rd_kafka_t *handle, int level, const char *facility, const char *text)
+{
+    (void)handle, (void)level, (void)facility, (void)text;
+}
+
+static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
+{
+    struct redrive *redrive = opaque;
+    (void)handle;
+    if (message->err && !redrive->refused)
+        redrive->refused = message->err;
+}
+
+static int take_error(rd_kafka_error_t *problem, const char *what, struct error *error)
+{
+    if (!problem)
+        return 0;
+    bool fenced = rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR__FENCED ||
+                  rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+                  rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+    error_set(error, "%s: %s%s", what, rd_kafka_error_string(problem),
+              fenced ? ": another redrive has begun" : "");
+    rd_kafka_error_destroy(problem);
+    return -1;
+}
+
+static int make_consumer(struct redrive *redrive, struct error *error)
+{
+    rd_kafka_conf_t *conf = kafka_settings(redrive->config, SIDE_CONSUMER, error);
+    if (!conf)
+        return -1;
+    rd_kafka_conf_set_log_cb(conf, silent);
+    kafka_setting_must(conf, "group.id", redrive->group);
+    kafka_setting_must(conf, "enable.partition.eof", "true");
+    kafka_setting_must(conf, "auto.offset.reset", "earliest");
+    redrive->consumer = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (!redrive->consumer)
+        return -1;
+    rd_kafka_poll_set_consumer(redrive->consumer);
+    redrive->membership = rd_kafka_consumer_group_metadata_new(redrive->group);
+    return redrive->membership ? 0 : error_set(error, "librdkafka: no metadata of a group");
+}
+
+static int make_producer(struct redrive *redrive, struct error *error)
+{
+    rd_kafka_conf_t *conf = kafka_settings(redrive->config, SIDE_PRODUCER, error);
+    if (!conf)
+        return -1;
+    struct text id = {0};
+    text_printf(&id, "%s:redrive", redrive->group);
+    rd_kafka_conf_set_log_cb(conf, silent);
+    rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    rd_kafka_conf_set_opaque(conf, redrive);
+    kafka_setting_must(conf, "transactional.id", id.data);
+    text_fini(&id);
+    redrive->producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
+    if (!redrive->producer)
+        return -1;
+    return take_error(rd_kafka_init_transactions(redrive->producer, ANSWER_MS),
+                      "preparing the transactions", error);
+}
+
+static const char *header_text(const rd_kafka_headers_t *headers, const char *name, char *out,
+                               size_t size)
+{
+    const void *value;
+    size_t length;
+    *out = 0;
+    if (!headers || rd_kafka_header_get_last(headers, name, &value, &length) || !value)
+        return out;
+    length = length < size - 1 ? length : size - 1;
+    memcpy(out, value, length);
+    out[length] = 0;
+    return out;
+}
+
+/* The worker's own headers stand behind the request's, the reason first. */
+static size_t own_headers_at(const struct record_header *headers, size_t count)
+{
+    size_t at = count;
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(headers[i].name, "dlq.reason"))
+            at = i;
+    return at;
+}
+
+static struct record_header *read_headers(const rd_kafka_headers_t *headers, size_t *count)
+{
+    *count = headers ? rd_kafka_header_cnt(headers) : 0;
+    struct record_header *list = memory_zeroed(*count + 1, sizeof *list);
+    for (size_t i = 0; i < *count; i++)
+        rd_kafka_header_get_all(headers, i, &list[i].name, &list[i].value, &list[i].size);
+    return list;
+}
+
+static bool has_header(const rd_kafka_headers_t *headers, const char *name)
+{
+    const void *value;
+    size_t size;
+    return headers && !rd_kafka_header_get_last(headers, name, &value, &size);
+}
+
+static int send_letter(struct redrive *redrive, const struct kafka_letter *letter,
+                       struct error *error)
+{
+    const struct raw_record *raw = &letter->request;
+    if (!redrive->open &&
+        take_error(rd_kafka_begin_transaction(redrive->producer), "beginning a transaction", error))
+        return -1;
+    redrive->open = true;
+    rd_kafka_headers_t *headers = memory_must(rd_kafka_headers_new(raw->header_count + 1));
+    for (size_t i = 0; i < raw->header_count; i++)
+        rd_kafka_header_add(headers, raw->headers[i].name, -1, raw->headers[i].value,
+                            raw->headers[i].value ? (ssize_t)raw->headers[i].size : 0);
+    rd_kafka_resp_err_t code;
+    while ((code = rd_kafka_producev(
+                redrive->producer, RD_KAFKA_V_TOPIC(letter->topic),
+                RD_KAFKA_V_PARTITION(letter->topic_partition),
+                RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(raw->key, raw->key_size),
+                RD_KAFKA_V_VALUE((void *)raw->value, raw->value_size), RD_KAFKA_V_HEADERS(headers),
+                RD_KAFKA_V_END)) == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+        rd_kafka_poll(redrive->producer, POLL_MS);
+    if (code) {
+        rd_kafka_headers_destroy(headers);
+        return error_set(error, "writing to topic %s, partition %d: %s", letter->topic,
+                         letter->topic_partition, rd_kafka_err2str(code));
+    }
+    redrive->batch_count++;
+    redrive->batch_bytes += raw->key_size + raw->value_size;
+    return 0;
+}
+
+/* What is committed now: what was gone through, and behind it what earlier runs have noted. */
+static int write_ledger(struct redrive *redrive, struct text *metadata, int64_t *base,
+                        struct error *error)
+{
+    struct ledger ledger = {0};
+    ledger_reset(&ledger, redrive->built.base);
+    for (size_t i = 0; i < redrive->built.run_count; i++)
+        ledger_add(&ledger, redrive->built.runs[i].mark, redrive->built.runs[i].length);
+    int64_t end = redrive->read.base;
+    for (size_t i = 0; i < redrive->read.run_count; i++) {
+        const struct ledger_run *run = &redrive->read.runs[i];
+        int64_t from = end > redrive->position ? end : redrive->position;
+        end += run->length;
+        if (end > from)
+            ledger_add(&ledger, run->mark, end - from);
+    }
+    ledger.sequence = ++redrive->read.sequence;
+    ledger_trim(&ledger);
+    ledger_encode(&ledger, metadata);
+    *base = ledger.base;
+    ledger_fini(&ledger);
+    if (metadata->length <= LEDGER_MAX)
+        return 0;
+    return error_set(error,
+                     "partition %d of the dead letters: redriven and left letters alternate too "
+                     "often to be noted: redrive the oldest ones first, without a choice",
+                     redrive->partition);
+}
+
+static int commit(struct redrive *redrive, struct error *error)
+{
+    struct text metadata = {0};
+    int64_t base;
+    if (write_ledger(redrive, &metadata, &base, error) < 0) {
+        text_fini(&metadata);
+        return -1;
+    }
+    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_t *at =
+        rd_kafka_topic_partition_list_add(list, redrive->config->dead_letters, redrive->partition);
+    at->offset = base;
+    at->metadata_size = metadata.length;
+    at->metadata = text_take(&metadata); /* released with the list */
+    rd_kafka_error_t *problem;
+    int64_t until = clock_boot_ms() + ANSWER_MS;
+    do
+        problem = rd_kafka_send_offsets_to_transaction(redrive->producer, list, redrive->membership,
+                                                       ANSWER_MS);
+    while (problem && rd_kafka_error_is_retriable(problem) && clock_boot_ms() < until &&
+           (rd_kafka_error_destroy(problem), true));
+    rd_kafka_topic_partition_list_destroy(list);
+    if (take_error(problem, "noting what was redriven", error))
+        return -1;
+    do
+        problem = rd_kafka_commit_transaction(redrive->producer, ANSWER_MS);
+    while (problem && rd_kafka_error_is_retriable(problem) && clock_boot_ms() < until &&
+           (rd_kafka_error_destroy(problem), true));
+    if (take_error(problem, "committing", error)) {
+        if (redrive->refused)
+            error_prefix(error, "a request is refused (%s): ", rd_kafka_err2str(redrive->refused));
+        return -1;
+    }
+    redrive->open = false;
+    redrive->handler->committed(redrive->arg, redrive->batch_count,
+                                redrive->position - redrive->told);
+    redrive->told = redrive->position;
+    redrive->batch_count = redrive->batch_bytes = 0;
+    return 0;
+}
+
+static void fill_letter(struct kafka_letter *letter, const rd_kafka_message_t *message,
+                        const struct record_header *headers, size_t count)
+{
+    size_t own = own_headers_at(headers, count);
+    letter->partition = message->partition;
+    letter->offset = message->offset;
+    letter->timestamp_ms = rd_kafka_message_timestamp(message, NULL);
+    letter->request = (struct raw_record){
+        .key = message->key,
+        .key_size = message->key_len,
+        .value = message->payload,
+        .value_size = message->len,
+        .headers = headers,
+        .header_count = own,
+        .timestamp_ms = letter->timestamp_ms,
+    };
+}
+
+/* One letter that no run has redriven: asks, and sends it. Returns whether it was sent; -1 on
+ * failure. */
+static int take_letter(struct redrive *redrive, const rd_kafka_message_t *message,
+                       struct error *error)
+{
+    char reason[64], code[64], topic[256], number[24];
+    rd_kafka_headers_t *headers = NULL;
+    size_t count;
+    rd_kafka_message_headers(message, &headers);
+    struct record_header *list = read_headers(headers, &count);
+    struct kafka_letter letter = {
+        .reason = header_text(headers, "dlq.reason", reason, sizeof reason),
+        .code = header_text(headers, "dlq.code", code, sizeof code),
+        .topic = header_text(headers, "dlq.topic", topic, sizeof topic),
+        .cut = has_header(headers, "dlq.value.size") || has_header(headers, "dlq.key.size") ||
+               has_header(headers, "dlq.headers.size"),
+    };
+    int64_t partition = -1;
+    text_to_integer(header_text(headers, "dlq.partition", number, sizeof number), 0, INT32_MAX,
+                    &partition);
+    letter.topic_partition = (int32_t)partition;
+    fill_letter(&letter, message, list, count);
+    if (has_header(headers, "dlq.key.missing")) {
+        letter.request.key = NULL;
+        letter.request.key_size = 0;
+    }
+    enum kafka_letter_choice choice = redrive->handler->choose(redrive->arg, &letter);
+    int sent = choice == LETTER_SEND;
+    redrive->stop = choice == LETTER_STOP;
+    if (sent && !redrive->dry_run && send_letter(redrive, &letter, error) < 0)
+        sent = -1;
+    free(list);
+    return sent;
+}
+
+/* Everything up to `offset` that no letter has told is no letter. */
+static void pass(struct redrive *redrive, int64_t offset)
+{
+    if (offset > redrive->position) {
+        ledger_add(&redrive->built, LEDGER_DONE, offset - redrive->position);
+        redrive->position = offset;
+    }
+}
+
+static int take_message(struct redrive *redrive, const rd_kafka_message_t *message,
+                        struct error *error)
+{
+    if (message->offset < redrive->position)
+        return 0;
+    bool done = ledger_at(&redrive->read, message->offset) == LEDGER_DONE;
+    int sent = done ? 1 : take_letter(redrive, message, error);
+    if (sent < 0 || redrive->stop)
+        return sent < 0 ? -1 : 0;
+    pass(redrive, message->offset);
+    ledger_add(&redrive->built, sent ? LEDGER_DONE : LEDGER_FRESH, 1);
+    redrive->position++;
+    if (redrive->batch_count >= BATCH || redrive->batch_bytes >= BATCH_BYTES)
+        return commit(redrive, error);
+    return 0;
+}
+
+static int read_committed(struct redrive *redrive, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
+    const rd_kafka_topic_partition_t *at =
+        rd_kafka_topic_partition_list_add(list, redrive->config->dead_letters, redrive->partition);
+    rd_kafka_resp_err_t code = rd_kafka_committed(redrive->consumer, list, ANSWER_MS);
+    if (!code)
+        code = at->err;
+    int rc = 0;
+    if (code)
+        rc = error_set(error, "group %s: what was redriven before cannot be read: %s",
+                       redrive->group, rd_kafka_err2str(code));
+    else if (ledger_decode(&redrive->read, at->offset < 0 ? 0 : at->offset,
+                           at->metadata_size ? at->metadata : "", at->metadata_size, error) < 0)
+        rc = error_prefix(error,
+                          "group %s, partition %d: what was redriven before: ", redrive->group,
+                          redrive->partition);
+    rd_kafka_topic_partition_list_destroy(list);
+    return rc;
+}
+
+static int read_letters(struct redrive *redrive, int64_t end, struct error *error)
+{
+    int64_t until = clock_boot_ms() + SILENCE_MS;
+    while (redrive->position < end && !redrive->stop) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(redrive->consumer, POLL_MS);
+        if (!message && clock_boot_ms() < until)
+            continue;
+        if (!message)
+            return error_set(error, "topic %s, partition %d: no letter came for %d s",
+                             redrive->config->dead_letters, redrive->partition, SILENCE_MS / 1000);
+        int rc = 0;
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            pass(redrive, message->offset < end ? message->offset : end), end = redrive->position;
+        else if (!message->err && message->offset < end)
+            rc = take_message(redrive, message, error), until = clock_boot_ms() + SILENCE_MS;
+        else if (!message->err)
+            pass(redrive, end);
+        rd_kafka_message_destroy(message);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int go_through(struct redrive *redrive, int32_t partition, struct error *error)
+{
+    const char *topic = redrive->config->dead_letters;
+    int64_t begin, end;
+    redrive->partition = partition;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(redrive->consumer, topic, partition,
+                                                                &begin, &end, ANSWER_MS);
+    if (code)
+        return error_set(error, "topic %s, partition %d: its end cannot be read: %s", topic,
+                         partition, rd_kafka_err2str(code));
+    if (read_committed(redrive, error) < 0)
+        return -1;
+    redrive->position = redrive->read.base > begin ? redrive->read.base : begin;
+    redrive->told = redrive->position;
+    ledger_reset(&redrive->built, redrive->position);
+    if (redrive->position >= end)
+        return 0;
+    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = redrive->position;
+    code = rd_kafka_assign(redrive->consumer, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        return error_set(error, "topic %s, partition %d: %s", topic, partition,
+                         rd_kafka_err2str(code));
+    int rc = read_letters(redrive, end, error);
+    rd_kafka_assign(redrive->consumer, NULL);
+    if (!rc && redrive->open)
+        rc = commit(redrive, error);
+    return rc;
+}
+
+static int count_partitions(struct redrive *redrive, struct error *error)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    const char *topic = redrive->config->dead_letters;
+    int count = 0;
+    rd_kafka_topic_t *handle = memory_must(rd_kafka_topic_new(redrive->consumer, topic, NULL));
+    rd_kafka_resp_err_t code =
+        rd_kafka_metadata(redrive->consumer, 0, handle, &metadata, ANSWER_MS);
+    if (!code && metadata->topic_cnt == 1) {
+        code = metadata->topics[0].err;
+        count = metadata->topics[0].partition_cnt;
+    }
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(handle);
+    if (code || !count)
+        return error_set(error, "topic %s: its partitions cannot be read: %s", topic,
+                         code ? rd_kafka_err2str(code) : "it has none");
+    return count;
+}
+
+static void redrive_fini(struct redrive *redrive)
+{
+    if (redrive->producer && redrive->open) {
+        rd_kafka_error_t *problem = rd_kafka_abort_transaction(redrive->producer, ANSWER_MS);
+        if (problem)
+            rd_kafka_error_destroy(problem); /* the next run's first step ends it */
+    }
+    if (redrive->membership)
+        rd_kafka_consumer_group_metadata_destroy(redrive->membership);
+    if (redrive->producer)
+        rd_kafka_destroy(redrive->producer);
+    if (redrive->consumer)
+        rd_kafka_destroy_flags(redrive->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    ledger_fini(&redrive->read);
+    ledger_fini(&redrive->built);
+    free(redrive->group);
+}
+
+int kafka_redrive(const struct config *config, bool dry_run,
+                  const struct kafka_redrive_handler *handler, void *arg, struct error *error)
+{
+    struct redrive redrive = {.config = config, .handler = handler, .arg = arg, .dry_run = dry_run};
+    struct text group = {0};
+    text_printf(&group, "%s-redrive", config->group_id);
+    redrive.group = text_take(&group);
+    int rc = -1, count = 0;
+    /* The producer first: it ends what an earlier run has left open, before that run's note is
+     * read. */
+    if ((dry_run || !make_producer(&redrive, error)) && !make_consumer(&redrive, error) &&
+        (count = count_partitions(&redrive, error)) > 0)
+        rc = 0;
+    for (int32_t i = 0; i < count && !rc && !redrive.stop; i++)
+        rc = go_through(&redrive, i, error);
+    redrive_fini(&redrive);
+    return rc;
+}

@@ -1,0 +1,134 @@
+"""The operator's command `redrive`: dead letters go back to their topics as they were, each once, whatever happens to the command."""
+import collections
+import signal
+import subprocess
+
+from case import BUILD, KafkaCase, main
+from records import Topic, call
+
+
+class Redrive(KafkaCase):
+    PARTITIONS = 2
+
+    def command(self, *words, wait=True):
+        settings = {"kafka.bootstrap.servers": self.bootstrap, "platform.url": "https://127.0.0.1:1", "platform.token": "t",
+                    "platform.app.id": "a", "kafka.group.id": self.group,
+                    **{f"topic.{role}": name for role, name in self.names.items()}}
+        command = [f"{BUILD}/privacy-call-worker", "redrive", *words]
+        for key, value in settings.items():
+            command += ["-o", f"{key}={value}"]
+        if not wait:
+            return self.keep_process(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    def keep_process(self, process):
+        def end():
+            process.kill()
+            process.communicate()
+        self.addCleanup(end)
+        return process
+
+    def redriven(self, *words):
+        """How many the command says that it has redriven."""
+        run = self.command(*words)
+        self.assertEqual(0, run.returncode, run.stdout + run.stderr)
+        return int(run.stdout.split()[1])
+
+    def letters(self, number, reason="invalid", code="bad", topic=None, **more):
+        """Writes dead letters, as a worker does, with the numbers as values."""
+        for n in number:
+            headers = [("mine", b"\x00\xff"), ("dlq.reason", b"the request's own"), ("empty", None), ("dlq.reason", reason.encode()),
+                       ("dlq.code", code.encode()), ("dlq.topic", (topic or self.names["call.requests"]).encode()),
+                       ("dlq.partition", str(n % self.PARTITIONS).encode()), *more.get("headers", [])]
+            self.requests.send(more.get("value", str(n).encode()), more.get("key", f"k{n}"), headers=headers,
+                               topic=self.names["dead.letters"])
+        self.requests.flush()
+
+    def sent(self, count, settle=0.5):
+        """What stands in the requests topic."""
+        topic = Topic(self.bootstrap, self.names["call.requests"])
+        self.addCleanup(topic.close)
+        messages = topic.read(count, 30, settle)
+        self.assertEqual(count, len(messages))
+        return messages
+
+    def test_a_worker_s_letters(self):
+        """Byte for byte, to the partition that they came from, and once."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox)
+        self.requests.send(b'{"Caller": "x"}', "a", partition=1, headers=[("mine", b"1"), ("none", None)])
+        self.requests.send(b"no JSON", None, partition=0)
+        self.requests.send(call(1), "b", partition=0)
+        self.requests.flush()
+        self.dead_letters(2)
+        self.results(2)
+        self.assertEqual(0, worker.terminate())
+        run = self.command("--dry-run")
+        self.assertEqual((0, 3), (run.returncode, len(run.stdout.splitlines())), run.stdout + run.stderr)
+        self.assertIn("would redrive 2", run.stdout)
+        self.assertEqual(2, self.redriven())
+        self.assertEqual(0, self.redriven())
+        found = collections.Counter((m.partition(), m.key(), m.value(), tuple(m.headers() or [])) for m in self.sent(5))
+        self.assertEqual({(1, b"a", b'{"Caller": "x"}', (("mine", b"1"), ("none", None))), (0, None, b"no JSON", ())},
+                         {request for request, times in found.items() if times == 2})
+
+    def test_choice(self):
+        self.letters(range(4), code="one")
+        self.letters(range(4, 7), code="two")
+        self.letters([7], reason="late-outcome", code="late-outcome")
+        self.letters([8], topic="another-topic")
+        self.letters([9], headers=[("dlq.value.size", b"70000")])
+        self.letters([10], key=None, value=b'{"orderId": "o-1", "Caller": "1"}')
+        self.letters([11], key=None, headers=[("dlq.key.missing", b"")])
+        self.assertEqual(2, self.redriven("--code", "one", "--limit", "2"))
+        self.assertEqual(1, self.redriven("--order", "k5"))
+        self.assertEqual(1, self.redriven("--order", "o-1"))
+        self.assertEqual(0, self.redriven("--since", "2100-01-01T00:00:00Z"))
+        self.assertEqual(2, self.redriven("--code=one", "--since", "2020-01-01T00:00:00Z"))
+        self.assertEqual(3, self.redriven())
+        self.assertEqual(0, self.redriven())
+        messages = self.sent(9)
+        self.assertEqual(sorted(["0", "1", "2", "3", "4", "5", "6", "11", '{"orderId": "o-1", "Caller": "1"}']),
+                         sorted(m.value().decode() for m in messages))
+        first = next(m for m in messages if m.value() == b"0")
+        self.assertEqual([("mine", b"\x00\xff"), ("dlq.reason", b"the request's own"), ("empty", None)], first.headers())
+        self.assertIsNone(next(m for m in messages if m.value() == b"11").key())
+
+    def test_refused(self):
+        for words in (["--reason", "late-outcome"], ["--reason", "record-gone"], ["--reason", "x"], ["--since", "yesterday"],
+                      ["--limit", "0"], ["--limit"], ["--yes"], ["surplus"]):
+            self.assertEqual(2, self.command(*words).returncode, words)
+
+    def test_killed_again_and_again(self):
+        count = 6000
+        self.letters(range(count))
+        kills = 0
+        while True:
+            process = self.command("--limit", "2000", wait=False)
+            try:
+                self.assertEqual(0, process.wait(0.3 + 0.15 * kills), process.stderr.read())
+                out = process.stdout.read()
+                if out.split()[1] == "0":
+                    break
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+        self.assertGreater(kills, 0)
+        values = sorted(int(m.value()) for m in self.sent(count, settle=2))
+        self.assertEqual(list(range(count)), values)
+
+    def test_two_at_once(self):
+        count = 4000
+        self.letters(range(count))
+        processes = [self.command(wait=False), self.command(wait=False)]
+        for process in processes:
+            process.wait(60)
+        self.assertIn(0, [p.returncode for p in processes], [p.stderr.read() for p in processes])
+        self.redriven()
+        values = sorted(int(m.value()) for m in self.sent(count, settle=2))
+        self.assertEqual(list(range(count)), values)
+
+
+if __name__ == "__main__":
+    main()
