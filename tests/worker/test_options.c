@@ -9,7 +9,7 @@
 
 #include "worker/options.h"
 
-enum { MOST = 8 };
+enum { MOST = 16 };
 
 static int parse(struct options *options, struct error *error, const char *const *arguments)
 {
