@@ -28,6 +28,7 @@ enum attempt_copy {
     COPY_KEPT,
     COPY_TOO_LARGE,
     COPY_DOWNLOAD_FAILED, /* the file behind the answer's URL could not be had */
+    COPY_URL_REFUSED,     /* the settings do not let the file be fetched from there */
     COPY_STORE_FAILED,
 };
 
@@ -42,6 +43,10 @@ struct attempt {
                                that nothing is missing; not when a connection just ended */
     bool too_large;         /* the body exceeded its limit */
     int64_t retry_after_ms; /* -1: not said */
+    int64_t content_length; /* -1: not said */
+    bool address_refused;   /* an address that files may not be fetched from was not connected to */
+    const char *location;   /* of a 3xx: the URL that it points to, absolute; NULL: none. Only until
+                               the try's end has been told */
     char content_type[128]; /* empty: not said */
     char detail[160];       /* the library's words, for the log */
 

@@ -202,6 +202,8 @@ void config_fini(struct config *config)
     free(config->call_retry_flags.values);
     free(config->recording_retry_flags.values);
     free(config->recording_store);
+    free(config->recording_url_member);
+    free(config->recording_url_hosts);
     free(config->http_listen);
     *config = (struct config){0};
 }

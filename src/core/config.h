@@ -49,7 +49,10 @@ struct config {
     struct integers platform_auth_flags, call_retry_flags, recording_retry_flags;
     int64_t event_max_bytes, call_max_age_ms, call_deadline_ms;
     int64_t recording_attempts, recording_max_bytes, recording_timeout_ms;
-    char *recording_store; /* a directory; NULL: none */
+    char *recording_store;      /* a directory; NULL: none */
+    char *recording_url_member; /* path of the member with the file's URL; empty: the first URL */
+    char *recording_url_hosts;  /* names with commas between them; empty: any */
+    bool recording_url_allow_private, recording_url_allow_http;
     int64_t drain_timeout_ms;
     char *http_listen;
     enum log_level log_level;

@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "core/config_source.h"
+#include "core/recording_url.h"
 
 enum {
     TOPIC_LIMIT = 249,
@@ -300,6 +301,28 @@ CONFIG_SETTER(config_set_store)
     if (access(value, W_OK | X_OK) < 0)
         return error_set(why, "expected a directory that can be written to, not %s: %s",
                          config_show(value).text, strerror(errno));
+    return set_string(field, value, strlen(value));
+}
+
+CONFIG_SETTER(config_set_path)
+{
+    (void)key;
+    if (*value && !recording_url_is_path(value))
+        return error_set(why,
+                         "expected names with dots between them and indexes in brackets, such as "
+                         "data.url or files[0], not %s",
+                         config_show(value).text);
+    return set_string(field, value, strlen(value));
+}
+
+CONFIG_SETTER(config_set_hosts)
+{
+    (void)key;
+    if (*value && !recording_url_are_hosts(value))
+        return error_set(why,
+                         "expected host names with commas between them, such as files.example.com "
+                         "or *.example.com, not %s",
+                         config_show(value).text);
     return set_string(field, value, strlen(value));
 }
 

@@ -22,6 +22,8 @@ CONFIG_SETTER(config_set_listen);     /* host:port, where the port may be 0; or 
 CONFIG_SETTER(config_set_zone);       /* +hh:mm; int minutes */
 CONFIG_SETTER(config_set_ca_file);    /* a readable PEM file; empty: NULL */
 CONFIG_SETTER(config_set_store);      /* a directory that can be written to; none: NULL */
+CONFIG_SETTER(config_set_path);       /* of a member of an answer; or empty */
+CONFIG_SETTER(config_set_hosts);      /* host names, also *.name, with commas; or empty */
 CONFIG_SETTER(config_set_flags);      /* struct integers: Flag values but 1 */
 CONFIG_SETTER(config_set_delivery);   /* bool: at-least-once */
 CONFIG_SETTER(config_set_log_level);  /* enum log_level */

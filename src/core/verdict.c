@@ -31,6 +31,7 @@
     X(retry_flag, "retry-flag", "the platform answered a Flag that allows another try")            \
     X(not_ready, "recording-not-ready", "the platform has no recording of that call yet")          \
     X(download_failed, "download-failed", "the recording's file could not be fetched")             \
+    X(url_refused, "recording-url-refused", "the recording's file may not be fetched from there")  \
     X(store_failed, "store-failed", "the recording's file could not be kept")
 
 enum code_index {
@@ -155,6 +156,10 @@ static void judge_copy(struct finding *finding, struct outcome *outcome,
         return;
     case COPY_DOWNLOAD_FAILED:
         find(finding, VERDICT_NOT_KEPT, CODE_download_failed, attempt->copy_detail);
+        outcome_fini(outcome);
+        return;
+    case COPY_URL_REFUSED:
+        find(finding, VERDICT_NOT_KEPT, CODE_url_refused, attempt->copy_detail);
         outcome_fini(outcome);
         return;
     case COPY_STORE_FAILED:

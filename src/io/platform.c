@@ -46,7 +46,7 @@ static void dial(struct transfer *transfer)
 {
     struct platform *platform = transfer->platform;
     int64_t left = transfer->started_ms + transfer->post->timeout_ms - clock_boot_ms();
-    transfer->attempt = (struct attempt){.retry_after_ms = -1};
+    transfer->attempt = (struct attempt){.retry_after_ms = -1, .content_length = -1};
     transfer->opened = transfer->stale = transfer->framed = false;
     transfer->words[0] = '\0';
     platform_must(
@@ -67,6 +67,17 @@ static void release(struct transfer *transfer)
     platform->active_count--;
 }
 
+/* Where a 3xx points to; libcurl's memory, which the next transfer of this slot takes back. */
+static const char *location_of(const struct transfer *transfer)
+{
+    char *location = NULL;
+    int status = transfer->attempt.http_status;
+    if (status >= 300 && status < 400 &&
+        curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &location) != CURLE_OK)
+        return NULL;
+    return location;
+}
+
 static void end(struct transfer *transfer, enum attempt_failure failure)
 {
     struct platform *platform = transfer->platform;
@@ -75,6 +86,7 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;
     attempt.end_proven = attempt.complete && transfer->framed;
+    attempt.location = location_of(transfer);
     if (failure != FAILURE_NONE && failure != FAILURE_STOPPED)
         snprintf(attempt.detail, sizeof attempt.detail, "%.150s", transfer->words);
     curl_multi_remove_handle(platform->multi, transfer->easy);

@@ -9,9 +9,10 @@
  *  - the guard: bytes or an end that wait on a pooled connection would be taken for the answer;
  * then nothing is sent and a new connection is made, once and at once;
  *  - the lease: nothing is sent after *lease_until_ms.
- * A fetch has no such care: it may be repeated, follows redirects, goes to whatever http(s) server
- * it is told, trusts the system's authorities beside platform.ca.file's, and carries no
- * credentials. */
+ * A fetch has no such care: it may be repeated, trusts the system's authorities beside
+ * platform.ca.file's, and carries no credentials. It connects to no address that
+ * recording.url.allow.private forbids, whatever its host's name resolves to. Redirects are reported,
+ * not followed. */
 #pragma once
 
 #include <uv.h>

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "core/address.h"
 #include "io/platform_internal.h"
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -107,6 +108,11 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
 {
     (void)purpose;
     struct transfer *transfer = argument;
+    if (transfer->fetches && !transfer->platform->config->recording_url_allow_private &&
+        !address_is_public(&address->addr)) {
+        transfer->attempt.address_refused = true;
+        return CURL_SOCKET_BAD;
+    }
     int type = address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK;
     curl_socket_t made = socket(address->family, type, address->protocol);
     if (made == -1)

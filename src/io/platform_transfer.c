@@ -13,7 +13,6 @@ enum {
     RECEIVE_BUFFER = 1024, /* libcurl's least: allocated for each request, it fits the allocator's
                               thread cache */
     FILE_BUFFER = 65536,
-    REDIRECTS = 5, /* that a fetch follows */
 };
 
 /* libcurl is connected and about to send. */
@@ -68,7 +67,7 @@ static void read_status(struct attempt *attempt, const char *line, size_t size)
     int status = (space[1] - '0') * 100 + (space[2] - '0') * 10 + (space[3] - '0');
     attempt->http_status = status >= 200 ? status : 0;
     attempt->content_type[0] = '\0';
-    attempt->retry_after_ms = -1;
+    attempt->retry_after_ms = attempt->content_length = -1;
 }
 
 static void read_retry_after(struct attempt *attempt, const char *value, size_t size)
@@ -81,6 +80,18 @@ static void read_retry_after(struct attempt *attempt, const char *value, size_t 
     }
     if (size)
         attempt->retry_after_ms = seconds * 1000;
+}
+
+static void read_content_length(struct attempt *attempt, const char *value, size_t size)
+{
+    int64_t length = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (!is_digit(value[i]) || i > 17)
+            return;
+        length = length * 10 + (value[i] - '0');
+    }
+    if (size)
+        attempt->content_length = length;
 }
 
 static size_t on_header(char *line, size_t one, size_t size, void *argument)
@@ -100,6 +111,8 @@ static size_t on_header(char *line, size_t one, size_t size, void *argument)
                  (int)(value_size < 127 ? value_size : 127), value);
     else if ((value = header_value(line, size, "Retry-After", &value_size)))
         read_retry_after(attempt, value, value_size);
+    else if ((value = header_value(line, size, "Content-Length", &value_size)))
+        read_content_length(attempt, value, value_size);
     return one * size;
 }
 
@@ -167,9 +180,7 @@ static void set_fetch(CURL *easy, const struct config *config)
 {
     const char *system = curl_version_info(CURLVERSION_NOW)->capath;
     platform_must(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https"));
-    platform_must(curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https"));
-    platform_must(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)REDIRECTS));
+    platform_must(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L));
     platform_must(curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L));
     platform_must(curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L));
     if (config->platform_ca_file && system)

@@ -11,11 +11,14 @@
 #include "core/answer.h"
 #include "core/digest.h"
 #include "core/recording_file.h"
+#include "core/recording_url.h"
 #include "core/verdict.h"
 
 enum {
     BUFFER_KEPT = 16384, /* of an answer's buffer, what is kept for the next one */
     PATIENCE_STEP_MS = 250,
+    REDIRECTS = 5,         /* that a fetch follows */
+    REDIRECT_BODY = 65536, /* of a redirect, which nobody needs, is read */
 };
 
 struct exchange {
@@ -30,8 +33,11 @@ struct exchange {
     bool fetching;
 
     /* The recording's file, where there is one. */
-    bool is_file; /* it is the answer itself */
-    char *file_url;
+    bool is_file;          /* it is the answer itself */
+    char *file_url;        /* as the answer gives it */
+    struct text fetch_url; /* that one, or where it was redirected to */
+    int redirects;
+    size_t redirect_body;
     int64_t size;
     struct digest *digest;
     struct store_file *file;
@@ -61,6 +67,7 @@ static void exchange_release(struct exchange *exchange)
     exchange->request = NULL;
     exchange->is_file = exchange->fetching = false;
     exchange->size = 0;
+    exchange->redirects = 0;
     exchange->copy = COPY_NONE;
     exchange->copy_detail[0] = '\0';
     text_clear(&exchange->file_uri);
@@ -73,6 +80,7 @@ static void exchange_free(struct exchange *exchange)
     text_fini(&exchange->body);
     text_fini(&exchange->answer);
     text_fini(&exchange->file_uri);
+    text_fini(&exchange->fetch_url);
     digest_free(exchange->digest);
     free(exchange);
 }
@@ -208,19 +216,52 @@ static void set_file_times(struct exchange *exchange, int64_t left)
         config->platform_timeout_ms < left ? config->platform_timeout_ms : 0;
 }
 
-static void start_fetch(struct exchange *exchange)
+/* Fetches from that URL where the settings let it; it may be the platform module's memory. */
+static void start_fetch(struct exchange *exchange, const char *url)
 {
     int64_t left = left_ms(exchange);
-    if (left <= 0) {
+    const char *refusal = recording_url_refusal(url, exchange->all->config);
+    if (refusal)
+        copy_failed(exchange, COPY_URL_REFUSED, refusal);
+    else if (left <= 0)
         copy_failed(exchange, COPY_DOWNLOAD_FAILED, "recording.timeout.ms had passed");
+    if (exchange->copy != COPY_NONE) {
         tell(exchange);
         return;
     }
+    text_clear(&exchange->fetch_url);
+    recording_url_add_plain(&exchange->fetch_url, url);
     exchange->fetching = true;
-    exchange->post = (struct platform_post){.fetch = true, .url = exchange->file_url};
+    exchange->redirect_body = 0;
+    exchange->post = (struct platform_post){.fetch = true, .url = exchange->fetch_url.data};
     set_file_times(exchange, left);
-    exchange->all->events->answered(exchange->all->argument, exchange->request);
     platform_start(exchange->all->platform, &exchange->post);
+}
+
+static bool is_redirect(const struct attempt *fetch)
+{
+    return fetch->http_status >= 300 && fetch->http_status < 400;
+}
+
+/* libcurl tells where a redirect points to only when it has ended. */
+static enum platform_taken take_fetched(struct exchange *exchange, const struct attempt *fetch,
+                                        const char *bytes, size_t n)
+{
+    if (fetch->http_status == 200)
+        return take_file(exchange, bytes, n);
+    exchange->redirect_body += n;
+    return is_redirect(fetch) && exchange->redirect_body <= REDIRECT_BODY ? PLATFORM_TAKEN
+                                                                          : PLATFORM_ENOUGH;
+}
+
+static void follow_redirect(struct exchange *exchange, const struct attempt *fetch)
+{
+    if (exchange->redirects++ < REDIRECTS) {
+        start_fetch(exchange, fetch->location);
+        return;
+    }
+    copy_failed(exchange, COPY_DOWNLOAD_FAILED, "it is redirected too often");
+    tell(exchange);
 }
 
 static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
@@ -228,8 +269,17 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
     char detail[sizeof exchange->copy_detail];
     if (fetch->failure == FAILURE_STOPPED)
         exchange->attempt.failure = FAILURE_STOPPED;
-    bool moved = fetch->http_status >= 300 && fetch->http_status < 400;
-    if (fetch->http_status && fetch->http_status != 200 && !(moved && *fetch->detail))
+    if (is_redirect(fetch) && fetch->location && fetch->failure != FAILURE_STOPPED) {
+        follow_redirect(exchange, fetch);
+        return;
+    }
+    if (fetch->address_refused && !fetch->http_status) {
+        copy_failed(exchange, COPY_URL_REFUSED,
+                    "its address is not a public one: see recording.url.allow.private");
+        tell_without_file(exchange);
+        return;
+    }
+    if (fetch->http_status && fetch->http_status != 200)
         snprintf(detail, sizeof detail, "HTTP %d", fetch->http_status);
     else if (strncasecmp(fetch->content_type, "text/html", 9) == 0)
         snprintf(detail, sizeof detail, "it is a web page");
@@ -258,7 +308,7 @@ static enum platform_taken on_body(void *argument, struct platform_post *post,
     if (n == 0)
         return PLATFORM_TAKEN;
     if (exchange->fetching)
-        return attempt->http_status == 200 ? take_file(exchange, bytes, n) : PLATFORM_ENOUGH;
+        return take_fetched(exchange, attempt, bytes, n);
     if (exchange->size == 0 && exchange->answer.length == 0 && !exchange->is_file) {
         exchange->is_file = verdict_is_file(exchange->request->place.kind, attempt->http_status,
                                             attempt->content_type, bytes[0]);
@@ -304,10 +354,12 @@ static void on_ended(void *argument, struct platform_post *post, struct attempt 
         exchange->attempt.body_size = exchange->answer.length;
         exchange->file_url = verdict_file_url(&exchange->attempt, exchange->all->config);
     }
-    if (exchange->file_url)
-        start_fetch(exchange);
-    else
+    if (!exchange->file_url) {
         tell(exchange);
+        return;
+    }
+    exchange->all->events->answered(exchange->all->argument, exchange->request);
+    start_fetch(exchange, exchange->file_url);
 }
 
 /* ---- the start of a try */

@@ -14,7 +14,8 @@ topic.recording.results topic.dead.letters kafka.session.timeout.ms kafka.heartb
 partition.window partition.window.bytes delivery platform.url platform.version platform.token platform.app.id platform.utc.offset
 platform.connect.timeout.ms platform.timeout.ms platform.max.in.flight recording.max.in.flight platform.answer.max.bytes
 platform.rate.per.second platform.breaker.failures platform.breaker.open.ms platform.auth.flags event.max.bytes call.max.age.ms
-call.deadline.ms call.retry.flags recording.attempts recording.retry.flags recording.store recording.max.bytes
+call.deadline.ms call.retry.flags recording.attempts recording.retry.flags recording.url.member
+recording.url.hosts recording.url.allow.private recording.url.allow.http recording.store recording.max.bytes
 recording.timeout.ms drain.timeout.ms http.listen log.level log.format""".split()
 DEFAULTS = {"kafka.group.id": "privacy-call-worker", "topic.call.requests": "call-requests", "topic.call.results": "call-results",
             "topic.dead.letters": "privacy-call-dead-letters", "partition.window": "10000", "partition.window.bytes": "67108864",

@@ -146,6 +146,7 @@ static int set_up(void **state)
         .recording_attempts = 5,
         .recording_max_bytes = 100000,
         .recording_timeout_ms = 5000,
+        .recording_url_allow_private = true,
         .request_topics = {"calls", "recordings"},
     };
     list_init(&bench->taken);
@@ -1031,6 +1032,62 @@ static void fetches_that_fail(void **state)
     assert_int_equal(call_thread_counters(bench->thread)->copy_failures, FETCHES);
 }
 
+/* A file is fetched from where the settings let it, after a redirect too. */
+static void fetches_that_are_refused(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.recording_url_hosts = memory_string("127.0.0.1");
+    OPEN_URL(bench, "/f",
+             {"HTTP/1.1 302 Found\r\nLocation: http://localhost:1/\r\n\r\n", THEN_CLOSE},
+             {"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", THEN_CLOSE},
+             {"HTTP/1.1 302 Found\r\nLocation: //127.0.0.1@other.example/\r\n\r\n", THEN_CLOSE});
+    for (int i = 0; i < 3; i++) {
+        start(bench, REQUEST_RECORDING, i);
+        ends(bench, STATUS_UNAVAILABLE, "recording-url-refused");
+    }
+    assert_int_equal(server_requests(&bench->files), 3);
+    free(bench->config.recording_url_hosts);
+}
+
+/* What says nothing about who listens there: the same words for an open and for a closed port. */
+static void addresses_that_are_refused(void **state)
+{
+    struct bench *bench = *state;
+    char open_port[256], closed_port[256];
+    bench->config.recording_url_allow_private = false;
+    OPEN_URL(bench, "/f", {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    struct request *request = next_request(bench);
+    assert_string_equal(request->outcome.error_code, "recording-url-refused");
+    snprintf(open_port, sizeof open_port, "%s", request->outcome.error_message);
+    request_free(request);
+    assert_int_equal(server_connections(&bench->files), 0);
+    server_stop(&bench->files);
+    bench->files.listener = 0;
+    start(bench, REQUEST_RECORDING, 1);
+    request = next_request(bench);
+    snprintf(closed_port, sizeof closed_port, "%s", request->outcome.error_message);
+    request_free(request);
+    assert_string_equal(open_port, closed_port);
+}
+
+static void user_information_is_not_sent(void **state)
+{
+    struct bench *bench = *state;
+    static char redirect[200];
+    static struct reply script[] = {{redirect, THEN_CLOSE}, {FILE_ANSWER("3", "abc"), THEN_KEEP}};
+    open_url(bench, "/f", script, 2);
+    snprintf(redirect, sizeof redirect,
+             "HTTP/1.1 307 Moved\r\nLocation: http://user:secret@127.0.0.1:%d/x.mp3#y\r\n\r\n",
+             bench->files.port);
+    start(bench, REQUEST_RECORDING, 0);
+    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    const char *fetch = bench->files.requests[1];
+    assert_int_equal(strncmp(fetch, "GET /x.mp3 HTTP/1.1\r\n", 21), 0);
+    assert_null(strcasestr(fetch, "authorization"));
+    assert_null(strstr(fetch, "secret"));
+}
+
 static void a_fetch_that_hangs(void **state)
 {
     struct bench *bench = *state;
@@ -1227,6 +1284,9 @@ int main(void)
         TEST(a_file_is_kept),
         TEST(a_url_is_fetched),
         TEST(fetches_that_fail),
+        TEST(fetches_that_are_refused),
+        TEST(addresses_that_are_refused),
+        TEST(user_information_is_not_sent),
         TEST(a_fetch_that_hangs),
         TEST(a_file_that_takes_too_long),
         TEST(a_file_that_is_too_large),

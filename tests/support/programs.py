@@ -176,6 +176,7 @@ class Worker(Program):
                     "platform.app.id": APP_ID, "instance.id": name or f"worker-{Worker.COUNT}",
                     "log.format": "json", "log.level": "debug", "http.listen": "127.0.0.1:0", "kafka.session.timeout.ms": "6000",
                     "kafka.heartbeat.interval.ms": "1000",
+                    "recording.url.allow.private": "true",  # the sandbox is on this machine
                     "platform.connect.timeout.ms": "10000"}  # a busy machine is slow at TLS, too, which is nobody's trouble here
         settings.update(options or {})
         command = [*launcher, f"{BUILD}/privacy-call-worker", *arguments, "-c", f"{ROOT}/config/privacy-call-worker.conf"]

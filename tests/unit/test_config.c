@@ -189,6 +189,10 @@ static void defaults(void **state)
     assert_int_equal(config->recording_attempts, 5);
     assert_int_equal(config->recording_retry_flags.count, 0);
     assert_null(config->recording_store);
+    assert_string_equal(config->recording_url_member, "");
+    assert_string_equal(config->recording_url_hosts, "");
+    assert_false(config->recording_url_allow_private);
+    assert_false(config->recording_url_allow_http);
     assert_int_equal(config->recording_max_bytes, 104857600);
     assert_int_equal(config->recording_timeout_ms, 300000);
     assert_int_equal(config->drain_timeout_ms, 15000);
@@ -234,6 +238,10 @@ static void each_value_reaches_its_field(void **state)
                                        "call.retry.flags = 9\n"
                                        "recording.attempts = 10\n"
                                        "recording.retry.flags = 11,12\n"
+                                       "recording.url.member = data.url\n"
+                                       "recording.url.hosts = *.example.com\n"
+                                       "recording.url.allow.private = true\n"
+                                       "recording.url.allow.http = true\n"
                                        "recording.max.bytes = 13\n"
                                        "recording.timeout.ms = 14\n"
                                        "drain.timeout.ms = 0\n"
@@ -275,6 +283,10 @@ static void each_value_reaches_its_field(void **state)
     assert_int_equal(config->call_retry_flags.values[0], 9);
     assert_int_equal(config->recording_attempts, 10);
     assert_int_equal(config->recording_retry_flags.count, 2);
+    assert_string_equal(config->recording_url_member, "data.url");
+    assert_string_equal(config->recording_url_hosts, "*.example.com");
+    assert_true(config->recording_url_allow_private);
+    assert_true(config->recording_url_allow_http);
     assert_int_equal(config->recording_max_bytes, 13);
     assert_int_equal(config->recording_timeout_ms, 14);
     assert_int_equal(config->drain_timeout_ms, 0);
@@ -877,6 +889,9 @@ static void numbers(void **state)
     refused("platform.auth.flags=1", "success", "");
     refused("call.retry.flags=2,1", "success", "");
     refused("recording.retry.flags=2;3", "integers", "");
+    refused("recording.url.member=a..b", "names with dots", "a..b");
+    refused("recording.url.hosts=a b", "host names", "a b");
+    refused("recording.url.allow.private=1", "true or false", "1");
     refused("recording.retry.flags=2,", "integers", "");
     accepted("recording.retry.flags=");
 }

@@ -1,0 +1,300 @@
+#include "core/recording_url.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { INDEX_DIGITS = 6 };
+
+/* ---- the settings */
+
+/* The length of one step of a path: a name, or [index]; 0: none. */
+static size_t step_length(const char *at)
+{
+    if (*at != '[')
+        return strcspn(at, ".[]");
+    size_t digits = strspn(at + 1, "0123456789");
+    return digits >= 1 && digits <= INDEX_DIGITS && at[1 + digits] == ']' ? digits + 2 : 0;
+}
+
+bool recording_url_is_path(const char *path)
+{
+    bool name_due = true;
+    for (size_t n; *path; path += n) {
+        n = step_length(path);
+        if (!n || (name_due && *path == '[') || (!name_due && *path != '['))
+            return false;
+        name_due = false;
+        if (path[n] == '.') {
+            name_due = true;
+            path++;
+        }
+    }
+    return !name_due;
+}
+
+static bool is_host_character(char c)
+{
+    return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '.';
+}
+
+static bool is_host_pattern(const char *at, size_t n)
+{
+    if (n > 2 && at[0] == '*' && at[1] == '.')
+        at += 2, n -= 2;
+    if (!n || at[0] == '.' || (unsigned char)at[0] >= 0x80)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)at[i] >= 0x80 || !is_host_character(at[i]) ||
+            (at[i] == '.' && i + 1 < n && at[i + 1] == '.'))
+            return false;
+    return true;
+}
+
+/* The next item of a list, without white space around it; NULL: no more. */
+static const char *next_item(const char **list, size_t *size)
+{
+    if (!*list)
+        return NULL;
+    const char *at = *list;
+    size_t n = strcspn(at, ",");
+    *list = at[n] ? at + n + 1 : NULL;
+    while (n && isspace((unsigned char)*at))
+        at++, n--;
+    while (n && isspace((unsigned char)at[n - 1]))
+        n--;
+    *size = n;
+    return at;
+}
+
+bool recording_url_are_hosts(const char *hosts)
+{
+    size_t n;
+    const char *item;
+    while ((item = next_item(&hosts, &n)))
+        if (!is_host_pattern(item, n))
+            return false;
+    return true;
+}
+
+/* ---- the parts of a URL */
+
+/* The length of http:// or https://; 0: it begins with neither. */
+static size_t scheme_length(const char *url)
+{
+    return strncasecmp(url, "https://", 8) == 0 ? 8 : strncasecmp(url, "http://", 7) == 0 ? 7 : 0;
+}
+
+/* Where host and port stand, behind the user information. */
+static const char *authority_of(const char *url, size_t *size)
+{
+    const char *from = url + scheme_length(url), *end = from + strcspn(from, "/?#\\");
+    for (const char *at = from; at < end; at++)
+        if (*at == '@')
+            from = at + 1;
+    *size = (size_t)(end - from);
+    return from;
+}
+
+/* The host alone, which may be an IPv6 address in brackets; NULL: it is neither a name nor an
+ * address. */
+static const char *host_of(const char *url, size_t *size)
+{
+    size_t n;
+    const char *host = authority_of(url, &n);
+    if (n && *host == '[') {
+        const char *end = memchr(host, ']', n);
+        *size = end ? (size_t)(end - host) + 1 : 0;
+    } else {
+        for (*size = 0; *size < n && is_host_character(host[*size]);)
+            ++*size;
+    }
+    bool backslash = host[n] == '\\'; /* which some take for a slash, and some do not */
+    return *size && !backslash && (*size == n || host[*size] == ':') ? host : NULL;
+}
+
+void recording_url_add_plain(struct text *out, const char *url)
+{
+    size_t n;
+    const char *authority = authority_of(url, &n);
+    text_append(out, url, scheme_length(url));
+    text_append(out, authority, strcspn(authority, "#"));
+}
+
+/* ---- whether it may be fetched */
+
+static bool host_matches(const char *host, size_t n, const char *pattern, size_t pattern_size)
+{
+    if (n && host[n - 1] == '.')
+        n--;
+    if (*pattern != '*')
+        return n == pattern_size && strncasecmp(host, pattern, n) == 0;
+    size_t tail = pattern_size - 1; /* with its dot */
+    return n > tail && strncasecmp(host + n - tail, pattern + 1, tail) == 0;
+}
+
+static bool host_is_listed(const char *host, size_t n, const char *hosts)
+{
+    size_t size;
+    const char *item;
+    while ((item = next_item(&hosts, &size)))
+        if (host_matches(host, n, item, size))
+            return true;
+    return false;
+}
+
+const char *recording_url_refusal(const char *url, const struct config *config)
+{
+    size_t n, scheme = scheme_length(url);
+    const char *host = host_of(url, &n);
+    const char *hosts = config->recording_url_hosts;
+    bool secure_platform = strncasecmp(config->platform_url, "https://", 8) == 0;
+    if (!scheme || !host)
+        return "it is no http or https URL";
+    if (scheme == 7 && secure_platform && !config->recording_url_allow_http)
+        return "it is plain http: see recording.url.allow.http";
+    if (hosts && *hosts && !host_is_listed(host, n, hosts))
+        return "its host is none of recording.url.hosts";
+    return NULL;
+}
+
+/* ---- where it stands in an answer */
+
+static const json_t *follow(const json_t *value, const char *path)
+{
+    while (value && *path) {
+        path += *path == '.';
+        size_t n = step_length(path);
+        if (*path == '[')
+            value = json_array_get(value, strtoul(path + 1, NULL, 10));
+        else
+            value = json_object_getn(value, path, n);
+        path += n;
+    }
+    return value;
+}
+
+struct trimmed {
+    const char *text;
+    size_t size;
+};
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static struct trimmed trim(const json_t *string)
+{
+    struct trimmed t = {json_string_value(string), json_string_length(string)};
+    while (t.size && is_space(*t.text))
+        t.text++, t.size--;
+    while (t.size && is_space(t.text[t.size - 1]))
+        t.size--;
+    return t;
+}
+
+/* Whether it begins with the name of a scheme and ://. */
+static bool has_scheme(struct trimmed t)
+{
+    size_t n = 0;
+    while (n < t.size && (isalnum((unsigned char)t.text[n]) || strchr("+-.", t.text[n])) &&
+           t.text[n])
+        n++;
+    return n && t.size - n >= 3 && memcmp(t.text + n, "://", 3) == 0;
+}
+
+static bool has_control(struct trimmed t)
+{
+    for (size_t i = 0; i < t.size; i++)
+        if ((unsigned char)t.text[i] < ' ' || t.text[i] == 0x7f)
+            return true;
+    return false;
+}
+
+static bool is_http(struct trimmed t)
+{
+    size_t scheme = scheme_length(t.text);
+    return scheme && t.size > scheme && !has_control(t);
+}
+
+static void add_escaped(struct text *url, struct trimmed t)
+{
+    for (size_t i = 0; i < t.size; i++) {
+        unsigned char c = (unsigned char)t.text[i];
+        if (c <= ' ' || c >= 0x7f || strchr("\"<>\\^`{|}", c))
+            text_printf(url, "%%%02X", c);
+        else
+            text_append(url, &t.text[i], 1);
+    }
+}
+
+/* Adds what a relative URL does not replace of the URL that was asked. */
+static void add_base(struct text *url, const char *relative, const struct config *config)
+{
+    const char *base = config->platform_url;
+    size_t scheme = scheme_length(base);
+    if (strncmp(relative, "//", 2) == 0)
+        text_append(url, base, scheme - 2);
+    else if (*relative == '/')
+        text_append(url, base, scheme + strcspn(base + scheme, "/"));
+    else
+        text_printf(url, "%s/%s/bind/callEvent/voice/", base, config->platform_version);
+}
+
+static enum recording_url take_named(struct text *url, const json_t *answer,
+                                     const struct config *config)
+{
+    const json_t *value = follow(answer, config->recording_url_member);
+    if (!json_is_string(value))
+        return value && !json_is_null(value) ? RECORDING_URL_UNUSABLE : RECORDING_URL_NONE;
+    struct trimmed t = trim(value);
+    if (!t.size)
+        return RECORDING_URL_NONE;
+    if (has_scheme(t) ? !is_http(t) : has_control(t))
+        return RECORDING_URL_UNUSABLE;
+    if (!has_scheme(t))
+        add_base(url, t.text, config);
+    add_escaped(url, t);
+    return RECORDING_URL_FOUND;
+}
+
+/* The first http(s) URL of a value and what is in it; *other: a URL of another kind was seen. */
+static enum recording_url search(struct text *url, const json_t *value, bool *other)
+{
+    const char *name;
+    json_t *member;
+    size_t i;
+    if (json_is_string(value)) {
+        struct trimmed t = trim(value);
+        *other |= has_scheme(t) && !is_http(t);
+        if (!is_http(t))
+            return RECORDING_URL_NONE;
+        add_escaped(url, t);
+        return RECORDING_URL_FOUND;
+    }
+    json_object_foreach((json_t *)value, name, member)
+    {
+        if (search(url, member, other) == RECORDING_URL_FOUND)
+            return RECORDING_URL_FOUND;
+    }
+    json_array_foreach(value, i, member)
+    {
+        if (search(url, member, other) == RECORDING_URL_FOUND)
+            return RECORDING_URL_FOUND;
+    }
+    return RECORDING_URL_NONE;
+}
+
+enum recording_url recording_url_find(struct text *url, const json_t *answer,
+                                      const struct config *config)
+{
+    bool other = false;
+    if (config->recording_url_member && *config->recording_url_member)
+        return take_named(url, answer, config);
+    if (search(url, json_object_get(answer, "Msg"), &other) == RECORDING_URL_FOUND ||
+        search(url, answer, &other) == RECORDING_URL_FOUND)
+        return RECORDING_URL_FOUND;
+    return other ? RECORDING_URL_UNUSABLE : RECORDING_URL_NONE;
+}

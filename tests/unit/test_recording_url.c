@@ -1,0 +1,191 @@
+/* Where the URL of a recording's file stands, and which URLs may be fetched. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/recording_url.h"
+
+static struct config config = {.platform_url = "https://p.example:8443/prefix",
+                               .platform_version = "v1"};
+
+static void finds(const char *expected, const char *member, const char *answer)
+{
+    struct text url = {0};
+    json_error_t error;
+    json_t *root = json_loads(answer, JSON_ALLOW_NUL, &error);
+    assert_non_null(root);
+    config.recording_url_member = (char *)member;
+    enum recording_url found = recording_url_find(&url, root, &config);
+    if (found == RECORDING_URL_FOUND ? !expected || strcmp(url.data, expected) != 0 : !!expected)
+        fail_msg("%s: %s, not %s", answer, url.data ? url.data : "none",
+                 expected ? expected : "none");
+    json_decref(root);
+    text_fini(&url);
+}
+
+static void is_unusable(const char *member, const char *answer)
+{
+    struct text url = {0};
+    json_error_t error;
+    json_t *root = json_loads(answer, JSON_ALLOW_NUL, &error);
+    config.recording_url_member = (char *)member;
+    assert_int_equal(recording_url_find(&url, root, &config), RECORDING_URL_UNUSABLE);
+    assert_null(url.data);
+    json_decref(root);
+}
+
+static void the_first_url(void **state)
+{
+    (void)state;
+    finds("https://h/f.wav", "", "{\"Flag\":1,\"Msg\":\"https://h/f.wav\"}");
+    finds("https://h/f", "", "{\"u\":\"http://other\",\"Msg\":\"https://h/f\"}");
+    finds("http://h/1", "", "{\"Msg\":\"ok\",\"a\":\"http://h/1\",\"b\":\"http://h/2\"}");
+    finds("http://h/1", "", "{\"Msg\":{\"x\":[{\"y\":\"http://h/1\"}]}}");
+    finds("http://h/1", "",
+          "{\"d\":{\"n\":1,\"list\":[null,\"x\",\"http://h/1\"]},\"b\":\"http://h/2\"}");
+    finds("HTTPS://h/f", NULL, "{\"Msg\":\"HTTPS://h/f\"}");
+    finds(NULL, "",
+          "{\"Msg\":\"see https://h/f\",\"x\":\"/relative.wav\",\"y\":7,\"z\":\"https://\"}");
+    finds(NULL, "", "{}");
+    is_unusable("", "{\"Msg\":\"ftp://h/f\"}");
+    is_unusable("", "{\"a\":[\"file:///etc/passwd\"]}");
+    is_unusable("", "{\"Msg\":\"https://h/a\\tb\"}");
+}
+
+static void padded_and_unescaped(void **state)
+{
+    (void)state;
+    finds("https://h/a%20b.wav", "", "{\"Msg\":\" \\r\\n\\thttps://h/a b.wav \\n\"}");
+    finds("https://h/%E5%BD%95.wav?x=%7B1%7D%5C", "", "{\"Msg\":\"https://h/录.wav?x={1}\\\\\"}");
+    finds("https://h/a%2520b", "", "{\"Msg\":\"https://h/a%2520b\"}");
+}
+
+static void a_named_member(void **state)
+{
+    (void)state;
+    static const char answer[] = "{\"help\":\"https://h/help\",\"data\":{\"url\":\"https://h/f\"},"
+                                 "\"files\":[\"https://h/0\",{\"u\":[[\"https://h/n\"]]}],\"n\":7,"
+                                 "\"up\":\"/a b\",\"rel\":\"c/d\",\"net\":\"//cdn/x\",\"nul\":null,"
+                                 "\"ftp\":\"ftp://h/f\",\"empty\":\" \"}";
+    finds("https://h/f", "data.url", answer);
+    finds("https://h/0", "files[0]", answer);
+    finds("https://h/n", "files[1].u[0][0]", answer);
+    finds("https://p.example:8443/a%20b", "up", answer);
+    finds("https://p.example:8443/prefix/v1/bind/callEvent/voice/c/d", "rel", answer);
+    finds("https://cdn/x", "net", answer);
+    finds(NULL, "data.missing", answer);
+    finds(NULL, "files[7]", answer);
+    finds(NULL, "files.x", answer);
+    finds(NULL, "data[0]", answer);
+    finds(NULL, "nul", answer);
+    finds(NULL, "empty", answer);
+    is_unusable("n", answer);
+    is_unusable("data", answer);
+    is_unusable("ftp", answer);
+}
+
+static void paths(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"a", "a.b", "a[0]", "a[0][1].b", "\xe5\x9c\xb0.x y", NULL};
+    static const char *const bad[] = {"",      ".",          "a.",    ".a",  "a..b", "[0]",
+                                      "a[]",   "a[x]",       "a[-1]", "a[0", "a]",   "a[0]b",
+                                      "a.[0]", "a[1234567]", "a[0].", NULL};
+    for (const char *const *path = good; *path; path++)
+        if (!recording_url_is_path(*path))
+            fail_msg("%s", *path);
+    for (const char *const *path = bad; *path; path++)
+        if (recording_url_is_path(*path))
+            fail_msg("%s", *path);
+}
+
+static void hosts(void **state)
+{
+    (void)state;
+    assert_true(recording_url_are_hosts("a"));
+    assert_true(recording_url_are_hosts("a.example, *.b.example ,10.0.0.1"));
+    static const char *const bad[] = {",",         "a,",  "a,,b", "*",    "*.",       "a*", "a b",
+                                      "https://a", "a:1", ".a",   "a..b", "\xc3\xa4", NULL};
+    for (const char *const *list = bad; *list; list++)
+        if (recording_url_are_hosts(*list))
+            fail_msg("%s", *list);
+}
+
+static void is_let(const char *allowed, const char *url)
+{
+    config.recording_url_hosts = (char *)allowed;
+    const char *refusal = recording_url_refusal(url, &config);
+    if (refusal)
+        fail_msg("%s: %s", url, refusal);
+}
+
+static void is_refused(const char *allowed, const char *url)
+{
+    config.recording_url_hosts = (char *)allowed;
+    if (!recording_url_refusal(url, &config))
+        fail_msg("%s may be fetched", url);
+}
+
+static void only_listed_hosts(void **state)
+{
+    (void)state;
+    is_let("", "https://any.example/f");
+    is_let(NULL, "https://[2001:db8::1]:8443/f");
+    is_let("a.example", "https://A.Example./f");
+    is_let("b, a.example", "https://a.example:9/f");
+    is_let("*.example.com", "https://x.y.EXAMPLE.com?q");
+    is_let("a", "https://evil@a/f");
+    is_refused("*.example.com", "https://example.com/f");
+    is_refused("*.example.com", "https://badexample.com/f");
+    is_refused("*.example.com", "https://x.example.com.evil/f");
+    is_refused("a.example", "https://a.example@evil/f");
+    is_refused("a.example", "https://evil/f@a.example");
+    is_refused("a.example", "https://evil?@a.example");
+    is_refused("a.example", "https://evil#@a.example");
+    is_refused("a.example", "https://a.example\\@evil/");
+    is_refused("a.example", "https://a.example%2eevil/");
+    is_refused("", "https://%6cocalhost/");
+    is_refused("", "https:///f");
+    is_refused("", "https://:80/f");
+    is_refused("", "ftp://a.example/f");
+}
+
+static void plain_http(void **state)
+{
+    (void)state;
+    is_refused("", "http://a/f");
+    config.recording_url_allow_http = true;
+    is_let("", "http://a/f");
+    config.recording_url_allow_http = false;
+    char *secure = config.platform_url;
+    config.platform_url = "http://p";
+    is_let("", "http://a/f");
+    config.platform_url = secure;
+}
+
+static void user_information_is_dropped(void **state)
+{
+    (void)state;
+    struct text plain = {0};
+    recording_url_add_plain(&plain, "https://user:p@ss@h:1/a@b?c=@#d");
+    assert_string_equal(plain.data, "https://h:1/a@b?c=@");
+    text_clear(&plain);
+    recording_url_add_plain(&plain, "http://h");
+    assert_string_equal(plain.data, "http://h");
+    text_fini(&plain);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_url),  cmocka_unit_test(padded_and_unescaped),
+        cmocka_unit_test(a_named_member), cmocka_unit_test(paths),
+        cmocka_unit_test(hosts),          cmocka_unit_test(only_listed_hosts),
+        cmocka_unit_test(plain_http),     cmocka_unit_test(user_information_is_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
