@@ -41,6 +41,8 @@ static void set_default(struct config *config, size_t index, bool given,
     const struct config_key *key = &config_keys[index];
     char computed[256];
     const char *value = key->fallback;
+    if (key->derived)
+        return;
     if (key->compute) {
         key->compute(input, computed);
         value = computed;
@@ -77,6 +79,38 @@ static void set_given(struct config *config, size_t index, const struct config_e
     else
         config_error(errors, entry->origin, entry->written, "%s", why.text);
     free(value);
+}
+
+static const char recording_group[] = "recording.group.id";
+
+/* Each job's group is its own, so that each topic is spread evenly over the workers. */
+static void set_recording_group(struct config *config, struct text *errors)
+{
+    const struct config_key *key = config_key_find(recording_group);
+    size_t index = (size_t)(key - config_keys);
+    const char *calls = config->group_ids[REQUEST_CALL];
+    if (!calls || config->origins[index].origin) /* said already, or given */
+        return;
+    struct text value = {0};
+    struct error why;
+    text_printf(&value, "%s-recordings", calls);
+    if (!key->set(key, value.data, (char *)config + key->field, &why))
+        remember(config, index, value.data, "default");
+    else
+        config_error(errors, NULL, recording_group,
+                     "expected it to be set, as its default, <kafka.group.id>-recordings, is too "
+                     "long: %s",
+                     why.text);
+    text_fini(&value);
+}
+
+static void check_groups(const struct config *config, struct text *errors)
+{
+    const char *calls = config->group_ids[REQUEST_CALL];
+    const char *recordings = config->group_ids[REQUEST_RECORDING];
+    if (calls && recordings && !strcmp(calls, recordings))
+        config_error(errors, origin_of(config, recording_group), recording_group,
+                     "expected a group of its own, but kafka.group.id is \"%s\" too", calls);
 }
 
 static void check_topics(const struct config *config, struct text *errors)
@@ -145,6 +179,8 @@ int config_load(struct config *config, const struct config_input *input, struct 
             set_given(config, i, entry, errors);
     }
     config_kafka_load(config, &sources, errors);
+    set_recording_group(config, errors);
+    check_groups(config, errors);
     check_topics(config, errors);
     check_platform(config, errors);
     check_drain(config, errors);
@@ -189,8 +225,8 @@ void config_fini(struct config *config)
     for (size_t i = 0; i < REQUEST_KINDS; i++) {
         free(config->request_topics[i]);
         free(config->result_topics[i]);
+        free(config->group_ids[i]);
     }
-    free(config->group_id);
     free(config->instance_id);
     free(config->dead_letters);
     free(config->platform_url);

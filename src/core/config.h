@@ -30,7 +30,8 @@ struct integers { /* a list of Flag values */
 struct config {
     struct kafka_setting *kafka; /* of two for one side, the later one counts */
     size_t kafka_count;
-    char *group_id, *instance_id;
+    char *group_ids[REQUEST_KINDS]; /* each job is a consumer group of its own */
+    char *instance_id;
     char *request_topics[REQUEST_KINDS]; /* empty string: that job is off */
     char *result_topics[REQUEST_KINDS];
     char *dead_letters;

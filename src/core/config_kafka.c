@@ -143,13 +143,10 @@ RULE(name_like_topic)
                : refuse(rule, why, "1 to 249 of A-Z a-z 0-9 . _ - (not . or ..)");
 }
 
-/* Group ids stand in headers and in the transactional id. */
 RULE(group)
 {
-    bool good = *value && strlen(value) <= 249;
-    for (const char *at = value; *at; at++)
-        good = good && !iscntrl((unsigned char)*at);
-    return good ? 0 : refuse(rule, why, "1 to 249 bytes without control characters");
+    return config_is_group(value) ? 0
+                                  : refuse(rule, why, "1 to 249 bytes without control characters");
 }
 
 /* Whether text[0..n) is [protocol://]host[:port]. */
@@ -600,9 +597,9 @@ static void check_transactional_id(const struct config *config, struct text *err
 {
     static const char name[] = "transactional.id";
     struct text id = {0};
-    if (!config->group_id || !config->instance_id)
+    if (!config->group_ids[REQUEST_CALL] || !config->instance_id)
         return;
-    config_kafka_transactional_id(&id, config->group_id, config->instance_id);
+    config_kafka_transactional_id(&id, config->group_ids[REQUEST_CALL], config->instance_id);
     for (size_t i = 0; i < config->kafka_count; i++) {
         const struct kafka_setting *setting = &config->kafka[i];
         if (!strcmp(setting->name, name) && strcmp(setting->value, id.data) != 0)
@@ -660,7 +657,7 @@ void config_kafka_load(struct config *config, const struct config_sources *sourc
         qsort(config->kafka, config->kafka_count, sizeof *config->kafka, in_order);
 
     const struct kafka_setting *group_id = config_kafka_setting(config, false, "group.id");
-    config->group_id = memory_string(group_id ? group_id->value : NULL);
+    config->group_ids[REQUEST_CALL] = memory_string(group_id ? group_id->value : NULL);
     config->session_timeout_ms = integer(config, false, "session.timeout.ms", 30000);
     config->heartbeat_interval_ms = integer(config, false, "heartbeat.interval.ms", 500);
     config->transaction_timeout_ms = integer(config, true, "transaction.timeout.ms", 60000);

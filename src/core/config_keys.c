@@ -43,6 +43,8 @@ static void compute_log_format(const struct config_input *input, char value[256]
 const struct config_key config_keys[] = {
     {VALUE("instance.id", instance_id, "host name", config_set_name), .min = 1, .max = 64,
      .compute = compute_instance},
+    {VALUE("recording.group.id", group_ids[REQUEST_RECORDING], "<kafka.group.id>-recordings", config_set_group),
+     .derived = true},
     {VALUE("topic.call.requests", request_topics[REQUEST_CALL], "call-requests", config_set_job_topic)},
     {VALUE("topic.call.results", result_topics[REQUEST_CALL], "call-results", config_set_topic)},
     {VALUE("topic.recording.requests", request_topics[REQUEST_RECORDING], "recording-requests", config_set_job_topic)},

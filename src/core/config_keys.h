@@ -16,6 +16,8 @@ struct config_key {
     size_t field;     /* offset in struct config */
     int64_t min, max; /* of an integer; of a name's length */
     bool secret;
+    bool derived; /* the default follows from kafka.* keys and is set after them; fallback then
+                     describes it */
     /* Computes a default that depends on the machine; fallback then describes it. */
     void (*compute)(const struct config_input *input, char value[256]);
     /* The one value that may be given while the feature is not built, and what is missing. */

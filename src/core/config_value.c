@@ -16,6 +16,7 @@
 
 enum {
     TOPIC_LIMIT = 249,
+    GROUP_LIMIT = 249,
     CREDENTIAL_LIMIT = 700,
     URL_LIMIT = 2048,
     HOST_LIMIT = 255,
@@ -84,6 +85,25 @@ CONFIG_SETTER(config_set_name)
     if (!is_name(value, (size_t)key->min, (size_t)key->max))
         return error_set(why, "expected %lld to %lld of A-Z a-z 0-9 . _ - (not . or ..), not %s",
                          (long long)key->min, (long long)key->max, config_show(value).text);
+    return set_string(field, value, strlen(value));
+}
+
+bool config_is_group(const char *id)
+{
+    bool good = *id && strlen(id) <= GROUP_LIMIT;
+    for (const char *at = id; *at; at++)
+        good = good && !iscntrl((unsigned char)*at);
+    return good;
+}
+
+CONFIG_SETTER(config_set_group)
+{
+    (void)key;
+    if (!config_is_group(value))
+        return error_set(why,
+                         "expected the id of a consumer group, 1 to %d bytes without control "
+                         "characters, not %s",
+                         GROUP_LIMIT, config_show(value).text);
     return set_string(field, value, strlen(value));
 }
 

@@ -14,6 +14,7 @@
 CONFIG_SETTER(config_set_integer);    /* int64_t within min and max */
 CONFIG_SETTER(config_set_boolean);    /* bool */
 CONFIG_SETTER(config_set_name);       /* min to max of A-Z a-z 0-9 . _ -; not . or .. */
+CONFIG_SETTER(config_set_group);      /* a consumer group's id */
 CONFIG_SETTER(config_set_topic);      /* Kafka's rule for topic names */
 CONFIG_SETTER(config_set_job_topic);  /* the same, or empty */
 CONFIG_SETTER(config_set_credential); /* printable ASCII without white space and colon */
@@ -32,6 +33,10 @@ CONFIG_SETTER(config_set_text);       /* any text */
 
 /* Whether it is 1 to 249 of A-Z a-z 0-9 . _ - and not . or .. (Kafka's rule for topics). */
 bool config_is_topic(const char *name);
+
+/* Whether it is a consumer group's id, which stands in headers and in transactional ids: 1 to 249
+ * bytes without control characters. */
+bool config_is_group(const char *id);
 
 /* A value for an error message: in quotes, escaped, cut when long. */
 struct config_shown {

@@ -55,7 +55,7 @@ static void give_back(struct dispatch *dispatch, struct request *request, enum c
 void dispatch_add(struct dispatch *dispatch, struct request *request)
 {
     list_init(&request->dispatch_node);
-    if (dispatch->stopped)
+    if (dispatch->stopped[request->place.kind])
         give_back(dispatch, request, CALL_RETURNED);
     else
         list_append(&dispatch->waiting[request->place.kind], &request->dispatch_node);
@@ -63,20 +63,23 @@ void dispatch_add(struct dispatch *dispatch, struct request *request)
 
 static bool belongs(const struct request *request, enum request_kind kind, int32_t partition)
 {
-    return kind == REQUEST_KINDS ||
-           (request->place.kind == kind && request->place.partition == partition);
+    return request->place.kind == kind &&
+           (partition == DISPATCH_ALL || request->place.partition == partition);
 }
 
 void dispatch_recall(struct dispatch *dispatch, enum request_kind kind, int32_t partition)
 {
-    if (kind == REQUEST_KINDS)
-        dispatch->stopped = true;
-    for (int k = 0; k < REQUEST_KINDS; k++) {
-        list_each_safe(node, &dispatch->waiting[k])
-        {
-            if (belongs(request_at(node), kind, partition))
-                give_back(dispatch, request_at(node), CALL_RETURNED);
-        }
+    if (kind == REQUEST_KINDS) {
+        dispatch_recall(dispatch, REQUEST_CALL, DISPATCH_ALL);
+        dispatch_recall(dispatch, REQUEST_RECORDING, DISPATCH_ALL);
+        return;
+    }
+    if (partition == DISPATCH_ALL)
+        dispatch->stopped[kind] = true;
+    list_each_safe(node, &dispatch->waiting[kind])
+    {
+        if (belongs(request_at(node), kind, partition))
+            give_back(dispatch, request_at(node), CALL_RETURNED);
     }
     list_each(node, &dispatch->flying)
     {

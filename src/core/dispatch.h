@@ -28,7 +28,7 @@ struct dispatch {
     int64_t sweep_at_ms;         /* when all that waits is to be looked at */
     const struct request *trial; /* the open breaker's trial call, while it is in flight */
     int64_t allowance;           /* as last told */
-    bool stopped;                /* all were recalled: nothing is sent any more */
+    bool stopped[REQUEST_KINDS]; /* all were recalled: nothing is sent any more */
     bool rate_waits;             /* the last dispatch_next held something back for the rate alone */
 };
 
@@ -44,8 +44,10 @@ void dispatch_init(struct dispatch *dispatch, const struct config *config,
 /* A request arrives. */
 void dispatch_add(struct dispatch *dispatch, struct request *request);
 
-/* Requests of the partition (kind REQUEST_KINDS: all, for good) are wanted back: waiting ones are
+/* Requests of the partition (DISPATCH_ALL: all of the kind, for good; kind
+ * REQUEST_KINDS: all of both, for good) are wanted back: waiting ones are
  * done, those in flight lose their lease, so that what is not yet sent will not be. */
+enum { DISPATCH_ALL = -1 };
 void dispatch_recall(struct dispatch *dispatch, enum request_kind kind, int32_t partition);
 
 /* The next request to be sent now, with its try counted; NULL: none now. Also ends what has waited

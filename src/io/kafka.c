@@ -27,20 +27,16 @@ static void add_output(struct kafka *kafka, const char *name)
     kafka->outputs[kafka->output_count++].name = name;
 }
 
-/* Only topics of jobs that are on are waited for. */
 static void add_outputs(struct kafka *kafka)
 {
-    const struct config *config = kafka->config;
-    for (size_t kind = 0; kind < REQUEST_KINDS; kind++)
-        if (*config->request_topics[kind])
-            add_output(kafka, config->result_topics[kind]);
-    add_output(kafka, config->dead_letters);
+    add_output(kafka, kafka->config->result_topics[kafka->job]);
+    add_output(kafka, kafka->config->dead_letters);
 }
 
 static int make_consumer(struct kafka *kafka, struct error *error)
 {
     const uint64_t one = 1;
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_CONSUMER, error);
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_CONSUMER, error);
     if (!conf)
         return -1;
     rd_kafka_conf_set_rebalance_cb(conf, kafka_rebalance_callback);
@@ -56,11 +52,12 @@ static int make_consumer(struct kafka *kafka, struct error *error)
     return 0;
 }
 
-struct kafka *kafka_new(const struct config *config, const struct kafka_handler *handler, void *arg,
-                        struct error *error)
+struct kafka *kafka_new(const struct config *config, enum request_kind job,
+                        const struct kafka_handler *handler, void *arg, struct error *error)
 {
     struct kafka *kafka = memory_zeroed(1, sizeof *kafka);
     kafka->config = config;
+    kafka->job = job;
     kafka->handler = handler;
     kafka->arg = arg;
     pthread_mutex_init(&kafka->noise.lock, NULL);
@@ -88,14 +85,10 @@ fail:
 
 void kafka_join(struct kafka *kafka)
 {
-    rd_kafka_topic_partition_list_t *topics =
-        memory_must(rd_kafka_topic_partition_list_new(REQUEST_KINDS));
-    for (size_t kind = 0; kind < REQUEST_KINDS; kind++)
-        if (*kafka->config->request_topics[kind])
-            rd_kafka_topic_partition_list_add(topics, kafka->config->request_topics[kind],
-                                              RD_KAFKA_PARTITION_UA);
-    rd_kafka_resp_err_t code =
-        topics->cnt > 0 ? rd_kafka_subscribe(kafka->consumer, topics) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_topic_partition_list_t *topics = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(topics, kafka->config->request_topics[kafka->job],
+                                      RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(kafka->consumer, topics);
     rd_kafka_topic_partition_list_destroy(topics);
     if (code)
         kafka_fail(kafka, rd_kafka_err2str(code));

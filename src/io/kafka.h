@@ -1,10 +1,10 @@
-/* Kafka, by librdkafka: one consumer of the requests topics, one transactional producer, and two
- * runner threads of its own that make the calls that block (transactions on one; reading ledgers,
- * ending a dead owner's transactions and plain commits on the other), so that the Kafka thread
- * never waits for the network. Everything below is called by the Kafka thread alone, but kafka_wake
- * (any thread) and kafka_check_settings. Jobs are asked for, and their ends are told through the
- * handler from kafka_serve. Partition lists and texts that a handler gets are borrowed for the
- * call.
+/* Kafka, by librdkafka, for one job: a consumer of its requests topic in its group, a transactional
+ * producer, and two runner threads of its own that make the calls that block (transactions on one;
+ * reading ledgers, ending a dead owner's transactions and plain commits on the other), so that the
+ * Kafka thread never waits for the network. Everything below is called by the Kafka thread alone,
+ * but kafka_wake (any thread) and kafka_check_settings. Jobs are asked for, and their ends are told
+ * through the handler from kafka_serve. Partition lists and texts that a handler gets are borrowed
+ * for the call.
  *
  * It decides nothing of the protocol: it says what happened, the engine says what to do. It retries
  * by itself only what is sure to be harmless (retriable errors of one and the same call). */
@@ -106,15 +106,15 @@ void kafka_fit_settings(struct config *config);
  * Returns 0, or -1. */
 int kafka_check_settings(const struct config *config, struct text *errors);
 
-/* Creates the clients; config, handler and arg must outlive it. NULL on failure. */
-struct kafka *kafka_new(const struct config *config, const struct kafka_handler *handler, void *arg,
-                        struct error *error);
+/* Creates the clients of a job; config, handler and arg must outlive it. NULL on failure. */
+struct kafka *kafka_new(const struct config *config, enum request_kind job,
+                        const struct kafka_handler *handler, void *arg, struct error *error);
 
 /* Begins: makes the producer ready (waiting for brokers and for the topics written to, and saying
  * so in the log), tells producer_ready. */
 void kafka_start(struct kafka *kafka);
 
-/* Joins the group: subscribes to the requests topics that are not switched off. */
+/* Joins the job's group: subscribes to its requests topic. */
 void kafka_join(struct kafka *kafka);
 
 /* Sleeps until something has happened, kafka_wake was called, or the time (ms, at most 1000) is
@@ -155,7 +155,7 @@ void kafka_renew_producer(struct kafka *kafka);
  * stands there now. One try of about a second at most. */
 void kafka_read_ledgers(struct kafka *kafka, const struct kafka_partition *list, size_t count,
                         bool stable);
-/* Ends what the instance `owner` of this group has open, and fences it. */
+/* Ends what the instance `owner` of the job's group has open, and fences it. */
 void kafka_end_owner(struct kafka *kafka, const char *owner);
 /* A commit outside of any transaction, taken only from a live member of the group's present
  * generation. */

@@ -27,7 +27,7 @@ static void silent(const rd_kafka_t *handle, int level, const char *facility, co
 struct kafka_admin *kafka_admin_new(const struct config *config, const char *group,
                                     struct error *error)
 {
-    rd_kafka_conf_t *conf = kafka_settings(config, SIDE_CONSUMER, error);
+    rd_kafka_conf_t *conf = kafka_settings(config, REQUEST_CALL, SIDE_CONSUMER, error);
     if (!conf)
         return NULL;
     rd_kafka_conf_set_log_cb(conf, silent);

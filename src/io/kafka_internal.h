@@ -126,10 +126,11 @@ struct kafka_reading {
     struct error error;
 };
 
-enum { KAFKA_OUTPUTS = REQUEST_KINDS + 1 };
+enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
 
 struct kafka {
     const struct config *config;
+    enum request_kind job;
     const struct kafka_handler *handler;
     void *arg;
     int event_fd;
@@ -190,9 +191,10 @@ bool kafka_is_no_member(rd_kafka_resp_err_t code);
 /* kafka_settings.c */
 
 enum kafka_side { SIDE_CONSUMER, SIDE_PRODUCER };
-/* The configuration of a client without callbacks. NULL on failure. */
-rd_kafka_conf_t *kafka_settings(const struct config *config, enum kafka_side side,
-                                struct error *error);
+/* The configuration of a job's client without callbacks: its group and transactional id are in it.
+ * NULL on failure. */
+rd_kafka_conf_t *kafka_settings(const struct config *config, enum request_kind job,
+                                enum kafka_side side, struct error *error);
 /* Overrides one setting; for those of which it is known that they are taken. */
 void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value);
 /* Makes a client of the configuration, which it takes over also on failure. NULL on failure. */

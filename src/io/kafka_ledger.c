@@ -74,7 +74,7 @@ static rd_kafka_t *onlooker(struct kafka *kafka, struct error *error)
 {
     if (kafka->onlooker)
         return kafka->onlooker;
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_CONSUMER, error);
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_CONSUMER, error);
     if (!conf)
         return NULL;
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");

@@ -66,7 +66,7 @@ static void drop_producer(struct kafka *kafka)
 
 static int make_producer(struct kafka *kafka, struct error *error)
 {
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_PRODUCER, error);
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_PRODUCER, error);
     if (!conf)
         return -1;
     /* Without a delivery callback rd_kafka_flush would look only each 10 ms. */
@@ -159,7 +159,7 @@ static int init_transactions(struct kafka *kafka)
 static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafka_runner *runner,
                                 struct error *error, bool *forbidden)
 {
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, SIDE_PRODUCER, error);
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_PRODUCER, error);
     if (!conf)
         return KAFKA_AGAIN;
     kafka_setting_must(conf, "transactional.id", id);
@@ -188,14 +188,14 @@ static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafk
     return answer;
 }
 
-/* The same under the id that earlier versions used. Who may not even ask for that id cannot have
- * run such a version. */
+/* The same under the id that earlier versions used, which had both jobs in the group of calls. Who
+ * may not even ask for that id cannot have run such a version. */
 static enum kafka_answer end_former_id(struct kafka *kafka, const char *owner,
                                        struct kafka_runner *runner, struct error *error)
 {
     struct text id = {0};
     bool forbidden = false;
-    config_kafka_former_id(&id, kafka->config->group_id, owner);
+    config_kafka_former_id(&id, kafka->config->group_ids[REQUEST_CALL], owner);
     enum kafka_answer answer = end_id(kafka, id.data, runner, error, &forbidden);
     text_fini(&id);
     return forbidden ? KAFKA_DONE : answer;
@@ -209,7 +209,7 @@ enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
     if (kafka->config->at_least_once || !strcmp(owner, kafka->config->instance_id))
         return KAFKA_DONE;
     struct text id = {0};
-    config_kafka_transactional_id(&id, kafka->config->group_id, owner);
+    config_kafka_transactional_id(&id, kafka->config->group_ids[kafka->job], owner);
     enum kafka_answer answer = end_id(kafka, id.data, &kafka->reader, error, forbidden);
     text_fini(&id);
     return answer == KAFKA_DONE ? end_former_id(kafka, owner, &kafka->reader, error) : answer;

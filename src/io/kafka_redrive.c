@@ -63,7 +63,7 @@ static int take_error(rd_kafka_error_t *problem, const char *what, struct error 
 
 static int make_consumer(struct redrive *redrive, struct error *error)
 {
-    rd_kafka_conf_t *conf = kafka_settings(redrive->config, SIDE_CONSUMER, error);
+    rd_kafka_conf_t *conf = kafka_settings(redrive->config, REQUEST_CALL, SIDE_CONSUMER, error);
     if (!conf)
         return -1;
     rd_kafka_conf_set_log_cb(conf, silent);
@@ -80,7 +80,7 @@ static int make_consumer(struct redrive *redrive, struct error *error)
 
 static int make_producer(struct redrive *redrive, struct error *error)
 {
-    rd_kafka_conf_t *conf = kafka_settings(redrive->config, SIDE_PRODUCER, error);
+    rd_kafka_conf_t *conf = kafka_settings(redrive->config, REQUEST_CALL, SIDE_PRODUCER, error);
     if (!conf)
         return -1;
     struct text id = {0};
@@ -436,7 +436,7 @@ int kafka_redrive(const struct config *config, bool dry_run,
 {
     struct redrive redrive = {.config = config, .handler = handler, .arg = arg, .dry_run = dry_run};
     struct text group = {0};
-    text_printf(&group, "%s-redrive", config->group_id);
+    text_printf(&group, "%s-redrive", config->group_ids[REQUEST_CALL]);
     redrive.group = text_take(&group);
     int rc = -1, count = 0;
     /* The producer first: it ends what an earlier run has left open, before that run's note is

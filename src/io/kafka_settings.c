@@ -105,8 +105,32 @@ static int open_socket(int domain, int type, int protocol, void *opaque)
     return fd;
 }
 
-rd_kafka_conf_t *kafka_settings(const struct config *config, enum kafka_side side,
-                                struct error *error)
+/* The configuration's kafka.* settings are those of the calls' group. */
+static int set_job(rd_kafka_conf_t *conf, const struct config *config, enum request_kind job,
+                   enum kafka_side side, struct error *error)
+{
+    struct kafka_setting setting = {.name = "group.id",
+                                    .key = "recording.group.id",
+                                    .origin = "recording.group.id",
+                                    .value = config->group_ids[job]};
+    if (job == REQUEST_CALL || !setting.value)
+        return 0;
+    if (side == SIDE_CONSUMER)
+        return apply(conf, &setting, error);
+    const struct kafka_setting *calls = config_kafka_setting(config, true, "transactional.id");
+    if (!calls)
+        return 0;
+    struct text id = {0};
+    config_kafka_transactional_id(&id, config->group_ids[job], config->instance_id);
+    setting.name = "transactional.id";
+    setting.value = id.data;
+    int failed = apply(conf, &setting, error);
+    text_fini(&id);
+    return failed;
+}
+
+rd_kafka_conf_t *kafka_settings(const struct config *config, enum request_kind job,
+                                enum kafka_side side, struct error *error)
 {
     rd_kafka_conf_t *conf = memory_must(rd_kafka_conf_new());
     char *table = property_table();
@@ -115,6 +139,8 @@ rd_kafka_conf_t *kafka_settings(const struct config *config, enum kafka_side sid
     for (size_t i = 0; i < config->kafka_count && !failed; i++)
         if (is_for(table, &config->kafka[i], side))
             failed = apply(conf, &config->kafka[i], error);
+    if (!failed)
+        failed = set_job(conf, config, job, side, error);
     free(table);
     if (!failed)
         return conf;
@@ -180,7 +206,7 @@ static int check_together(const struct config *config, enum kafka_side side, str
             strcmp(config->kafka[i].name, "debug"))
             copy.kafka[copy.kafka_count++] = config->kafka[i];
     int result = -1;
-    rd_kafka_conf_t *conf = kafka_settings(&copy, side, &error);
+    rd_kafka_conf_t *conf = kafka_settings(&copy, REQUEST_CALL, side, &error);
     rd_kafka_t *client = NULL;
     if (conf) {
         rd_kafka_conf_set_log_cb(conf, silent);

@@ -39,7 +39,7 @@ struct trouble {
 struct call_thread {
     const struct config *config;
     struct queue inbound;
-    struct queue *finished;
+    struct queue *finished[REQUEST_KINDS];
     pthread_t thread;
     uv_loop_t loop;
     uv_async_t wake;
@@ -261,19 +261,26 @@ static void on_ended(void *argument, struct request *request, struct attempt *at
 
 /* ---- the loop */
 
+static void give_allowance(struct queue *finished, int64_t calls)
+{
+    if (!finished)
+        return;
+    struct allowance_message *allowance = memory_zeroed(1, sizeof *allowance);
+    allowance->message.type = MESSAGE_ALLOWANCE;
+    allowance->calls = calls;
+    queue_push(finished, &allowance->message.node);
+}
+
 static void give_back(struct call_thread *thread)
 {
     int64_t calls;
     struct request *request;
-    if (dispatch_allowance(&thread->dispatch, &calls) && !thread->ending) {
-        struct allowance_message *allowance = memory_zeroed(1, sizeof *allowance);
-        allowance->message.type = MESSAGE_ALLOWANCE;
-        allowance->calls = calls;
-        queue_push(thread->finished, &allowance->message.node);
-    }
+    if (dispatch_allowance(&thread->dispatch, &calls) && !thread->ending)
+        for (int kind = 0; kind < REQUEST_KINDS; kind++)
+            give_allowance(thread->finished[kind], calls);
     while ((request = dispatch_take_done(&thread->dispatch))) {
         count_end(thread, request);
-        queue_push(thread->finished, &request->message.node);
+        queue_push(thread->finished[request->place.kind], &request->message.node);
     }
 }
 
@@ -390,7 +397,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* ---- the Kafka thread's side */
+/* ---- the Kafka threads' side */
 
 static void wake_thread(void *argument)
 {
@@ -429,12 +436,13 @@ static int start(struct call_thread *thread, struct error *error)
     return rc ? error_set(error, "call thread: %s", strerror(rc)) : 0;
 }
 
-struct call_thread *call_thread_new(const struct config *config, struct queue *finished,
+struct call_thread *call_thread_new(const struct config *config,
+                                    struct queue *const finished[REQUEST_KINDS],
                                     struct error *error)
 {
     struct call_thread *thread = memory_zeroed(1, sizeof *thread);
     thread->config = config;
-    thread->finished = finished;
+    memcpy(thread->finished, finished, sizeof thread->finished);
     thread->last_turn_ms = clock_boot_ms();
     find_place(thread->place, sizeof thread->place, config->platform_url);
     seed_random(&thread->random_state);

@@ -1,8 +1,8 @@
 /* The call thread: a libuv loop that carries out tries (worker/exchange) and decides by
- * core/dispatch what to send when. The Kafka thread creates and stops it and talks to it through
- * messages only: in:  requests to call (struct request), recalls; out: requests that ended
+ * core/dispatch what to send when. The Kafka threads, one for each job, share it, and talk to it
+ * through messages only: in: requests to call (struct request), recalls; out: requests that ended
  * (request->call.end says how), changes of the allowance. A request belongs to the call thread from
- * call_thread_start until it comes back through the `finished` queue, always exactly once. */
+ * call_thread_start until it comes back through its job's `finished` queue, always exactly once. */
 #pragma once
 
 #include "base/error.h"
@@ -35,24 +35,26 @@ struct call_counters {
 
 struct call_thread;
 
-/* Starts the thread. config and finished (whose wake wakes the taker) must outlive it. NULL on
- * failure. */
-struct call_thread *call_thread_new(const struct config *config, struct queue *finished,
+/* Starts the thread. finished: each job's queue, NULL for one that is off; they (whose wakes wake
+ * the takers) and config must outlive it. NULL on failure. */
+struct call_thread *call_thread_new(const struct config *config,
+                                    struct queue *const finished[REQUEST_KINDS],
                                     struct error *error);
 
 /* Hands a request over. Calls: only when its `started` is committed, with call.lease_until_ms set.
- * Kafka thread. */
+ * Its job's Kafka thread. */
 void call_thread_start(struct call_thread *thread, struct request *request);
 
 /* Asks for the requests of a partition that have not been sent: they come back as CALL_RETURNED
- * (what is on the wire comes back when it ends). kind REQUEST_KINDS: of all partitions, and from
- * then on nothing is sent any more (a stop). Kafka thread. */
+ * (what is on the wire comes back when it ends). partition DISPATCH_ALL: of all partitions of the
+ * kind, and from then on nothing of it is sent any more (a stop); kind REQUEST_KINDS: of both
+ * kinds. That job's Kafka thread. */
 void call_thread_recall(struct call_thread *thread, enum request_kind kind, int32_t partition);
 
-/* Ends the thread; calls still on the wire are cut off. Every request that has not come back is
- * pushed to `finished` first: what may have been sent as CALL_FINISHED with status unknown, the
- * others as CALL_RETURNED. false: the file system of recording.store hangs, a thread with it, and
- * nothing was released: the process can only _exit. */
+/* Ends the thread, when no Kafka thread turns any more; calls still on the wire are cut off. Every
+ * request that has not come back is pushed to `finished` first: what may have been sent as
+ * CALL_FINISHED with status unknown, the others as CALL_RETURNED. false: the file system of
+ * recording.store hangs, a thread with it, and nothing was released: the process can only _exit. */
 bool call_thread_free(struct call_thread *thread);
 
 /* Milliseconds (CLOCK_BOOTTIME) at which its loop last turned; any thread. */

@@ -15,9 +15,18 @@ static uint64_t get(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
+/* Whether each job that is on has joined its group. */
+static bool is_in_groups(const struct metrics *metrics)
+{
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        if (*metrics->config->request_topics[job] && !atomic_load(&metrics->in_group[job]))
+            return false;
+    return true;
+}
+
 static bool is_ready(const struct metrics *metrics)
 {
-    return atomic_load(&metrics->in_group) && !atomic_load(&metrics->draining);
+    return is_in_groups(metrics) && !atomic_load(&metrics->draining);
 }
 
 static void put_word(struct http_answer *answer, bool good, const char *yes, const char *no)
@@ -29,11 +38,13 @@ static void put_word(struct http_answer *answer, bool good, const char *yes, con
 static void render_livez(struct metrics *metrics, struct http_answer *answer)
 {
     int64_t now = clock_boot_ms();
-    bool kafka =
-        now - atomic_load_explicit(&metrics->kafka_turned_ms, memory_order_relaxed) < TURN_MOST_MS;
+    bool kafka = true;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        kafka &= atomic_load_explicit(&metrics->kafka_turned_ms[job], memory_order_relaxed) >
+                 now - TURN_MOST_MS;
     bool calls = now - call_thread_last_turn_ms(metrics->calls) < TURN_MOST_MS;
     put_word(answer, kafka && calls, "alive\n",
-             kafka ? "the call thread does not turn\n" : "the Kafka thread does not turn\n");
+             kafka ? "the call thread does not turn\n" : "a Kafka thread does not turn\n");
 }
 
 static void render_readyz(struct metrics *metrics, struct http_answer *answer)
@@ -80,9 +91,9 @@ static void add_counts(struct text *out, const struct metrics *metrics)
     text_printf(out, "}, \"deadLetters\": %" PRIu64 ", \"tries\": %" PRIu64, dead_letters,
                 get(&calls->tries));
     text_printf(out, ", \"transactions\": %" PRIu64 ", \"aborted\": %" PRIu64,
-                get(&metrics->transactions), get(&metrics->aborted));
+                metrics_sum(metrics->transactions), metrics_sum(metrics->aborted));
     text_printf(out, ", \"inDoubtRecoveries\": %" PRIu64 ", \"rebalances\": %" PRIu64 "}",
-                get(&metrics->recovered), get(&metrics->rebalances));
+                metrics_sum(metrics->recovered), get(&metrics->rebalances));
 }
 
 static void add_partition(struct text *out, const struct config *config,
@@ -112,12 +123,13 @@ static void render_status(struct metrics *metrics, struct http_answer *answer)
     const struct config *config = metrics->config;
     const struct call_counters *calls = call_thread_counters(metrics->calls);
     struct text *out = &answer->body;
-    struct partition_row *rows = memory_zeroed(METRICS_PARTITIONS, sizeof *rows);
+    struct partition_row *rows = memory_zeroed(METRICS_TABLE, sizeof *rows);
     size_t count = metrics_copy_table(metrics, rows);
     answer->content_type = "application/json";
     text_add(out, "{");
     add_string(out, "version", PCW_VERSION);
-    add_string(out, "group", config->group_id);
+    add_string(out, "group", config->group_ids[REQUEST_CALL]);
+    add_string(out, "recordingGroup", config->group_ids[REQUEST_RECORDING]);
     add_string(out, "instance", config->instance_id);
     add_string(out, "breaker", breakers[get(&calls->breaker)]);
     text_printf(out, "\"ready\": %s, \"draining\": %s, ", is_ready(metrics) ? "true" : "false",
@@ -125,7 +137,7 @@ static void render_status(struct metrics *metrics, struct http_answer *answer)
     text_printf(out, "\"uptimeSeconds\": %" PRId64 ", \"inFlight\": %" PRIu64 ", ",
                 (clock_boot_ms() - metrics->started_boot_ms) / 1000, get(&calls->in_flight));
     text_printf(out, "\"outstanding\": %" PRIu64 ", \"waitingLanes\": %" PRIu64 ", ",
-                get(&metrics->outstanding), get(&metrics->waiting_lanes));
+                metrics_sum(metrics->outstanding), metrics_sum(metrics->waiting_lanes));
     add_counts(out, metrics);
     text_add(out, ", \"partitions\": [");
     for (size_t i = 0; i < count; i++) {

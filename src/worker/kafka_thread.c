@@ -8,13 +8,11 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/queue.h"
 #include "core/dispatch.h"
 #include "core/engine/engine.h"
 #include "core/event.h"
 #include "core/result.h"
 #include "io/kafka.h"
-#include "worker/call_thread.h"
 #include "worker/publish.h"
 
 enum {
@@ -26,6 +24,7 @@ enum {
 
 struct kafka_thread {
     const struct config *config;
+    enum request_kind job;
     struct kafka *kafka;
     struct engine *engine;
     struct call_thread *calls;
@@ -56,9 +55,8 @@ static void read_clocks(struct kafka_thread *thread)
     thread->wall = clock_wall_ms();
 }
 
-void kafka_thread_wake(void *argument)
+void kafka_thread_wake(struct kafka_thread *thread)
 {
-    struct kafka_thread *thread = argument;
     kafka_wake(thread->kafka);
 }
 
@@ -77,6 +75,11 @@ static void wake_for_finished(void *argument)
 static const char *topic_of(const struct kafka_thread *thread, enum request_kind kind)
 {
     return thread->config->request_topics[kind];
+}
+
+static const char *group_of(const struct kafka_thread *thread)
+{
+    return thread->config->group_ids[thread->job];
 }
 
 static void log_partitions(const struct kafka_thread *thread, const char *what,
@@ -113,7 +116,7 @@ static void on_assigned(void *argument, uint64_t rebalance, const struct kafka_p
     struct engine_place *places = places_of(list, count);
     log_partitions(thread, "assigned", list, count);
     count_rebalance(thread, rebalance);
-    atomic_store(&thread->metrics->in_group, true);
+    atomic_store(&thread->metrics->in_group[thread->job], true);
     engine_assigned(thread->engine, rebalance, places, count, thread->now);
     free(places);
 }
@@ -126,7 +129,7 @@ static void on_revoked(void *argument, uint64_t rebalance, bool lost,
     log_partitions(thread, lost ? "lost" : "revoked", list, count);
     count_rebalance(thread, rebalance);
     if (lost)
-        atomic_store(&thread->metrics->in_group, false);
+        atomic_store(&thread->metrics->in_group[thread->job], false);
     engine_revoked(thread->engine, rebalance, lost, places, count, thread->now);
     free(places);
 }
@@ -137,7 +140,7 @@ static void on_producer_ready(void *argument)
     engine_producer_ready(thread->engine, thread->now);
     if (!thread->joined && !thread->stop_until) {
         thread->joined = true;
-        log_info("joining group %s", thread->config->group_id);
+        log_info("joining group %s", group_of(thread));
         kafka_join(thread->kafka);
     }
 }
@@ -370,6 +373,12 @@ static void do_assign(struct kafka_thread *thread, const struct engine_action *a
     thread->trouble_at = 0;
 }
 
+static void do_recall(struct kafka_thread *thread, const struct engine_action *action)
+{
+    bool all = action->kind == REQUEST_KINDS;
+    call_thread_recall(thread->calls, thread->job, all ? DISPATCH_ALL : action->partition);
+}
+
 static void do_leave(struct kafka_thread *thread)
 {
     thread->leaving = true;
@@ -380,7 +389,7 @@ static void do_fail(struct kafka_thread *thread)
 {
     log_error("fenced twice within a minute: another process runs with instance.id %s in group %s; "
               "give each its own. Ending",
-              thread->config->instance_id, thread->config->group_id);
+              thread->config->instance_id, group_of(thread));
     thread->status = 1;
     thread->done = true;
 }
@@ -415,7 +424,7 @@ static void carry_out(struct kafka_thread *thread, const struct engine_action *a
         call_thread_start(thread->calls, action->request);
         break;
     case ENGINE_RECALL:
-        call_thread_recall(thread->calls, action->kind, action->partition);
+        do_recall(thread, action);
         break;
     case ENGINE_LEAVE:
         do_leave(thread);
@@ -443,7 +452,7 @@ static void complain_of(const struct kafka_thread *thread, const struct engine_p
                   "partition %s/%d is halted, nothing of it is dialled: %s; stop all workers of "
                   "group %s, run `privacy-call-worker ledger repair --topic %s --partition %d` "
                   "(with --offset, where to go on), then start them again",
-                  topic, view->partition, view->halt_reason, thread->config->group_id, topic,
+                  topic, view->partition, view->halt_reason, group_of(thread), topic,
                   view->partition);
     else if (view->halt_reason)
         log_write(LOG_ERROR, &about,
@@ -480,7 +489,8 @@ static void show(struct kafka_thread *thread)
     struct engine_partition_view view;
     struct engine_view all;
     size_t count = 0, halted = 0;
-    atomic_store_explicit(&metrics->kafka_turned_ms, thread->now, memory_order_relaxed);
+    enum request_kind job = thread->job;
+    atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
     if (thread->now < thread->table_at)
         return;
     thread->table_at = thread->now + TABLE_EACH_MS;
@@ -504,17 +514,17 @@ static void show(struct kafka_thread *thread)
     if (halted > thread->halted)
         thread->trouble_at = 0; /* say so now */
     thread->halted = halted;
-    metrics_table(metrics, thread->table, count);
+    metrics_table(metrics, job, thread->table, count);
     engine_look(thread->engine, &all);
-    metrics_set(&metrics->partitions, all.partitions);
-    metrics_set(&metrics->halted, halted);
-    metrics_set(&metrics->waiting_lanes, all.waiting_lanes);
-    metrics_set(&metrics->outstanding, all.handed);
-    metrics_set(&metrics->transactions, all.transactions);
-    metrics_set(&metrics->aborted, all.aborted);
-    metrics_set(&metrics->unknown, all.unknown);
-    metrics_set(&metrics->fenced, all.fenced);
-    metrics_set(&metrics->recovered, all.recovered);
+    metrics_set(&metrics->partitions[job], all.partitions);
+    metrics_set(&metrics->halted[job], halted);
+    metrics_set(&metrics->waiting_lanes[job], all.waiting_lanes);
+    metrics_set(&metrics->outstanding[job], all.handed);
+    metrics_set(&metrics->transactions[job], all.transactions);
+    metrics_set(&metrics->aborted[job], all.aborted);
+    metrics_set(&metrics->unknown[job], all.unknown);
+    metrics_set(&metrics->fenced[job], all.fenced);
+    metrics_set(&metrics->recovered[job], all.recovered);
 }
 
 /* A loop that did not turn for long was stopped from outside (SIGSTOP, a paused machine). */
@@ -574,8 +584,10 @@ static void log_counts(const struct kafka_thread *thread)
              view.transactions, view.aborted, view.unknown, view.fenced, view.recovered);
 }
 
-int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
+int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
+                     const struct stop *stop)
 {
+    thread->calls = calls;
     kafka_start(thread->kafka);
     while (!thread->done) {
         read_clocks(thread);
@@ -590,6 +602,10 @@ int kafka_thread_run(struct kafka_thread *thread, const struct stop *stop)
         if (!thread->done)
             kafka_wait(thread->kafka, wait_time(thread, more));
     }
+    /* Of a job that fails, nothing more is sent while the other one drains. */
+    call_thread_recall(calls, thread->job, DISPATCH_ALL);
+    atomic_store_explicit(&thread->metrics->kafka_turned_ms[thread->job], INT64_MAX,
+                          memory_order_relaxed);
     tell_orphans(thread);
     log_counts(thread);
     return thread->status;
@@ -600,8 +616,19 @@ bool kafka_thread_gave_up(const struct kafka_thread *thread)
     return thread->gave_up;
 }
 
-struct kafka_thread *kafka_thread_new(const struct config *config, struct metrics *metrics,
-                                      struct error *error)
+/* Slots that the job may fill; the call thread shares them out. */
+static int64_t slots_of(const struct config *config, enum request_kind job)
+{
+    return job == REQUEST_CALL ? config->platform_max_in_flight : dispatch_recordings(config);
+}
+
+struct queue *kafka_thread_finished(struct kafka_thread *thread)
+{
+    return &thread->finished;
+}
+
+struct kafka_thread *kafka_thread_new(const struct config *config, enum request_kind job,
+                                      struct metrics *metrics, struct error *error)
 {
     struct kafka_thread *thread = memory_zeroed(1, sizeof *thread);
     struct engine_options options = {
@@ -612,29 +639,23 @@ struct kafka_thread *kafka_thread_new(const struct config *config, struct metric
         .overdue = {.max_age_ms = config->call_max_age_ms, .deadline_ms = config->call_deadline_ms},
         .window = config->partition_window,
         .window_bytes = config->partition_window_bytes,
-        .calls = config->platform_max_in_flight,
-        .recordings = dispatch_recordings(config)};
+        .calls = slots_of(config, job),
+        .recordings = slots_of(config, job)};
     thread->config = config;
+    thread->job = job;
     thread->metrics = metrics;
     thread->rules =
         (struct event_rules){.topics = {config->request_topics[0], config->request_topics[1]},
                              .max_bytes = (size_t)config->event_max_bytes};
-    publish_init(&thread->publish, config);
+    publish_init(&thread->publish, config, job);
     thread->engine = engine_new(&options);
-    thread->kafka = kafka_new(config, &handler, thread, error);
+    thread->kafka = kafka_new(config, job, &handler, thread, error);
     if (!thread->kafka)
         goto free_engine;
     queue_init(&thread->finished, wake_for_finished, thread);
-    thread->calls = call_thread_new(config, &thread->finished, error);
-    if (!thread->calls)
-        goto free_kafka;
-    metrics->calls = thread->calls;
     thread->table = memory_zeroed(METRICS_PARTITIONS, sizeof *thread->table);
     return thread;
 
-free_kafka:
-    queue_fini(&thread->finished);
-    kafka_free(thread->kafka);
 free_engine:
     engine_free(thread->engine);
     publish_fini(&thread->publish);
@@ -642,9 +663,10 @@ free_engine:
     return NULL;
 }
 
-bool kafka_thread_free(struct kafka_thread *thread)
+void kafka_thread_free(struct kafka_thread *thread)
 {
-    bool released = call_thread_free(thread->calls);
+    if (!thread)
+        return;
     read_clocks(thread);
     take_finished(thread);
     kafka_free(thread->kafka);
@@ -653,7 +675,5 @@ bool kafka_thread_free(struct kafka_thread *thread)
     queue_fini(&thread->finished);
     free(thread->ledgers);
     free(thread->table);
-    if (released)
-        free(thread);
-    return released;
+    free(thread);
 }

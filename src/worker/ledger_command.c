@@ -163,7 +163,7 @@ static int show_job(const struct config *config, enum request_kind kind, bool js
                     struct text *out, size_t *halted, struct error *error)
 {
     const char *topic = config->request_topics[kind];
-    const char *group = config->group_id;
+    const char *group = config->group_ids[kind];
     struct kafka_admin_group state;
     struct kafka_admin_partition *list = NULL;
     size_t count = 0;
@@ -194,7 +194,7 @@ static void show_failure(const struct config *config, enum request_kind kind, bo
     text_add(out, "{");
     add_string(out, "job", job_names[kind]);
     add_string(out, "topic", config->request_topics[kind]);
-    add_string(out, "group", config->group_id);
+    add_string(out, "group", config->group_ids[kind]);
     add_string(out, "error", error->text);
     text_add(out, "\"partitions\": []}");
 }
@@ -310,9 +310,9 @@ static int repair(struct kafka_admin *admin, const struct options *options, cons
 }
 
 static int repair_partition(const struct config *config, const struct options *options,
-                            int64_t partition, struct error *error)
+                            enum request_kind kind, int64_t partition, struct error *error)
 {
-    const char *group = config->group_id;
+    const char *group = config->group_ids[kind];
     struct kafka_admin_partition *list = NULL;
     size_t count = 0;
     int rc = -1;
@@ -338,17 +338,17 @@ int ledger_command_repair(const struct config *config, const struct options *opt
     struct error error;
     int64_t partition;
     int rc = -1;
-    bool known = false;
-    for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++)
-        known |= *options->topic && !strcmp(options->topic, config->request_topics[kind]);
-    if (!known)
+    enum request_kind kind = 0;
+    while (kind < REQUEST_KINDS && strcmp(options->topic, config->request_topics[kind]) != 0)
+        kind++;
+    if (!*options->topic || kind == REQUEST_KINDS)
         error_set(&error,
                   "--topic %.100s: expected topic.call.requests or topic.recording.requests",
                   options->topic);
     else if (text_to_integer(options->partition, 0, INT32_MAX, &partition) < 0)
         error_set(&error, "--partition: expected a number from 0 up");
     else
-        rc = repair_partition(config, options, partition, &error);
+        rc = repair_partition(config, options, kind, partition, &error);
     if (rc < 0)
         fprintf(stderr, "privacy-call-worker: %s\n", error.text);
     return fflush(stdout) || rc < 0;

@@ -13,6 +13,7 @@
 /* The labels that a metric has, or where its values come from. */
 enum shape {
     PLAIN,
+    JOBS, /* a sum of each job's */
     VERSION,
     START,
     REQUEST_TOPIC,
@@ -160,6 +161,9 @@ static void put_row(struct scrape *scrape, const struct row *row)
     case PLAIN:
         text_printf(out, PREFIX "%s %" PRIu64 "\n", row->name, get(row->values));
         break;
+    case JOBS:
+        text_printf(out, PREFIX "%s %" PRIu64 "\n", row->name, metrics_sum(row->values));
+        break;
     case VERSION:
         add_sample(out, row->name, "version", PCW_VERSION, get(row->values));
         break;
@@ -189,6 +193,14 @@ static void put_row(struct scrape *scrape, const struct row *row)
     }
 }
 
+uint64_t metrics_sum(const _Atomic uint64_t jobs[REQUEST_KINDS])
+{
+    uint64_t sum = 0;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        sum += get(&jobs[job]);
+    return sum;
+}
+
 void metrics_render(struct metrics *metrics, struct text *out)
 {
     const struct metrics *m = metrics;
@@ -197,7 +209,7 @@ void metrics_render(struct metrics *metrics, struct text *out)
     const struct row rows[] = {METRICS(ROW)};
 #undef ROW
     struct scrape scrape = {.out = out, .config = metrics->config, .metrics = metrics};
-    scrape.table = memory_zeroed(METRICS_PARTITIONS, sizeof *scrape.table);
+    scrape.table = memory_zeroed(METRICS_TABLE, sizeof *scrape.table);
     scrape.table_size = metrics_copy_table(metrics, scrape.table);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         put_row(&scrape, &rows[i]);
@@ -213,12 +225,13 @@ void metrics_published(struct metrics *metrics, const struct published *publishe
         metrics_count(&metrics->dead_letters[reason], published->dead_letters[reason]);
 }
 
-void metrics_table(struct metrics *metrics, const struct partition_row *rows, size_t count)
+void metrics_table(struct metrics *metrics, enum request_kind job, const struct partition_row *rows,
+                   size_t count)
 {
     if (pthread_mutex_trylock(&metrics->lock) != 0)
         return;
-    memcpy(metrics->table, rows, count * sizeof *rows);
-    metrics->table_size = count;
+    memcpy(metrics->table[job], rows, count * sizeof *rows);
+    metrics->table_size[job] = count;
     pthread_mutex_unlock(&metrics->lock);
 }
 
@@ -233,8 +246,11 @@ static int by_place(const void *left, const void *right)
 size_t metrics_copy_table(struct metrics *metrics, struct partition_row *rows)
 {
     pthread_mutex_lock(&metrics->lock);
-    size_t count = metrics->table_size;
-    memcpy(rows, metrics->table, count * sizeof *rows);
+    size_t count = 0;
+    for (int job = 0; job < REQUEST_KINDS; job++) {
+        memcpy(rows + count, metrics->table[job], metrics->table_size[job] * sizeof *rows);
+        count += metrics->table_size[job];
+    }
     pthread_mutex_unlock(&metrics->lock);
     qsort(rows, count, sizeof *rows, by_place);
     return count;
@@ -253,7 +269,9 @@ struct metrics *metrics_new(const struct config *config)
     metrics->config = config;
     metrics->started_wall_ms = clock_wall_ms();
     metrics->started_boot_ms = clock_boot_ms();
-    metrics->kafka_turned_ms = metrics->started_boot_ms;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        metrics->kafka_turned_ms[job] =
+            *config->request_topics[job] ? metrics->started_boot_ms : INT64_MAX;
     metrics->one = 1;
     pthread_mutex_init(&metrics->lock, NULL);
     return metrics;

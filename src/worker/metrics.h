@@ -1,7 +1,8 @@
-/* What the worker counts. The Kafka thread and the call thread write, the HTTP thread reads: plain
- * counters as relaxed atomics, and a table of the partitions that the Kafka thread renews about
- * once a second under a lock of its own, which it only tries and which nobody holds for longer than
- * it takes to copy the table. One row of METRICS is one metric; docs/metrics.md lists the same. */
+/* What the worker counts. The Kafka threads and the call thread write, the HTTP thread reads: plain
+ * counters as relaxed atomics, and for each job a table of its partitions that its Kafka thread
+ * renews about once a second under a lock of their own, which it only tries and which nobody holds
+ * for longer than it takes to copy the tables. One row of METRICS is one metric; docs/metrics.md
+ * lists the same. */
 #pragma once
 
 #include <pthread.h>
@@ -15,7 +16,8 @@
 #include "worker/call_thread.h"
 #include "worker/histogram.h"
 
-enum { METRICS_PARTITIONS = 1024 }; /* more are counted, but not listed */
+enum { METRICS_PARTITIONS = 1024 }; /* of one job; more are counted, but not listed */
+enum { METRICS_TABLE = REQUEST_KINDS * METRICS_PARTITIONS };
 
 enum dead_letter_reason {
     DEAD_LETTER_INVALID,
@@ -41,19 +43,23 @@ struct partition_row {
 };
 
 struct metrics {
-    /* the Kafka thread's */
+    /* the Kafka threads' together: they only add */
     _Atomic uint64_t requests[REQUEST_KINDS];
     _Atomic uint64_t results[REQUEST_KINDS][STATUSES];
     _Atomic uint64_t dead_letters[DEAD_LETTER_REASONS];
-    _Atomic uint64_t rebalances, partitions, halted;
-    _Atomic uint64_t waiting_lanes, outstanding;
-    _Atomic uint64_t transactions, aborted, unknown, fenced, recovered;
+    _Atomic uint64_t rebalances;
     struct histogram transaction_time;
-    _Atomic int64_t kafka_turned_ms; /* CLOCK_BOOTTIME */
-    _Atomic bool in_group, draining;
-    pthread_mutex_t lock; /* of the table */
-    struct partition_row table[METRICS_PARTITIONS];
-    size_t table_size;
+    _Atomic bool draining;
+    /* each job's Kafka thread's own, which it sets: whoever reads adds them up */
+    _Atomic uint64_t partitions[REQUEST_KINDS], halted[REQUEST_KINDS];
+    _Atomic uint64_t waiting_lanes[REQUEST_KINDS], outstanding[REQUEST_KINDS];
+    _Atomic uint64_t transactions[REQUEST_KINDS], aborted[REQUEST_KINDS], unknown[REQUEST_KINDS];
+    _Atomic uint64_t fenced[REQUEST_KINDS], recovered[REQUEST_KINDS];
+    _Atomic int64_t kafka_turned_ms[REQUEST_KINDS]; /* CLOCK_BOOTTIME; INT64_MAX: it has ended */
+    _Atomic bool in_group[REQUEST_KINDS];
+    pthread_mutex_t lock; /* of the tables */
+    struct partition_row table[REQUEST_KINDS][METRICS_PARTITIONS];
+    size_t table_size[REQUEST_KINDS];
     /* constant once the threads run */
     const struct config *config;
     const struct call_thread *calls;
@@ -72,9 +78,9 @@ struct metrics {
         "Calls that ended after their partition had gone to another worker")                       \
     ROW(calls_in_flight, gauge, PLAIN, &c->in_flight,                                              \
         "Calls open at the platform now, recordings included")                                     \
-    ROW(outstanding_requests, gauge, PLAIN, &m->outstanding,                                       \
+    ROW(outstanding_requests, gauge, JOBS, m->outstanding,                                         \
         "Requests that are with the call thread, those that wait there included")                  \
-    ROW(waiting_lanes, gauge, PLAIN, &m->waiting_lanes,                                            \
+    ROW(waiting_lanes, gauge, JOBS, m->waiting_lanes,                                              \
         "Order ids whose next request waits to be started")                                        \
     ROW(tries_total, counter, PLAIN, &c->tries, "Calls that were begun, repeated ones included")   \
     ROW(retries_total, counter, PLAIN, &c->retries,                                                \
@@ -91,20 +97,19 @@ struct metrics {
         "Circuit breaker: 0 closed, 1 open (all calls pause), 2 one trial call")                   \
     ROW(rate_limit_waits_total, counter, PLAIN, &c->rate_waits,                                    \
         "Turns in which a call was held back by the rate limit")                                   \
-    ROW(transactions_total, counter, PLAIN, &m->transactions, "Transactions committed")            \
-    ROW(transactions_aborted_total, counter, PLAIN, &m->aborted,                                   \
+    ROW(transactions_total, counter, JOBS, m->transactions, "Transactions committed")              \
+    ROW(transactions_aborted_total, counter, JOBS, m->aborted,                                     \
         "Transactions aborted; they are made again")                                               \
-    ROW(transactions_unknown_total, counter, PLAIN, &m->unknown,                                   \
+    ROW(transactions_unknown_total, counter, JOBS, m->unknown,                                     \
         "Transactions of unknown outcome, which was then read back")                               \
-    ROW(fenced_total, counter, PLAIN, &m->fenced,                                                  \
-        "Times that another producer had fenced this one")                                         \
+    ROW(fenced_total, counter, JOBS, m->fenced, "Times that another producer had fenced this one") \
     ROW(transaction_duration_seconds, histogram, NONE, &m->transaction_time,                       \
         "How long the transactions took, whatever their end")                                      \
-    ROW(in_doubt_recoveries_total, counter, PLAIN, &m->recovered,                                  \
+    ROW(in_doubt_recoveries_total, counter, JOBS, m->recovered,                                    \
         "Calls that a predecessor had started, answered as unknown")                               \
-    ROW(rebalances_total, counter, PLAIN, &m->rebalances, "Rebalances of the group")               \
-    ROW(partitions, gauge, PLAIN, &m->partitions, "Partitions assigned")                           \
-    ROW(partitions_halted, gauge, PLAIN, &m->halted,                                               \
+    ROW(rebalances_total, counter, PLAIN, &m->rebalances, "Rebalances of the groups")              \
+    ROW(partitions, gauge, JOBS, m->partitions, "Partitions assigned")                             \
+    ROW(partitions_halted, gauge, JOBS, m->halted,                                                 \
         "Partitions that are halted: nothing of them is dialled; /status and the log say why")     \
     ROW(consumer_lag, gauge, PARTITION_LAG, NULL,                                                  \
         "Offsets between the committed one and the partition's end")                               \
@@ -128,13 +133,17 @@ static inline void metrics_count(_Atomic uint64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-/* A transaction with these has landed. Kafka thread. */
+/* The sum of what the jobs have set. Any thread. */
+uint64_t metrics_sum(const _Atomic uint64_t jobs[REQUEST_KINDS]);
+
+/* A transaction with these has landed. A Kafka thread. */
 void metrics_published(struct metrics *metrics, const struct published *published);
 
-/* Renews the table; keeps the old one when it is being read right now. Kafka thread. */
-void metrics_table(struct metrics *metrics, const struct partition_row *rows, size_t count);
+/* Renews a job's table; keeps the old one when it is being read right now. Its Kafka thread. */
+void metrics_table(struct metrics *metrics, enum request_kind job, const struct partition_row *rows,
+                   size_t count);
 
-/* Copies the table, sorted, into room for METRICS_PARTITIONS. Returns its size. HTTP thread. */
+/* Copies the tables, sorted, into room for METRICS_TABLE. Returns their size. HTTP thread. */
 size_t metrics_copy_table(struct metrics *metrics, struct partition_row *rows);
 
 /* Offsets between base and end; -1: not known. */

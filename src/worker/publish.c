@@ -6,10 +6,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-void publish_init(struct publish *publish, const struct config *config)
+void publish_init(struct publish *publish, const struct config *config, enum request_kind job)
 {
     *publish = (struct publish){
-        .names = {.group = config->group_id, .dead_letters = config->dead_letters}};
+        .names = {.group = config->group_ids[job], .dead_letters = config->dead_letters}};
     for (int kind = 0; kind < REQUEST_KINDS; kind++) {
         publish->names.request_topics[kind] = config->request_topics[kind];
         publish->names.result_topics[kind] = config->result_topics[kind];

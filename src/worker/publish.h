@@ -1,5 +1,5 @@
 /* Turns what the engine wants published into a transaction for io/kafka. Its memory is reused from
- * one transaction to the next. The Kafka thread's. */
+ * one transaction to the next. A Kafka thread's. */
 #pragma once
 
 #include "core/config.h"
@@ -19,8 +19,8 @@ struct publish {
     struct published counts;         /* of them */
 };
 
-/* Names are borrowed from config, which must outlive it. */
-void publish_init(struct publish *publish, const struct config *config);
+/* Of a job. Names are borrowed from config, which must outlive it. */
+void publish_init(struct publish *publish, const struct config *config, enum request_kind job);
 
 /* Renders items as records and ledgers as offsets. The transaction stays valid until the next call;
  * record i is item i. */

@@ -54,8 +54,7 @@ static void *wait_for_signals(void *argument)
         ;
     log_info("%s: stopping; a second signal ends the process at once",
              number == SIGINT ? "SIGINT" : "SIGTERM");
-    atomic_store(&stop->requested, true);
-    stop->wake(stop->argument);
+    stop_request(stop);
     take_told_twice(&set);
     while (sigwait(&set, &number))
         ;
@@ -75,6 +74,12 @@ struct stop *stop_new(void (*wake)(void *argument), void *argument, struct error
         return NULL;
     }
     return stop;
+}
+
+void stop_request(struct stop *stop)
+{
+    atomic_store(&stop->requested, true);
+    stop->wake(stop->argument);
 }
 
 bool stop_requested(const struct stop *stop)

@@ -19,4 +19,7 @@ struct stop *stop_new(void (*wake)(void *argument), void *argument, struct error
 /* Whether a stop was asked for. Any thread. */
 bool stop_requested(const struct stop *stop);
 
+/* Asks for a stop as the first signal does. Any thread. */
+void stop_request(struct stop *stop);
+
 void stop_free(struct stop *stop);

@@ -6,7 +6,7 @@
 #include "core/exact_json.h"
 #include "io/http.h"
 #include "worker/endpoints.h"
-#include "worker/kafka_thread.h"
+#include "worker/jobs.h"
 #include "worker/metrics.h"
 #include "worker/stop.h"
 
@@ -28,24 +28,24 @@ static int run(const struct config *config, struct metrics *metrics, struct erro
 {
     int status = -1;
     struct http *http;
-    struct kafka_thread *thread = kafka_thread_new(config, metrics, error);
-    if (!thread)
+    struct jobs *jobs = jobs_new(config, metrics, error);
+    if (!jobs)
         return -1;
     if (serve(config, metrics, &http, error) < 0)
-        goto free_thread;
-    struct stop *stop = stop_new(kafka_thread_wake, thread, error);
+        goto free_jobs;
+    struct stop *stop = stop_new(jobs_wake, jobs, error);
     if (!stop)
         goto free_http;
-    status = kafka_thread_run(thread, stop);
-    log_info("stopped with status %d", status);
-    if (kafka_thread_gave_up(thread))
+    status = jobs_run(jobs, stop, error);
+    log_info("stopped with status %d", status < 0 ? 1 : status);
+    if (jobs_gave_up(jobs))
         _exit(
             status); /* clients that reach no broker take seconds to end: a stop has no such time */
     stop_free(stop);
 free_http:
     http_free(http); /* before what it reads */
-free_thread:
-    if (!kafka_thread_free(thread))
+free_jobs:
+    if (!jobs_free(jobs))
         _exit(status < 0 ? 1 : status);
     return status;
 }
@@ -54,8 +54,10 @@ int worker_run(const struct config *config)
 {
     struct error error;
     exact_json_prepare();
-    log_info("privacy-call-worker " PCW_VERSION ": group %s, instance %s, platform %s",
-             config->group_id, config->instance_id, config->platform_url);
+    log_info("privacy-call-worker " PCW_VERSION
+             ": group %s, group of recordings %s, instance %s, platform %s",
+             config->group_ids[REQUEST_CALL], config->group_ids[REQUEST_RECORDING],
+             config->instance_id, config->platform_url);
     struct metrics *metrics = metrics_new(config);
     int status = run(config, metrics, &error);
     if (status < 0)

@@ -9,7 +9,7 @@ from programs import ROOT
 
 GOOD = {"kafka.bootstrap.servers": "127.0.0.1:1", "platform.url": "https://127.0.0.1:1", "platform.token": "a-secret-token",
         "platform.app.id": "an-app"}
-KEYS = """kafka.bootstrap.servers kafka.group.id instance.id topic.call.requests topic.call.results topic.recording.requests
+KEYS = """kafka.bootstrap.servers kafka.group.id recording.group.id instance.id topic.call.requests topic.call.results topic.recording.requests
 topic.recording.results topic.dead.letters kafka.session.timeout.ms kafka.heartbeat.interval.ms kafka.transaction.timeout.ms
 partition.window partition.window.bytes delivery platform.url platform.version platform.token platform.app.id platform.utc.offset
 platform.connect.timeout.ms platform.timeout.ms platform.max.in.flight recording.max.in.flight platform.answer.max.bytes
@@ -17,7 +17,7 @@ platform.rate.per.second platform.breaker.failures platform.breaker.open.ms plat
 call.deadline.ms call.retry.flags recording.attempts recording.retry.flags recording.url.member
 recording.url.hosts recording.url.allow.private recording.url.allow.http recording.store recording.max.bytes
 recording.timeout.ms drain.timeout.ms http.listen log.level log.format""".split()
-DEFAULTS = {"kafka.group.id": "privacy-call-worker", "topic.call.requests": "call-requests", "topic.call.results": "call-results",
+DEFAULTS = {"kafka.group.id": "privacy-call-worker", "recording.group.id": "privacy-call-worker-recordings", "topic.call.requests": "call-requests", "topic.call.results": "call-results",
             "topic.dead.letters": "privacy-call-dead-letters", "partition.window": "10000", "partition.window.bytes": "67108864",
             "delivery": "exactly-once", "platform.version": "20171220", "platform.utc.offset": "+08:00",
             "platform.connect.timeout.ms": "3000", "platform.timeout.ms": "10000", "platform.max.in.flight": "256",

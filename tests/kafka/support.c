@@ -151,7 +151,7 @@ void side_init(struct side *side, const char *bootstrap, const char *group, cons
             side->config.kafka[i].producer = false;
     struct error error;
     side->answers = true;
-    side->kafka = kafka_new(&side->config, &handler, side, &error);
+    side->kafka = kafka_new(&side->config, REQUEST_CALL, &handler, side, &error);
     if (!side->kafka)
         fail_msg("%s", error.text);
 }

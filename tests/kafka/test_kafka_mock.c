@@ -290,7 +290,7 @@ static int check(const char *name, const char *value, bool consumer, bool produc
     struct kafka_setting settings[3];
     struct config config = {.kafka = settings,
                             .kafka_count = 3,
-                            .group_id = "g",
+                            .group_ids = {"g", "g-recordings"},
                             .instance_id = "i",
                             .session_timeout_ms = 30000,
                             .heartbeat_interval_ms = 1000,

@@ -198,7 +198,8 @@ static void open_thread(struct bench *bench, const char *url)
 {
     struct error error;
     bench->config.platform_url = memory_string(url);
-    bench->thread = call_thread_new(&bench->config, &bench->finished, &error);
+    struct queue *finished[REQUEST_KINDS] = {&bench->finished, &bench->finished};
+    bench->thread = call_thread_new(&bench->config, finished, &error);
     assert_non_null(bench->thread);
 }
 

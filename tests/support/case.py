@@ -85,7 +85,7 @@ class KafkaCase(ProgramCase):
     SETTINGS = None  # more of its brokers' server.properties
     PROXIED = False  # whether each of its brokers can be reached through a proxy, too
     PARTITIONS = 8
-    RECORDINGS = False  # whether workers take recording requests, too: then two of them may share the two kinds among them
+    RECORDINGS = False  # whether workers take recording requests, too, in a group of their own
 
     @classmethod
     def setUpClass(cls):
@@ -151,15 +151,16 @@ class KafkaCase(ProgramCase):
         self.assertEqual(count, len(letters))
         return letters
 
-    def offsets(self):
-        offsets = Offsets(self.bootstrap, self.group)
+    def offsets(self, role="call.requests"):
+        """The committed offsets of the job's group."""
+        offsets = Offsets(self.bootstrap, self.group if role == "call.requests" else f"{self.group}-recordings")
         self.addCleanup(offsets.close)
         return offsets
 
     def wait_idle(self, role="call.requests", seconds=30):
         """Waits until the group has committed each partition's end."""
         want = ends(self.bootstrap, self.names[role])
-        offsets = self.offsets()
+        offsets = self.offsets(role)
 
         def committed():
             found = {p: max(o, 0) for p, (o, _) in offsets.read(self.names[role], list(want)).items()}

@@ -153,7 +153,7 @@ static void defaults(void **state)
     struct run run = {.file = REQUIRED};
     load_well(&run);
     const struct config *config = &run.config;
-    assert_string_equal(config->group_id, "privacy-call-worker");
+    assert_string_equal(config->group_ids[REQUEST_CALL], "privacy-call-worker");
     assert_string_equal(config->instance_id, "host-1");
     assert_string_equal(config->request_topics[REQUEST_CALL], "call-requests");
     assert_string_equal(config->result_topics[REQUEST_CALL], "call-results");
@@ -251,7 +251,7 @@ static void each_value_reaches_its_field(void **state)
                                        "core.dumps = true\n"};
     load_well(&run);
     const struct config *config = &run.config;
-    assert_string_equal(config->group_id, "g");
+    assert_string_equal(config->group_ids[REQUEST_CALL], "g");
     assert_string_equal(config->instance_id, "i.1_-");
     assert_string_equal(config->request_topics[REQUEST_CALL], "a");
     assert_string_equal(config->result_topics[REQUEST_CALL], "b");
@@ -1253,7 +1253,7 @@ static void the_rest_stays_usable(void **state)
     assert_int_equal(run.rc, -1);
     assert_string_equal(kafka_value(&run, true, "debug"), "all");
     assert_string_equal(kafka_value(&run, true, "acks"), "(none)");
-    assert_string_equal(run.config.group_id, "privacy-call-worker");
+    assert_string_equal(run.config.group_ids[REQUEST_CALL], "privacy-call-worker");
     done(&run);
 }
 

@@ -293,7 +293,7 @@ static void shipped_file_shows_the_defaults(void **state)
         assert_non_null(theirs);
         assert_memory_equal(mine, theirs, (size_t)(strstr(theirs, "  # ") + 4 - theirs));
     }
-    assert_string_equal(config.group_id, bare.group_id);
+    assert_string_equal(config.group_ids[REQUEST_CALL], bare.group_ids[REQUEST_CALL]);
     assert_int_equal(config.session_timeout_ms, bare.session_timeout_ms);
     assert_int_equal(config.heartbeat_interval_ms, bare.heartbeat_interval_ms);
     assert_int_equal(config.transaction_timeout_ms, bare.transaction_timeout_ms);

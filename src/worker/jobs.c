@@ -1,0 +1,116 @@
+#include "worker/jobs.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "worker/call_thread.h"
+#include "worker/kafka_thread.h"
+
+struct job {
+    struct jobs *jobs;
+    struct kafka_thread *kafka; /* NULL: switched off */
+    pthread_t thread;
+    bool running;
+    int status;
+};
+
+struct jobs {
+    struct job all[REQUEST_KINDS];
+    struct call_thread *calls;
+    struct stop *stop;
+};
+
+static int make_calls(struct jobs *jobs, const struct config *config, struct error *error)
+{
+    struct queue *finished[REQUEST_KINDS] = {NULL};
+    for (int i = 0; i < REQUEST_KINDS; i++)
+        if (jobs->all[i].kafka)
+            finished[i] = kafka_thread_finished(jobs->all[i].kafka);
+    jobs->calls = call_thread_new(config, finished, error);
+    return jobs->calls ? 0 : -1;
+}
+
+struct jobs *jobs_new(const struct config *config, struct metrics *metrics, struct error *error)
+{
+    struct jobs *jobs = memory_zeroed(1, sizeof *jobs);
+    for (int i = 0; i < REQUEST_KINDS; i++) {
+        struct job *job = &jobs->all[i];
+        job->jobs = jobs;
+        if (!*config->request_topics[i])
+            continue;
+        job->kafka = kafka_thread_new(config, (enum request_kind)i, metrics, error);
+        if (!job->kafka)
+            goto fail;
+    }
+    if (make_calls(jobs, config, error) < 0)
+        goto fail;
+    metrics->calls = jobs->calls;
+    return jobs;
+fail:
+    jobs_free(jobs);
+    return NULL;
+}
+
+void jobs_wake(void *argument)
+{
+    struct jobs *jobs = argument;
+    for (int i = 0; i < REQUEST_KINDS; i++)
+        if (jobs->all[i].kafka)
+            kafka_thread_wake(jobs->all[i].kafka);
+}
+
+static void *run(void *argument)
+{
+    static const char *const names[] = {
+        [REQUEST_CALL] = "kafka-calls", [REQUEST_RECORDING] = "kafka-records"};
+    struct job *job = argument;
+    pthread_setname_np(pthread_self(), names[job - job->jobs->all]);
+    job->status = kafka_thread_run(job->kafka, job->jobs->calls, job->jobs->stop);
+    if (job->status)
+        stop_request(job->jobs->stop); /* the process ends: the others hand over in order */
+    return NULL;
+}
+
+int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error)
+{
+    int status = 0;
+    jobs->stop = stop;
+    for (int i = 0; i < REQUEST_KINDS && status == 0; i++) {
+        struct job *job = &jobs->all[i];
+        int rc = job->kafka ? pthread_create(&job->thread, NULL, run, job) : 0;
+        job->running = job->kafka && !rc;
+        if (rc)
+            status = error_set(error, "cannot start a Kafka thread: %s", strerror(rc));
+    }
+    if (status < 0)
+        stop_request(stop);
+    for (int i = 0; i < REQUEST_KINDS; i++) {
+        struct job *job = &jobs->all[i];
+        if (!job->running)
+            continue;
+        pthread_join(job->thread, NULL);
+        if (job->status > status && status >= 0)
+            status = job->status;
+    }
+    return status;
+}
+
+bool jobs_gave_up(const struct jobs *jobs)
+{
+    for (int i = 0; i < REQUEST_KINDS; i++)
+        if (jobs->all[i].kafka && kafka_thread_gave_up(jobs->all[i].kafka))
+            return true;
+    return false;
+}
+
+bool jobs_free(struct jobs *jobs)
+{
+    if (!call_thread_free(jobs->calls))
+        return false;
+    for (int i = 0; i < REQUEST_KINDS; i++)
+        kafka_thread_free(jobs->all[i].kafka);
+    free(jobs);
+    return true;
+}
