@@ -241,5 +241,6 @@ void config_fini(struct config *config)
     free(config->recording_url_member);
     free(config->recording_url_hosts);
     free(config->http_listen);
+    free(config->http_hosts);
     *config = (struct config){0};
 }

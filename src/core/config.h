@@ -56,6 +56,7 @@ struct config {
     bool recording_url_allow_private, recording_url_allow_http;
     int64_t drain_timeout_ms;
     char *http_listen;
+    char *http_hosts; /* host[:port], with commas between them; may be empty */
     enum log_level log_level;
     enum log_format log_format;
     bool core_dumps;                /* leave the limit of core dumps as it is */

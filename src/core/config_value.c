@@ -258,6 +258,26 @@ CONFIG_SETTER(config_set_listen)
     return set_string(field, value, n);
 }
 
+CONFIG_SETTER(config_set_hosts)
+{
+    (void)key;
+    for (const char *at = value; *value;) {
+        at += strspn(at, " \t");
+        size_t n = strcspn(at, ","), used = n;
+        while (used && strchr(" \t", at[used - 1]))
+            used--;
+        if (!used || used > HOST_LIMIT || !is_authority(at, used))
+            return error_set(why,
+                             "expected host names, each with a port or without, and commas between "
+                             "them, or no value, not %s",
+                             config_show(value).text);
+        at += n;
+        if (!*at++)
+            break;
+    }
+    return set_string(field, value, strlen(value));
+}
+
 CONFIG_SETTER(config_set_zone)
 {
     (void)key;

@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "io/http_host.h"
+#include "io/http_target.h"
 
 enum {
     CONNECTIONS = 32, /* for one more, that which has asked for nothing for longest is hung up on */
@@ -24,6 +27,7 @@ enum {
 struct http {
     const struct http_handler *handler;
     void *argument;
+    struct http_hosts *hosts;
     struct MHD_Daemon *daemon;
     struct list visitors; /* by their last request's end, or else their start; server's thread */
     unsigned visitor_count;
@@ -78,7 +82,8 @@ static void on_end(void *argument, struct MHD_Connection *connection, void **see
     struct http *http = argument;
     struct visitor *visitor =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-    (void)seen;
+    free(*seen);
+    *seen = NULL;
     if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK || !list_linked(&visitor->node))
         return;
     list_remove(&visitor->node);
@@ -99,10 +104,10 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct htt
                             "default-src 'none'; style-src 'unsafe-inline'; "
                             "script-src 'unsafe-inline'; connect-src 'self'; "
                             "frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
-    if (answer->status == 405) {
+    if (answer->status == 405)
         MHD_add_response_header(response, "Allow", "GET, HEAD");
+    if (answer->status == 400 || answer->status == 405 || answer->status == 421)
         MHD_add_response_header(response, "Connection", "close"); /* a body may follow */
-    }
     enum MHD_Result result = MHD_queue_response(connection, (unsigned)answer->status, response);
     MHD_destroy_response(response);
     return result;
@@ -115,27 +120,125 @@ static enum MHD_Result send_short(struct MHD_Connection *connection, int status,
     return send_answer(connection, &answer);
 }
 
-/* Called when a request's head is there (*seen is NULL), with its body, and at its end. */
+/* A request, from its first line to its end. */
+struct asked {
+    bool head_seen;
+    const char *at; /* where the target stands in the library's buffer */
+    size_t size;    /* of it, as far as it is a string */
+    char target[];
+};
+
+/* Called with a request's first line, before anything of it is decoded. */
+static void *on_line(void *argument, const char *target, struct MHD_Connection *connection)
+{
+    (void)argument, (void)connection;
+    size_t size = target ? strlen(target) : 0;
+    struct asked *asked = memory_zeroed(1, sizeof *asked + size + 1);
+    asked->at = target;
+    asked->size = size;
+    if (size)
+        memcpy(asked->target, target, size);
+    return asked;
+}
+
+struct headers {
+    const char *host;
+    size_t host_size;
+    unsigned hosts;
+    bool body;
+};
+
+static enum MHD_Result take_header(void *argument, enum MHD_ValueKind kind, const char *name,
+                                   size_t name_size, const char *value, size_t size)
+{
+    struct headers *headers = argument;
+    (void)kind, (void)name_size;
+    if (!strcasecmp(name, "Host")) {
+        headers->hosts++;
+        headers->host = value ? value : "";
+        headers->host_size = value ? size : 0;
+    } else if (!strcasecmp(name, "Transfer-Encoding") ||
+               (!strcasecmp(name, "Content-Length") && value && strcmp(value, "0") != 0)) {
+        headers->body = true;
+    }
+    return MHD_YES;
+}
+
+/* Whether the request is addressed to us. Returns 0, or the status that says what is wrong. */
+static int check_host(const struct http *http, const struct headers *headers,
+                      const struct http_target *target, const char *version)
+{
+    if (headers->hosts > 1 || (!headers->hosts && strcmp(version, MHD_HTTP_VERSION_1_0) != 0))
+        return 400;
+    if (target && target->other_scheme)
+        return 421;
+    enum http_host verdict = HTTP_HOST_TAKEN; /* HTTP/1.0 without Host: a simple probe */
+    if (target && target->authority)
+        verdict = http_hosts_check(http->hosts, target->authority, target->authority_size);
+    else if (headers->hosts)
+        verdict = http_hosts_check(http->hosts, headers->host, headers->host_size);
+    return verdict == HTTP_HOST_TAKEN ? 0 : verdict == HTTP_HOST_FOREIGN ? 421 : 400;
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, int status)
+{
+    return send_short(connection, status,
+                      status == 421   ? "this name is not served here: http.hosts lists those that "
+                                        "are, beside addresses, localhost and the host name with "
+                                        "the port listened on\n"
+                      : status == 405 ? "only GET and HEAD\n"
+                                      : "malformed request\n");
+}
+
+static enum MHD_Result answer_target(struct http *http, struct MHD_Connection *connection,
+                                     const struct headers *headers, const char *text,
+                                     const char *version)
+{
+    struct http_target target;
+    if (http_target_read(&target, text) < 0)
+        return refuse(connection, 400);
+    enum MHD_Result result;
+    struct http_answer answer = {.status = 200, .content_type = "text/plain; charset=utf-8"};
+    int wrong = check_host(http, headers, &target, version);
+    if (!wrong && headers->body)
+        wrong = 400; /* a GET with a body: not from anyone whom this is for */
+    if (wrong) {
+        result = refuse(connection, wrong);
+    } else if (http->handler->render(http->argument, target.path, &answer)) {
+        result = send_answer(connection, &answer);
+    } else {
+        text_fini(&answer.body);
+        result = send_short(connection, 404, "not found\n");
+    }
+    free(target.path);
+    return result;
+}
+
+/* Called when a request's head is there, and at its end. What is refused is so at once, without its
+ * body. */
 static enum MHD_Result on_request(void *argument, struct MHD_Connection *connection,
                                   const char *url, const char *method, const char *version,
                                   const char *upload, size_t *upload_size, void **seen)
 {
     struct http *http = argument;
-    (void)version;
-    (void)upload;
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-        return send_short(connection, 405, "only GET and HEAD\n");
-    if (*upload_size)
-        return MHD_NO; /* a GET with a body: not from anyone whom this is for */
-    if (!*seen) {
-        *seen = http;
+    struct asked *asked = *seen;
+    struct headers headers = {0};
+    (void)url, (void)upload;
+    if (*upload_size || !asked)
+        return MHD_NO; /* refused before */
+    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take_header, &headers);
+    /* The version follows the target's end; where it does not, a NUL stands in the target. */
+    if (version != asked->at + asked->size + 1 || !http_target_is_clean(asked->target))
+        return refuse(connection, 400);
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        int wrong = check_host(http, &headers, NULL, version);
+        return refuse(connection, wrong == 400 ? 400 : 405);
+    }
+    if (!headers.body && !asked->head_seen) {
+        asked->head_seen = true;
         return MHD_YES;
     }
-    struct http_answer answer = {.status = 200, .content_type = "text/plain; charset=utf-8"};
-    if (http->handler->render(http->argument, url, &answer))
-        return send_answer(connection, &answer);
-    text_fini(&answer.body);
-    return send_short(connection, 404, "not found\n");
+    return answer_target(http, connection, &headers, asked->target, version);
 }
 
 /* ---- the socket. Main thread. */
@@ -195,7 +298,8 @@ static int open_socket(const char *listen, struct error *error)
     return fd;
 }
 
-static void note_address(struct http *http, int fd)
+/* Notes the address, and returns the port. */
+static unsigned note_address(struct http *http, int fd)
 {
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
@@ -206,10 +310,11 @@ static void note_address(struct http *http, int fd)
     bool brackets = strchr(host, ':');
     snprintf(http->address, sizeof http->address, "%s%s%s:%s", brackets ? "[" : "", host,
              brackets ? "]" : "", port);
+    return (unsigned)strtoul(port, NULL, 10);
 }
 
-struct http *http_new(const char *listen, const struct http_handler *handler, void *argument,
-                      struct error *error)
+struct http *http_new(const char *listen, const char *hosts, const struct http_handler *handler,
+                      void *argument, struct error *error)
 {
     int fd = open_socket(listen, error);
     if (fd < 0)
@@ -218,20 +323,22 @@ struct http *http_new(const char *listen, const struct http_handler *handler, vo
     http->handler = handler;
     http->argument = argument;
     list_init(&http->visitors);
-    note_address(http, fd);
+    http->hosts = http_hosts_new(listen, note_address(http, fd), hosts);
     /* Not epoll: by that the library does not notice, until they are idle for too long, connections
      * whose other side has gone in the middle of a request, and they fill its table. */
     http->daemon = MHD_start_daemon(
         MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)(CONNECTIONS + LEAVING), MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
-        MHD_OPTION_NOTIFY_COMPLETED, on_end, http, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-        MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_COMPLETED, on_end, http, MHD_OPTION_URI_LOG_CALLBACK, on_line, http,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
+        MHD_OPTION_END);
     if (http->daemon)
         return http;
     error_set(error, "http.listen: the server cannot be started: %s", strerror(errno));
     close(fd);
+    http_hosts_free(http->hosts);
     free(http);
     return NULL;
 }
@@ -246,5 +353,6 @@ void http_free(struct http *http)
     if (!http)
         return;
     MHD_stop_daemon(http->daemon); /* closes the socket, too */
+    http_hosts_free(http->hosts);
     free(http);
 }

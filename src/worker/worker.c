@@ -17,7 +17,7 @@ static int serve(const struct config *config, struct metrics *metrics, struct ht
     *http = NULL;
     if (!*config->http_listen)
         return 0;
-    *http = http_new(config->http_listen, &endpoints, metrics, error);
+    *http = http_new(config->http_listen, config->http_hosts, &endpoints, metrics, error);
     if (!*http)
         return -1;
     log_info("HTTP: metrics, health and status at http://%s/", http_address(*http));

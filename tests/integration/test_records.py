@@ -176,15 +176,15 @@ class Visitor:
     """Asks for one page again and again until the worker has gone: with GET, with a body (POST), with a head that is too large
     (LONG), or with half a head (HALF)."""
 
-    REQUESTS = {"POST": (b"POST /status HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n123456789", (405,)),
-                "LONG": (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 40000 + b"\r\n\r\n", (413, 414, 431)),
+    REQUESTS = {"POST": (b"POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n123456789", (405,)),
+                "LONG": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40000 + b"\r\n\r\n", (413, 414, 431)),
                 "HALF": (b"GET /status HTT", ())}
 
     def __init__(self, worker, kind):
         self.worker, self.kind, self.answered, self.wrong = worker, kind, 0, []
         host, port = re.search(r"http://([\d.]+):(\d+)/", worker.wait_log(r"http://127\.0\.0\.1:\d+/")["message"]).groups()
         self.address = host, int(port)
-        get = f"GET {kind} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode(), (200, 503)
+        get = f"GET {kind} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode(), (200, 503)
         self.request, self.good = self.REQUESTS.get(kind, get)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()

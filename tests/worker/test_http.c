@@ -29,7 +29,7 @@ static struct http *server(void)
 {
     static const struct http_handler handler = {.render = render};
     struct error error;
-    struct http *http = http_new("127.0.0.1:0", &handler, NULL, &error);
+    struct http *http = http_new("127.0.0.1:0", "", &handler, NULL, &error);
     if (!http)
         fail_msg("%s", error.text);
     return http;
@@ -66,7 +66,7 @@ static bool answered(int fd, int ms)
     return true;
 }
 
-static const char request[] = "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n";
+static const char request[] = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 static void slow_clients_keep_nobody_out(void **state)
 {

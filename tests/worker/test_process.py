@@ -10,70 +10,16 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 
+from process import Process, worker
+
 WORKER, SANDBOX = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
-TOKEN = "the-s3cret"
-SETTINGS = {"kafka.bootstrap.servers": "127.0.0.1:1", "platform.url": "https://127.0.0.1:1", "platform.token": TOKEN,
-            "platform.app.id": "app-1", "instance.id": "worker-1", "http.listen": "127.0.0.1:0", "log.format": "text"}
 IGNORED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ)
 NOBODY = 65534
-
-
-class Process:
-    def __init__(self, command, **more):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PRIVACY_CALL_")}
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
-                                        text=True, **more)
-        self.pid, self.text, self.changed = self.process.pid, "", threading.Condition()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        for line in self.process.stdout:
-            with self.changed:
-                self.text += line
-                self.changed.notify_all()
-
-    def wait_for(self, pattern, seconds=30):
-        deadline = time.monotonic() + seconds
-        with self.changed:
-            while not re.search(pattern, self.text):
-                assert time.monotonic() < deadline and self.reader.is_alive(), f"no {pattern} in:\n{self.text}"
-                self.changed.wait(0.1)
-            return re.search(pattern, self.text)
-
-    def signal(self, *numbers):
-        for number in numbers:
-            self.process.send_signal(number)
-
-    def end(self, seconds=30):
-        status = self.process.wait(seconds)
-        self.reader.join(10)
-        return status
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.reader.join(10)
-        self.process.stdout.close()
-        assert TOKEN not in self.text, "the token was shown"
-
-
-def worker(settings=(), arguments=(), program=WORKER, **more):
-    command = [program, *arguments]
-    for key, value in {**SETTINGS, **dict(settings)}.items():
-        command += ["-o", f"{key}={value}"]
-    return Process(command, **more)
 
 
 def opened_for_reading(path):
@@ -92,7 +38,7 @@ class Signals(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.directory)
 
     def test_what_must_not_end_it(self):
-        with worker() as process:
+        with worker(WORKER) as process:
             process.wait_for(r"http://127\.0\.0\.1:\d+/")
             process.signal(*IGNORED, *IGNORED)
             process.signal(signal.SIGTERM)
@@ -103,7 +49,7 @@ class Signals(unittest.TestCase):
         """Signals while the configuration is being read; then the start goes on."""
         fifo = f"{self.directory}/worker.conf"
         os.mkfifo(fifo)
-        process = worker(arguments=("-c", fifo))
+        process = worker(WORKER, arguments=("-c", fifo))
         file = opened_for_reading(fifo)
         process.signal(*numbers)
         os.write(file, b"log.level = info\n")
@@ -138,7 +84,7 @@ class Secrets(unittest.TestCase):
         program = shutil.copy(WORKER, directory)
         user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         unlimited = resource.getrlimit(resource.RLIMIT_CORE)[1]
-        process = worker(program=program, cwd="/", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (unlimited, unlimited)),
+        process = worker(program, cwd="/", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (unlimited, unlimited)),
                          **more, **user)
         self.addCleanup(process.__exit__)
         process.wait_for(r"http://127\.0\.0\.1:\d+/")
