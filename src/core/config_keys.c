@@ -86,7 +86,7 @@ const struct config_key config_keys[] = {
     {INTEGER("recording.timeout.ms", recording_timeout_ms, "300000", 1, 24 * HOUR)},
     {INTEGER("drain.timeout.ms", drain_timeout_ms, "15000", 0, HOUR)},
     {VALUE("http.listen", http_listen, "127.0.0.1:9464", config_set_listen)},
-    {VALUE("http.hosts", http_hosts, "", config_set_hosts)},
+    {VALUE("http.hosts", http_hosts, "", config_set_http_hosts)},
     {VALUE("log.level", log_level, "info", config_set_log_level)},
     {VALUE("log.format", log_format, "json", config_set_log_format), .compute = compute_log_format},
     {VALUE("core.dumps", core_dumps, "false", config_set_boolean)},

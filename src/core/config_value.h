@@ -20,7 +20,7 @@ CONFIG_SETTER(config_set_job_topic);  /* the same, or empty */
 CONFIG_SETTER(config_set_credential); /* printable ASCII without white space and colon */
 CONFIG_SETTER(config_set_url);        /* http(s)://host[:port][/prefix]; no slash at the end */
 CONFIG_SETTER(config_set_listen);     /* host:port, where the port may be 0; or empty */
-CONFIG_SETTER(config_set_hosts);      /* host[:port], with commas between them; or empty */
+CONFIG_SETTER(config_set_http_hosts); /* host[:port], with commas between them; or empty */
 CONFIG_SETTER(config_set_zone);       /* +hh:mm; int minutes */
 CONFIG_SETTER(config_set_ca_file);    /* a readable PEM file; empty: NULL */
 CONFIG_SETTER(config_set_store);      /* a directory that can be written to; none: NULL */
