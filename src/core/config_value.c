@@ -258,7 +258,7 @@ CONFIG_SETTER(config_set_listen)
     return set_string(field, value, n);
 }
 
-CONFIG_SETTER(config_set_hosts)
+CONFIG_SETTER(config_set_http_hosts)
 {
     (void)key;
     for (const char *at = value; *value;) {
@@ -355,7 +355,7 @@ CONFIG_SETTER(config_set_path)
     return set_string(field, value, strlen(value));
 }
 
-CONFIG_SETTER(config_set_http_hosts)
+CONFIG_SETTER(config_set_hosts)
 {
     (void)key;
     if (*value && !recording_url_are_hosts(value))
