@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build demo play test test-packages simulate takeover chaos soak bench asan tsan lint format clean
+.PHONY: build demo play test test-packages simulate takeover chaos soak bench asan tsan lint format distro clean
 
 build:
 	@tools/install-packages.sh build
@@ -60,6 +60,10 @@ lint: test-packages build
 format:
 	@tools/install-packages.sh test
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+DISTRO ?= trixie
+distro:
+	@CTEST_FLAGS='$(CTEST_FLAGS)' tools/distro $(DISTRO) make test
 
 clean:
 	@rm -rf build

@@ -1,22 +1,25 @@
 #!/bin/sh
-# Installs the Debian packages that a purpose needs and that are missing, saying which; with sudo when not root.
-# usage: tools/install-packages.sh build|test|bench
+# Installs the Debian packages that a purpose needs and that are missing, saying which; with sudo when not root. Where it may not or cannot
+# (no sudo without a password, no network) it says within seconds which command would do it, and exits with 1. It asks for nothing.
+# usage: tools/install-packages.sh build|test|bench|distro
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev
     libmicrohttpd-dev kcat'
 test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka default-jre-headless maven clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"
+distro='mmdebstrap'
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted=$test ;;
 bench) wanted=$bench ;;
-*) sed -n '2,3p' "$0" >&2; exit 2 ;;
+distro) wanted=$distro ;;
+*) sed -n '2,4p' "$0" >&2; exit 2 ;;
 esac
 
 # A tool that is there already, from wherever, need not come as a package.
 present() {
     case $1 in
-    cmake | cppcheck | clang | curl | clang-tidy | clang-format | kcat | openssl | python3) command -v "$1" ;;
+    cmake | cppcheck | clang | curl | clang-tidy | clang-format | kcat | openssl | python3 | mmdebstrap) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     build-essential) command -v cc && command -v make ;;
     default-jre-headless) command -v java ;;
@@ -32,24 +35,51 @@ for package in $wanted; do
     present "$package" || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
-if ! command -v apt-get >/dev/null; then
-    echo "install-packages: no apt-get here; please install yourself what these Debian packages hold:$missing" >&2
+# give_up WHY: with what to do instead
+give_up() {
+    printf 'install-packages: %s. What is missing for %s:%s\n' "$1" "'$purpose'" "$missing" >&2
+    [ -z "${2:-}" ] || printf '%s:\n    %s\n' "$2" "${3:-apt-get update && apt-get install -y --no-install-recommends$missing}" >&2
     exit 1
-fi
-echo "installing for '$1':$missing"
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+}
+purpose=$1
+command -v apt-get >/dev/null ||
+    give_up 'there is no apt-get here; please install what these Debian packages hold, by whatever name it has here'
 root=
-[ "$(id -u)" = 0 ] || root=sudo
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || give_up 'not root, and there is no sudo here' 'As root'
+    sudo -n true 2>/dev/null || give_up 'sudo wants a password here' 'Once' "sudo apt-get update && sudo apt-get install -y --no-install-recommends$missing"
+    root='sudo -n'
+fi
+echo "installing for '$purpose':$missing"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+log=$work/log
+# Another apt is waited for, a server that is silent is not.
+options='-o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 -o Acquire::Retries=2 -o DPkg::Lock::Timeout=60'
+# Whether one of the archives of this system answers; yes, too, where they are not asked over the network.
+reachable() {
+    uris=$(apt-get update --print-uris 2>/dev/null | sed -n "s|^'\(https*://[^']*/InRelease\)'.*|\1|p" | head -3)
+    [ -n "$uris" ] || return 0
+    pairs='' n=0
+    for uri in $uris; do pairs="$pairs $uri $work/answer.$((n += 1))"; done
+    # shellcheck disable=SC2086
+    timeout 10 /usr/lib/apt/apt-helper -o Acquire::http::Timeout=5 -o Acquire::https::Timeout=5 -o Acquire::Retries=0 \
+        download-file $pairs >"$log" 2>&1
+    [ -e "$work/answer.1" ] || [ -e "$work/answer.2" ] || [ -e "$work/answer.3" ]
+}
+update() { # shellcheck disable=SC2086
+    $root apt-get $options update -qq >"$log" 2>&1; }
 install() { # shellcheck disable=SC2086
-    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >"$log" 2>&1; }
+    $root env DEBIAN_FRONTEND=noninteractive apt-get $options install -y -qq --no-install-recommends $missing >"$log" 2>&1 </dev/null; }
 known() { # shellcheck disable=SC2086
     apt-cache show --no-all-versions $missing >/dev/null 2>&1; }
-known || $root apt-get update -qq
-install || { $root apt-get update -qq && install; } || { cat "$log" >&2; exit 1; }
+reachable || { cat "$log" >&2; give_up 'the Debian archive cannot be reached from here' 'With a network, as root'; }
+known || update
+install || { update && install; } || { cat "$log" >&2; give_up 'apt-get could not install them, see above' 'As root'; }
 version=$(pkg-config --modversion rdkafka 2>/dev/null)
 case $version in
 '' | 0.* | 1.* | 2.0.0 | 2.0.1)
+    [ "$purpose" = distro ] && exit
     echo "librdkafka ${version:-missing}: 2.0.2 or newer is needed (Debian 12, Ubuntu 24.04 or newer)" >&2
     exit 1 ;;
 esac
