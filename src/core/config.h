@@ -44,6 +44,8 @@ struct config {
     int platform_utc_offset_minutes;
     char *platform_ca_file; /* NULL: the system's */
     int64_t platform_connect_timeout_ms, platform_timeout_ms;
+    bool platform_connection_reuse;
+    int64_t platform_connection_max_age_ms;
     int64_t platform_max_in_flight, recording_max_in_flight;
     int64_t platform_answer_max_bytes, platform_rate_per_second;
     int64_t platform_breaker_failures, platform_breaker_open_ms;

@@ -63,6 +63,8 @@ const struct config_key config_keys[] = {
     {VALUE("platform.ca.file", platform_ca_file, "", config_set_ca_file)},
     {INTEGER("platform.connect.timeout.ms", platform_connect_timeout_ms, "3000", 1, HOUR)},
     {INTEGER("platform.timeout.ms", platform_timeout_ms, "10000", 1, HOUR)},
+    {VALUE("platform.connection.reuse", platform_connection_reuse, "true", config_set_boolean)},
+    {INTEGER("platform.connection.max.age.ms", platform_connection_max_age_ms, "60000", 1, 24 * HOUR)},
     {INTEGER("platform.max.in.flight", platform_max_in_flight, "256", 1, 65536)},
     {INTEGER("recording.max.in.flight", recording_max_in_flight, "32", 1, 65536)},
     {INTEGER("platform.answer.max.bytes", platform_answer_max_bytes, "65536", 1, GIB)},

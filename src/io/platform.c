@@ -1,15 +1,25 @@
 #include "io/platform.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "io/platform_internal.h"
 
-enum { PATIENCE_STEP_MS = 250 };
+enum {
+    SWEEP_MS = 100,
+    OVERDUE_MS = 1000,   /* beyond its limit a transfer that libcurl has forgotten is ended */
+    MULTI_FAILURES = 10, /* of libcurl's, one after another, before all is made anew */
+    COMPLAIN_MS = 60000,
+};
 
 static enum attempt_failure failure_of(CURLcode code)
 {
@@ -40,31 +50,54 @@ static enum attempt_failure failure_of(CURLcode code)
     }
 }
 
-/* ---- starting and ending */
+/* ---- ending */
 
-static void dial(struct transfer *transfer)
+/* The first cause, in words: what went wrong outside of the connection says more than what libcurl
+ * makes of it. */
+static void find_words(struct transfer *transfer, char *out, size_t size)
+{
+    struct rlimit limit;
+    int spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int failure = spare < 0 ? errno : transfer->open_error;
+    if (spare >= 0)
+        close(spare);
+    if (*transfer->fault)
+        snprintf(out, size, "%s", transfer->fault);
+    else if (transfer->attempt.sends == 0 && failure == EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
+        snprintf(out, size, "too many open files: the limit of this process is %llu",
+                 (unsigned long long)limit.rlim_cur);
+    else if (transfer->attempt.sends == 0 && failure == ENFILE)
+        snprintf(out, size, "too many open files on this machine");
+    else if (transfer->stale)
+        snprintf(out, size, "a new connection brought something before anything was asked");
+    else
+        snprintf(out, size, "%.150s", transfer->words);
+}
+
+/* Takes the transfer out of libcurl. One that libcurl keeps is not used again. */
+static void take_out(struct transfer *transfer)
 {
     struct platform *platform = transfer->platform;
-    int64_t left = transfer->started_ms + transfer->post->timeout_ms - clock_boot_ms();
-    transfer->attempt = (struct attempt){.retry_after_ms = -1, .content_length = -1};
-    transfer->opened = transfer->stale = transfer->framed = false;
-    transfer->words[0] = '\0';
-    platform_must(
-        curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)(left > 1 ? left : 1)));
-    bool fresh = transfer->redialled || transfer->fetches;
-    platform_must(curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L));
-    if (curl_multi_add_handle(platform->multi, transfer->easy) != CURLM_OK)
-        abort();
+    CURLMcode code = CURLM_OK;
+    if (transfer->added)
+        code = curl_multi_remove_handle(platform->multi, transfer->easy);
+    transfer->added = false;
+    if (code != CURLM_OK)
+        transfer_fault(transfer, "curl_multi_remove_handle", curl_multi_strerror(code));
 }
 
 static void release(struct transfer *transfer)
 {
     struct platform *platform = transfer->platform;
     list_remove(&transfer->awaiting_node);
+    list_remove(&transfer->failed_node);
     list_remove(&transfer->node);
-    list_prepend(&platform->idle[transfer->fetches], &transfer->node);
     transfer->post = NULL;
     platform->active_count--;
+    if (*transfer->fault)
+        transfer_free(transfer);
+    else
+        list_prepend(&platform->idle[transfer->use], &transfer->node);
 }
 
 /* Where a 3xx points to; libcurl's memory, which the next transfer of this slot takes back. */
@@ -72,7 +105,7 @@ static const char *location_of(const struct transfer *transfer)
 {
     char *location = NULL;
     int status = transfer->attempt.http_status;
-    if (status >= 300 && status < 400 &&
+    if (*transfer->fault || status < 300 || status > 399 ||
         curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &location) != CURLE_OK)
         return NULL;
     return location;
@@ -83,24 +116,142 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     struct platform *platform = transfer->platform;
     struct platform_post *post = transfer->post;
     struct attempt attempt = transfer->attempt;
+    bool proven, whole = answer_is_whole(transfer, &proven);
+    if (failure == FAILURE_NONE && !whole)
+        failure = FAILURE_CUT;
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;
-    attempt.end_proven = attempt.complete && transfer->framed;
-    attempt.location = location_of(transfer);
+    attempt.end_proven = attempt.complete && proven;
     if (failure != FAILURE_NONE && failure != FAILURE_STOPPED)
-        snprintf(attempt.detail, sizeof attempt.detail, "%.150s", transfer->words);
-    curl_multi_remove_handle(platform->multi, transfer->easy);
+        find_words(transfer, attempt.detail, sizeof attempt.detail);
+    take_out(transfer);
+    attempt.location = location_of(transfer);
     release(transfer);
     post->transfer = NULL;
     platform->events->ended(platform->argument, post, &attempt);
 }
 
+static void on_failing(uv_timer_t *timer)
+{
+    struct platform *platform = timer->data;
+    struct list failed, *node;
+    list_init(&failed);
+    list_append_all(&failed, &platform->failed); /* not those that fail meanwhile */
+    while ((node = list_take_first(&failed)))
+        end(list_of(node, struct transfer, failed_node), FAILURE_OTHER);
+}
+
+void platform_fail_soon(struct transfer *transfer)
+{
+    list_remove(&transfer->failed_node);
+    list_append(&transfer->platform->failed, &transfer->failed_node);
+    uv_timer_start(&transfer->platform->failing, on_failing, 0, 0);
+}
+
+/* ---- libcurl's multi interface */
+
+static CURLM *multi_new(struct platform *platform, struct error *error)
+{
+    CURLM *multi = curl_multi_init();
+    if (!multi) {
+        error_set(error, "curl_multi_init: no handle");
+        return NULL;
+    }
+    long slots = (long)platform->config->platform_max_in_flight;
+    CURLMcode code = platform_sockets_tie(platform, multi);
+    if (!code)
+        code = curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    if (!code)
+        code = curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, slots);
+    if (!code)
+        return multi;
+    error_set(error, "curl_multi_setopt: %s", curl_multi_strerror(code));
+    curl_multi_cleanup(multi);
+    return NULL;
+}
+
+static void complain(struct platform *platform, const char *what, const char *words)
+{
+    int64_t now = clock_boot_ms();
+    if (platform->complained_ms && now - platform->complained_ms < COMPLAIN_MS)
+        return;
+    platform->complained_ms = now;
+    log_error("platform: libcurl fails: %s: %s; what runs goes on, or ends if it fails again and "
+              "again",
+              what, words);
+}
+
+/* Ends all that runs, and begins again with a new multi handle. */
+static void rebuild(struct platform *platform, const char *what, CURLMcode code)
+{
+    struct list lost, *node;
+    list_init(&lost);
+    list_append_all(&lost, &platform->active);
+    list_each(at, &lost)
+    {
+        struct transfer *transfer = list_of(at, struct transfer, node);
+        transfer_fault(transfer, what, curl_multi_strerror(code));
+        take_out(transfer);
+    }
+    curl_multi_cleanup(platform->multi);
+    platform->multi = NULL;
+    platform->multi_failures = 0;
+    platform_sockets_forget(platform);
+    uv_timer_stop(&platform->timer);
+    while ((node = list_take_first(&lost))) {
+        list_append(&platform->active, node);
+        platform_fail_soon(list_of(node, struct transfer, node));
+    }
+}
+
+void platform_multi_result(struct platform *platform, const char *what, CURLMcode code)
+{
+    if (code == CURLM_OK) {
+        platform->multi_failures = 0;
+        return;
+    }
+    platform->multi_failures++;
+    complain(platform, what, curl_multi_strerror(code));
+}
+
+/* Returns 0; -1: `fault` says why. */
+static int add(struct transfer *transfer)
+{
+    struct platform *platform = transfer->platform;
+    struct error error;
+    if (!platform->multi)
+        platform->multi = multi_new(platform, &error);
+    if (!platform->multi) {
+        transfer_fault(transfer, "libcurl", error.text);
+        return -1;
+    }
+    CURLMcode code = curl_multi_add_handle(platform->multi, transfer->easy);
+    transfer->added = code == CURLM_OK;
+    if (code != CURLM_OK)
+        transfer_fault(transfer, "curl_multi_add_handle", curl_multi_strerror(code));
+    return transfer->added ? 0 : -1;
+}
+
+/* ---- starting and going on */
+
+/* Begins a try for the transfer's post. Returns 0; -1: it cannot go on. */
+static int dial(struct transfer *transfer)
+{
+    transfer->attempt = (struct attempt){.retry_after_ms = -1, .content_length = -1};
+    transfer->head = (struct answer_head){0};
+    transfer->opened = transfer->stale = false;
+    transfer->open_error = 0;
+    transfer->words[0] = '\0';
+    return transfer_prepare(transfer) || add(transfer) ? -1 : 0;
+}
+
 static void finish(struct transfer *transfer, CURLcode code)
 {
     if (transfer->stale && !transfer->redialled) {
-        curl_multi_remove_handle(transfer->platform->multi, transfer->easy);
+        take_out(transfer);
         transfer->redialled = true;
-        dial(transfer);
+        if (dial(transfer))
+            platform_fail_soon(transfer);
         return;
     }
     if (code != CURLE_OK && !transfer->words[0])
@@ -108,24 +259,38 @@ static void finish(struct transfer *transfer, CURLcode code)
     end(transfer, failure_of(code));
 }
 
+/* NULL: it is none of ours any more. */
+static struct transfer *find_transfer(struct platform *platform, const CURL *easy)
+{
+    list_each(node, &platform->active)
+    {
+        struct transfer *transfer = list_of(node, struct transfer, node);
+        if (transfer->easy == easy)
+            return transfer;
+    }
+    return NULL;
+}
+
 void platform_take_ended(struct platform *platform)
 {
     CURLMsg *message;
     int left;
-    while ((message = curl_multi_info_read(platform->multi, &left))) {
+    while (platform->multi && (message = curl_multi_info_read(platform->multi, &left))) {
         if (message->msg != CURLMSG_DONE)
             continue;
         CURLcode code = message->data.result;
-        char *transfer;
-        platform_must(curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer));
-        finish((struct transfer *)(void *)transfer, code);
+        char *private = NULL;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+        struct transfer *transfer = private ? (struct transfer *)(void *)private
+                                            : find_transfer(platform, message->easy_handle);
+        if (transfer && transfer->post && transfer->added)
+            finish(transfer, code);
     }
 }
 
-static void on_patience(uv_timer_t *timer)
+/* Until the answer's body begins, where that has a limit of its own. */
+static void end_awaiting(struct platform *platform, int64_t now)
 {
-    struct platform *platform = timer->data;
-    int64_t now = clock_boot_ms();
     list_each_safe(node, &platform->awaiting)
     {
         struct transfer *transfer = list_of(node, struct transfer, awaiting_node);
@@ -135,29 +300,70 @@ static void on_patience(uv_timer_t *timer)
                  (long long)transfer->post->answer_timeout_ms);
         end(transfer, FAILURE_TIMEOUT);
     }
-    if (list_empty(&platform->awaiting))
+}
+
+/* libcurl ends transfers at their limit; one that it has lost is ended here. */
+static void end_overdue(struct platform *platform, int64_t now)
+{
+    list_each_safe(node, &platform->active)
+    {
+        struct transfer *transfer = list_of(node, struct transfer, node);
+        if (now - transfer->started_ms < transfer->post->timeout_ms + OVERDUE_MS)
+            continue;
+        transfer_fault(transfer, "libcurl", "the transfer did not end at its limit");
+        end(transfer, FAILURE_TIMEOUT);
+    }
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct platform *platform = timer->data;
+    int64_t now = clock_boot_ms();
+    platform_sockets_kick(platform);
+    if (platform->multi_failures)
+        platform_sockets_turn(platform);
+    if (platform->multi_failures >= MULTI_FAILURES)
+        rebuild(platform, "libcurl's multi interface", CURLM_INTERNAL_ERROR);
+    end_awaiting(platform, now);
+    end_overdue(platform, now);
+    if (list_empty(&platform->active))
         uv_timer_stop(timer);
+}
+
+/* A transfer that is ready for the post, and runs; or one that cannot, and says why. A handle on
+ * which an option fails is not used again: a new one may do. */
+static struct transfer *take_transfer(struct platform *platform, struct platform_post *post)
+{
+    enum transfer_use use = post->fetch            ? TRANSFER_FETCH
+                            : post->may_bring_file ? TRANSFER_RECORDING
+                                                   : TRANSFER_CALL;
+    struct list *node = list_take_first(&platform->idle[use]);
+    struct transfer *transfer =
+        node ? list_of(node, struct transfer, node) : transfer_new(platform, use);
+    for (bool again = node;; again = false) {
+        transfer->post = post;
+        transfer->redialled = false;
+        transfer->started_ms = clock_boot_ms();
+        if (!dial(transfer) || !again)
+            return transfer;
+        transfer_free(transfer);
+        transfer = transfer_new(platform, use);
+    }
 }
 
 void platform_start(struct platform *platform, struct platform_post *post)
 {
     assert(platform->active_count < platform->config->platform_max_in_flight);
-    struct list *node = list_take_first(&platform->idle[post->fetch]);
-    struct transfer *transfer =
-        node ? list_of(node, struct transfer, node) : transfer_new(platform, post->fetch);
+    struct transfer *transfer = take_transfer(platform, post);
     list_append(&platform->active, &transfer->node);
     platform->active_count++;
-    transfer->post = post;
     post->transfer = transfer;
-    transfer->redialled = false;
-    transfer->started_ms = clock_boot_ms();
-    transfer_prepare(transfer, post);
-    if (post->answer_timeout_ms > 0 && post->answer_timeout_ms < post->timeout_ms) {
+    if (*transfer->fault)
+        platform_fail_soon(transfer);
+    if (post->answer_timeout_ms > 0 && post->answer_timeout_ms < post->timeout_ms)
         list_append(&platform->awaiting, &transfer->awaiting_node);
-        if (!uv_is_active((uv_handle_t *)&platform->patience))
-            uv_timer_start(&platform->patience, on_patience, PATIENCE_STEP_MS, PATIENCE_STEP_MS);
-    }
-    dial(transfer);
+    if (!uv_is_active((uv_handle_t *)&platform->sweep))
+        uv_timer_start(&platform->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
 void platform_resume(struct platform_post *post)
@@ -177,8 +383,47 @@ void platform_stop(struct platform *platform)
 void platform_enter_thread(void)
 {
     unsigned char byte;
-    if (RAND_bytes(&byte, 1) != 1 || RAND_priv_bytes(&byte, 1) != 1)
-        abort();
+    if (RAND_bytes(&byte, 1) == 1 && RAND_priv_bytes(&byte, 1) == 1)
+        return;
+    log_error("OpenSSL: no memory for the random generators of a thread");
+    abort();
+}
+
+static int share_new(struct platform *platform, struct error *error)
+{
+    platform->share = curl_share_init();
+    if (!platform->share)
+        return error_set(error, "curl_share_init: no handle");
+    CURLSHcode code =
+        curl_share_setopt(platform->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    return code ? error_set(error, "curl_share_setopt: %s", curl_share_strerror(code)) : 0;
+}
+
+/* One slot of each use, so that what this libcurl does not know shows at the start. */
+static int first_transfers(struct platform *platform, struct error *error)
+{
+    for (int use = 0; use < TRANSFER_USES; use++) {
+        struct transfer *transfer = transfer_new(platform, (enum transfer_use)use);
+        list_append(&platform->idle[use], &transfer->node);
+        if (*transfer->fault)
+            return error_set(error, "libcurl: %s", transfer->fault);
+    }
+    return 0;
+}
+
+static void init(struct platform *platform, uv_loop_t *loop)
+{
+    platform->loop = loop;
+    for (int use = 0; use < TRANSFER_USES; use++)
+        list_init(&platform->idle[use]);
+    list_init(&platform->active);
+    list_init(&platform->awaiting);
+    list_init(&platform->failed);
+    platform_sockets_init(platform);
+    uv_timer_init(loop, &platform->sweep);
+    uv_timer_init(loop, &platform->failing);
+    platform->sweep.data = platform->failing.data = platform;
+    platform->open_timers = 3;
 }
 
 struct platform *platform_new(uv_loop_t *loop, const struct config *config,
@@ -191,24 +436,16 @@ struct platform *platform_new(uv_loop_t *loop, const struct config *config,
         return NULL;
     }
     struct platform *platform = memory_zeroed(1, sizeof *platform);
-    platform->loop = loop;
+    init(platform, loop);
     platform->config = config;
     platform->events = events;
     platform->argument = argument;
-    list_init(&platform->idle[0]);
-    list_init(&platform->idle[1]);
-    list_init(&platform->active);
-    list_init(&platform->awaiting);
-    uv_timer_init(loop, &platform->patience);
-    platform->patience.data = platform;
-    platform->open_timers = 2;
-    platform->multi = memory_must(curl_multi_init());
-    platform->share = memory_must(curl_share_init());
-    platform_sockets_init(platform);
-    curl_multi_setopt(platform->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-    curl_multi_setopt(platform->multi, CURLMOPT_MAXCONNECTS, (long)config->platform_max_in_flight);
-    curl_share_setopt(platform->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-    return platform;
+    platform->multi = multi_new(platform, error);
+    if (platform->multi && !platform_tls_init(error) && !share_new(platform, error) &&
+        !first_transfers(platform, error))
+        return platform;
+    platform_free(platform);
+    return NULL;
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -226,12 +463,13 @@ void platform_free(struct platform *platform)
         return;
     assert(list_empty(&platform->active));
     struct list *node;
-    for (int fetches = 0; fetches < 2; fetches++)
-        while ((node = list_take_first(&platform->idle[fetches])))
+    for (int use = 0; use < TRANSFER_USES; use++)
+        while ((node = list_take_first(&platform->idle[use])))
             transfer_free(list_of(node, struct transfer, node));
     curl_multi_cleanup(platform->multi); /* closes the pooled connections, and so their watches */
     curl_share_cleanup(platform->share);
     platform_sockets_fini(platform);
     uv_close((uv_handle_t *)&platform->timer, on_timer_closed);
-    uv_close((uv_handle_t *)&platform->patience, on_timer_closed);
+    uv_close((uv_handle_t *)&platform->sweep, on_timer_closed);
+    uv_close((uv_handle_t *)&platform->failing, on_timer_closed);
 }

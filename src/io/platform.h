@@ -11,8 +11,8 @@
  *  - the lease: nothing is sent after *lease_until_ms.
  * A fetch has no such care: it may be repeated, trusts the system's authorities beside
  * platform.ca.file's, and carries no credentials. It connects to no address that
- * recording.url.allow.private forbids, whatever its host's name resolves to. Redirects are reported,
- * not followed. */
+ * recording.url.allow.private forbids, whatever its host's name resolves to. Redirects are
+ * reported, not followed. */
 #pragma once
 
 #include <uv.h>

@@ -1,6 +1,7 @@
 /* What the files of io/platform share: platform.c starts and ends posts, platform_transfer.c is
- * what libcurl is told and tells of one, platform_sockets.c ties libcurl's sockets and timers to
- * the loop. All of it runs on the loop's thread. */
+ * what libcurl is told and tells of one, platform_answer.c reads an answer's head and framing,
+ * platform_chunks.c its chunks, platform_sockets.c ties libcurl's sockets and timers to the loop,
+ * platform_tls.c looks into TLS. All of it runs on the loop's thread. */
 #pragma once
 
 #include <curl/curl.h>
@@ -8,8 +9,12 @@
 
 #include "base/list.h"
 #include "io/platform.h"
+#include "io/platform_chunks.h"
 
 enum { PLATFORM_HEADERS = 4 };
+
+/* What an easy handle is for: its options never change but for those of one request. */
+enum transfer_use { TRANSFER_CALL, TRANSFER_RECORDING, TRANSFER_FETCH, TRANSFER_USES };
 
 /* A socket that libcurl waits for. It stays in the loop while its connection idles in the pool,
  * which saves two system calls a request. */
@@ -19,27 +24,44 @@ struct watch {
     curl_socket_t socket;
     int armed; /* libuv's events; 0: none */
     bool pooled, of_connection;
-    bool was_read;  /* libcurl has waited for bytes: it is connected */
-    int local_port; /* of a connection; 0: not known yet */
+    bool connected;  /* as last seen */
+    bool spoilt;     /* it brought more than its answer: nothing else may be asked on it */
+    int local_port;  /* of a connection; 0: not known yet */
+    int64_t made_ms; /* CLOCK_BOOTTIME */
 };
 
-/* One slot: an easy handle with all that never changes already set, for posts or for fetches. */
+/* What is known of the answer's head, and how its body ends. */
+struct answer_head {
+    bool begun, done;         /* within a head; the final one is complete */
+    int lengths, codings;     /* Content-Length and Transfer-Encoding lines */
+    bool empty, chunked, old; /* Content-Length: 0; the last coding is chunked; HTTP/1.0 */
+    bool bodiless;            /* by its status */
+    struct chunks chunks;     /* of a chunked body that libcurl leaves as it is */
+    size_t taken;             /* of the bytes that will be delivered again after a pause */
+    bool closed_by_tls;       /* close_notify has come */
+};
+
+/* One slot: an easy handle with all that never changes already set. */
 struct transfer {
     struct list node; /* in idle or active */
     struct list awaiting_node;
+    struct list failed_node;
     struct platform *platform;
-    CURL *easy;
-    bool fetches;
+    CURL *easy; /* NULL: none could be made */
+    enum transfer_use use;
     struct platform_post *post;
     struct attempt attempt;
+    struct answer_head head;
     struct curl_slist headers[PLATFORM_HEADERS];
     char authorization[1100];
     char words[CURL_ERROR_SIZE];
+    char fault[160]; /* the first option or call of libcurl that failed; empty: none */
     int64_t started_ms;
-    bool framed;    /* the answer's head says how long the body is, or that it is chunked */
+    bool added;     /* to the multi handle */
     bool opened;    /* this transfer made its connection itself */
     bool stale;     /* stopped by the guard */
     bool redialled; /* once is enough: a new connection is never stale */
+    int open_error; /* errno of a socket that could not be made */
 };
 
 struct platform {
@@ -47,47 +69,104 @@ struct platform {
     const struct config *config;
     const struct platform_events *events;
     void *argument;
-    CURLM *multi;
-    CURLSH *share;       /* TLS sessions */
-    uv_timer_t timer;    /* libcurl's */
-    uv_timer_t patience; /* looks after answer_timeout_ms */
+    CURLM *multi;       /* NULL: none could be made */
+    CURLSH *share;      /* TLS sessions */
+    uv_timer_t timer;   /* libcurl's */
+    uv_timer_t sweep;   /* while transfers run */
+    uv_timer_t failing; /* ends what is in `failed` */
     int open_timers;
-    struct list idle[2]; /* for posts, for fetches */
+    struct list idle[TRANSFER_USES];
     struct list active, awaiting;
+    struct list failed; /* active ones that cannot go on */
     int64_t active_count;
     struct watch **watches; /* by descriptor */
     size_t watch_count;
+    int multi_failures; /* of libcurl's multi interface, one after another */
+    int64_t complained_ms;
 };
 
-static inline void platform_must(CURLcode code)
-{
-    if (code != CURLE_OK)
-        abort(); /* an option that this libcurl does not know: no version that may be used */
-}
+/* ---- platform.c */
 
-/* A slot with its easy handle; released with transfer_free. */
-struct transfer *transfer_new(struct platform *platform, bool fetches);
+/* Ends what libcurl has reported as done. */
+void platform_take_ended(struct platform *platform);
+
+/* What a call of the multi interface has returned: it has to work again before long, else all that
+ * runs is ended and a new multi handle is made. */
+void platform_multi_result(struct platform *platform, const char *what, CURLMcode code);
+
+/* The transfer cannot go on; `fault` says why. It ends soon, but not within this call. */
+void platform_fail_soon(struct transfer *transfer);
+
+/* ---- platform_transfer.c */
+
+/* A slot with its easy handle; `fault` says if that failed. Released with transfer_free. */
+struct transfer *transfer_new(struct platform *platform, enum transfer_use use);
 void transfer_free(struct transfer *transfer);
 
-/* Sets what the post has of its own. */
-void transfer_prepare(struct transfer *transfer, const struct platform_post *post);
+/* Sets what the post has of its own, for one try. Returns 0; -1: `fault` says why. */
+int transfer_prepare(struct transfer *transfer);
 
-/* Ties the multi handle to the loop. */
+/* Writes down the first thing that failed. */
+void transfer_fault(struct transfer *transfer, const char *what, const char *words);
+
+/* No further request may use this transfer's connection. */
+void transfer_spoil(struct transfer *transfer);
+
+/* ---- platform_answer.c */
+
+/* Takes a line of the answer's head, or of what stands behind its last chunk. */
+void answer_head_line(struct transfer *transfer, const char *line, size_t size);
+
+/* The status of a final answer as libcurl has read it; 0: none yet. */
+int answer_status(const struct transfer *transfer);
+
+/* Whether the body that libcurl calls complete is, by its framing, and whether that is proven. */
+bool answer_is_whole(const struct transfer *transfer, bool *proven);
+
+/* Takes bytes of the body, framing included. Returns what libcurl's write callback returns. */
+size_t answer_bytes(struct transfer *transfer, const char *bytes, size_t size);
+
+/* ---- platform_tls.c */
+
+/* Sets what libcurl has no option for. Returns 0 or -1. */
+int platform_tls_init(struct error *error);
+CURLcode platform_tls_context(CURL *easy, void *context, void *transfer);
+
+/* Whether OpenSSL has bytes of the transfer's connection that nobody has read yet. */
+bool platform_tls_pending(const struct transfer *transfer);
+
+/* Whether the peer has ended the transfer's TLS in order. */
+bool platform_tls_closed(const struct transfer *transfer);
+
+/* ---- platform_sockets.c */
+
+/* Ties the multi handle to the loop. Returns what libcurl said. */
+CURLMcode platform_sockets_tie(struct platform *platform, CURLM *multi);
+
 void platform_sockets_init(struct platform *platform);
 
 /* Forgets all sockets; libcurl has none any more. */
+void platform_sockets_forget(struct platform *platform);
 void platform_sockets_fini(struct platform *platform);
+
+/* Runs what libcurl has for its timers. */
+void platform_sockets_turn(struct platform *platform);
+
+/* Runs the transfers whose sockets are still connecting: libcurl before 8.4 tries the next address
+ * of a host only when something runs the transfer, and waits for neither a socket nor a timer. */
+void platform_sockets_kick(struct platform *platform);
 
 /* libcurl's callbacks for the sockets of a transfer, with the transfer or the platform. */
 curl_socket_t platform_socket_open(void *transfer, curlsocktype purpose,
                                    struct curl_sockaddr *address);
 int platform_socket_close(void *platform, curl_socket_t socket);
 
-/* Whether something waits on a connection on which nothing may: an answer nobody asked for, or its
- * end. libcurl does not tell the socket of a connection that it is about to use again
+/* Whether nothing may be asked on the transfer's connection: something waits there on which nothing
+ * may (an answer that nobody asked for, or the end), it brought too much before, or it is too old.
+ * libcurl does not tell the socket of a connection that it is about to use again
  * (CURLINFO_ACTIVESOCKET: none yet), so it is found by its local port. One that is not found counts
  * as stale: a new connection is always right. */
-bool platform_has_gone_stale(struct platform *platform, int local_port);
+bool platform_has_gone_stale(struct transfer *transfer, int local_port);
 
-/* Ends what libcurl has reported as done. */
-void platform_take_ended(struct platform *platform);
+/* Nothing else may be asked on that connection. */
+void platform_socket_spoil(struct platform *platform, int local_port);

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "core/address.h"
 #include "io/platform_internal.h"
@@ -22,6 +23,7 @@ static void forget_watch(struct platform *platform, curl_socket_t socket)
     uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
 }
 
+/* NULL: the loop cannot wait for it. */
 static struct watch *find_watch(struct platform *platform, curl_socket_t socket)
 {
     size_t index = (size_t)socket;
@@ -36,6 +38,7 @@ static struct watch *find_watch(struct platform *platform, curl_socket_t socket)
         struct watch *watch = memory_zeroed(1, sizeof *watch);
         watch->platform = platform;
         watch->socket = socket;
+        watch->made_ms = clock_boot_ms();
         if (uv_poll_init(platform->loop, &watch->poll, socket)) {
             free(watch);
             return NULL;
@@ -44,6 +47,14 @@ static struct watch *find_watch(struct platform *platform, curl_socket_t socket)
         platform->watches[index] = watch;
     }
     return platform->watches[index];
+}
+
+static void act(struct platform *platform, curl_socket_t socket, int flags)
+{
+    int running;
+    CURLMcode code = curl_multi_socket_action(platform->multi, socket, flags, &running);
+    platform_multi_result(platform, "curl_multi_socket_action", code);
+    platform_take_ended(platform);
 }
 
 static void arm(struct watch *watch, int events);
@@ -56,15 +67,14 @@ static void on_socket_ready(uv_poll_t *poll, int status, int events)
         arm(watch, 0);
         return;
     }
-    int flags = 0, running;
+    int flags = 0;
     if (status < 0)
         flags = CURL_CSELECT_ERR;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
-    curl_multi_socket_action(platform->multi, watch->socket, flags, &running);
-    platform_take_ended(platform);
+    act(platform, watch->socket, flags);
 }
 
 static void arm(struct watch *watch, int events)
@@ -78,22 +88,46 @@ static void arm(struct watch *watch, int events)
     watch->armed = events;
 }
 
-/* libcurl: from now on wait for this on that socket. */
+/* Whether the socket is, or was until its peer ended it, connected. */
+static bool is_connected(struct watch *watch)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if (!watch->connected)
+        watch->connected = getpeername(watch->socket, (struct sockaddr *)&address, &size) == 0;
+    return watch->connected;
+}
+
+/* The transfer that libcurl works for; NULL: none of ours. */
+static struct transfer *transfer_of(CURL *easy)
+{
+    char *transfer = NULL;
+    if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer) != CURLE_OK)
+        return NULL;
+    return (struct transfer *)(void *)transfer;
+}
+
+/* libcurl: from now on wait for this on that socket. An error given back would end all transfers.
+ */
 static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *argument,
                             void *unused)
 {
-    (void)easy;
     (void)unused;
     struct platform *platform = argument;
     struct watch *watch = find_watch(platform, socket);
+    struct transfer *transfer = watch ? NULL : transfer_of(easy);
+    if (transfer && transfer->post) {
+        transfer_fault(transfer, "uv_poll_init", strerror(errno));
+        platform_fail_soon(transfer);
+    }
     if (!watch)
-        return -1;
-    /* One that never was connected is not told of again: libcurl 7.88 closes it by itself. */
-    if (what == CURL_POLL_REMOVE && (!watch->of_connection || !watch->was_read)) {
+        return 0;
+    /* One that never was connected is not told of again: libcurl 7.88 closes it by itself. A
+     * connection's stays, whatever libcurl wants of it now: 8.14 removes those too. */
+    if (what == CURL_POLL_REMOVE && (!watch->of_connection || !is_connected(watch))) {
         forget_watch(platform, socket);
         return 0;
     }
-    watch->was_read |= what == CURL_POLL_IN || what == CURL_POLL_INOUT;
     watch->pooled = what == CURL_POLL_REMOVE;
     if (what == CURL_POLL_REMOVE)
         arm(watch, watch->armed ? UV_READABLE : 0);
@@ -108,16 +142,20 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
 {
     (void)purpose;
     struct transfer *transfer = argument;
-    if (transfer->fetches && !transfer->platform->config->recording_url_allow_private &&
+    if (transfer->use == TRANSFER_FETCH &&
+        !transfer->platform->config->recording_url_allow_private &&
         !address_is_public(&address->addr)) {
         transfer->attempt.address_refused = true;
         return CURL_SOCKET_BAD;
     }
     int type = address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK;
     curl_socket_t made = socket(address->family, type, address->protocol);
-    if (made == -1)
+    if (made == -1) {
+        transfer->open_error = errno;
         return CURL_SOCKET_BAD;
+    }
     transfer->opened = true;
+    forget_watch(transfer->platform, made); /* of a socket that libcurl closed without a word */
     struct watch *watch = find_watch(transfer->platform, made);
     if (watch)
         watch->of_connection = true;
@@ -130,12 +168,24 @@ int platform_socket_close(void *argument, curl_socket_t socket)
     return close(socket);
 }
 
+void platform_sockets_turn(struct platform *platform)
+{
+    if (platform->multi)
+        act(platform, CURL_SOCKET_TIMEOUT, 0);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
-    struct platform *platform = timer->data;
-    int running;
-    curl_multi_socket_action(platform->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    platform_take_ended(platform);
+    platform_sockets_turn(timer->data);
+}
+
+void platform_sockets_kick(struct platform *platform)
+{
+    for (size_t i = 0; i < platform->watch_count && platform->multi; i++) {
+        struct watch *watch = platform->watches[i];
+        if (watch && watch->of_connection && !watch->pooled && !is_connected(watch))
+            act(platform, watch->socket, 0); /* may forget watches, and make others */
+    }
 }
 
 static int on_timer_wanted(CURLM *multi, long timeout_ms, void *argument)
@@ -163,35 +213,74 @@ static int port_of(struct watch *watch)
     return watch->local_port;
 }
 
-bool platform_has_gone_stale(struct platform *platform, int local_port)
+/* Whether bytes, or the end, can be read from it. */
+static bool is_readable(const struct watch *watch)
 {
-    bool found = false, stale = false;
+    char byte;
+    ssize_t n = recv(watch->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+static bool is_stale(const struct watch *watch, const struct transfer *transfer)
+{
+    int64_t max_age = transfer->platform->config->platform_connection_max_age_ms;
+    if (watch->spoilt)
+        return true;
+    /* A new connection that uses TLS may have a session's ticket waiting. */
+    if (transfer->opened)
+        return strncmp(transfer->post->url, "https:", 6) != 0 && is_readable(watch);
+    return clock_boot_ms() - watch->made_ms >= max_age || is_readable(watch);
+}
+
+bool platform_has_gone_stale(struct transfer *transfer, int local_port)
+{
+    struct platform *platform = transfer->platform;
+    bool found = false, stale = platform_tls_pending(transfer);
     for (size_t i = 0; i < platform->watch_count; i++) {
         struct watch *watch = platform->watches[i];
-        char byte;
         if (!watch || !watch->of_connection || port_of(watch) != local_port)
             continue;
-        ssize_t n = recv(watch->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
         found = true;
-        stale |= n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+        stale |= is_stale(watch, transfer);
     }
-    return !found || stale;
+    return stale || !(found || transfer->opened);
+}
+
+void platform_socket_spoil(struct platform *platform, int local_port)
+{
+    for (size_t i = 0; i < platform->watch_count; i++) {
+        struct watch *watch = platform->watches[i];
+        if (watch && watch->of_connection && port_of(watch) == local_port)
+            watch->spoilt = true;
+    }
+}
+
+CURLMcode platform_sockets_tie(struct platform *platform, CURLM *multi)
+{
+    CURLMcode code = curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
+    if (!code)
+        code = curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, platform);
+    if (!code)
+        code = curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
+    if (!code)
+        code = curl_multi_setopt(multi, CURLMOPT_TIMERDATA, platform);
+    return code;
 }
 
 void platform_sockets_init(struct platform *platform)
 {
-    CURLM *multi = platform->multi;
     uv_timer_init(platform->loop, &platform->timer);
     platform->timer.data = platform;
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, platform);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, platform);
+}
+
+void platform_sockets_forget(struct platform *platform)
+{
+    for (size_t i = 0; i < platform->watch_count; i++)
+        forget_watch(platform, (curl_socket_t)i);
 }
 
 void platform_sockets_fini(struct platform *platform)
 {
-    for (size_t i = 0; i < platform->watch_count; i++)
-        forget_watch(platform, (curl_socket_t)i);
+    platform_sockets_forget(platform);
     free(platform->watches);
 }

@@ -1,19 +1,46 @@
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "io/platform_internal.h"
 
 enum {
-    IDLE_SECONDS = 3, /* a pooled connection older than this is not used again */
-    DNS_SECONDS = 60,
+    IDLE_SECONDS = 3,      /* a pooled connection older than this is not used again */
+    DNS_SECONDS = 10,      /* and no longer than a connection may live */
     UPLOAD_BUFFER = 16384, /* libcurl's least */
     RECEIVE_BUFFER = 1024, /* libcurl's least: allocated for each request, it fits the allocator's
                               thread cache */
     FILE_BUFFER = 65536,
 };
+
+/* Sets an option, unless one has failed before. */
+#define SET(transfer, option, value)                                                               \
+    do {                                                                                           \
+        if (!*(transfer)->fault)                                                                   \
+            note(transfer, #option, curl_easy_setopt((transfer)->easy, option, value));            \
+    } while (0)
+
+void transfer_fault(struct transfer *transfer, const char *what, const char *words)
+{
+    if (!*transfer->fault)
+        snprintf(transfer->fault, sizeof transfer->fault, "%s: %s", what, words);
+}
+
+static void note(struct transfer *transfer, const char *option, CURLcode code)
+{
+    if (code != CURLE_OK)
+        transfer_fault(transfer, option, curl_easy_strerror(code));
+}
+
+void transfer_spoil(struct transfer *transfer)
+{
+    long port;
+    curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
+    /* Should that have failed, the guard knows it. */
+    if (curl_easy_getinfo(transfer->easy, CURLINFO_LOCAL_PORT, &port) == CURLE_OK)
+        platform_socket_spoil(transfer->platform, (int)port);
+}
 
 /* libcurl is connected and about to send. */
 static int before_sending(void *argument, char *remote_ip, char *local_ip, int remote_port,
@@ -26,7 +53,7 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
     struct attempt *attempt = &transfer->attempt;
     if (attempt->sends > 0)
         attempt->latched = true;
-    else if (!transfer->opened && platform_has_gone_stale(transfer->platform, local_port))
+    else if (platform_has_gone_stale(transfer, local_port))
         transfer->stale = true;
     else if (clock_boot_ms() > *transfer->post->lease_until_ms)
         attempt->lease_over = true;
@@ -37,173 +64,105 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
     return CURL_PREREQFUNC_ABORT;
 }
 
-/* The header's value when the line is that header: spaces around it are cut. NULL otherwise. */
-static const char *header_value(const char *line, size_t size, const char *name, size_t *value_size)
-{
-    size_t n = strlen(name);
-    if (size <= n || line[n] != ':' || strncasecmp(line, name, n) != 0)
-        return NULL;
-    const char *from = line + n + 1, *to = line + size;
-    while (from < to && (*from == ' ' || *from == '\t'))
-        from++;
-    while (to > from && (to[-1] == '\r' || to[-1] == '\n' || to[-1] == ' ' || to[-1] == '\t'))
-        to--;
-    *value_size = (size_t)(to - from);
-    return from;
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-/* HTTP/x.y NNN: a final status is kept, an interim one (1xx) is not an answer. */
-static void read_status(struct attempt *attempt, const char *line, size_t size)
-{
-    const char *space = memchr(line, ' ', size);
-    if (!space || line + size - space < 4 || !is_digit(space[1]) || !is_digit(space[2]) ||
-        !is_digit(space[3]))
-        return;
-    int status = (space[1] - '0') * 100 + (space[2] - '0') * 10 + (space[3] - '0');
-    attempt->http_status = status >= 200 ? status : 0;
-    attempt->content_type[0] = '\0';
-    attempt->retry_after_ms = attempt->content_length = -1;
-}
-
-static void read_retry_after(struct attempt *attempt, const char *value, size_t size)
-{
-    int64_t seconds = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (!is_digit(value[i]) || i > 8)
-            return; /* a date, or nonsense */
-        seconds = seconds * 10 + (value[i] - '0');
-    }
-    if (size)
-        attempt->retry_after_ms = seconds * 1000;
-}
-
-static void read_content_length(struct attempt *attempt, const char *value, size_t size)
-{
-    int64_t length = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (!is_digit(value[i]) || i > 17)
-            return;
-        length = length * 10 + (value[i] - '0');
-    }
-    if (size)
-        attempt->content_length = length;
-}
-
 static size_t on_header(char *line, size_t one, size_t size, void *argument)
 {
-    struct transfer *transfer = argument;
-    struct attempt *attempt = &transfer->attempt;
-    const char *value;
-    size_t value_size;
-    if (size >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-        read_status(attempt, line, size);
-        transfer->framed = attempt->http_status == 204 || attempt->http_status == 304;
-    } else if (header_value(line, size, "Content-Length", &value_size) ||
-               header_value(line, size, "Transfer-Encoding", &value_size))
-        transfer->framed = true;
-    else if ((value = header_value(line, size, "Content-Type", &value_size)))
-        snprintf(attempt->content_type, sizeof attempt->content_type, "%.*s",
-                 (int)(value_size < 127 ? value_size : 127), value);
-    else if ((value = header_value(line, size, "Retry-After", &value_size)))
-        read_retry_after(attempt, value, value_size);
-    else if ((value = header_value(line, size, "Content-Length", &value_size)))
-        read_content_length(attempt, value, value_size);
+    answer_head_line(argument, line, size);
     return one * size;
 }
 
 static size_t on_body(char *bytes, size_t one, size_t size, void *argument)
 {
+    (void)one;
+    return answer_bytes(argument, bytes, size);
+}
+
+/* libcurl calls it now and then, and once more when the transfer is over but still has its
+ * connection: there is no other place to see how TLS has ended. */
+static int on_progress(void *argument, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)a, (void)b, (void)c, (void)d;
     struct transfer *transfer = argument;
-    struct platform *platform = transfer->platform;
-    list_remove(&transfer->awaiting_node);
-    switch (platform->events->body(platform->argument, transfer->post, &transfer->attempt, bytes,
-                                   size)) {
-    case PLATFORM_TAKEN:
-        return one * size;
-    case PLATFORM_LATER:
-        return CURL_WRITEFUNC_PAUSE;
-    case PLATFORM_TOO_LARGE:
-        transfer->attempt.too_large = true;
-        break;
-    case PLATFORM_ENOUGH:
-        break;
-    }
+    struct answer_head *head = &transfer->head;
+    if (head->done && !head->bodiless && !head->lengths && !head->chunked)
+        head->closed_by_tls = platform_tls_closed(transfer);
     return 0;
 }
 
-static void set_trust(CURL *easy, const struct config *config)
+static void set_trust(struct transfer *transfer, const struct config *config)
 {
-    platform_must(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
+    SET(transfer, CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(transfer, CURLOPT_SSL_VERIFYHOST, 2L);
+    SET(transfer, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(transfer, CURLOPT_SSL_CTX_FUNCTION, platform_tls_context);
+    SET(transfer, CURLOPT_SSL_CTX_DATA, transfer);
     /* libcurl parses the authorities once, not for each connection, but only without a CAPATH. */
     const char *system = curl_version_info(CURLVERSION_NOW)->cainfo;
     const char *file = config->platform_ca_file ? config->platform_ca_file : system;
     if (!file)
         return;
-    platform_must(curl_easy_setopt(easy, CURLOPT_CAINFO, file));
-    platform_must(curl_easy_setopt(easy, CURLOPT_CAPATH, NULL));
+    SET(transfer, CURLOPT_CAINFO, file);
+    SET(transfer, CURLOPT_CAPATH, NULL);
 }
 
-static void set_http(CURL *easy, const struct config *config)
+static int64_t dns_seconds(const struct config *config)
 {
-    platform_must(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
-    platform_must(curl_easy_setopt(easy, CURLOPT_USERAGENT, "privacy-call-worker/" PCW_VERSION));
-    platform_must(curl_easy_setopt(easy, CURLOPT_PROXY, ""));
-    platform_must(curl_easy_setopt(easy, CURLOPT_NOPROXY, "*"));
-    platform_must(curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED));
-    platform_must(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
-    /* Or libcurl waits for a name's resolution that it has given up, and the loop with it. */
-    platform_must(curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS));
-    platform_must(curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_SECONDS));
-    platform_must(curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                                   (long)config->platform_connect_timeout_ms));
+    int64_t age = config->platform_connection_max_age_ms / 1000;
+    return age < DNS_SECONDS ? age : DNS_SECONDS;
 }
 
-static void set_post(CURL *easy, const struct config *config)
+static void set_http(struct transfer *transfer, const struct config *config)
+{
+    SET(transfer, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(transfer, CURLOPT_USERAGENT, "privacy-call-worker/" PCW_VERSION);
+    SET(transfer, CURLOPT_PROXY, "");
+    SET(transfer, CURLOPT_NOPROXY, "*");
+    SET(transfer, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    SET(transfer, CURLOPT_NOSIGNAL, 1L);
+    /* Or libcurl waits for a name's resolution that it has given up, and the loop with it. */
+    SET(transfer, CURLOPT_QUICK_EXIT, 1L);
+    SET(transfer, CURLOPT_TCP_NODELAY, 1L);
+    SET(transfer, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS);
+    SET(transfer, CURLOPT_DNS_CACHE_TIMEOUT, (long)dns_seconds(config));
+    SET(transfer, CURLOPT_CONNECTTIMEOUT_MS, (long)config->platform_connect_timeout_ms);
+}
+
+static void set_post(struct transfer *transfer, const struct config *config)
 {
     const char *protocols = config->platform_allow_http ? "http,https" : "https";
-    platform_must(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols));
-    platform_must(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_POST, 1L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER));
+    SET(transfer, CURLOPT_PROTOCOLS_STR, protocols);
+    SET(transfer, CURLOPT_FOLLOWLOCATION, 0L);
+    SET(transfer, CURLOPT_POST, 1L);
+    SET(transfer, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
+    SET(transfer, CURLOPT_HTTP_TRANSFER_DECODING, 0L); /* platform_chunks.h says why */
+    SET(transfer, CURLOPT_PREREQFUNCTION, before_sending);
+    SET(transfer, CURLOPT_PREREQDATA, transfer);
 }
 
-static void set_fetch(CURL *easy, const struct config *config)
+static void set_fetch(struct transfer *transfer, const struct config *config)
 {
     const char *system = curl_version_info(CURLVERSION_NOW)->capath;
-    platform_must(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https"));
-    platform_must(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L));
-    platform_must(curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L));
+    SET(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(transfer, CURLOPT_FOLLOWLOCATION, 0L);
+    SET(transfer, CURLOPT_HTTPGET, 1L);
     if (config->platform_ca_file && system)
-        platform_must(curl_easy_setopt(easy, CURLOPT_CAPATH, system));
+        SET(transfer, CURLOPT_CAPATH, system);
 }
 
 static void set_callbacks(struct transfer *transfer)
 {
-    CURL *easy = transfer->easy;
-    platform_must(curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer));
-    platform_must(curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->words));
-    if (!transfer->fetches) {
-        platform_must(curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_sending));
-        platform_must(curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer));
-    }
-    platform_must(curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header));
-    platform_must(curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer));
-    platform_must(curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body));
-    platform_must(curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer));
-    platform_must(curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, platform_socket_open));
-    platform_must(curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer));
-    platform_must(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, platform_socket_close));
-    platform_must(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->platform));
+    SET(transfer, CURLOPT_PRIVATE, transfer);
+    SET(transfer, CURLOPT_ERRORBUFFER, transfer->words);
+    SET(transfer, CURLOPT_HEADERFUNCTION, on_header);
+    SET(transfer, CURLOPT_HEADERDATA, transfer);
+    SET(transfer, CURLOPT_WRITEFUNCTION, on_body);
+    SET(transfer, CURLOPT_WRITEDATA, transfer);
+    SET(transfer, CURLOPT_XFERINFOFUNCTION, on_progress);
+    SET(transfer, CURLOPT_XFERINFODATA, transfer);
+    SET(transfer, CURLOPT_NOPROGRESS, 0L);
+    SET(transfer, CURLOPT_OPENSOCKETFUNCTION, platform_socket_open);
+    SET(transfer, CURLOPT_OPENSOCKETDATA, transfer);
+    SET(transfer, CURLOPT_CLOSESOCKETFUNCTION, platform_socket_close);
+    SET(transfer, CURLOPT_CLOSESOCKETDATA, transfer->platform);
 }
 
 /* The list that libcurl reads stands in the transfer itself; only Authorization changes. */
@@ -217,46 +176,57 @@ static void set_headers(struct transfer *transfer)
         transfer->headers[i].data = lines[i];
         transfer->headers[i].next = i + 1 < PLATFORM_HEADERS ? &transfer->headers[i + 1] : NULL;
     }
-    platform_must(curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers));
+    SET(transfer, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
-struct transfer *transfer_new(struct platform *platform, bool fetches)
+struct transfer *transfer_new(struct platform *platform, enum transfer_use use)
 {
     struct transfer *transfer = memory_zeroed(1, sizeof *transfer);
+    const struct config *config = platform->config;
     list_init(&transfer->node);
     list_init(&transfer->awaiting_node);
+    list_init(&transfer->failed_node);
     transfer->platform = platform;
-    transfer->fetches = fetches;
-    transfer->easy = memory_must(curl_easy_init());
-    set_http(transfer->easy, platform->config);
-    set_trust(transfer->easy, platform->config);
+    transfer->use = use;
+    transfer->easy = curl_easy_init();
+    if (!transfer->easy)
+        transfer_fault(transfer, "curl_easy_init", "no handle");
     set_callbacks(transfer);
-    if (fetches) {
-        set_fetch(transfer->easy, platform->config);
+    set_http(transfer, config);
+    set_trust(transfer, config);
+    /* Not for each request: libcurl 7.88 refuses it after a transfer that had no connection. */
+    SET(transfer, CURLOPT_BUFFERSIZE, use == TRANSFER_CALL ? (long)RECEIVE_BUFFER : FILE_BUFFER);
+    if (use == TRANSFER_FETCH) {
+        set_fetch(transfer, config);
     } else {
-        set_post(transfer->easy, platform->config);
+        set_post(transfer, config);
         set_headers(transfer);
-        platform_must(curl_easy_setopt(transfer->easy, CURLOPT_SHARE, platform->share));
+        SET(transfer, CURLOPT_SHARE, platform->share);
     }
     return transfer;
 }
 
-void transfer_prepare(struct transfer *transfer, const struct platform_post *post)
+int transfer_prepare(struct transfer *transfer)
 {
-    CURL *easy = transfer->easy;
-    long buffer = post->fetch || post->may_bring_file ? FILE_BUFFER : RECEIVE_BUFFER;
-    platform_must(curl_easy_setopt(easy, CURLOPT_URL, post->url));
-    platform_must(curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer));
-    if (post->fetch)
-        return;
-    snprintf(transfer->authorization, sizeof transfer->authorization, "Authorization: %s",
-             post->authorization);
-    platform_must(curl_easy_setopt(easy, CURLOPT_POSTFIELDS, post->body));
-    platform_must(curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)post->body_size));
+    const struct platform_post *post = transfer->post;
+    bool fetch = transfer->use == TRANSFER_FETCH;
+    bool reuse = transfer->platform->config->platform_connection_reuse && !fetch;
+    int64_t left = transfer->started_ms + post->timeout_ms - clock_boot_ms();
+    SET(transfer, CURLOPT_URL, post->url);
+    SET(transfer, CURLOPT_TIMEOUT_MS, (long)(left > 1 ? left : 1));
+    SET(transfer, CURLOPT_FRESH_CONNECT, reuse && !transfer->redialled ? 0L : 1L);
+    SET(transfer, CURLOPT_FORBID_REUSE, reuse ? 0L : 1L);
+    if (!fetch) {
+        snprintf(transfer->authorization, sizeof transfer->authorization, "Authorization: %s",
+                 post->authorization);
+        SET(transfer, CURLOPT_POSTFIELDS, post->body);
+        SET(transfer, CURLOPT_POSTFIELDSIZE, (long)post->body_size);
+    }
+    return *transfer->fault ? -1 : 0;
 }
 
 void transfer_free(struct transfer *transfer)
 {
-    curl_easy_cleanup(transfer->easy);
+    curl_easy_cleanup(transfer->easy); /* takes it out of the multi handle, if it is in there */
     free(transfer);
 }

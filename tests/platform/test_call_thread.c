@@ -137,6 +137,8 @@ static int set_up(void **state)
         .platform_utc_offset_minutes = 480,
         .platform_connect_timeout_ms = 400,
         .platform_timeout_ms = 800,
+        .platform_connection_reuse = true,
+        .platform_connection_max_age_ms = 60000,
         .platform_max_in_flight = 16,
         .recording_max_in_flight = 4,
         .platform_answer_max_bytes = 4096,
