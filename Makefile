@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build demo play test test-packages simulate takeover chaos soak bench asan tsan lint format distro clean
+.PHONY: build demo play test test-packages simulate takeover spread chaos soak bench asan tsan lint format distro clean
 
 build:
 	@tools/install-packages.sh build
@@ -40,6 +40,11 @@ takeover: CONFIGURE = -DBUILD_TESTING=ON
 takeover: test-packages build
 	@export KILLS=$(KILLS) PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)); \
 	    /usr/bin/python3 tests/takeover/takeover.py && /usr/bin/python3 tests/takeover/broker_death.py
+
+spread: CONFIGURE = -DBUILD_TESTING=ON
+spread: test-packages build
+	@SPREAD=2,3,4,8,12 PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) \
+	    /usr/bin/python3 tests/integration/test_spread.py
 
 chaos: test-packages build
 	@CI=true CHAOS=long CHAOS_REPORT=docs/chaos.md PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) \
