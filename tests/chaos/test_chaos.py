@@ -1,85 +1,29 @@
 """Three brokers, load with Zipf keys, a platform that records every POST, and something that goes wrong all the time.
 
-Each scenario prints one line of figures. CHAOS=long: the long form (make chaos); CHAOS_REPORT=FILE: a table of the lines, written
-when every scenario has one. What is read back is read by clients of the test's own, read_committed.
+Each scenario prints one line of figures. CHAOS=long: the long form (make chaos), test_refusals.py included; CHAOS_REPORT=FILE: a table
+of the lines, written when every scenario has one.
 """
 import hashlib
-import inspect
-import json
-import os
-import random
 import signal
-import threading
 import time
 
-from case import KafkaCase, main, wait_until
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from case import main, wait_until
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from findings import BAD, Death, PlatformDeath, astray, findings, place, started, unexplained
+from findings import PlatformDeath
 from kafka import free_ports
-from programs import ROOT, Sandbox, Worker
-from records import QUIET, Requests, Topic, call, coordinator, ends, zipf_keys
-from report import line, write
+from programs import Sandbox, Worker
+from records import QUIET, coordinator
+from scenario import LONG, SHIPPED, Scenario
 from store import Store
 
-LONG = os.environ.get("CHAOS") == "long"
-REPORT = os.environ.get("CHAOS_REPORT")
-RATE = 60 if LONG else 40  # requests a second
-LATENCY = (20, 100)  # of the platform, in ms
 RECORDING = 50000  # bytes behind the head of each
-SHIPPED = {"kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}  # the worker's own defaults
 
 
-class Load(threading.Thread):
-    """Sends requests at a steady rate until end(), to any order id, few of them often. None is sent again: what becomes of those
-    that Kafka does not acknowledge, their topic tells."""
-
-    def __init__(self, bootstrap, topic):
-        super().__init__(daemon=True)
-        self.writers, self.problem = [Requests(bootstrap, topic)], None
-        self.bootstrap, self.topic = bootstrap, topic
-        self.ended = threading.Event()
-        self.keys = zipf_keys(200000, keys=1000, exponent=0.7)
-        self.start()
-
-    def run(self):
-        began = time.monotonic()
-        try:
-            for number, key in enumerate(self.keys):
-                if self.ended.wait(max(0, began + number / RATE - time.monotonic())):
-                    return
-                self._send(call(number, key), key)
-        except Exception as problem:
-            self.problem = problem
-
-    def _send(self, value, key):
-        try:
-            self.writers[-1].send(value, key)
-        except KafkaException:  # a producer that has lost count of its records, as when all brokers were killed, can only be replaced
-            self.writers.append(Requests(self.bootstrap, self.topic))
-
-    def end(self):
-        """The messages that Kafka has acknowledged."""
-        self.ended.set()
-        self.join()
-        if self.problem:
-            raise self.problem
-        for writer in self.writers:
-            writer.producer.flush(60)
-        return [message for writer in self.writers for message in writer.sent]
-
-
-class Chaos(KafkaCase):
+class Chaos(Scenario):
     BROKERS = 3
     PROXIED = True
     PARTITIONS = 6
-    rows = []
-
-    @classmethod
-    def tearDownClass(cls):
-        scenarios = [name for name in vars(cls) if name.startswith("test_")]
-        if REPORT and len(cls.rows) == len(scenarios):
-            write(REPORT, f"{ROOT}/README.md", sorted(cls.rows, key=lambda row: row["line"]))
 
     # Workers killed, frozen, cut off; and planned moves
 
@@ -298,120 +242,6 @@ class Chaos(KafkaCase):
         self.assertEqual(self.asked, len({result["callIdentifier"] for result in results}))
         self.assertEqual(sorted(f"{name}.wav" for name in self.kept), self.store.files())
 
-    # How a scenario begins and ends
-
-    def begin(self, platform_timeout="4000", launcher=(), **more):
-        self.began, self.launcher = time.monotonic(), launcher
-        self.random = random.Random(self.id())
-        self.deaths, self.overlaps = [], 0
-        self.platform = self.sandbox(self.latency(), **more)
-        self.options = {"platform.max.in.flight": "32", "platform.timeout.ms": platform_timeout, "call.max.age.ms": "0",
-                        "call.deadline.ms": "0", "platform.breaker.open.ms": "500"}
-        self.stable = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group, "enable.auto.commit": False, **QUIET})
-        self.addCleanup(self.stable.close)
-        self.topic("dead.letters")  # is read from now on
-        self.committed = None
-        self.load = Load(self.bootstrap, self.names["call.requests"])
-        self.addCleanup(self.load.ended.set)
-
-    def latency(self):
-        return f"latency={LATENCY[0]}-{LATENCY[1]}ms"
-
-    def start(self, name, options):
-        return self.worker(self.platform, {**self.options, **options}, name=name, launcher=self.launcher)
-
-    def start_all(self, *names, **options):
-        """So many workers, and each owns partitions and has begun to work."""
-        workers = [self.start(name, options) for name in names]
-        self.wait_owners(*names)
-        return workers
-
-    def wait_owners(self, *names):
-        wait_until(lambda: set(names) <= set(self.owners()), 60, f"{names} own partitions")
-        self.progress(20)
-
-    def alive(self):
-        return [p for p in self.programs if isinstance(p, Worker) and p.alive()]
-
-    def progress(self, posts, seconds=90):
-        """Waits for so many more POSTs."""
-        self.platform.wait_calls(len(self.platform.calls()) + posts, seconds)
-
-    def ledgers(self):
-        """The ledgers as they are committed, {partition: (offset, metadata)}. What a transaction is about to commit is not in
-        them."""
-        if not self.committed:
-            self.committed = self.offsets()
-        return self.committed.read(self.names["call.requests"], range(self.PARTITIONS))
-
-    def die(self, worker, how):
-        """Kills, freezes or cuts it off, and remembers what it had started by then: by the ledgers, read once more when a
-        commit that was under way has landed, if it does."""
-        now = time.time()
-        how(worker)
-        found = [self.ledgers()]
-        try:
-            self.stable.committed([TopicPartition(self.names["call.requests"], p) for p in range(self.PARTITIONS)], timeout=0.5)
-        except KafkaException:  # an open transaction, which nobody will commit any more
-            pass
-        found.append(self.ledgers())
-        self.deaths.append(Death(worker.name, now, *found))
-
-    def wait_taken_over(self, worker):
-        """Waits until no ledger names it."""
-        wait_until(lambda: worker.name not in self.owners(), 60, f"{worker.name}'s partitions have another owner")
-
-    def owners(self):
-        return [started(*ledger)[0] for ledger in self.ledgers().values()]
-
-    def finish(self, faults, outlived=False):
-        """outlived: the workers whose calls became unknown have got the platform's answers all the same."""
-        scenario = inspect.getdoc(getattr(self, self._testMethodName))
-        sent = self.load.end()
-        count = sum(ends(self.bootstrap, self.names["call.requests"]).values())
-        requests = {(m.partition(), m.offset()): m for m in self.topic("call.requests").read(count)}
-        self.assertLessEqual({(m.partition(), m.offset()) for m in sent}, set(requests), "Kafka has lost requests")
-        try:
-            self.topic("call.results").read(count, 180, 0)
-            self.wait_idle(seconds=60)
-            workers = self.alive()
-            for worker in workers:
-                worker.signal(signal.SIGTERM)
-            self.assertEqual([0] * len(workers), [worker.wait() for worker in workers])
-        finally:
-            results = self.all_results()
-            found = findings(self.group, requests, results, self.platform.calls())
-            row = {"scenario": scenario, "faults": faults, "events": count, "results": len(results),
-                   **{what: len(found[what]) for what in BAD}}
-            row["order violations"] += self.overlaps + self.platform.stats()["overlaps"]
-            row["unknown"] = self.statuses(results).get("unknown", 0)
-            doubt = unexplained(requests, results, self.platform.posts(), self.deaths, LATENCY[1] / 1000)
-            row["unexplained"] = len(doubt)
-            letters = astray(results, self.letters(), self.answered(requests, results) if outlived else ())
-            row["seconds"] = round(time.monotonic() - self.began)
-            print("\n" + line(row), flush=True)
-        row["line"] = getattr(type(self), self._testMethodName).__code__.co_firstlineno
-        self.rows.append(row)
-        self.assertEqual({}, {what: items for what, items in {**found, "unexplained": doubt, "dead letters": letters}.items() if items})
-        self.assertEqual(0, row["order violations"], "calls of one order id ran side by side")
-        self.assertLessEqual(set(self.statuses(results)), {"succeeded", "unknown"})
-        if any(isinstance(death, Death) for death in self.deaths):
-            self.assertGreater(row["unknown"], 0, "nothing was under way at any death")
-
-    def all_results(self):
-        results = self.topic("call.results")
-        return results.results(len(results.messages), settle=1)
-
-    def letters(self):
-        """The headers of the dead letters."""
-        return [{name: value.decode() for name, value in message.headers() if name.startswith("dlq.")}
-                for message in self.topic("dead.letters").read(0, settle=1)]
-
-    def answered(self, requests, results):
-        """The places of the results `unknown` whose calls the platform has seen."""
-        calls = set(self.platform.calls())
-        return [place(r) for r in results if r["status"] == "unknown" and json.loads(requests[place(r)].value())["Caller"] in calls]
-
     # Which broker does what
 
     def roles_of(self, workers):
@@ -443,7 +273,9 @@ class Chaos(KafkaCase):
         wait_until(in_sync, 90, "all replicas are in sync")
 
 
-if not LONG:  # others do much the same: test_broker_trouble.py freezes a broker, test_kill.py kills new members
+if LONG:
+    from test_refusals import Refusals  # noqa: F401
+else:  # others do much the same: test_broker_trouble.py freezes a broker, test_kill.py kills new members
     del Chaos.test_broker_paused, Chaos.test_workers_cut_off, Chaos.test_workers_killed
 
 if __name__ == "__main__":

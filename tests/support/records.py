@@ -37,6 +37,34 @@ def set_topic(bootstrap, name, **config):
         assert time.monotonic() < deadline, "the topic does not have its new configuration"
 
 
+def forbid_reading(bootstrap, topic):
+    """Nobody may read the topic any more (where an authorizer works); all else may be done with it."""
+    acls = [(3, 2), (2, 3)]  # READ: denied; all: allowed
+    body = struct.pack(">i", len(acls))
+    for operation, permission in acls:
+        body += struct.pack(">b", 2) + _string(topic) + struct.pack(">b", 3) + _string("User:*") + _string("*")
+        body += struct.pack(">bb", operation, permission)
+    answer = _Answer(_ask(bootstrap, 30, 1, body))
+    answer.int32(), answer.int32()
+    for _ in acls:
+        error, why = answer.int16(), answer.string()
+        assert not error, f"error {error}: {why}"
+
+
+def allow_reading(bootstrap, topic):
+    """Takes forbid_reading back."""
+    body = struct.pack(">ib", 1, 2) + _string(topic) + struct.pack(">bhhbb", 3, -1, -1, 1, 1)
+    answer = _Answer(_ask(bootstrap, 31, 1, body))
+    answer.int32(), answer.int32()
+    error = answer.int16()
+    assert not error, f"error {error}"
+
+
+def knows_transactions(bootstrap, group):
+    """Whether the coordinators know a transactional id that begins with the group's name."""
+    return any(group.encode() in _ask(broker, 66, 0, b"\0\1\1\0") for broker in bootstrap.split(","))
+
+
 def delete_topic(bootstrap, name):
     """Returns when it is gone and can be created anew."""
     admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
@@ -249,6 +277,13 @@ class Offsets:
 def _string(text):
     data = text.encode()
     return struct.pack(">h", len(data)) + data
+
+
+def _ask(bootstrap, key, version, body):
+    """One request to the first of these brokers."""
+    host, port = bootstrap.split(",")[0].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 10) as connection:
+        return _request(connection, key, version, body)
 
 
 def _request(connection, key, version, body):

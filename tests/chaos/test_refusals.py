@@ -1,0 +1,127 @@
+"""One broker that refuses for good what a worker asks of it, under load: identities, limits, rights and clocks that are not as they were.
+It ends only for what a worker does about it, or when the test lifts it; then everything is as if nothing had been."""
+from case import main, wait_until
+from records import allow_reading, create_topics, delete_topic, forbid_reading, knows_transactions, set_topic
+from scenario import LONG, Scenario
+
+OFFSETS_TOPIC = {"cleanup_policy": "compact", "compression_type": "producer", "segment_bytes": 104857600}
+
+
+class Refusals(Scenario):
+    BROKERS = 1
+    PARTITIONS = 6
+    SETTINGS = {"transactional.id.expiration.ms": 6000, "transaction.remove.expired.transaction.cleanup.interval.ms": 500,
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "allow.everyone.if.no.acl.found": "true"}
+
+    def test_ids_expired(self):
+        """transactional ids expire, and then requests come, or a standby has to take over"""
+        self.begin()
+        workers = self.start_all("a", "b")
+        rounds = 3 if LONG else 1
+        for turn in range(rounds):
+            self.expire()
+            if turn == rounds - 1:
+                workers[0].kill()
+            self.go_on()
+            self.progress(50)
+        self.finish(f"{rounds} times after 6 s of idleness, the last time with the death of one of 2 workers")
+
+    def expire(self):
+        self.pause()
+        wait_until(lambda: not knows_transactions(self.bootstrap, self.group), 60, "the transactional ids have expired")
+
+    def test_topic_made_anew(self):
+        """the topic of the requests is deleted and made anew at once"""
+        self.begin()
+        self.start_all("a", "b")
+        rounds = 3 if LONG else 1
+        for _ in range(rounds):
+            self.progress(50)
+            self.pause()
+            self.forget()
+            delete_topic(self.bootstrap, self.names["call.requests"])
+            create_topics(self.bootstrap, {self.names["call.requests"]: self.PARTITIONS})
+            self.go_on()
+            self.progress(50)
+        self.finish(f"{rounds} times, all answered; then others at the same offsets")
+
+    def test_reading_forbidden(self):
+        """the right to read the requests is lost and given back"""
+        self.begin()
+        workers = self.start_all("a", "b")
+        rounds = 3 if LONG else 1
+        for _ in range(rounds):
+            logged = [worker.logged() for worker in workers]
+            forbid_reading(self.bootstrap, self.names["call.requests"])
+            for worker, after in zip(workers, logged):
+                worker.wait_log(f"{self.names['call.requests']}.*authoriz", 60, after)
+            allow_reading(self.bootstrap, self.names["call.requests"])
+            self.progress(50)
+        self.finish(f"{rounds} times, until both workers said so")
+
+    def test_ledgers_too_large_together(self):
+        """the broker takes no commit as large as all ledgers of a worker together"""
+        self.begin()
+        worker, = self.start_all("a")
+        set_topic(self.bootstrap, "__consumer_offsets", **OFFSETS_TOPIC, max_message_bytes=1600)
+        self.addCleanup(set_topic, self.bootstrap, "__consumer_offsets", **OFFSETS_TOPIC, max_message_bytes=1048588)
+        self.progress(50)
+        self.assertEqual(0, worker.terminate())
+        self.start_all("b")
+        self.progress(50)
+        self.finish("1,600 bytes at most, six partitions; then another worker takes all of them")
+
+    def test_ledger_too_large(self):
+        """the broker takes shorter ledgers than it did"""
+        self.begin(latency=(20, 3000))
+        self.start_all("a", "b")
+        wait_until(lambda: max(len(metadata) for _, metadata in self.ledgers().values()) > 130, 60, "a long ledger")
+        self.limit(100)
+        self.progress(100)
+        self.limit(4096)
+        self.progress(50)
+        self.finish("100 characters at most when there were more than 130; later 4,096 again")
+
+    def limit(self, characters):
+        self.kafka.settings["offset.metadata.max.bytes"] = characters
+        self.kafka.stop()
+        self.kafka.restart()
+
+    def test_dead_letters_compacted(self):
+        """the dead letters' topic is compacted, and invalid requests come without a key"""
+        set_topic(self.bootstrap, self.names["dead.letters"], cleanup_policy="compact")
+        self.begin()
+        self.start_all("a", "b")
+        rounds = 20 if LONG else 4
+        for _ in range(rounds):
+            for _ in range(3):
+                self.requests.send({"Caller": "17700000000"})
+            self.progress(20)
+        self.requests.flush()
+        self.finish(f"{3 * rounds} invalid requests among the others")
+        for message in self.topic("dead.letters").messages:
+            headers = dict(message.headers())
+            where = "/".join(headers[f"dlq.{name}"].decode() for name in ("topic", "partition", "offset"))
+            self.assertEqual((where.encode(), True), (message.key(), "dlq.key.missing" in headers))
+
+    def test_clock(self):
+        """the broker takes no records, as their times are not its own"""
+        self.begin()
+        worker, = self.start_all("a")
+        logged = worker.logged()
+        set_topic(self.bootstrap, self.names["call.results"], message_timestamp_before_max_ms=0)
+        worker.wait_log(lambda event: event["log.level"] == "error" and "clock" in event["message"], 90, logged)
+        wait_until(lambda: worker.get("/readyz")[0] == 503, 90, "it says that it is not ready")
+        set_topic(self.bootstrap, self.names["call.results"])
+        wait_until(lambda: worker.get("/readyz")[0] == 200, 90, "it is ready again")
+        self.progress(50)
+        self.finish("until the worker had said so and was not ready any more")
+
+
+if not LONG:
+    del (Refusals.test_topic_made_anew, Refusals.test_reading_forbidden, Refusals.test_ledgers_too_large_together,
+         Refusals.test_ledger_too_large, Refusals.test_clock)
+
+if __name__ == "__main__":
+    main()
