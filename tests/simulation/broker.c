@@ -211,7 +211,7 @@ bool broker_land(struct world *world, struct flight *flight)
             (int)commit->offset, commit->metadata);
         check_replaced(world, flight->id, commit->log);
         set_offset(world, commit);
-        check_ledger(world, commit->log, 0);
+        check_ledger(world, commit->log, NULL);
         world->counts.claims++;
     }
     broker_drop_flight(flight);
@@ -277,7 +277,7 @@ void broker_apply(struct world *world, struct transaction *transaction)
     for (size_t i = 0; i < transaction->item_count; i++)
         check_published(world, &transaction->items[i]);
     for (size_t i = 0; i < transaction->offset_count; i++)
-        check_ledger(world, transaction->offsets[i].log, transaction->incarnation);
+        check_ledger(world, transaction->offsets[i].log, transaction);
     check_started(world);
     transaction->item_count = 0;
     transaction->state = TRANSACTION_COMMITTED;

@@ -18,7 +18,7 @@ static bool is_over(const struct task *task)
 static bool may_be_unknown(const struct world *world, const struct task *task)
 {
     bool outlived = task->starter && task->outlived == task->starter;
-    return task->doubted_by || outlived || world->excused[task->starter];
+    return task->doubted_by || outlived || world->excused_at[task->starter] >= task->started_at;
 }
 
 /* What the platform has answered is what is published. */
@@ -136,7 +136,7 @@ void check_started(struct world *world)
 }
 
 static void check_mark(struct world *world, struct task *task, enum ledger_mark mark,
-                       const char *owner, int incarnation)
+                       const char *owner, const struct transaction *transaction)
 {
     bool started = mark == LEDGER_STARTED;
     if (mark == LEDGER_DONE && !is_over(task) && !task->deleted)
@@ -148,16 +148,20 @@ static void check_mark(struct world *world, struct task *task, enum ledger_mark 
     if (mark == LEDGER_FRESH && task->kind == REQUEST_CALL && task->posts && !task->forgotten &&
         !task->deleted)
         broken(world, "%d/%d was called and its mark is gone", task->log, (int)task->offset);
-    if (!started)
+    if (!started) {
         task->starter = task->inherited = 0;
-    else if (!task->starter && !(task->starter = incarnation))
+    } else if (!task->starter && transaction) {
+        task->starter = transaction->incarnation;
+        task->started_at = transaction->opened_step;
+    } else if (!task->starter) {
         broken(world, "%d/%d is started by a plain commit", task->log, (int)task->offset);
+    }
     task->inherited |= started && (!*owner || !holds(world, task->starter, task->log));
 }
 
-/* After a commit: results and their 'done' are one fact. Notes who has started what; incarnation:
- * 0 for a plain commit, which starts nothing. */
-void check_ledger(struct world *world, int index, int incarnation)
+/* After a commit: results and their 'done' are one fact. Notes who has started what; transaction:
+ * NULL for a plain commit, which starts nothing. */
+void check_ledger(struct world *world, int index, const struct transaction *transaction)
 {
     struct ledger ledger = {0};
     struct log *log = &world->logs[index];
@@ -165,7 +169,7 @@ void check_ledger(struct world *world, int index, int incarnation)
         return;
     for (int i = log->settled; i < log->task_count; i++) {
         struct task *task = &world->tasks[log->tasks[i]];
-        check_mark(world, task, ledger_at(&ledger, task->offset), ledger.owner, incarnation);
+        check_mark(world, task, ledger_at(&ledger, task->offset), ledger.owner, transaction);
         log->settled += i == log->settled && task->offset < ledger.base;
     }
     ledger_fini(&ledger);

@@ -59,7 +59,7 @@ static void be_kicked(struct world *world, struct process *process)
     struct client *client = &process->client;
     unsigned held = client->owned;
     refusal_excuse(process);
-    world->excused[process->incarnation] = true;
+    world->excused_at[process->incarnation] = world->step;
     process->fenced = world->group.statics && group_is_taken(world, process->id);
     if (client->lost)
         return;

@@ -33,7 +33,8 @@ static bool refuses(struct world *world, struct process *process)
         any |= process->refused[i];
         if (!process->refused[i] || !item->small)
             continue;
-        world->excused[process->incarnation] = true; /* the next owner may have to end it */
+        world->excused_at[process->incarnation] =
+            UINT64_MAX; /* the next owner may have to end it */
         if (item->type == ITEM_LATE)
             task->owed_by = 0; /* there is no smaller form of it to wait for */
     }
@@ -51,6 +52,7 @@ static bool begin(const struct world *world, const struct process *process,
         return false;
     transaction->state = TRANSACTION_OPEN;
     transaction->opened_at = world->now;
+    transaction->opened_step = world->step;
     transaction->incarnation = process->incarnation;
     return true;
 }

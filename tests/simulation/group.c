@@ -118,7 +118,7 @@ static void kick(struct world *world, struct member *member)
     world->counts.kicks++;
     for (int i = 0; i < world->process_count; i++)
         if (world->processes[i].engine && world->processes[i].client.member == member->id)
-            world->excused[world->processes[i].incarnation] = true;
+            world->excused_at[world->processes[i].incarnation] = world->step;
     group_leave(world, member->id);
 }
 

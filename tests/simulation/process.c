@@ -73,7 +73,7 @@ void process_end(struct world *world, struct process *process, const char *why)
 
 void process_crash(struct world *world, struct process *process)
 {
-    world->excused[process->incarnation] = true;
+    world->excused_at[process->incarnation] = UINT64_MAX;
     process_end(world, process, "crashes");
 }
 

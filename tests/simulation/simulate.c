@@ -16,7 +16,7 @@
 
 #include "simulation.h"
 
-enum { JOBS_MOST = 256, CHUNK = 20 };
+enum { JOBS_MOST = 256, CHUNK = 20, ALL_FAULTS_SEEDS = 2000 };
 
 /* What the processes share. */
 struct shared {
@@ -139,6 +139,19 @@ static void print_counts(const struct counts *counts, uint64_t seeds, const stru
            (unsigned long long)counts->ledger_most);
 }
 
+/* A fault that never strikes tests nothing. */
+static bool all_struck(const struct counts *sum, const struct plan *plan)
+{
+    bool all = true;
+    for (int i = 0; i < FAULT_COUNT; i++) {
+        if (sum->faults[i] || !fault_may(plan, (enum fault)i))
+            continue;
+        fprintf(stderr, "there was no %s\n", fault_names[i]);
+        all = false;
+    }
+    return all;
+}
+
 static int run_seeds(const struct plan *plan, uint64_t seeds, int jobs, uint64_t failures_most)
 {
     struct counts sum = {0};
@@ -167,6 +180,8 @@ static int run_seeds(const struct plan *plan, uint64_t seeds, int jobs, uint64_t
         fprintf(stderr, "not every run had its %d events\n", plan->events);
         return 1;
     }
+    if (done >= ALL_FAULTS_SEEDS && !shared->failures && !all_struck(&sum, plan))
+        return 1;
     return shared->failures ? 1 : 0;
 }
 

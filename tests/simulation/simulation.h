@@ -57,7 +57,7 @@ enum {
     X(refuse_small, 3000, 6)  /* ... even in their small form, as long as there are faults */      \
     X(forget_id, 20, 0)       /* a transactional id expires: only a new producer helps */          \
     X(refusal, 20, 0)         /* the brokers refuse one kind of request */                         \
-    X(refusal_lasts, 9000, 2) /* ... until the end of the faults, and a good while longer */       \
+    X(refusal_lasts, 9000, 0) /* ... until the end of the faults, and a good while longer */       \
     X(again, 2000, 2)         /* a ledger job's answer is lost; it was done, or will be, or not */ \
     X(slow_work, 9500, 3)     /* ledger jobs take long */                                          \
     X(slow_transact, 9500, 4) /* transactions take long */                                         \
@@ -116,6 +116,7 @@ struct task {
     bool forgotten; /* its mark has expired together with the group's offsets */
     enum status result;
     int starter;           /* incarnation that committed its 'started' last */
+    uint64_t started_at;   /* step at which that commit began */
     bool inherited;        /* its starter has lost it, or handed it over, since */
     int64_t running_until; /* the platform may be at it until then */
     enum ending told;      /* how its call ended, as its process heard */
@@ -194,6 +195,7 @@ struct transaction {
     bool on_its_way; /* its commit may still arrive */
     int incarnation;
     int64_t opened_at;
+    uint64_t opened_step;
     struct published items[2 * EVENTS_MOST];
     size_t item_count;
     struct offset_commit offsets[LOGS_MOST];
@@ -373,7 +375,9 @@ struct world {
     struct process processes[PROCESSES_MOST];
     int process_count, incarnations;
     char owners[IDS][LEDGER_OWNER_SIZE];
-    bool excused[INCARNATIONS_MOST]; /* died, froze, or lost its assignment */
+    /* By incarnation, when it last froze or lost its assignment: what it had begun to start until
+     * then may be unknown. UINT64_MAX: it has died. */
+    uint64_t excused_at[INCARNATIONS_MOST];
     struct counts counts;
 };
 
@@ -389,6 +393,8 @@ void broken(struct world *world, const char *format, ...) __attribute__((format(
 void world_run(struct world *world, const struct plan *plan, uint64_t *struck);
 void world_end(struct world *world);
 extern const char *const fault_names[FAULT_COUNT];
+/* Whether it happens in some of such runs. */
+bool fault_may(const struct plan *plan, enum fault fault);
 
 /* broker.c: logs, offsets, transactions */
 void broker_init(struct world *world);
@@ -470,7 +476,7 @@ int process_id(const char *owner);
 
 /* checks.c */
 void check_published(struct world *world, const struct published *item);
-void check_ledger(struct world *world, int log, int incarnation);
+void check_ledger(struct world *world, int log, const struct transaction *transaction);
 void check_started(struct world *world);
 void check_named(struct world *world, const struct process *process, int index);
 void check_replaced(struct world *world, int id, int index);

@@ -77,20 +77,25 @@ void broken(struct world *world, const char *format, ...)
     say(world, "BROKEN: %s", world->failure);
 }
 
+static const struct {
+    unsigned most, every;
+} kinds[FAULT_COUNT] = {
+#define X(name, most, every) {most, every},
+    FAULTS(X)
+#undef X
+};
+
+bool fault_may(const struct plan *plan, enum fault fault)
+{
+    return (kinds[fault].every || plan->with >> fault & 1) && !(plan->without >> fault & 1);
+}
+
 static void draw_faults(struct world *world)
 {
-    static const struct {
-        unsigned most, every;
-    } kinds[FAULT_COUNT] = {
-#define X(name, most, every) {most, every},
-        FAULTS(X)
-#undef X
-    };
     for (int i = 0; i < FAULT_COUNT; i++) {
         bool on = draw(world, kinds[i].every ? kinds[i].every : 3) == 0;
         unsigned rate = 1 + (unsigned)draw(world, kinds[i].most);
-        bool may = (kinds[i].every || world->plan.with >> i & 1) && !(world->plan.without >> i & 1);
-        world->rates[i] = on && may ? rate : 0;
+        world->rates[i] = on && fault_may(&world->plan, (enum fault)i) ? rate : 0;
     }
 }
 
@@ -239,7 +244,7 @@ static void thaw(struct world *world, struct process *process)
 
 static void freeze(struct world *world, struct process *process)
 {
-    world->excused[process->incarnation] = true;
+    world->excused_at[process->incarnation] = world->step;
     process->state = PROCESS_FROZEN;
     process->frozen_since = world->now;
 }
@@ -251,10 +256,10 @@ static void strike_running(struct world *world, struct process *process)
     } else if (strikes(world, FAULT_freeze)) {
         freeze(world, process);
     } else if (strikes(world, FAULT_cut_off)) {
-        world->excused[process->incarnation] = true;
+        world->excused_at[process->incarnation] = world->step;
         process->cut_off_until = world->now + (int64_t)draw(world, 20000);
     } else if (strikes(world, FAULT_deaf)) {
-        world->excused[process->incarnation] = true;
+        world->excused_at[process->incarnation] = world->step;
         process->deaf_until = world->now + (int64_t)draw(world, 20000);
     } else if (!process->stopping && strikes(world, FAULT_stop)) {
         process->stopping = true;
