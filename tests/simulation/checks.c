@@ -383,6 +383,26 @@ static void check_stop(struct world *world, const struct process *process)
         broken(world, "%s is told to stop and does not end", process_name(process->id));
 }
 
+/* Calm, what a rebalance takes is given back soon after its drain: no call is waited for any
+ * longer, only for what is under way to Kafka, or for a session when a newer generation lets
+ * nothing of it through any more. */
+static void check_drain(struct world *world, const struct process *process)
+{
+    enum { SLACK_MS = 5000 };
+    const struct client *client = &process->client;
+    bool drains = world->calm && !world->refusal.on && client->asked == ASKED_UNASSIGN &&
+                  !client->lost && !is_stuck(process);
+    for (int log = 0; drains && log < world->log_count; log++) {
+        int64_t until = process->drain_until[log] - process->boot_shift;
+        if (!(client->asked_logs & 1u << log))
+            continue;
+        if (until < world->calm_since)
+            until = world->calm_since;
+        if (world->now > until + world->session_ms + SLACK_MS)
+            broken(world, "%s does not give %d back", process_name(process->id), log);
+    }
+}
+
 /* It has been refused something for longer than anybody would call passing. */
 void check_refused(struct world *world, const struct process *process, const char *what)
 {
@@ -414,6 +434,7 @@ void check_process(struct world *world, struct process *process)
     }
     check_idle(world, process, &all);
     check_stop(world, process);
+    check_drain(world, process);
     if ((int64_t)all.handed > 2 * options->calls + options->recordings)
         broken(world, "%s has handed out %zu", process_name(process->id), all.handed);
 }

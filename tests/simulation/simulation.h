@@ -354,7 +354,7 @@ struct world {
     const char *violation; /* the kind of it: its text's format */
     char failure[512];
     uint64_t step;
-    int64_t now, wall;
+    int64_t now, wall, calm_since;
     struct engine_options options;
     struct config config;
     int64_t session_ms, transaction_ms;

@@ -380,6 +380,7 @@ static void besiege(struct world *world)
 
 static void run_calm(struct world *world)
 {
+    world->calm_since = world->now;
     uint64_t from = world->step;
     int64_t began = world->now;
     while (!world->failed) {
