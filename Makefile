@@ -9,13 +9,19 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build demo play test test-packages simulate takeover spread chaos soak bench asan tsan lint format distro clean
+.PHONY: build install demo play test test-packages simulate takeover spread chaos soak bench asan tsan lint format distro clean
 
 build:
 	@tools/install-packages.sh build
 	@mkdir -p $(BUILD)
 	@cmake --preset $(PRESET) $(CONFIGURE) >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
 	@cmake --build $(BUILD) -j $(JOBS)
+
+# What is installed is the release build, whatever PRESET says.
+PREFIX ?= /usr/local
+install:
+	@$(MAKE) --no-print-directory build PRESET=release
+	@cmake --install build/release --prefix $(DESTDIR)$(PREFIX)
 
 demo play: build
 	@tools/demo $@ $(BUILD)

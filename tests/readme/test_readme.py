@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import kafka as kafka_module  # noqa: E402
-from case import BUILD, KafkaCase, main  # noqa: E402
+from case import KafkaCase, main  # noqa: E402
 from kafka import free_ports  # noqa: E402
 from programs import ROOT  # noqa: E402
 
@@ -35,8 +35,8 @@ class Readme(KafkaCase):
         self.topic_tool(tools)
         os.symlink(f"{ROOT}/config", f"{self.directory}/config")
         script = self.commands()
-        for written, here in (("make build", f"cmake --build {BUILD}"),
-                              ("sudo cmake --install build", f"cmake --install {BUILD} --prefix {self.directory}/usr"),
+        for written, here in (("make PRESET=release build", f"make -C {ROOT} PRESET=release build"),
+                              ("sudo cmake --install build/release", f"cmake --install {ROOT}/build/release --prefix {self.directory}/usr"),
                               ("broker-1:9092", self.bootstrap), ("https://platform.example", sandbox.url),
                               ("127.0.0.1:9464", page)):
             self.assertIn(written, script, "README.md has changed: this test must, too")
@@ -44,15 +44,30 @@ class Readme(KafkaCase):
         lines = script.splitlines()
         self.assertEqual(1, lines.count(FOREGROUND))
         lines[lines.index(FOREGROUND)] = f"{FOREGROUND} & worker=$!\ntrap 'kill $worker; wait $worker; exit' EXIT"
-        environment = {**os.environ, "PATH": f"{self.directory}/usr/bin:{tools}:{os.environ['PATH']}",
+        environment = {**{k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PRESET")}, "PATH": f"{self.directory}/usr/bin:{tools}:{os.environ['PATH']}",
                        "PRIVACY_CALL_PLATFORM_CA_FILE": sandbox.ca, "PRIVACY_CALL_HTTP_LISTEN": page}
         run = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], cwd=self.directory, env=environment,
-                             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=250)
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=500)
         self.assertEqual(0, run.returncode, run.stdout[-3000:] + run.stderr[-3000:])
         self.assertIn("platform.token = ***", run.stdout)
         self.assertRegex(run.stdout, r'"orderId": ?"o-1001", ?"requestId": ?"r-7", ?"status": ?"succeeded"')
         self.assertRegex(run.stdout, r"privacy_call_results\w*\{")
         self.assertEqual(1, len(sandbox.calls()))
+        for program in ("privacy-call-worker", "privacy-call-sandbox"):
+            self.check_hardened(f"{self.directory}/usr/bin/{program}")
+
+    def check_hardened(self, program):
+        told = subprocess.run(["readelf", "--wide", "--file-header", "--program-headers", "--dynamic", "--notes", "--dyn-syms", program],
+                              capture_output=True, text=True, check=True).stdout
+        for what, pattern in {"position-independent": r"Type:\s+DYN", "PIE": r"\(FLAGS_1\).*\bPIE\b", "read-only relocations": r"GNU_RELRO",
+                              "bound at the start": r"\(FLAGS(_1)?\).*\b(BIND_NOW|NOW)\b", "a stack without code": r"GNU_STACK.*\bRW\b",
+                              "canaries": r"__stack_chk_fail", "checked buffers": r"__(v?snprintf|memcpy|read|fd_set|v?fprintf|strcpy)_chk"}.items():
+            self.assertRegex(told, pattern, f"{program}: {what}")
+        self.assertNotRegex(told, r"LOAD.*\bRWE\b", "what can be written can be run")
+        self.assertNotRegex(told, r"\((RPATH|RUNPATH|TEXTREL)\)")
+        if os.uname().machine == "x86_64":
+            self.assertRegex(told, r"x86 feature:.*\bIBT\b", f"{program}: targets of indirect jumps")
+            self.assertRegex(told, r"x86 feature:.*\bSHSTK\b", f"{program}: shadow stacks")
 
     def test_links(self):
         with open(f"{ROOT}/README.md") as file:
