@@ -5,6 +5,7 @@ usage: test_command.py WORKER
 """
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -99,6 +100,82 @@ class Command(unittest.TestCase):
             self.assertIn(line, lines)
         for line in lines:
             self.assertRegex(line, r"^[a-z0-9._-]+ =( .*)?  # (default|environment|command line)$")
+
+    def test_files_that_are_none(self):
+        """Whatever stands where a file should: an error within seconds that names place, key and what was expected."""
+        with tempfile.TemporaryDirectory() as directory:
+            paths = {name: f"{directory}/{name}" for name in ("fifo", "directory", "nul", "latin", "huge", "socket", "missing", "loop")}
+            os.mkfifo(paths["fifo"])
+            os.mkdir(paths["directory"])
+            os.symlink("loop", paths["loop"])
+            for name, content in (("nul", b"log.level = a\0b\n"), ("latin", b"# caf\xe9\n"), ("huge", b"#" * (2 << 20))):
+                with open(paths[name], "wb") as file:
+                    file.write(content)
+            with socket.socket(socket.AF_UNIX) as unix:
+                unix.bind(paths["socket"])
+                for path in [*paths.values(), "/dev/zero", "/dev/urandom", "/dev/full", "/proc/self/mem"]:
+                    takes_time = path == paths["fifo"]  # 2 s each
+                    for arguments in ([[]] if takes_time else [["--check"], ["--print-config"], []]):
+                        with self.subTest(path, arguments=arguments):
+                            result = run(*arguments, "-c", path, settings=REQUIRED)
+                            self.assertEqual((result.returncode, result.stdout), (2, ""))
+                            self.assertRegex(result.stderr, rf"^{path}(:1)?: expected ")
+                    for key in ["platform.token"] if takes_time else ["log.level", "platform.token", "kafka.sasl.password", "recording.store"]:
+                        with self.subTest(path, key=key):
+                            given = {k: v for k, v in REQUIRED.items() if k != key}
+                            result = run("--check", settings={**given, f"{key}.file": path})
+                            self.assertEqual((result.returncode, result.stdout), (2, ""))
+                            self.assertRegex(result.stderr, rf"(?m)^option -o: {key}\.file: expected ")
+                            if key in ("platform.token", "kafka.sasl.password"):
+                                self.assertNotIn(path, result.stderr)
+
+    def test_a_shells_file(self):
+        """What `-c <(command)` and its like give."""
+        line = " ".join(f"-o {key}={value}" for key, value in REQUIRED.items() if key != "platform.token")
+        script = f"{WORKER} --check {line} -o platform.token.file=<(echo {SECRET}) -c <(sleep 0.2; echo log.level = warn)"
+        result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "configuration is valid\n", ""))
+
+    def test_nothing_steers_the_terminal(self):
+        hostile = "\x1b[2J\x9b1m\u202e\u2028"
+        result = run(f"--{hostile}")
+        self.assertEqual(result.returncode, 2)
+        results = [result, run(hostile), run("-c", f"/no/such/{hostile}", settings=REQUIRED),
+                   run("--check", settings={**REQUIRED, "log.level": hostile, "kafka.acks": hostile, "kafka.debug": hostile}),
+                   run("--check", settings=REQUIRED, environment={f"PRIVACY_CALL_{hostile}": "1", "PRIVACY_CALL_NO_SUCH": hostile}),
+                   run("--print-config", settings={**REQUIRED, "kafka.client.id": hostile})]
+        for result in results:
+            self.assertIsNone(re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", result.stdout + result.stderr), result.args)
+
+    def test_secrets_that_are_refused(self):
+        """An error about a secret's value does not show it, whatever is wrong with it; run() looks."""
+        for more in ({"platform.token": f"{SECRET}\n"}, {"platform.token": f"{SECRET}:"}, {"platform.token": SECRET * 100},
+                     {"kafka.ssl.key.pem": SECRET, "kafka.security.protocol": "SSL"}, 
+                     {"kafka.sasl.oauthbearer.client.secret": SECRET}, {"kafka.ssl.keystore.password": SECRET,
+                      "kafka.ssl.keystore.location": "/etc/passwd", "kafka.security.protocol": "SSL"},
+                     {"kafka.no.such.password": SECRET}, {"kafka.sasl.password.file": SECRET}, {"kafka.ssl.key.pem.file": f"/{SECRET}"}):
+            key = next(iter(more))
+            with self.subTest(key):
+                result = run("--check", settings={**REQUIRED, **more})
+                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertIn("kafka" if key.startswith("kafka") else key, result.stderr)
+
+    def test_kubernetes_services(self):
+        """Variables that Kubernetes makes from Services whose names begin with privacy-call are nobody's settings."""
+        ours = {}
+        for service in ("", "_WORKER", "_WORKER_METRICS", "_1"):
+            name = f"PRIVACY_CALL{service}"
+            ours |= {f"{name}_SERVICE_HOST": "10.0.0.1", f"{name}_SERVICE_PORT": "9464", f"{name}_SERVICE_PORT_HTTP": "9464",
+                     f"{name}_SERVICE_PORT_METRICS_WEB": "9464", f"{name}_PORT": "tcp://10.0.0.1:9464"}
+            for protocol in ("TCP", "UDP", "SCTP"):
+                port = f"{name}_PORT_9464_{protocol}"
+                ours |= {port: "tcp://10.0.0.1:9464", f"{port}_PROTO": "tcp", f"{port}_PORT": "9464", f"{port}_ADDR": "10.0.0.1"}
+        result = run("--check", settings=REQUIRED, environment=ours)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        for name in ("PRIVACY_CALL_PORTS", "PRIVACY_CALL_WORKER_SERVICE", "PRIVACY_CALL_PORT_X_TCP", "PRIVACY_CALL_HOST", "PRIVACY_CALL_"):
+            result = run("--check", settings=REQUIRED, environment={name: "1"})
+            self.assertEqual(result.returncode, 2, name)
+            self.assertIn(name, result.stderr)
 
     def test_full_output(self):
         with open("/dev/full", "w") as full:
