@@ -3,7 +3,7 @@
 # (no sudo without a password, no network) it says within seconds which command would do it, and exits with 1. It asks for nothing.
 # usage: tools/install-packages.sh build|test|bench|distro
 set -u
-build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev
+build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev zlib1g-dev
     libmicrohttpd-dev kcat'
 test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka default-jre-headless maven clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"

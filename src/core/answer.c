@@ -1,60 +1,114 @@
 #include "core/answer.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "core/answer_text.h"
 #include "core/exact_json.h"
+
+enum {
+    DEPTH_MOST = 64,  /* levels of an answer, its object being the first */
+    DIGITS_MOST = 64, /* of an integer that is written with an exponent */
+};
+
+/* A body, once it is read. */
+struct reading {
+    struct text text;
+    struct exact_json json;
+};
 
 /* What an answer says, before it becomes part of an outcome. */
 struct answer {
     char *flag_json, *msg_json, *virtual_number, *platform_json, *url;
-    int64_t flag;
-    bool flag_is_integer;
 };
 
-/* Reads an integer as lenient as is still certain: spaces around it, a sign, zeros before it and a
- * fraction of nothing but zeros change no value. */
-static bool to_integer(const char *text, size_t size, int64_t *value)
+/* ---- Flag */
+
+static struct json_number trim(struct json_number t)
 {
-    char digits[32];
-    while (size && strchr(" \t\r\n", text[0]) && text[0])
-        text++, size--;
-    while (size && text[size - 1] && strchr(" \t\r\n", text[size - 1]))
-        size--;
-    const char *point = memchr(text, '.', size);
-    if (point) {
-        size_t zeros = size - (size_t)(point - text) - 1;
-        for (size_t i = 1; i <= zeros; i++)
-            if (point[i] != '0')
-                return false;
-        if (!zeros)
-            return false;
-        size = (size_t)(point - text);
-    }
-    if (size && text[0] == '+')
-        text++, size--;
-    if (!size || size >= sizeof digits || text[0] == '+' || memchr(text, '\0', size))
-        return false;
-    memcpy(digits, text, size);
-    digits[size] = '\0';
-    return text_to_integer(digits, INT64_MIN, INT64_MAX, value) == 0;
+    while (t.size && isspace((unsigned char)*t.text))
+        t.text++, t.size--;
+    while (t.size && isspace((unsigned char)t.text[t.size - 1]))
+        t.size--;
+    return t;
 }
 
-static bool value_to_integer(const struct exact_json *json, const json_t *value, int64_t *integer)
+static size_t take_digits(struct json_number *t, struct text *digits)
 {
-    if (json_is_integer(value)) {
-        *integer = json_integer_value(value);
+    size_t n = 0;
+    while (n < t->size && t->text[n] >= '0' && t->text[n] <= '9')
+        n++;
+    text_append(digits, t->text, n);
+    t->text += n, t->size -= n;
+    return n;
+}
+
+static bool take(struct json_number *t, const char *any)
+{
+    if (!t->size || !*t->text || !strchr(any, *t->text))
+        return false;
+    t->text++, t->size--;
+    return true;
+}
+
+/* Reads [e[+-]digits] up to the end. */
+static bool read_exponent(struct json_number t, int64_t *exponent)
+{
+    struct text digits = {0};
+    *exponent = 0;
+    if (!t.size)
         return true;
+    bool ok = take(&t, "eE"), negative = ok && t.size && *t.text == '-';
+    ok = ok && (take(&t, "+-") || true) && take_digits(&t, &digits) && !t.size &&
+         text_to_integer(digits.data, 0, INT32_MAX, exponent) == 0;
+    text_fini(&digits);
+    if (negative)
+        *exponent = -*exponent;
+    return ok;
+}
+
+/* The digits times ten to the power, as far as that is an integer of bearable length. */
+static bool shift(struct text *digits, int64_t power)
+{
+    size_t zeros = strspn(digits->data, "0");
+    memmove(digits->data, digits->data + zeros, digits->length - zeros + 1);
+    digits->length -= zeros;
+    if (!digits->length)
+        return true;
+    for (; power < 0; power++) {
+        if (!digits->length || digits->data[digits->length - 1] != '0')
+            return false;
+        digits->data[--digits->length] = '\0';
     }
-    if (json_is_real(value)) {
-        struct json_number number = exact_json_number(json, value);
-        return to_integer(number.text, number.size, integer);
+    if (power > 0 && (int64_t)digits->length + power > DIGITS_MOST)
+        return false;
+    for (; power > 0; power--)
+        text_add(digits, "0");
+    return true;
+}
+
+/* The text of the integer that a number is by its value, whatever way it is written; NULL: it is
+ * none. */
+static char *to_integer(struct json_number t)
+{
+    struct text digits = {0}, integer = {0};
+    int64_t exponent = 0;
+    bool negative = t.size && *t.text == '-';
+    take(&t, "+-");
+    text_append(&digits, "", 0);
+    bool ok = take_digits(&t, &digits) > 0;
+    size_t fraction = ok && take(&t, ".") ? take_digits(&t, &digits) : 0;
+    ok = ok && t.text[-1] != '.' && read_exponent(t, &exponent) &&
+         shift(&digits, exponent - (int64_t)fraction);
+    if (ok) {
+        text_add(&integer, negative && digits.length ? "-" : "");
+        text_add(&integer, digits.length ? digits.data : "0");
     }
-    return json_is_string(value) &&
-           to_integer(json_string_value(value), json_string_length(value), integer);
+    text_fini(&digits);
+    return ok ? text_take(&integer) : NULL;
 }
 
 static char *value_to_text(const struct exact_json *json, const json_t *value)
@@ -64,61 +118,37 @@ static char *value_to_text(const struct exact_json *json, const json_t *value)
     return text_take(&text);
 }
 
-static void read_flag(struct answer *answer, const struct exact_json *json, const json_t *value)
+/* Flag as JSON text: an integer where it is one by its value, or as it is. */
+static char *read_flag(const struct exact_json *json, const json_t *value)
 {
-    answer->flag_is_integer = value_to_integer(json, value, &answer->flag);
-    if (answer->flag_is_integer) {
-        struct text text = {0};
-        text_printf(&text, "%lld", (long long)answer->flag);
-        answer->flag_json = text_take(&text);
-    } else {
-        answer->flag_json = value_to_text(json, value);
-    }
+    char *own = value_to_text(json, value), *integer = NULL;
+    struct json_number text = {own, strlen(own)};
+    if (json_is_string(value))
+        text = trim((struct json_number){json_string_value(value), json_string_length(value)});
+    if (text.size && (json_is_string(value) || json_is_number(value)))
+        integer = to_integer(text);
+    if (!integer)
+        return own;
+    free(own);
+    return integer;
 }
 
-/* Msg's digits without a leading 86, or NULL where it is anything but digits. */
+/* ---- the other members */
+
+/* Msg without the country's code, or NULL where what is left is anything but digits. */
 static char *virtual_number_of(const struct exact_json *json, const json_t *msg)
 {
+    static const char *const prefixes[] = {"86", "+86", "0086"};
     char *text = json_is_string(msg) ? memory_copy(json_string_value(msg), json_string_length(msg))
                                      : value_to_text(json, msg);
-    size_t size = json_is_string(msg) ? json_string_length(msg) : strlen(text);
-    const char *number = strncmp(text, "86", 2) == 0 ? text + 2 : text;
-    bool digits = size && strspn(text, "0123456789") == size && *number;
-    char *result = digits ? memory_string(number) : NULL;
+    size_t size = json_is_string(msg) ? json_string_length(msg) : strlen(text), prefix = 0;
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(text, prefixes[i], strlen(prefixes[i])) == 0)
+            prefix = strlen(prefixes[i]);
+    bool digits = size > prefix && strspn(text + prefix, "0123456789") == size - prefix;
+    char *result = digits ? memory_string(text + prefix) : NULL;
     free(text);
     return result;
-}
-
-static bool is_url(const json_t *value)
-{
-    if (!json_is_string(value))
-        return false;
-    const char *text = json_string_value(value);
-    size_t scheme = strncasecmp(text, "https://", 8) == 0  ? 8
-                    : strncasecmp(text, "http://", 7) == 0 ? 7
-                                                           : 0;
-    if (!scheme || !text[scheme])
-        return false;
-    for (size_t i = 0; i < json_string_length(value); i++)
-        if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f)
-            return false;
-    return true;
-}
-
-/* The recording's URL: Msg's, else that of the first other member that is one. */
-static char *find_url(const json_t *root)
-{
-    const json_t *msg = json_object_get(root, "Msg");
-    const char *name;
-    json_t *value;
-    if (is_url(msg))
-        return memory_string(json_string_value(msg));
-    json_object_foreach((json_t *)root, name, value)
-    {
-        if (is_url(value))
-            return memory_string(json_string_value(value));
-    }
-    return NULL;
 }
 
 /* Every member but Flag and Msg, or NULL when there is none. */
@@ -126,13 +156,14 @@ static char *further_members(const struct exact_json *json)
 {
     struct text text = {0};
     const char *name;
+    size_t length;
     json_t *value;
-    json_object_foreach(json->root, name, value)
+    json_object_keylen_foreach(json->root, name, length, value)
     {
         if (strcmp(name, "Flag") == 0 || strcmp(name, "Msg") == 0)
             continue;
         text_add(&text, text.length ? "," : "{");
-        text_json(&text, name, strlen(name));
+        text_json(&text, name, length);
         text_add(&text, ":");
         exact_json_write(&text, json, value);
     }
@@ -142,56 +173,79 @@ static char *further_members(const struct exact_json *json)
     return text_take(&text);
 }
 
-/* Parses the body; returns 0, or -1 and why it is unreadable. A byte order mark before the object
- * is skipped; a member given twice would leave open which one holds, so such an answer is
- * unreadable. */
-static int parse(struct exact_json *json, const char *body, size_t size, const char **reason)
-{
-    json_error_t error;
-    if (size >= 3 && memcmp(body, "\xef\xbb\xbf", 3) == 0)
-        body += 3, size -= 3;
-    if (exact_json_read(json, body, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                        &error)) {
-        *reason = json_error_code(&error) == json_error_duplicate_key
-                      ? "the answer gives a member twice"
-                      : "the answer is no JSON";
-        return -1;
-    }
-    if (json_is_object(json->root))
-        return 0;
-    exact_json_fini(json);
-    *reason = "the answer is no JSON object";
-    return -1;
-}
-
-/* Takes out what the answer says, a member at a time; Flag may be missing. */
-static void read_members(struct answer *answer, const struct exact_json *json)
+static void read_members(struct answer *answer, const struct exact_json *json,
+                         const struct config *config)
 {
     const json_t *flag = json_object_get(json->root, "Flag");
     const json_t *msg = json_object_get(json->root, "Msg");
-    if (flag)
-        read_flag(answer, json, flag);
-    if (msg)
+    struct text url = {0};
+    if (flag && !json_is_null(flag))
+        answer->flag_json = read_flag(json, flag);
+    if (msg) {
         answer->msg_json = value_to_text(json, msg);
-    answer->platform_json = further_members(json);
-    if (msg)
         answer->virtual_number = virtual_number_of(json, msg);
-    answer->url = find_url(json->root);
+    }
+    answer->platform_json = further_members(json);
+    if (recording_url_find(&url, json->root, config) == RECORDING_URL_FOUND)
+        answer->url = text_take(&url);
+}
+
+/* ---- the whole */
+
+static void reading_fini(struct reading *reading)
+{
+    exact_json_fini(&reading->json);
+    text_fini(&reading->text);
+}
+
+/* Reads the body as JSON; returns 0, or -1 and why it is unreadable. A member given twice leaves
+ * what it means open where it is Flag, and nothing else that matters. */
+static int parse(struct reading *reading, const struct attempt *attempt,
+                 const struct config *config, const char **reason)
+{
+    struct answer_form form = {attempt->content_type, attempt->content_encoding,
+                               (size_t)config->platform_answer_max_bytes};
+    *reading = (struct reading){0};
+    *reason = NULL;
+    if (answer_text(&reading->text, attempt->body, attempt->body_size, &form, reason) == 0) {
+        enum json_fault fault = exact_json_read(&reading->json, reading->text.data,
+                                                reading->text.length, DEPTH_MOST, true);
+        const json_t *root = reading->json.root;
+        if (fault == JSON_TOO_DEEP)
+            *reason = "the answer is nested deeper than 64 levels";
+        else if (!root || (fault && fault != JSON_DUPLICATE))
+            *reason = "the answer is no JSON";
+        else if (!json_is_object(root))
+            *reason = "the answer is no JSON object";
+        else if (exact_json_is_doubled(&reading->json, root, "Flag"))
+            *reason = "the answer gives Flag twice";
+    }
+    if (!*reason)
+        return 0;
+    reading_fini(reading);
+    return -1;
+}
+
+static bool is_success(int http_status)
+{
+    return http_status >= 200 && http_status < 300;
 }
 
 /* Gives the Flag's number only: another value is of the platform's own making and may say anything.
  */
-static char *refusal(const struct answer *answer, int http_status)
+static char *refusal(const struct outcome *outcome)
 {
     struct text text = {0};
+    bool is_integer;
+    int64_t flag = answer_flag(outcome, &is_integer);
     text_add(&text, "the platform answered");
-    if (http_status)
-        text_printf(&text, " HTTP %d", http_status);
-    if (http_status && answer->flag_json)
+    if (outcome->http_status)
+        text_printf(&text, " HTTP %d", outcome->http_status);
+    if (outcome->http_status && outcome->flag_json)
         text_add(&text, " with");
-    if (answer->flag_is_integer)
-        text_printf(&text, " Flag %lld", (long long)answer->flag);
-    else if (answer->flag_json)
+    if (is_integer)
+        text_printf(&text, " Flag %lld", (long long)flag);
+    else if (outcome->flag_json)
         text_add(&text, " a Flag that is no integer");
     return text_take(&text);
 }
@@ -201,19 +255,20 @@ static void set_outcome(struct outcome *outcome, enum request_kind kind, struct 
                         int http_status)
 {
     int64_t finished_at_ms = outcome->finished_at_ms;
-    bool succeeded = !http_status && answer->flag_is_integer && answer->flag == 1;
+    bool is_integer, sound = is_success(http_status);
     outcome_fini(outcome);
     outcome->finished_at_ms = finished_at_ms;
-    outcome->status = succeeded ? STATUS_SUCCEEDED : STATUS_REFUSED;
-    outcome->http_status = http_status;
-    if (!succeeded) {
-        outcome->error_code = "refused";
-        outcome->error_message = refusal(answer, http_status);
-    }
+    outcome->http_status = sound ? 0 : http_status;
     outcome->answered = true;
     outcome->flag_json = answer->flag_json;
     outcome->msg_json = answer->msg_json;
     outcome->platform_json = answer->platform_json;
+    bool succeeded = answer_flag(outcome, &is_integer) == 1 && sound;
+    outcome->status = succeeded ? STATUS_SUCCEEDED : STATUS_REFUSED;
+    if (!succeeded) {
+        outcome->error_code = "refused";
+        outcome->error_message = refusal(outcome);
+    }
     if (succeeded && kind == REQUEST_CALL)
         outcome->virtual_number = answer->virtual_number;
     else
@@ -224,35 +279,48 @@ static void set_outcome(struct outcome *outcome, enum request_kind kind, struct 
         free(answer->url);
 }
 
-int answer_read(struct outcome *outcome, enum request_kind kind, const char *body, size_t size,
-                const char **reason)
+int answer_read(struct outcome *outcome, enum request_kind kind, const struct attempt *attempt,
+                const struct config *config, const char **reason)
 {
-    struct exact_json json;
+    struct reading reading;
     struct answer answer = {0};
-    if (parse(&json, body, size, reason))
+    if (parse(&reading, attempt, config, reason))
         return -1;
-    if (!json_object_get(json.root, "Flag")) {
-        exact_json_fini(&json);
-        *reason = "the answer has no Flag";
+    const json_t *flag = json_object_get(reading.json.root, "Flag");
+    if (!flag || json_is_null(flag)) {
+        *reason = flag ? "the answer's Flag is null" : "the answer has no Flag";
+        reading_fini(&reading);
         return -1;
     }
-    read_members(&answer, &json);
-    exact_json_fini(&json);
-    set_outcome(outcome, kind, &answer, 0);
+    read_members(&answer, &reading.json, config);
+    reading_fini(&reading);
+    set_outcome(outcome, kind, &answer, attempt->http_status);
     return 0;
 }
 
-void answer_refused(struct outcome *outcome, enum request_kind kind, int http_status,
-                    const char *body, size_t size)
+void answer_refused(struct outcome *outcome, enum request_kind kind, const struct attempt *attempt,
+                    const struct config *config)
 {
-    struct exact_json json;
+    struct reading reading;
     struct answer answer = {0};
     const char *unused;
-    if (parse(&json, body, size, &unused) == 0) {
-        read_members(&answer, &json);
-        exact_json_fini(&json);
+    if (parse(&reading, attempt, config, &unused) == 0) {
+        read_members(&answer, &reading.json, config);
+        reading_fini(&reading);
     }
-    set_outcome(outcome, kind, &answer, http_status);
+    set_outcome(outcome, kind, &answer, attempt->http_status);
+}
+
+enum recording_url answer_file_url(struct text *url, const struct attempt *attempt,
+                                   const struct config *config)
+{
+    struct reading reading;
+    const char *unused;
+    if (parse(&reading, attempt, config, &unused))
+        return RECORDING_URL_NONE;
+    enum recording_url found = recording_url_find(url, reading.json.root, config);
+    reading_fini(&reading);
+    return found;
 }
 
 static void body_member(struct text *body, const char *name, const char *value)

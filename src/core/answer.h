@@ -1,20 +1,28 @@
-/* Reads the platform's answers (platform-api.md, 1 and 2) into an outcome. Pure; the call thread
- * calls it. */
+/* Reads the platform's answers (platform API, 1 and 2) into an outcome. Pure; the call thread calls
+ * it. */
 #pragma once
 
+#include "core/attempt.h"
+#include "core/config.h"
+#include "core/recording_url.h"
 #include "core/request.h"
 
-/* Reads a complete answer's body of an HTTP 2xx. Sets status succeeded or refused with Flag, Msg,
- * virtualNumber and further members. Returns 0, or -1 when it is unreadable (no JSON object, or
- * without Flag), leaving the outcome untouched; reason is then static text. For recordings a URL in
- * Msg or another member is put into outcome->recording.url. */
-int answer_read(struct outcome *outcome, enum request_kind kind, const char *body, size_t size,
-                const char **reason);
+/* Reads the body of an answer that came as a whole, with whatever status and in whatever encoding.
+ * Sets Flag, Msg, virtualNumber and further members, and for a recording recording.url; the status
+ * is succeeded with Flag 1 and HTTP 2xx, else refused (with httpStatus unless 2xx). Returns 0, or
+ * -1 when it is unreadable (no JSON object, deeper than 64 levels, without Flag, or with Flag
+ * null), leaving the outcome untouched; reason is then static text. */
+int answer_read(struct outcome *outcome, enum request_kind kind, const struct attempt *attempt,
+                const struct config *config, const char **reason);
 
-/* Reads what there is of an answer with another status (3xx, 4xx): refused with httpStatus, and
- * Flag and Msg where the body has them. */
-void answer_refused(struct outcome *outcome, enum request_kind kind, int http_status,
-                    const char *body, size_t size);
+/* Reads what there is of an answer whose status alone makes it a refusal: refused with httpStatus,
+ * and Msg and further members where the body has them. */
+void answer_refused(struct outcome *outcome, enum request_kind kind, const struct attempt *attempt,
+                    const struct config *config);
+
+/* Where the file of a recording is by an answer that was read: adds its URL. */
+enum recording_url answer_file_url(struct text *url, const struct attempt *attempt,
+                                   const struct config *config);
 
 /* The JSON body of a request to the platform, for either kind, in the documented order. */
 struct text;

@@ -28,6 +28,7 @@ enum attempt_copy {
     COPY_KEPT,
     COPY_TOO_LARGE,
     COPY_DOWNLOAD_FAILED, /* the file behind the answer's URL could not be had */
+    COPY_NOT_AUDIO,       /* what came is no recording */
     COPY_URL_REFUSED,     /* the settings do not let the file be fetched from there */
     COPY_STORE_FAILED,
 };
@@ -48,7 +49,8 @@ struct attempt {
     const char *location;   /* of a 3xx: the URL that it points to, absolute; NULL: none. Only until
                                the try's end has been told */
     char content_type[128]; /* empty: not said */
-    char detail[160];       /* the library's words, for the log */
+    char content_encoding[64];
+    char detail[160]; /* the library's words, for the log */
 
     /* The body: the bytes, unless it is a recording's file itself. */
     const char *body;

@@ -215,9 +215,11 @@ static void tell_breaker(struct dispatch *dispatch, const struct request *reques
     case VERDICT_ANSWERED:
     case VERDICT_RETRY:
     case VERDICT_NOT_KEPT: /* the platform did its part */
+    case VERDICT_TOO_LARGE:
         breaker_success(breaker);
         break;
     case VERDICT_LEASE_OVER:
+    case VERDICTS:
         break;
     }
 }
@@ -324,6 +326,8 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
         undo(dispatch, request);
         break;
     case VERDICT_NOT_KEPT: /* calls have no files */
+    case VERDICT_TOO_LARGE:
+    case VERDICTS:
         abort();
     }
 }
@@ -334,7 +338,8 @@ static void settle_recording(struct dispatch *dispatch, struct request *request,
                              int64_t now_ms, int64_t wall_ms)
 {
     enum verdict verdict = finding->verdict;
-    bool last = request->call.attempts >= dispatch->config->recording_attempts;
+    bool last = request->call.attempts >= dispatch->config->recording_attempts ||
+                verdict == VERDICT_TOO_LARGE;
     if (verdict == VERDICT_ANSWERED)
         finish_answered(dispatch, request, wall_ms);
     else if (verdict == VERDICT_LEASE_OVER || attempt->failure == FAILURE_STOPPED)

@@ -13,12 +13,14 @@
 #include "core/event_rules.h"
 #include "core/exact_json.h"
 
+enum { DEPTH_OF_MEMBER = 64 }; /* a member of a request may hold so many levels of JSON */
+
 const struct event_code event_codes[] = {
     {"event-too-large", "the value is larger than `event.max.bytes`"},
     {"key-invalid", "the key is no UTF-8 without NUL of at most 256 bytes"},
     {"value-missing", "the record has a null value"},
     {"utf8-invalid", "the value is no UTF-8"},
-    {"json-invalid", "the value is no JSON text, or something but white space follows it"},
+    {"json-invalid", "the value is no JSON text, something but white space follows it, or it is too deep"},
     {"object-expected", "the value is JSON, but no object"},
     {"member-duplicate", "a member is given twice in one object, at any depth"},
     {"order-id-missing", "neither the key nor the value gives an order id"},
@@ -85,8 +87,11 @@ static void keep(struct reading *reading, size_t place, struct span text)
     reading->kept_count++;
 }
 
+/* Digits with a sign at most. -0 is none: no text of an identifier says what it means. */
 static bool is_plain_integer(struct json_number number)
 {
+    if (number.size == 2 && memcmp(number.text, "-0", 2) == 0)
+        return false;
     for (size_t i = 0; i < number.size; i++)
         if (strchr(".eE", number.text[i]))
             return false;
@@ -268,13 +273,12 @@ static void open_envelope(struct reading *reading)
         fail(reading, "object-expected", "data: must be a JSON object");
 }
 
-static void fail_duplicate(struct reading *reading, const json_error_t *error)
+static void fail_duplicate(struct reading *reading)
 {
+    const char *name = reading->json.duplicates[0].name;
     const struct event_member *member = event_members(reading->request->place.kind);
-    char near[48];
     for (; member->name; member++) {
-        snprintf(near, sizeof near, "near '\"%s\"'", member->name);
-        if (strstr(error->text, near)) {
+        if (strcmp(member->name, name) == 0) {
             fail(reading, "member-duplicate", "%s: is given twice", member->name);
             return;
         }
@@ -283,50 +287,42 @@ static void fail_duplicate(struct reading *reading, const json_error_t *error)
 }
 
 /* Says what is wrong with the text, never quoting it. */
-static void fail_json(struct reading *reading, const json_error_t *error)
+static void fail_json(struct reading *reading, enum json_fault fault)
 {
-    switch (json_error_code(error)) {
-    case json_error_duplicate_key:
-        fail_duplicate(reading, error);
+    switch (fault) {
+    case JSON_SOUND:
         break;
-    case json_error_invalid_utf8:
+    case JSON_DUPLICATE:
+        fail_duplicate(reading);
+        break;
+    case JSON_NOT_UTF8:
         fail(reading, "utf8-invalid", "value: must be UTF-8");
         break;
-    case json_error_end_of_input_expected:
+    case JSON_TRAILING:
         fail(reading, "json-invalid", "value: only white space may follow the object");
         break;
-    case json_error_premature_end_of_input:
+    case JSON_CUT:
         fail(reading, "json-invalid", "value: ends before its object does");
         break;
-    case json_error_null_character:
-    case json_error_null_byte_in_key:
-        fail(reading, "json-invalid", "value: a string may not hold the character U+0000");
+    case JSON_TOO_DEEP:
+        fail(reading, "json-invalid", "value: a member is nested deeper than %d levels",
+             DEPTH_OF_MEMBER);
         break;
-    case json_error_stack_overflow:
-        fail(reading, "json-invalid", "value: is nested deeper than 2048 levels");
-        break;
-    default:
+    case JSON_SYNTAX:
         fail(reading, "json-invalid", "value: is no JSON text");
+        break;
     }
-}
-
-enum depth { DEPTH_OUTERMOST = 1, DEPTH_DATA };
-
-/* Whether the member is given more than once in a value that was read in spite of its fault. */
-static bool is_doubtful(const struct raw_record *raw, enum depth depth, const char *member)
-{
-    return exact_json_times(raw->value, raw->value_size, depth, member) > 1;
 }
 
 /* Of a structured CloudEvent: what is given once counts. */
 static void drop_doubtful_attributes(struct reading *reading)
 {
-    const struct raw_record *raw = &reading->request->raw;
-    if (is_doubtful(raw, DEPTH_OUTERMOST, "id"))
+    const struct exact_json *json = &reading->json;
+    if (exact_json_is_doubled(json, json->root, "id"))
         reading->default_id = (struct span){0};
-    if (is_doubtful(raw, DEPTH_OUTERMOST, "subject"))
+    if (exact_json_is_doubled(json, json->root, "subject"))
         reading->default_key = (struct span){0};
-    if (is_doubtful(raw, DEPTH_OUTERMOST, "data"))
+    if (exact_json_is_doubled(json, json->root, "data"))
         reading->members = NULL;
 }
 
@@ -334,33 +330,30 @@ static void drop_doubtful_attributes(struct reading *reading)
  * there is no key, and its requestId, each given once. The first fault stays the one told. */
 static void read_ids_in_spite(struct reading *reading, bool has_key)
 {
-    const struct raw_record *raw = &reading->request->raw;
-    enum depth depth = is_structured_event(raw) ? DEPTH_DATA : DEPTH_OUTERMOST;
-    json_error_t unused;
-    if (exact_json_read(&reading->json, raw->value, raw->value_size, JSON_DISABLE_EOF_CHECK,
-                        &unused) ||
-        !json_is_object(reading->json.root))
+    const struct exact_json *json = &reading->json;
+    if (!json_is_object(json->root))
         return;
     open_envelope(reading);
-    if (depth == DEPTH_DATA)
+    if (is_structured_event(&reading->request->raw))
         drop_doubtful_attributes(reading);
-    if (!has_key && !is_doubtful(raw, depth, "orderId"))
+    if (!has_key && !exact_json_is_doubled(json, reading->members, "orderId"))
         read_order_id(reading, has_key);
-    if (!is_doubtful(raw, depth, "requestId"))
+    if (!exact_json_is_doubled(json, reading->members, "requestId"))
         read_member(reading, event_members(reading->request->place.kind));
 }
 
 static void read_value(struct reading *reading, bool has_key)
 {
     const struct raw_record *raw = &reading->request->raw;
-    json_error_t error;
     if (!raw->value) {
         fail(reading, "value-missing", "value: must not be null");
         return;
     }
-    if (exact_json_read(&reading->json, raw->value, raw->value_size,
-                        JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error)) {
-        fail_json(reading, &error);
+    int depth = DEPTH_OF_MEMBER + 1 + is_structured_event(raw);
+    enum json_fault fault =
+        exact_json_read(&reading->json, raw->value, raw->value_size, depth, false);
+    if (fault) {
+        fail_json(reading, fault);
         read_ids_in_spite(reading, has_key);
         return;
     }

@@ -148,8 +148,8 @@ static const struct event_member call_members[] = {
 
 static const struct event_member recording_members[] = {
     {"requestId", PLACE(request_id), false, true, event_is_request_id, REQUEST_ID_RULE},
-    {"CallIdentifier", PLACE(call_identifier), true, false, is_call_identifier,
-     "a string of 1 to 128 letters, digits, - and _"},
+    {"CallIdentifier", PLACE(call_identifier), true, true, is_call_identifier,
+     "a string of 1 to 128 letters, digits, - and _, or an integer"},
     {0},
 };
 

@@ -7,116 +7,330 @@
 
 enum { EXACT_DIGITS = 18 }; /* so many always fit 64 bits */
 
-static bool is_digit(char c)
+struct reader {
+    struct exact_json *json;
+    const char *at, *end;
+    int depth, depth_limit;
+    bool mend_surrogates;
+    enum json_fault fault;
+    struct text string; /* the one that is being read, unescaped */
+};
+
+/* The first fault counts; none of what follows it is read. */
+static json_t *fail(struct reader *reader, enum json_fault fault)
 {
-    return c >= '0' && c <= '9';
+    if (!reader->fault)
+        reader->fault = fault;
+    return NULL;
 }
 
-/* The place behind the string whose opening quote stands at `at`. */
-static size_t behind_string(const char *bytes, size_t size, size_t at)
+static json_t *fail_here(struct reader *reader)
 {
-    for (at++; at < size && bytes[at] != '"'; at++)
-        if (bytes[at] == '\\')
-            at++;
-    return at < size ? at + 1 : size;
+    return fail(reader, reader->at == reader->end ? JSON_CUT : JSON_SYNTAX);
 }
 
-static size_t behind_number(const char *bytes, size_t size, size_t at)
+static void skip_space(struct reader *reader)
 {
-    while (at < size && (is_digit(bytes[at]) || (bytes[at] && strchr("+-.eE", bytes[at]))))
-        at++;
-    return at;
+    while (reader->at < reader->end && *reader->at && strchr(" \t\r\n", *reader->at))
+        reader->at++;
 }
 
-static size_t digits_at(const char *text, size_t size, size_t at)
+static bool take(struct reader *reader, char c)
 {
-    size_t start = at;
-    while (at < size && is_digit(text[at]))
-        at++;
-    return at - start;
-}
-
-/* The grammar of RFC 8259, section 6; *plain: without fraction and exponent. */
-static bool is_number(const char *text, size_t size, bool *plain)
-{
-    size_t at = size && text[0] == '-' ? 1 : 0;
-    size_t digits = digits_at(text, size, at);
-    if (!digits || (digits > 1 && text[at] == '0'))
+    if (reader->at == reader->end || *reader->at != c)
         return false;
-    at += digits;
-    *plain = at == size;
-    if (at < size && text[at] == '.') {
-        digits = digits_at(text, size, at + 1);
-        if (!digits)
-            return false;
-        at += 1 + digits;
-    }
-    if (at < size && (text[at] == 'e' || text[at] == 'E')) {
-        at++;
-        if (at < size && (text[at] == '+' || text[at] == '-'))
-            at++;
-        digits = digits_at(text, size, at);
-        if (!digits)
-            return false;
-        at += digits;
-    }
-    return at == size;
+    reader->at++;
+    return true;
 }
 
-/* Whether jansson would refuse, round or rewrite the number. */
-static bool needs_care(const char *text, size_t size)
+/* ---- numbers */
+
+static size_t take_digits(struct reader *reader)
 {
-    bool plain;
-    if (!is_number(text, size, &plain))
-        return false; /* jansson says what is wrong with it */
-    return !plain || size > EXACT_DIGITS || (size == 2 && text[0] == '-' && text[1] == '0');
+    const char *from = reader->at;
+    while (reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9')
+        reader->at++;
+    return (size_t)(reader->at - from);
 }
 
-/* Finds the next number that needs care, from *at; *at ends behind it. Returns false at the end. */
-static bool next_number(const char *bytes, size_t size, size_t *at, struct json_number *number)
-{
-    while (*at < size) {
-        size_t start = *at;
-        if (bytes[start] == '"') {
-            *at = behind_string(bytes, size, start);
-        } else if (bytes[start] == '-' || is_digit(bytes[start])) {
-            *at = behind_number(bytes, size, start);
-            *number = (struct json_number){bytes + start, *at - start};
-            if (needs_care(number->text, number->size))
-                return true;
-        } else {
-            ++*at;
-        }
-    }
-    return false;
-}
-
-static void remember_number(struct exact_json *json, struct json_number number)
+static json_t *remember_number(struct exact_json *json, struct json_number number)
 {
     if (json->number_count == json->number_capacity) {
         json->number_capacity = json->number_capacity ? json->number_capacity * 2 : 8;
         json->numbers = memory_resize(json->numbers, json->number_capacity * sizeof *json->numbers);
     }
-    json->numbers[json->number_count++] = number;
+    json->numbers[json->number_count] = number;
+    return json_real((double)json->number_count++ + 0.5);
 }
 
-/* Writes the text anew with the number of each careful number in its place; empty when there are
- * none. */
-static void replace_numbers(struct text *copy, struct exact_json *json, const char *bytes,
-                            size_t size)
+/* Goes behind a number; *plain: without fraction and exponent. */
+static bool take_number(struct reader *reader, bool *plain)
 {
-    size_t at = 0, copied = 0;
-    struct json_number number;
-    while (next_number(bytes, size, &at, &number)) {
-        size_t start = (size_t)(number.text - bytes);
-        text_append(copy, bytes + copied, start - copied);
-        text_printf(copy, "%zu.5", json->number_count);
-        remember_number(json, number);
-        copied = at;
+    take(reader, '-');
+    bool zero = reader->at < reader->end && *reader->at == '0';
+    size_t digits = take_digits(reader);
+    if (!digits || (zero && digits > 1))
+        return false;
+    *plain = true;
+    if (take(reader, '.')) {
+        *plain = false;
+        if (!take_digits(reader))
+            return false;
     }
-    if (json->number_count)
-        text_append(copy, bytes + copied, size - copied);
+    if (take(reader, 'e') || take(reader, 'E')) {
+        *plain = false;
+        if (!take(reader, '+'))
+            take(reader, '-');
+        if (!take_digits(reader))
+            return false;
+    }
+    return true;
 }
+
+static json_t *read_number(struct reader *reader)
+{
+    const char *from = reader->at;
+    bool plain;
+    if (!take_number(reader, &plain))
+        return fail_here(reader);
+    struct json_number number = {from, (size_t)(reader->at - from)};
+    if (!plain || number.size > EXACT_DIGITS || (number.size == 2 && !memcmp(from, "-0", 2)))
+        return remember_number(reader->json, number);
+    char digits[EXACT_DIGITS + 1];
+    memcpy(digits, from, number.size);
+    digits[number.size] = '\0';
+    return json_integer(strtoll(digits, NULL, 10));
+}
+
+/* ---- strings */
+
+static int hex_value(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* The four digits of an escape at a place; -1: they are none. */
+static long code_unit(const struct reader *reader, const char *at)
+{
+    long unit = 0;
+    if (reader->end - at < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        int value = hex_value(at[i]);
+        if (value < 0)
+            return -1;
+        unit = unit << 4 | value;
+    }
+    return unit;
+}
+
+static void add_code_point(struct text *string, long code)
+{
+    char bytes[4];
+    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = n - 1; i > 0; i--, code >>= 6)
+        bytes[i] = (char)(0x80 | (code & 0x3f));
+    bytes[0] = (char)(first[n] | code);
+    text_append(string, bytes, n);
+}
+
+/* Behind \u. */
+static bool read_unicode(struct reader *reader)
+{
+    long code = code_unit(reader, reader->at), low = -1;
+    if (code < 0)
+        return false;
+    reader->at += 4;
+    if (code >= 0xd800 && code < 0xdc00 && reader->end - reader->at >= 2 && reader->at[0] == '\\' &&
+        reader->at[1] == 'u')
+        low = code_unit(reader, reader->at + 2);
+    if (low >= 0xdc00 && low < 0xe000) {
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+        reader->at += 6;
+    } else if (code >= 0xd800 && code < 0xe000 && reader->mend_surrogates) {
+        code = 0xfffd;
+    }
+    add_code_point(&reader->string, code);
+    return true;
+}
+
+static bool read_escape(struct reader *reader)
+{
+    static const char names[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+    if (reader->at == reader->end)
+        return false;
+    char c = *reader->at++;
+    if (c == 'u')
+        return read_unicode(reader);
+    const char *name = c ? strchr(names, c) : NULL;
+    if (!name) {
+        reader->at--;
+        return false;
+    }
+    text_append(&reader->string, &meanings[name - names], 1);
+    return true;
+}
+
+/* Reads a string, whose opening quote is behind us, into reader->string. */
+static bool read_string(struct reader *reader)
+{
+    text_clear(&reader->string);
+    text_append(&reader->string, "", 0);
+    for (;;) {
+        const char *from = reader->at;
+        while (reader->at < reader->end && *reader->at != '"' && *reader->at != '\\' &&
+               (unsigned char)*reader->at >= ' ')
+            reader->at++;
+        text_append(&reader->string, from, (size_t)(reader->at - from));
+        if (take(reader, '"'))
+            return true;
+        if (!take(reader, '\\') || !read_escape(reader)) {
+            fail_here(reader);
+            return false;
+        }
+    }
+}
+
+/* ---- arrays and objects */
+
+static json_t *read_value(struct reader *reader);
+
+static json_t *give_up(json_t *value)
+{
+    json_decref(value);
+    return NULL;
+}
+
+/* Behind an item: whether another one follows. *ok: false where neither that nor the end does. */
+static bool another_follows(struct reader *reader, char closing, bool *ok)
+{
+    skip_space(reader);
+    *ok = true;
+    if (take(reader, closing))
+        return false;
+    *ok = take(reader, ',');
+    if (!*ok)
+        fail_here(reader);
+    return *ok;
+}
+
+static json_t *read_array(struct reader *reader)
+{
+    json_t *array = json_array();
+    bool ok = true;
+    skip_space(reader);
+    if (take(reader, ']'))
+        return array;
+    do {
+        json_t *item = read_value(reader);
+        if (!item)
+            return give_up(array);
+        json_array_append_new(array, item);
+    } while (another_follows(reader, ']', &ok));
+    return ok ? array : give_up(array);
+}
+
+static void remember_duplicate(struct reader *reader, const json_t *object, const char *name,
+                               size_t length)
+{
+    struct exact_json *json = reader->json;
+    if (json->duplicate_count == json->duplicate_capacity) {
+        json->duplicate_capacity = json->duplicate_capacity ? json->duplicate_capacity * 2 : 8;
+        json->duplicates =
+            memory_resize(json->duplicates, json->duplicate_capacity * sizeof *json->duplicates);
+    }
+    json->duplicates[json->duplicate_count++] =
+        (struct json_duplicate){object, memory_copy(name, length)};
+    fail(reader, JSON_DUPLICATE);
+}
+
+static bool read_member(struct reader *reader, json_t *object)
+{
+    skip_space(reader);
+    if (!take(reader, '"')) {
+        fail_here(reader);
+        return false;
+    }
+    if (!read_string(reader))
+        return false;
+    struct text name = reader->string;
+    reader->string = (struct text){0};
+    if (json_object_getn(object, name.data, name.length))
+        remember_duplicate(reader, object, name.data, name.length);
+    skip_space(reader);
+    json_t *value = NULL;
+    if (take(reader, ':'))
+        value = read_value(reader);
+    else
+        fail_here(reader);
+    if (value)
+        json_object_setn_new_nocheck(object, name.data, name.length, value);
+    text_fini(&name);
+    return value;
+}
+
+static json_t *read_object(struct reader *reader)
+{
+    json_t *object = json_object();
+    bool ok = true;
+    skip_space(reader);
+    if (take(reader, '}'))
+        return object;
+    do {
+        if (!read_member(reader, object))
+            return give_up(object);
+    } while (another_follows(reader, '}', &ok));
+    return ok ? object : give_up(object);
+}
+
+static json_t *read_nested(struct reader *reader, bool array)
+{
+    if (reader->depth == reader->depth_limit)
+        return fail(reader, JSON_TOO_DEEP);
+    reader->depth++;
+    json_t *value = array ? read_array(reader) : read_object(reader);
+    reader->depth--;
+    return value;
+}
+
+static json_t *read_word(struct reader *reader, const char *word, json_t *value)
+{
+    for (; *word; word++)
+        if (!take(reader, *word))
+            return fail_here(reader);
+    return value;
+}
+
+static json_t *read_value(struct reader *reader)
+{
+    skip_space(reader);
+    if (reader->at == reader->end)
+        return fail(reader, JSON_CUT);
+    switch (*reader->at) {
+    case '{':
+    case '[':
+        return read_nested(reader, *reader->at++ == '[');
+    case '"':
+        reader->at++;
+        return read_string(reader)
+                   ? json_stringn_nocheck(reader->string.data, reader->string.length)
+                   : NULL;
+    case 't':
+        return read_word(reader, "true", json_true());
+    case 'f':
+        return read_word(reader, "false", json_false());
+    case 'n':
+        return read_word(reader, "null", json_null());
+    default:
+        return read_number(reader);
+    }
+}
+
+/* ---- the whole */
 
 void exact_json_prepare(void)
 {
@@ -124,28 +338,43 @@ void exact_json_prepare(void)
     json_object_seed(0); /* which is not for several threads at once either */
 }
 
-int exact_json_read(struct exact_json *json, const char *bytes, size_t size, size_t flags,
-                    json_error_t *error)
+enum json_fault exact_json_read(struct exact_json *json, const char *bytes, size_t size,
+                                int depth_limit, bool mend_surrogates)
 {
-    struct text copy = {0};
+    struct reader reader = {.json = json,
+                            .at = bytes,
+                            .end = bytes + size,
+                            .depth_limit = depth_limit,
+                            .mend_surrogates = mend_surrogates};
     *json = (struct exact_json){0};
-    replace_numbers(&copy, json, bytes, size);
-    if (json->number_count)
-        json->root = json_loadb(copy.data, copy.length, flags, error);
-    else
-        json->root = json_loadb(bytes, size, flags, error);
-    text_fini(&copy);
-    if (json->root)
-        return 0;
-    exact_json_fini(json);
-    return -1;
+    if (!text_is_utf8(bytes, size))
+        return JSON_NOT_UTF8;
+    json->root = read_value(&reader);
+    text_fini(&reader.string);
+    if (json->root) {
+        skip_space(&reader);
+        if (reader.at < reader.end)
+            fail(&reader, JSON_TRAILING);
+    }
+    return reader.fault;
 }
 
 void exact_json_fini(struct exact_json *json)
 {
     json_decref(json->root);
     free(json->numbers);
+    for (size_t i = 0; i < json->duplicate_count; i++)
+        free(json->duplicates[i].name);
+    free(json->duplicates);
     *json = (struct exact_json){0};
+}
+
+bool exact_json_is_doubled(const struct exact_json *json, const json_t *object, const char *name)
+{
+    for (size_t i = 0; i < json->duplicate_count; i++)
+        if (json->duplicates[i].object == object && !strcmp(json->duplicates[i].name, name))
+            return true;
+    return false;
 }
 
 struct json_number exact_json_number(const struct exact_json *json, const json_t *real)
@@ -156,11 +385,12 @@ struct json_number exact_json_number(const struct exact_json *json, const json_t
 static void write_object(struct text *out, const struct exact_json *json, const json_t *object)
 {
     const char *separator = "{", *name;
+    size_t length;
     json_t *value;
-    json_object_foreach((json_t *)object, name, value)
+    json_object_keylen_foreach((json_t *)object, name, length, value)
     {
         text_add(out, separator);
-        text_json(out, name, strlen(name));
+        text_json(out, name, length);
         text_add(out, ":");
         exact_json_write(out, json, value);
         separator = ",";
@@ -182,7 +412,7 @@ static void write_array(struct text *out, const struct exact_json *json, const j
     text_add(out, "]");
 }
 
-/* Recursion is bounded by jansson's own limit of depth, 2048. */
+/* Recursion is bounded by the limit of depth that the tree was read with. */
 void exact_json_write(struct text *out, const struct exact_json *json, const json_t *value)
 {
     struct json_number number;
@@ -213,35 +443,4 @@ void exact_json_write(struct text *out, const struct exact_json *json, const jso
         text_add(out, "null");
         break;
     }
-}
-
-static bool colon_follows(const char *bytes, size_t size, size_t at)
-{
-    while (at < size && bytes[at] && strchr(" \t\r\n", bytes[at]))
-        at++;
-    return at < size && bytes[at] == ':';
-}
-
-int exact_json_times(const char *bytes, size_t size, int depth, const char *member)
-{
-    size_t length = strlen(member);
-    int inside = 0, times = 0;
-    for (size_t at = 0, end; at < size; at = end) {
-        end = at + 1;
-        if (bytes[at] == '{' || bytes[at] == '[')
-            inside++;
-        if ((bytes[at] == '}' || bytes[at] == ']') && --inside == 0)
-            break;
-        if (bytes[at] != '"')
-            continue;
-        end = behind_string(bytes, size, at);
-        if (inside != depth || !colon_follows(bytes, size, end))
-            continue;
-        const char *name = bytes + at + 1;
-        size_t name_size = end - at - 2;
-        if (memchr(name, '\\', name_size))
-            return 2;
-        times += name_size == length && memcmp(name, member, length) == 0;
-    }
-    return times;
 }

@@ -1,10 +1,7 @@
 #include "core/recording_file.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <strings.h>
-
-enum { EXTENSION_MAX = 5 };
 
 static const struct {
     const char *type, *extension;
@@ -27,8 +24,15 @@ static const char *extension_of_type(const char *content_type)
     return NULL;
 }
 
-/* The bytes behind the last dot of the path's last segment, when they are few, letters or digits.
- */
+/* What else recordings are called. Nothing else becomes an extension: who serves the store's files
+ * must not be made to serve programs. */
+static const char *const extensions[] = {
+    "wav",  "mp3", "m4a",  "aac", "ogg",  "oga",  "opus", "amr",  "awb",  "flac", "au", "snd",
+    "weba", "mp4", "webm", "aif", "aiff", "aifc", "wma",  "gsm",  "alaw", "ulaw", "al", "ul",
+    "pcm",  "raw", "vox",  "spx", "3gp",  "caf",  "mka",  "g729", "silk", "mp2",
+};
+
+/* The bytes behind the last dot of the path's last segment, when they are an extension of audio. */
 static const char *extension_of_url(const char *url, size_t *size)
 {
     const char *path = strstr(url, "://");
@@ -39,25 +43,22 @@ static const char *extension_of_url(const char *url, size_t *size)
     while (dot > path && dot[-1] != '.' && dot[-1] != '/')
         dot--;
     *size = (size_t)(end - dot);
-    if (dot[-1] != '.' || *size == 0 || *size > EXTENSION_MAX)
-        return NULL;
-    for (const char *at = dot; at < end; at++)
-        if (!isalnum((unsigned char)*at))
-            return NULL;
-    return dot;
+    for (size_t i = 0; dot[-1] == '.' && i < sizeof extensions / sizeof *extensions; i++)
+        if (strlen(extensions[i]) == *size && !strncasecmp(extensions[i], dot, *size))
+            return extensions[i];
+    return NULL;
 }
 
 void recording_file_name(struct text *name, const char *call_identifier, const char *content_type,
                          const char *url)
 {
     const char *extension = extension_of_type(content_type);
-    size_t size = extension ? strlen(extension) : 0;
+    size_t size;
     if (!extension && url)
         extension = extension_of_url(url, &size);
     text_add(name, call_identifier);
     if (!extension)
         return;
     text_add(name, ".");
-    for (size_t i = 0; i < size; i++)
-        text_append(name, &(char){(char)tolower((unsigned char)extension[i])}, 1);
+    text_add(name, extension);
 }

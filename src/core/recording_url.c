@@ -124,6 +124,12 @@ void recording_url_add_plain(struct text *out, const char *url)
 
 /* ---- whether it may be fetched */
 
+bool recording_url_is_http(const char *url)
+{
+    size_t unused;
+    return scheme_length(url) && host_of(url, &unused);
+}
+
 static bool host_matches(const char *host, size_t n, const char *pattern, size_t pattern_size)
 {
     if (n && host[n - 1] == '.')

@@ -29,6 +29,9 @@ enum recording_url {
 enum recording_url recording_url_find(struct text *url, const json_t *answer,
                                       const struct config *config);
 
+/* Whether the text is an http(s) URL. */
+bool recording_url_is_http(const char *url);
+
 /* Why the settings do not let that URL be fetched, in words for people; NULL: they do. */
 const char *recording_url_refusal(const char *url, const struct config *config);
 

@@ -3,134 +3,237 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/memory.h"
 #include "core/answer.h"
 
-/* One row for each code: what it is called in a result, and in words. */
-#define CODES(X)                                                                                   \
-    X(name_not_found, "name-not-found", "the platform's host name could not be resolved")          \
-    X(connect_failed, "connect-failed", "no connection to the platform could be made")             \
-    X(connect_timeout, "connect-timeout", "connecting to the platform took too long")              \
-    X(tls_failed, "tls-failed", "the TLS handshake with the platform failed")                      \
-    X(certificate_rejected, "certificate-rejected", "the platform's certificate is not trusted")   \
-    X(not_sent, "not-sent", "the request was not sent")                                            \
-    X(lease_over, "lease-over", "the request may not be sent any more without a new lease")        \
-    X(timeout, "timeout", "no whole answer came in time")                                          \
-    X(connection_reset, "connection-reset", "the connection broke before a whole answer came")     \
-    X(connection_closed, "connection-closed", "the platform closed the connection unanswered")     \
-    X(answer_cut, "answer-cut", "the connection ended in the middle of the answer")                \
-    X(answer_too_large, "answer-too-large", "the answer is longer than allowed")                   \
-    X(unreadable_answer, "unreadable-answer", "the answer cannot be read")                         \
-    X(http_5xx, "http-5xx", "the platform failed")                                                 \
-    X(http_408, "http-408", "the platform did not see the whole request in time")                  \
-    X(worker_stopped, "worker-stopped", "the worker stopped while the call was outstanding")       \
-    X(unauthorized, "unauthorized", "the platform does not accept the credentials")                \
-    X(throttled, "throttled", "the platform asked for fewer requests")                             \
-    X(retry_flag, "retry-flag", "the platform answered a Flag that allows another try")            \
-    X(not_ready, "recording-not-ready", "the platform has no recording of that call yet")          \
-    X(download_failed, "download-failed", "the recording's file could not be fetched")             \
-    X(url_refused, "recording-url-refused", "the recording's file may not be fetched from there")  \
-    X(store_failed, "store-failed", "the recording's file could not be kept")
+#define NOT_SENT     VERDICT_NOT_SENT
+#define LEASE_OVER   VERDICT_LEASE_OVER
+#define IN_DOUBT     VERDICT_IN_DOUBT
+#define ANSWERED     VERDICT_ANSWERED
+#define UNAUTHORIZED VERDICT_UNAUTHORIZED
+#define THROTTLED    VERDICT_THROTTLED
+#define RETRY        VERDICT_RETRY
+#define NOT_KEPT     VERDICT_NOT_KEPT
+#define TOO_LARGE    VERDICT_TOO_LARGE
+#define NEVER        VERDICTS /* not with this kind of request */
 
-enum code_index {
-#define X(name, code, words) CODE_##name,
-    CODES(X)
+/* Every end of a try: its name, what happened, the error's code and words (NULL: the answer's own),
+ * and the verdicts on a call and on a recording. */
+/* clang-format off */
+#define ROWS(X)                                                                                                       \
+    X(resolve, "never sent: the host name could not be resolved", "name-not-found",                                   \
+      "the platform's host name could not be resolved", NOT_SENT, NOT_SENT)                                           \
+    X(connect, "never sent: no connection could be made", "connect-failed",                                           \
+      "no connection to the platform could be made", NOT_SENT, NOT_SENT)                                              \
+    X(connect_timeout, "never sent: connecting took too long", "connect-timeout",                                     \
+      "connecting to the platform took too long", NOT_SENT, NOT_SENT)                                                 \
+    X(tls, "never sent: the TLS handshake failed", "tls-failed",                                                      \
+      "the TLS handshake with the platform failed", NOT_SENT, NOT_SENT)                                               \
+    X(certificate, "never sent: the certificate is not trusted", "certificate-rejected",                              \
+      "the platform's certificate is not trusted", NOT_SENT, NOT_SENT)                                                \
+    X(not_sent, "never sent, for another reason", "not-sent", "the request was not sent", NOT_SENT, NOT_SENT)         \
+    X(lease_over, "never sent: the worker may not send any more without a new lease", "lease-over",                   \
+      "the request may not be sent any more without a new lease", LEASE_OVER, LEASE_OVER)                             \
+    X(silent_timeout, "sent, and no answer in time", "timeout", "no whole answer came in time", IN_DOUBT, IN_DOUBT)   \
+    X(silent_reset, "sent, and the connection broke before a status line came", "connection-reset",                   \
+      "the connection broke before a whole answer came", IN_DOUBT, IN_DOUBT)                                          \
+    X(silent_closed, "sent, and the connection was closed unanswered", "connection-closed",                           \
+      "the platform closed the connection unanswered", IN_DOUBT, IN_DOUBT)                                            \
+    X(silent_stopped, "sent, and the worker ended before an answer came", "worker-stopped",                           \
+      "the worker stopped while the call was outstanding", IN_DOUBT, IN_DOUBT)                                        \
+    X(silent_other, "sent, and what came is no HTTP", "unreadable-answer", "the answer cannot be read",               \
+      IN_DOUBT, IN_DOUBT)                                                                                             \
+    X(auth_flag, "any status with a `Flag` of `platform.auth.flags`", "unauthorized",                                 \
+      "the platform does not accept the credentials", UNAUTHORIZED, UNAUTHORIZED)                                     \
+    X(retry_flag, "any status with a `Flag` of `call.retry.flags`", "retry-flag",                                     \
+      "the platform answered a Flag that allows another try", RETRY, NEVER)                                           \
+    X(not_ready, "any status with a `Flag` of `recording.retry.flags`", "recording-not-ready",                        \
+      "the platform has no recording of that call yet", NEVER, RETRY)                                                 \
+    X(success, "2xx with `Flag` 1", NULL, NULL, ANSWERED, ANSWERED)                                                   \
+    X(file, "2xx that is audio, whole", NULL, NULL, NEVER, ANSWERED)                                                  \
+    X(redirected, "3xx with a `Location` that is an `http(s)` URL", NULL, NULL, NEVER, ANSWERED)                      \
+    X(contradiction, "`Flag` 1 with any other status", "contradictory-answer",                                        \
+      "the platform answered success with a status that says otherwise", IN_DOUBT, IN_DOUBT)                          \
+    X(refusal, "2xx with another `Flag`", "refused", NULL, ANSWERED, ANSWERED)                                        \
+    X(unreadable, "2xx that is unreadable", "unreadable-answer", "the answer cannot be read", IN_DOUBT, IN_DOUBT)     \
+    X(cut, "2xx whose body broke off, or a file whose end nothing proves", "answer-cut",                              \
+      "the connection ended in the middle of the answer", IN_DOUBT, IN_DOUBT)                                         \
+    X(cut_timeout, "2xx whose body did not come in time", "timeout", "no whole answer came in time",                  \
+      IN_DOUBT, IN_DOUBT)                                                                                             \
+    X(cut_stopped, "2xx, and the worker ended before the whole body came", "worker-stopped",                          \
+      "the worker stopped while the call was outstanding", IN_DOUBT, IN_DOUBT)                                        \
+    X(too_long, "2xx with more than `platform.answer.max.bytes`", "answer-too-large",                                 \
+      "the answer is longer than allowed", IN_DOUBT, IN_DOUBT)                                                        \
+    X(http_401, "401", "unauthorized", "the platform does not accept the credentials", UNAUTHORIZED, UNAUTHORIZED)    \
+    X(http_429, "429", "throttled", "the platform asked for fewer requests", THROTTLED, THROTTLED)                    \
+    X(http_408, "408", "http-408", "the platform did not see the whole request in time", IN_DOUBT, IN_DOUBT)          \
+    X(http_5xx, "5xx", "http-5xx", "the platform failed", IN_DOUBT, IN_DOUBT)                                         \
+    X(http_3xx, "3xx", "refused", NULL, ANSWERED, NEVER)                                                              \
+    X(no_location, "3xx without a `Location` that is an `http(s)` URL", "recording-url-missing",                      \
+      "the answer gives no URL of a file", NEVER, IN_DOUBT)                                                           \
+    X(http_4xx, "another 4xx", "refused", NULL, ANSWERED, ANSWERED)                                                   \
+    X(http_other, "a status that HTTP does not know", "unreadable-answer", "the answer cannot be read",               \
+      IN_DOUBT, IN_DOUBT)                                                                                             \
+    X(no_url, "with a store: success without the URL of a file", "recording-url-missing",                             \
+      "the answer gives no URL of a file", NEVER, NOT_KEPT)                                                           \
+    X(url_refused, "with a store: a URL that may not be fetched", "recording-url-refused",                            \
+      "the recording's file may not be fetched from there", NEVER, NOT_KEPT)                                          \
+    X(not_fetched, "with a store: the file cannot be fetched as a whole", "download-failed",                          \
+      "the recording's file could not be fetched", NEVER, NOT_KEPT)                                                   \
+    X(not_audio, "with a store: what is behind the URL is no audio", "not-a-recording",                               \
+      "what the platform gives as a recording is none", NEVER, NOT_KEPT)                                              \
+    X(not_stored, "with a store: the file cannot be written", "store-failed",                                         \
+      "the recording's file could not be kept", NEVER, NOT_KEPT)                                                      \
+    X(file_too_large, "a file larger than `recording.max.bytes`", "answer-too-large",                                 \
+      "the answer is longer than allowed", NEVER, TOO_LARGE)
+/* clang-format on */
+
+enum row {
+#define X(name, what, code, words, call, recording) ROW_##name,
+    ROWS(X)
 #undef X
-        CODE_COUNT
+        ROW_COUNT
 };
 
 static const struct {
-    const char *code, *words;
-} verdict_codes[] = {
-#define X(name, code, words) {code, words},
-    CODES(X)
+    const char *what, *code, *words;
+    enum verdict verdicts[REQUEST_KINDS];
+} rows[] = {
+#define X(name, what, code, words, call, recording) {what, code, words, {call, recording}},
+    ROWS(X)
 #undef X
 };
 
 const char *verdict_code(size_t index)
 {
-    return index < CODE_COUNT ? verdict_codes[index].code : NULL;
+    for (size_t row = 0; row < ROW_COUNT; row++)
+        if (rows[row].code && index-- == 0)
+            return rows[row].code;
+    return NULL;
 }
 
-static void find(struct finding *finding, enum verdict verdict, enum code_index index,
-                 const char *detail)
+/* ---- the table as a document */
+
+static const char *status_after(enum row row, enum request_kind kind)
 {
-    finding->verdict = verdict;
-    finding->code = verdict_codes[index].code;
-    snprintf(finding->message, sizeof finding->message, "%s%s%s%s", verdict_codes[index].words,
-             detail && *detail ? " (" : "", detail ? detail : "", detail && *detail ? ")" : "");
+    bool refusal = rows[row].code;
+    switch (rows[row].verdicts[kind]) {
+    case VERDICT_NOT_SENT:
+    case VERDICT_UNAUTHORIZED:
+    case VERDICT_THROTTLED:
+    case VERDICT_NOT_KEPT:
+        return "tried again, then `unavailable`";
+    case VERDICT_LEASE_OVER:
+        return "given back, not counted as a try";
+    case VERDICT_IN_DOUBT:
+        return kind == REQUEST_CALL ? "`unknown`" : "tried again, then `unavailable`";
+    case VERDICT_ANSWERED:
+        return refusal ? "`refused`" : "`succeeded`";
+    case VERDICT_RETRY:
+        return kind == REQUEST_CALL ? "tried again, then `refused`"
+                                    : "tried again, then `unavailable`";
+    case VERDICT_TOO_LARGE:
+        return "`unavailable` at once";
+    case VERDICTS:
+        break;
+    }
+    return "";
 }
 
-static void find_status(struct finding *finding, enum verdict verdict, enum code_index index,
-                        int http_status)
+bool verdict_describe(int row, struct text *line)
 {
-    char detail[32];
-    snprintf(detail, sizeof detail, "HTTP %d", http_status);
-    find(finding, verdict, index, detail);
+    if (row >= ROW_COUNT)
+        return false;
+    const char *code = rows[row].code ? rows[row].code : "", *tick = *code ? "`" : "";
+    text_printf(line, "| %s | %s%s%s | %s | %s |", rows[row].what, tick, code, tick,
+                status_after((enum row)row, REQUEST_CALL),
+                status_after((enum row)row, REQUEST_RECORDING));
+    return true;
 }
 
-static enum code_index unsent_code(enum attempt_failure failure)
+/* ---- findings */
+
+static enum row unsent_row(enum attempt_failure failure)
 {
     switch (failure) {
     case FAILURE_RESOLVE:
-        return CODE_name_not_found;
+        return ROW_resolve;
     case FAILURE_CONNECT:
     case FAILURE_RESET:
     case FAILURE_NO_ANSWER:
     case FAILURE_CUT:
-        return CODE_connect_failed;
+        return ROW_connect;
     case FAILURE_TLS:
-        return CODE_tls_failed;
+        return ROW_tls;
     case FAILURE_CERTIFICATE:
-        return CODE_certificate_rejected;
+        return ROW_certificate;
     case FAILURE_TIMEOUT:
-        return CODE_connect_timeout;
+        return ROW_connect_timeout;
     case FAILURE_NONE:
     case FAILURE_STOPPED:
     case FAILURE_OTHER:
         break;
     }
-    return CODE_not_sent;
+    return ROW_not_sent;
 }
 
 /* Sent, but without a complete status line. */
-static enum code_index silence_code(const struct attempt *attempt)
+static enum row silence_row(const struct attempt *attempt)
 {
     if (attempt->latched)
-        return CODE_connection_closed;
+        return ROW_silent_closed;
     switch (attempt->failure) {
     case FAILURE_TIMEOUT:
-        return CODE_timeout;
+        return ROW_silent_timeout;
     case FAILURE_NO_ANSWER:
-        return CODE_connection_closed;
+        return ROW_silent_closed;
     case FAILURE_STOPPED:
-        return CODE_worker_stopped;
+        return ROW_silent_stopped;
     case FAILURE_OTHER:
     case FAILURE_NONE:
-        return CODE_unreadable_answer;
+        return ROW_silent_other;
     default:
-        return CODE_connection_reset;
+        return ROW_silent_reset;
     }
 }
 
 /* A 2xx whose body did not arrive as a whole. */
-static enum code_index cut_code(const struct attempt *attempt)
+static enum row cut_row(const struct attempt *attempt)
 {
     if (attempt->too_large)
-        return CODE_answer_too_large;
+        return ROW_too_long;
     switch (attempt->failure) {
     case FAILURE_TIMEOUT:
-        return CODE_timeout;
+        return ROW_cut_timeout;
     case FAILURE_STOPPED:
-        return CODE_worker_stopped;
+        return ROW_cut_stopped;
     case FAILURE_RESET:
     case FAILURE_CUT:
-        return CODE_answer_cut;
+        return ROW_cut;
     default:
-        return CODE_unreadable_answer;
+        return ROW_unreadable;
     }
+}
+
+static enum row copy_row(enum attempt_copy copy)
+{
+    switch (copy) {
+    case COPY_NONE:
+    case COPY_KEPT:
+        break;
+    case COPY_TOO_LARGE:
+        return ROW_file_too_large;
+    case COPY_DOWNLOAD_FAILED:
+        return ROW_not_fetched;
+    case COPY_URL_REFUSED:
+        return ROW_url_refused;
+    case COPY_NOT_AUDIO:
+        return ROW_not_audio;
+    case COPY_STORE_FAILED:
+        return ROW_not_stored;
+    }
+    return ROW_file;
 }
 
 static bool listed(const struct integers *list, const struct outcome *outcome)
@@ -143,35 +246,138 @@ static bool listed(const struct integers *list, const struct outcome *outcome)
     return false;
 }
 
-/* The platform has given the recording: what became of its file. */
-static void judge_copy(struct finding *finding, struct outcome *outcome,
-                       const struct attempt *attempt)
+static bool is_one(const struct outcome *outcome)
+{
+    bool is_integer;
+    return answer_flag(outcome, &is_integer) == 1;
+}
+
+static bool is_success(int status)
+{
+    return status >= 200 && status < 300;
+}
+
+static bool has_location(enum request_kind kind, const struct attempt *attempt)
+{
+    int status = attempt->http_status;
+    return kind == REQUEST_RECORDING && status >= 300 && status < 400 && attempt->location &&
+           recording_url_is_http(attempt->location);
+}
+
+/* An answer with a Flag: it is in the outcome. Some count whatever the status; where there is none
+ * of them the status alone decides, but for a success that it denies. */
+static enum row flag_row(const struct outcome *outcome, enum request_kind kind,
+                         const struct attempt *attempt, const struct config *config,
+                         enum row by_status)
+{
+    if (listed(&config->platform_auth_flags, outcome))
+        return ROW_auth_flag;
+    if (kind == REQUEST_CALL && listed(&config->call_retry_flags, outcome))
+        return ROW_retry_flag;
+    if (kind == REQUEST_RECORDING && listed(&config->recording_retry_flags, outcome))
+        return ROW_not_ready;
+    if (is_success(attempt->http_status))
+        return is_one(outcome) ? ROW_success : ROW_refusal;
+    return is_one(outcome) && by_status != ROW_redirected ? ROW_contradiction : by_status;
+}
+
+static enum row status_row(enum request_kind kind, const struct attempt *attempt)
+{
+    int status = attempt->http_status;
+    if (is_success(status))
+        return ROW_unreadable;
+    if (status == 401)
+        return ROW_http_401;
+    if (status == 429)
+        return ROW_http_429;
+    if (status == 408)
+        return ROW_http_408;
+    if (status >= 500 && status < 600)
+        return ROW_http_5xx;
+    if (status < 200 || status >= 600)
+        return ROW_http_other;
+    if (status >= 400)
+        return ROW_http_4xx;
+    if (kind == REQUEST_CALL)
+        return ROW_http_3xx;
+    return has_location(kind, attempt) ? ROW_redirected : ROW_no_location;
+}
+
+/* An answer without the file itself: its row, and why; the outcome is filled where it is read. */
+static enum row answer_row(struct outcome *outcome, enum request_kind kind,
+                           const struct attempt *attempt, const struct config *config,
+                           const char **reason)
+{
+    enum row row = status_row(kind, attempt);
+    if (attempt->too_large)
+        *reason = NULL;
+    if (!attempt->complete)
+        return is_success(attempt->http_status) ? cut_row(attempt) : row;
+    if (answer_read(outcome, kind, attempt, config, reason) == 0)
+        row = flag_row(outcome, kind, attempt, config, row);
+    else if (!is_success(attempt->http_status))
+        *reason = NULL;
+    return row;
+}
+
+/* With a store, what the platform calls a success has to end in a file. */
+static enum row with_store(enum row row, const struct attempt *attempt, const struct config *config,
+                           const char **reason)
+{
+    struct text url = {0};
+    if (attempt->copy != COPY_NONE) {
+        enum row copied = copy_row(attempt->copy);
+        *reason = attempt->copy_detail;
+        return copied == ROW_file ? row : copied;
+    }
+    if (!config->recording_store || row == ROW_redirected)
+        return row;
+    enum recording_url found = answer_file_url(&url, attempt, config);
+    text_fini(&url);
+    if (found == RECORDING_URL_FOUND) /* it was not asked for: the thread ends */
+        return ROW_not_fetched;
+    *reason = found == RECORDING_URL_UNUSABLE ? "it is no http or https URL" : NULL;
+    return found == RECORDING_URL_UNUSABLE ? ROW_url_refused : ROW_no_url;
+}
+
+static enum row file_row(const struct attempt *attempt, const char **reason)
+{
+    *reason = attempt->copy_detail;
+    if (copy_row(attempt->copy) != ROW_file)
+        return copy_row(attempt->copy);
+    *reason = attempt->detail;
+    if (!attempt->complete)
+        return cut_row(attempt);
+    *reason = "nothing proves that it is whole";
+    return attempt->end_proven ? ROW_file : ROW_cut;
+}
+
+static enum row classify(struct outcome *outcome, enum request_kind kind,
+                         const struct attempt *attempt, const struct config *config,
+                         const char **reason)
+{
+    *reason = attempt->detail;
+    if (attempt->sends == 0 && (attempt->lease_over || attempt->failure == FAILURE_STOPPED))
+        return ROW_lease_over;
+    if (attempt->sends == 0)
+        return unsent_row(attempt->failure);
+    if (attempt->http_status == 0 || attempt->latched)
+        return silence_row(attempt);
+    if (attempt->is_file)
+        return file_row(attempt, reason);
+    enum row row = answer_row(outcome, kind, attempt, config, reason);
+    if (kind == REQUEST_RECORDING && (row == ROW_success || row == ROW_redirected))
+        row = with_store(row, attempt, config, reason);
+    return row;
+}
+
+/* The recording's part of a success. */
+static void fill_recording(struct outcome *outcome, const struct attempt *attempt)
 {
     struct recording *recording = &outcome->recording;
     const char *type = *attempt->file_type ? attempt->file_type : "application/octet-stream";
-    switch (attempt->copy) {
-    case COPY_TOO_LARGE:
-        find(finding, VERDICT_NOT_KEPT, CODE_answer_too_large, attempt->copy_detail);
-        outcome_fini(outcome);
-        return;
-    case COPY_DOWNLOAD_FAILED:
-        find(finding, VERDICT_NOT_KEPT, CODE_download_failed, attempt->copy_detail);
-        outcome_fini(outcome);
-        return;
-    case COPY_URL_REFUSED:
-        find(finding, VERDICT_NOT_KEPT, CODE_url_refused, attempt->copy_detail);
-        outcome_fini(outcome);
-        return;
-    case COPY_STORE_FAILED:
-        find(finding, VERDICT_NOT_KEPT, CODE_store_failed, attempt->copy_detail);
-        outcome_fini(outcome);
-        return;
-    case COPY_KEPT:
+    if (attempt->copy == COPY_KEPT)
         recording->uri = memory_string(attempt->file_uri);
-        break;
-    case COPY_NONE:
-        break;
-    }
     if (!attempt->is_file && attempt->copy != COPY_KEPT)
         return;
     recording->present = true;
@@ -180,111 +386,73 @@ static void judge_copy(struct finding *finding, struct outcome *outcome,
     memcpy(recording->sha256, attempt->file_sha256, sizeof recording->sha256);
 }
 
-static void judge_file(struct finding *finding, struct outcome *outcome,
-                       const struct attempt *attempt)
+static void fill_outcome(struct outcome *outcome, enum request_kind kind,
+                         const struct attempt *attempt, const struct config *config, enum row row)
 {
-    *finding = (struct finding){.verdict = VERDICT_ANSWERED};
-    outcome->status = STATUS_SUCCEEDED;
     outcome->answered = true;
-    judge_copy(finding, outcome, attempt);
-}
-
-static void judge_success(struct finding *finding, struct outcome *outcome, enum request_kind kind,
-                          const struct attempt *attempt, const struct config *config)
-{
-    const char *reason = NULL;
-    if (!attempt->complete) {
-        find(finding, VERDICT_IN_DOUBT, cut_code(attempt),
-             attempt->too_large ? "" : attempt->detail);
+    if (rows[row].code) {
+        if (!outcome->error_code)
+            answer_refused(outcome, kind, attempt, config);
         return;
     }
-    if (attempt->is_file) {
-        judge_file(finding, outcome, attempt);
-        return;
-    }
-    if (answer_read(outcome, kind, attempt->body, attempt->body_size, &reason)) {
-        find(finding, VERDICT_IN_DOUBT, CODE_unreadable_answer, reason);
-        return;
-    }
-    outcome->answered = true;
-    *finding = (struct finding){.verdict = VERDICT_ANSWERED};
-    if (outcome->status == STATUS_SUCCEEDED) {
-        judge_copy(finding, outcome, attempt);
-        return;
-    }
-    if (listed(&config->platform_auth_flags, outcome)) {
-        char detail[64];
-        snprintf(detail, sizeof detail, "Flag %.40s", outcome->flag_json);
-        find(finding, VERDICT_UNAUTHORIZED, CODE_unauthorized, detail);
+    if (row == ROW_redirected) {
         outcome_fini(outcome);
-    } else if (kind == REQUEST_CALL && listed(&config->call_retry_flags, outcome)) {
-        find(finding, VERDICT_RETRY, CODE_retry_flag, NULL);
-    } else if (kind == REQUEST_RECORDING && listed(&config->recording_retry_flags, outcome)) {
-        find(finding, VERDICT_RETRY, CODE_not_ready, NULL);
+        outcome->answered = true;
+        outcome->recording.url = memory_string(attempt->location);
     }
+    outcome->status = STATUS_SUCCEEDED;
+    if (kind == REQUEST_RECORDING)
+        fill_recording(outcome, attempt);
 }
 
-static void judge_status(struct finding *finding, struct outcome *outcome, enum request_kind kind,
-                         const struct attempt *attempt, const struct config *config)
+static void describe(struct finding *finding, enum row row, const struct attempt *attempt,
+                     const struct outcome *outcome, const char *reason)
 {
-    int status = attempt->http_status;
-    if (status >= 200 && status < 300)
-        judge_success(finding, outcome, kind, attempt, config);
-    else if (status == 401)
-        find_status(finding, VERDICT_UNAUTHORIZED, CODE_unauthorized, status);
-    else if (status == 429)
-        find_status(finding, VERDICT_THROTTLED, CODE_throttled, status);
-    else if (status == 408)
-        find_status(finding, VERDICT_IN_DOUBT, CODE_http_408, status);
-    else if (status >= 500 && status < 600)
-        find_status(finding, VERDICT_IN_DOUBT, CODE_http_5xx, status);
-    else if (status < 200 || status >= 600)
-        find_status(finding, VERDICT_IN_DOUBT, CODE_unreadable_answer, status);
-    else {
-        *finding = (struct finding){.verdict = VERDICT_ANSWERED};
-        answer_refused(outcome, kind, status, attempt->body, attempt->body_size);
-        outcome->answered = true;
+    char flag[48];
+    if (!reason && outcome->flag_json && strlen(outcome->flag_json) < 32) {
+        snprintf(flag, sizeof flag, "Flag %s", outcome->flag_json);
+        reason = flag;
     }
+    char status[32] = "";
+    bool told = reason && *reason;
+    if (!is_success(attempt->http_status) && attempt->http_status)
+        snprintf(status, sizeof status, "HTTP %d", attempt->http_status);
+    bool both = told && *status;
+    snprintf(finding->message, sizeof finding->message, "%s%s%s%s%s%s",
+             rows[row].words ? rows[row].words : "", told || *status ? " (" : "", status,
+             both ? ", " : "", told ? reason : "", told || *status ? ")" : "");
 }
 
 void verdict_reach(struct finding *finding, struct outcome *outcome, enum request_kind kind,
                    const struct attempt *attempt, const struct config *config)
 {
-    if (attempt->sends == 0 && (attempt->lease_over || attempt->failure == FAILURE_STOPPED))
-        find(finding, VERDICT_LEASE_OVER, CODE_lease_over, NULL);
-    else if (attempt->sends == 0)
-        find(finding, VERDICT_NOT_SENT, unsent_code(attempt->failure), attempt->detail);
-    else if (attempt->http_status == 0 || attempt->latched)
-        find(finding, VERDICT_IN_DOUBT, silence_code(attempt), attempt->detail);
-    else
-        judge_status(finding, outcome, kind, attempt, config);
+    const char *reason;
+    enum row row = classify(outcome, kind, attempt, config, &reason);
+    enum verdict verdict = rows[row].verdicts[kind];
+    assert(verdict < VERDICTS);
+    *finding = (struct finding){.verdict = verdict, .row = row};
+    if (verdict == VERDICT_ANSWERED) {
+        fill_outcome(outcome, kind, attempt, config, row);
+        return;
+    }
+    finding->code = rows[row].code;
+    describe(finding, row, attempt, outcome, reason);
+    if (verdict != VERDICT_RETRY)
+        outcome_fini(outcome);
 }
 
 char *verdict_file_url(const struct attempt *attempt, const struct config *config)
 {
-    struct finding finding;
     struct outcome outcome = {0};
-    verdict_reach(&finding, &outcome, REQUEST_RECORDING, attempt, config);
-    bool given = finding.verdict == VERDICT_ANSWERED && outcome.status == STATUS_SUCCEEDED;
-    char *url = given && outcome.recording.url ? memory_string(outcome.recording.url) : NULL;
+    const char *unused;
+    struct text url = {0};
+    enum row row = answer_row(&outcome, REQUEST_RECORDING, attempt, config, &unused);
     outcome_fini(&outcome);
-    return url;
-}
-
-static bool starts(const char *text, const char *prefix)
-{
-    return strncasecmp(text, prefix, strlen(prefix)) == 0;
-}
-
-bool verdict_is_file(enum request_kind kind, int http_status, const char *content_type,
-                     char first_byte)
-{
-    if (kind != REQUEST_RECORDING || http_status < 200 || http_status > 299)
-        return false;
-    if (starts(content_type, "audio/") || starts(content_type, "video/"))
-        return true;
-    bool untold = !*content_type || starts(content_type, "application/octet-stream") ||
-                  starts(content_type, "binary/octet-stream");
-    return untold && first_byte != '{' && first_byte != ' ' && first_byte != '\t' &&
-           first_byte != '\r' && first_byte != '\n';
+    if (attempt->sends == 0 || attempt->latched)
+        return NULL;
+    if (row == ROW_redirected)
+        return memory_string(attempt->location);
+    if (row != ROW_success || answer_file_url(&url, attempt, config) != RECORDING_URL_FOUND)
+        return NULL;
+    return text_take(&url);
 }

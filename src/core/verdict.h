@@ -1,7 +1,8 @@
-/* Judges a try: what it means for its request (the status table of interface.md). Pure; the call
- * thread calls it through core/dispatch. */
+/* Judges a try: what it means for its request. One table says it, which docs/verdicts.md shows.
+ * Pure; the call thread calls it through core/dispatch. */
 #pragma once
 
+#include "base/text.h"
 #include "core/attempt.h"
 #include "core/config.h"
 #include "core/request.h"
@@ -13,12 +14,15 @@ enum verdict {
     VERDICT_ANSWERED,     /* the outcome is filled: succeeded or refused */
     VERDICT_UNAUTHORIZED, /* HTTP 401 or a Flag of platform.auth.flags: certainly not performed */
     VERDICT_THROTTLED,    /* HTTP 429: certainly not performed */
-    VERDICT_RETRY,    /* a Flag of call.retry.flags or recording.retry.flags; outcome is filled */
-    VERDICT_NOT_KEPT, /* the platform gave a recording, but its file could not be copied */
+    VERDICT_RETRY,     /* a Flag of call.retry.flags or recording.retry.flags; outcome is filled */
+    VERDICT_NOT_KEPT,  /* the platform gave a recording, but its file could not be had or kept */
+    VERDICT_TOO_LARGE, /* ... and no other try would change that */
+    VERDICTS,
 };
 
 struct finding {
     enum verdict verdict;
+    int row;           /* of the table, from 0 */
     const char *code;  /* static, kebab-case; NULL with VERDICT_ANSWERED */
     char message[256]; /* for people: never a secret or a number */
 };
@@ -32,11 +36,8 @@ void verdict_reach(struct finding *finding, struct outcome *outcome, enum reques
  * NULL: none. */
 char *verdict_file_url(const struct attempt *attempt, const struct config *config);
 
-/* Whether an answer's body is a recording's file and no JSON, by the HTTP status, the Content-Type
- * (empty: none) and the first byte of the body. */
-bool verdict_is_file(enum request_kind kind, int http_status, const char *content_type,
-                     char first_byte);
+/* Adds a row of the table as a line of Markdown, by number from 0; false past the last one. */
+bool verdict_describe(int row, struct text *line);
 
-/* A code that a finding may carry, by number from 0; NULL past the last one. For the README's table
- * and its test. */
+/* A code that a finding may carry, by number from 0; NULL past the last one. */
 const char *verdict_code(size_t index);

@@ -51,7 +51,7 @@ static void begin_head(struct transfer *transfer, const char *line, size_t size)
     transfer->head = (struct answer_head){.begun = true};
     transfer->head.old = size >= 8 && memcmp(line, "HTTP/1.0", 8) == 0;
     attempt->http_status = answer_status(transfer);
-    attempt->content_type[0] = '\0';
+    attempt->content_type[0] = attempt->content_encoding[0] = '\0';
     attempt->retry_after_ms = attempt->content_length = -1;
 }
 
@@ -86,6 +86,14 @@ static void read_length(struct transfer *transfer, const char *value, size_t siz
     transfer->head.empty = length == 0;
 }
 
+/* Several such headers count as one with a list. */
+static void read_content_encoding(struct attempt *attempt, const char *value, size_t size)
+{
+    char *all = attempt->content_encoding;
+    size_t used = strlen(all), room = sizeof attempt->content_encoding - used;
+    snprintf(all + used, room, "%s%.*s", used ? "," : "", (int)(size < room ? size : room), value);
+}
+
 static void read_coding(struct answer_head *head, const char *value, size_t size)
 {
     head->codings++;
@@ -100,6 +108,8 @@ static void read_header(struct transfer *transfer, const char *line, size_t size
     if ((value = header_value(line, size, "Content-Type", &n)))
         snprintf(attempt->content_type, sizeof attempt->content_type, "%.*s",
                  (int)(n < 127 ? n : 127), value);
+    else if ((value = header_value(line, size, "Content-Encoding", &n)))
+        read_content_encoding(attempt, value, n);
     else if ((value = header_value(line, size, "Retry-After", &n)))
         read_retry_after(attempt, value, n);
     else if ((value = header_value(line, size, "Content-Length", &n)))

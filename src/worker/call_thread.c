@@ -152,7 +152,7 @@ static void log_copy(struct call_thread *thread, const struct finding *finding,
     if (attempt->copy == COPY_KEPT) {
         if (trouble_ends(trouble))
             log_info("recording.store: files are kept again");
-    } else if (finding->verdict == VERDICT_NOT_KEPT) {
+    } else if (finding->verdict == VERDICT_NOT_KEPT || finding->verdict == VERDICT_TOO_LARGE) {
         uint64_t failures = trouble_grows(trouble, now_ms);
         if (failures)
             log_warn("%s: %s; the recording is asked for again (failures since the last such "
@@ -165,7 +165,8 @@ static void log_copy(struct call_thread *thread, const struct finding *finding,
 static void log_trouble(struct call_thread *thread, const struct finding *finding, int64_t now_ms)
 {
     enum verdict verdict = finding->verdict;
-    bool answered = verdict == VERDICT_ANSWERED || verdict == VERDICT_NOT_KEPT;
+    bool answered =
+        verdict == VERDICT_ANSWERED || verdict == VERDICT_NOT_KEPT || verdict == VERDICT_TOO_LARGE;
     if (answered && trouble_ends(&thread->trouble))
         log_info("platform %s answers again", thread->place);
     if (verdict != VERDICT_NOT_SENT && verdict != VERDICT_IN_DOUBT &&

@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "core/answer.h"
+#include "core/audio.h"
 #include "core/digest.h"
 #include "core/recording_file.h"
 #include "core/recording_url.h"
@@ -28,12 +28,15 @@ struct exchange {
     struct request *request;
     int64_t started_us;
     struct text url, body, answer;
+    struct text location; /* of a 3xx */
     char authorization[sizeof((struct signature *)0)->authorization];
     struct attempt attempt; /* of the post, once it has ended */
     bool fetching;
 
     /* The recording's file, where there is one. */
     bool is_file;          /* it is the answer itself */
+    enum audio audio;      /* what its first bytes are found to be */
+    struct text head;      /* those of a fetched file, until they decide */
     char *file_url;        /* as the answer gives it */
     struct text fetch_url; /* that one, or where it was redirected to */
     int redirects;
@@ -66,6 +69,8 @@ static void exchange_release(struct exchange *exchange)
     exchange->file_url = NULL;
     exchange->request = NULL;
     exchange->is_file = exchange->fetching = false;
+    exchange->audio = AUDIO_OPEN;
+    text_clear(&exchange->head);
     exchange->size = 0;
     exchange->redirects = 0;
     exchange->copy = COPY_NONE;
@@ -79,6 +84,8 @@ static void exchange_free(struct exchange *exchange)
     text_fini(&exchange->url);
     text_fini(&exchange->body);
     text_fini(&exchange->answer);
+    text_fini(&exchange->location);
+    text_fini(&exchange->head);
     text_fini(&exchange->file_uri);
     text_fini(&exchange->fetch_url);
     digest_free(exchange->digest);
@@ -146,6 +153,21 @@ static enum platform_taken take_file(struct exchange *exchange, const char *byte
     digest_add(exchange->digest, bytes, n);
     exchange->size += (int64_t)n;
     return PLATFORM_TAKEN;
+}
+
+/* Judges the first bytes of what may be a file, and takes them when they are. */
+static enum platform_taken take_head(struct exchange *exchange, struct text *head, bool whole,
+                                     const struct attempt *attempt)
+{
+    const struct config *config = exchange->all->config;
+    exchange->audio = audio_judge(head->data, head->length, whole, attempt->content_type);
+    if (exchange->audio != AUDIO_YES)
+        return PLATFORM_TAKEN;
+    if (attempt->content_length > config->recording_max_bytes) {
+        copy_failed(exchange, COPY_TOO_LARGE, "a file larger than recording.max.bytes");
+        return PLATFORM_TOO_LARGE;
+    }
+    return take_file(exchange, head->data, head->length);
 }
 
 static void on_room(void *argument)
@@ -233,6 +255,7 @@ static void start_fetch(struct exchange *exchange, const char *url)
     recording_url_add_plain(&exchange->fetch_url, url);
     exchange->fetching = true;
     exchange->redirect_body = 0;
+    text_clear(&exchange->head);
     exchange->post = (struct platform_post){.fetch = true, .url = exchange->fetch_url.data};
     set_file_times(exchange, left);
     platform_start(exchange->all->platform, &exchange->post);
@@ -243,12 +266,27 @@ static bool is_redirect(const struct attempt *fetch)
     return fetch->http_status >= 300 && fetch->http_status < 400;
 }
 
+static enum platform_taken judge_fetched(struct exchange *exchange, const struct attempt *fetch,
+                                         bool whole)
+{
+    const struct text *head = &exchange->head;
+    enum platform_taken taken = take_head(exchange, &exchange->head, whole, fetch);
+    if (exchange->audio != AUDIO_NO)
+        return taken;
+    copy_failed(exchange, COPY_NOT_AUDIO, audio_describe(head->data, head->length));
+    return PLATFORM_ENOUGH;
+}
+
 /* libcurl tells where a redirect points to only when it has ended. */
 static enum platform_taken take_fetched(struct exchange *exchange, const struct attempt *fetch,
                                         const char *bytes, size_t n)
 {
-    if (fetch->http_status == 200)
-        return take_file(exchange, bytes, n);
+    if (fetch->http_status == 200) {
+        if (exchange->audio == AUDIO_YES)
+            return take_file(exchange, bytes, n);
+        text_append(&exchange->head, bytes, n);
+        return judge_fetched(exchange, fetch, false);
+    }
     exchange->redirect_body += n;
     return is_redirect(fetch) && exchange->redirect_body <= REDIRECT_BODY ? PLATFORM_TAKEN
                                                                           : PLATFORM_ENOUGH;
@@ -279,15 +317,18 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
         tell_without_file(exchange);
         return;
     }
+    if (fetch->complete && fetch->http_status == 200 && exchange->audio == AUDIO_OPEN &&
+        exchange->head.length)
+        judge_fetched(exchange, fetch, true);
     if (fetch->http_status && fetch->http_status != 200)
         snprintf(detail, sizeof detail, "HTTP %d", fetch->http_status);
-    else if (strncasecmp(fetch->content_type, "text/html", 9) == 0)
-        snprintf(detail, sizeof detail, "it is a web page");
     else if (fetch->failure != FAILURE_NONE)
         snprintf(detail, sizeof detail, "%s", *fetch->detail ? fetch->detail : "cut off");
     else if (exchange->size == 0)
         snprintf(detail, sizeof detail, "it is empty");
-    else {
+    else if (!fetch->end_proven)
+        snprintf(detail, sizeof detail, "nothing proves that it is whole");
+    else if (exchange->copy == COPY_NONE) {
         snprintf(exchange->attempt.file_type, sizeof exchange->attempt.file_type, "%s",
                  fetch->content_type);
         keep_file(exchange);
@@ -299,6 +340,29 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
 
 /* ---- what the platform module reports */
 
+static bool may_be_file(const struct exchange *exchange, const struct attempt *attempt)
+{
+    return exchange->request->place.kind == REQUEST_RECORDING && exchange->audio == AUDIO_OPEN &&
+           attempt->http_status >= 200 && attempt->http_status < 300;
+}
+
+/* What an answer begins with tells whether it is the file itself. */
+static enum platform_taken judge_answer(struct exchange *exchange, const struct attempt *attempt,
+                                        bool whole)
+{
+    struct exchanges *all = exchange->all;
+    enum platform_taken taken = take_head(exchange, &exchange->answer, whole, attempt);
+    if (exchange->audio == AUDIO_YES) {
+        exchange->is_file = true;
+        text_clear(&exchange->answer);
+        all->events->answered(all->argument, exchange->request);
+    } else if (exchange->audio == AUDIO_NO &&
+               (int64_t)exchange->answer.length > all->config->platform_answer_max_bytes) {
+        return PLATFORM_TOO_LARGE;
+    }
+    return taken;
+}
+
 static enum platform_taken on_body(void *argument, struct platform_post *post,
                                    const struct attempt *attempt, const char *bytes, size_t n)
 {
@@ -309,14 +373,12 @@ static enum platform_taken on_body(void *argument, struct platform_post *post,
         return PLATFORM_TAKEN;
     if (exchange->fetching)
         return take_fetched(exchange, attempt, bytes, n);
-    if (exchange->size == 0 && exchange->answer.length == 0 && !exchange->is_file) {
-        exchange->is_file = verdict_is_file(exchange->request->place.kind, attempt->http_status,
-                                            attempt->content_type, bytes[0]);
-        if (exchange->is_file)
-            exchange->all->events->answered(exchange->all->argument, exchange->request);
-    }
     if (exchange->is_file)
         return take_file(exchange, bytes, n);
+    if (may_be_file(exchange, attempt)) {
+        text_append(&exchange->answer, bytes, n);
+        return judge_answer(exchange, attempt, false);
+    }
     if ((int64_t)(exchange->answer.length + n) > config->platform_answer_max_bytes)
         return PLATFORM_TOO_LARGE;
     text_append(&exchange->answer, bytes, n);
@@ -330,7 +392,7 @@ static void file_ended(struct exchange *exchange)
     snprintf(attempt->file_type, sizeof attempt->file_type, "%s", attempt->content_type);
     if (exchange->copy != COPY_NONE) /* it was ourselves who cut it off: the answer was sound */
         attempt->complete = true;
-    if (attempt->complete && exchange->copy == COPY_NONE && exchange->file)
+    if (attempt->end_proven && exchange->copy == COPY_NONE && exchange->file)
         keep_file(exchange);
     else
         tell_without_file(exchange);
@@ -345,6 +407,13 @@ static void on_ended(void *argument, struct platform_post *post, struct attempt 
         return;
     }
     exchange->attempt = *attempt;
+    if (attempt->location) {
+        text_clear(&exchange->location);
+        text_add(&exchange->location, attempt->location);
+        exchange->attempt.location = exchange->location.data;
+    }
+    if (attempt->complete && exchange->answer.length && may_be_file(exchange, attempt))
+        judge_answer(exchange, attempt, true);
     if (exchange->is_file) {
         file_ended(exchange);
         return;
@@ -359,6 +428,7 @@ static void on_ended(void *argument, struct platform_post *post, struct attempt 
         return;
     }
     exchange->all->events->answered(exchange->all->argument, exchange->request);
+    exchange->audio = AUDIO_OPEN;
     start_fetch(exchange, exchange->file_url);
 }
 

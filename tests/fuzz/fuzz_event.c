@@ -81,9 +81,13 @@ static void check_answer(struct request *request, const char *body, size_t size)
 {
     const char *reason = NULL;
     struct outcome *outcome = &request->outcome;
-    if (answer_read(outcome, request->place.kind, body, size, &reason)) {
+    static const struct config config = {
+        .platform_url = "https://h", .platform_version = "1", .platform_answer_max_bytes = 1 << 20};
+    struct attempt attempt = {.http_status = 200, .body = body, .body_size = size};
+    if (answer_read(outcome, request->place.kind, &attempt, &config, &reason)) {
         must(reason != NULL);
-        answer_refused(outcome, request->place.kind, 404, body, size);
+        attempt.http_status = 404;
+        answer_refused(outcome, request->place.kind, &attempt, &config);
     } else {
         must(outcome->flag_json != NULL);
     }

@@ -91,9 +91,13 @@ static void add_answer(struct text *out, enum request_kind kind, const char *bod
     struct record record = {0};
     const char *reason = "";
     event_parse(request, &rules, 1768212043120);
-    if (answer_read(&request->outcome, kind, body, strlen(body), &reason)) {
+    static const struct config config = {
+        .platform_url = "https://h", .platform_version = "1", .platform_answer_max_bytes = 1 << 20};
+    struct attempt attempt = {.http_status = 200, .body = body, .body_size = strlen(body)};
+    if (answer_read(&request->outcome, kind, &attempt, &config, &reason)) {
         text_add(out, reason);
-        answer_refused(&request->outcome, kind, 404, body, strlen(body));
+        attempt.http_status = 404;
+        answer_refused(&request->outcome, kind, &attempt, &config);
     }
     for (int small = 0; small < 2; small++) {
         result_render(&record, &names, request, small);

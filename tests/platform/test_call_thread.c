@@ -868,7 +868,7 @@ static void a_trouble_on_and_off_is_told_seldom(void **state)
 static void a_file_is_hashed_not_kept(void **state)
 {
     struct bench *bench = *state;
-    OPEN(bench, {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 3\r\n\r\nabc",
+    OPEN(bench, {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 3\r\n\r\nID3",
                  THEN_KEEP});
     start(bench, REQUEST_RECORDING, 0);
     struct request *request = next_request(bench);
@@ -878,7 +878,7 @@ static void a_file_is_hashed_not_kept(void **state)
     assert_int_equal(recording->size, 3);
     assert_string_equal(recording->content_type, "audio/mpeg");
     assert_string_equal(recording->sha256,
-                        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+                        "041149186b23a9502aea5a4e81bbc9620d2b4b76b4bad94e36c744abcf9d3771");
     request_free(request);
 }
 
@@ -899,7 +899,7 @@ static void a_slow_file_has_its_own_limit(void **state)
     bench->config.platform_timeout_ms = 3600000;
     bench->config.recording_timeout_ms = 300;
     bench->config.recording_attempts = 1;
-    OPEN(bench, {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 5\r\n\r\nabc",
+    OPEN(bench, {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 5\r\n\r\nID3",
                  THEN_HANG});
     start(bench, REQUEST_RECORDING, 0);
     ends(bench, STATUS_UNAVAILABLE, "timeout");
@@ -926,7 +926,7 @@ static void failed_recordings_are_tried_again(void **state)
 
 #define FILE_ANSWER(length, bytes)                                                                 \
     "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: " length "\r\n\r\n" bytes
-#define SHA_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define SHA_ID3 "041149186b23a9502aea5a4e81bbc9620d2b4b76b4bad94e36c744abcf9d3771"
 
 static void open_store(struct bench *bench)
 {
@@ -983,11 +983,11 @@ static void a_file_is_kept(void **state)
 {
     struct bench *bench = *state;
     open_store(bench);
-    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    OPEN(bench, {FILE_ANSWER("3", "ID3"), THEN_KEEP});
     start(bench, REQUEST_RECORDING, 0);
-    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    was_kept(bench, "id-1.mp3", 3, SHA_ID3);
     start(bench, REQUEST_RECORDING, 1); /* once more: the same name */
-    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    was_kept(bench, "id-1.mp3", 3, SHA_ID3);
     assert_int_equal(call_thread_counters(bench->thread)->files, 2);
     assert_int_equal(call_thread_counters(bench->thread)->file_bytes, 6);
 }
@@ -997,9 +997,9 @@ static void a_url_is_fetched(void **state)
     struct bench *bench = *state;
     OPEN_URL(bench, "/a/b.AMR?signature=x",
              {"HTTP/1.1 302 Found\r\nLocation: /c\r\nContent-Length: 2\r\n\r\nno", THEN_KEEP},
-             {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", THEN_KEEP});
+             {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nID3", THEN_KEEP});
     start(bench, REQUEST_RECORDING, 0);
-    was_kept(bench, "id-1.amr", 3, SHA_ABC);
+    was_kept(bench, "id-1.amr", 3, SHA_ID3);
     assert_int_equal(server_requests(&bench->server), 1);
     assert_int_equal(server_requests(&bench->files), 2);
     assert_int_equal(server_connections(&bench->files),
@@ -1016,17 +1016,17 @@ static void fetches_that_fail(void **state)
 {
     struct bench *bench = *state;
     static const char *const codes[] = {"download-failed", "download-failed", "download-failed",
-                                        "download-failed", "download-failed", "answer-too-large"};
+                                        "download-failed", "not-a-recording", "answer-too-large"};
     enum { FETCHES = sizeof codes / sizeof *codes };
     bench->config.recording_max_bytes = 5;
     bench->config.platform_breaker_failures = 1;
     OPEN_URL(
-        bench, "/f", {"HTTP/1.1 404 Gone\r\nContent-Length: 3\r\n\r\nabc", THEN_KEEP},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_CLOSE},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_RESET},
+        bench, "/f", {"HTTP/1.1 404 Gone\r\nContent-Length: 3\r\n\r\nID3", THEN_KEEP},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nID3", THEN_CLOSE},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nID3", THEN_RESET},
         {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", THEN_KEEP},
-        {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\nabc", THEN_KEEP},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef", THEN_KEEP});
+        {"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: 3\r\n\r\n<b>", THEN_KEEP},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nID3def", THEN_KEEP});
     for (int i = 0; i < FETCHES; i++) {
         start(bench, REQUEST_RECORDING, i);
         ends(bench, STATUS_UNAVAILABLE, codes[i]);
@@ -1052,13 +1052,87 @@ static void fetches_that_are_refused(void **state)
     free(bench->config.recording_url_hosts);
 }
 
+/* Decided by what it is, whatever it is called. */
+static void what_is_no_recording(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_breaker_failures = 1;
+    OPEN_URL(bench, "/f.wav", {FILE_ANSWER("14", " \xef\xbb\xbf{\"Flag\":0}"), THEN_KEEP},
+             {FILE_ANSWER("14", "\xef\xbb\xbf {\"Flag\":2}"), THEN_KEEP},
+             {"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: "
+              "17\r\n\r\nno such recording",
+              THEN_KEEP},
+             {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<?xml\r\n0\r\n\r\n",
+              THEN_KEEP});
+    for (int i = 0; i < 4; i++) {
+        start(bench, REQUEST_RECORDING, i);
+        ends(bench, STATUS_UNAVAILABLE, "not-a-recording");
+    }
+    assert_int_equal(bench->allowance, -1);
+}
+
+/* An answer that is audio by its name only is read as what it is. */
+static void a_refusal_in_place_of_a_file(void **state)
+{
+    struct bench *bench = *state;
+    open_store(bench);
+    OPEN(bench, {FILE_ANSWER("13", "\xef\xbb\xbf{\"Flag\":7}"), THEN_KEEP},
+         {FILE_ANSWER("2", "no"), THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_REFUSED, "refused");
+    start(bench, REQUEST_RECORDING, 1);
+    ends(bench, STATUS_UNAVAILABLE, "unreadable-answer");
+}
+
+/* It is not fetched again and again up to the limit. */
+static void a_length_that_is_too_large(void **state)
+{
+    struct bench *bench = *state;
+    OPEN_URL(bench, "/f", {FILE_ANSWER("2000000000", "ID3"), THEN_HANG});
+    bench->config.recording_attempts = 5;
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "answer-too-large");
+}
+
+static void a_file_without_an_end(void **state)
+{
+    struct bench *bench = *state;
+    OPEN_URL(bench, "/f", {"HTTP/1.1 200 OK\r\n\r\nID3", THEN_CLOSE});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "download-failed");
+}
+
+/* A recording's redirect is its URL; with a store, a success without one is none. */
+static void an_answer_that_redirects(void **state)
+{
+    struct bench *bench = *state;
+    static char redirect[200];
+    static struct reply script[] = {{redirect, THEN_CLOSE},
+                                    {"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", THEN_KEEP},
+                                    {OK_ANSWER, THEN_KEEP}};
+    static const struct reply file[] = {{FILE_ANSWER("3", "ID3"), THEN_KEEP}};
+    open_store(bench);
+    server_start(&bench->files, "127.0.0.1", NULL, file, 1);
+    snprintf(redirect, sizeof redirect,
+             "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:%d/x.mp3\r\n\r\n",
+             bench->files.port);
+    server_start(&bench->server, "127.0.0.1", NULL, script, 3);
+    open_thread(bench, bench->server.url);
+    start(bench, REQUEST_RECORDING, 0);
+    was_kept(bench, "id-1.mp3", 3, SHA_ID3);
+    start(bench, REQUEST_RECORDING, 1);
+    ends(bench, STATUS_UNAVAILABLE, "recording-url-missing");
+    start(bench, REQUEST_RECORDING, 2);
+    ends(bench, STATUS_UNAVAILABLE, "recording-url-missing");
+}
+
 /* What says nothing about who listens there: the same words for an open and for a closed port. */
 static void addresses_that_are_refused(void **state)
 {
     struct bench *bench = *state;
     char open_port[256], closed_port[256];
     bench->config.recording_url_allow_private = false;
-    OPEN_URL(bench, "/f", {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    OPEN_URL(bench, "/f", {FILE_ANSWER("3", "ID3"), THEN_KEEP});
     start(bench, REQUEST_RECORDING, 0);
     struct request *request = next_request(bench);
     assert_string_equal(request->outcome.error_code, "recording-url-refused");
@@ -1078,13 +1152,13 @@ static void user_information_is_not_sent(void **state)
 {
     struct bench *bench = *state;
     static char redirect[200];
-    static struct reply script[] = {{redirect, THEN_CLOSE}, {FILE_ANSWER("3", "abc"), THEN_KEEP}};
+    static struct reply script[] = {{redirect, THEN_CLOSE}, {FILE_ANSWER("3", "ID3"), THEN_KEEP}};
     open_url(bench, "/f", script, 2);
     snprintf(redirect, sizeof redirect,
              "HTTP/1.1 307 Moved\r\nLocation: http://user:secret@127.0.0.1:%d/x.mp3#y\r\n\r\n",
              bench->files.port);
     start(bench, REQUEST_RECORDING, 0);
-    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    was_kept(bench, "id-1.mp3", 3, SHA_ID3);
     const char *fetch = bench->files.requests[1];
     assert_int_equal(strncmp(fetch, "GET /x.mp3 HTTP/1.1\r\n", 21), 0);
     assert_null(strcasestr(fetch, "authorization"));
@@ -1103,7 +1177,7 @@ static void a_file_that_takes_too_long(void **state)
 {
     struct bench *bench = *state;
     bench->config.recording_timeout_ms = 300;
-    OPEN_URL(bench, "/f", {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", THEN_HANG});
+    OPEN_URL(bench, "/f", {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nID3", THEN_HANG});
     start(bench, REQUEST_RECORDING, 0);
     ends(bench, STATUS_UNAVAILABLE, "download-failed");
 }
@@ -1114,7 +1188,7 @@ static void a_file_that_is_too_large(void **state)
     bench->config.recording_max_bytes = 2;
     bench->config.platform_breaker_failures = 1;
     open_store(bench);
-    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    OPEN(bench, {FILE_ANSWER("3", "ID3"), THEN_KEEP});
     start(bench, REQUEST_RECORDING, 0);
     ends(bench, STATUS_UNAVAILABLE, "answer-too-large");
     assert_int_equal(bench->allowance, -1);
@@ -1124,7 +1198,7 @@ static void a_file_that_is_cut(void **state)
 {
     struct bench *bench = *state;
     open_store(bench);
-    OPEN(bench, {FILE_ANSWER("5", "abc"), THEN_CLOSE});
+    OPEN(bench, {FILE_ANSWER("5", "ID3"), THEN_CLOSE});
     start(bench, REQUEST_RECORDING, 0);
     ends(bench, STATUS_UNAVAILABLE, "answer-cut");
 }
@@ -1134,13 +1208,13 @@ static void a_store_that_is_gone(void **state)
     struct bench *bench = *state;
     bench->config.platform_breaker_failures = 1;
     open_store(bench);
-    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    OPEN(bench, {FILE_ANSWER("3", "ID3"), THEN_KEEP});
     assert_int_equal(rmdir(bench->store), 0);
     start(bench, REQUEST_RECORDING, 0);
     ends(bench, STATUS_UNAVAILABLE, "store-failed");
     assert_int_equal(mkdir(bench->store, 0700), 0);
     start(bench, REQUEST_RECORDING, 1);
-    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    was_kept(bench, "id-1.mp3", 3, SHA_ID3);
     assert_int_equal(bench->allowance, -1);
 }
 
@@ -1151,7 +1225,7 @@ static void a_slow_disk_holds_back_its_file_only(void **state)
     struct bench *bench = *state;
     char *answer = memory_zeroed(1, SIZE + 200);
     int head = snprintf(answer, 200, FILE_ANSWER("4000000", ""));
-    memset(answer + head, 'x', SIZE);
+    memset(answer + head, 0x80, SIZE);
     bench->config.recording_max_bytes = SIZE;
     open_store(bench);
     struct reply script[] = {{answer, THEN_KEEP}, {OK_ANSWER, THEN_KEEP}};
@@ -1176,8 +1250,8 @@ static void a_disk_that_hangs_costs_the_try(void **state)
     struct bench *bench = *state;
     bench->config.recording_timeout_ms = 400;
     open_store(bench);
-    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP}, {OK_ANSWER, THEN_KEEP},
-         {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    OPEN(bench, {FILE_ANSWER("3", "ID3"), THEN_KEEP}, {OK_ANSWER, THEN_KEEP},
+         {FILE_ANSWER("3", "ID3"), THEN_KEEP});
     pthread_mutex_lock(&disk);
     start(bench, REQUEST_RECORDING, 0);
     ends(bench, STATUS_UNAVAILABLE, "store-failed");
@@ -1185,7 +1259,7 @@ static void a_disk_that_hangs_costs_the_try(void **state)
     ends(bench, STATUS_SUCCEEDED, NULL);
     pthread_mutex_unlock(&disk);
     start(bench, REQUEST_RECORDING, 2);
-    was_kept(bench, "id-1.mp3", 3, SHA_ABC);
+    was_kept(bench, "id-1.mp3", 3, SHA_ID3);
 }
 
 /* The trial call of an open breaker is over for it when the platform has answered. */
@@ -1197,7 +1271,7 @@ static void a_trial_does_not_wait_for_its_file(void **state)
     bench->config.recording_attempts = 2;
     open_store(bench);
     bench->config.recording_attempts = 2;
-    OPEN(bench, {STATUS_ANSWER("500 Oops"), THEN_KEEP}, {FILE_ANSWER("5", "abc"), THEN_HANG},
+    OPEN(bench, {STATUS_ANSWER("500 Oops"), THEN_KEEP}, {FILE_ANSWER("5", "ID3"), THEN_HANG},
          {OK_ANSWER, THEN_KEEP});
     start(bench, REQUEST_RECORDING, 0);
     comes_back(bench, CALL_NOT_SENT);
@@ -1230,7 +1304,7 @@ static void a_disk_that_hangs_does_not_hold_up_the_end(void **state)
     static struct call_thread *left; /* its memory cannot be released */
     struct bench *bench = *state;
     open_store(bench);
-    OPEN(bench, {FILE_ANSWER("3", "abc"), THEN_KEEP});
+    OPEN(bench, {FILE_ANSWER("3", "ID3"), THEN_KEEP});
     pthread_mutex_lock(&disk);
     start(bench, REQUEST_RECORDING, 0);
     while (!count_store(bench, false))
@@ -1288,6 +1362,11 @@ int main(void)
         TEST(a_url_is_fetched),
         TEST(fetches_that_fail),
         TEST(fetches_that_are_refused),
+        TEST(what_is_no_recording),
+        TEST(a_refusal_in_place_of_a_file),
+        TEST(a_length_that_is_too_large),
+        TEST(a_file_without_an_end),
+        TEST(an_answer_that_redirects),
         TEST(addresses_that_are_refused),
         TEST(user_information_is_not_sent),
         TEST(a_fetch_that_hangs),

@@ -138,13 +138,23 @@ static void reads_a_recording(void **state)
     request_free(request);
 
     char value[200];
-    const char *const wrong[] = {"\"a.b\"", "\"a/b\"", "\"a b\"", "\"\xc3\xa4\"", "5", "[]"};
+    const char *const wrong[] = {"\"a.b\"", "\"a/b\"", "\"a b\"", "\"\xc3\xa4\"", "1.0", "1e3",
+                                 "-0",      "true",    "[]"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         snprintf(value, sizeof value, "{\"CallIdentifier\":%s}", wrong[i]);
         request = PARSE(.kind = REQUEST_RECORDING, .key = "o", .value = value);
         assert_string_equal(
             assert_invalid(request, "member-invalid", "o"),
-            "CallIdentifier: must be a string of 1 to 128 letters, digits, - and _");
+            "CallIdentifier: must be a string of 1 to 128 letters, digits, - and _, or an integer");
+    }
+    const char *const integers[] = {"5", "0", "-5", "65445298527236037121523767083120", "\"007\""};
+    for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++) {
+        snprintf(value, sizeof value, "{\"CallIdentifier\":%s}", integers[i]);
+        request = PARSE(.kind = REQUEST_RECORDING, .key = "o", .value = value);
+        bool quoted = integers[i][0] == '"';
+        assert_memory_equal(request->event.call_identifier, integers[i] + quoted,
+                            strlen(integers[i]) - 2 * quoted);
+        assert_valid(request);
     }
     for (int size = 128; size <= 129; size++) {
         snprintf(value, sizeof value, "{\"CallIdentifier\":\"%0*d\"}", size, 0);
@@ -433,10 +443,15 @@ static void faulty_json_is_invalid(void **state)
         {"{" CALL ",\"n\":NaN}", "json-invalid"},
         {"{" CALL ",'n':1}", "json-invalid"},
         {"{" CALL ",\"n\":\"\\x\"}", "json-invalid"},
-        {"{" CALL ",\"n\":\"\\ud800\"}", "json-invalid"},
+        {"{" CALL ",\"n\":\"\\ud80\"}", "json-invalid"},
+        {"{" CALL ",\"n\":\"\\", "json-invalid"},
+        {"{" CALL ",\"n\":tru}", "json-invalid"},
+        {"{" CALL ",\"n\":-}", "json-invalid"},
+        {"{" CALL ",\"n\":1e+}", "json-invalid"},
+        {"{" CALL ",\"n\":[1,]}", "json-invalid"},
+        {"{" CALL ",\"n\" 1}", "json-invalid"},
+        {"{" CALL ",n:1}", "json-invalid"},
         {"{" CALL ",\"n\":\"a\tb\"}", "json-invalid"},
-        {"{" CALL ",\"n\":\"\\u0000\"}", "json-invalid"},
-        {"{" CALL ",\"\\u0000\":1}", "json-invalid"},
         {"{" CALL ",\"n\":\"\xff\"}", "utf8-invalid"},
         {"{" CALL ",\"n\":\"\xc0\x80\"}", "utf8-invalid"},
         {"{" CALL ",\"n\":\"\xed\xa0\x80\"}", "utf8-invalid"},
@@ -444,6 +459,13 @@ static void faulty_json_is_invalid(void **state)
         {"{" CALL ",\"Caller\":\"123\"}", "member-duplicate"},
         {"{" CALL ",\"x\":{\"a\":1,\"b\":[{\"c\":1,\"c\":2}]}}", "member-duplicate"},
         {"{" CALL ",\"x\":1,\"\\u0078\":1}", "member-duplicate"},
+        {"{" CALL ",\"\\u0000\":1,\"\\u0000\":1}", "member-duplicate"},
+        {"{" CALL ",\"x\":[{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":1}]}", "member-duplicate"},
+        {"{" CALL ",\"x\":1,\"x\":", "member-duplicate"},
+        {"{\"Caller\":\"123\\u0000\",\"Callee\":\"123456\"}", "member-invalid"},
+        {"{" CALL ",\"requestId\":\"\\ud800\"}", "member-invalid"},
+        {"{" CALL ",\"requestId\":-0}", "member-invalid"},
+        {"{" CALL ",\"orderId\":\"o\\ud800\"}", "order-id-invalid"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *value = cases[i].value;
@@ -466,6 +488,12 @@ static void unknown_members_are_ignored(void **state)
     assert_valid(PARSE(.key = "o", .value = "{" CALL ",\"n\":[1e999,-1E-999,0.1e+5,-0]}"));
     assert_valid(
         PARSE(.key = "o", .value = "{" CALL ",\"a\":{\"Caller\":1},\"b\":{\"Caller\":1}}"));
+    assert_valid(PARSE(.key = "o", .value = "{" CALL ",\"n\":\"\\u0000\",\"\\u0000\":1}"));
+    assert_valid(PARSE(.key = "o", .value = "{" CALL ",\"a\":1,\"a\\u0000\":1,\"a\\u0000b\":1}"));
+    assert_valid(
+        PARSE(.key = "o", .value = "{" CALL ",\"n\":\"\\ud800\",\"\\udc00\":\"\\udc00\\ud800\"}"));
+    assert_valid(
+        PARSE(.key = "o", .value = "{" CALL ",\"\":{\"\":[]},\"\\/\\b\\f\":\"\\uD83D\\uDE00\"}"));
 }
 
 static void duplicates_name_the_member(void **state)
@@ -534,8 +562,35 @@ static void depth_is_no_danger(void **state)
     struct request *request = request_new((struct place){0}, &raw);
     event_parse(request, &wide, 0);
     assert_string_equal(assert_invalid(request, "json-invalid", "o"),
-                        "value: is nested deeper than 2048 levels");
+                        "value: a member is nested deeper than 64 levels");
     text_fini(&nested);
+}
+
+/* A member may hold 64 levels; in a structured CloudEvent it stands one level deeper. */
+static void depth_is_limited(void **state)
+{
+    (void)state;
+    static const struct record_header structured[] = {
+        {"content-type", "application/cloudevents+json", 28}};
+    for (int i = 0; i < 4; i++) {
+        int levels = 64 + i % 2;
+        struct text value = {0};
+        text_add(&value, i < 2 ? "{" CALL ",\"x\":" : "{\"data\":{" CALL ",\"x\":");
+        for (int level = 0; level < levels; level++)
+            text_add(&value, level % 2 ? "[" : "{\"a\":");
+        text_add(&value, "1");
+        for (int level = levels; level-- > 0;)
+            text_add(&value, level % 2 ? "]" : "}");
+        text_add(&value, i < 2 ? "}" : "}}");
+        struct raw_record raw = {"o", 1, value.data, value.length, structured, i < 2 ? 0 : 1, -1};
+        struct request *request = request_new((struct place){0}, &raw);
+        event_parse(request, &rules, 0);
+        if (levels == 64)
+            assert_valid(request);
+        else
+            assert_invalid(request, "json-invalid", "o");
+        text_fini(&value);
+    }
 }
 
 static void messages_never_quote_values(void **state)
@@ -773,6 +828,7 @@ int main(void)
         cmocka_unit_test(faulty_json_may_show_whose_it_is),
         cmocka_unit_test(size_comes_first),
         cmocka_unit_test(depth_is_no_danger),
+        cmocka_unit_test(depth_is_limited),
         cmocka_unit_test(messages_never_quote_values),
         cmocka_unit_test(trace_id_is_of_a_sound_traceparent),
         cmocka_unit_test(cloud_events_in_binary_mode),

@@ -30,7 +30,12 @@ static void else_by_the_url(void **state)
 {
     (void)state;
     is_called("id-1.amr", "application/octet-stream", "https://host/a/b.AMR?x=y.z#w");
-    is_called("id-1.gz", "", "http://host/a.tar.gz");
+    is_called("id-1.wav", "text/plain", "http://host/a.php.wav");
+    is_called("id-1", "", "http://host/a.tar.gz");
+    is_called("id-1", "", "http://host/a.php");
+    is_called("id-1", "text/html", "http://host/a.html");
+    is_called("id-1", "", "http://host/a.wavx");
+    is_called("id-1", "", "http://host/a.wa");
     is_called("id-1", "", "http://host.example");
     is_called("id-1", "", "http://host.example/");
     is_called("id-1", "", "http://host/file.");

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,10 @@
 #include "core/verdict.h"
 
 static int64_t auth_flags[] = {40, 41}, call_flags[] = {50}, recording_flags[] = {60};
-static const struct config config = {
+static struct config config = {
+    .platform_url = "https://p.example",
+    .platform_version = "v",
+    .platform_answer_max_bytes = 65536,
     .platform_auth_flags = {auth_flags, 2},
     .call_retry_flags = {call_flags, 1},
     .recording_retry_flags = {recording_flags, 1},
@@ -29,6 +33,12 @@ struct row {
     {.sends = 1, .http_status = (status_), .complete = true, .body = (text), \
      .body_size = sizeof(text) - 1}
 /* clang-format on */
+
+#define MOVED(status_, text, where)                                                                \
+    {                                                                                              \
+        .sends = 1, .http_status = (status_), .complete = true, .location = (where),               \
+        .body = (text), .body_size = sizeof(text) - 1                                              \
+    }
 
 static const struct row calls[] = {
     /* never sent, whatever libcurl calls it */
@@ -62,6 +72,10 @@ static const struct row calls[] = {
     {ANSWER(200, "{\"Flag\":2}"), VERDICT_ANSWERED, NULL},
     {ANSWER(200, "{\"Flag\":60}"), VERDICT_ANSWERED, NULL}, /* a recordings' Flag */
     {ANSWER(200, "{\"Flag\":\"x\"}"), VERDICT_ANSWERED, NULL},
+    {ANSWER(200, "{\"Flag\":true}"), VERDICT_ANSWERED, NULL},
+    {ANSWER(200, "{\"Flag\":1,\"x\":1,\"x\":2}"), VERDICT_ANSWERED, NULL},
+    {ANSWER(200, "{\"Flag\":null}"), VERDICT_IN_DOUBT, "unreadable-answer"},
+    {ANSWER(200, "{\"Flag\":1,\"Flag\":2}"), VERDICT_IN_DOUBT, "unreadable-answer"},
     {ANSWER(200, "{\"Flag\":40}"), VERDICT_UNAUTHORIZED, "unauthorized"},
     {ANSWER(200, "{\"Flag\":\"41\"}"), VERDICT_UNAUTHORIZED, "unauthorized"},
     {ANSWER(200, "{\"Flag\":50}"), VERDICT_RETRY, "retry-flag"},
@@ -72,13 +86,27 @@ static const struct row calls[] = {
     {ANSWER(600, ""), VERDICT_IN_DOUBT, "unreadable-answer"},
     {ANSWER(300, ""), VERDICT_ANSWERED, NULL},
     {ANSWER(399, ""), VERDICT_ANSWERED, NULL},
-    {ANSWER(400, "{\"Flag\":40}"), VERDICT_ANSWERED, NULL},
+    /* these Flags count with any status */
+    {ANSWER(302, "{\"Flag\":40}"), VERDICT_UNAUTHORIZED, "unauthorized"},
+    {ANSWER(400, "{\"Flag\":40}"), VERDICT_UNAUTHORIZED, "unauthorized"},
+    {ANSWER(403, "{\"Flag\":\"50\"}"), VERDICT_RETRY, "retry-flag"},
+    {ANSWER(408, "{\"Flag\":50}"), VERDICT_RETRY, "retry-flag"},
+    {ANSWER(429, "{\"Flag\":40}"), VERDICT_UNAUTHORIZED, "unauthorized"},
+    {ANSWER(500, "{\"Flag\":50}"), VERDICT_RETRY, "retry-flag"},
+    {ANSWER(503, "{\"Flag\":41}"), VERDICT_UNAUTHORIZED, "unauthorized"},
+    {ANSWER(503, "{\"Flag\":42}"), VERDICT_IN_DOUBT, "http-5xx"},
+    {ANSWER(400, "{\"Flag\":60}"), VERDICT_ANSWERED, NULL},
+    /* a success that the status denies */
+    {ANSWER(300, "{\"Flag\":1}"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {ANSWER(404, "{\"Flag\":\"1\"}"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {ANSWER(401, "{\"Flag\":1}"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {ANSWER(429, "{\"Flag\":1.0}"), VERDICT_IN_DOUBT, "contradictory-answer"},
     {ANSWER(401, ""), VERDICT_UNAUTHORIZED, "unauthorized"},
     {ANSWER(407, ""), VERDICT_ANSWERED, NULL},
     {ANSWER(408, ""), VERDICT_IN_DOUBT, "http-408"},
     {ANSWER(429, ""), VERDICT_THROTTLED, "throttled"},
     {ANSWER(499, ""), VERDICT_ANSWERED, NULL},
-    {ANSWER(500, "{\"Flag\":1}"), VERDICT_IN_DOUBT, "http-5xx"},
+    {ANSWER(500, "{\"Flag\":1}"), VERDICT_IN_DOUBT, "contradictory-answer"},
     {ANSWER(599, ""), VERDICT_IN_DOUBT, "http-5xx"},
     /* a status line, and no whole body */
     {{.sends = 1, .http_status = 200, .failure = FAILURE_CUT}, VERDICT_IN_DOUBT, "answer-cut"},
@@ -104,7 +132,18 @@ static const struct row recordings[] = {
     {ANSWER(200, "{\"Flag\":40}"), VERDICT_UNAUTHORIZED, "unauthorized"},
     {ANSWER(200, "RIFF"), VERDICT_IN_DOUBT, "unreadable-answer"},
     {ANSWER(502, ""), VERDICT_IN_DOUBT, "http-5xx"},
+    {ANSWER(404, "{\"Flag\":60}"), VERDICT_RETRY, "recording-not-ready"},
+    {ANSWER(404, "{\"Flag\":2}"), VERDICT_ANSWERED, NULL},
+    {ANSWER(404, "{\"Flag\":1}"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {ANSWER(302, ""), VERDICT_IN_DOUBT, "recording-url-missing"},
+    {MOVED(302, "", "ftp://h/f"), VERDICT_IN_DOUBT, "recording-url-missing"},
+    {MOVED(301, "", "https://h/f"), VERDICT_ANSWERED, NULL},
+    {MOVED(308, "{\"Flag\":1}", "http://h/f"), VERDICT_ANSWERED, NULL},
+    {MOVED(302, "{\"Flag\":60}", "http://h/f"), VERDICT_RETRY, "recording-not-ready"},
+    {MOVED(302, "{\"Flag\":40}", "http://h/f"), VERDICT_UNAUTHORIZED, "unauthorized"},
 };
+
+static bool reached[100]; /* the rows of the table */
 
 static void check(enum request_kind kind, const struct row *table, size_t count)
 {
@@ -115,8 +154,9 @@ static void check(enum request_kind kind, const struct row *table, size_t count)
         verdict_reach(&finding, &outcome, kind, &row->attempt, &config);
         if (finding.verdict != row->verdict ||
             strcmp(finding.code ? finding.code : "none", row->code ? row->code : "none") != 0)
-            fail_msg("row %zu: verdict %d, code %s", i, finding.verdict,
+            fail_msg("kind %d, row %zu: verdict %d, code %s", kind, i, finding.verdict,
                      finding.code ? finding.code : "none");
+        reached[finding.row] = true;
         bool filled = finding.verdict == VERDICT_ANSWERED || finding.verdict == VERDICT_RETRY;
         assert_int_equal(outcome.answered, filled);
         if (!filled)
@@ -143,6 +183,7 @@ static void a_file_succeeds(void **state)
     struct attempt attempt = {.sends = 1,
                               .http_status = 200,
                               .complete = true,
+                              .end_proven = true,
                               .is_file = true,
                               .file_size = 7,
                               .content_type = "audio/wav",
@@ -157,7 +198,12 @@ static void a_file_succeeds(void **state)
     assert_int_equal(outcome.recording.size, 7);
     assert_string_equal(outcome.recording.content_type, "audio/wav");
     assert_string_equal(outcome.recording.sha256, "ab");
+    reached[finding.row] = true;
     outcome_fini(&outcome);
+    attempt.end_proven = false;
+    verdict_reach(&finding, &outcome, REQUEST_RECORDING, &attempt, &config);
+    assert_int_equal(finding.verdict, VERDICT_IN_DOUBT);
+    assert_string_equal(finding.code, "answer-cut");
     attempt.complete = false;
     attempt.failure = FAILURE_CUT;
     verdict_reach(&finding, &outcome, REQUEST_RECORDING, &attempt, &config);
@@ -168,7 +214,7 @@ static void judge(struct attempt *attempt, struct finding *finding, struct outco
 {
     attempt->sends = 1;
     attempt->http_status = 200;
-    attempt->complete = true;
+    attempt->complete = attempt->end_proven = true;
     *outcome = (struct outcome){0};
     verdict_reach(finding, outcome, REQUEST_RECORDING, attempt, &config);
 }
@@ -180,6 +226,8 @@ static void copies_are_judged(void **state)
         enum attempt_copy copy;
         const char *code;
     } failures[] = {{COPY_TOO_LARGE, "answer-too-large"},
+                    {COPY_URL_REFUSED, "recording-url-refused"},
+                    {COPY_NOT_AUDIO, "not-a-recording"},
                     {COPY_DOWNLOAD_FAILED, "download-failed"},
                     {COPY_STORE_FAILED, "store-failed"}};
     struct attempt file = {.is_file = true, .file_size = 7, .file_uri = "file:///s/id.wav"};
@@ -189,10 +237,11 @@ static void copies_are_judged(void **state)
                           BODY("{\"Flag\":1,\"Msg\":\"https://h/f\"}")};
     struct outcome outcome;
     struct finding finding;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 5; i++) {
         file.copy = url.copy = failures[i].copy;
         judge(i % 2 ? &file : &url, &finding, &outcome);
-        assert_int_equal(finding.verdict, VERDICT_NOT_KEPT);
+        assert_int_equal(finding.verdict, i ? VERDICT_NOT_KEPT : VERDICT_TOO_LARGE);
+        reached[finding.row] = true;
         assert_string_equal(finding.code, failures[i].code);
         assert_false(outcome.answered);
         assert_null(outcome.recording.url);
@@ -217,6 +266,38 @@ static void copies_are_judged(void **state)
     assert_string_equal(outcome.recording.url, "https://h/f");
     assert_false(outcome.recording.present);
     outcome_fini(&outcome);
+    struct attempt moved = {.location = "https://h/f"};
+    moved.sends = 1;
+    moved.http_status = 302;
+    verdict_reach(&finding, &outcome, REQUEST_RECORDING, &moved, &config);
+    assert_int_equal(outcome.status, STATUS_SUCCEEDED);
+    assert_string_equal(outcome.recording.url, "https://h/f");
+    assert_null(outcome.error_code);
+    assert_int_equal(outcome.http_status, 0);
+    outcome_fini(&outcome);
+}
+
+/* With a store a success without a file is none. */
+static void a_success_without_a_file(void **state)
+{
+    (void)state;
+    struct attempt without[] = {{BODY("{\"Flag\":1,\"Msg\":\"ok\"}")},
+                                {BODY("{\"Flag\":1,\"Msg\":\"ftp://h/f\"}")}};
+    static const char *const codes[] = {"recording-url-missing", "recording-url-refused"};
+    struct outcome outcome;
+    struct finding finding;
+    for (int i = 0; i < 2; i++) {
+        judge(&without[i], &finding, &outcome);
+        assert_int_equal(finding.verdict, VERDICT_ANSWERED);
+        assert_null(outcome.recording.url);
+        outcome_fini(&outcome);
+        config.recording_store = "/s";
+        judge(&without[i], &finding, &outcome);
+        config.recording_store = NULL;
+        assert_int_equal(finding.verdict, VERDICT_NOT_KEPT);
+        assert_string_equal(finding.code, codes[i]);
+        reached[finding.row] = true;
+    }
 }
 
 static void urls_of_files(void **state)
@@ -240,27 +321,52 @@ static void urls_of_files(void **state)
     }
 }
 
-static void files_are_told_from_json(void **state)
+static void read_document(struct text *document)
+{
+    char path[] = __FILE__, buffer[4096];
+    struct text name = {0};
+    char *end = strstr(path, "tests/unit/");
+    assert_non_null(end);
+    *end = '\0';
+    text_printf(&name, "%sdocs/verdicts.md", path);
+    FILE *file = fopen(name.data, "r");
+    assert_non_null(file);
+    for (size_t n; (n = fread(buffer, 1, sizeof buffer, file)) > 0;)
+        text_append(document, buffer, n);
+    fclose(file);
+    text_fini(&name);
+}
+
+/* docs/verdicts.md has the same table, row by row; and the cases above reach each row. */
+static void the_document_has_the_same_table(void **state)
 {
     (void)state;
-    assert_true(verdict_is_file(REQUEST_RECORDING, 200, "audio/mpeg", '{'));
-    assert_true(verdict_is_file(REQUEST_RECORDING, 206, "Video/mp4", 'x'));
-    assert_true(verdict_is_file(REQUEST_RECORDING, 200, "application/octet-stream", '\0'));
-    assert_true(verdict_is_file(REQUEST_RECORDING, 200, "", 'R'));
-    assert_false(verdict_is_file(REQUEST_RECORDING, 200, "", '{'));
-    assert_false(verdict_is_file(REQUEST_RECORDING, 200, "application/octet-stream", ' '));
-    assert_false(verdict_is_file(REQUEST_RECORDING, 200, "application/json", 'R'));
-    assert_false(verdict_is_file(REQUEST_RECORDING, 200, "text/html", '<'));
-    assert_false(verdict_is_file(REQUEST_RECORDING, 404, "audio/mpeg", 'R'));
-    assert_false(verdict_is_file(REQUEST_CALL, 200, "audio/mpeg", 'R'));
+    struct text document = {0}, table = {0};
+    int row = 0;
+    read_document(&document);
+    text_add(&table, "|\n| --- | --- | --- | --- |\n");
+    while (verdict_describe(row, &table)) {
+        text_add(&table, "\n");
+        if (!reached[row++])
+            fail_msg("no case reaches row %d: %s", row - 1, table.data);
+    }
+    text_add(&table, "\n");
+    if (!strstr(document.data, table.data))
+        fail_msg("docs/verdicts.md has to have:\n%s", table.data);
+    text_fini(&document);
+    text_fini(&table);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_are_judged), cmocka_unit_test(recordings_are_judged),
-        cmocka_unit_test(a_file_succeeds),  cmocka_unit_test(copies_are_judged),
-        cmocka_unit_test(urls_of_files),    cmocka_unit_test(files_are_told_from_json),
+        cmocka_unit_test(calls_are_judged),
+        cmocka_unit_test(recordings_are_judged),
+        cmocka_unit_test(a_file_succeeds),
+        cmocka_unit_test(copies_are_judged),
+        cmocka_unit_test(a_success_without_a_file),
+        cmocka_unit_test(urls_of_files),
+        cmocka_unit_test(the_document_has_the_same_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,155 @@
+/* Recordings and what is sent in their place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/audio.h"
+
+struct sample {
+    const char *bytes;
+    size_t size;
+};
+#define SAMPLE(bytes)                                                                              \
+    {                                                                                              \
+        bytes, sizeof(bytes) - 1                                                                   \
+    }
+
+/* All of it at once, and a byte at a time. */
+static void is(enum audio expected, struct sample sample, const char *type)
+{
+    enum audio audio = audio_judge(sample.bytes, sample.size, true, type);
+    if (audio != expected)
+        fail_msg("%.40s (%s): %d", sample.bytes, type, audio);
+    for (size_t n = 0; n <= sample.size; n++) {
+        audio = audio_judge(sample.bytes, n, false, type);
+        if (audio == AUDIO_OPEN)
+            continue;
+        if (audio != expected)
+            fail_msg("%.40s (%s), after %zu bytes: %d", sample.bytes, type, n, audio);
+        break;
+    }
+}
+
+static void marks_of_audio(void **state)
+{
+    (void)state;
+    static const struct sample samples[] = {
+        SAMPLE("RIFF\x24\0\0\0WAVEfmt "),
+        SAMPLE("RF64\xff\xff\xff\xffWAVEds64"),
+        SAMPLE("FORM\0\0\1\0AIFFCOMM"),
+        SAMPLE("ID3\x04\0\0\0\0\0\0"),
+        SAMPLE("\xff\xfb\x90\x64\0\0\0\0"),
+        SAMPLE("\xff\xf3\x40\xc0\0\0\0\0"),
+        SAMPLE("\xff\xf1\x50\x80\x02\x1f\xfc"),
+        SAMPLE("OggS\0\2\0\0"),
+        SAMPLE("fLaC\0\0\0\x22"),
+        SAMPLE("#!AMR\n\x3c"),
+        SAMPLE("#!AMR-WB\n\x04"),
+        SAMPLE("\0\0\0\x20"
+               "ftypM4A \0\0\0\0"),
+        SAMPLE(".snd\0\0\0\x18"),
+        SAMPLE("\x1a\x45\xdf\xa3\x9f\x42"),
+        SAMPLE("\x02#!SILK_V3"),
+    };
+    static const char *const types[] = {"audio/x", "application/octet-stream", "", "text/plain"};
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++)
+        for (size_t t = 0; t < 3 + (i != 4 && i != 5 && i != 6); t++)
+            is(AUDIO_YES, samples[i], types[t]);
+}
+
+static void documents(void **state)
+{
+    (void)state;
+    static const struct sample samples[] = {
+        SAMPLE("{\"Flag\":0}"),
+        SAMPLE("\xef\xbb\xbf{\"Flag\":0,\"Msg\":\"\xe6\xb2\xa1\xe6\x9c\x89\"}"),
+        SAMPLE(" \r\n\t [1]"),
+        SAMPLE("{\"Msg\":\"\xc3\xbb\xd3\xd0\xc2\xbc\xd2\xf4\"}"), /* GBK */
+        SAMPLE("{\"Msg\":\"cut \xe6\xb2\"}"),
+        SAMPLE("<?xml version=\"1.0\"?><Error/>"),
+        SAMPLE("<!DOCTYPE html><title>404</title>"),
+        SAMPLE("no such recording"),
+        SAMPLE("\xe6\xb2\xa1\xe6\x9c\x89\xe5\xbd\x95\xe9\x9f\xb3"),
+        SAMPLE("\xc3\xbb\xd3\xd0\xc2\xbc\xd2\xf4"),
+        SAMPLE("\xff\xfe{\0}\0"),
+        SAMPLE("\xfe\xff\0{\0}"),
+        SAMPLE("\xff\xfe\xa1\x6c\x09\x67"),
+        SAMPLE("{\0\"\0F\0l\0a\0g\0\"\0:\0000\0}\0"),
+        SAMPLE("\0{\0\"\0F\0l\0a\0g\0\"\0:\0000\0}"),
+        SAMPLE("\0\0\0{\0\0\0}"),
+        SAMPLE("                                                            {}"),
+        SAMPLE("\x89PNG\r\n\x1a\n\0\0\0\x0d"),
+        SAMPLE("\xff\xd8\xff\xe0\0\x10JFIF"),
+        SAMPLE("%PDF-1.7\n\xe2\xe3\xcf\xd3"),
+        SAMPLE("PK\x03\x04\x14\0\0\0"),
+        SAMPLE("\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+        SAMPLE("\0\0\0\x1c"
+               "ftypheic\0\0\0\0"),
+        SAMPLE(""),
+    };
+    static const char *const types[] = {"audio/wav", "application/octet-stream", "", "text/html"};
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++)
+        for (size_t t = 0; t < 4; t++)
+            is(AUDIO_NO, samples[i], types[t]);
+}
+
+/* What telephones record without any mark: silence and noise in G.711, PCM, GSM. */
+static void raw_audio(void **state)
+{
+    (void)state;
+    enum { SIZE = 4000 };
+    static char raw[SIZE];
+    uint32_t random = 1;
+    for (int kind = 0; kind < 6; kind++) {
+        for (int i = 0; i < SIZE; i++) {
+            random = random * 1664525 + 1013904223;
+            static const unsigned char silence[] = {0xd5, 0xff, 0x7f, 0};
+            unsigned char noise = (unsigned char)(random >> 24);
+            raw[i] = (char)(kind < 4 ? silence[kind] : kind == 4 ? noise : i % 2 ? 0 : noise & 3);
+        }
+        is(AUDIO_YES, (struct sample){raw, SIZE}, "audio/basic");
+        is(AUDIO_YES, (struct sample){raw, SIZE}, "application/octet-stream");
+        is(AUDIO_NO, (struct sample){raw, SIZE}, "image/png");
+        is(AUDIO_NO, (struct sample){raw, SIZE}, "application/problem+json; charset=utf-8");
+    }
+}
+
+static void long_documents(void **state)
+{
+    (void)state;
+    enum { SIZE = 5000 };
+    char *text = malloc(SIZE);
+    for (int kind = 0; kind < 3; kind++) {
+        static const char *const parts[] = {"<p>some text</p>\n", "\xe6\xb2\xa1\xe6\x9c\x89 ",
+                                            "t\0e\0x\0t\0 \0"};
+        static const size_t sizes[] = {17, 7, 10};
+        for (size_t i = 0; i < SIZE; i++)
+            text[i] = parts[kind][i % sizes[kind]];
+        is(AUDIO_NO, (struct sample){text, SIZE}, "audio/mpeg");
+    }
+    free(text);
+}
+
+static void words_for_people(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(audio_describe("\xef\xbb\xbf {", 5), "JSON"));
+    assert_non_null(strstr(audio_describe("\n<html>", 7), "HTML"));
+    assert_non_null(strstr(audio_describe("words", 5), "text"));
+    assert_non_null(strstr(audio_describe("GIF89a", 6), "picture"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(marks_of_audio),   cmocka_unit_test(documents),
+        cmocka_unit_test(raw_audio),        cmocka_unit_test(long_documents),
+        cmocka_unit_test(words_for_people),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
