@@ -112,3 +112,23 @@ void log_write(enum log_level level, const struct log_about *about, const char *
     (void)written;
     text_fini(&line);
 }
+
+void log_fatal(const char *message)
+{
+    char now[CLOCK_TEXT_SIZE], plain[600], line[1024];
+    size_t n = 0;
+    for (; message[n] && n < sizeof plain - 1; n++) {
+        bool strange = message[n] < ' ' || message[n] > '~' || strchr("\"\\", message[n]);
+        plain[n] = strange ? '\'' : message[n];
+    }
+    plain[n] = '\0';
+    clock_to_text(now, clock_wall_ms());
+    int length = logger.format == LOG_TEXT
+                     ? snprintf(line, sizeof line, "%s fatal %s\n", now, plain)
+                     : snprintf(line, sizeof line,
+                                "{\"@timestamp\":\"%s\",\"log.level\":\"fatal\",\"message\":\"%s\","
+                                "\"service.instance.id\":\"%s\",\"ecs.version\":\"8.11.0\"}\n",
+                                now, plain, logger.instance);
+    ssize_t written = write(STDERR_FILENO, line, (size_t)length);
+    (void)written;
+}

@@ -27,6 +27,9 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const struct log_about *about, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Writes an entry of the level fatal, whatever level is set, without allocating. For fatal.c. */
+void log_fatal(const char *message);
+
 #define log_debug(...) (log_enabled(LOG_DEBUG) ? log_write(LOG_DEBUG, NULL, __VA_ARGS__) : (void)0)
 #define log_info(...)  log_write(LOG_INFO, NULL, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_WARN, NULL, __VA_ARGS__)

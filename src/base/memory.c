@@ -1,24 +1,15 @@
 #include "base/memory.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static void __attribute__((noreturn)) out_of_memory(void)
-{
-    static const char line[] =
-        "{\"log.level\":\"fatal\",\"message\":\"out of memory: the process ends; "
-        "the committed ledger tells its successor where it stood\"}\n";
-    ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
-    (void)written;
-    abort();
-}
+#include "base/fatal.h"
 
 void *memory_must(void *pointer)
 {
     if (!pointer)
-        out_of_memory();
+        fatal("out of memory: the process ends; the committed ledger tells its successor where it "
+              "stood");
     return pointer;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/fatal.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "core/config.h"
@@ -55,14 +56,13 @@ static int load(struct config *config, const struct options *options)
  * others would leave calls in doubt. --check and its like end by any, as programs do. */
 static void prepare_signals(void)
 {
-    static const int ignored[] = {
-        SIGHUP,  SIGQUIT, SIGUSR1,
-        SIGUSR2, SIGPIPE, /* writes to closed connections fail with EPIPE where they are made */
-        SIGXFSZ,          /* so do writes to a file beyond a limit of its size */
-    };
+    /* Writes to closed connections, and to files beyond a limit of their size, fail where they are
+     * made. */
+    static const int ignored[] = {SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
     stop_block_signals();
+    fatal_prepare();
 }
 
 /* A core dump would carry the token and phone numbers to disk, or to a program that collects dumps,

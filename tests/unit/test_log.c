@@ -1,17 +1,24 @@
 /* The log: whatever text reaches it, a line is one line, steers no terminal, and is valid JSON
  * where it says so. */
+#include <assert.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "base/fatal.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 static char line[16384];
@@ -129,12 +136,79 @@ static void long_messages_are_cut_between_characters(void **state)
     }
 }
 
+/* What a process that does something fatal writes; by SIGABRT it must end. */
+static const char *last_words(void (*act)(void))
+{
+    int ends[2], status;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        signal(SIGABRT, SIG_DFL); /* cmocka has a handler of its own */
+        dup2(ends[1], STDERR_FILENO);
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+        log_setup(LOG_ERROR, LOG_JSON, "worker-1");
+        fatal_prepare();
+        act();
+        _exit(0);
+    }
+    close(ends[1]);
+    size_t size = 0;
+    for (ssize_t n; (n = read(ends[0], line + size, sizeof line - 1 - size)) > 0;)
+        size += (size_t)n;
+    close(ends[0]);
+    line[size] = '\0';
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    return line;
+}
+
+static void assert_wrong(void)
+{
+    const char *volatile none = NULL;
+    assert(none && "a \\ in it");
+}
+
+static void allocate_all(void)
+{
+    free(memory_alloc((size_t)PTRDIFF_MAX - 64));
+}
+
+static void be_told_to(void)
+{
+    kill(getpid(), SIGABRT);
+    pause();
+}
+
+static void one_fatal_line(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*act)(void);
+        const char *part;
+    } cases[] = {{assert_wrong, "test_log.c"},
+                 {allocate_all, "out of memory"},
+                 {abort, "internal contradiction"},
+                 {be_told_to, "internal contradiction"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *words = last_words(cases[i].act);
+        assert_true(strchr(words, '\n') == words + strlen(words) - 1);
+        json_t *json = json_loads(words, JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(json);
+        assert_string_equal(json_string_value(json_object_get(json, "log.level")), "fatal");
+        assert_non_null(json_object_get(json, "@timestamp"));
+        assert_non_null(strstr(json_string_value(json_object_get(json, "message")), cases[i].part));
+        json_decref(json);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_steers_a_terminal),
         cmocka_unit_test(ordinary_text_stays),
         cmocka_unit_test(json_is_valid_whatever_comes),
+        cmocka_unit_test(one_fatal_line),
         cmocka_unit_test(long_messages_are_cut_between_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
