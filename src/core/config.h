@@ -36,7 +36,7 @@ struct config {
     char *result_topics[REQUEST_KINDS];
     char *dead_letters;
     int64_t session_timeout_ms, heartbeat_interval_ms, transaction_timeout_ms;
-    int64_t partition_window, partition_window_bytes;
+    int64_t partition_window, partition_window_bytes, memory_max_bytes;
     bool at_least_once;
     char *platform_url; /* scheme, host, port and prefix, without a slash at the end */
     bool platform_allow_http;

@@ -52,6 +52,7 @@ const struct config_key config_keys[] = {
     {VALUE("topic.dead.letters", dead_letters, "privacy-call-dead-letters", config_set_topic)},
     {INTEGER("partition.window", partition_window, "10000", 1, 1000000)},
     {INTEGER("partition.window.bytes", partition_window_bytes, "67108864", KIB, TIB)},
+    {INTEGER("memory.max.bytes", memory_max_bytes, "134217728", MIB, TIB)},
     {VALUE("delivery", at_least_once, "exactly-once", config_set_delivery),
      .only = "exactly-once", .missing = "at-least-once delivery"},
     {VALUE("platform.url", platform_url, NULL, config_set_url)},

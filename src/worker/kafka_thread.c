@@ -622,6 +622,15 @@ static int64_t slots_of(const struct config *config, enum request_kind job)
     return job == REQUEST_CALL ? config->platform_max_in_flight : dispatch_recordings(config);
 }
 
+/* Of what requests may hold in memory, each job that is served has an equal part. */
+static int64_t memory_of(const struct config *config)
+{
+    int64_t jobs = 0;
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        jobs += *config->request_topics[kind] != 0;
+    return config->memory_max_bytes / (jobs ? jobs : 1);
+}
+
 struct queue *kafka_thread_finished(struct kafka_thread *thread)
 {
     return &thread->finished;
@@ -639,6 +648,8 @@ struct kafka_thread *kafka_thread_new(const struct config *config, enum request_
         .overdue = {.max_age_ms = config->call_max_age_ms, .deadline_ms = config->call_deadline_ms},
         .window = config->partition_window,
         .window_bytes = config->partition_window_bytes,
+        .memory_bytes = memory_of(config),
+        .record_bytes = config->event_max_bytes,
         .calls = slots_of(config, job),
         .recordings = slots_of(config, job)};
     thread->config = config;

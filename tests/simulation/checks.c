@@ -412,12 +412,21 @@ void check_refused(struct world *world, const struct process *process, const cha
 /* Bounded memory and time. */
 void check_process(struct world *world, struct process *process)
 {
-    enum { RECORD_MOST = 2000, TAKE_MOST = 128 };
+    enum { TAKE_MOST = 128 };
     const struct engine_options *options = &world->options;
     struct engine_partition_view view;
     struct engine_view all;
     engine_look(process->engine, &all);
+    int64_t left = 0;
+    size_t ready = 0, bytes = 0;
     for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++) {
+        ready += view.ready_lanes;
+        bytes += view.unfinished_bytes;
+        if (view.active && !view.unfinished &&
+            !engine_wants(process->engine, view.kind, view.partition))
+            broken(world, "%s holds nothing of partition %d, and yet reads nothing of it",
+                   process_name(process->id), view.partition);
+        left += left_started(world, view.partition, process->incarnation);
         /* Besides the window: what it, or predecessors, had started and retention has deleted. */
         if ((int64_t)view.unfinished >
             options->window + 2 * options->calls +
@@ -432,6 +441,13 @@ void check_process(struct world *world, struct process *process)
         if (view.halt_reason)
             broken(world, "%s cannot read partition %d", process_name(process->id), view.partition);
     }
+    if (ready != all.ready_lanes || bytes != all.bytes)
+        broken(world, "%s counts %zu lanes and %zu bytes where there are %zu and %zu",
+               process_name(process->id), all.ready_lanes, all.bytes, ready, bytes);
+    /* Besides the bound: one request of each partition, and what predecessors had started. */
+    if ((int64_t)all.bytes >
+        options->memory_bytes + RECORD_MOST * ((int64_t)all.partitions + 1) + RECORD_MOST * left)
+        broken(world, "%s holds %zu bytes", process_name(process->id), all.bytes);
     check_idle(world, process, &all);
     check_stop(world, process);
     check_drain(world, process);

@@ -14,6 +14,7 @@
 #include "core/engine/engine.h"
 
 enum {
+    RECORD_MOST = 2000, /* bytes of a request */
     LOGS_MOST = 6,
     PROCESSES_MOST = 4,
     IDS = 6, /* transactional ids */

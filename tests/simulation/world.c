@@ -117,6 +117,8 @@ static void draw_settings(struct world *world)
                     .deadline_ms = draw_either(world, 60000, draw(world, 4) ? 2000 : 0, 1)},
         .window = 2 + (int64_t)draw(world, draw(world, 2) ? 6 : 60),
         .window_bytes = draw(world, 4) ? 1 << 20 : 600 + (int64_t)draw(world, 8000),
+        .memory_bytes = draw(world, 2) ? 1 << 20 : 600 + (int64_t)draw(world, 20000),
+        .record_bytes = RECORD_MOST,
         .calls = 1 + (int64_t)draw(world, 6),
         .ledger_max = LEDGER_MAX,
     };

@@ -411,6 +411,33 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
     engine->aborts++;
 }
 
+/* How many records more fit into the memory of all partitions. Each partition may hold one at any
+ * time, for which room is kept: none waits for what another holds. */
+static int64_t memory_wants(const struct engine *engine, const struct partition *partition)
+{
+    const struct engine_options *options = &engine->options;
+    if (!options->memory_bytes)
+        return TAKE_MOST;
+    int64_t kept = (int64_t)engine->all_count * options->record_bytes;
+    if (kept > options->memory_bytes / 2)
+        kept = options->memory_bytes / 2;
+    int64_t room = options->memory_bytes - kept - (int64_t)engine->bytes;
+    if (room > 0)
+        return 1 + room / options->record_bytes;
+    return partition->unfinished ? 0 : 1;
+}
+
+/* Whether more of it could be put to use soon. The next two transactions start at most twice as
+ * many calls as there are slots: as long as fewer order ids can start, every partition is read on;
+ * else one only up to its share of them, so that each has something to start. What is read beyond
+ * that would only fill memory. O(1). */
+static bool is_short_of_starts(const struct engine *engine, const struct partition *partition)
+{
+    size_t enough = 2 * (size_t)engine->options.calls;
+    return engine->ready < enough || partition->ready_count <= enough / engine->all_count;
+}
+
+/* O(1). */
 size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t partition_number)
 {
     const struct partition *partition = partition_find(engine, kind, partition_number);
@@ -418,14 +445,13 @@ size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t
     if (!partition || partition->phase != PARTITION_ACTIVE)
         return 0;
     if ((int64_t)partition->unfinished >= options->window ||
-        (int64_t)partition->bytes >= options->window_bytes)
+        (int64_t)partition->bytes >= options->window_bytes ||
+        !is_short_of_starts(engine, partition))
         return 0;
-    /* Enough for a tick to fill every slot from this partition alone; more would only fill memory.
-     */
-    if ((int64_t)partition->ready_count > options->calls)
-        return 0;
-    int64_t room = options->window - (int64_t)partition->unfinished;
-    return room < TAKE_MOST ? (size_t)room : TAKE_MOST;
+    int64_t wanted = options->window - (int64_t)partition->unfinished;
+    int64_t room = memory_wants(engine, partition);
+    wanted = room < wanted ? room : wanted;
+    return wanted < TAKE_MOST ? (size_t)wanted : TAKE_MOST;
 }
 
 bool engine_is_news(const struct engine *engine, enum request_kind kind, int32_t number,
@@ -441,6 +467,7 @@ static void add_request(struct partition *partition, struct request *request)
     list_append(&partition->requests, &request->partition_node);
     partition->unfinished++;
     partition->bytes += request->bytes;
+    partition->engine->bytes += request->bytes;
 }
 
 static void recover(struct partition *partition, struct request *request, int64_t now_wall)
@@ -602,6 +629,7 @@ void engine_look(const struct engine *engine, struct engine_view *view)
     *view = (struct engine_view){.handed = engine->handed_calls + engine->handed_recordings,
                                  .started = engine->marked,
                                  .late = engine->late,
+                                 .bytes = engine->bytes,
                                  .transactions = engine->transactions,
                                  .aborted = engine->aborted,
                                  .unknown = engine->unknown,
@@ -610,9 +638,8 @@ void engine_look(const struct engine *engine, struct engine_view *view)
                                  .producer_ready = engine->producer != PRODUCER_STARTING,
                                  .stopping = engine->stopping};
     view->partitions = engine->all_count;
-    view->waiting_lanes = engine->resting;
-    for (size_t i = 0; i < engine->all_count; i++)
-        view->waiting_lanes += engine->all[i]->ready_count;
+    view->ready_lanes = engine->ready;
+    view->waiting_lanes = engine->resting + engine->ready;
 }
 
 bool engine_look_partition(const struct engine *engine, size_t i,
@@ -633,6 +660,7 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         .refused = refused ? refused->place.offset : -1,
         .base = partition->base,
         .next = partition->next,
+        .ready_lanes = partition->ready_count,
         .unfinished = partition->unfinished,
         .unfinished_bytes = partition->bytes,
         .started = partition->busy,

@@ -32,6 +32,8 @@ struct engine_options {
     int64_t drain_ms;  /* drain.timeout.ms */
     struct overdue_limits overdue;
     int64_t window, window_bytes; /* unfinished requests held for one partition */
+    int64_t memory_bytes;         /* ... for all partitions together; 0: no bound */
+    int64_t record_bytes;         /* of the largest valid request */
     int64_t calls;                /* platform.max.in.flight */
     int64_t recordings;           /* dispatch_recordings */
     int64_t ledger_max;           /* characters of a ledger; 0: LEDGER_MAX */
@@ -182,11 +184,11 @@ struct engine_partition_view {
     int64_t refused;    /* -1, or the first request whose result or dead letter the broker refuses
                            even in its small form */
     int64_t base, next; /* next: behind the last record seen */
-    size_t unfinished, unfinished_bytes, started, ledger_size;
+    size_t ready_lanes, unfinished, unfinished_bytes, started, ledger_size;
     bool older_than_group; /* nothing was committed, and yet records stood in it */
 };
 struct engine_view {
-    size_t partitions, handed, started, waiting_lanes, late;
+    size_t partitions, handed, started, waiting_lanes, ready_lanes, late, bytes;
     uint64_t transactions, aborted, unknown, fenced, recovered;
     bool producer_ready, stopping;
 };

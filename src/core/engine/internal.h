@@ -181,6 +181,8 @@ struct engine {
     struct lane **alarms;              /* heap by wake */
     size_t alarm_count, alarm_capacity;
     size_t resting;      /* lanes */
+    size_t ready;        /* lanes of all partitions whose first request may start */
+    size_t bytes;        /* of the unfinished requests of all partitions */
     int64_t latency_sum; /* mean latency of a try in ms, times its weight */
     size_t chosen, handed_calls, handed_recordings, marked;
     bool short_of_slots;         /* the last tick chose all that it was allowed to */

@@ -76,6 +76,7 @@ static void unready(struct lane *lane)
     if (list_linked(&lane->ready_node)) {
         list_remove(&lane->ready_node);
         lane->partition->ready_count--;
+        lane->partition->engine->ready--;
     }
 }
 
@@ -139,6 +140,7 @@ static void settle_waiting(struct lane *lane, const struct request *head)
     } else if (!list_linked(&lane->ready_node)) {
         list_append(&partition->ready, &lane->ready_node);
         partition->ready_count++;
+        partition->engine->ready++;
     }
     set_alarm(lane, !ready && start < wake ? start : wake);
 }

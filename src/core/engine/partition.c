@@ -87,6 +87,7 @@ void partition_forget(struct partition *partition)
         request_forget(partition->engine, list_of(at, struct request, partition_node));
     lane_free_all(partition);
     ledger_fini(&partition->loaded);
+    partition->engine->bytes -= partition->bytes;
     partition->unfinished = partition->bytes = partition->busy = partition->handed = 0;
     partition->loaded_end = partition->short_since = 0;
     partition->in_tick = partition->changed = false;

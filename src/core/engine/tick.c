@@ -288,6 +288,7 @@ static void ending_landed(struct engine *engine, struct request *request)
     if (partition) {
         partition->unfinished--;
         partition->bytes -= request->bytes;
+        engine->bytes -= request->bytes;
         list_remove(&request->partition_node);
     }
     request_free(request);
