@@ -239,7 +239,7 @@ static int dial(struct transfer *transfer)
 {
     transfer->attempt = (struct attempt){.retry_after_ms = -1, .content_length = -1};
     transfer->head = (struct answer_head){0};
-    transfer->opened = transfer->stale = false;
+    transfer->opened = transfer->stale = transfer->has_connection = false;
     transfer->open_error = 0;
     transfer->words[0] = '\0';
     return transfer_prepare(transfer) || add(transfer) ? -1 : 0;
@@ -315,11 +315,24 @@ static void end_overdue(struct platform *platform, int64_t now)
     }
 }
 
+/* Whether a transfer has been without a connection for a while. */
+static bool any_connects(const struct platform *platform, int64_t now)
+{
+    list_each(node, &platform->active)
+    {
+        const struct transfer *transfer = list_of(node, struct transfer, node);
+        if (transfer->added && !transfer->has_connection && now - transfer->started_ms >= SWEEP_MS)
+            return true;
+    }
+    return false;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct platform *platform = timer->data;
     int64_t now = clock_boot_ms();
-    platform_sockets_kick(platform);
+    if (any_connects(platform, now))
+        platform_sockets_kick(platform);
     if (platform->multi_failures)
         platform_sockets_turn(platform);
     if (platform->multi_failures >= MULTI_FAILURES)

@@ -57,11 +57,12 @@ struct transfer {
     char words[CURL_ERROR_SIZE];
     char fault[160]; /* the first option or call of libcurl that failed; empty: none */
     int64_t started_ms;
-    bool added;     /* to the multi handle */
-    bool opened;    /* this transfer made its connection itself */
-    bool stale;     /* stopped by the guard */
-    bool redialled; /* once is enough: a new connection is never stale */
-    int open_error; /* errno of a socket that could not be made */
+    bool added;          /* to the multi handle */
+    bool opened;         /* this transfer made its connection itself */
+    bool has_connection; /* made, TLS included; as last seen */
+    bool stale;          /* stopped by the guard */
+    bool redialled;      /* once is enough: a new connection is never stale */
+    int open_error;      /* errno of a socket that could not be made */
 };
 
 struct platform {
@@ -152,8 +153,9 @@ void platform_sockets_fini(struct platform *platform);
 /* Runs what libcurl has for its timers. */
 void platform_sockets_turn(struct platform *platform);
 
-/* Runs the transfers whose sockets are still connecting: libcurl before 8.4 tries the next address
- * of a host only when something runs the transfer, and waits for neither a socket nor a timer. */
+/* Runs all transfers: libcurl before 8.4 makes the connection to the next address of a host, after
+ * one that did not answer, only when something runs the transfer, and waits for neither a socket
+ * nor a timer. */
 void platform_sockets_kick(struct platform *platform);
 
 /* libcurl's callbacks for the sockets of a transfer, with the transfer or the platform. */

@@ -1,3 +1,7 @@
+/* curl_multi_socket_all is deprecated, and the one call that runs a transfer which waits for
+ * nothing.
+ */
+#define CURL_DISABLE_DEPRECATION
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -181,11 +185,10 @@ static void on_timer(uv_timer_t *timer)
 
 void platform_sockets_kick(struct platform *platform)
 {
-    for (size_t i = 0; i < platform->watch_count && platform->multi; i++) {
-        struct watch *watch = platform->watches[i];
-        if (watch && watch->of_connection && !watch->pooled && !is_connected(watch))
-            act(platform, watch->socket, 0); /* may forget watches, and make others */
-    }
+    int running;
+    platform_multi_result(platform, "curl_multi_socket_all",
+                          curl_multi_socket_all(platform->multi, &running));
+    platform_take_ended(platform);
 }
 
 static int on_timer_wanted(CURLM *multi, long timeout_ms, void *argument)

@@ -51,6 +51,9 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
     (void)remote_port;
     struct transfer *transfer = argument;
     struct attempt *attempt = &transfer->attempt;
+    transfer->has_connection = true;
+    if (transfer->use == TRANSFER_FETCH)
+        return CURL_PREREQFUNC_OK;
     if (attempt->sends > 0)
         attempt->latched = true;
     else if (platform_has_gone_stale(transfer, local_port))
@@ -134,8 +137,6 @@ static void set_post(struct transfer *transfer, const struct config *config)
     SET(transfer, CURLOPT_POST, 1L);
     SET(transfer, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
     SET(transfer, CURLOPT_HTTP_TRANSFER_DECODING, 0L); /* platform_chunks.h says why */
-    SET(transfer, CURLOPT_PREREQFUNCTION, before_sending);
-    SET(transfer, CURLOPT_PREREQDATA, transfer);
 }
 
 static void set_fetch(struct transfer *transfer, const struct config *config)
@@ -152,6 +153,8 @@ static void set_callbacks(struct transfer *transfer)
 {
     SET(transfer, CURLOPT_PRIVATE, transfer);
     SET(transfer, CURLOPT_ERRORBUFFER, transfer->words);
+    SET(transfer, CURLOPT_PREREQFUNCTION, before_sending);
+    SET(transfer, CURLOPT_PREREQDATA, transfer);
     SET(transfer, CURLOPT_HEADERFUNCTION, on_header);
     SET(transfer, CURLOPT_HEADERDATA, transfer);
     SET(transfer, CURLOPT_WRITEFUNCTION, on_body);

@@ -1,7 +1,9 @@
 #include "server.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,19 +68,40 @@ static struct reply note(struct server *server, char *request)
     return server->script[number < last ? number : last];
 }
 
+static void pause_ms(int ms)
+{
+    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    nanosleep(&pause, NULL);
+}
+
+static void send_more(struct server_connection *connection)
+{
+    struct server *server = connection->server;
+    pthread_mutex_lock(&server->lock);
+    bool due = server->more && !server->more_sent;
+    pthread_mutex_unlock(&server->lock);
+    if (!due)
+        return;
+    pause_ms(server->more_ms);
+    put(connection, server->more);
+    pthread_mutex_lock(&server->lock);
+    server->more_sent = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
 /* Returns whether the connection goes on. */
 static bool act(struct server_connection *connection, struct reply reply)
 {
     struct server *server = connection->server;
-    if (server->delay_ms) {
-        struct timespec pause = {.tv_nsec = server->delay_ms * 1000000L};
-        nanosleep(&pause, NULL);
-    }
+    if (server->delay_ms)
+        pause_ms(server->delay_ms);
     pthread_mutex_lock(&server->lock);
     server->open--;
     pthread_mutex_unlock(&server->lock);
     if (reply.bytes)
         put(connection, reply.bytes);
+    send_more(connection);
     char byte;
     while (reply.then == THEN_HANG && recv(connection->fd, &byte, 1, 0) > 0)
         ;
@@ -100,10 +123,14 @@ static void serve(struct server_connection *connection)
         ;
     if (connection->tls && SSL_accept(connection->tls) != 1)
         return;
+    if (connection->server->greeting)
+        put(connection, connection->server->greeting);
     char *request;
     while ((request = read_request(connection)))
         if (!act(connection, note(connection->server, request)))
-            return;
+            break;
+    if (connection->tls && connection->server->says_goodbye)
+        SSL_shutdown(connection->tls);
 }
 
 static void *run_connection(void *argument)
@@ -121,9 +148,12 @@ static void *run(void *argument)
 {
     struct server *server = argument;
     int fd;
-    while ((fd = accept(server->listener, NULL, NULL)) >= 0) {
+    while ((fd = accept(server->listener, NULL, NULL)) >= 0 || errno == EMFILE) {
+        if (fd < 0)
+            continue; /* a test has taken all files away, for a moment */
         pthread_mutex_lock(&server->lock);
         must(server->connection_count < SERVER_CONNECTIONS, "too many connections");
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         struct server_connection *connection = &server->connections[server->connection_count++];
         *connection = (struct server_connection){.server = server, .fd = fd};
         if (server->tls) {
@@ -139,7 +169,13 @@ static void *run(void *argument)
 void server_start(struct server *server, const char *address, SSL_CTX *tls,
                   const struct reply *script, int script_length)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET};
+    server_start_at(server, address, 0, tls, script, script_length);
+}
+
+void server_start_at(struct server *server, const char *address, int port, SSL_CTX *tls,
+                     const struct reply *script, int script_length)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t size = sizeof at;
     inet_pton(AF_INET, address, &at.sin_addr);
     server->tls = tls;
@@ -166,6 +202,14 @@ void server_await(struct server *server, int requests)
     while (server->request_count < requests)
         must(pthread_cond_timedwait(&server->changed, &server->lock, &until) == 0,
              "no request came");
+    pthread_mutex_unlock(&server->lock);
+}
+
+void server_await_more(struct server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    while (!server->more_sent)
+        pthread_cond_wait(&server->changed, &server->lock);
     pthread_mutex_unlock(&server->lock);
 }
 

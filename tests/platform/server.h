@@ -31,9 +31,13 @@ struct server_connection {
 struct server {
     char url[64];
     int port;
-    SSL_CTX *tls;      /* NULL: plain HTTP; borrowed */
-    bool hang_connect; /* accept, and say nothing */
-    int delay_ms;      /* before each answer */
+    SSL_CTX *tls;         /* NULL: plain HTTP; borrowed */
+    bool hang_connect;    /* accept, and say nothing */
+    int delay_ms;         /* before each answer */
+    const char *greeting; /* what each connection begins with; NULL: nothing */
+    const char *more;     /* what comes behind the first answer, after more_ms; NULL: nothing */
+    int more_ms;
+    bool says_goodbye; /* TLS ends with close_notify */
     int listener;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -41,6 +45,7 @@ struct server {
     struct server_connection connections[SERVER_CONNECTIONS];
     int connection_count;
     char *requests[SERVER_REQUESTS];
+    bool more_sent;
     int request_count, open, most_open; /* requests unanswered: now, and at most */
     const struct reply *script;         /* by number of the request; the last one repeats */
     int script_length;
@@ -50,8 +55,14 @@ struct server {
 void server_start(struct server *server, const char *address, SSL_CTX *tls,
                   const struct reply *script, int script_length);
 
+void server_start_at(struct server *server, const char *address, int port, SSL_CTX *tls,
+                     const struct reply *script, int script_length);
+
 /* Waits until that many requests have arrived. */
 void server_await(struct server *server, int requests);
+
+/* Waits until what comes behind the first answer has been sent. */
+void server_await_more(struct server *server);
 
 /* Writes bytes (plain HTTP), or closes, on the newest connection, unasked. */
 void server_poke(struct server *server, const char *bytes, bool close);

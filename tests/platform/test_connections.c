@@ -1,0 +1,412 @@
+/* The connections to the platform: which address is used, how long one lives, what one may bring
+ * besides an answer, and that an answer is its own request's or nobody's. */
+#include <dlfcn.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "bench.h"
+
+/* In the place of libc's, also for libcurl: one name has the addresses that a test gives it. */
+#define NAME "several.example"
+static const char *addresses[4]; /* NULL: no more */
+static atomic_int failing_lookups;
+
+typedef int resolver(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    static resolver *real;
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (!node || strcmp(node, NAME) != 0)
+        return real(node, service, hints, found);
+    if (atomic_load(&failing_lookups) > 0 && atomic_fetch_sub(&failing_lookups, 1) > 0)
+        return EAI_AGAIN;
+    struct addrinfo **end = found;
+    *found = NULL;
+    for (int i = 0; i < 4 && addresses[i]; i++) {
+        if (real(addresses[i], service, hints, end) == 0)
+            while (*end)
+                end = &(*end)->ai_next;
+    }
+    return *found ? 0 : EAI_NONAME;
+}
+
+/* ---- addresses */
+
+struct dropping {
+    int listener, queued[4];
+};
+
+/* A listener whose queue is full drops what comes, as a firewall does. */
+static void drop_at(struct dropping *dropping, const char *address, int port)
+{
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    bool is_six = inet_pton(AF_INET6, address, &six.sin6_addr) == 1;
+    if (!is_six)
+        assert_int_equal(inet_pton(AF_INET, address, &four.sin_addr), 1);
+    const struct sockaddr *at = is_six ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+    socklen_t size = is_six ? sizeof six : sizeof four;
+    int family = is_six ? AF_INET6 : AF_INET;
+    dropping->listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(dropping->listener, at, size), 0);
+    assert_int_equal(listen(dropping->listener, 0), 0);
+    for (int i = 0; i < 4; i++) {
+        dropping->queued[i] = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        connect(dropping->queued[i], at, size);
+    }
+}
+
+static void drop_no_more(struct dropping *dropping)
+{
+    for (int i = 0; i < 4; i++)
+        close(dropping->queued[i]);
+    close(dropping->listener);
+}
+
+static void open_name(struct bench *bench)
+{
+    static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
+    char url[64];
+    server_start(&bench->server, "127.0.0.1", NULL, script, 1);
+    snprintf(url, sizeof url, "http://" NAME ":%d", bench->server.port);
+    open_thread(bench, url);
+}
+
+/* The last of the addresses answers, the others drop what comes. */
+static void try_addresses(struct bench *bench, const char *first, const char *second)
+{
+    struct dropping dropping[2];
+    bench->config.platform_connect_timeout_ms = 1600;
+    bench->config.platform_timeout_ms = 3000;
+    addresses[0] = first;
+    addresses[1] = second ? second : "127.0.0.1";
+    addresses[2] = second ? "127.0.0.1" : NULL;
+    open_name(bench);
+    drop_at(&dropping[0], first, bench->server.port);
+    if (second)
+        drop_at(&dropping[1], second, bench->server.port);
+    int64_t before = clock_boot_ms();
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_in_range(clock_boot_ms() - before, 0, 1500);
+    drop_no_more(&dropping[0]);
+    if (second)
+        drop_no_more(&dropping[1]);
+}
+
+static void the_second_address_is_used(void **state)
+{
+    try_addresses(*state, "127.0.0.2", NULL);
+}
+
+static void the_third_address_is_used(void **state)
+{
+    try_addresses(*state, "127.0.0.2", "127.0.0.3");
+}
+
+static void the_other_family_is_used(void **state)
+{
+    try_addresses(*state, "::1", NULL);
+}
+
+static void a_lookup_that_fails_costs_nothing_else(void **state)
+{
+    struct bench *bench = *state;
+    addresses[0] = "127.0.0.1";
+    addresses[1] = NULL;
+    atomic_store(&failing_lookups, 2);
+    open_name(bench);
+    for (int i = 0; i < 2; i++) { /* the second is made with the same handle */
+        start(bench, REQUEST_CALL, i);
+        comes_back(bench, CALL_NOT_SENT);
+    }
+    start(bench, REQUEST_CALL, 2);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    start(bench, REQUEST_RECORDING, 3);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+}
+
+/* ---- a connection's life */
+
+static void without_reuse_each_call_has_its_own(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_connection_reuse = false;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < 4; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(server_connections(&bench->server), 4);
+}
+
+/* Under load as well: libcurl's own limit is in seconds. */
+static void an_old_connection_takes_no_call(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_connection_max_age_ms = 100;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    int calls = 0;
+    for (int64_t until = clock_boot_ms() + 350; clock_boot_ms() < until && calls < 200; calls++) {
+        start(bench, REQUEST_CALL, calls);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+    assert_in_range(server_connections(&bench->server), 3, 5);
+    assert_int_equal(server_requests(&bench->server), calls);
+}
+
+static void old_connections_follow_the_name(void **state)
+{
+    struct bench *bench = *state;
+    static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
+    bench->config.platform_connection_max_age_ms = 100;
+    addresses[0] = "127.0.0.1";
+    addresses[1] = NULL;
+    open_name(bench);
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    server_start_at(&bench->files, "127.0.0.4", bench->server.port, NULL, script, 1);
+    addresses[0] = "127.0.0.4";
+    for (int i = 1; i < 200 && !server_requests(&bench->files); i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+    assert_true(server_requests(&bench->files) > 0);
+}
+
+static void no_file_left_is_said(void **state)
+{
+    struct bench *bench = *state;
+    struct rlimit limit, none;
+    bench->config.recording_attempts = 1;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    int next = dup(0);
+    close(next);
+    none = (struct rlimit){(rlim_t)next, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    start(bench, REQUEST_RECORDING, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(request->outcome.status, STATUS_UNAVAILABLE);
+    assert_non_null(strstr(request->outcome.error_message, "too many open files"));
+    request_free(request);
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+}
+
+/* ---- an answer is its request's, or nobody's */
+
+#define FOREIGN_BODY "{\"Flag\": 1, \"Msg\": \"8619999999999\"}"
+#define FOREIGN      "HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n" FOREIGN_BODY
+#define CHUNKED                                                                                    \
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n23\r\n" OK_BODY "\r\n0\r\n\r\n"
+
+struct intruder {
+    const char *bytes, *more; /* the first answer, and what comes a little later */
+    enum call_end end;
+    bool exactly; /* the answer fills libcurl's buffer: what is behind it is still in OpenSSL's */
+};
+
+static const struct intruder intruders[] = {
+    {OK_ANSWER FOREIGN, NULL, CALL_FINISHED, false},
+    {OK_ANSWER FOREIGN, NULL, CALL_FINISHED, true},
+    {CHUNKED FOREIGN, NULL, CALL_FINISHED, false},
+    {CHUNKED FOREIGN, NULL, CALL_FINISHED, true},
+    {CHUNKED "\r\n", NULL, CALL_FINISHED, false},
+    {OK_ANSWER, FOREIGN, CALL_FINISHED, false},
+    {CHUNKED, FOREIGN, CALL_FINISHED, false},
+    {OK_ANSWER, "HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n", CALL_FINISHED, false},
+    {OK_ANSWER "HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n", NULL, CALL_FINISHED, false},
+    {"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" FOREIGN, NULL, CALL_FINISHED, false},
+    {"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n" FOREIGN, NULL, CALL_NOT_SENT, false},
+    {"HTTP/1.1 204 None\r\n\r\n" FOREIGN, NULL, CALL_FINISHED, false},
+    {"HTTP/1.1 204 None\r\nContent-Length: 35\r\n\r\n" FOREIGN_BODY FOREIGN, NULL, CALL_FINISHED,
+     false},
+    {"HTTP/1.1 304 Same\r\n\r\n" FOREIGN, NULL, CALL_FINISHED, false},
+    {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n23\r\n" OK_BODY
+     "\r\n0\r\n\r\n",
+     NULL, CALL_FINISHED, false},
+    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 70\r\n\r\n23\r\n" OK_BODY
+     "\r\n0\r\n\r\n" FOREIGN,
+     NULL, CALL_FINISHED, false},
+    {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 35\r\n\r\n" OK_BODY FOREIGN,
+     NULL, CALL_FINISHED, false},
+};
+
+/* The answer with a header that makes it as long as libcurl's buffer, and what is behind it. */
+static void fill_up(char *out, size_t size, const char *bytes)
+{
+    const char *behind = strstr(bytes, FOREIGN);
+    size_t answer = (size_t)(behind - bytes), line = strcspn(bytes, "\n") + 1;
+    int pad = 1024 - (int)answer - (int)strlen("X: \r\n");
+    snprintf(out, size, "%.*sX: %0*d\r\n%s", (int)line, bytes, pad, 0, bytes + line);
+    assert_ptr_equal(strstr(out, FOREIGN), out + 1024);
+}
+
+static void try_intruder(struct bench *bench, const struct intruder *intruder)
+{
+    char filled[4096];
+    const char *first = intruder->bytes;
+    if (intruder->exactly) {
+        fill_up(filled, sizeof filled, intruder->bytes);
+        first = filled;
+    }
+    struct reply script[] = {{first, THEN_KEEP}, {OK_ANSWER, THEN_KEEP}};
+    bench->server.more = intruder->more;
+    server_start(&bench->server, "127.0.0.1", bench->tls, script, 2);
+    open_thread(bench, bench->server.url);
+    start(bench, REQUEST_CALL, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, intruder->end);
+    request_free(request);
+    if (intruder->more)
+        server_await_more(&bench->server);
+    start(bench, REQUEST_CALL, 1);
+    request = next_request(bench);
+    assert_int_equal(request->outcome.status, STATUS_SUCCEEDED);
+    assert_string_equal(request->outcome.virtual_number, "17115230000");
+    request_free(request);
+    assert_int_equal(server_requests(&bench->server), 2);
+    assert_int_equal(server_connections(&bench->server), 2);
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    server_stop(&bench->server);
+    bench->server.listener = 0;
+}
+
+static void try_intruders(bool tls)
+{
+    for (size_t i = 0; i < sizeof intruders / sizeof *intruders; i++) {
+        void *own;
+        set_up(&own);
+        if (tls)
+            use_tls(own);
+        print_message("intruder %zu\n", i); /* which one, when it fails */
+        try_intruder(own, &intruders[i]);
+        tear_down(&own);
+    }
+}
+
+static void what_is_behind_an_answer_is_nobodys(void **state)
+{
+    (void)state;
+    try_intruders(false);
+}
+
+static void what_is_behind_an_answer_is_nobodys_with_tls(void **state)
+{
+    (void)state;
+    try_intruders(true);
+}
+
+static void chunked_answers_keep_their_connection(void **state)
+{
+    struct bench *bench = *state;
+    use_tls(bench);
+    OPEN(bench, {CHUNKED, THEN_KEEP},
+         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\n{\"Fla\r\n1E\r\ng\": 1, "
+          "\"Msg\": \"8617115230000\"}\r\n0\r\nX-A: b\r\nX-B: c\r\n\r\n",
+          THEN_KEEP},
+         {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < 3; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(server_connections(&bench->server), 1);
+}
+
+static void who_speaks_first_is_not_asked(void **state)
+{
+    struct bench *bench = *state;
+    bench->server.greeting = FOREIGN;
+    OPEN(bench, {OK_ANSWER, THEN_HANG});
+    start(bench, REQUEST_CALL, 0);
+    struct request *request = next_request(bench);
+    /* Whether the greeting is there in time is the network's affair: then nothing is sent. */
+    if (request->call.end == CALL_NOT_SENT)
+        assert_int_equal(server_requests(&bench->server), 0);
+    request_free(request);
+}
+
+static void a_status_line_stands_first(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench,
+         {"HTTP/1.1 200 OK\r\nHTTP/1.1 429 Too: many\r\nContent-Length: 35\r\n\r\n" OK_BODY,
+          THEN_KEEP},
+         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n23\r\n" OK_BODY
+          "\r\n0\r\nHTTP/1.1 429 Too: many\r\nRetry-After: 9\r\n\r\n",
+          THEN_KEEP},
+         {"HTTP/1.1 103 Early\r\nHTTP/1.1 429 Too: many\r\n\r\n" OK_ANSWER, THEN_KEEP},
+         {"HTTP/1.1 429 Slow\r\nHTTP/1.1 200 OK: yes\r\nContent-Length: 35\r\n\r\n" OK_BODY,
+          THEN_KEEP});
+    for (int i = 0; i < 3; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    start(bench, REQUEST_CALL, 3);
+    comes_back(bench, CALL_NOT_SENT);
+}
+
+static void interim_answers_are_none(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench,
+         {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nRetry-After: 5\r\n\r\n" OK_ANSWER,
+          THEN_KEEP},
+         {"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n" OK_ANSWER, THEN_CLOSE});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    start(bench, REQUEST_CALL, 1);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->outcome.status, STATUS_UNKNOWN);
+    request_free(request);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    log_setup(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
+    const struct CMUnitTest tests[] = {
+        TEST(the_second_address_is_used),
+        TEST(the_third_address_is_used),
+        TEST(the_other_family_is_used),
+        TEST(a_lookup_that_fails_costs_nothing_else),
+        TEST(without_reuse_each_call_has_its_own),
+        TEST(an_old_connection_takes_no_call),
+        TEST(old_connections_follow_the_name),
+        TEST(no_file_left_is_said),
+        cmocka_unit_test(what_is_behind_an_answer_is_nobodys),
+        cmocka_unit_test(what_is_behind_an_answer_is_nobodys_with_tls),
+        TEST(chunked_answers_keep_their_connection),
+        TEST(who_speaks_first_is_not_asked),
+        TEST(a_status_line_stands_first),
+        TEST(interim_answers_are_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
