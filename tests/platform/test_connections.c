@@ -363,8 +363,7 @@ static void a_status_line_stands_first(void **state)
           "\r\n0\r\nHTTP/1.1 429 Too: many\r\nRetry-After: 9\r\n\r\n",
           THEN_KEEP},
          {"HTTP/1.1 103 Early\r\nHTTP/1.1 429 Too: many\r\n\r\n" OK_ANSWER, THEN_KEEP},
-         {"HTTP/1.1 429 Slow\r\nHTTP/1.1 200 OK: yes\r\nContent-Length: 35\r\n\r\n" OK_BODY,
-          THEN_KEEP});
+         {"HTTP/1.1 429 Slow\r\nHTTP/1.1 200 OK: yes\r\nContent-Length: 2\r\n\r\n{}", THEN_KEEP});
     for (int i = 0; i < 3; i++) {
         start(bench, REQUEST_CALL, i);
         ends(bench, STATUS_SUCCEEDED, NULL);
