@@ -214,11 +214,13 @@ int text_to_integer(const char *string, int64_t min, int64_t max, int64_t *value
 
 void text_mask_number(char *out, size_t size, const char *number)
 {
-    size_t n = strlen(number);
+    size_t n = strlen(number), first = *number == '+';
     if (!size)
         return;
     size_t i = 0;
-    for (; i < n && i < size - 1; i++)
-        out[i] = n > 7 && (i < 3 || i >= n - 4) ? number[i] : '*';
+    for (; i < n && i < size - 1; i++) {
+        bool shown = n - first > 7 && (i < first + 3 || i >= n - 4);
+        out[i] = i < first || shown ? number[i] : '*';
+    }
     out[i] = '\0';
 }

@@ -39,6 +39,6 @@ bool text_is_utf8(const char *bytes, size_t n);
  * leaves *value. */
 int text_to_integer(const char *string, int64_t min, int64_t max, int64_t *value);
 
-/* Masks a phone number for a log: the first 3 and the last 4 digits stay, the rest become '*'; 7
- * characters and fewer become all '*'. Cut to the size of out. */
+/* Masks a phone number for a log: the first 3 and the last 4 digits (and a leading +) stay, the
+ * rest become '*'; of 7 digits and fewer all do. Cut to the size of out. */
 void text_mask_number(char *out, size_t size, const char *number);

@@ -120,7 +120,8 @@ static void add_entry(struct config_sources *sources, struct place_read place, c
     bool from_file;
     char *key = resolve_key(written, &from_file);
     if (!key) {
-        config_error(errors, place.origin, written, "unknown key");
+        config_error(errors, place.origin, written,
+                     "unknown key: expected one of those that --print-config lists, or kafka.NAME");
         return;
     }
     struct map *map = &sources->by_key[place.source];

@@ -324,6 +324,9 @@ struct http *http_new(const char *listen, const char *hosts, const struct http_h
     http->argument = argument;
     list_init(&http->visitors);
     http->hosts = http_hosts_new(listen, note_address(http, fd), hosts);
+    /* From 1.0 on the library corrects white space in a target by a redirect, unless it is strict;
+     * before, a strict one hangs up without an answer. */
+    int strict = *MHD_get_version() != '0';
     /* Not epoll: by that the library does not notice, until they are idle for too long, connections
      * whose other side has gone in the middle of a request, and they fill its table. */
     http->daemon = MHD_start_daemon(
@@ -331,9 +334,9 @@ struct http *http_new(const char *listen, const char *hosts, const struct http_h
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)(CONNECTIONS + LEAVING), MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
         MHD_OPTION_NOTIFY_COMPLETED, on_end, http, MHD_OPTION_URI_LOG_CALLBACK, on_line, http,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
-        MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, strict, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)STACK_BYTES, MHD_OPTION_END);
     if (http->daemon)
         return http;
     error_set(error, "http.listen: the server cannot be started: %s", strerror(errno));

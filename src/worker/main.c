@@ -82,8 +82,6 @@ static void prepare_process(const struct config *config)
 {
     /* An arena for each of librdkafka's threads would keep tens of MiB that two share well. */
     mallopt(M_ARENA_MAX, 2);
-    if (!config->core_dumps)
-        keep_secrets();
     log_setup(config->log_level, config->log_format, config->instance_id);
 }
 
@@ -91,6 +89,8 @@ static int act(const struct config *config, const struct options *options)
 {
     struct text out = {0};
     int status;
+    if (!config->core_dumps)
+        keep_secrets();
     switch (options->action) {
     case ACTION_CHECK:
         text_add(&out, "configuration is valid\n");

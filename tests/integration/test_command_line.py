@@ -16,7 +16,7 @@ platform.connect.timeout.ms platform.timeout.ms platform.max.in.flight recording
 platform.rate.per.second platform.breaker.failures platform.breaker.open.ms platform.auth.flags event.max.bytes call.max.age.ms
 call.deadline.ms call.retry.flags recording.attempts recording.retry.flags recording.url.member
 recording.url.hosts recording.url.allow.private recording.url.allow.http recording.store recording.max.bytes
-recording.timeout.ms drain.timeout.ms http.listen log.level log.format""".split()
+recording.timeout.ms drain.timeout.ms http.listen http.hosts log.level log.format""".split()
 DEFAULTS = {"kafka.group.id": "privacy-call-worker", "recording.group.id": "privacy-call-worker-recordings", "topic.call.requests": "call-requests", "topic.call.results": "call-results",
             "topic.dead.letters": "privacy-call-dead-letters", "partition.window": "10000", "partition.window.bytes": "67108864",
             "delivery": "exactly-once", "platform.version": "20171220", "platform.utc.offset": "+08:00",

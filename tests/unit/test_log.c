@@ -136,6 +136,30 @@ static void long_messages_are_cut_between_characters(void **state)
     }
 }
 
+static void numbers_are_masked(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"18326000123", "183****0123"},
+        {"+8618326000123", "+861******0123"},
+        {"12345678", "123*5678"},
+        {"1234567", "*******"},
+        {"+1234567", "+*******"},
+        {"+12345678", "+123*5678"},
+        {"110", "***"},
+        {"", ""},
+        {"+", "+"},
+        {"12345678901234567890", "123*************7890"},
+    };
+    char masked[32];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        text_mask_number(masked, sizeof masked, cases[i][0]);
+        assert_string_equal(masked, cases[i][1]);
+    }
+    text_mask_number(masked, 6, "18326000123");
+    assert_string_equal(masked, "183**");
+}
+
 /* What a process that does something fatal writes; by SIGABRT it must end. */
 static const char *last_words(void (*act)(void))
 {
@@ -208,6 +232,7 @@ int main(void)
         cmocka_unit_test(nothing_steers_a_terminal),
         cmocka_unit_test(ordinary_text_stays),
         cmocka_unit_test(json_is_valid_whatever_comes),
+        cmocka_unit_test(numbers_are_masked),
         cmocka_unit_test(one_fatal_line),
         cmocka_unit_test(long_messages_are_cut_between_characters),
     };

@@ -89,7 +89,7 @@ class Requests(unittest.TestCase):
         self.answers(414, get(b"/" + b"a" * 20000))
         self.answers(431, get(more=b"X: " + b"a" * 20000 + b"\r\n"))
         for garbage in (b"garbage\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", b"\0" * 5000, b"\r\n" * 5000, b"GET", b""):
-            self.assertIn(self.status(garbage), ([], [400]), garbage[:20])
+            self.assertIn(self.status(garbage)[:1], ([], [400]), garbage[:20])
         self.answers(200, get())
 
     def test_one_after_another(self):
