@@ -94,6 +94,11 @@ void kafka_join(struct kafka *kafka)
         kafka_fail(kafka, rd_kafka_err2str(code));
 }
 
+bool kafka_lacks_topic(const struct kafka *kafka)
+{
+    return kafka->lacks_input || atomic_load(&kafka->lacks_output);
+}
+
 static void drop_consumer(struct kafka *kafka)
 {
     kafka_assignment_close_queues(kafka);
@@ -144,6 +149,7 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     text_printf(&name, "consumer %d %s", (int)message->err, topic ? topic : "");
     bool due = kafka_noise_due(&kafka->noise, name.data, KAFKA_REMIND_MS);
     text_fini(&name);
+    kafka->lacks_input |= message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (kafka_is_forbidden(message->err)) {
         kafka_fail(kafka, text);
     } else if (!due || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {

@@ -117,6 +117,9 @@ void kafka_start(struct kafka *kafka);
 /* Joins the job's group: subscribes to its requests topic. */
 void kafka_join(struct kafka *kafka);
 
+/* Whether a topic of the job does not exist yet, as far as was told: it is waited for. */
+bool kafka_lacks_topic(const struct kafka *kafka);
+
 /* Sleeps until something has happened, kafka_wake was called, or the time (ms, at most 1000) is
  * over. */
 void kafka_wait(struct kafka *kafka, int timeout_ms);

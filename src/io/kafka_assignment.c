@@ -265,6 +265,7 @@ static void offer(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     a->owed_since_ms = 0;
+    kafka->lacks_input = false;
     move_all(kafka, SLOT_OWED, SLOT_OFFERED);
     a->number++;
     a->asked = tell_list(kafka, SLOT_OFFERED) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;

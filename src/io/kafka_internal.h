@@ -144,7 +144,9 @@ struct kafka {
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_room;
     int64_t swept_at_ms;
-    bool failed; /* told once */
+    bool failed;              /* told once */
+    bool lacks_input;         /* the requests topic does not exist yet */
+    atomic_bool lacks_output; /* the writer's: a topic that it writes to does not */
 
     struct kafka_runner writer, reader;
     struct kafka_writing writing;

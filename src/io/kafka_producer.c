@@ -102,13 +102,16 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
     rd_kafka_metadata_destroy(metadata);
     if (there)
         return 0;
+    bool unknown =
+        code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+    if (unknown)
+        atomic_store(&kafka->lacks_output, true);
     snprintf(key, sizeof key, "topic %s", name);
     if (!kafka_noise_due(&kafka->noise, key, KAFKA_REMIND_MS))
         return -1;
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         log_error("kafka: topic %s: no permission to write to it; waiting", name);
-    else if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-             code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
+    else if (unknown)
         log_warn("kafka: topic %s does not exist yet; waiting", name);
     else
         log_warn("kafka: topic %s is not available yet (%s); waiting", name,
@@ -126,6 +129,7 @@ static void wait_for_topics(struct kafka *kafka)
         rd_kafka_poll(kafka->producer, 0);
         kafka_runner_nap(&kafka->writer, 200);
     }
+    atomic_store(&kafka->lacks_output, false);
 }
 
 /* 0: ready; 1: needs a new producer; -1: cannot ever (job->error says why), or stopping. */

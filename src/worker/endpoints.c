@@ -15,13 +15,23 @@ static uint64_t get(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-/* Whether each job that is on has joined its group. */
+static bool is_on(const struct metrics *metrics, int job)
+{
+    return *metrics->config->request_topics[job];
+}
+
+/* Whether each job that is on has joined its group. One that waits for a topic that does not exist
+ * yet does not make a worker unready that does the other job. */
 static bool is_in_groups(const struct metrics *metrics)
 {
-    for (int job = 0; job < REQUEST_KINDS; job++)
-        if (*metrics->config->request_topics[job] && !atomic_load(&metrics->in_group[job]))
+    int joined = 0;
+    for (int job = 0; job < REQUEST_KINDS; job++) {
+        bool in_group = atomic_load(&metrics->in_group[job]);
+        if (is_on(metrics, job) && !in_group && !atomic_load(&metrics->lacks_topic[job]))
             return false;
-    return true;
+        joined += in_group;
+    }
+    return joined > 0;
 }
 
 static bool is_ready(const struct metrics *metrics)
@@ -116,6 +126,26 @@ static void add_partition(struct text *out, const struct config *config,
                 row->unfinished, row->started, row->ledger_size);
 }
 
+static void add_jobs(struct text *out, const struct metrics *metrics)
+{
+    static const char *const names[] = {
+        [REQUEST_CALL] = "calls", [REQUEST_RECORDING] = "recordings"};
+    const char *comma = "";
+    text_add(out, ", \"jobs\": [");
+    for (int job = 0; job < REQUEST_KINDS; job++) {
+        if (!is_on(metrics, job))
+            continue;
+        text_printf(out, "%s{", comma);
+        comma = ", ";
+        add_string(out, "job", names[job]);
+        add_string(out, "group", metrics->config->group_ids[job]);
+        text_printf(out, "\"inGroup\": %s, \"lacksTopic\": %s}",
+                    atomic_load(&metrics->in_group[job]) ? "true" : "false",
+                    atomic_load(&metrics->lacks_topic[job]) ? "true" : "false");
+    }
+    text_add(out, "]");
+}
+
 static void render_status(struct metrics *metrics, struct http_answer *answer)
 {
     static const char *const breakers[] = {
@@ -129,7 +159,6 @@ static void render_status(struct metrics *metrics, struct http_answer *answer)
     text_add(out, "{");
     add_string(out, "version", PCW_VERSION);
     add_string(out, "group", config->group_ids[REQUEST_CALL]);
-    add_string(out, "recordingGroup", config->group_ids[REQUEST_RECORDING]);
     add_string(out, "instance", config->instance_id);
     add_string(out, "breaker", breakers[get(&calls->breaker)]);
     text_printf(out, "\"ready\": %s, \"draining\": %s, ", is_ready(metrics) ? "true" : "false",
@@ -139,6 +168,7 @@ static void render_status(struct metrics *metrics, struct http_answer *answer)
     text_printf(out, "\"outstanding\": %" PRIu64 ", \"waitingLanes\": %" PRIu64 ", ",
                 metrics_sum(metrics->outstanding), metrics_sum(metrics->waiting_lanes));
     add_counts(out, metrics);
+    add_jobs(out, metrics);
     text_add(out, ", \"partitions\": [");
     for (size_t i = 0; i < count; i++) {
         text_add(out, i ? ", " : "");

@@ -57,7 +57,8 @@ struct metrics {
     _Atomic uint64_t fenced[REQUEST_KINDS], recovered[REQUEST_KINDS];
     _Atomic int64_t kafka_turned_ms[REQUEST_KINDS]; /* CLOCK_BOOTTIME; INT64_MAX: it has ended */
     _Atomic bool in_group[REQUEST_KINDS];
-    pthread_mutex_t lock; /* of the tables */
+    _Atomic bool lacks_topic[REQUEST_KINDS]; /* one of its topics does not exist yet */
+    pthread_mutex_t lock;                    /* of the tables */
     struct partition_row table[REQUEST_KINDS][METRICS_PARTITIONS];
     size_t table_size[REQUEST_KINDS];
     /* constant once the threads run */

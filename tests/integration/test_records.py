@@ -6,7 +6,7 @@ import threading
 import time
 
 from case import TOKEN, KafkaCase, load, main, wait_until
-from records import call, caller
+from records import call, caller, create_topics
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -161,7 +161,6 @@ class Calls(KafkaCase):
 
     def test_topic_that_comes_later(self):
         """A topic that does not exist yet is waited for, and the log says so."""
-        from records import create_topics
         later = f"{self.prefix}.later"
         sandbox = self.sandbox()
         worker = self.worker(sandbox, {"topic.call.requests": later})
@@ -243,6 +242,26 @@ class Recordings(KafkaCase):
         self.requests.flush()
         results = self.results(4, role="recording.results")
         self.assertEqual({"invalid": 4}, self.statuses(results))
+
+    def test_missing_topic_holds_no_calls_back(self):
+        """Recordings wait for a topic of theirs that does not exist yet; calls, and the readiness of the worker, do not."""
+        sandbox = self.sandbox()
+        for number, role in enumerate(("recording.requests", "recording.results")):
+            self.names[role] += ".later"
+            worker = self.worker(sandbox)
+            worker.wait_log(f"{role.replace('.', '-')}.later.*does not exist yet")
+            self.requests.send(call(number), "k")
+            self.requests.flush()
+            self.results(number + 1)
+            wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "it is ready")
+            self.assertEqual([("calls", True, False), ("recordings", False, True)],
+                             [(j["job"], j["inGroup"], j["lacksTopic"]) for j in json.loads(worker.get("/status")[1])["jobs"]])
+            create_topics(self.bootstrap, {self.names[role]: 2})
+            self.opened.pop("recording.results", None)
+            self.asked = 0
+            self.assertEqual("succeeded", self.ask(f"r{number}")[f"r{number}"]["status"])
+            wait_until(lambda: not json.loads(worker.get("/status")[1])["jobs"][1]["lacksTopic"], 10, "nothing is missing any more")
+            self.assertEqual(0, worker.terminate())
 
     def test_switched_off(self):
         """An empty requests topic switches that job off."""
