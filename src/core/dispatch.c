@@ -8,9 +8,9 @@
 #include "core/backoff.h"
 
 enum {
-    LONGEST_RETRY_AFTER_MS = 60000, /* a Retry-After beyond it is not believed */
-    SWEEP_MS = 100,                 /* what waits too long ends so much too late at most */
-    KEPT_MOST = 1024,               /* of an answer, while its call waits for another try */
+    LONGEST_RETRY_AFTER_MS = 3600000, /* a Retry-After beyond it is not believed */
+    SWEEP_MS = 100,                   /* what waits too long ends so much too late at most */
+    KEPT_MOST = 1024,                 /* of an answer, while its call waits for another try */
 };
 
 static struct request *request_at(struct list *node)

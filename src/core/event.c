@@ -20,7 +20,8 @@ const struct event_code event_codes[] = {
     {"key-invalid", "the key is no UTF-8 without NUL of at most 256 bytes"},
     {"value-missing", "the record has a null value"},
     {"utf8-invalid", "the value is no UTF-8"},
-    {"json-invalid", "the value is no JSON text, something but white space follows it, or it is too deep"},
+    {"json-invalid",
+     "the value is no JSON text, something but white space follows it, or it is too deep"},
     {"object-expected", "the value is JSON, but no object"},
     {"member-duplicate", "a member is given twice in one object, at any depth"},
     {"order-id-missing", "neither the key nor the value gives an order id"},
@@ -144,6 +145,17 @@ static void read_member(struct reading *reading, const struct event_member *memb
         break;
     }
     fail(reading, "member-invalid", "%s: must be %s", member->name, member->rule);
+}
+
+/* EndMinute as an instant has to be later than now not only now. */
+static void read_end(struct reading *reading)
+{
+    char unused[24];
+    struct span text;
+    struct event *event = &reading->request->event;
+    if (read_text(reading, "EndMinute", false, unused, &text) == FOUND_TEXT &&
+        !event_is_time(text.bytes, text.size, &event->ends_at_ms))
+        event->ends_at_ms = 0;
 }
 
 static void read_expiry(struct reading *reading)
@@ -366,8 +378,10 @@ static void read_value(struct reading *reading, bool has_key)
     const struct event_member *member = event_members(reading->request->place.kind);
     for (; member->name; member++)
         read_member(reading, member);
-    if (reading->request->place.kind == REQUEST_CALL)
+    if (reading->request->place.kind == REQUEST_CALL) {
+        read_end(reading);
         read_expiry(reading);
+    }
 }
 
 static bool is_kept(const struct reading *reading, size_t place)

@@ -8,6 +8,13 @@ static int64_t left_of_expiry(const struct request *request, int64_t wall_ms)
     return expires_at_ms == INT64_MAX ? INT64_MAX : expires_at_ms - wall_ms;
 }
 
+/* Of the instant that EndMinute is: it has to be later than now. */
+static int64_t left_of_binding(const struct request *request, int64_t wall_ms)
+{
+    int64_t ends_at_ms = request->event.ends_at_ms;
+    return ends_at_ms == 0 ? INT64_MAX : ends_at_ms - 1 - wall_ms;
+}
+
 /* By its Kafka timestamp; one in the future counts as now. */
 static int64_t left_of_age(const struct request *request, const struct overdue_limits *limits,
                            int64_t wall_ms)
@@ -33,7 +40,9 @@ int64_t overdue_at_ms(const struct request *request, const struct overdue_limits
         return INT64_MAX;
     int64_t expiry = left_of_expiry(request, wall_ms);
     int64_t age = left_of_age(request, limits, wall_ms);
+    int64_t binding = left_of_binding(request, wall_ms);
     int64_t left = expiry < age ? expiry : age;
+    left = left < binding ? left : binding;
     int64_t over = left == INT64_MAX ? left : now_ms + left + 1;
     int64_t deadline = overdue_deadline_ms(request, limits);
     return over < deadline ? over : deadline;
@@ -46,6 +55,10 @@ bool overdue_end(struct request *request, const struct overdue_limits *limits, i
         return false;
     if (request->outcome.answered) /* by the platform, which asked for another try */
         request->outcome.finished_at_ms = wall_ms;
+    else if (left_of_binding(request, wall_ms) < 0)
+        outcome_set(&request->outcome, STATUS_INVALID, "member-invalid",
+                    "EndMinute: must be later than now, and the call was about to be sent",
+                    wall_ms);
     else if (left_of_expiry(request, wall_ms) < 0)
         outcome_set(&request->outcome, STATUS_EXPIRED, "expired", "expiresAt has passed", wall_ms);
     else if (left_of_age(request, limits, wall_ms) < 0)

@@ -1,4 +1,5 @@
-/* Whether a call that waits may still be made: its age, its own expiry, and the deadline of one
+/* Whether a call that waits may still be made: its age, its own expiry, the end of its binding, and
+ * the deadline of one
  * that was tried before. One rule for both who ask: the engine of what waits with it, and
  * core/dispatch just before a call is sent. Recordings have none of these limits; their tries are
  * counted. Pure; whoever holds the request. */
@@ -12,8 +13,9 @@ struct overdue_limits {
 };
 
 /* True when it is over: then the outcome is what the platform answered to an earlier try, if it
- * did; or `expired` (code `too-old` or `expired`), or `unavailable` (code `deadline-passed`: first
- * tried the deadline ago or earlier). now_ms is CLOCK_BOOTTIME, wall_ms the wall clock. */
+ * did; or `invalid` (EndMinute has passed), `expired` (code `too-old` or `expired`), or
+ * `unavailable` (code `deadline-passed`: first tried the deadline ago or earlier). now_ms is
+ * CLOCK_BOOTTIME, wall_ms the wall clock. */
 bool overdue_end(struct request *request, const struct overdue_limits *limits, int64_t now_ms,
                  int64_t wall_ms);
 

@@ -46,6 +46,7 @@ struct event {
     const char *call_identifier;                                            /* recordings */
     const char *trace_id;     /* of a sound traceparent */
     int64_t expires_at_ms;    /* wall clock; INT64_MAX: none */
+    int64_t ends_at_ms;       /* wall clock: the instant that EndMinute is; 0: it is none */
     const char *invalid_code; /* static; NULL: the event is valid */
     char *invalid_message;    /* names the member and the rule, never the value */
     char *strings;            /* the block that the strings above stand in */

@@ -299,11 +299,21 @@ static void dead_letter_reason(struct record *record, const char *reason, const 
     header_string(record, "dlq.message", message);
 }
 
+/* What made it invalid: its event from the start, or what has become of it since. */
+static void dead_letter_invalid(struct record *record, const char *reason,
+                                const struct request *request)
+{
+    const struct event *event = &request->event;
+    const struct outcome *outcome = &request->outcome;
+    const char *code = event->invalid_code ? event->invalid_code : outcome->error_code;
+    const char *message = event->invalid_code ? event->invalid_message : outcome->error_message;
+    dead_letter_reason(record, reason, code ? code : reason, message ? message : "");
+}
+
 void dead_letter_render(struct record *record, const struct result_names *names,
                         const struct request *request, const char *reason, bool small)
 {
     const struct raw_record *raw = &request->raw;
-    const struct event *event = &request->event;
     bool late = strcmp(reason, "late-outcome") == 0;
     record_clear(record);
     record->topic = names->dead_letters;
@@ -322,8 +332,7 @@ void dead_letter_render(struct record *record, const struct result_names *names,
         dead_letter_reason(record, reason, reason,
                            "the call ended after its partition had gone to another worker");
     else
-        dead_letter_reason(record, reason, event->invalid_code ? event->invalid_code : reason,
-                           event->invalid_message ? event->invalid_message : "");
+        dead_letter_invalid(record, reason, request);
     dead_letter_headers(record, names, request->place, raw->timestamp_ms);
     if (small)
         header_integer(record, "dlq.value.size", (int64_t)raw->value_size);

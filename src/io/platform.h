@@ -8,7 +8,7 @@
  *    before each sending, and the second time the transfer is stopped;
  *  - the guard: bytes or an end that wait on a pooled connection would be taken for the answer;
  * then nothing is sent and a new connection is made, once and at once;
- *  - the lease: nothing is sent after *lease_until_ms.
+ *  - the lease: nothing is sent after *lease_until_ms, nor from send_until_ms on.
  * A fetch has no such care: it may be repeated, trusts the system's authorities beside
  * platform.ca.file's, and carries no credentials. It connects to no address that
  * recording.url.allow.private forbids, whatever its host's name resolves to. Redirects are
@@ -29,6 +29,7 @@ struct platform_post {
     const char *body;
     size_t body_size;
     const int64_t *lease_until_ms; /* CLOCK_BOOTTIME; read again when it is about to be sent */
+    int64_t send_until_ms;         /* the same, of the request's own, not included; 0: none */
     bool may_bring_file;           /* the answer may be long: it is read in larger pieces */
     int64_t timeout_ms;            /* of the whole try, connecting included */
     int64_t answer_timeout_ms;     /* until the body's first byte, where shorter; 0: none */

@@ -2,6 +2,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
+#include "core/retry_after.h"
 #include "io/platform_internal.h"
 
 /* The header's value when the line is that header: spaces around it are cut. NULL otherwise. */
@@ -22,18 +24,6 @@ static const char *header_value(const char *line, size_t size, const char *name,
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
-}
-
-static void read_retry_after(struct attempt *attempt, const char *value, size_t size)
-{
-    int64_t seconds = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (!is_digit(value[i]) || i > 8)
-            return; /* a date, or nonsense */
-        seconds = seconds * 10 + (value[i] - '0');
-    }
-    if (size)
-        attempt->retry_after_ms = seconds * 1000;
 }
 
 /* By libcurl, and not by what a line looks like: any header may begin with HTTP/. */
@@ -111,7 +101,7 @@ static void read_header(struct transfer *transfer, const char *line, size_t size
     else if ((value = header_value(line, size, "Content-Encoding", &n)))
         read_content_encoding(attempt, value, n);
     else if ((value = header_value(line, size, "Retry-After", &n)))
-        read_retry_after(attempt, value, n);
+        attempt->retry_after_ms = retry_after_ms(value, n, clock_wall_ms());
     else if ((value = header_value(line, size, "Content-Length", &n)))
         read_length(transfer, value, n);
     else if ((value = header_value(line, size, "Transfer-Encoding", &n)))

@@ -42,6 +42,12 @@ void transfer_spoil(struct transfer *transfer)
         platform_socket_spoil(transfer->platform, (int)port);
 }
 
+static bool is_too_late(const struct platform_post *post)
+{
+    int64_t now = clock_boot_ms();
+    return now > *post->lease_until_ms || (post->send_until_ms && now >= post->send_until_ms);
+}
+
 /* libcurl is connected and about to send. */
 static int before_sending(void *argument, char *remote_ip, char *local_ip, int remote_port,
                           int local_port)
@@ -58,7 +64,7 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
         attempt->latched = true;
     else if (platform_has_gone_stale(transfer, local_port))
         transfer->stale = true;
-    else if (clock_boot_ms() > *transfer->post->lease_until_ms)
+    else if (is_too_late(transfer->post))
         attempt->lease_over = true;
     else {
         attempt->sends++;

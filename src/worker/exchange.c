@@ -10,6 +10,7 @@
 #include "core/answer.h"
 #include "core/audio.h"
 #include "core/digest.h"
+#include "core/overdue.h"
 #include "core/recording_file.h"
 #include "core/recording_url.h"
 #include "core/verdict.h"
@@ -453,6 +454,15 @@ static void sign(struct exchange *exchange, int64_t wall_ms)
              all->signature.authorization);
 }
 
+/* A call that is connected so late that it may not be made any more goes back unsent. */
+static int64_t send_until_ms(const struct config *config, const struct request *request,
+                             int64_t wall_ms)
+{
+    struct overdue_limits limits = {config->call_max_age_ms, 0};
+    int64_t until = overdue_at_ms(request, &limits, clock_boot_ms(), wall_ms);
+    return until == INT64_MAX ? 0 : until;
+}
+
 void exchange_start(struct exchanges *exchanges, struct request *request, int64_t wall_ms)
 {
     const struct config *config = exchanges->config;
@@ -472,6 +482,8 @@ void exchange_start(struct exchanges *exchanges, struct request *request, int64_
         .may_bring_file = recording,
         .timeout_ms = config->platform_timeout_ms,
     };
+    if (!recording)
+        exchange->post.send_until_ms = send_until_ms(config, request, wall_ms);
     /* A file may take its time, once it is on its way. */
     if (recording)
         set_file_times(exchange, config->recording_timeout_ms);

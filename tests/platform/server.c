@@ -121,6 +121,8 @@ static void serve(struct server_connection *connection)
     char byte;
     while (connection->server->hang_connect && recv(connection->fd, &byte, 1, 0) > 0)
         ;
+    int wait = connection->server->connect_delay_ms;
+    nanosleep(&(struct timespec){wait / 1000, wait % 1000 * 1000000L}, NULL);
     if (connection->tls && SSL_accept(connection->tls) != 1)
         return;
     if (connection->server->greeting)

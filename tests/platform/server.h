@@ -33,6 +33,7 @@ struct server {
     int port;
     SSL_CTX *tls;         /* NULL: plain HTTP; borrowed */
     bool hang_connect;    /* accept, and say nothing */
+    int connect_delay_ms; /* before TLS */
     int delay_ms;         /* before each answer */
     const char *greeting; /* what each connection begins with; NULL: nothing */
     const char *more;     /* what comes behind the first answer, after more_ms; NULL: nothing */

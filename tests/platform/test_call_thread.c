@@ -426,6 +426,27 @@ static void throttled_waits_as_asked(void **state)
     request_free(request);
 }
 
+static void throttled_waits_until_a_date(void **state)
+{
+    struct bench *bench = *state;
+    static char answer[200];
+    static const struct reply script[] = {{answer, THEN_KEEP}};
+    time_t at = time(NULL) + 40;
+    struct tm tm;
+    strftime(answer, sizeof answer,
+             "HTTP/1.1 429 Slow\r\nRetry-After: %a, %d %b %Y %H:%M:%S GMT\r\n"
+             "Content-Length: 0\r\n\r\n",
+             gmtime_r(&at, &tm));
+    server_start(&bench->server, "127.0.0.1", NULL, script, 1);
+    open_thread(bench, bench->server.url);
+    int64_t before = clock_boot_ms();
+    start(bench, REQUEST_CALL, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_NOT_SENT);
+    assert_in_range(request->call.retry_at_ms - before, 35000, 45000);
+    request_free(request);
+}
+
 /* ---- never twice */
 
 /* A connection from the pool that dies with no byte of an answer: libcurl would send again. */
@@ -549,6 +570,27 @@ static void lease_is_read_again_before_sending(void **state)
     call_thread_free(bench->thread);
     bench->thread = NULL;
     comes_back(bench, CALL_RETURNED);
+    assert_int_equal(server_requests(&bench->server), 0);
+}
+
+/* What may not be made any more when the connection stands is not made. */
+static void rules_about_now_hold_when_it_is_sent(void **state)
+{
+    struct bench *bench = *state;
+    use_tls(bench);
+    bench->server.connect_delay_ms = 300;
+    bench->config.platform_connect_timeout_ms = 5000;
+    bench->config.platform_timeout_ms = 5000;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < 2; i++) {
+        struct request *request = request_of(REQUEST_CALL, i);
+        if (i)
+            request->event.expires_at_ms = clock_wall_ms() + 150;
+        else
+            request->event.ends_at_ms = clock_wall_ms() + 150;
+        call_thread_start(bench->thread, request);
+        comes_back(bench, CALL_RETURNED);
+    }
     assert_int_equal(server_requests(&bench->server), 0);
 }
 
@@ -1114,6 +1156,8 @@ int main(void)
         cmocka_unit_test(every_row_of_the_table),
         TEST(longer_answer_is_unreadable),
         TEST(throttled_waits_as_asked),
+        TEST(throttled_waits_until_a_date),
+        TEST(rules_about_now_hold_when_it_is_sent),
         TEST(a_reused_connection_that_closes_sends_once),
         TEST(a_reused_connection_that_resets_sends_once),
         TEST(a_reused_tls_connection_that_closes_sends_once),

@@ -264,10 +264,15 @@ static void waiting_expires_in_its_time(void **state)
     struct bench *bench = *state;
     fill_slots(bench);
     add(bench, REQUEST_CALL);
-    struct request *expires = add(bench, REQUEST_CALL), *ages = add(bench, REQUEST_CALL);
+    struct request *expires = add(bench, REQUEST_CALL), *ages = add(bench, REQUEST_CALL),
+                   *ends = add(bench, REQUEST_CALL);
+    ends->event.ends_at_ms = WALL_MS + 500;
     expires->event.expires_at_ms = WALL_MS + 1000;
     ages->raw.timestamp_ms = WALL_MS - 900000 + 2000;
     assert_null(next(bench));
+    wait_for_done(bench);
+    assert_in_range(bench->now, BEGIN + 500, BEGIN + 600);
+    finishes(bench, ends, STATUS_INVALID, "member-invalid");
     wait_for_done(bench);
     assert_in_range(bench->now, BEGIN + 1001, BEGIN + 1100);
     finishes(bench, expires, STATUS_EXPIRED, "expired");
@@ -288,6 +293,7 @@ static void old_calls_expire(void **state)
     future->raw.timestamp_ms = WALL_MS + 5000000;
     untold->raw.timestamp_ms = -1;
     over->event.expires_at_ms = WALL_MS - 1;
+    just->event.ends_at_ms = WALL_MS + 1;  /* later than now */
     untold->event.expires_at_ms = WALL_MS; /* not dialled *after* it */
     for (int i = 0; i < bench->count; i++)
         dispatch_add(&bench->dispatch, bench->requests[i]);

@@ -344,9 +344,11 @@ static void end_minute_has_two_forms(void **state)
         assert_member("EndMinute", bad[i], false);
     struct request *request = PARSE(.key = "o", .value = "{" CALL ",\"EndMinute\":7}");
     assert_string_equal(request->event.end_minute, "7");
+    assert_int_equal(request->event.ends_at_ms, 0);
     request_free(request);
     request = PARSE(.key = "o", .value = "{" CALL ",\"EndMinute\":\"2027-01-01T00:00:00Z\"}");
     assert_string_equal(request->event.end_minute, "2027-01-01T00:00:00Z");
+    assert_int_equal(request->event.ends_at_ms, 1798761600000LL);
     request_free(request);
 }
 

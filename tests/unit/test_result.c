@@ -331,6 +331,11 @@ static void dead_letters_keep_the_request(void **state)
     assert_header(&record, 5, "dlq.offset", "42");
     assert_header(&record, 6, "dlq.timestamp", "1768212043120");
     assert_header(&record, 7, "dlq.group", "gr\xc3\xa4 p/%");
+    request->event.invalid_code = NULL; /* it has become invalid since */
+    outcome_set(&request->outcome, STATUS_INVALID, "member-invalid", "EndMinute: passed", 5);
+    dead_letter_render(&record, &names, request, "invalid", false);
+    assert_header(&record, 1, "dlq.code", "member-invalid");
+    assert_header(&record, 2, "dlq.message", "EndMinute: passed");
     dead_letter_render(&record, &names, request, "invalid", true);
     assert_false(record.has_value);
     assert_int_equal(record.value.length, 0);
