@@ -98,7 +98,7 @@ static void delete_record(struct world *world, struct log *log, int64_t offset)
     struct task *task = broker_task(world, (int)(log - world->logs), offset);
     if (!task || task->deleted)
         return;
-    world->open_tasks -= !(task->results || task->gone || task->dead);
+    world->open_tasks -= !check_is_over(task);
     task->deleted = true;
 }
 
@@ -229,7 +229,7 @@ static void forget_offsets(struct world *world, int index)
         log->last_result[key] = -1;
     for (int i = 0; i < log->task_count; i++) {
         struct task *task = &world->tasks[log->tasks[i]];
-        world->open_tasks += (task->results || task->gone || task->dead) && !task->deleted;
+        world->open_tasks += check_is_over(task) && !task->deleted;
         task->forgotten = true;
         task->results = task->gone = task->dead = task->late = 0;
         task->starter = task->doubted_by = task->owed_by = 0;

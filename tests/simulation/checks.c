@@ -10,9 +10,10 @@ int task_of(const struct world *world, const struct request *request)
     return world->logs[request->place.partition].task_at[request->place.offset] - 1;
 }
 
-static bool is_over(const struct task *task)
+/* An invalid request has its dead letter, besides its result if it has a key. */
+bool check_is_over(const struct task *task)
 {
-    return task->results || task->gone || task->dead;
+    return task->gone || ((task->key < 0 || task->results) && (!task->invalid || task->dead));
 }
 
 static bool may_be_unknown(const struct world *world, const struct task *task)
@@ -72,7 +73,7 @@ static void check_late(struct world *world, struct task *task, enum status statu
 void check_published(struct world *world, const struct published *item)
 {
     struct task *task = &world->tasks[item->task];
-    bool was_over = is_over(task);
+    bool was_over = check_is_over(task);
     say(world, "    %d/%d %s%s", task->log, (int)task->offset, status_name(item->status),
         item->type == ITEM_LATE   ? " (late)"
         : item->type == ITEM_GONE ? " (gone)"
@@ -82,7 +83,9 @@ void check_published(struct world *world, const struct published *item)
         check_result(world, task, item->status);
         break;
     case ITEM_INVALID:
-        task->dead += task->key < 0;
+        task->dead++;
+        if (!task->invalid)
+            broken(world, "%d/%d is called invalid and is not", task->log, (int)task->offset);
         break;
     case ITEM_LATE:
         check_late(world, task, item->status);
@@ -94,9 +97,9 @@ void check_published(struct world *world, const struct published *item)
             broken(world, "%d/%d is called gone and is not", task->log, (int)task->offset);
         break;
     }
-    if (task->results + task->gone + task->dead > 1)
+    if (task->results + task->gone > 1 || task->dead > 1)
         broken(world, "%d/%d has two results", task->log, (int)task->offset);
-    world->open_tasks -= !was_over && is_over(task) && !task->deleted;
+    world->open_tasks -= !was_over && check_is_over(task) && !task->deleted;
 }
 
 static bool decode(struct world *world, int index, struct ledger *ledger)
@@ -139,10 +142,13 @@ static void check_mark(struct world *world, struct task *task, enum ledger_mark 
                        const char *owner, const struct transaction *transaction)
 {
     bool started = mark == LEDGER_STARTED;
-    if (mark == LEDGER_DONE && !is_over(task) && !task->deleted)
+    if (mark == LEDGER_DONE && !check_is_over(task) && !task->deleted)
         broken(world, "%d/%d is done in the ledger and has no result", task->log,
                (int)task->offset);
-    if (mark != LEDGER_DONE && is_over(task))
+    if (mark == LEDGER_DONE && task->starter && !check_is_over(task))
+        broken(world, "%d/%d was started, and nothing tells of its end", task->log,
+               (int)task->offset);
+    if (mark != LEDGER_DONE && (task->results || check_is_over(task)))
         broken(world, "%d/%d has a result and is not done in the ledger", task->log,
                (int)task->offset);
     if (mark == LEDGER_FRESH && task->kind == REQUEST_CALL && task->posts && !task->forgotten &&
@@ -306,7 +312,7 @@ void check_post(struct world *world, struct process *process, struct task *task)
     if (process->clock_stood || process->has_twin || task->outlived == process->incarnation ||
         is_unaware(world, process))
         return;
-    if (is_over(task))
+    if (check_is_over(task))
         broken(world, "%s calls %d/%d, which has its result", name, task->log, (int)task->offset);
     if (mark != LEDGER_STARTED || !mine)
         broken(world, "%s calls %d/%d, which is not started in its name", name, task->log,
@@ -384,21 +390,24 @@ static void check_stop(struct world *world, const struct process *process)
 }
 
 /* Calm, what a rebalance takes is given back soon after its drain: no call is waited for any
- * longer, only for what is under way to Kafka, or for a session when a newer generation lets
- * nothing of it through any more. */
-static void check_drain(struct world *world, const struct process *process)
+ * longer, only for what is under way to Kafka. (A newer generation lets nothing through any more.)
+ */
+static void check_drain(struct world *world, struct process *process)
 {
-    enum { SLACK_MS = 5000 };
-    const struct client *client = &process->client;
+    enum { SLACK_MS = 8000 };
+    struct client *client = &process->client;
     bool drains = world->calm && !world->refusal.on && client->asked == ASKED_UNASSIGN &&
                   !client->lost && !is_stuck(process);
+    if (!world->calm || world->refusal.on ||
+        !group_is_member(world, client->member, client->generation))
+        client->asked_since = world->now;
     for (int log = 0; drains && log < world->log_count; log++) {
         int64_t until = process->drain_until[log] - process->boot_shift;
         if (!(client->asked_logs & 1u << log))
             continue;
-        if (until < world->calm_since)
-            until = world->calm_since;
-        if (world->now > until + world->session_ms + SLACK_MS)
+        if (until < client->asked_since)
+            until = client->asked_since;
+        if (world->now > until + SLACK_MS)
             broken(world, "%s does not give %d back", process_name(process->id), log);
     }
 }
@@ -469,7 +478,7 @@ static const char *not_done(const struct world *world, int *log, int *offset)
     for (int i = 0; i < world->task_count; i++) {
         const struct task *task = &world->tasks[i];
         *log = task->log, *offset = (int)task->offset;
-        if (!is_over(task) && !task->deleted)
+        if (!check_is_over(task) && !task->deleted)
             return "never gets a result";
         if (late_is_owed(world, task))
             return "never gets its late outcome published";

@@ -33,6 +33,7 @@ static void ask_unassign(struct world *world, struct process *process, unsigned 
     struct engine_place places[LOGS_MOST];
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_UNASSIGN;
+    client->asked_since = world->now;
     client->asked_logs = logs;
     client->lost = lost;
     say(world, "%s %s %x", process_name(process->id), lost ? "has lost" : "is asked to give back",

@@ -113,8 +113,8 @@ struct task {
     int64_t created_at, expires_at; /* wall clock */
     int posts;                      /* sent, and perhaps performed */
     int rings;                      /* arrived and performed */
-    int results, gone, dead, late;
-    bool forgotten; /* its mark has expired together with the group's offsets */
+    int results, gone, dead, late;  /* dead: its own dead letters */
+    bool forgotten;                 /* its mark has expired together with the group's offsets */
     enum status result;
     int starter;           /* incarnation that committed its 'started' last */
     uint64_t started_at;   /* step at which that commit began */
@@ -235,6 +235,7 @@ struct client {
     int64_t position[LOGS_MOST];
     int64_t end_told[LOGS_MOST];
     enum client_asked asked;
+    int64_t asked_since; /* for that, as a member of this generation */
     unsigned asked_logs, then_assign;
     uint64_t rebalance;
     bool lost, rejoin, leaving;
@@ -355,7 +356,7 @@ struct world {
     const char *violation; /* the kind of it: its text's format */
     char failure[512];
     uint64_t step;
-    int64_t now, wall, calm_since;
+    int64_t now, wall;
     struct engine_options options;
     struct config config;
     int64_t session_ms, transaction_ms;
@@ -476,6 +477,8 @@ void process_draw_owners(struct world *world);
 int process_id(const char *owner);
 
 /* checks.c */
+/* Whether it has all that it is to have in the end. */
+bool check_is_over(const struct task *task);
 void check_published(struct world *world, const struct published *item);
 void check_ledger(struct world *world, int log, const struct transaction *transaction);
 void check_started(struct world *world);

@@ -349,7 +349,7 @@ static void calm_down(struct world *world)
     for (int i = 0; i < world->process_count; i++) {
         struct process *process = &world->processes[i];
         process->cut_off_until = world->now;
-        process->idle_since = process->stops_since = world->now;
+        process->idle_since = process->stops_since = process->client.asked_since = world->now;
         if (process->state != PROCESS_DEAD && process->has_twin)
             process_crash(world, process); /* two of a name would end each other in turn */
         else if (process->state == PROCESS_FROZEN)
@@ -382,7 +382,6 @@ static void besiege(struct world *world)
 
 static void run_calm(struct world *world)
 {
-    world->calm_since = world->now;
     uint64_t from = world->step;
     int64_t began = world->now;
     while (!world->failed) {
