@@ -10,6 +10,8 @@
 enum {
     LONGEST_RETRY_AFTER_MS = 3600000, /* a Retry-After beyond it is not believed */
     SWEEP_MS = 100,                   /* what waits too long ends so much too late at most */
+    TRY_WEIGHT = 16,                  /* how slowly the mean length of a try follows */
+    RATE_AHEAD_MS = 1000,             /* calls of so much time wait for their turn by the rate */
     KEPT_MOST = 1024,                 /* of an answer, while its call waits for another try */
 };
 
@@ -376,6 +378,8 @@ void dispatch_end(struct dispatch *dispatch, struct request *request, const stru
 {
     enum request_kind kind = request->place.kind;
     dispatch->in_flight[kind]--;
+    dispatch->try_ms_sum +=
+        now_ms - request->call.started_boot_ms - dispatch->try_ms_sum / TRY_WEIGHT;
     assert(dispatch->in_flight[kind] >= 0);
     struct outcome outcome = {0};
     verdict_reach(finding, &outcome, kind, attempt, dispatch->config);
@@ -410,6 +414,20 @@ int64_t dispatch_wake_ms(const struct dispatch *dispatch)
     return wake;
 }
 
+/* How many calls the rate can keep under way, those included that wait for their turn. It follows
+ * the mean length of a try, but not each of its small changes. */
+static int64_t rate_allowance(const struct dispatch *dispatch)
+{
+    int64_t most = dispatch->config->platform_max_in_flight;
+    int64_t rate = dispatch->config->platform_rate_per_second;
+    int64_t ms = dispatch->try_ms_sum / TRY_WEIGHT + RATE_AHEAD_MS;
+    if (!rate || rate * ms / 1000 + 1 >= most)
+        return most;
+    int64_t calls = rate * ms / 1000 + 1;
+    bool near = calls <= dispatch->allowance && calls >= dispatch->allowance * 3 / 4;
+    return near ? dispatch->allowance : calls;
+}
+
 bool dispatch_allowance(struct dispatch *dispatch, int64_t *calls)
 {
     switch (dispatch->breaker.state) {
@@ -420,7 +438,7 @@ bool dispatch_allowance(struct dispatch *dispatch, int64_t *calls)
         *calls = 1;
         break;
     case BREAKER_CLOSED:
-        *calls = dispatch->config->platform_max_in_flight;
+        *calls = rate_allowance(dispatch);
         break;
     }
     if (*calls == dispatch->allowance)

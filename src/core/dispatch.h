@@ -28,6 +28,7 @@ struct dispatch {
     int64_t sweep_at_ms;         /* when all that waits is to be looked at */
     const struct request *trial; /* the open breaker's trial call, while it is in flight */
     int64_t allowance;           /* as last told */
+    int64_t try_ms_sum;          /* how long tries take on average, times its weight */
     bool stopped[REQUEST_KINDS]; /* all were recalled: nothing is sent any more */
     bool rate_waits;             /* the last dispatch_next held something back for the rate alone */
 };
@@ -69,8 +70,9 @@ struct request *dispatch_take_done(struct dispatch *dispatch);
 int64_t dispatch_wake_ms(const struct dispatch *dispatch);
 
 /* Whether the allowance has changed since last asked; *calls is then what it is: 0 while the
- * breaker is open, 1 for its trial, else platform.max.in.flight. It goes back before the done
- * requests. */
+ * breaker is open, 1 for its trial, else platform.max.in.flight, or fewer where
+ * platform.rate.per.second lets fewer begin: what could not begin soon is not started in the
+ * ledger, where a death would leave it in doubt. It goes back before the done requests. */
 bool dispatch_allowance(struct dispatch *dispatch, int64_t *calls);
 
 /* Gives back everything that waits, whatever the state (the end of the thread). */

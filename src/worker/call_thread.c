@@ -390,6 +390,7 @@ static void *run(void *argument)
     struct call_thread *thread = argument;
     pthread_setname_np(pthread_self(), "calls");
     platform_enter_thread();
+    give_back(thread); /* the allowance, where the rate makes it smaller from the start */
     uv_run(&thread->loop, UV_RUN_DEFAULT);
     if (thread->stuck)
         return NULL;

@@ -181,6 +181,24 @@ class Kill(KafkaCase):
         self.assertEqual([caller(1), caller(2)], sandbox.calls())
         self.assertGreaterEqual(posts[1]["time"] - posts[0]["time"], 6000)
 
+    def test_a_rate_leaves_little_in_doubt(self):
+        """platform.rate.per.second spaces the calls, and what could not begin soon is not started in the ledger."""
+        sandbox = self.sandbox()
+        options = {"platform.rate.per.second": "20", "kafka.group.instance.id": "one"}
+        worker = self.worker(sandbox, options, name="one")
+        for number in range(120):
+            self.requests.send(call(number, f"k{number}"), f"k{number}")
+        sent = self.requests.flush()
+        sandbox.wait_calls(20)
+        worker.kill()
+        self.worker(sandbox, options, name="one")
+        results = self.results(120)
+        self.check_run(sent, results, sandbox)
+        self.assertLessEqual(self.statuses(results).get("unknown", 0), 24)
+        times = sorted(post["time"] for post in sandbox.posts())
+        spans = [later - earlier for earlier, later in zip(times, times[24:])]
+        self.assertGreaterEqual(min(spans), 900, "25 calls within a second, at a rate of 20")
+
 
 if __name__ == "__main__":
     main()

@@ -901,7 +901,8 @@ static void parts_that_are_missing(void **state)
     (void)state;
     refused("delivery=at-least-once", "exactly-once", "not part of this version");
     refused("delivery=sometimes", "exactly-once", "");
-    refused("platform.rate.per.second=10", "0", "the rate limit not part of this version");
+    accepted("platform.rate.per.second=10");
+    refused("platform.rate.per.second=-1", "0", "expected an integer from 0 to 1000000");
     refused("recording.store=s3://b/p", "none", "not part of this version");
     accepted("delivery=exactly-once");
     accepted("platform.rate.per.second=0");

@@ -740,12 +740,36 @@ static void the_rate_holds_back(void **state)
     assert_ptr_equal(next(bench), second);
 }
 
+static void the_rate_limits_what_is_started(void **state)
+{
+    struct bench *bench = *state;
+    int64_t calls;
+    bench->config.platform_max_in_flight = 256;
+    bench->config.platform_rate_per_second = 10;
+    dispatch_init(&bench->dispatch, &bench->config, give_random, bench);
+    assert_true(dispatch_allowance(&bench->dispatch, &calls));
+    assert_int_equal(calls, 11);
+    for (int i = 0; i < 10; i++) { /* the longer calls take, the more are under way at that rate */
+        struct request *request = add(bench, REQUEST_CALL);
+        assert_ptr_equal(next(bench), request);
+        bench->now += 8000;
+        end(bench, request, OK);
+        comes_back(bench, request, CALL_FINISHED);
+    }
+    assert_true(dispatch_allowance(&bench->dispatch, &calls));
+    assert_in_range(calls, 40, 60);
+    bench->config.platform_rate_per_second = 1000000;
+    assert_true(dispatch_allowance(&bench->dispatch, &calls));
+    assert_int_equal(calls, 256);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(calls_run_in_order_in_slots),
+        TEST(the_rate_limits_what_is_started),
         TEST(recordings_have_their_share_and_no_more),
         TEST(a_flood_of_recordings_holds_no_call_back),
         TEST(one_slot_is_for_both_in_turn),
