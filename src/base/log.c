@@ -81,7 +81,8 @@ static void write_text(struct text *line, enum log_level level, const struct log
 }
 
 /* Formats the message into the buffer; one that is too long ends with a whole character. */
-static void format_message(char *buffer, size_t size, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void format_message(char *buffer, size_t size,
+                                                                 const char *format, va_list args)
 {
     int n = vsnprintf(buffer, size, format, args);
     if (n < 0 || (size_t)n < size)
@@ -117,7 +118,7 @@ void log_fatal(const char *message)
 {
     char now[CLOCK_TEXT_SIZE], plain[600], line[1024];
     size_t n = 0;
-    for (; message[n] && n < sizeof plain - 1; n++) {
+    for (; n < sizeof plain - 1 && message[n]; n++) {
         bool strange = message[n] < ' ' || message[n] > '~' || strchr("\"\\", message[n]);
         plain[n] = strange ? '\'' : message[n];
     }
