@@ -193,9 +193,9 @@ static void assert_wrong(void)
     assert(none && "a \\ in it");
 }
 
-static void allocate_all(void)
+static void find_no_memory(void)
 {
-    free(memory_alloc((size_t)PTRDIFF_MAX - 64));
+    memory_must(NULL);
 }
 
 static void be_told_to(void)
@@ -211,7 +211,7 @@ static void one_fatal_line(void **state)
         void (*act)(void);
         const char *part;
     } cases[] = {{assert_wrong, "test_log.c"},
-                 {allocate_all, "out of memory"},
+                 {find_no_memory, "out of memory"},
                  {abort, "internal contradiction"},
                  {be_told_to, "internal contradiction"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

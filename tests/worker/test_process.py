@@ -20,6 +20,7 @@ from process import Process, worker
 WORKER, SANDBOX = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 IGNORED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ)
 NOBODY = 65534
+os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":disable_coredump=0"  # a limit of its own
 
 
 def opened_for_reading(path):
