@@ -14,10 +14,15 @@ class Kill(KafkaCase):
     def begin(self, latency="20-60ms", options=None, **more):
         self.options = {"platform.max.in.flight": IN_FLIGHT, **(options or {})}
         self.platform = self.sandbox(f"latency={latency}")
-        for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.3)):
+        self.send_events()
+        return self.worker(self.platform, self.options, **more)
+
+    def send_events(self, first=None):
+        """first: where the first of them goes, whose order id no other has"""
+        self.requests.send(call(0, "first"), "first", **(first or {}))
+        for number, key in enumerate(zipf_keys(EVENTS - 1, keys=1000, exponent=0.3), 1):
             self.requests.send(call(number, key), key)
         self.sent = self.requests.flush()
-        return self.worker(self.platform, self.options, **more)
 
     def kill_after(self, worker, calls):
         """Kills when so many calls have arrived. Returns the callers of all that it had sent."""
@@ -73,10 +78,15 @@ class Kill(KafkaCase):
 
     def test_frozen_and_thawed(self):
         """SIGSTOP beyond the session: what it had started is unknown, and when it goes on it calls nothing of that."""
-        frozen = self.begin("100-200ms", name="frozen")
+        self.options = {"platform.max.in.flight": IN_FLIGHT}
+        self.platform = self.sandbox("latency=100-200ms", f"hang?caller={caller(0)}")
+        frozen = self.worker(self.platform, self.options, name="frozen").wait_assigned()
         other = self.worker(self.platform, self.options, name="other")
         other.wait_log("^assigned: [1-9]")
-        self.platform.wait_calls(len(self.platform.calls()) + load(200))
+        partition = json.loads(frozen.get("/status")[1])["partitions"][0]["partition"]
+        self.send_events({"partition": partition})
+        self.platform.wait_calls(load(200))
+        wait_until(lambda: caller(0) in self.platform.calls(), what="the call that hangs is under way")
         frozen.signal(signal.SIGSTOP)
         self.results(EVENTS, seconds=120)
         frozen.signal(signal.SIGCONT)

@@ -1,5 +1,6 @@
 """Whatever the platform does: the status says what is known, a call that may have been placed is not placed again."""
 import datetime
+import re
 import time
 
 from case import KafkaCase, main, wait_until
@@ -95,9 +96,14 @@ class PlatformTrouble(KafkaCase):
         self.assertEqual({"succeeded": 20}, self.statuses(results))
 
     def test_retried_until_it_works(self):
-        sandbox = self.sandbox("refuse=2s", f"status=429?caller={caller(1)}&times=2")
-        self.worker(sandbox, {"platform.breaker.open.ms": "200"})
+        sandbox = self.sandbox("refuse")
+        worker = self.worker(sandbox, {"platform.breaker.open.ms": "200"})
         self.requests.send(call(0), "refused connection")
+        self.requests.flush()
+        wait_until(lambda: re.search(r"(?m)^privacy_call_retries_total\S* [1-9]", worker.get("/metrics")[1]), what="a try is made again")
+        sandbox.lift_faults()
+        self.results(1)
+        sandbox.add_fault(f"status=429?caller={caller(1)}&times=2")
         self.requests.send(call(1), "429 twice")
         self.requests.flush()
         results = {r["orderId"]: r for r in self.results(2)}

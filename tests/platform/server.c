@@ -2,12 +2,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -215,6 +217,19 @@ void server_await_more(struct server *server)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* On a busy machine the kernel may deliver on the loopback device later than send() returns. */
+static void await_delivery(int fd)
+{
+    int left;
+    for (int i = 0; i < 20000; i++) {
+        must(ioctl(fd, SIOCOUTQ, &left) == 0, "SIOCOUTQ");
+        if (left == 0)
+            return;
+        pause_ms(1);
+    }
+    must(false, "delivery");
+}
+
 void server_poke(struct server *server, const char *bytes, bool close)
 {
     pthread_mutex_lock(&server->lock);
@@ -223,6 +238,7 @@ void server_poke(struct server *server, const char *bytes, bool close)
         put(connection, bytes);
     if (close)
         shutdown(connection->fd, SHUT_RDWR);
+    await_delivery(connection->fd);
     pthread_mutex_unlock(&server->lock);
 }
 

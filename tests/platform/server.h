@@ -65,7 +65,8 @@ void server_await(struct server *server, int requests);
 /* Waits until what comes behind the first answer has been sent. */
 void server_await_more(struct server *server);
 
-/* Writes bytes (plain HTTP), or closes, on the newest connection, unasked. */
+/* Writes bytes (plain HTTP), or closes, on the newest connection, unasked; returns when it has
+ * arrived there. */
 void server_poke(struct server *server, const char *bytes, bool close);
 
 int server_requests(struct server *server);

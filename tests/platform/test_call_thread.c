@@ -1134,8 +1134,11 @@ static void a_disk_that_hangs_does_not_hold_up_the_end(void **state)
     assert_int_equal(count_store(bench, true), 1); /* a later start removes it */
 }
 
-int main(void)
+/* A name or pattern of tests may be given. */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     signal(SIGPIPE, SIG_IGN);
     log_setup(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {

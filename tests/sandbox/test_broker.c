@@ -90,14 +90,15 @@ static void a_topic_comes_with_its_first_use(void **state)
     broker_free(broker);
 }
 
-/* With a wait far longer than the test's patience only a new record can end it. */
+/* With a wait far longer than the test's patience only a new record can end it, or another request
+ * on the connection: the client looks for its coordinator there, at the beginning only. So an end
+ * of the partition is not asked for: it may be told then. */
 static void a_waiting_fetch_is_woken_by_a_record(void **state)
 {
     (void)state;
     struct broker *broker = start();
-    rd_kafka_t *reader = reader_new(
-        broker, "fetch.wait.max.ms=60000 socket.timeout.ms=90000 enable.partition.eof=true", "one",
-        0, 0);
+    rd_kafka_t *reader =
+        reader_new(broker, "fetch.wait.max.ms=60000 socket.timeout.ms=90000", "one", 0, 0);
     rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, "");
     for (int i = 0; i < 5; i++) {
         char value[16];
@@ -389,8 +390,11 @@ static void a_bad_address_is_an_error(void **state)
     broker_free(broker);
 }
 
-int main(void)
+/* A name or pattern of tests may be given. */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     static char cooperative[] = "cooperative-sticky", eager[] = "range";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_headers_and_times_come_back),
