@@ -11,6 +11,8 @@
 #include "base/memory.h"
 #include "io/kafka_internal.h"
 
+enum { POLL_IDLE_EVERY_MS = 1000 };
+
 void kafka_fail(struct kafka *kafka, const char *text)
 {
     if (kafka->failed)
@@ -101,6 +103,7 @@ bool kafka_lacks_topic(const struct kafka *kafka)
 
 static void drop_consumer(struct kafka *kafka)
 {
+    kafka_probe_close(kafka);
     kafka_assignment_close_queues(kafka);
     if (kafka->close_queue)
         rd_kafka_queue_destroy(kafka->close_queue);
@@ -177,21 +180,42 @@ static void check_fatal(struct kafka *kafka)
     kafka_fail(kafka, error.text);
 }
 
+/* What happens to clients that have nothing to do would pile up unread. They are their runners' as
+ * long as those are busy, which then poll them. */
+static void poll_idle(struct kafka *kafka, int64_t now_ms)
+{
+    rd_kafka_message_t *message;
+    if (now_ms - kafka->polled_at_ms < POLL_IDLE_EVERY_MS)
+        return;
+    kafka->polled_at_ms = now_ms;
+    if (kafka->producer && kafka_runner_idle(&kafka->writer))
+        rd_kafka_poll(kafka->producer, 0);
+    if (!kafka->onlooker || !kafka_runner_idle(&kafka->reader))
+        return;
+    while ((message = rd_kafka_consumer_poll(kafka->onlooker, 0)))
+        rd_kafka_message_destroy(message);
+}
+
 void kafka_serve(struct kafka *kafka)
 {
     rd_kafka_message_t *message;
     while ((message = rd_kafka_consumer_poll(kafka->consumer, 0))) {
         if (message->err == RD_KAFKA_RESP_ERR__FATAL)
             check_fatal(kafka);
+        else if (message->rkt && message->partition >= 0)
+            kafka_partition_misrouted(kafka, message);
         else if (message->err)
             consumer_error(kafka, message);
         rd_kafka_message_destroy(message);
     }
-    kafka_assignment_serve(kafka, clock_boot_ms());
+    int64_t now = clock_boot_ms();
+    kafka_probe_serve(kafka, now);
+    kafka_assignment_serve(kafka, now);
     if (kafka_runner_take(&kafka->writer))
         kafka_writing_told(kafka);
     if (kafka_runner_take(&kafka->reader))
         kafka_reading_told(kafka);
+    poll_idle(kafka, now);
 }
 
 void kafka_free(struct kafka *kafka)

@@ -141,6 +141,10 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
  * not known. */
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
+/* Why nothing of an assigned partition can be read, for so long that it counts as halted, with what
+ * to do about it; NULL: it can. It is tried again by itself. */
+const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int32_t partition);
+
 /* Answers `assigned`: delivery begins at the offsets given. A number that is not the newest
  * rebalance's is ignored. */
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,

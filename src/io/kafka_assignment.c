@@ -198,27 +198,6 @@ static void call_unassign(struct kafka *kafka, bool is_answer)
     forget_fetched(kafka, is_stale);
 }
 
-/* Its own queue, so that a full window of one partition stops only that one. Before the assign
- * call: it sends the messages where the queue points then. */
-static void open_queue(struct kafka *kafka, struct kafka_slot *slot)
-{
-    const uint64_t one = 1;
-    if (!slot->queue)
-        slot->queue = memory_must(rd_kafka_queue_get_partition(
-            kafka->consumer, kafka->config->request_topics[slot->kind], slot->partition));
-    rd_kafka_queue_forward(slot->queue, NULL);
-    rd_kafka_queue_io_event_enable(slot->queue, kafka->event_fd, &one, sizeof one);
-}
-
-static void close_queue(struct kafka_slot *slot)
-{
-    if (!slot->queue)
-        return;
-    rd_kafka_queue_io_event_enable(slot->queue, -1, NULL, 0);
-    rd_kafka_queue_destroy(slot->queue);
-    slot->queue = NULL;
-}
-
 /* Makes the call that an event of assignment waits for; list has the partitions with offsets. */
 static void call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *list)
 {
@@ -370,6 +349,7 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     }
     a->generation = generation_now(kafka);
     a->no_member_since_ms = 0;
+    a->partial = false;
     if (a->closing) {
         answer_with_nothing(kafka);
     } else if (a->renewing) {
@@ -432,15 +412,21 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_pa
         if (!slot || slot->standing != SLOT_OFFERED)
             continue;
         slot->standing = SLOT_HELD;
-        rd_kafka_topic_partition_list_add(taking, kafka->config->request_topics[slot->kind],
-                                          slot->partition)
-            ->offset = list[i].offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : list[i].offset;
+        kafka_partition_begin(slot, list[i].offset);
+        if (slot->fetched && (a->partial || !a->eager))
+            kafka_partition_reopen(kafka, slot); /* librdkafka has it: only the place is another */
+        else
+            rd_kafka_topic_partition_list_add(taking, kafka->config->request_topics[slot->kind],
+                                              slot->partition)
+                ->offset = list[i].offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : list[i].offset;
     }
     /* What the handler leaves out it holds without reading it. */
     move_all(kafka, SLOT_OFFERED, SLOT_HELD);
     for (int i = 0; i < taking->cnt; i++)
-        open_queue(kafka, slot_of(kafka, &taking->elems[i]));
-    call_assign(kafka, taking);
+        kafka_partition_open(kafka, slot_of(kafka, &taking->elems[i]));
+    if (!a->partial || taking->cnt > 0)
+        call_assign(kafka, taking);
+    a->partial = false;
     rd_kafka_topic_partition_list_destroy(taking);
 }
 
@@ -557,6 +543,29 @@ static void check_membership(struct kafka *kafka, int64_t now_ms)
     }
 }
 
+/* Partitions whose log has changed under our feet are told as lost and as assigned again, so that
+ * their committed state is read anew. The group does not hear of it. */
+static void restart(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->asked != ASKED_NOTHING || a->closing || a->renewing || a->leaving ||
+        tell_list(kafka, SLOT_OWED) > 0)
+        return;
+    a->told_count = 0;
+    each_slot(slot, kafka) if (slot->restart && slot->standing == SLOT_HELD)
+    {
+        slot->restart = false;
+        slot->restarted = true;
+        slot->standing = SLOT_OWED;
+        told_add(a, slot);
+    }
+    if (a->told_count == 0)
+        return;
+    kafka->handler->revoked(kafka->arg, ++a->number, true, a->told, a->told_count);
+    a->partial = true;
+    offer(kafka);
+}
+
 /* Messages that were on their way when a partition was given back would keep their memory. */
 static void sweep(struct kafka *kafka, int64_t now_ms)
 {
@@ -571,7 +580,7 @@ static void sweep(struct kafka *kafka, int64_t now_ms)
         while ((message = rd_kafka_consume_queue(slot->queue, 0)))
             rd_kafka_message_destroy(message);
         if (now_ms > slot->swept_until_ms)
-            close_queue(slot);
+            kafka_partition_close(slot);
     }
 }
 
@@ -590,12 +599,14 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
     if (a->closing && !a->left)
         serve_closing(kafka, now_ms);
     check_membership(kafka, now_ms);
+    restart(kafka);
+    each_slot(slot, kafka) kafka_partition_serve(kafka, slot, now_ms);
     sweep(kafka, now_ms);
 }
 
 void kafka_assignment_close_queues(struct kafka *kafka)
 {
-    each_slot(slot, kafka) close_queue(slot);
+    each_slot(slot, kafka) kafka_partition_close(slot);
 }
 
 void kafka_assignment_fini(struct kafka *kafka)

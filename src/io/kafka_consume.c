@@ -1,8 +1,4 @@
 /* Records out of a partition's queue. Kafka thread. */
-#include <inttypes.h>
-#include <stdio.h>
-
-#include "base/log.h"
 #include "base/memory.h"
 #include "io/kafka_internal.h"
 
@@ -41,19 +37,6 @@ static void deliver(struct kafka *kafka, struct place place, const rd_kafka_mess
     sink->record(arg, place, &raw);
 }
 
-static void complain(struct kafka *kafka, struct place place, const rd_kafka_message_t *message)
-{
-    char name[96];
-    snprintf(name, sizeof name, "partition %d %" PRId32 " %d", (int)place.kind, place.partition,
-             (int)message->err);
-    if (!kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
-        return;
-    struct log_about about = {.topic = kafka->config->request_topics[place.kind],
-                              .partition = place.partition,
-                              .offset = place.offset};
-    log_write(LOG_WARN, &about, "kafka: reading: %s", rd_kafka_message_errstr(message));
-}
-
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition)
 {
     int64_t low, high;
@@ -64,24 +47,35 @@ int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t par
     return high < 0 ? -1 : high;
 }
 
+static void take_one(struct kafka *kafka, const struct kafka_slot *slot,
+                     const rd_kafka_message_t *message, const struct kafka_record_sink *sink,
+                     void *arg)
+{
+    struct place place = {
+        .kind = slot->kind, .partition = slot->partition, .offset = message->offset};
+    if (message->err)
+        sink->end(arg, slot->kind, slot->partition, message->offset);
+    else
+        deliver(kafka, place, message, sink, arg);
+}
+
 size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition, size_t most,
                   const struct kafka_record_sink *sink, void *arg)
 {
     struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
-    if (!slot || !slot->fetched || (slot->standing != SLOT_HELD && slot->standing != SLOT_LEAVING))
+    if (!slot || !slot->fetched || !slot->queue ||
+        (slot->standing != SLOT_HELD && slot->standing != SLOT_LEAVING))
         return 0;
     size_t taken = 0;
-    while (taken < most) {
+    while (taken < most && !slot->reopen && !slot->restart) {
         rd_kafka_message_t *message = rd_kafka_consume_queue(slot->queue, 0);
         if (!message)
             break;
-        struct place place = {.kind = kind, .partition = partition, .offset = message->offset};
-        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
-            deliver(kafka, place, message, sink, arg);
-        else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-            sink->end(arg, kind, partition, message->offset);
-        else
-            complain(kafka, place, message);
+        bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        if (message->err && !is_end)
+            kafka_partition_failed(kafka, slot, message->err, rd_kafka_message_errstr(message));
+        else if (kafka_partition_passes(kafka, slot, message))
+            take_one(kafka, slot, message, sink, arg);
         rd_kafka_message_destroy(message);
         taken++;
     }

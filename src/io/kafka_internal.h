@@ -48,14 +48,28 @@ enum kafka_standing {
     SLOT_LEAVING, /* the handler was told `revoked` and has not answered */
 };
 
+/* What keeps a partition from being read. */
+struct kafka_trouble {
+    int64_t since_ms;  /* 0: nothing */
+    int64_t reread_ms; /* when it was last asked for again */
+    char reason[sizeof(struct error)];
+};
+
 /* The Kafka thread's. */
 struct kafka_slot {
     enum request_kind kind;
     int32_t partition;
     enum kafka_standing standing;
     bool fetched;            /* stands in librdkafka's assignment */
-    rd_kafka_queue_t *queue; /* its own; NULL: never fetched, or swept */
-    int64_t swept_until_ms;  /* after it was given back: late messages are dropped until then */
+    rd_kafka_queue_t *queue; /* its own; NULL: never fetched, swept, or not to be had */
+    int64_t next;            /* offset behind the last record taken; -1: the oldest */
+    bool reopen;             /* the queue is not the one that records come to */
+    int64_t reopen_at_ms;    /* not before */
+    bool restart;            /* to be told as lost and assigned again */
+    bool restarted;          /* so it was, and nothing at or above `next` came since */
+    bool had_ledger;         /* this process has seen or committed a ledger of it */
+    struct kafka_trouble trouble;
+    int64_t swept_until_ms; /* after it was given back: late messages are dropped until then */
 };
 
 struct kafka_slots {
@@ -79,9 +93,10 @@ struct kafka_assignment {
     enum kafka_question asked; /* what that one has to be answered with */
     int32_t generation;        /* the group's when the newest rebalance was told */
     bool eager;                /* the group's protocol */
-    bool leaving;              /* kafka_leave was called */
-    bool renewing;             /* the consumer is to be closed and made anew */
-    bool closing, left;        /* begun; ended for good */
+    bool partial;       /* the newest offer is none of the group's: what is not in it stays */
+    bool leaving;       /* kafka_leave was called */
+    bool renewing;      /* the consumer is to be closed and made anew */
+    bool closing, left; /* begun; ended for good */
     int64_t closing_since_ms;
     int64_t owed_since_ms;      /* 0: nothing is owed without a question */
     int64_t no_member_since_ms; /* 0: a member, as far as is known */
@@ -126,6 +141,14 @@ struct kafka_reading {
     struct error error;
 };
 
+/* The Kafka thread's: the question whether committed offsets are still there (kafka_probe.c). */
+struct kafka_probe {
+    rd_kafka_queue_t *queue; /* where the answer comes to */
+    bool asked;
+    uint64_t rebalance; /* the newest one told when it was asked */
+    int64_t at_ms;      /* when the last answer came */
+};
+
 enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
 
 struct kafka {
@@ -141,9 +164,10 @@ struct kafka {
     rd_kafka_t *consumer;
     rd_kafka_queue_t *consumer_queue, *close_queue;
     struct kafka_assignment assignment;
+    struct kafka_probe probe;
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_room;
-    int64_t swept_at_ms;
+    int64_t swept_at_ms, polled_at_ms;
     bool failed;              /* told once */
     bool lacks_input;         /* the requests topic does not exist yet */
     atomic_bool lacks_output; /* the writer's: a topic that it writes to does not */
@@ -223,6 +247,33 @@ enum request_kind kafka_topic_kind(const struct config *config, const char *topi
 /* Present membership, for a transaction; NULL: none, or not the one under which what is still being
  * given back was ours. */
 rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka);
+
+/* kafka_partition.c; Kafka thread */
+
+/* Its own queue, so that a full window of one partition stops only that one. Before the assign
+ * call: that sends the messages where the queue points then. Without one: tried again later. */
+void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot);
+void kafka_partition_close(struct kafka_slot *slot);
+/* Opens it anew and makes the fetching begin at slot->next; tried again later when that fails. */
+void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot);
+/* It is read from that offset on. */
+void kafka_partition_begin(struct kafka_slot *slot, int64_t offset);
+/* Whether a record or an end is the handler's to see; notes how far reading has come. */
+bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
+                            const rd_kafka_message_t *message);
+/* An error instead of a record. */
+void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kafka_resp_err_t code,
+                            const char *words);
+/* A partition's message that came to the consumer's queue. */
+void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *message);
+/* Opens anew what has to be. */
+void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t now_ms);
+
+/* kafka_probe.c; Kafka thread */
+
+/* Asks, when it is time, and acts on the answer. */
+void kafka_probe_serve(struct kafka *kafka, int64_t now_ms);
+void kafka_probe_close(struct kafka *kafka);
 
 /* kafka_ledger.c, on whichever runner */
 

@@ -81,6 +81,8 @@ static rd_kafka_t *onlooker(struct kafka *kafka, struct error *error)
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
     kafka->onlooker = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (kafka->onlooker)
+        rd_kafka_poll_set_consumer(kafka->onlooker);
     return kafka->onlooker;
 }
 
@@ -203,6 +205,38 @@ void kafka_reading_fini(struct kafka_reading *job)
     memset(job, 0, sizeof *job);
 }
 
+/* A ledger of ours became a bare offset while the partition was away. */
+static void warn_of_others(struct kafka *kafka, const struct kafka_reading *job)
+{
+    for (size_t i = 0; i < job->ledger_count; i++) {
+        const struct kafka_ledger *ledger = &job->ledgers[i];
+        struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
+        if (!slot || !slot->had_ledger || ledger->offset < 0 || ledger->metadata_size > 0)
+            continue;
+        slot->had_ledger = false;
+        struct log_about about = {.topic = kafka->config->request_topics[ledger->kind],
+                                  .partition = ledger->partition,
+                                  .offset = ledger->offset};
+        log_write(LOG_WARN, &about,
+                  "another program commits offsets in group %s: this one was committed without a "
+                  "ledger; requests below it that had no result yet will get none. Give that "
+                  "program a group of its own",
+                  kafka->config->group_ids[kafka->job]);
+    }
+}
+
+static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        enum request_kind kind = kafka_topic_kind(kafka->config, at->topic);
+        struct kafka_slot *slot =
+            kind == REQUEST_KINDS ? NULL : kafka_slot_find(kafka, kind, at->partition);
+        if (slot)
+            slot->had_ledger = at->metadata_size > 0;
+    }
+}
+
 void kafka_reading_told(struct kafka *kafka)
 {
     struct kafka_reading job = kafka->reading; /* the handler may ask for the next one */
@@ -213,14 +247,17 @@ void kafka_reading_told(struct kafka *kafka)
         kafka_fail(kafka, job.error.text);
     switch (job.kind) {
     case READ_LEDGERS:
+        warn_of_others(kafka, &job);
         to->ledgers_read(kafka->arg, job.answer, job.ledgers, job.ledger_count, error);
         break;
     case READ_OWNER:
         to->owner_ended(kafka->arg, job.answer, job.owner, error);
         break;
     case READ_COMMIT:
-        if (job.answer == KAFKA_DONE)
+        if (job.answer == KAFKA_DONE) {
             kafka_assignment_is_member(kafka);
+            note_ledgers(kafka, job.list);
+        }
         to->committed(kafka->arg, job.answer, error);
         if (job.answer == KAFKA_NO_MEMBER)
             kafka_assignment_no_member(kafka, job.rebalance, clock_boot_ms());

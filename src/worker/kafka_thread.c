@@ -454,6 +454,12 @@ static void complain_of(const struct kafka_thread *thread, const struct engine_p
                   "(with --offset, where to go on), then start them again",
                   topic, view->partition, view->halt_reason, group_of(thread), topic,
                   view->partition);
+    else if (!view->halted)
+        log_write(LOG_ERROR, &about,
+                  "partition %s/%d is halted, nothing more of it is read: %s; it is tried again by "
+                  "itself",
+                  topic, view->partition,
+                  kafka_trouble(thread->kafka, view->kind, view->partition));
     else if (view->halt_reason)
         log_write(LOG_ERROR, &about,
                   "partition %s/%d is halted, nothing more of it is dialled or published: %s; it "
@@ -469,14 +475,14 @@ static void complain(struct kafka_thread *thread)
         return;
     thread->trouble_at = thread->now;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        if (view.halted)
+        if (view.halted || kafka_trouble(thread->kafka, view.kind, view.partition))
             complain_of(thread, &view);
     }
 }
 
-static const char *state_of(const struct engine_partition_view *view)
+static const char *state_of(const struct engine_partition_view *view, const char *trouble)
 {
-    return view->halted     ? "halted"
+    return trouble          ? "halted"
            : view->active   ? "active"
            : view->draining ? "draining"
                             : "changing hands";
@@ -497,13 +503,15 @@ static void show(struct kafka_thread *thread)
         return;
     thread->table_at = thread->now + TABLE_EACH_MS;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        halted += view.halted;
+        const char *trouble = view.halted ? view.halt_reason ? view.halt_reason : ""
+                                          : kafka_trouble(thread->kafka, view.kind, view.partition);
+        halted += trouble != NULL;
         if (count == METRICS_PARTITIONS)
             continue;
         thread->table[count++] =
             (struct partition_row){.kind = view.kind,
                                    .partition = view.partition,
-                                   .state = state_of(&view),
+                                   .state = state_of(&view, trouble),
                                    .base = view.base,
                                    .next = view.next,
                                    .end = kafka_end(thread->kafka, view.kind, view.partition),
@@ -511,7 +519,7 @@ static void show(struct kafka_thread *thread)
                                    .started = view.started,
                                    .ledger_size = view.ledger_size};
         snprintf(thread->table[count - 1].halt_reason, sizeof thread->table[0].halt_reason, "%s",
-                 view.halt_reason ? view.halt_reason : "");
+                 trouble ? trouble : "");
     }
     if (halted > thread->halted)
         thread->trouble_at = 0; /* say so now */

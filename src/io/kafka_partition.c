@@ -1,0 +1,225 @@
+/* Reading one partition: its queue, where reading stands, and what keeps it from going on. Kafka
+ * thread.
+ *
+ * Three things go wrong without a rebalance:
+ *  - librdkafka makes a partition anew when its topic was away from the metadata for a moment. The
+ *    queue that was opened before gets nothing any more, and what is fetched goes to the consumer's
+ *    queue. So a record there is no record of nobody: the partition's queue is opened anew, and
+ *    reading begins again behind the last record taken.
+ *  - The log is suddenly shorter than where reading stands: the topic was deleted and made again
+ *    (which deletes its committed offsets as well), or has lost records. Its committed state
+ *    decides: the partition is told as lost and as assigned again. If it is still the old one, the
+ *    engine halts the partition.
+ *  - The broker or the library refuses what stands at one place, each time or once and then without
+ *    a word. Only a record or the partition's end proves that it is over, so after a while it is
+ *    asked for again, and from TROUBLE_BUDGET_MS on the partition counts as halted. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+enum {
+    SEEK_MS = 500,             /* how long a seek may take; it is local */
+    REOPEN_EVERY_MS = 500,     /* after one that failed */
+    REREAD_EVERY_MS = 5000,    /* while it is in trouble */
+    TROUBLE_BUDGET_MS = 10000, /* from then on it counts as halted */
+    COMPLAIN_EVERY_MS = 60000,
+};
+
+static struct log_about about(const struct kafka *kafka, const struct kafka_slot *slot)
+{
+    return (struct log_about){.topic = kafka->config->request_topics[slot->kind],
+                              .partition = slot->partition,
+                              .offset = slot->next};
+}
+
+static bool is_due(struct kafka *kafka, const struct kafka_slot *slot, const char *what)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s %d %" PRId32, what, (int)slot->kind, slot->partition);
+    return kafka_noise_due(&kafka->noise, name, COMPLAIN_EVERY_MS);
+}
+
+void kafka_partition_close(struct kafka_slot *slot)
+{
+    if (!slot->queue)
+        return;
+    rd_kafka_queue_io_event_enable(slot->queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(slot->queue);
+    slot->queue = NULL;
+}
+
+void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
+{
+    const uint64_t one = 1;
+    kafka_partition_close(slot); /* it may be that of an older object of the library's */
+    slot->queue = rd_kafka_queue_get_partition(
+        kafka->consumer, kafka->config->request_topics[slot->kind], slot->partition);
+    slot->reopen = !slot->queue;
+    if (!slot->queue)
+        return;
+    rd_kafka_queue_forward(slot->queue, NULL);
+    rd_kafka_queue_io_event_enable(slot->queue, kafka->event_fd, &one, sizeof one);
+}
+
+void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
+{
+    slot->next = offset < 0 ? -1 : offset;
+    slot->restart = slot->reopen = false;
+    slot->trouble.since_ms = 0;
+}
+
+/* Makes the fetching begin at `next`. Everything fetched before is void. */
+static rd_kafka_resp_err_t seek(struct kafka *kafka, const struct kafka_slot *slot)
+{
+    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[slot->kind],
+                                      slot->partition)
+        ->offset = slot->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : slot->next;
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(kafka->consumer, list, SEEK_MS);
+    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list->elems[0].err;
+    if (error)
+        rd_kafka_error_destroy(error);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
+/* What a person can do about it; "" when only waiting helps. */
+static const char *remedy(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+        return "a batch may unpack to more than kafka.receive.message.max.bytes allows: set that "
+               "higher and start the worker again";
+    case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
+        return "this build of librdkafka or this broker does not have the compression that the "
+               "records were written with";
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+        return "the records there are damaged: mend the broker's log, or go on behind them with "
+               "`privacy-call-worker ledger repair --offset`";
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+        return "a batch is larger than kafka.receive.message.max.bytes allows: set that higher and "
+               "start the worker again";
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        return "the worker needs the right READ on this topic";
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        return "the topic is gone: create it again";
+    default:
+        return "";
+    }
+}
+
+void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kafka_resp_err_t code,
+                            const char *words)
+{
+    int64_t now = clock_boot_ms();
+    struct kafka_trouble *trouble = &slot->trouble;
+    if (!trouble->since_ms) {
+        trouble->since_ms = now;
+        trouble->reread_ms = now;
+    }
+    const char *what_to_do = remedy(code);
+    struct error text;
+    error_set(&text, "what stands at offset %" PRId64 " cannot be read (%s)%s%s", slot->next, words,
+              *what_to_do ? "; " : "", what_to_do);
+    snprintf(trouble->reason, sizeof trouble->reason, "%s", text.text);
+    if (!is_due(kafka, slot, "reading"))
+        return;
+    struct log_about where = about(kafka, slot);
+    log_write(LOG_WARN, &where, "kafka: %s; trying on", trouble->reason);
+}
+
+const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int32_t partition)
+{
+    const struct kafka_slots *slots = &kafka->assignment.slots[kind];
+    if (partition < 0 || (size_t)partition >= slots->count || !slots->at[partition])
+        return NULL;
+    const struct kafka_slot *slot = slots->at[partition];
+    bool lasts = slot->standing == SLOT_HELD && slot->trouble.since_ms &&
+                 clock_boot_ms() - slot->trouble.since_ms >= TROUBLE_BUDGET_MS;
+    return lasts ? slot->trouble.reason : NULL;
+}
+
+static bool is_shorter(const struct kafka *kafka, const struct kafka_slot *slot)
+{
+    int64_t end = kafka_end(kafka, slot->kind, slot->partition);
+    return end >= 0 && end < slot->next;
+}
+
+bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
+                            const rd_kafka_message_t *message)
+{
+    bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+    bool is_back = message->offset < slot->next && (is_end || is_shorter(kafka, slot));
+    slot->trouble.since_ms = 0;
+    if (is_back && !slot->restarted) {
+        struct log_about where = about(kafka, slot);
+        log_write(LOG_WARN, &where,
+                  "kafka: this partition's log is shorter than offset %" PRId64
+                  ", up to which it was read: the topic was deleted and made again, or has lost "
+                  "records; its committed state is read anew",
+                  slot->next);
+        slot->restart = true;
+        kafka_wake(kafka);
+        return false;
+    }
+    if (message->offset >= slot->next) {
+        slot->next = message->offset + (is_end ? 0 : 1);
+        slot->restarted = false;
+    }
+    return true;
+}
+
+void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    enum request_kind kind = kafka_topic_kind(kafka->config, rd_kafka_topic_name(message->rkt));
+    struct kafka_slot *slot =
+        kind == REQUEST_KINDS ? NULL : kafka_slot_find(kafka, kind, message->partition);
+    if (!slot || !slot->fetched || slot->standing != SLOT_HELD || slot->reopen)
+        return;
+    if (message->err && message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        kafka_partition_failed(kafka, slot, message->err, rd_kafka_message_errstr(message));
+        return;
+    }
+    slot->reopen = true;
+    slot->reopen_at_ms = 0;
+    struct log_about where = about(kafka, slot);
+    log_write(LOG_WARN, &where,
+              "kafka: librdkafka has made this partition anew, as its topic was away from the "
+              "metadata for a moment; it is read on from offset %" PRId64,
+              slot->next);
+}
+
+void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot)
+{
+    slot->reopen_at_ms = clock_boot_ms() + REOPEN_EVERY_MS;
+    kafka_partition_open(kafka, slot);
+    rd_kafka_resp_err_t code =
+        slot->queue ? seek(kafka, slot) : RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    slot->reopen = code != RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (slot->reopen)
+        kafka_partition_failed(kafka, slot, code, rd_kafka_err2str(code));
+}
+
+void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t now_ms)
+{
+    struct kafka_trouble *trouble = &slot->trouble;
+    if (!slot->fetched || slot->standing != SLOT_HELD)
+        return;
+    if (trouble->since_ms && !slot->reopen && now_ms - trouble->reread_ms >= REREAD_EVERY_MS) {
+        trouble->reread_ms = now_ms;
+        slot->reopen = true;
+        slot->reopen_at_ms = 0;
+    }
+    if (slot->reopen && now_ms >= slot->reopen_at_ms)
+        kafka_partition_reopen(kafka, slot);
+}

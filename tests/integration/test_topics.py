@@ -1,0 +1,139 @@
+"""Topics that change while they are read: deleted and made again, grown, and with batches that cannot be read."""
+import json
+import time
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from case import KafkaCase, main, wait_until
+from records import QUIET, Requests, call, create_topics, delete_topic
+
+
+class Topics(KafkaCase):
+    PARTITIONS = 3
+
+    def ask_calls(self, first, count, partitions=PARTITIONS, producer=None):
+        """So many more requests, over the partitions in turn."""
+        producer = producer or Requests(self.bootstrap, self.names["call.requests"])
+        for n in range(first, first + count):
+            producer.send(call(n, f"k{n}"), f"k{n}", partition=n % partitions)
+        producer.flush()
+
+    def status(self, worker):
+        return json.loads(worker.get("/status")[1])
+
+    def wait_called(self, sandbox, count, seconds=60):
+        sandbox.wait_calls(count, seconds)
+        results = self.topic("call.results").results(count, 30)
+        self.assertEqual(count, len(results))
+        self.assertEqual({"succeeded": count}, self.statuses(results))
+
+    def recreate(self, away=0):
+        delete_topic(self.bootstrap, self.names["call.requests"])
+        if away:
+            time.sleep(away)  # the length of the absence is what is tested
+        create_topics(self.bootstrap, {self.names["call.requests"]: self.PARTITIONS})
+
+    def test_made_again_at_once(self):
+        """Offsets begin at 0 again, below what was committed; Kafka has deleted the offsets with the topic."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox).wait_assigned()
+        self.ask_calls(0, 30)
+        self.wait_called(sandbox, 30)
+        self.recreate()
+        self.ask_calls(30, 12)
+        self.wait_called(sandbox, 42)
+        self.recreate()
+        self.ask_calls(42, 12)  # as many as the old one had: it ends where reading stood
+        self.wait_called(sandbox, 54)
+        self.recreate()
+        self.ask_calls(54, 60)  # more: reading stood in the middle
+        self.wait_called(sandbox, 114)
+        self.assertEqual(0, worker.terminate())
+
+    def test_another_program_in_the_group(self):
+        """It takes partitions and commits as such programs do. That cannot be mended, but it is said."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, {"kafka.partition.assignment.strategy": "range"}).wait_assigned()
+        self.ask_calls(0, 12)
+        self.wait_called(sandbox, 12)
+        self.wait_idle()
+        at = worker.logged()
+        other = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group, "session.timeout.ms": 6000,
+                          "auto.offset.reset": "earliest", "enable.auto.commit": False, **QUIET})
+        other.subscribe([self.names["call.requests"]])
+        wait_until(lambda: other.poll(0.1) or other.assignment(), 40)
+        other.commit(offsets=[TopicPartition(p.topic, p.partition, 4) for p in other.assignment()], asynchronous=False)
+        other.close()
+        said = worker.wait_log("another program commits offsets in group", 40, after=at)
+        self.assertEqual("warn", said["log.level"])
+        self.assertIn("kafka.partition", said)
+
+    def test_made_again_empty(self):
+        """Nothing was ever committed."""
+        sandbox = self.sandbox()
+        self.worker(sandbox).wait_assigned()
+        self.recreate()
+        self.ask_calls(0, 12)
+        self.wait_called(sandbox, 12)
+
+    def test_away_for_a_moment(self):
+        """The metadata are asked for while it is away, so that librdkafka makes the partitions anew."""
+        sandbox = self.sandbox()
+        for round, away in enumerate((0.3, 1, 3)):
+            if not round:
+                self.worker(sandbox, {"kafka.topic.metadata.refresh.interval.ms": "200"}).wait_assigned()
+            self.recreate(away)
+            self.ask_calls(12 * round, 12)
+            self.wait_called(sandbox, 12 * round + 12)
+
+    def test_away_for_long(self):
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, {"kafka.topic.metadata.refresh.interval.ms": "500"}).wait_assigned()
+        self.ask_calls(0, 12)
+        self.wait_called(sandbox, 12)
+        at = worker.logged()
+        self.recreate(away=8)
+        worker.wait_log(f"{self.names['call.requests']}.*does not exist", after=at)
+        self.ask_calls(12, 12)
+        self.wait_called(sandbox, 24)
+
+    def test_grown(self):
+        sandbox = self.sandbox()
+        self.worker(sandbox).wait_assigned()
+        self.ask_calls(0, 12)
+        self.wait_called(sandbox, 12)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+        admin.create_partitions([NewPartitions(self.names["call.requests"], 5)])[self.names["call.requests"]].result(30)
+        wait_until(lambda: len(admin.list_topics(self.names["call.requests"], timeout=10).topics[self.names["call.requests"]].partitions) == 5)
+        self.ask_calls(12, 10, partitions=5)
+        self.wait_called(sandbox, 22)
+
+    def test_batch_that_unpacks_to_too_much(self):
+        """That partition is halted and says what to do, the others go on, and with a higher limit it goes on after a restart."""
+        sandbox = self.sandbox()
+        options = {"kafka.receive.message.max.bytes": "4000000", "kafka.fetch.max.bytes": "3000000", "kafka.message.max.bytes": "2097152"}
+        worker = self.worker(sandbox, options).wait_assigned()
+        self.ask_calls(0, 3)
+        self.wait_called(sandbox, 3)
+        big = Requests(self.bootstrap, self.names["call.requests"], **{"compression.type": "zstd", "linger.ms": 1000, "batch.size": 30000000,
+                                                                       "message.max.bytes": 30000000})
+        for n in range(3, 203):
+            big.producer.produce(self.names["call.requests"], key=f"k{n}", partition=0, on_delivery=big._delivered,
+                                 value=json.dumps(call(n, f"k{n}", filler="x" * 60000)))
+        big.flush()
+        self.ask_calls(203, 2, producer=None)  # to partitions 2 and 0
+        said = worker.wait_log(lambda e: e.get("log.level") == "error" and "receive.message.max.bytes" in e.get("message", ""), 40)
+        self.assertEqual(0, said["kafka.partition"])
+        row, = [p for p in self.status(worker)["partitions"] if p["partition"] == 0]
+        self.assertEqual("halted", row["state"])
+        self.assertRegex(worker.get("/metrics")[1], r"(?m)^privacy_call_partitions_halted 1$")
+        self.assertEqual(200, worker.get("/readyz")[0])
+        sandbox.wait_calls(4)
+        self.assertEqual(0, worker.terminate())
+        self.worker(sandbox, {"kafka.receive.message.max.bytes": "100000000"})
+        self.wait_called(sandbox, 205)
+
+
+if __name__ == "__main__":
+    main()
