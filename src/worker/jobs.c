@@ -69,7 +69,8 @@ static void *run(void *argument)
     pthread_setname_np(pthread_self(), names[job - job->jobs->all]);
     job->status = kafka_thread_run(job->kafka, job->jobs->calls, job->jobs->stop);
     if (job->status)
-        stop_request(job->jobs->stop); /* the process ends: the others hand over in order */
+        /* The process ends: the other job hands over in order, but not under an id of another's. */
+        stop_request(job->jobs->stop, kafka_thread_has_twin(job->kafka));
     return NULL;
 }
 
@@ -85,7 +86,7 @@ int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error)
             status = error_set(error, "cannot start a Kafka thread: %s", strerror(rc));
     }
     if (status < 0)
-        stop_request(stop);
+        stop_request(stop, true);
     for (int i = 0; i < REQUEST_KINDS; i++) {
         struct job *job = &jobs->all[i];
         if (!job->running)

@@ -19,6 +19,7 @@ enum {
     WAIT_MOST_MS = 1000,
     STOP_GRACE_MS = 4000,    /* beyond drain.timeout.ms, until a stop ends without a proper leave */
     TABLE_EACH_MS = 1000,    /* how often the metrics' table of partitions is renewed */
+    TWIN_WAIT_MS = 5000,     /* how long recordings wait to see which of two namesakes ends */
     TROUBLE_EACH_MS = 60000, /* how often a halted partition is complained of */
 };
 
@@ -45,7 +46,8 @@ struct kafka_thread {
     size_t halted;               /* how many there were when the table was renewed */
     int64_t stop_until;          /* 0: no stop yet */
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
-    bool joined, leaving, done, gave_up;
+    int64_t waits_until, pardoned_at; /* the recordings', see do_fail; 0: never */
+    bool joined, leaving, done, gave_up, has_twin;
     int status;
 };
 
@@ -385,13 +387,31 @@ static void do_leave(struct kafka_thread *thread)
     kafka_leave(thread->kafka);
 }
 
-static void do_fail(struct kafka_thread *thread)
+static void end_as_twin(struct kafka_thread *thread)
 {
     log_error("fenced twice within a minute: another process runs with instance.id %s in group %s; "
               "give each its own. Ending",
               thread->config->instance_id, group_of(thread));
     thread->status = 1;
-    thread->done = true;
+    thread->done = thread->has_twin = true;
+}
+
+/* Both jobs of two namesakes are fenced about alike, and in each group one of them loses. It must
+ * not be one here and the other there, or both would end: the recordings wait a moment, in which
+ * the calls decide, and go on if nobody fences them again. */
+static void do_fail(struct kafka_thread *thread)
+{
+    bool alone = thread->job == REQUEST_CALL || !*thread->config->request_topics[REQUEST_CALL];
+    bool again = thread->pardoned_at && thread->now - thread->pardoned_at < TROUBLE_EACH_MS;
+    if (alone || again) {
+        end_as_twin(thread);
+        return;
+    }
+    log_warn("fenced twice within a minute in group %s: if another process runs with instance.id "
+             "%s, one of the two is going to end; waiting for %d ms",
+             group_of(thread), thread->config->instance_id, TWIN_WAIT_MS);
+    thread->pardoned_at = thread->now;
+    thread->waits_until = thread->now + TWIN_WAIT_MS;
 }
 
 static void carry_out(struct kafka_thread *thread, const struct engine_action *action)
@@ -438,7 +458,11 @@ static void carry_out(struct kafka_thread *thread, const struct engine_action *a
 static void act(struct kafka_thread *thread)
 {
     struct engine_action action;
-    while (!thread->done &&
+    if (thread->waits_until && thread->now >= thread->waits_until) {
+        thread->waits_until = 0;
+        engine_pardon(thread->engine);
+    }
+    while (!thread->done && !thread->waits_until &&
            engine_next(thread->engine, thread->now, thread->wall, &action) != ENGINE_NOTHING)
         carry_out(thread, &action);
 }
@@ -557,7 +581,7 @@ static void check_stop(struct kafka_thread *thread, const struct stop *stop)
         atomic_store(&thread->metrics->draining, true);
         engine_stop(thread->engine, thread->now);
     }
-    if (thread->leaving && kafka_left(thread->kafka)) {
+    if (stop_is_at_once(stop) || (thread->leaving && kafka_left(thread->kafka))) {
         thread->done = true;
     } else if (thread->stop_until && thread->now >= thread->stop_until) {
         bool unpublished = engine_has_unpublished(thread->engine);
@@ -574,7 +598,8 @@ static void check_stop(struct kafka_thread *thread, const struct stop *stop)
 
 static int wait_time(const struct kafka_thread *thread, bool more)
 {
-    int64_t wait = engine_wake_time(thread->engine) - thread->now;
+    int64_t wake = thread->waits_until ? thread->waits_until : engine_wake_time(thread->engine);
+    int64_t wait = wake - thread->now;
     if (more || wait <= 0)
         return more ? 0 : 1;
     if (thread->stop_until && thread->stop_until - thread->now < wait)
@@ -619,6 +644,11 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
     tell_orphans(thread);
     log_counts(thread);
     return thread->status;
+}
+
+bool kafka_thread_has_twin(const struct kafka_thread *thread)
+{
+    return thread->has_twin;
 }
 
 bool kafka_thread_gave_up(const struct kafka_thread *thread)

@@ -28,6 +28,9 @@ void kafka_thread_wake(struct kafka_thread *thread);
 int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
                      const struct stop *stop);
 
+/* Whether it ended as another process has its instance.id. */
+bool kafka_thread_has_twin(const struct kafka_thread *thread);
+
 /* Whether a stop ended without Kafka's answer. */
 bool kafka_thread_gave_up(const struct kafka_thread *thread);
 

@@ -16,7 +16,7 @@ enum { TOLD_TWICE_MS = 10 };
 
 struct stop {
     pthread_t thread;
-    atomic_bool requested;
+    atomic_bool requested, at_once;
     void (*wake)(void *argument);
     void *argument;
 };
@@ -54,7 +54,7 @@ static void *wait_for_signals(void *argument)
         ;
     log_info("%s: stopping; a second signal ends the process at once",
              number == SIGINT ? "SIGINT" : "SIGTERM");
-    stop_request(stop);
+    stop_request(stop, false);
     take_told_twice(&set);
     while (sigwait(&set, &number))
         ;
@@ -76,8 +76,10 @@ struct stop *stop_new(void (*wake)(void *argument), void *argument, struct error
     return stop;
 }
 
-void stop_request(struct stop *stop)
+void stop_request(struct stop *stop, bool at_once)
 {
+    if (at_once)
+        atomic_store(&stop->at_once, true);
     atomic_store(&stop->requested, true);
     stop->wake(stop->argument);
 }
@@ -85,6 +87,11 @@ void stop_request(struct stop *stop)
 bool stop_requested(const struct stop *stop)
 {
     return atomic_load(&stop->requested);
+}
+
+bool stop_is_at_once(const struct stop *stop)
+{
+    return atomic_load(&stop->at_once);
 }
 
 void stop_free(struct stop *stop)

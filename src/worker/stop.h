@@ -19,7 +19,10 @@ struct stop *stop_new(void (*wake)(void *argument), void *argument, struct error
 /* Whether a stop was asked for. Any thread. */
 bool stop_requested(const struct stop *stop);
 
-/* Asks for a stop as the first signal does. Any thread. */
-void stop_request(struct stop *stop);
+/* Asks for a stop as the first signal does. at_once: nothing is waited for. Any thread. */
+void stop_request(struct stop *stop, bool at_once);
+
+/* Whether nothing is to be waited for any more. Any thread. */
+bool stop_is_at_once(const struct stop *stop);
 
 void stop_free(struct stop *stop);

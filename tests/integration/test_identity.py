@@ -31,12 +31,32 @@ class Identity(KafkaCase):
                 break
         self.check_that_one_ended(workers, ended, sent, sandbox)
 
-    def check_that_one_ended(self, workers, ended, sent, sandbox):
+    def test_one_of_two_with_both_jobs_ends(self):
+        """Both groups notice that there are two, and yet one goes on, with both jobs."""
+        sandbox = self.sandbox("latency=5-20ms")
+        both = {"instance.id": "same", "topic.recording.requests": self.names["recording.requests"]}
+        workers = [self.worker(sandbox, name=f"process-{n}", options=both) for n in (1, 2)]
+        ended, count = [], 0
+        for n in range(200):
+            self.requests.send(call(n, f"k{n}"), f"k{n}")
+            self.requests.send({"CallIdentifier": f"c{n}"}, f"k{n}", topic=self.names["recording.requests"])
+            self.requests.flush()
+            count = n + 1
+            self.topic("call.results").read(count, seconds=60, settle=0)
+            self.topic("recording.results").read(count, seconds=60, settle=0)
+            ended = [w for w in workers if not w.alive()]
+            if ended:
+                break
+        sent = [m for m in self.requests.sent if m.topic() == self.names["call.requests"]]
+        self.check_that_one_ended(workers, ended, sent, sandbox, lambda: self.results(count, role="recording.results"))
+
+    def check_that_one_ended(self, workers, ended, sent, sandbox, then=lambda: None):
         self.assertEqual(1, len(ended), "both go on, or neither")
         self.assertEqual(1, ended[0].wait())
         ended[0].wait_log(lambda e: e["log.level"] == "error" and "instance.id" in e.get("message", ""))
         results = self.results(len(sent), seconds=90)
         self.check_run(sent, results, sandbox)
+        then()
         other, = [w for w in workers if w is not ended[0]]
         self.assertEqual(0, other.terminate())
 

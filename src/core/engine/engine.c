@@ -618,6 +618,11 @@ void engine_allow(struct engine *engine, int64_t calls)
     engine->allowed = calls < engine->options.calls ? calls : engine->options.calls;
 }
 
+void engine_pardon(struct engine *engine)
+{
+    engine->fail = false;
+}
+
 void engine_frozen(struct engine *engine, int64_t now)
 {
     set_time(engine, now, 0);

@@ -168,6 +168,10 @@ void engine_allow(struct engine *engine, int64_t calls);
  * twin. */
 void engine_frozen(struct engine *engine, int64_t now);
 
+/* After ENGINE_FAIL: goes on with a new producer all the same, which fences the twin if there is
+ * one still. */
+void engine_pardon(struct engine *engine);
+
 /* No new starts; drains, releases, then ENGINE_LEAVE. */
 void engine_stop(struct engine *engine, int64_t now);
 
