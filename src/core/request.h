@@ -126,6 +126,13 @@ enum request_state {
     REQUEST_ORPHAN,     /* with the call thread, but its partition is gone */
 };
 
+/* Why a record was not taken. */
+enum record_refusal {
+    REFUSED_FOR_SIZE, /* a smaller form may be */
+    REFUSED_FOR_KEY,  /* it had none, and the topic demands one */
+    REFUSED_AS_IS, /* another form would not be either: a right, a policy, a topic that is gone */
+};
+
 struct lane;
 struct partition;
 
@@ -141,11 +148,13 @@ struct request {
 
     /* the engine's */
     enum request_state state;
-    bool marked;  /* 'started' in the ledger as last committed */
-    bool late;    /* its end goes to the dead letters */
-    bool gone;    /* stands for a started record that the broker has deleted */
-    bool small;   /* the broker refused what is published of it for its size */
-    bool refused; /* ... and the small form too */
+    bool marked;                 /* 'started' in the ledger as last committed */
+    bool late;                   /* its end goes to the dead letters */
+    bool gone;                   /* stands for a started record that the broker has deleted */
+    bool small;                  /* the broker refused what is published of it for its size */
+    bool keyed;                  /* the topic that it goes to demands a key */
+    bool refused;                /* it is refused in every form that there is */
+    enum record_refusal refusal; /* what the broker said of it in the transaction that has ended */
     struct partition *partition;
     struct lane *lane;
     struct list lane_node, partition_node, list_node;

@@ -447,7 +447,7 @@ void check_process(struct world *world, struct process *process)
                    view.unfinished_bytes, view.partition);
         if ((int64_t)view.ledger_size > options->ledger_max)
             broken(world, "%s has a ledger of %zu", process_name(process->id), view.ledger_size);
-        if (view.halt_reason)
+        if (view.needs_repair)
             broken(world, "%s cannot read partition %d", process_name(process->id), view.partition);
     }
     if (ready != all.ready_lanes || bytes != all.bytes)

@@ -830,6 +830,267 @@ static void test_no_trial_call_beyond_the_marks(void **state)
     desk_fini(&desk);
 }
 
+/* What the broker refuses of a transaction again and again may be who asks. */
+static void test_aborts_end_in_a_new_producer(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    int64_t last = desk.now;
+    for (int aborts = 1; aborts < 30; aborts++) {
+        expect(&desk, ENGINE_TRANSACT);
+        engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+        bool renews = aborts == 3 || aborts == 3 + 16;
+        if (renews) {
+            expect(&desk, ENGINE_RENEW_PRODUCER);
+            engine_producer_ready(desk.engine, desk.now);
+        }
+        expect(&desk, ENGINE_NOTHING);
+        last = desk.now;
+        desk.now = engine_wake_time(desk.engine);
+    }
+    assert_int_equal(desk.now - last, 10000); /* it asks less and less often */
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
+static void test_no_membership_is_no_reason_for_a_new_producer(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    int64_t last = desk.now;
+    for (int aborts = 1; aborts < 30; aborts++) {
+        expect(&desk, ENGINE_TRANSACT);
+        engine_transacted(desk.engine, ENGINE_NOT_MEMBER, NULL, desk.now);
+        expect(&desk, ENGINE_NOTHING);
+        last = desk.now;
+        desk.now = engine_wake_time(desk.engine);
+    }
+    assert_int_equal(desk.now - last, 500);
+    desk_fini(&desk);
+}
+
+/* A dead letter without a key, for a topic that demands one. */
+static void test_a_key_is_given_where_one_is_demanded(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, NULL);
+    expect(&desk, ENGINE_TRANSACT);
+    assert_false(desk.action.items[0].keyed);
+    ((struct request *)desk.action.items[0].request)->refusal = REFUSED_FOR_KEY;
+    engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true}, desk.now);
+    assert_false(view_of(&desk, 0).halted);
+    desk.now = engine_wake_time(desk.engine);
+    expect(&desk, ENGINE_TRANSACT);
+    assert_true(desk.action.items[0].keyed);
+    assert_false(desk.action.items[0].small);
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    assert_int_equal(desk.base[0], 1);
+    desk_fini(&desk);
+}
+
+/* Another form would be refused, too. */
+static void test_what_is_refused_as_it_is_halts_its_partition(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 2);
+    arrive(&desk, 0, 0, NULL);
+    int64_t pauses[] = {1000, 2000, 4000, 8000, 16000, 30000, 30000};
+    for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
+        expect(&desk, ENGINE_TRANSACT);
+        ((struct request *)desk.action.items[0].request)->refusal = REFUSED_AS_IS;
+        engine_broker_says(desk.engine, "you may not", false);
+        engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true}, desk.now);
+        assert_true(view_of(&desk, 0).halted);
+        assert_false(view_of(&desk, 0).needs_repair);
+        assert_string_equal(view_of(&desk, 0).halt_reason,
+                            "the broker refuses what is published of offset 0: you may not");
+        assert_false(view_of(&desk, 1).halted);
+        int64_t until = desk.now + pauses[i];
+        while (desk.now < until) {
+            expect(&desk, ENGINE_NOTHING);
+            desk.now = engine_wake_time(desk.engine);
+        }
+        assert_int_equal(desk.now, until);
+    }
+    commit_tick(&desk);
+    assert_false(view_of(&desk, 0).halted);
+    assert_null(view_of(&desk, 0).halt_reason);
+    desk_fini(&desk);
+}
+
+/* The broker does not say which ledger it was: one partition after another is left out, until it
+ * stands alone. */
+static void test_refused_offsets_halt_the_one_partition(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 4);
+    for (int partition = 0; partition < 4; partition++)
+        arrive(&desk, partition, 0, "o-1");
+    for (int turns = 0; turns < 40; turns++) {
+        enum engine_action_type type = step(&desk);
+        if (type == ENGINE_NOTHING) {
+            if (view_of(&desk, 2).halted)
+                break;
+            desk.now = engine_wake_time(desk.engine);
+        }
+        if (type != ENGINE_TRANSACT)
+            continue;
+        bool with = false;
+        for (size_t i = 0; i < desk.action.ledger_count; i++)
+            with |= desk.action.ledgers[i].partition == 2;
+        engine_broker_says(desk.engine, "no such topic", false);
+        if (!with)
+            land(&desk);
+        engine_transacted(desk.engine, with ? ENGINE_OFFSETS_REFUSED : ENGINE_COMMITTED, NULL,
+                          desk.now);
+    }
+    assert_string_equal(view_of(&desk, 2).halt_reason,
+                        "the broker refuses to commit its offset: no such topic");
+    for (int turns = 0; turns < 20 && desk.lent_count < 3; turns++) {
+        enum engine_action_type type = step(&desk);
+        if (type == ENGINE_NOTHING)
+            desk.now = engine_wake_time(desk.engine);
+        if (type == ENGINE_TRANSACT && desk.action.ledgers[0].partition == 2) {
+            engine_transacted(desk.engine, ENGINE_OFFSETS_REFUSED, NULL, desk.now);
+        } else if (type == ENGINE_TRANSACT) {
+            land(&desk);
+            engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+        }
+    }
+    assert_int_equal(desk.lent_count, 3); /* the others go on */
+    for (size_t i = 0; i < 3; i++)
+        assert_int_not_equal(desk.lent[i]->place.partition, 2);
+    desk_fini(&desk);
+}
+
+/* A broker that takes ledgers of up to 60 characters only. */
+static void test_a_short_limit_is_found_out_and_kept(void **state)
+{
+    (void)state;
+    enum { LIMIT = 60, REQUESTS = 600 };
+    struct desk desk;
+    struct engine_options given = options();
+    int refused = 0, longest = 0, ended = 0;
+    given.calls = 120;
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 1);
+    char id[16];
+    for (int i = 0; i < REQUESTS; i++) {
+        snprintf(id, sizeof id, "o-%d", i);
+        arrive(&desk, 0, i, id);
+    }
+    while (ended < REQUESTS - 1 && desk.now < 100000 + 600000) {
+        enum engine_action_type type = step(&desk);
+        if (type == ENGINE_TRANSACT) {
+            int size = (int)desk.action.ledgers[0].metadata_size;
+            engine_broker_says(desk.engine, "metadata too large", true);
+            refused += size > LIMIT;
+            if (size <= LIMIT)
+                land(&desk);
+            longest = size <= LIMIT && size > longest ? size : longest;
+            desk.published[0] = '\0';
+            engine_transacted(desk.engine, size > LIMIT ? ENGINE_OFFSETS_REFUSED : ENGINE_COMMITTED,
+                              NULL, desk.now);
+        } else if (type == ENGINE_NOTHING) {
+            /* The first call never ends, the others do, those of odd offsets first. */
+            int64_t next = 0;
+            for (size_t i = 0; i < desk.lent_count && next % 2 == 0; i++)
+                if (desk.lent[i]->place.offset)
+                    next = desk.lent[i]->place.offset;
+            if (next) {
+                finish(&desk, next, STATUS_SUCCEEDED);
+                ended++;
+            } else {
+                desk.now = engine_wake_time(desk.engine);
+            }
+        }
+    }
+    assert_in_range(ended, 50, REQUESTS); /* as far as a ledger so short reaches */
+    assert_in_range(refused, 1, 20);
+    assert_in_range(longest, 20, LIMIT);
+    assert_int_equal(desk.base[0], 0);
+    desk_fini(&desk);
+}
+
+/* More than one commit takes. */
+static void test_claims_and_releases_are_split(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    give(&desk, REQUEST_CALL, 0, 4);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(desk.action.ledger_count, 4);
+    engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+    for (int i = 0; i < 2; i++) {
+        expect(&desk, ENGINE_COMMIT);
+        assert_int_equal(desk.action.ledger_count, 2);
+        land(&desk);
+        engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    }
+    expect(&desk, ENGINE_ASSIGN);
+    for (int partition = 0; partition < 4; partition++) {
+        assert_owner(&desk, partition, "me");
+        assert_int_not_equal(engine_wants(desk.engine, REQUEST_CALL, partition), 0);
+    }
+    take(&desk, REQUEST_CALL, 0, 4, false);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_RECALL);
+    while (step(&desk) == ENGINE_COMMIT) {
+        assert_in_range(desk.action.ledger_count, 1, 3);
+        land(&desk);
+        engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    }
+    assert_int_equal(desk.action.type, ENGINE_UNASSIGN);
+    for (int partition = 0; partition < 4; partition++)
+        assert_owner(&desk, partition, "");
+    desk_fini(&desk);
+}
+
+static void test_a_claim_that_is_refused_alone_halts_its_partition(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    give(&desk, REQUEST_CALL, 0, 2);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    engine_broker_says(desk.engine, "too large", true);
+    engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(desk.action.ledger_count, 1);
+    int32_t refused = desk.action.ledgers[0].partition;
+    engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(desk.action.ledgers[0].partition, 1 - refused);
+    land(&desk);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    assert_true(view_of(&desk, refused).halted);
+    assert_false(view_of(&desk, refused).needs_repair); /* its marks are worth keeping */
+    assert_int_not_equal(engine_wants(desk.engine, REQUEST_CALL, 1 - refused), 0);
+    desk_fini(&desk);
+}
+
 /* One call ended and one chosen in a transaction of unknown end. */
 static void unclear(struct desk *desk, enum engine_outcome outcome)
 {
@@ -1392,6 +1653,8 @@ static void test_drain_without_membership_ends(void **state)
     while (desk.now < began + 60000 && (type = step(&desk)) != ENGINE_UNASSIGN) {
         if (type == ENGINE_TRANSACT)
             engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+        else if (type == ENGINE_RENEW_PRODUCER)
+            engine_producer_ready(desk.engine, desk.now);
         else
             desk.now = engine_wake_time(desk.engine);
     }
@@ -1799,6 +2062,15 @@ int main(void)
         cmocka_unit_test(test_what_is_refused_for_good_does_not_hold_a_hand_over),
         cmocka_unit_test(test_what_is_refused_for_good_keeps_no_unsent_call),
         cmocka_unit_test(test_no_trial_call_beyond_the_marks),
+        cmocka_unit_test(test_aborts_end_in_a_new_producer),
+        cmocka_unit_test(test_no_membership_is_no_reason_for_a_new_producer),
+        cmocka_unit_test(test_a_key_is_given_where_one_is_demanded),
+        cmocka_unit_test(test_what_is_refused_as_it_is_halts_its_partition),
+        cmocka_unit_test(test_refused_offsets_halt_the_one_partition),
+        cmocka_unit_test(test_a_short_limit_is_found_out_and_kept),
+        cmocka_unit_test(test_claims_and_releases_are_split),
+        cmocka_unit_test(test_a_claim_that_is_refused_alone_halts_its_partition),
+
         cmocka_unit_test(test_unknown_that_landed),
         cmocka_unit_test(test_unknown_that_did_not_land),
         cmocka_unit_test(test_unknown_and_taken_by_another),

@@ -16,6 +16,8 @@ enum {
     TAKE_MOST = 128,     /* records taken from one partition at a time */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
     RETRY_MOST_MS = 500,
+    RETRY_PATIENT = 12, /* after so many in a row, it goes on doubling */
+    RETRY_LONGEST_MS = 10000,
 };
 
 struct engine *engine_new(const struct engine_options *options)
@@ -28,6 +30,7 @@ struct engine *engine_new(const struct engine_options *options)
         engine->options.ledger_max = LEDGER_MAX;
     if (!options->doubts)
         engine->options.doubts = LEDGER_DOUBTS;
+    engine->ledger_max = engine->options.ledger_max;
     engine->allowed = options->calls;
     engine->unfenced_at = engine->fenced_after = INT64_MIN / 2;
     list_init(&engine->partitions);
@@ -263,6 +266,15 @@ static bool next_leave(struct engine *engine, struct engine_action *action)
     return true;
 }
 
+/* What was learned of the broker's limit counts for a while: it may have been raised. */
+static void forget_limit(struct engine *engine)
+{
+    if (!engine->limit_until || engine->now < engine->limit_until)
+        return;
+    engine->limit_until = 0;
+    engine->ledger_max = engine->options.ledger_max;
+}
+
 enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t wall,
                                     struct engine_action *action)
 {
@@ -275,6 +287,7 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
     if (next_start(engine, action) || next_recall(engine, action))
         return action->type;
     lane_wake_due(engine);
+    forget_limit(engine);
     start_recordings(engine);
     if (next_start(engine, action) || group_next(engine, action) || next_producer(engine, action) ||
         next_leave(engine, action))
@@ -301,6 +314,8 @@ int64_t engine_wake_time(const struct engine *engine)
         wake = engine->retry_at;
     if (engine->job_retry_at > engine->now && engine->job_retry_at < wake)
         wake = engine->job_retry_at;
+    if (engine->late && engine->late_until > engine->now && engine->late_until < wake)
+        wake = engine->late_until;
     if (engine->producer == PRODUCER_IDLE && tick_due(engine) > engine->now &&
         tick_due(engine) < wake)
         wake = tick_due(engine);
@@ -331,6 +346,12 @@ void engine_producer_ready(struct engine *engine, int64_t now)
         engine->producer == PRODUCER_RENEWING && tick ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE;
 }
 
+void engine_broker_says(struct engine *engine, const char *words, bool size)
+{
+    snprintf(engine->broker_says, sizeof engine->broker_says, "%s", words ? words : "");
+    engine->says_size = size;
+}
+
 /* In a transaction that outlasts the session it proves nothing: the broker ends one for its own
  * time-out, and who takes over does before it has claimed anything. */
 static void note_fenced(struct engine *engine)
@@ -356,21 +377,65 @@ static void doubt_membership(struct engine *engine)
     }
 }
 
-/* What is refused is made smaller, and what is refused even so holds its partition back, so that it
- * does not hold back all others. */
+/* It is refused in every form: it holds its partition back, so that it does not hold back all
+ * others. */
+static void hold_back(struct engine *engine, struct request *request, int64_t pause)
+{
+    struct text reason = {0};
+    if (!request->partition) {
+        engine->late_pause = block_pause(engine->late_pause);
+        engine->late_until = engine->now + engine->late_pause;
+        return;
+    }
+    request->refused = true;
+    text_printf(&reason, "the broker refuses what is published of offset %" PRId64 "%s%s",
+                request->place.offset, *engine->broker_says ? ": " : "", engine->broker_says);
+    partition_block(request->partition, pause, reason.data);
+    text_fini(&reason);
+}
+
+/* What is refused is given the form that is asked for. */
 static void note_refused(struct engine *engine, const bool *refused)
 {
     for (size_t i = 0; refused && i < engine->tick.item_count; i++) {
         struct request *request = engine->tick.item_requests[i];
+        const struct engine_item *item = &engine->tick.items[i];
         if (!refused[i])
             continue;
-        if (engine->tick.items[i].small) {
-            request->refused = true;
-            if (request->partition)
-                request->partition->stuck_until = engine->now + ENGINE_STUCK_MS;
-        }
-        request->small = true;
+        enum record_refusal refusal = request->refusal;
+        request->refusal = REFUSED_FOR_SIZE;
+        bool another_form = (refusal == REFUSED_FOR_SIZE && !item->small) ||
+                            (refusal == REFUSED_FOR_KEY && !item->keyed);
+        if (!another_form && !request->partition && refusal == REFUSED_FOR_SIZE)
+            request->refused = true; /* late, and too large in any form: it is dropped */
+        else if (!another_form)
+            hold_back(engine, request, refusal == REFUSED_FOR_SIZE ? ENGINE_STUCK_MS : 0);
+        if (refusal == REFUSED_FOR_SIZE)
+            request->small = true;
+        if (refusal == REFUSED_FOR_KEY)
+            request->keyed = true;
     }
+}
+
+/* The pause after so many aborted transactions in a row: short, as most pass, and in the end long,
+ * as some never do. Who gives partitions back has no such time. */
+static int64_t retry_pause(const struct engine *engine)
+{
+    int64_t pause = (int64_t)RETRY_FIRST_MS << (engine->aborts < 6 ? engine->aborts : 6);
+    int64_t most = RETRY_MOST_MS;
+    if (engine->aborts >= RETRY_PATIENT && !engine->stopping && !engine->revoking) {
+        int doublings = engine->aborts - RETRY_PATIENT + 1;
+        pause = most << (doublings < 5 ? doublings : 5);
+        most = RETRY_LONGEST_MS;
+    }
+    return pause < most ? pause : most;
+}
+
+/* Aborted again and again: what is asked for is right, so it may be who asks. */
+static bool needs_new_producer(const struct engine *engine)
+{
+    return engine->aborts >= RENEW_ABORTS &&
+           (engine->aborts - RENEW_ABORTS) % RENEW_ABORTS_MORE == 0;
 }
 
 void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
@@ -382,13 +447,18 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
     switch (outcome) {
     case ENGINE_COMMITTED: /* "answered" */
         engine->unfenced_at = engine->tick.began;
+        batch_taken(engine, engine->tick.ledgers, engine->tick.ledger_count);
         tick_landed(engine, true);
         return;
     case ENGINE_REFUSED:
         note_refused(engine, refused);
         tick_failed(engine);
         break;
+    case ENGINE_OFFSETS_REFUSED:
+        tick_offsets_refused(engine);
+        break;
     case ENGINE_ABORTED: /* "aborted" */
+    case ENGINE_NOT_MEMBER:
         doubt_membership(engine);
         tick_failed(engine);
         break;
@@ -406,9 +476,17 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
         return;
     }
     engine->aborted++;
-    int64_t pause = (int64_t)RETRY_FIRST_MS << (engine->aborts < 6 ? engine->aborts : 6);
-    engine->retry_at = now + (pause < RETRY_MOST_MS ? pause : RETRY_MOST_MS);
+    if (outcome == ENGINE_REFUSED || outcome == ENGINE_OFFSETS_REFUSED) {
+        engine->retry_at = now + RETRY_FIRST_MS; /* the next one is another one */
+        return;
+    }
+    engine->retry_at = now + retry_pause(engine);
+    if (outcome == ENGINE_NOT_MEMBER && engine->aborts >= RETRY_PATIENT - 1)
+        return;
     engine->aborts++;
+    engine->aborted_records = engine->tick.item_count;
+    if (outcome == ENGINE_ABORTED && needs_new_producer(engine)) /* "new producer" */
+        engine->producer = PRODUCER_TO_RENEW;
 }
 
 /* How many records more fit into the memory of all partitions. Each partition may hold one at any
@@ -566,6 +644,7 @@ void engine_end(struct engine *engine, enum request_kind kind, int32_t number, i
                     "records",
                     offset, partition->base);
         partition_halt(partition, text_take(&reason));
+        partition->needs_repair = true;
     } else if (offset < partition->loaded_end && !partition->short_since) {
         partition->short_since = now;
     }
@@ -654,12 +733,13 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         return false;
     const struct partition *partition = engine->all[i];
     const struct request *refused = partition_refused(partition);
+    bool blocked = partition->stuck_until && partition->halt_reason;
     *view = (struct engine_partition_view){
         .kind = partition->kind,
         .partition = partition->number,
         .active = partition->phase == PARTITION_ACTIVE,
-        .halted = partition->phase == PARTITION_HALTED || refused,
-        .needs_repair = partition->phase == PARTITION_HALTED,
+        .halted = partition->phase == PARTITION_HALTED || blocked,
+        .needs_repair = partition->needs_repair,
         .draining = partition->phase == PARTITION_DRAINING,
         .halt_reason = partition->halt_reason,
         .refused = refused ? refused->place.offset : -1,

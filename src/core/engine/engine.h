@@ -60,7 +60,7 @@ enum engine_item_type { ITEM_RESULT, ITEM_INVALID, ITEM_LATE, ITEM_GONE };
 struct engine_item {
     enum engine_item_type type;
     const struct request *request;
-    bool small;
+    bool small, keyed;
 };
 
 enum engine_action_type {
@@ -104,10 +104,17 @@ enum engine_outcome {
     ENGINE_ABORTED,
     ENGINE_REFUSED,
     ENGINE_UNKNOWN,
-    ENGINE_FENCED
+    ENGINE_FENCED,
+    ENGINE_NOT_MEMBER,      /* aborted, as there is no membership at present */
+    ENGINE_OFFSETS_REFUSED, /* aborted: the broker takes these ledgers neither now nor later */
 };
 
-enum engine_answer { ENGINE_DONE, ENGINE_AGAIN, ENGINE_NO_MEMBER };
+enum engine_answer {
+    ENGINE_DONE,
+    ENGINE_AGAIN,
+    ENGINE_NO_MEMBER,
+    ENGINE_NOT_TAKEN, /* a commit: the broker takes these ledgers neither now nor later */
+};
 
 struct engine;
 
@@ -129,7 +136,11 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
 void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
                     const struct engine_place *places, size_t count, int64_t now);
 
-/* Ends of jobs. refused: one flag an item. */
+/* What the broker says of the job whose end is told next, for halt_reason; copied. size: it is
+ * about the size of what was sent. */
+void engine_broker_says(struct engine *engine, const char *words, bool size);
+
+/* Ends of jobs. refused: one flag an item; why, its request's `refusal` says. */
 void engine_producer_ready(struct engine *engine, int64_t now);
 void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
                        int64_t now);
@@ -186,7 +197,7 @@ struct engine_partition_view {
     bool needs_repair;       /* halted until a person has mended its committed state */
     const char *halt_reason; /* why; NULL: it is not halted */
     int64_t refused;    /* -1, or the first request whose result or dead letter the broker refuses
-                           even in its small form */
+                           in every form */
     int64_t base, next; /* next: behind the last record seen */
     size_t ready_lanes, unfinished, unfinished_bytes, started, ledger_size;
     bool older_than_group; /* nothing was committed, and yet records stood in it */

@@ -12,7 +12,13 @@
  * partitions are claimed: until then the group's coordinator begins no other rebalance with this
  * member, so a plain commit cannot meet a newer generation. Comments name the model's rules. */
 
-enum { JOB_AGAIN_MS = 50 };
+enum {
+    JOB_AGAIN_MS = 50,
+    JOB_PATIENT = 20, /* after so many failures in a row the pause doubles */
+    JOB_AGAIN_MOST_MS = 5000,
+    JOB_AGAIN_HASTY_MS = 500, /* while partitions are given back */
+    RELEASE_MOST_MS = 10000,  /* how long a release that fails is repeated */
+};
 
 static void add_owner(struct owner_list *list, const char *owner)
 {
@@ -52,7 +58,10 @@ static void clear_job_ledgers(struct engine *engine)
     engine->job_ledger_count = 0;
 }
 
-static void add_job_ledger(struct engine *engine, struct partition *partition, const char *owner)
+/* Adds the partition's ledger to the commit, unless it has to wait for the next one. `bytes` counts
+ * what is in it. */
+static void add_job_ledger(struct engine *engine, struct partition *partition, const char *owner,
+                           size_t *bytes)
 {
     struct text metadata = {0};
     partition_ledger(partition, owner, partition->sequence, partition->top);
@@ -64,6 +73,12 @@ static void add_job_ledger(struct engine *engine, struct partition *partition, c
                                                                      sizeof *engine->job_ledgers);
     }
     size_t size = metadata.length;
+    if (!batch_fits(engine, engine->job_ledger_count, *bytes, size)) {
+        text_fini(&metadata);
+        return;
+    }
+    *bytes += size;
+    partition->in_job = true;
     engine->job_ledgers[engine->job_ledger_count++] = (struct engine_ledger){
         partition->kind, partition->number, engine->scratch.base, text_take(&metadata), size};
 }
@@ -164,6 +179,28 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
     return true;
 }
 
+static bool is_unclaimed(const struct partition *partition)
+{
+    return partition->phase == PARTITION_ARRIVING && !partition->claimed;
+}
+
+static bool emit_claim(struct engine *engine, struct engine_action *action)
+{
+    size_t bytes = 0;
+    clear_job_ledgers(engine);
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (is_unclaimed(partition))
+            add_job_ledger(engine, partition, engine->owner, &bytes);
+    }
+    if (engine->job_ledger_count)
+        emit_commit(engine, JOB_CLAIM, action);
+    return engine->job_ledger_count;
+}
+
+static void claimed(struct engine *engine);
+
 /* One step of taking over what a rebalance gave. */
 static bool next_load(struct engine *engine, struct engine_action *action)
 {
@@ -187,17 +224,10 @@ static bool next_load(struct engine *engine, struct engine_action *action)
         emit_read(engine, JOB_READ_STABLE, action);
         return true;
     case LOAD_CLAIM: /* "claim" */
-        clear_job_ledgers(engine);
-        list_each(at, &engine->partitions)
-        {
-            struct partition *partition = list_of(at, struct partition, node);
-            if (partition->phase == PARTITION_ARRIVING)
-                add_job_ledger(engine, partition, engine->owner);
-        }
-        if (!engine->job_ledger_count)
-            return emit_assign(engine, action);
-        emit_commit(engine, JOB_CLAIM, action);
-        return true;
+        if (emit_claim(engine, action))
+            return true;
+        claimed(engine);
+        return emit_assign(engine, action);
     case LOAD_ASSIGN:
         return emit_assign(engine, action);
     }
@@ -257,6 +287,7 @@ static void check_log(struct partition *partition)
                     ": the topic was deleted and created anew, or has lost records",
                     partition->next, partition->loaded_end);
         partition_halt(partition, text_take(&reason));
+        partition->needs_repair = true;
     }
 }
 
@@ -274,12 +305,13 @@ static void check_partitions(struct engine *engine)
 /* "drained", "release" */
 static bool emit_release(struct engine *engine, struct engine_action *action)
 {
+    size_t bytes = 0;
     clear_job_ledgers(engine);
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
         if (partition->phase == PARTITION_RELEASING)
-            add_job_ledger(engine, partition, "");
+            add_job_ledger(engine, partition, "", &bytes);
     }
     if (engine->job_ledger_count)
         emit_commit(engine, JOB_RELEASE, action);
@@ -419,9 +451,14 @@ void engine_give_up(struct engine *engine)
 
 /* Answers. */
 
+/* Most of what fails passes at once; what does not is asked for less and less often. */
 static void again(struct engine *engine)
 {
-    engine->job_retry_at = engine->now + JOB_AGAIN_MS;
+    int doublings = engine->job_failures - JOB_PATIENT;
+    int64_t most = engine->revoking || engine->stopping ? JOB_AGAIN_HASTY_MS : JOB_AGAIN_MOST_MS;
+    int64_t pause = JOB_AGAIN_MS << (doublings < 0 ? 0 : doublings < 10 ? doublings : 10);
+    engine->job_failures++;
+    engine->job_retry_at = engine->now + (pause < most ? pause : most);
 }
 
 static struct partition *partition_for(const struct engine *engine,
@@ -471,6 +508,7 @@ static void load_ledgers(struct engine *engine, const struct engine_ledger *ledg
                 struct text reason = {0};
                 text_printf(&reason, "its committed metadata is %s", error.text);
                 partition_halt(partition, text_take(&reason));
+                partition->needs_repair = true;
             } else {
                 partition_load(partition, &ledger, ledgers[i].offset >= 0);
             }
@@ -515,6 +553,7 @@ void engine_ledgers_read(struct engine *engine, enum engine_answer answer,
         again(engine);
         return;
     }
+    engine->job_failures = 0;
     if (job == JOB_READ_BACK) {
         read_back(engine, ledgers, count);
     } else if (job == JOB_READ && engine->load == LOAD_READ) {
@@ -536,6 +575,7 @@ void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_
         again(engine);
         return;
     }
+    engine->job_failures = 0;
     for (size_t i = 0; i < engine->foreign.count; i++) {
         if (has_owner(&engine->ended_owners, engine->foreign.names[i]))
             continue;
@@ -547,12 +587,10 @@ void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_
 /* "claimed" */
 static void claimed(struct engine *engine)
 {
-    if (engine->load != LOAD_CLAIM)
-        return; /* of an assignment that a newer rebalance has overtaken */
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase != PARTITION_ARRIVING ||
+        if (partition->phase != PARTITION_ARRIVING || !partition->claimed ||
             partition->arrived_with != engine->load_rebalance)
             continue;
         partition->phase = PARTITION_ACTIVE;
@@ -566,15 +604,84 @@ static void claimed(struct engine *engine)
     engine->load = LOAD_ASSIGN;
 }
 
+/* Some of an assignment, or of one that a newer rebalance has overtaken. */
+static void claim_landed(struct engine *engine)
+{
+    size_t left = 0;
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        partition->claimed |= partition->in_job;
+        left += is_unclaimed(partition);
+    }
+    batch_taken(engine, engine->job_ledgers, engine->job_ledger_count);
+    if (engine->load == LOAD_CLAIM && !left)
+        claimed(engine);
+}
+
+static struct partition *only_one_in_job(const struct engine *engine)
+{
+    const struct engine_ledger *only = engine->job_ledgers;
+    struct partition *partition = partition_find(engine, only->kind, only->partition);
+    return engine->job_ledger_count == 1 && partition && partition->in_job ? partition : NULL;
+}
+
+/* The broker takes not even this one alone. */
+static void claim_refused(struct engine *engine)
+{
+    batch_refused(engine, engine->job_ledgers, engine->job_ledger_count);
+    struct partition *partition = only_one_in_job(engine);
+    struct text reason = {0};
+    if (!partition || partition->phase != PARTITION_ARRIVING)
+        return;
+    text_printf(&reason,
+                "the broker refuses to commit its ledger of %zu characters: %s; change that, then "
+                "start this worker again",
+                engine->job_ledgers->metadata_size, engine->broker_says);
+    partition_halt(partition, text_take(&reason));
+}
+
 /* "released" */
 static void released(struct engine *engine)
 {
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase == PARTITION_RELEASING)
+        if (partition->phase == PARTITION_RELEASING && partition->in_job)
             partition_forget(partition);
     }
+    engine->release_until = 0;
+}
+
+/* Whether a release that has failed is to be made again. */
+static bool releases_again(struct engine *engine)
+{
+    if (!engine->release_until)
+        engine->release_until = engine->now + RELEASE_MOST_MS;
+    return engine->now < engine->release_until;
+}
+
+static void claim_answered(struct engine *engine, enum engine_answer answer)
+{
+    if (answer == ENGINE_AGAIN)
+        again(engine);
+    else if (answer == ENGINE_NOT_TAKEN)
+        claim_refused(engine);
+    else if (answer == ENGINE_DONE)
+        claim_landed(engine);
+    else if (engine->load == LOAD_CLAIM)
+        engine->load =
+            LOAD_ASSIGN; /* unclaimed: they stay untouched until the group takes them back */
+}
+
+static void release_answered(struct engine *engine, enum engine_answer answer)
+{
+    if (answer == ENGINE_AGAIN && releases_again(engine))
+        again(engine);
+    else if (answer != ENGINE_NOT_TAKEN ||
+             !batch_refused(engine, engine->job_ledgers, engine->job_ledger_count) ||
+             engine->job_ledger_count == 1)
+        released(engine); /* if it has not landed, the next owner ends what may be open */
 }
 
 /* Not taken: "plain commit again", "plain commit refused". */
@@ -585,19 +692,12 @@ void engine_committed(struct engine *engine, enum engine_answer answer, int64_t 
     engine->job = JOB_NONE;
     if (answer == ENGINE_NO_MEMBER)
         engine->amnesty_until = now + ENGINE_TWIN_MS;
-    if (job == JOB_CLAIM && answer == ENGINE_AGAIN) {
-        again(engine);
-    } else if (job == JOB_CLAIM && answer == ENGINE_NO_MEMBER) {
-        if (engine->load == LOAD_CLAIM)
-            engine->load =
-                LOAD_ASSIGN; /* unclaimed: they stay untouched until the group takes them back */
-    } else if (job == JOB_CLAIM) {
-        claimed(engine);
-    } else if (job == JOB_RELEASE && answer == ENGINE_AGAIN && ++engine->release_tries < 100) {
-        again(engine);
-    } else if (job == JOB_RELEASE) {
-        engine->release_tries = 0;
-        released(engine);
-    }
+    if (answer == ENGINE_DONE)
+        engine->job_failures = 0;
+    if (job == JOB_CLAIM)
+        claim_answered(engine, answer);
+    else if (job == JOB_RELEASE)
+        release_answered(engine, answer);
+    list_each(at, &engine->partitions) list_of(at, struct partition, node)->in_job = false;
     clear_job_ledgers(engine);
 }

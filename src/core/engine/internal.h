@@ -17,9 +17,22 @@ enum { ENGINE_YOUNG_MS = 5000, ENGINE_YOUNG_FENCED = 2 };
 /* So many transactions aborted in a row may mean that the membership is gone. */
 enum { DRAIN_ABORTS = 5 };
 
-/* What the broker refuses even in its small form is offered again after this time: a person may
- * have changed a setting. */
-enum { ENGINE_STUCK_MS = 60000 };
+/* So many may mean that only a new producer helps (its transactional id has expired, say); if it
+ * does not, another one is made after each so many more. */
+enum { RENEW_ABORTS = 3, RENEW_ABORTS_MORE = 16 };
+
+/* What of a partition the broker refuses for good is offered again, as a person may have changed a
+ * setting: after the first of these times, which doubles up to the second; what is too large even
+ * in its small form after the third. */
+enum { ENGINE_BLOCK_FIRST_MS = 1000, ENGINE_BLOCK_MOST_MS = 30000, ENGINE_STUCK_MS = 60000 };
+
+/* Ledgers of one transaction or commit, by their metadata and what stands around it: below the
+ * broker's message.max.bytes of 1 MB, in which a group's commit has to fit. What is refused all the
+ * same is halved. */
+enum { ENGINE_COMMIT_BYTES = 512 * 1024, ENGINE_LEDGER_AROUND = 400 };
+
+/* A limit of ledgers that was learned is forgotten after this time, to find out anew. */
+enum { ENGINE_LIMIT_LASTS_MS = 600000 };
 
 /* A log that ends below what is marked in it is another log's, when nothing has come for so long:
  * the end that a new leader tells first may lag. */
@@ -70,6 +83,9 @@ struct partition {
     uint64_t arrived_with; /* the rebalance that assigned it */
     bool revoked;          /* a revocation waits for it */
     bool recall;           /* unsent requests are to be asked for */
+    bool in_job;           /* the commit on its way does */
+    bool needs_repair;     /* halted: a person has to mend what is committed */
+    bool claimed;          /* arriving: its claim has landed */
     bool in_tick;          /* the transaction on its way carries its ledger */
     bool changed;          /* the ledger would differ from the committed one, if only by its base */
     bool without_commit;   /* nothing was committed, and its end has not been seen since */
@@ -93,6 +109,7 @@ struct partition {
     int64_t drain_until;
     int64_t short_since; /* 0, or when its log was first seen to end below what is marked in it */
     int64_t stuck_until; /* something of it was refused for good: no transaction before it */
+    int64_t stuck_pause; /* ... and how long that was */
     int64_t doubt_until; /* calls of the predecessor may be running until then */
     struct doubts doubts;
     int64_t all_doubt_until; /* ... of an order id that is not known: no lane goes on before it */
@@ -152,8 +169,17 @@ struct engine {
 
     enum producer_phase producer;
     struct tick tick;
-    int64_t retry_at; /* no transaction before it */
-    int aborts;       /* in a row */
+    char broker_says[400]; /* of the job that ends */
+    bool says_size;
+    size_t batch_most;   /* ledgers in one transaction or commit */
+    int64_t ledger_max;  /* characters of one that the broker takes, as far as is known */
+    int64_t ledger_good; /* characters of the longest that it has taken */
+    int64_t limit_until; /* 0, or when what was learned of the limit is forgotten */
+    int64_t late_until;  /* dead letters of what is no partition's any more are refused */
+    int64_t late_pause;
+    int64_t retry_at;     /* no transaction before it */
+    int aborts;           /* in a row */
+    bool aborted_records; /* ... the last one carried records */
     int64_t last_tick, amnesty_until, young_until;
     int64_t unfenced_at;  /* when the producer was last known to be the newest of its name */
     int64_t fenced_after; /* the same, before it was last fenced */
@@ -162,6 +188,7 @@ struct engine {
 
     enum job job;
     int64_t job_retry_at;
+    int job_failures;            /* in a row */
     struct engine_place *places; /* of the job or assignment */
     size_t place_count, place_capacity;
     struct engine_ledger *job_ledgers;
@@ -172,7 +199,7 @@ struct engine {
     struct owner_list foreign, ended_owners;
 
     bool revoking;
-    int release_tries;
+    int64_t release_until; /* 0, or when releases that fail are given up */
     uint64_t revoke_rebalance;
 
     struct list start, unstart, ended; /* requests by list_node */
@@ -207,6 +234,13 @@ struct partition *partition_find(const struct engine *engine, enum request_kind 
 void partition_forget(struct partition *partition);
 /* Forgets it, and halts it; the text says why and becomes the partition's. */
 void partition_halt(struct partition *partition, char *reason);
+/* Keeps it out of transactions for that long (0: the next pause): the broker refuses something of
+ * it, in these words. */
+void partition_block(struct partition *partition, int64_t pause, const char *reason);
+/* All of it was taken. */
+void partition_unblock(struct partition *partition);
+/* The next pause of what is refused: twice the last one, within bounds. */
+int64_t block_pause(int64_t last);
 void partition_free(struct partition *partition);
 /* Takes over a ledger as read ("load"). */
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed);
@@ -253,6 +287,18 @@ bool tick_build(struct engine *engine, struct engine_action *action);
 void tick_landed(struct engine *engine, bool lease);
 void tick_failed(struct engine *engine);
 void tick_fini(struct tick *tick);
+/* The broker does not take the ledgers of the transaction that has failed: the next one carries
+ * fewer, or, where it was one alone, that one smaller, or its partition not for a while. */
+void tick_offsets_refused(struct engine *engine);
+
+/* batch.c: how much goes into one transaction or commit */
+
+/* Whether another ledger of that size still fits beside `count` ledgers of `bytes` in all. */
+bool batch_fits(const struct engine *engine, size_t count, size_t bytes, size_t size);
+/* A batch was taken, or refused. */
+void batch_taken(struct engine *engine, const struct engine_ledger *ledgers, size_t count);
+/* Returns whether fewer together may be taken, or (a single one) a smaller one. */
+bool batch_refused(struct engine *engine, const struct engine_ledger *ledgers, size_t count);
 
 /* group.c */
 bool group_next(struct engine *engine, struct engine_action *action);

@@ -5,6 +5,8 @@
 #include "base/memory.h"
 #include "core/engine/internal.h"
 
+enum { SHORT_LEDGER_DOUBT = 16 }; /* characters of a short ledger for each doubt that it names */
+
 static void register_partition(struct engine *engine, struct partition *partition)
 {
     struct partition ***numbered = &engine->numbered[partition->kind];
@@ -102,6 +104,32 @@ void partition_halt(struct partition *partition, char *reason)
     partition->halt_reason = reason;
 }
 
+int64_t block_pause(int64_t last)
+{
+    int64_t pause = last ? 2 * last : ENGINE_BLOCK_FIRST_MS;
+    return pause < ENGINE_BLOCK_MOST_MS ? pause : ENGINE_BLOCK_MOST_MS;
+}
+
+void partition_block(struct partition *partition, int64_t pause, const char *reason)
+{
+    if (partition->phase == PARTITION_HALTED)
+        return;
+    if (!pause)
+        pause = partition->stuck_pause = block_pause(partition->stuck_pause);
+    partition->stuck_until = partition->engine->now + pause;
+    free(partition->halt_reason);
+    partition->halt_reason = memory_string(reason);
+}
+
+void partition_unblock(struct partition *partition)
+{
+    partition->stuck_until = partition->stuck_pause = 0;
+    if (partition->phase == PARTITION_HALTED)
+        return;
+    free(partition->halt_reason);
+    partition->halt_reason = NULL;
+}
+
 void partition_free(struct partition *partition)
 {
     partition_forget(partition);
@@ -156,12 +184,27 @@ static void add_loaded(struct partition *partition, int64_t cursor, int64_t top)
     }
 }
 
-/* Model: doubts. */
+/* How many doubts its ledger names: fewer where the broker takes only short ones. */
+static size_t doubts_told(const struct partition *partition)
+{
+    const struct engine *engine = partition->engine;
+    if (engine->ledger_max >= engine->options.ledger_max)
+        return engine->options.doubts;
+    size_t most = (size_t)(engine->ledger_max > 0 ? engine->ledger_max : 0) / SHORT_LEDGER_DOUBT;
+    return most < engine->options.doubts ? most : engine->options.doubts;
+}
+
+/* Model: doubts. Those that are not named leave a doubt that has no name. */
 static void add_doubts(const struct partition *partition, struct ledger *ledger)
 {
     int64_t now = partition->engine->now;
+    size_t most = doubts_told(partition);
     ledger->doubt = now < partition->all_doubt_until;
     doubts_tell(&partition->doubts, now, ledger);
+    if (ledger->doubt_count > most) {
+        ledger->doubt_count = most;
+        ledger->doubt = true;
+    }
 }
 
 void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
@@ -217,6 +260,8 @@ int64_t partition_start_limit(const struct partition *partition)
 {
     const struct engine_options *options = &partition->engine->options;
     int64_t most = options->ledger_max - ledger_doubts_size(options->doubts);
+    if (partition->engine->ledger_max < options->ledger_max)
+        most = partition->engine->ledger_max - ledger_doubts_size(doubts_told(partition));
     int64_t limit = partition->base + ledger_sure_span(most) - 1;
     int64_t undone = undone_ahead(partition);
     if (partition->next <= limit + 1)

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -38,7 +39,7 @@ static void take_ended(struct engine *engine)
         struct partition *partition = request->partition;
         if (taken >= ITEMS_MOST)
             break;
-        if (partition && !partition_takes_part(partition))
+        if (partition ? !partition_takes_part(partition) : engine->now < engine->late_until)
             continue;
         if (partition) {
             join_tick(partition);
@@ -133,7 +134,8 @@ static void add_item(struct tick *tick, enum engine_item_type type, struct reque
             memory_resize(tick->item_requests, tick->item_capacity * sizeof *tick->item_requests);
     }
     tick->item_requests[tick->item_count] = request;
-    tick->items[tick->item_count++] = (struct engine_item){type, request, request->small};
+    tick->items[tick->item_count++] =
+        (struct engine_item){type, request, request->small, request->keyed};
 }
 
 static void write_items(struct tick *tick)
@@ -215,6 +217,79 @@ static bool changes_ledger(const struct partition *partition)
     return false;
 }
 
+/* Takes what this transaction was to do for the partition back. */
+static void leave_out(struct engine *engine, struct partition *partition)
+{
+    struct list later;
+    list_init(&later);
+    list_append_all(&later, &engine->ended); /* as in tick_failed */
+    list_each_safe(at, &engine->tick.ending)
+    {
+        struct request *request = list_of(at, struct request, list_node);
+        if (request->partition == partition)
+            request_move(engine, request, REQUEST_ENDED);
+    }
+    list_append_all(&engine->ended, &later);
+    list_each_safe(at, &partition->requests)
+    {
+        struct request *request = list_of(at, struct request, partition_node);
+        if (request->state == REQUEST_UNSTARTING)
+            request_move(engine, request, REQUEST_UNSTART);
+        if (request->state != REQUEST_CHOSEN)
+            continue;
+        request_move(engine, request, REQUEST_WAITING);
+        lane_settle(request->lane);
+    }
+    partition->in_tick = false;
+}
+
+/* A limit that was learned is below what is marked already: it waits until more has ended. */
+static void block_too_long(struct partition *partition)
+{
+    struct engine *engine = partition->engine;
+    struct text reason = {0};
+    text_printf(&reason,
+                "its ledger needs %zu characters now, and the broker seems to take no more than "
+                "%" PRId64 " (offset.metadata.max.bytes)",
+                partition->ledger_size, engine->ledger_max);
+    partition_block(partition, ENGINE_BLOCK_FIRST_MS, reason.data);
+    text_fini(&reason);
+}
+
+/* Writes the ledgers of those in it. What is too much for one transaction is left for the next one,
+ * and comes first there. */
+static void write_ledgers(struct engine *engine)
+{
+    struct tick *tick = &engine->tick;
+    struct list left_out;
+    size_t bytes = 0;
+    list_init(&left_out);
+    free_ledgers(tick);
+    list_each_safe(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->in_tick && !changes_ledger(partition))
+            partition->in_tick = false;
+        if (!partition->in_tick)
+            continue;
+        write_ledger(engine, partition);
+        bool too_long = (int64_t)partition->ledger_size > engine->ledger_max;
+        if (!too_long &&
+            batch_fits(engine, tick->ledger_count - 1, bytes, partition->ledger_size)) {
+            bytes += partition->ledger_size;
+            continue;
+        }
+        free((char *)tick->ledgers[--tick->ledger_count].metadata);
+        leave_out(engine, partition);
+        if (too_long)
+            block_too_long(partition);
+        list_remove(at);
+        list_append(&left_out, at);
+    }
+    list_append_all(&left_out, &engine->partitions);
+    list_append_all(&engine->partitions, &left_out);
+}
+
 bool tick_build(struct engine *engine, struct engine_action *action)
 {
     struct tick *tick = &engine->tick;
@@ -223,15 +298,7 @@ bool tick_build(struct engine *engine, struct engine_action *action)
     choose_calls(engine);
     join_moved(engine, !list_empty(&tick->ending) || !list_empty(&tick->undone) ||
                            !list_empty(&tick->chosen));
-    free_ledgers(tick);
-    list_each(at, &engine->partitions)
-    {
-        struct partition *partition = list_of(at, struct partition, node);
-        if (partition->in_tick && !changes_ledger(partition))
-            partition->in_tick = false;
-        if (partition->in_tick)
-            write_ledger(engine, partition);
-    }
+    write_ledgers(engine);
     write_items(tick);
     if (!tick->ledger_count && !tick->item_count)
         return false;
@@ -284,6 +351,8 @@ static void ending_landed(struct engine *engine, struct request *request)
         engine->marked--;
     if (request->late)
         engine->late--;
+    if (!partition)
+        engine->late_until = engine->late_pause = 0;
     request_move(engine, request, REQUEST_WAITING);
     if (partition) {
         partition->unfinished--;
@@ -313,7 +382,7 @@ static void ledgers_landed(struct engine *engine)
         if (!partition->in_tick)
             continue;
         partition->in_tick = false;
-        partition->stuck_until = 0;
+        partition_unblock(partition);
         partition->sequence++;
         partition->base = partition->tick_base;
         partition->top =
@@ -325,7 +394,8 @@ void tick_landed(struct engine *engine, bool lease)
 {
     struct tick *tick = &engine->tick;
     engine->transactions++;
-    engine->aborts = 0;
+    if (tick->item_count || !engine->aborted_records)
+        engine->aborts = 0; /* not what comes through between those that fail */
     ledgers_landed(engine);
     list_each_safe(at, &tick->ending) ending_landed(engine, list_of(at, struct request, list_node));
     list_each_safe(at, &tick->undone) undone_landed(engine, list_of(at, struct request, list_node));
@@ -351,6 +421,21 @@ static void ending_failed(struct engine *engine, struct request *request)
     engine->late -= request->late; /* not even the dead letters take it */
     request_move(engine, request, REQUEST_WAITING);
     request_free(request);
+}
+
+void tick_offsets_refused(struct engine *engine)
+{
+    const struct tick *tick = &engine->tick;
+    if (!batch_refused(engine, tick->ledgers, tick->ledger_count) && tick->ledger_count) {
+        struct partition *partition =
+            partition_find(engine, tick->ledgers[0].kind, tick->ledgers[0].partition);
+        struct text reason = {0};
+        text_printf(&reason, "the broker refuses to commit its offset: %s", engine->broker_says);
+        if (partition)
+            partition_block(partition, 0, reason.data);
+        text_fini(&reason);
+    }
+    tick_failed(engine);
 }
 
 void tick_failed(struct engine *engine)

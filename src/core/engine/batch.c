@@ -1,0 +1,43 @@
+#include "core/engine/internal.h"
+
+/* How much goes into one transaction or commit. The broker bounds each ledger (its
+ * offset.metadata.max.bytes) and all of one commit together (message.max.bytes of its offsets'
+ * topic); it tells neither bound, nor which ledger it was. So what is refused is halved until one
+ * stands alone, and that one's size is the news. */
+
+enum { BATCH_NO_LIMIT = 1 << 20 };
+
+bool batch_fits(const struct engine *engine, size_t count, size_t bytes, size_t size)
+{
+    size_t most = engine->batch_most ? engine->batch_most : BATCH_NO_LIMIT;
+    return count == 0 || (count < most &&
+                          bytes + size + (count + 1) * ENGINE_LEDGER_AROUND <= ENGINE_COMMIT_BYTES);
+}
+
+void batch_taken(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if ((int64_t)ledgers[i].metadata_size > engine->ledger_good)
+            engine->ledger_good = (int64_t)ledgers[i].metadata_size;
+    if (engine->ledger_good > engine->ledger_max)
+        engine->ledger_max = engine->ledger_good;
+    /* One more each time: what was too much is not found out anew with each. */
+    if (engine->batch_most && count >= engine->batch_most && ++engine->batch_most >= BATCH_NO_LIMIT)
+        engine->batch_most = 0;
+}
+
+bool batch_refused(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
+{
+    if (count != 1) {
+        engine->batch_most = count / 2;
+        return count > 1;
+    }
+    int64_t size = (int64_t)ledgers[0].metadata_size;
+    if (!engine->says_size)
+        return false;
+    if (engine->ledger_good >= size)
+        engine->ledger_good = 0; /* of another time */
+    engine->ledger_max = size / 2 > engine->ledger_good ? size / 2 : engine->ledger_good;
+    engine->limit_until = engine->now + ENGINE_LIMIT_LASTS_MS;
+    return true;
+}
