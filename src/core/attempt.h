@@ -14,6 +14,7 @@ enum attempt_failure {
     FAILURE_CONNECT,
     FAILURE_TLS,
     FAILURE_CERTIFICATE,
+    FAILURE_CLIENT_CERTIFICATE, /* the platform refused ours, or that there is none */
     FAILURE_TIMEOUT,
     FAILURE_RESET,     /* sending or receiving failed */
     FAILURE_NO_ANSWER, /* the connection was closed without a whole answer's head */
@@ -37,6 +38,7 @@ struct attempt {
     enum attempt_failure failure;
     int sends;    /* how often the request was let out onto a connection; 0: certainly not sent */
     bool latched; /* a second sending was about to happen, and was stopped */
+    bool token_replaced;    /* it was signed with a token that has been replaced since */
     bool lease_over;        /* not sent because the lease had ended */
     int http_status;        /* of a complete final status line; 0: there was none */
     bool complete;          /* the whole body arrived */

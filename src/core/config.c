@@ -74,6 +74,8 @@ static void set_given(struct config *config, size_t index, const struct config_e
     if (!rc)
         rc = key->set(key, value, (char *)config + key->field, &why);
     config->origins[index].origin = memory_string(entry->origin);
+    if (!rc && entry->from_file && !strcmp(key->name, "platform.token"))
+        config->platform_token_path = memory_string(entry->value);
     if (!rc)
         remember(config, index, value, config_entry_label(entry));
     else
@@ -138,15 +140,24 @@ static void check_topics(const struct config *config, struct text *errors)
                      "there is nothing to do");
 }
 
+/* Whether token and app id fit the signature together. */
+static bool fit_together(const char *token, const char *app_id)
+{
+    return strlen(token) + strlen(app_id) <= CREDENTIALS_LIMIT;
+}
+
 static void check_platform(const struct config *config, struct text *errors)
 {
+    if (config->platform_key_file && !config->platform_cert_file)
+        config_error(errors, origin_of(config, "platform.key.file"), "platform.key.file",
+                     "expected platform.cert.file too, the certificate that the key is for");
     if (config->platform_url && !strncmp(config->platform_url, "http://", 7) &&
         !config->platform_allow_http)
         config_error(errors, origin_of(config, "platform.url"), "platform.url",
                      "expected https://: http:// would send the token in the clear, and needs "
                      "platform.allow.http = true");
     const char *token = config->platform_token, *app_id = config->platform_app_id;
-    if (token && app_id && strlen(token) + strlen(app_id) > CREDENTIALS_LIMIT)
+    if (token && app_id && !fit_together(token, app_id))
         config_error(errors, origin_of(config, "platform.token"), "platform.token",
                      "expected at most %d bytes together with platform.app.id", CREDENTIALS_LIMIT);
 }
@@ -186,6 +197,26 @@ int config_load(struct config *config, const struct config_input *input, struct 
     check_drain(config, errors);
     config_sources_fini(&sources);
     return errors->length == before ? 0 : -1;
+}
+
+int config_read_token(const struct config *config, char **token, struct error *error)
+{
+    struct config_entry entry = {.value = config->platform_token_path, .from_file = true};
+    const struct config_key *key = config_key_find("platform.token");
+    char *value = NULL;
+    *token = NULL;
+    if (config_entry_value(&entry, true, &value, error) < 0)
+        return -1;
+    int rc = key->set(key, value, token, error);
+    if (!rc && !fit_together(value, config->platform_app_id))
+        rc = error_set(error, "expected at most %d bytes together with platform.app.id",
+                       CREDENTIALS_LIMIT);
+    if (rc) {
+        free(*token);
+        *token = NULL;
+    }
+    free(value);
+    return rc;
 }
 
 static void print_line(struct text *out, const char *key, const char *value, const char *label)
@@ -233,7 +264,11 @@ void config_fini(struct config *config)
     free(config->platform_version);
     free(config->platform_token);
     free(config->platform_app_id);
+    free(config->platform_token_path);
     free(config->platform_ca_file);
+    free(config->platform_cert_file);
+    free(config->platform_key_file);
+    free(config->platform_tls_groups);
     free(config->platform_auth_flags.values);
     free(config->call_retry_flags.values);
     free(config->recording_retry_flags.values);

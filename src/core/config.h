@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "core/request.h"
@@ -42,7 +43,11 @@ struct config {
     bool platform_allow_http;
     char *platform_version, *platform_token, *platform_app_id;
     int platform_utc_offset_minutes;
-    char *platform_ca_file; /* NULL: the system's */
+    char *platform_token_path; /* of platform.token.file; NULL: the token is no file's */
+    char *platform_ca_file;    /* NULL: the system's */
+    char *platform_cert_file;  /* the client's certificate; NULL: none */
+    char *platform_key_file;   /* NULL: in platform_cert_file */
+    char *platform_tls_groups; /* NULL: OpenSSL's own */
     int64_t platform_connect_timeout_ms, platform_timeout_ms;
     bool platform_connection_reuse;
     int64_t platform_connection_max_age_ms;
@@ -78,6 +83,10 @@ struct config_input {
  * -1 config->kafka still holds the settings that had no error of their own, so that the Kafka
  * module can check them too. config_fini is due either way. */
 int config_load(struct config *config, const struct config_input *input, struct text *errors);
+
+/* Reads platform.token again from its file, by the same rules (platform_token_path is not NULL).
+ * Returns 0 or -1; *token is released with free. Any thread. */
+int config_read_token(const struct config *config, char **token, struct error *error);
 
 /* Whether the value of that setting is never shown (name as in struct kafka_setting). */
 bool kafka_setting_is_secret(const char *name);

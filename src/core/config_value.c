@@ -319,6 +319,46 @@ CONFIG_SETTER(config_set_ca_file)
     return rc;
 }
 
+CONFIG_SETTER(config_set_key_file)
+{
+    (void)key;
+    char **path = field;
+    if (!*value) {
+        free(*path);
+        *path = NULL;
+        return 0;
+    }
+    struct text content = {0};
+    int rc = config_read_file(value, CA_LIMIT, &content, why);
+    if (rc < 0)
+        error_prefix(why, "expected a readable PEM file, not %s: ", config_show(value).text);
+    else if (!content.length || !strstr(content.data, " PRIVATE KEY-----"))
+        rc = error_set(why, "expected a PEM file with a private key, but %s holds none",
+                       config_show(value).text);
+    else
+        set_string(field, value, strlen(value));
+    if (content.data)
+        memset(content.data, 0, content.length);
+    text_fini(&content);
+    return rc;
+}
+
+/* Whether OpenSSL knows the names shows where TLS is set up. */
+CONFIG_SETTER(config_set_tls_groups)
+{
+    (void)key;
+    char **groups = field;
+    for (const char *c = value; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("_-:?*/", *c))
+            return error_set(why, "expected names of TLS groups with colons between them, not %s",
+                             config_show(value).text);
+    if (*value)
+        return set_string(field, value, strlen(value));
+    free(*groups);
+    *groups = NULL;
+    return 0;
+}
+
 CONFIG_SETTER(config_set_store)
 {
     (void)key;

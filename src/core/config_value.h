@@ -22,7 +22,9 @@ CONFIG_SETTER(config_set_url);        /* http(s)://host[:port][/prefix]; no slas
 CONFIG_SETTER(config_set_listen);     /* host:port, where the port may be 0; or empty */
 CONFIG_SETTER(config_set_http_hosts); /* host[:port], with commas between them; or empty */
 CONFIG_SETTER(config_set_zone);       /* +hh:mm; int minutes */
-CONFIG_SETTER(config_set_ca_file);    /* a readable PEM file; empty: NULL */
+CONFIG_SETTER(config_set_ca_file);    /* a readable PEM file with a certificate; empty: NULL */
+CONFIG_SETTER(config_set_key_file);   /* a readable PEM file with a private key; empty: NULL */
+CONFIG_SETTER(config_set_tls_groups); /* names with colons between them; empty: NULL */
 CONFIG_SETTER(config_set_store);      /* a directory that can be written to; none: NULL */
 CONFIG_SETTER(config_set_path);       /* of a member of an answer; or empty */
 CONFIG_SETTER(config_set_hosts);      /* host names, also *.name, with commas; or empty */

@@ -391,6 +391,12 @@ void dispatch_end(struct dispatch *dispatch, struct request *request, const stru
         settle_recording(dispatch, request, attempt, finding, now_ms, wall_ms);
 }
 
+void dispatch_credentials_changed(struct dispatch *dispatch, int64_t now_ms)
+{
+    if (dispatch->breaker.state == BREAKER_OPEN)
+        dispatch->breaker.until_ms = now_ms;
+}
+
 struct request *dispatch_take_done(struct dispatch *dispatch)
 {
     struct list *node = list_take_first(&dispatch->done);

@@ -63,6 +63,9 @@ void dispatch_answered(struct dispatch *dispatch, const struct request *request)
 void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
                   int64_t now_ms, int64_t wall_ms, struct finding *finding);
 
+/* The credentials have changed: an open breaker's pause ends, and its trial may run. */
+void dispatch_credentials_changed(struct dispatch *dispatch, int64_t now_ms);
+
 /* A request that goes back, in the order in which they were done; NULL: none. */
 struct request *dispatch_take_done(struct dispatch *dispatch);
 

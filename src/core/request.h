@@ -106,7 +106,13 @@ struct call_state {
 };
 
 /* What crosses a queue: the first member of whatever is sent. */
-enum message_type { MESSAGE_REQUEST, MESSAGE_RECALL, MESSAGE_ALLOWANCE, MESSAGE_STOP };
+enum message_type {
+    MESSAGE_REQUEST,
+    MESSAGE_RECALL,
+    MESSAGE_REREAD,
+    MESSAGE_ALLOWANCE,
+    MESSAGE_STOP
+};
 struct message {
     struct list node;
     enum message_type type;

@@ -32,6 +32,8 @@
       "the TLS handshake with the platform failed", NOT_SENT, NOT_SENT)                                               \
     X(certificate, "never sent: the certificate is not trusted", "certificate-rejected",                              \
       "the platform's certificate is not trusted", NOT_SENT, NOT_SENT)                                                \
+    X(client_certificate, "never read: the platform's TLS wants a client certificate, or another one",                \
+      "client-certificate-refused", "the platform wants a client certificate, or another one", NOT_SENT, NOT_SENT)    \
     X(not_sent, "never sent, for another reason", "not-sent", "the request was not sent", NOT_SENT, NOT_SENT)         \
     X(lease_over, "never sent: the worker may not send any more without a new lease", "lease-over",                   \
       "the request may not be sent any more without a new lease", LEASE_OVER, LEASE_OVER)                             \
@@ -168,6 +170,8 @@ static enum row unsent_row(enum attempt_failure failure)
         return ROW_tls;
     case FAILURE_CERTIFICATE:
         return ROW_certificate;
+    case FAILURE_CLIENT_CERTIFICATE:
+        return ROW_client_certificate;
     case FAILURE_TIMEOUT:
         return ROW_connect_timeout;
     case FAILURE_NONE:

@@ -36,6 +36,8 @@ static enum attempt_failure failure_of(CURLcode code)
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_CACERT_BADFILE:
         return FAILURE_CERTIFICATE;
+    case CURLE_SSL_CLIENTCERT:
+        return FAILURE_CLIENT_CERTIFICATE;
     case CURLE_OPERATION_TIMEDOUT:
         return FAILURE_TIMEOUT;
     case CURLE_SEND_ERROR:
@@ -52,6 +54,15 @@ static enum attempt_failure failure_of(CURLcode code)
 
 /* ---- ending */
 
+/* Whether the platform's TLS refused the client's certificate, or that there is none. With TLS 1.3
+ * that is told only after the request was sent; but a server that refuses the handshake has not
+ * read what follows it, and no certificate is given later than that. */
+static bool was_turned_away(const struct transfer *transfer)
+{
+    return transfer->turned_away || (transfer->tls.certificate_refused && transfer->opened &&
+                                     !transfer->head.begun && !transfer->head.done);
+}
+
 /* The first cause, in words: what went wrong outside of the connection says more than what libcurl
  * makes of it. */
 static void find_words(struct transfer *transfer, char *out, size_t size)
@@ -63,6 +74,11 @@ static void find_words(struct transfer *transfer, char *out, size_t size)
         close(spare);
     if (*transfer->fault)
         snprintf(out, size, "%s", transfer->fault);
+    else if (was_turned_away(transfer))
+        snprintf(out, size, "the platform %s",
+                 transfer->trust->certificate
+                     ? "does not accept the certificate in platform.cert.file"
+                     : "wants a client certificate: platform.cert.file");
     else if (transfer->attempt.sends == 0 && failure == EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
         snprintf(out, size, "too many open files: the limit of this process is %llu",
                  (unsigned long long)limit.rlim_cur);
@@ -71,7 +87,10 @@ static void find_words(struct transfer *transfer, char *out, size_t size)
     else if (transfer->stale)
         snprintf(out, size, "a new connection brought something before anything was asked");
     else
-        snprintf(out, size, "%.150s", transfer->words);
+        snprintf(out, size, "%.80s%s", transfer->words,
+                 transfer->tls.certificate_wanted
+                     ? "; it had asked for a client certificate: platform.cert.file"
+                     : "");
 }
 
 /* Takes the transfer out of libcurl. One that libcurl keeps is not used again. */
@@ -94,7 +113,7 @@ static void release(struct transfer *transfer)
     list_remove(&transfer->node);
     transfer->post = NULL;
     platform->active_count--;
-    if (*transfer->fault)
+    if (*transfer->fault || transfer->trust != platform->trust)
         transfer_free(transfer);
     else
         list_prepend(&platform->idle[transfer->use], &transfer->node);
@@ -122,6 +141,12 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;
     attempt.end_proven = attempt.complete && proven;
+    if (failure != FAILURE_NONE && was_turned_away(transfer)) {
+        attempt.failure = FAILURE_CLIENT_CERTIFICATE;
+        attempt.sends = 0;
+        if (!transfer->turned_away && transfer->trust == platform->trust)
+            platform->refused_ms = clock_boot_ms();
+    }
     if (failure != FAILURE_NONE && failure != FAILURE_STOPPED)
         find_words(transfer, attempt.detail, sizeof attempt.detail);
     take_out(transfer);
@@ -239,6 +264,8 @@ static int dial(struct transfer *transfer)
 {
     transfer->attempt = (struct attempt){.retry_after_ms = -1, .content_length = -1};
     transfer->head = (struct answer_head){0};
+    transfer->tls = (struct tls_seen){0};
+    transfer->turned_away = false;
     transfer->opened = transfer->stale = transfer->has_connection = false;
     transfer->open_error = 0;
     transfer->words[0] = '\0';
@@ -402,16 +429,6 @@ void platform_enter_thread(void)
     abort();
 }
 
-static int share_new(struct platform *platform, struct error *error)
-{
-    platform->share = curl_share_init();
-    if (!platform->share)
-        return error_set(error, "curl_share_init: no handle");
-    CURLSHcode code =
-        curl_share_setopt(platform->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-    return code ? error_set(error, "curl_share_setopt: %s", curl_share_strerror(code)) : 0;
-}
-
 /* One slot of each use, so that what this libcurl does not know shows at the start. */
 static int first_transfers(struct platform *platform, struct error *error)
 {
@@ -454,11 +471,28 @@ struct platform *platform_new(uv_loop_t *loop, const struct config *config,
     platform->events = events;
     platform->argument = argument;
     platform->multi = multi_new(platform, error);
-    if (platform->multi && !platform_tls_init(error) && !share_new(platform, error) &&
-        !first_transfers(platform, error))
+    platform->trust = platform->multi ? platform_trust_load(config, error) : NULL;
+    if (platform->trust && !platform_tls_init(error) && !first_transfers(platform, error))
         return platform;
     platform_free(platform);
     return NULL;
+}
+
+static void free_idle(struct platform *platform)
+{
+    struct list *node;
+    for (int use = 0; use < TRANSFER_USES; use++)
+        while ((node = list_take_first(&platform->idle[use])))
+            transfer_free(list_of(node, struct transfer, node));
+}
+
+void platform_use_trust(struct platform *platform, struct platform_trust *trust)
+{
+    trust->generation = ++platform->generation;
+    platform_trust_release(platform->trust);
+    platform->trust = trust;
+    platform->refused_ms = 0;
+    free_idle(platform);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -475,12 +509,9 @@ void platform_free(struct platform *platform)
     if (!platform)
         return;
     assert(list_empty(&platform->active));
-    struct list *node;
-    for (int use = 0; use < TRANSFER_USES; use++)
-        while ((node = list_take_first(&platform->idle[use])))
-            transfer_free(list_of(node, struct transfer, node));
+    free_idle(platform);
     curl_multi_cleanup(platform->multi); /* closes the pooled connections, and so their watches */
-    curl_share_cleanup(platform->share);
+    platform_trust_release(platform->trust);
     platform_sockets_fini(platform);
     uv_close((uv_handle_t *)&platform->timer, on_timer_closed);
     uv_close((uv_handle_t *)&platform->sweep, on_timer_closed);

@@ -63,6 +63,22 @@ struct platform *platform_new(uv_loop_t *loop, const struct config *config,
                               const struct platform_events *events, void *argument,
                               struct error *error);
 
+/* The certificates that the configuration names: authorities and the client's own. */
+struct platform_trust;
+
+/* The file with the authorities: platform.ca.file or the system's; NULL: it is no file. */
+const char *platform_authorities_file(const struct config *config);
+
+/* Reads and checks them all. Any thread. NULL on failure. */
+struct platform_trust *platform_trust_load(const struct config *config, struct error *error);
+
+/* The loop's thread, unless it was never used. NULL is fine. */
+void platform_trust_release(struct platform_trust *trust);
+
+/* From now on these count: no post goes out on a connection that was made with others. Takes them
+ * over. */
+void platform_use_trust(struct platform *platform, struct platform_trust *trust);
+
 /* Starts a post; never more at once than platform.max.in.flight. It always ends, later. */
 void platform_start(struct platform *platform, struct platform_post *post);
 

@@ -125,7 +125,7 @@ bool answer_is_whole(const struct transfer *transfer, bool *proven)
 {
     const struct answer_head *head = &transfer->head;
     bool chunks = head->chunked && transfer->use != TRANSFER_FETCH;
-    *proven = head->bodiless || head->lengths || head->chunked || head->closed_by_tls;
+    *proven = head->bodiless || head->lengths || head->chunked || transfer->tls.closed;
     return !chunks || head->bodiless || head->chunks.state == CHUNKS_DONE;
 }
 

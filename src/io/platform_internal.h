@@ -5,6 +5,7 @@
 #pragma once
 
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 #include <stdlib.h>
 
 #include "base/list.h"
@@ -24,10 +25,29 @@ struct watch {
     curl_socket_t socket;
     int armed; /* libuv's events; 0: none */
     bool pooled, of_connection;
-    bool connected;  /* as last seen */
-    bool spoilt;     /* it brought more than its answer: nothing else may be asked on it */
-    int local_port;  /* of a connection; 0: not known yet */
-    int64_t made_ms; /* CLOCK_BOOTTIME */
+    bool connected;      /* as last seen */
+    bool spoilt;         /* it brought more than its answer: nothing else may be asked on it */
+    int local_port;      /* of a connection; 0: not known yet */
+    int64_t made_ms;     /* CLOCK_BOOTTIME */
+    unsigned generation; /* of the certificates that it was made with */
+};
+
+/* The certificates, and the TLS sessions that were made with them. */
+struct platform_trust {
+    int references; /* counted by the loop's thread */
+    unsigned generation;
+    X509_STORE *posts, *fetches; /* the authorities for each */
+    X509 *certificate;           /* the client's; NULL: none */
+    EVP_PKEY *key;
+    STACK_OF(X509) * chain;
+    CURLSH *share;
+};
+
+/* What is seen of the TLS of a transfer's connection. */
+struct tls_seen {
+    bool closed;              /* in order, by close_notify */
+    bool certificate_wanted;  /* and there is none */
+    bool certificate_refused; /* the client's, or that there is none */
 };
 
 /* What is known of the answer's head, and how its body ends. */
@@ -38,7 +58,6 @@ struct answer_head {
     bool bodiless;            /* by its status */
     struct chunks chunks;     /* of a chunked body that libcurl leaves as it is */
     size_t taken;             /* of the bytes that will be delivered again after a pause */
-    bool closed_by_tls;       /* close_notify has come */
 };
 
 /* One slot: an easy handle with all that never changes already set. */
@@ -48,10 +67,12 @@ struct transfer {
     struct list failed_node;
     struct platform *platform;
     CURL *easy; /* NULL: none could be made */
+    struct platform_trust *trust;
     enum transfer_use use;
     struct platform_post *post;
     struct attempt attempt;
     struct answer_head head;
+    struct tls_seen tls;
     struct curl_slist headers[PLATFORM_HEADERS];
     char authorization[1100];
     char words[CURL_ERROR_SIZE];
@@ -61,6 +82,7 @@ struct transfer {
     bool opened;         /* this transfer made its connection itself */
     bool has_connection; /* made, TLS included; as last seen */
     bool stale;          /* stopped by the guard */
+    bool turned_away;    /* stopped, as the platform has just refused the client's certificate */
     bool redialled;      /* once is enough: a new connection is never stale */
     int open_error;      /* errno of a socket that could not be made */
 };
@@ -70,11 +92,12 @@ struct platform {
     const struct config *config;
     const struct platform_events *events;
     void *argument;
-    CURLM *multi;       /* NULL: none could be made */
-    CURLSH *share;      /* TLS sessions */
-    uv_timer_t timer;   /* libcurl's */
-    uv_timer_t sweep;   /* while transfers run */
-    uv_timer_t failing; /* ends what is in `failed` */
+    CURLM *multi; /* NULL: none could be made */
+    struct platform_trust *trust;
+    unsigned generation; /* of trust */
+    uv_timer_t timer;    /* libcurl's */
+    uv_timer_t sweep;    /* while transfers run */
+    uv_timer_t failing;  /* ends what is in `failed` */
     int open_timers;
     struct list idle[TRANSFER_USES];
     struct list active, awaiting;
@@ -84,6 +107,8 @@ struct platform {
     size_t watch_count;
     int multi_failures; /* of libcurl's multi interface, one after another */
     int64_t complained_ms;
+    int64_t
+        refused_ms; /* when the platform refused the client's certificate; 0: not with this one */
 };
 
 /* ---- platform.c */
@@ -136,8 +161,8 @@ CURLcode platform_tls_context(CURL *easy, void *context, void *transfer);
 /* Whether OpenSSL has bytes of the transfer's connection that nobody has read yet. */
 bool platform_tls_pending(const struct transfer *transfer);
 
-/* Whether the peer has ended the transfer's TLS in order. */
-bool platform_tls_closed(const struct transfer *transfer);
+/* Fills transfer->tls, where it has a connection with TLS. */
+void platform_tls_look(struct transfer *transfer);
 
 /* ---- platform_sockets.c */
 

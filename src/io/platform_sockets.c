@@ -163,6 +163,8 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
     struct watch *watch = find_watch(transfer->platform, made);
     if (watch)
         watch->of_connection = true;
+    if (watch)
+        watch->generation = transfer->trust->generation;
     return made;
 }
 
@@ -232,7 +234,8 @@ static bool is_stale(const struct watch *watch, const struct transfer *transfer)
     /* A new connection that uses TLS may have a session's ticket waiting. */
     if (transfer->opened)
         return strncmp(transfer->post->url, "https:", 6) != 0 && is_readable(watch);
-    return clock_boot_ms() - watch->made_ms >= max_age || is_readable(watch);
+    return watch->generation != transfer->trust->generation ||
+           clock_boot_ms() - watch->made_ms >= max_age || is_readable(watch);
 }
 
 bool platform_has_gone_stale(struct transfer *transfer, int local_port)

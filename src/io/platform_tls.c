@@ -1,9 +1,15 @@
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "io/platform_internal.h"
 
 /* What is seen of one TLS connection, as the bits of its ex_data. */
-enum { TLS_CLOSED = 1 };
+enum {
+    TLS_CLOSED = 1,      /* close_notify has come */
+    TLS_CERT_WANTED = 2, /* a client certificate was asked for, and there is none */
+    TLS_ALERTED = 4,     /* a fatal alert has come: */
+    TLS_ALERT_SHIFT = 8,
+};
 
 static int tls_index = -1; /* of ex_data: OpenSSL gives them out for the process */
 
@@ -19,23 +25,57 @@ static uintptr_t seen(const SSL *ssl)
     return (uintptr_t)SSL_get_ex_data(ssl, tls_index);
 }
 
+static void see(const SSL *ssl, uintptr_t bits)
+{
+    SSL_set_ex_data((SSL *)(uintptr_t)ssl, tls_index, (void *)(seen(ssl) | bits));
+}
+
 static void on_state(const SSL *ssl, int where, int value)
 {
-    bool is_close =
-        (where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && (value & 0xff) == SSL3_AD_CLOSE_NOTIFY;
-    if (is_close)
-        SSL_set_ex_data((SSL *)(uintptr_t)ssl, tls_index, (void *)(seen(ssl) | TLS_CLOSED));
+    if ((where & SSL_CB_READ_ALERT) != SSL_CB_READ_ALERT)
+        return;
+    if ((value & 0xff) == SSL3_AD_CLOSE_NOTIFY)
+        see(ssl, TLS_CLOSED);
+    else if (value >> 8 == SSL3_AL_FATAL)
+        see(ssl, TLS_ALERTED | (uintptr_t)(value & 0xff) << TLS_ALERT_SHIFT);
+}
+
+static int on_certificate_wanted(SSL *ssl, X509 **certificate, EVP_PKEY **key)
+{
+    (void)certificate;
+    (void)key;
+    see(ssl, TLS_CERT_WANTED);
+    return 0; /* there is none */
+}
+
+static bool use_trust(SSL_CTX *context, const struct transfer *transfer)
+{
+    const struct platform_trust *trust = transfer->trust;
+    bool fetches = transfer->use == TRANSFER_FETCH;
+    X509_STORE *store = fetches ? trust->fetches : trust->posts;
+    X509_STORE_up_ref(store);
+    SSL_CTX_set_cert_store(context, store);
+    return fetches || !trust->certificate ||
+           SSL_CTX_use_cert_and_key(context, trust->certificate, trust->key, trust->chain, 1) == 1;
 }
 
 /* An end without close_notify is no error of TLS's here, with any version of libcurl: it is told
- * apart by on_state, and does no harm to an answer that says itself where it ends. */
-CURLcode platform_tls_context(CURL *easy, void *context, void *transfer)
+ * apart by on_state, and does no harm to an answer that says itself where it ends. A certificate is
+ * given at the handshake or never: who refuses it then has not read a request. */
+CURLcode platform_tls_context(CURL *easy, void *context, void *argument)
 {
+    struct transfer *transfer = argument;
+    const char *groups = transfer->platform->config->platform_tls_groups;
     (void)easy;
-    (void)transfer;
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_info_callback(context, on_state);
-    return CURLE_OK;
+    SSL_CTX_set_client_cert_cb(context, on_certificate_wanted);
+    SSL_CTX_set_post_handshake_auth(context, 0);
+    if (use_trust(context, transfer) && (!groups || SSL_CTX_set1_groups_list(context, groups) == 1))
+        return CURLE_OK;
+    ERR_clear_error();
+    transfer_fault(transfer, "OpenSSL", "the certificate or the groups cannot be used");
+    return CURLE_SSL_CERTPROBLEM;
 }
 
 /* NULL: the transfer has no connection with TLS now. */
@@ -54,8 +94,30 @@ bool platform_tls_pending(const struct transfer *transfer)
     return ssl && SSL_has_pending(ssl);
 }
 
-bool platform_tls_closed(const struct transfer *transfer)
+static bool is_about_certificates(int alert)
+{
+    switch (alert) {
+    case SSL3_AD_BAD_CERTIFICATE:
+    case SSL3_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL3_AD_CERTIFICATE_REVOKED:
+    case SSL3_AD_CERTIFICATE_EXPIRED:
+    case SSL3_AD_CERTIFICATE_UNKNOWN:
+    case TLS1_AD_UNKNOWN_CA:
+    case TLS13_AD_CERTIFICATE_REQUIRED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void platform_tls_look(struct transfer *transfer)
 {
     const SSL *ssl = connection_of(transfer);
-    return ssl && seen(ssl) & TLS_CLOSED;
+    if (!ssl)
+        return;
+    uintptr_t bits = seen(ssl);
+    transfer->tls.closed = bits & TLS_CLOSED;
+    transfer->tls.certificate_wanted = bits & TLS_CERT_WANTED;
+    transfer->tls.certificate_refused =
+        bits & TLS_ALERTED && is_about_certificates((int)(bits >> TLS_ALERT_SHIFT & 0xff));
 }

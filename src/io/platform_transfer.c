@@ -6,6 +6,7 @@
 #include "io/platform_internal.h"
 
 enum {
+    REFUSED_MS = 5000,
     IDLE_SECONDS = 3,      /* a pooled connection older than this is not used again */
     DNS_SECONDS = 10,      /* and no longer than a connection may live */
     UPLOAD_BUFFER = 16384, /* libcurl's least */
@@ -48,6 +49,15 @@ static bool is_too_late(const struct platform_post *post)
     return now > *post->lease_until_ms || (post->send_until_ms && now >= post->send_until_ms);
 }
 
+/* Where the platform has just refused the client's certificate, it does again. Whether the request
+ * was read is then in doubt, if the alert does not arrive: so none is sent for a while. */
+static bool is_turned_away(const struct transfer *transfer)
+{
+    const struct platform *platform = transfer->platform;
+    return transfer->opened && platform->refused_ms && transfer->trust == platform->trust &&
+           clock_boot_ms() - platform->refused_ms < REFUSED_MS;
+}
+
 /* libcurl is connected and about to send. */
 static int before_sending(void *argument, char *remote_ip, char *local_ip, int remote_port,
                           int local_port)
@@ -62,6 +72,8 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
         return CURL_PREREQFUNC_OK;
     if (attempt->sends > 0)
         attempt->latched = true;
+    else if (is_turned_away(transfer))
+        transfer->turned_away = true;
     else if (platform_has_gone_stale(transfer, local_port))
         transfer->stale = true;
     else if (is_too_late(transfer->post))
@@ -91,26 +103,25 @@ static int on_progress(void *argument, curl_off_t a, curl_off_t b, curl_off_t c,
 {
     (void)a, (void)b, (void)c, (void)d;
     struct transfer *transfer = argument;
-    struct answer_head *head = &transfer->head;
-    if (head->done && !head->bodiless && !head->lengths && !head->chunked)
-        head->closed_by_tls = platform_tls_closed(transfer);
+    const struct answer_head *head = &transfer->head;
+    bool open_ended = head->done && !head->bodiless && !head->lengths && !head->chunked;
+    if (open_ended || (transfer->opened && transfer->attempt.sends && !head->begun && !head->done))
+        platform_tls_look(transfer);
     return 0;
 }
 
-static void set_trust(struct transfer *transfer, const struct config *config)
+static void set_trust(struct transfer *transfer)
 {
     SET(transfer, CURLOPT_SSL_VERIFYPEER, 1L);
     SET(transfer, CURLOPT_SSL_VERIFYHOST, 2L);
     SET(transfer, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(transfer, CURLOPT_SSL_CTX_FUNCTION, platform_tls_context);
     SET(transfer, CURLOPT_SSL_CTX_DATA, transfer);
-    /* libcurl parses the authorities once, not for each connection, but only without a CAPATH. */
-    const char *system = curl_version_info(CURLVERSION_NOW)->cainfo;
-    const char *file = config->platform_ca_file ? config->platform_ca_file : system;
-    if (!file)
-        return;
-    SET(transfer, CURLOPT_CAINFO, file);
+    /* The authorities are platform_trust's, and no session outlives them. */
+    SET(transfer, CURLOPT_CAINFO, NULL);
     SET(transfer, CURLOPT_CAPATH, NULL);
+    SET(transfer, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+    SET(transfer, CURLOPT_SSL_SESSIONID_CACHE, transfer->use == TRANSFER_FETCH ? 0L : 1L);
 }
 
 static int64_t dns_seconds(const struct config *config)
@@ -145,14 +156,11 @@ static void set_post(struct transfer *transfer, const struct config *config)
     SET(transfer, CURLOPT_HTTP_TRANSFER_DECODING, 0L); /* platform_chunks.h says why */
 }
 
-static void set_fetch(struct transfer *transfer, const struct config *config)
+static void set_fetch(struct transfer *transfer)
 {
-    const char *system = curl_version_info(CURLVERSION_NOW)->capath;
     SET(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
     SET(transfer, CURLOPT_FOLLOWLOCATION, 0L);
     SET(transfer, CURLOPT_HTTPGET, 1L);
-    if (config->platform_ca_file && system)
-        SET(transfer, CURLOPT_CAPATH, system);
 }
 
 static void set_callbacks(struct transfer *transfer)
@@ -197,20 +205,22 @@ struct transfer *transfer_new(struct platform *platform, enum transfer_use use)
     list_init(&transfer->failed_node);
     transfer->platform = platform;
     transfer->use = use;
+    transfer->trust = platform->trust;
+    transfer->trust->references++;
     transfer->easy = curl_easy_init();
     if (!transfer->easy)
         transfer_fault(transfer, "curl_easy_init", "no handle");
     set_callbacks(transfer);
     set_http(transfer, config);
-    set_trust(transfer, config);
+    set_trust(transfer);
     /* Not for each request: libcurl 7.88 refuses it after a transfer that had no connection. */
     SET(transfer, CURLOPT_BUFFERSIZE, use == TRANSFER_CALL ? (long)RECEIVE_BUFFER : FILE_BUFFER);
     if (use == TRANSFER_FETCH) {
-        set_fetch(transfer, config);
+        set_fetch(transfer);
     } else {
         set_post(transfer, config);
         set_headers(transfer);
-        SET(transfer, CURLOPT_SHARE, platform->share);
+        SET(transfer, CURLOPT_SHARE, transfer->trust->share);
     }
     return transfer;
 }
@@ -237,5 +247,6 @@ int transfer_prepare(struct transfer *transfer)
 void transfer_free(struct transfer *transfer)
 {
     curl_easy_cleanup(transfer->easy); /* takes it out of the multi handle, if it is in there */
+    platform_trust_release(transfer->trust);
     free(transfer);
 }

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "core/dispatch.h"
 #include "worker/exchange.h"
+#include "worker/reload.h"
 
 enum {
     TICK_MS = 500,            /* how often the loop turns at least */
@@ -49,9 +50,10 @@ struct call_thread {
     uv_timer_t tick;
     struct dispatch dispatch;
     struct exchanges exchanges;
+    struct reload reload;
     bool something_happened, ending, stuck;
     enum breaker_state breaker_seen;
-    struct trouble trouble, copy_trouble;
+    struct trouble trouble, copy_trouble, reload_trouble;
     struct finding last_failure;
     char place[300]; /* host:port, for the log */
     uint64_t random_state;
@@ -252,12 +254,50 @@ static void on_ended(void *argument, struct request *request, struct attempt *at
     histogram_add(&thread->counters.latency[request->place.kind], clock_boot_us() - started_us);
     count_copy(thread, attempt);
     dispatch_end(&thread->dispatch, request, attempt, now, clock_wall_ms(), &finding);
+    /* It was the old token that was refused: a trial with the new one may run at once. */
+    if (finding.verdict == VERDICT_UNAUTHORIZED && attempt->token_replaced)
+        dispatch_credentials_changed(&thread->dispatch, now);
     if (!thread->ending) {
         log_trouble(thread, &finding, now);
         log_copy(thread, &finding, attempt, now);
     }
     log_end(thread, request, attempt, &finding, started_us);
     thread->something_happened = true;
+}
+
+/* ---- token and certificates */
+
+static void on_token(void *argument, char *token)
+{
+    struct call_thread *thread = argument;
+    if (!exchanges_use_token(&thread->exchanges, token))
+        return;
+    count(&thread->counters.reloads);
+    trouble_ends(&thread->reload_trouble);
+    log_info("platform.token.file: there is another token; calls are signed with it from now on");
+    dispatch_credentials_changed(&thread->dispatch, clock_boot_ms());
+    thread->something_happened = true;
+}
+
+static void on_trust(void *argument, struct platform_trust *trust)
+{
+    struct call_thread *thread = argument;
+    count(&thread->counters.reloads);
+    trouble_ends(&thread->reload_trouble);
+    exchanges_use_trust(&thread->exchanges, trust);
+    log_info("platform.ca.file, platform.cert.file, platform.key.file: read again; calls from now "
+             "on go over new connections");
+}
+
+static void on_reload_failed(void *argument, const char *words)
+{
+    struct call_thread *thread = argument;
+    count(&thread->counters.reload_failures);
+    if (trouble_grows(&thread->reload_trouble, clock_boot_ms()))
+        log_error(
+            "a file that has changed cannot be used, and what was read before stays in force: "
+            "%s",
+            words);
 }
 
 /* ---- the loop */
@@ -347,6 +387,7 @@ static void end_thread(struct call_thread *thread)
     dispatch_return_waiting(&thread->dispatch);
     give_back(thread);
     exchanges_fini(&thread->exchanges);
+    reload_fini(&thread->reload);
     uv_close((uv_handle_t *)&thread->wake, NULL);
     uv_close((uv_handle_t *)&thread->prepare, NULL);
     uv_close((uv_handle_t *)&thread->due, NULL);
@@ -364,6 +405,11 @@ static void receive(struct call_thread *thread, struct message *message)
     case MESSAGE_RECALL:
         dispatch_recall(&thread->dispatch, recall->kind, recall->partition);
         free(recall);
+        break;
+    case MESSAGE_REREAD:
+        free(message);
+        log_info("reading token and certificates again");
+        reload_now(&thread->reload);
         break;
     case MESSAGE_STOP:
         free(message);
@@ -452,12 +498,15 @@ struct call_thread *call_thread_new(const struct config *config,
     queue_init(&thread->inbound, wake_thread, thread);
     open_loop(thread);
     static const struct exchange_events events = {.answered = on_answered, .ended = on_ended};
+    static const struct reload_events reload_events = {on_token, on_trust, on_reload_failed};
+    reload_init(&thread->reload, &thread->loop, config, &reload_events, thread);
     if (exchanges_init(&thread->exchanges, &thread->loop, config, &events, thread, error) < 0)
         goto close;
     if (start(thread, error) == 0)
         return thread;
     exchanges_fini(&thread->exchanges);
 close:
+    reload_fini(&thread->reload);
     close_loop(thread);
     queue_fini(&thread->inbound);
     free(thread);
@@ -476,6 +525,13 @@ void call_thread_recall(struct call_thread *thread, enum request_kind kind, int3
     recall->kind = kind;
     recall->partition = partition;
     queue_push(&thread->inbound, &recall->message.node);
+}
+
+void call_thread_reread(struct call_thread *thread)
+{
+    struct message *message = memory_zeroed(1, sizeof *message);
+    message->type = MESSAGE_REREAD;
+    queue_push(&thread->inbound, &message->node);
 }
 
 bool call_thread_free(struct call_thread *thread)

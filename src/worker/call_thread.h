@@ -30,6 +30,8 @@ struct call_counters {
     _Atomic uint64_t breaker;                /* enum breaker_state */
     _Atomic uint64_t files, file_bytes;      /* kept in recording.store */
     _Atomic uint64_t copy_failures;          /* tries whose file could not be kept */
+    _Atomic uint64_t reloads;                /* token or certificates read anew, and used */
+    _Atomic uint64_t reload_failures;        /* those that could not be used */
     struct histogram latency[REQUEST_KINDS]; /* of the tries */
 };
 
@@ -50,6 +52,10 @@ void call_thread_start(struct call_thread *thread, struct request *request);
  * kind, and from then on nothing of it is sent any more (a stop); kind REQUEST_KINDS: of both
  * kinds. That job's Kafka thread. */
 void call_thread_recall(struct call_thread *thread, enum request_kind kind, int32_t partition);
+
+/* Asks for the files of token and certificates to be read again (they are too when they change).
+ * Any thread. */
+void call_thread_reread(struct call_thread *thread);
 
 /* Ends the thread, when no Kafka thread turns any more; calls still on the wire are cut off. Every
  * request that has not come back is pushed to `finished` first: what may have been sent as

@@ -28,6 +28,7 @@ struct exchange {
     struct platform_post post; /* or the fetch that follows it */
     struct request *request;
     int64_t started_us;
+    uint64_t token_number; /* which it was signed with */
     struct text url, body, answer;
     struct text location; /* of a 3xx */
     char authorization[sizeof((struct signature *)0)->authorization];
@@ -109,6 +110,7 @@ static void tell(struct exchange *exchange)
         snprintf(attempt->copy_detail, sizeof attempt->copy_detail, "%s", exchange->copy_detail);
     if (exchange->size)
         digest_text(exchange->digest, attempt->file_sha256);
+    attempt->token_replaced = exchange->token_number != all->tokens;
     struct request *request = exchange->request;
     all->events->ended(all->argument, request, attempt, exchange->started_us);
     exchange_release(exchange);
@@ -441,10 +443,11 @@ static void sign(struct exchange *exchange, int64_t wall_ms)
     struct exchanges *all = exchange->all;
     const struct config *config = all->config;
     if (wall_ms / 1000 != all->signed_second) {
-        signature_make(&all->signature, config->platform_token, config->platform_app_id, wall_ms,
+        signature_make(&all->signature, all->token, config->platform_app_id, wall_ms,
                        config->platform_utc_offset_minutes);
         all->signed_second = wall_ms / 1000;
     }
+    exchange->token_number = all->tokens;
     text_clear(&exchange->url);
     text_printf(&exchange->url, "%s/%s/bind/callEvent/%sv1?sig=%s", config->platform_url,
                 config->platform_version,
@@ -463,6 +466,21 @@ static int64_t send_until_ms(const struct config *config, const struct request *
     return until == INT64_MAX ? 0 : until;
 }
 
+bool exchanges_use_token(struct exchanges *exchanges, char *token)
+{
+    bool other = !exchanges->token || strcmp(exchanges->token, token) != 0;
+    exchanges->tokens += other;
+    exchanges->signed_second = -1;
+    free(exchanges->token);
+    exchanges->token = token;
+    return other;
+}
+
+void exchanges_use_trust(struct exchanges *exchanges, struct platform_trust *trust)
+{
+    platform_use_trust(exchanges->platform, trust);
+}
+
 void exchange_start(struct exchanges *exchanges, struct request *request, int64_t wall_ms)
 {
     const struct config *config = exchanges->config;
@@ -472,7 +490,7 @@ void exchange_start(struct exchanges *exchanges, struct request *request, int64_
     exchange->started_us = clock_boot_us();
     sign(exchange, wall_ms);
     text_clear(&exchange->body);
-    answer_request_body(&exchange->body, request, config->platform_token, config->platform_app_id);
+    answer_request_body(&exchange->body, request, exchanges->token, config->platform_app_id);
     exchange->post = (struct platform_post){
         .url = exchange->url.data,
         .authorization = exchange->authorization,
@@ -510,6 +528,7 @@ int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct co
         store_free(exchanges->store);
         return -1;
     }
+    exchanges_use_token(exchanges, memory_string(config->platform_token));
     uv_timer_init(loop, &exchanges->patience);
     exchanges->patience.data = exchanges;
     return 0;
@@ -533,6 +552,7 @@ void exchanges_fini(struct exchanges *exchanges)
     platform_free(exchanges->platform);
     store_free(exchanges->store);
     uv_close((uv_handle_t *)&exchanges->patience, NULL);
+    free(exchanges->token);
     while ((node = list_take_first(&exchanges->free)))
         exchange_free(list_of(node, struct exchange, node));
 }

@@ -32,15 +32,23 @@ struct exchanges {
     struct platform *platform;
     struct store *store; /* NULL: none */
     struct list free;
-    struct list keeping;        /* the oldest first */
-    uv_timer_t patience;        /* with the file system */
-    struct signature signature; /* of signed_second */
+    struct list keeping; /* the oldest first */
+    uv_timer_t patience; /* with the file system */
+    char *token;
+    uint64_t tokens;            /* how many there have been */
+    struct signature signature; /* of signed_second, with the token */
     int64_t signed_second;
 };
 
 /* config and loop must outlive it. Returns 0 or -1. */
 int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct config *config,
                    const struct exchange_events *events, void *argument, struct error *error);
+
+/* From now on tries are signed with that token; it is taken over. Returns whether it is another. */
+bool exchanges_use_token(struct exchanges *exchanges, char *token);
+
+/* From now on these certificates count; they are taken over. */
+void exchanges_use_trust(struct exchanges *exchanges, struct platform_trust *trust);
 
 /* Starts a try; it always ends, later. The request is borrowed until then. */
 void exchange_start(struct exchanges *exchanges, struct request *request, int64_t wall_ms);

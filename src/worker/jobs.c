@@ -61,6 +61,11 @@ void jobs_wake(void *argument)
             kafka_thread_wake(jobs->all[i].kafka);
 }
 
+void jobs_reread(void *argument)
+{
+    call_thread_reread(((struct jobs *)argument)->calls);
+}
+
 static void *run(void *argument)
 {
     static const char *const names[] = {

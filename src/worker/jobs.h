@@ -20,6 +20,10 @@ struct jobs *jobs_new(const struct config *config, struct metrics *metrics, stru
 /* Ends a wait of all their loops. Any thread. Its argument is the struct jobs. */
 void jobs_wake(void *jobs);
 
+/* Asks for the files of token and certificates to be read again. Any thread. Its argument is the
+ * struct jobs. */
+void jobs_reread(void *jobs);
+
 /* Runs until all are stopped. Returns the exit status, or -1 when a thread cannot be started. */
 int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error);
 

@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -13,6 +14,7 @@
 #include "base/text.h"
 #include "core/config.h"
 #include "io/kafka.h"
+#include "io/platform.h"
 #include "worker/ledger_command.h"
 #include "worker/options.h"
 #include "worker/redrive_command.h"
@@ -31,6 +33,17 @@ static int put(struct text *text)
     return STATUS_FAILED;
 }
 
+/* Whether the certificates, and the key of the client's, can be used. */
+static int check_certificates(const struct config *config, struct text *errors)
+{
+    struct error error;
+    struct platform_trust *trust = platform_trust_load(config, &error);
+    if (!trust)
+        text_printf(errors, "%s\n", error.text);
+    platform_trust_release(trust);
+    return trust ? 0 : -1;
+}
+
 /* Reads and checks the configuration; prints every error. Returns 0 or -1. */
 static int load(struct config *config, const struct options *options)
 {
@@ -46,6 +59,8 @@ static int load(struct config *config, const struct options *options)
     kafka_fit_settings(config);
     if (kafka_check_settings(config, &errors) < 0)
         rc = -1;
+    if (!rc && check_certificates(config, &errors) < 0)
+        rc = -1;
     if (errors.length)
         fwrite(errors.data, 1, errors.length, stderr);
     text_fini(&errors);
@@ -58,7 +73,7 @@ static void prepare_signals(void)
 {
     /* Writes to closed connections, and to files beyond a limit of their size, fail where they are
      * made. */
-    static const int ignored[] = {SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
+    static const int ignored[] = {SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
     stop_block_signals();
@@ -145,6 +160,7 @@ int main(int argc, char **argv)
     struct config config = {0};
     struct error error;
     int status = STATUS_BAD_USAGE;
+    unsetenv("SSLKEYLOGFILE"); /* libcurl would write the keys of all connections to it */
     int usage = options_parse(&options, argc, argv, &error);
     if (!usage && options.action == ACTION_RUN)
         prepare_signals();

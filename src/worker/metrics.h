@@ -94,6 +94,10 @@ struct metrics {
     ROW(recording_bytes_total, counter, PLAIN, &c->file_bytes, "Their bytes")                      \
     ROW(recording_copy_failures_total, counter, PLAIN, &c->copy_failures,                          \
         "Tries whose file could not be fetched or kept")                                           \
+    ROW(reloads_total, counter, PLAIN, &c->reloads,                                                \
+        "Changed files of token and certificates that were read again and are used")               \
+    ROW(reload_failures_total, counter, PLAIN, &c->reload_failures,                                \
+        "Times that such a file could not be used: what was read before stays in force")           \
     ROW(breaker_state, gauge, PLAIN, &c->breaker,                                                  \
         "Circuit breaker: 0 closed, 1 open (all calls pause), 2 one trial call")                   \
     ROW(rate_limit_waits_total, counter, PLAIN, &c->rate_waits,                                    \

@@ -18,6 +18,7 @@ struct stop {
     pthread_t thread;
     atomic_bool requested, at_once;
     void (*wake)(void *argument);
+    void (*reread)(void *argument);
     void *argument;
 };
 
@@ -26,6 +27,7 @@ static void stop_signals(sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
 }
 
 void stop_block_signals(void)
@@ -48,24 +50,27 @@ static void *wait_for_signals(void *argument)
 {
     struct stop *stop = argument;
     sigset_t set;
-    int number;
+    int number = 0;
     stop_signals(&set);
-    while (sigwait(&set, &number))
-        ;
+    while (sigwait(&set, &number) || number == SIGHUP)
+        if (number == SIGHUP)
+            stop->reread(stop->argument);
     log_info("%s: stopping; a second signal ends the process at once",
              number == SIGINT ? "SIGINT" : "SIGTERM");
     stop_request(stop, false);
     take_told_twice(&set);
-    while (sigwait(&set, &number))
+    while (sigwait(&set, &number) || number == SIGHUP)
         ;
     log_warn("second signal: ending at once; calls on the wire become unknown with the next owner");
     _exit(1);
 }
 
-struct stop *stop_new(void (*wake)(void *argument), void *argument, struct error *error)
+struct stop *stop_new(void (*wake)(void *argument), void (*reread)(void *argument), void *argument,
+                      struct error *error)
 {
     struct stop *stop = memory_zeroed(1, sizeof *stop);
     stop->wake = wake;
+    stop->reread = reread;
     stop->argument = argument;
     int rc = pthread_create(&stop->thread, NULL, wait_for_signals, stop);
     if (rc) {

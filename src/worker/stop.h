@@ -1,6 +1,6 @@
-/* SIGTERM and SIGINT: a thread of its own waits for them, so that no handler runs anywhere. The
- * first asks for a stop, the second ends the process at once with status 1, unless it comes so soon
- * that it is the same order told twice. */
+/* SIGTERM and SIGINT, and SIGHUP: a thread of its own waits for them, so that no handler runs
+ * anywhere. The first asks for a stop, the second ends the process at once with status 1, unless it
+ * comes so soon that it is the same order told twice. SIGHUP asks for files to be read again. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,8 +13,10 @@ struct stop;
  * thread is started. */
 void stop_block_signals(void);
 
-/* Starts the thread; wake is called from it when the first signal came. NULL on failure. */
-struct stop *stop_new(void (*wake)(void *argument), void *argument, struct error *error);
+/* Starts the thread; wake is called from it when the first signal came, reread at each SIGHUP
+ * before. NULL on failure. */
+struct stop *stop_new(void (*wake)(void *argument), void (*reread)(void *argument), void *argument,
+                      struct error *error);
 
 /* Whether a stop was asked for. Any thread. */
 bool stop_requested(const struct stop *stop);

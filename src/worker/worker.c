@@ -33,7 +33,7 @@ static int run(const struct config *config, struct metrics *metrics, struct erro
         return -1;
     if (serve(config, metrics, &http, error) < 0)
         goto free_jobs;
-    struct stop *stop = stop_new(jobs_wake, jobs, error);
+    struct stop *stop = stop_new(jobs_wake, jobs_reread, jobs, error);
     if (!stop)
         goto free_http;
     status = jobs_run(jobs, stop, error);

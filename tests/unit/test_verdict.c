@@ -47,6 +47,7 @@ static const struct row calls[] = {
     {{.failure = FAILURE_TIMEOUT}, VERDICT_NOT_SENT, "connect-timeout"},
     {{.failure = FAILURE_TLS}, VERDICT_NOT_SENT, "tls-failed"},
     {{.failure = FAILURE_CERTIFICATE}, VERDICT_NOT_SENT, "certificate-rejected"},
+    {{.failure = FAILURE_CLIENT_CERTIFICATE}, VERDICT_NOT_SENT, "client-certificate-refused"},
     {{.failure = FAILURE_RESET}, VERDICT_NOT_SENT, "connect-failed"},
     {{.failure = FAILURE_OTHER}, VERDICT_NOT_SENT, "not-sent"},
     {{.failure = FAILURE_OTHER, .lease_over = true}, VERDICT_LEASE_OVER, "lease-over"},

@@ -1,0 +1,135 @@
+#include "worker/reload.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LOOK_MS = 1000 };
+
+static void look(struct file_state *state, const char *path)
+{
+    struct stat status;
+    *state = (struct file_state){0};
+    if (stat(path, &status)) {
+        state->error = errno;
+        return;
+    }
+    state->device = status.st_dev;
+    state->inode = status.st_ino;
+    state->size = (uint64_t)status.st_size;
+    state->written_s = status.st_mtim.tv_sec;
+    state->written_ns = status.st_mtim.tv_nsec;
+    state->changed_s = status.st_ctim.tv_sec;
+    state->changed_ns = status.st_ctim.tv_nsec;
+}
+
+static bool has_changed(struct reload *reload, int file)
+{
+    struct file_state now;
+    if (!reload->paths[file])
+        return false;
+    look(&now, reload->paths[file]);
+    bool changed = memcmp(&now, &reload->seen[file], sizeof now) != 0;
+    reload->seen[file] = now;
+    return changed;
+}
+
+static void read_token(struct reload *reload)
+{
+    reload->again[0] = config_read_token(reload->config, &reload->token, &reload->token_error) < 0;
+}
+
+static void read_trust(struct reload *reload)
+{
+    reload->trust = platform_trust_load(reload->config, &reload->trust_error);
+    reload->again[1] = !reload->trust;
+}
+
+/* On libuv's pool. */
+static void work(uv_work_t *work_)
+{
+    struct reload *reload = work_->data;
+    bool changed = false;
+    for (int file = RELOAD_AUTHORITIES; file < RELOAD_FILES; file++)
+        changed |= has_changed(reload, file);
+    reload->token_error.text[0] = reload->trust_error.text[0] = '\0';
+    if ((has_changed(reload, RELOAD_TOKEN) || reload->all || reload->again[0]) &&
+        reload->paths[RELOAD_TOKEN])
+        read_token(reload);
+    if (changed || reload->all || reload->again[1])
+        read_trust(reload);
+}
+
+static void begin(struct reload *reload);
+
+static void on_done(uv_work_t *work_, int status)
+{
+    struct reload *reload = work_->data;
+    char *token = reload->token;
+    struct platform_trust *trust = reload->trust;
+    reload->token = NULL;
+    reload->trust = NULL;
+    reload->working = false;
+    if (reload->ended || status) {
+        free(token);
+        platform_trust_release(trust);
+        return;
+    }
+    if (token)
+        reload->events->token(reload->argument, token);
+    if (trust)
+        reload->events->trust(reload->argument, trust);
+    if (*reload->token_error.text)
+        reload->events->failed(reload->argument, reload->token_error.text);
+    if (*reload->trust_error.text)
+        reload->events->failed(reload->argument, reload->trust_error.text);
+    if (reload->asked)
+        begin(reload);
+}
+
+static void begin(struct reload *reload)
+{
+    if (reload->working || reload->ended)
+        return;
+    reload->all = reload->asked;
+    reload->asked = false;
+    reload->working = uv_queue_work(reload->loop, &reload->work, work, on_done) == 0;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    begin(timer->data);
+}
+
+void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *config,
+                 const struct reload_events *events, void *argument)
+{
+    *reload =
+        (struct reload){.loop = loop, .config = config, .events = events, .argument = argument};
+    reload->paths[RELOAD_TOKEN] = config->platform_token_path;
+    reload->paths[RELOAD_AUTHORITIES] = platform_authorities_file(config);
+    reload->paths[RELOAD_CERTIFICATE] = config->platform_cert_file;
+    reload->paths[RELOAD_KEY] = config->platform_key_file;
+    /* The token was read before: it counts as changed, and the same one changes nothing. */
+    for (int file = RELOAD_AUTHORITIES; file < RELOAD_FILES; file++)
+        has_changed(reload, file);
+    reload->work.data = reload;
+    uv_timer_init(loop, &reload->timer);
+    reload->timer.data = reload;
+    uv_timer_start(&reload->timer, on_timer, LOOK_MS, LOOK_MS);
+}
+
+void reload_now(struct reload *reload)
+{
+    reload->asked = true;
+    begin(reload);
+}
+
+void reload_fini(struct reload *reload)
+{
+    reload->ended = true;
+    if (reload->working)
+        uv_cancel((uv_req_t *)&reload->work);
+    uv_close((uv_handle_t *)&reload->timer, NULL);
+}

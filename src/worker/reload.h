@@ -1,0 +1,58 @@
+/* The files that are read again while the worker runs: platform.token.file, the certificates of
+ * authorities, and the client's certificate with its key. They are looked at each second and when
+ * asked; what has changed is read and checked on libuv's pool, and handed over on the loop. A file
+ * that cannot be used leaves the old one in force. All of it is the call thread's. */
+#pragma once
+
+#include <uv.h>
+
+#include "base/error.h"
+#include "core/config.h"
+#include "io/platform.h"
+
+enum { RELOAD_TOKEN, RELOAD_AUTHORITIES, RELOAD_CERTIFICATE, RELOAD_KEY, RELOAD_FILES };
+
+/* What tells one state of a file from another. */
+struct file_state {
+    uint64_t device, inode, size;
+    int64_t written_s, written_ns, changed_s, changed_ns;
+    int error; /* of stat */
+};
+
+struct reload_events {
+    void (*token)(void *argument, char *token);                  /* takes it over */
+    void (*trust)(void *argument, struct platform_trust *trust); /* takes it over */
+    void (*failed)(void *argument, const char *words);
+};
+
+struct reload {
+    uv_loop_t *loop;
+    const struct config *config;
+    const struct reload_events *events;
+    void *argument;
+    uv_timer_t timer;
+    uv_work_t work;
+    bool working, ended;
+    bool asked; /* read all, changed or not */
+
+    /* The pool's while working, else the loop's. */
+    const char *paths[RELOAD_FILES]; /* NULL: none */
+    struct file_state seen[RELOAD_FILES];
+    bool all;
+    bool again[2]; /* token, certificates: what was read last could not be used */
+    char *token;   /* what was read; NULL: nothing */
+    struct platform_trust *trust;
+    struct error token_error, trust_error; /* empty: none */
+};
+
+/* To be called before the certificates are read for the first time. loop and config must outlive
+ * it. */
+void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *config,
+                 const struct reload_events *events, void *argument);
+
+/* Reads all of them again. */
+void reload_now(struct reload *reload);
+
+/* Nothing is told any more. The loop has to turn until its handle is closed and its work is done.
+ */
+void reload_fini(struct reload *reload);
