@@ -38,6 +38,8 @@ static bool has_changed(struct reload *reload, int file)
 static void read_token(struct reload *reload)
 {
     reload->again[0] = config_read_token(reload->config, &reload->token, &reload->token_error) < 0;
+    if (reload->again[0])
+        error_prefix(&reload->token_error, "platform.token.file: ");
 }
 
 static void read_trust(struct reload *reload)
