@@ -359,6 +359,18 @@ void record_gone_render(struct record *record, const struct result_names *names,
     headers_settle(record);
 }
 
+void record_give_key(struct record *record, const struct result_names *names, struct place place)
+{
+    if (record->has_key)
+        return;
+    record->has_key = true;
+    text_clear(&record->key);
+    text_printf(&record->key, "%s/%" PRId32 "/%" PRId64, names->request_topics[place.kind],
+                place.partition, place.offset);
+    header_string(record, "dlq.key.missing", "true");
+    headers_settle(record);
+}
+
 void record_fini(struct record *record)
 {
     text_fini(&record->key);

@@ -44,4 +44,8 @@ void dead_letter_render(struct record *record, const struct result_names *names,
 void record_gone_render(struct record *record, const struct result_names *names, struct place place,
                         const char *message);
 
+/* Gives a dead letter without a key the place of its request as its key, and says so in a header,
+ * for a topic that demands keys. */
+void record_give_key(struct record *record, const struct result_names *names, struct place place);
+
 void record_fini(struct record *record);

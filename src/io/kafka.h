@@ -41,19 +41,30 @@ enum kafka_outcome {
     KAFKA_COMMITTED,
     KAFKA_ABORTED, /* nothing of it landed; to be made again, with fresh membership (a rebalance, a
                       time-out, ...) */
-    KAFKA_REFUSED, /* aborted, as the broker or client refused some of its records for good (size);
-                      refused[] says which */
+    KAFKA_REFUSED, /* aborted, as the broker or client refused some of its records for good;
+                      refused[] says which, and why */
     KAFKA_UNKNOWN, /* it may have landed: renew the producer, then read the ledgers back */
     KAFKA_FENCED,  /* another producer has the transactional id; it may or may not have landed: as
                       KAFKA_UNKNOWN */
+    KAFKA_NOT_MEMBER,      /* aborted: there is no membership at present */
+    KAFKA_OFFSETS_REFUSED, /* aborted: the broker takes these ledgers neither now nor later */
+};
+
+/* What became of a record of a transaction. */
+enum kafka_refusal {
+    KAFKA_TAKEN,
+    KAFKA_TOO_LARGE,
+    KAFKA_WITHOUT_KEY, /* where the topic demands one */
+    KAFKA_NOT_TAKEN, /* nor would it be in another form: a right, a policy, a topic that is gone */
 };
 
 /* How a job of the ledger runner ended. */
 enum kafka_answer {
     KAFKA_DONE,
     KAFKA_AGAIN, /* not now (a time-out, an unstable offset, a broker that is away): ask again */
-    KAFKA_NO_MEMBER, /* the coordinator says that this process is no member (any more) of this
-                        generation */
+    KAFKA_NO_MEMBER,      /* the coordinator says that this process is no member (any more) of this
+                             generation */
+    KAFKA_COMMIT_REFUSED, /* the broker takes these ledgers neither now nor later */
 };
 
 struct kafka_handler {
@@ -69,9 +80,11 @@ struct kafka_handler {
     /* The producer is ready (after kafka_start and kafka_renew_producer): transactions of an
      * earlier one have ended. */
     void (*producer_ready)(void *arg);
-    /* The job of kafka_transact has ended. refused: for KAFKA_REFUSED one flag a record, else NULL.
-     */
-    void (*transacted)(void *arg, enum kafka_outcome outcome, const bool *refused,
+    /* What the broker said, in words with a remedy, of the job whose end is told next. about_size:
+     * of the size of what was sent. lasting: it does not pass by itself. May be NULL. */
+    void (*said)(void *arg, const char *words, bool about_size, bool lasting);
+    /* The job of kafka_transact has ended. refused: for KAFKA_REFUSED one a record, else NULL. */
+    void (*transacted)(void *arg, enum kafka_outcome outcome, const enum kafka_refusal *refused,
                        const char *error);
     void (*ledgers_read)(void *arg, enum kafka_answer answer, const struct kafka_ledger *list,
                          size_t count, const char *error);

@@ -13,7 +13,7 @@
 
 enum {
     KAFKA_SLICE_MS = 500,    /* longest wait of a runner that kafka_free has to sit out */
-    KAFKA_REMIND_MS = 30000, /* how often a line about the same trouble is repeated */
+    KAFKA_REMIND_MS = 60000, /* how often a line about the same trouble is repeated */
     KAFKA_NOISES = 32,       /* troubles remembered at a time */
     NO_MEMBER_NAP_MS = 100,  /* without membership: who asks again at once should not spin */
 };
@@ -114,7 +114,9 @@ struct kafka_writing {
     const struct kafka_transaction *transaction;
     rd_kafka_consumer_group_metadata_t *membership; /* NULL: none, nothing is to be sent */
     uint64_t rebalance;                             /* the newest one told when it was asked for */
-    bool *refused;
+    enum kafka_refusal *refused;
+    rd_kafka_resp_err_t code; /* of what `error` says */
+    bool offsets_refused;
     size_t refused_room;
     bool any_refused, any_failed; /* from the delivery reports */
     enum kafka_outcome outcome;
@@ -135,6 +137,7 @@ struct kafka_reading {
     bool no_membership;
     uint64_t rebalance; /* as above */
     enum kafka_answer answer;
+    rd_kafka_resp_err_t code; /* of what `error` says */
     struct kafka_ledger *ledgers;
     size_t ledger_count;
     bool failed;
@@ -213,6 +216,18 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
 bool kafka_is_forbidden(rd_kafka_resp_err_t code);
 /* Whether the coordinator says that we are no member of the present generation. */
 bool kafka_is_no_member(rd_kafka_resp_err_t code);
+
+/* kafka_refusal.c */
+
+/* What the broker's word about a record means; KAFKA_TAKEN: it is not about the record. */
+enum kafka_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key);
+/* Whether it will not take these offsets later either; then, whether for their size. */
+bool kafka_refuses_offsets(rd_kafka_resp_err_t code);
+bool kafka_is_about_size(rd_kafka_resp_err_t code);
+/* What a person can do about it; NULL: it passes by itself, or nobody knows. */
+const char *kafka_remedy(rd_kafka_resp_err_t code);
+/* What was said, with the remedy. */
+void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *what);
 
 /* kafka_settings.c */
 

@@ -136,11 +136,14 @@ static void commit(struct kafka *kafka)
         job->answer = KAFKA_DONE;
         return;
     }
-    error_set(&job->error, "committing: %s", rd_kafka_err2str(code));
+    struct error words;
+    error_set(&words, "committing: %s", rd_kafka_err2str(code));
+    kafka_explain(&job->error, code, words.text);
+    job->code = code;
     job->failed = kafka_is_forbidden(code);
     if (kafka_is_no_member(code))
         return;
-    job->answer = KAFKA_AGAIN;
+    job->answer = kafka_refuses_offsets(code) ? KAFKA_COMMIT_REFUSED : KAFKA_AGAIN;
     kafka_runner_nap(&kafka->reader, 20);
 }
 
@@ -258,6 +261,8 @@ void kafka_reading_told(struct kafka *kafka)
             kafka_assignment_is_member(kafka);
             note_ledgers(kafka, job.list);
         }
+        if (error && to->said)
+            to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_remedy(job.code));
         to->committed(kafka->arg, job.answer, error);
         if (job.answer == KAFKA_NO_MEMBER)
             kafka_assignment_no_member(kafka, job.rebalance, clock_boot_ms());

@@ -70,7 +70,12 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     text = without_thread(text);
     if (!is_connection(facility)) {
         char name[160];
-        snprintf(name, sizeof name, "%s %s", facility, text);
+        size_t length = 0;
+        /* A time or a sequence number that differs does not make another trouble. */
+        for (const char *at = text; *at && length < sizeof name - 1; at++)
+            if (*at < '0' || *at > '9')
+                name[length++] = *at;
+        name[length] = '\0';
         if (to < LOG_WARN || kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
             log_write(to, NULL, "kafka: %s: %s", facility, text);
         return;

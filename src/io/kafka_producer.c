@@ -24,6 +24,19 @@ static bool stopping(const struct kafka *kafka)
     return atomic_load(&kafka->stopping);
 }
 
+/* A record cannot be written; the first one's reason is told. */
+static void note_failed(struct kafka_writing *job, const struct record *record,
+                        rd_kafka_resp_err_t code)
+{
+    if (job->any_failed)
+        return;
+    struct error what;
+    error_set(&what, "writing to %s: %s", record->topic, rd_kafka_err2str(code));
+    kafka_explain(&job->error, code, what.text);
+    job->code = code;
+    job->any_failed = true;
+}
+
 /* Delivery report; served inside the writer's own calls. The opaque is the record's index + 1. */
 static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
 {
@@ -33,23 +46,16 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
     size_t index = (size_t)(uintptr_t)message->_private;
     if (!message->err || index == 0)
         return;
-    switch (message->err) {
-    case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
-    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+    if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+        message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
         return; /* an abort's doing */
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-        job->refused[index - 1] = true;
+    const struct record *record = &job->transaction->records[index - 1];
+    enum kafka_refusal refusal = kafka_refusal_of(message->err, record->has_key);
+    if (refusal != KAFKA_TAKEN) {
+        job->refused[index - 1] = refusal;
         job->any_refused = true;
-        break;
-    default:
-        break;
     }
-    if (!job->any_failed)
-        error_set(&job->error, "writing to %s: %s", job->transaction->records[index - 1].topic,
-                  rd_kafka_err2str(message->err));
-    job->any_failed = true;
+    note_failed(job, record, message->err);
 }
 
 static void drop_producer(struct kafka *kafka)
@@ -307,15 +313,16 @@ static void produce_all(struct kafka *kafka, bool each_alone)
         }
         if (each_alone && !code)
             flush(kafka);
-        if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
-            job->refused[i] = job->any_refused = true;
-            continue; /* to know all of them at once */
+        enum kafka_refusal refusal =
+            code ? kafka_refusal_of(code, transaction->records[i].has_key) : KAFKA_TAKEN;
+        if (refusal != KAFKA_TAKEN) {
+            job->refused[i] = refusal;
+            job->any_refused = true;
         }
-        if (code && !job->any_failed)
-            error_set(&job->error, "writing to %s: %s", transaction->records[i].topic,
-                      rd_kafka_err2str(code));
+        if (refusal == KAFKA_TOO_LARGE)
+            continue; /* to know all of them at once */
         if (code)
-            job->any_failed = true;
+            note_failed(job, &transaction->records[i], code);
         if (job->any_failed)
             return;
     }
@@ -342,8 +349,12 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
     bool abort_it = rd_kafka_error_txn_requires_abort(error);
     bool fatal = rd_kafka_error_is_fatal(error);
     *again = !fatal && !abort_it && rd_kafka_error_is_retriable(error);
-    if (!*again && !job->any_failed)
-        error_set(&job->error, "%s: %s", what, rd_kafka_error_string(error));
+    if (!*again && !job->any_failed) {
+        struct error words;
+        error_set(&words, "%s: %s", what, rd_kafka_error_string(error));
+        kafka_explain(&job->error, code, words.text);
+        job->code = code;
+    }
     if (kafka_is_no_member(code) && !fatal)
         job->no_member = true;
     if (is_of_producing(code) && abort_it)
@@ -430,6 +441,7 @@ static void transact_once(struct kafka *kafka, bool each_alone)
      * adding offsets is repeated each retry.backoff.ms, but adding the partitions of records only
      * after 20 ms. */
     enum step step = send_offsets(kafka);
+    job->offsets_refused = step == STEP_ABORT && kafka_refuses_offsets(job->code);
     if (step == STEP_DONE)
         produce_all(kafka, each_alone);
     if (job->any_refused || job->any_failed)
@@ -444,7 +456,12 @@ static void transact_once(struct kafka *kafka, bool each_alone)
     } else if (step == STEP_ABORT && abort_transaction(kafka)) {
         /* See the top: only a failed record proves that EndTxn(commit) was never sent. */
         bool proven = !commits || job->any_failed || job->any_refused;
-        job->outcome = !proven ? KAFKA_UNKNOWN : job->any_refused ? KAFKA_REFUSED : KAFKA_ABORTED;
+        job->outcome = !proven                ? KAFKA_UNKNOWN
+                       : job->offsets_refused ? KAFKA_OFFSETS_REFUSED
+                       : job->any_refused     ? KAFKA_REFUSED
+                                              : KAFKA_ABORTED;
+        if (job->outcome == KAFKA_ABORTED && job->no_member)
+            job->outcome = KAFKA_NOT_MEMBER;
     }
 }
 
@@ -490,7 +507,7 @@ static void transact(struct kafka *kafka)
     void (*once)(struct kafka *, bool) =
         kafka->config->at_least_once ? deliver_once : transact_once;
     if (!job->membership) {
-        job->outcome = KAFKA_ABORTED;
+        job->outcome = KAFKA_NOT_MEMBER;
         job->no_member = true;
         error_set(&job->error, "no membership at present");
         kafka_runner_nap(&kafka->writer, NO_MEMBER_NAP_MS);
@@ -544,6 +561,7 @@ void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transac
     job->rebalance = kafka->assignment.number;
     job->failed = job->no_member = false;
     job->error.text[0] = '\0';
+    job->code = RD_KAFKA_RESP_ERR_NO_ERROR;
     kafka_runner_give(&kafka->writer, transact);
 }
 
@@ -567,11 +585,14 @@ void kafka_writing_told(struct kafka *kafka)
     /* The job's memory goes on being used by whatever the handler asks for next, so what it is told
      * is copied where it must outlast that. */
     struct error error = job->error;
-    bool *refused = job->outcome == KAFKA_REFUSED ? job->refused : NULL;
+    enum kafka_refusal *refused = job->outcome == KAFKA_REFUSED ? job->refused : NULL;
     if (refused) {
         job->refused = NULL;
         job->refused_room = 0;
     }
+    if (job->outcome != KAFKA_COMMITTED && kafka->handler->said)
+        kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(job->code),
+                             kafka_remedy(job->code));
     kafka->handler->transacted(kafka->arg, job->outcome, refused,
                                job->outcome == KAFKA_COMMITTED ? NULL : error.text);
     free(refused);

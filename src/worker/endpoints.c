@@ -34,9 +34,14 @@ static bool is_in_groups(const struct metrics *metrics)
     return joined > 0;
 }
 
+static bool is_failing(const struct metrics *metrics)
+{
+    return metrics_sum(metrics->failing_jobs) > 0;
+}
+
 static bool is_ready(const struct metrics *metrics)
 {
-    return is_in_groups(metrics) && !atomic_load(&metrics->draining);
+    return is_in_groups(metrics) && !atomic_load(&metrics->draining) && !is_failing(metrics);
 }
 
 static void put_word(struct http_answer *answer, bool good, const char *yes, const char *no)
@@ -59,8 +64,12 @@ static void render_livez(struct metrics *metrics, struct http_answer *answer)
 
 static void render_readyz(struct metrics *metrics, struct http_answer *answer)
 {
+    char failing[400];
+    bool fails = metrics_copy_failing(metrics, failing, sizeof failing);
     put_word(answer, is_ready(metrics), "ready\n",
-             atomic_load(&metrics->draining) ? "draining\n" : "not in the group yet\n");
+             atomic_load(&metrics->draining) ? "draining\n"
+             : fails                         ? failing
+                                             : "not in the group yet\n");
 }
 
 static void render_metrics(struct metrics *metrics, struct http_answer *answer)

@@ -14,6 +14,7 @@
 #include "core/result.h"
 #include "io/kafka.h"
 #include "worker/publish.h"
+#include "worker/trouble.h"
 
 enum {
     WAIT_MOST_MS = 1000,
@@ -44,9 +45,12 @@ struct kafka_thread {
     int64_t turned_at;           /* when the loop last turned */
     int64_t trouble_at;          /* when halted partitions were last complained of */
     size_t halted;               /* how many there were when the table was renewed */
+    int64_t renewing_since;      /* 0: the producer is ready */
     int64_t stop_until;          /* 0: no stop yet */
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     int64_t waits_until, pardoned_at; /* the recordings', see do_fail; 0: never */
+    struct troubles troubles;
+    bool said_lasting; /* the broker, of the job whose end is told next */
     bool joined, leaving, done, gave_up, has_twin;
     int status;
 };
@@ -139,6 +143,8 @@ static void on_revoked(void *argument, uint64_t rebalance, bool lost,
 static void on_producer_ready(void *argument)
 {
     struct kafka_thread *thread = argument;
+    trouble_over(&thread->troubles, TROUBLE_PRODUCER, thread->now);
+    thread->renewing_since = 0;
     engine_producer_ready(thread->engine, thread->now);
     if (!thread->joined && !thread->stop_until) {
         thread->joined = true;
@@ -157,37 +163,98 @@ static void count_landed(struct kafka_thread *thread)
     thread->transactions = view.transactions;
 }
 
-static void on_transacted(void *argument, enum kafka_outcome outcome, const bool *refused,
-                          const char *error)
+static void on_said(void *argument, const char *words, bool about_size, bool lasting)
+{
+    struct kafka_thread *thread = argument;
+    engine_broker_says(thread->engine, words, about_size);
+    thread->said_lasting = lasting;
+}
+
+static void log_transaction(struct kafka_thread *thread, enum kafka_outcome outcome,
+                            const char *error)
+{
+    static const char *const next[] = {
+        [KAFKA_ABORTED] = "aborted, and is made again",
+        [KAFKA_NOT_MEMBER] = "aborted, and is made again",
+        [KAFKA_REFUSED] = "aborted, and is made again in another form",
+        [KAFKA_OFFSETS_REFUSED] = "aborted, and is made again with other ledgers",
+        [KAFKA_UNKNOWN] =
+            "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
+        [KAFKA_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
+    char words[TROUBLE_TEXT];
+    if (outcome == KAFKA_COMMITTED) {
+        trouble_over(&thread->troubles, TROUBLE_TRANSACTIONS, thread->now);
+        return;
+    }
+    snprintf(words, sizeof words, "a transaction %s (%s)", next[outcome],
+             error ? error : "no reason given");
+    bool part = outcome == KAFKA_REFUSED || outcome == KAFKA_OFFSETS_REFUSED;
+    trouble_failed(&thread->troubles, part ? TROUBLE_REFUSALS : TROUBLE_TRANSACTIONS, thread->now,
+                   words, thread->said_lasting && outcome == KAFKA_ABORTED);
+}
+
+/* Tells the engine which items were refused. Returns flags, to be freed. */
+static bool *tell_refused(struct kafka_thread *thread, const enum kafka_refusal *refused)
+{
+    size_t count = thread->publish.transaction.record_count;
+    bool *flags = memory_zeroed(count, sizeof *flags);
+    for (size_t i = 0; i < count; i++) {
+        flags[i] = refused[i] != KAFKA_TAKEN;
+        if (flags[i])
+            engine_refused_for(thread->engine, i,
+                               refused[i] == KAFKA_TOO_LARGE     ? REFUSED_FOR_SIZE
+                               : refused[i] == KAFKA_WITHOUT_KEY ? REFUSED_FOR_KEY
+                                                                 : REFUSED_AS_IS);
+    }
+    return flags;
+}
+
+static void on_transacted(void *argument, enum kafka_outcome outcome,
+                          const enum kafka_refusal *refused, const char *error)
 {
     static const enum engine_outcome outcomes[] = {[KAFKA_COMMITTED] = ENGINE_COMMITTED,
                                                    [KAFKA_ABORTED] = ENGINE_ABORTED,
                                                    [KAFKA_REFUSED] = ENGINE_REFUSED,
                                                    [KAFKA_UNKNOWN] = ENGINE_UNKNOWN,
-                                                   [KAFKA_FENCED] = ENGINE_FENCED};
-    static const char *const next[] = {
-        [KAFKA_ABORTED] = "aborted, and is made again",
-        [KAFKA_REFUSED] = "aborted, and is made again with smaller records",
-        [KAFKA_UNKNOWN] =
-            "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
-        [KAFKA_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
+                                                   [KAFKA_FENCED] = ENGINE_FENCED,
+                                                   [KAFKA_NOT_MEMBER] = ENGINE_NOT_MEMBER,
+                                                   [KAFKA_OFFSETS_REFUSED] =
+                                                       ENGINE_OFFSETS_REFUSED};
     struct kafka_thread *thread = argument;
+    bool *flags = NULL;
     atomic_store(&thread->committing, false);
     read_clocks(thread);
     histogram_add(&thread->metrics->transaction_time, clock_boot_us() - thread->transaction_us);
-    if (outcome != KAFKA_COMMITTED)
-        log_warn("a transaction %s (%s)", next[outcome], error ? error : "no reason given");
-    if (refused)
+    log_transaction(thread, outcome, error);
+    if (refused) {
         publish_log_refused(&thread->publish, refused);
-    engine_transacted(thread->engine, outcomes[outcome], refused, thread->now);
+        flags = tell_refused(thread, refused);
+    }
+    engine_transacted(thread->engine, outcomes[outcome], flags, thread->now);
+    free(flags);
     count_landed(thread);
 }
 
 static enum engine_answer engine_answer_of(enum kafka_answer answer)
 {
-    return answer == KAFKA_DONE    ? ENGINE_DONE
-           : answer == KAFKA_AGAIN ? ENGINE_AGAIN
-                                   : ENGINE_NO_MEMBER;
+    return answer == KAFKA_DONE             ? ENGINE_DONE
+           : answer == KAFKA_AGAIN          ? ENGINE_AGAIN
+           : answer == KAFKA_COMMIT_REFUSED ? ENGINE_NOT_TAKEN
+                                            : ENGINE_NO_MEMBER;
+}
+
+/* A job has been answered. */
+static void note_answer(struct kafka_thread *thread, enum trouble_kind kind,
+                        enum kafka_answer answer, const char *what, const char *error)
+{
+    char words[TROUBLE_TEXT];
+    if (answer == KAFKA_DONE) {
+        trouble_over(&thread->troubles, kind, thread->now);
+        return;
+    }
+    snprintf(words, sizeof words, "%s (%s)", what, error ? error : "no reason given");
+    trouble_failed(&thread->troubles, answer == KAFKA_COMMIT_REFUSED ? TROUBLE_REFUSALS : kind,
+                   thread->now, words, thread->said_lasting && answer == KAFKA_AGAIN);
 }
 
 static void on_ledgers_read(void *argument, enum kafka_answer answer,
@@ -195,8 +262,8 @@ static void on_ledgers_read(void *argument, enum kafka_answer answer,
 {
     struct kafka_thread *thread = argument;
     struct engine_ledger *ledgers = memory_zeroed(count, sizeof *ledgers);
-    if (answer != KAFKA_DONE)
-        log_debug("ledgers cannot be read yet: %s", error ? error : "");
+    thread->said_lasting = false;
+    note_answer(thread, TROUBLE_READS, answer, "the committed ledgers cannot be read yet", error);
     for (size_t i = 0; i < count; i++)
         ledgers[i] = (struct engine_ledger){list[i].kind, list[i].partition, list[i].offset,
                                             list[i].metadata, list[i].metadata_size};
@@ -211,17 +278,16 @@ static void on_owner_ended(void *argument, enum kafka_answer answer, const char 
     struct kafka_thread *thread = argument;
     if (answer == KAFKA_DONE)
         log_info("took over from %s, which had not handed over: its transactions are ended", owner);
-    else
-        log_warn("cannot end the transactions of %s yet: %s; trying again", owner,
-                 error ? error : "");
+    thread->said_lasting = false;
+    note_answer(thread, TROUBLE_OWNERS, answer, "a takeover cannot go on", error);
     engine_owner_ended(thread->engine, engine_answer_of(answer), thread->now);
 }
 
 static void on_committed(void *argument, enum kafka_answer answer, const char *error)
 {
     struct kafka_thread *thread = argument;
-    if (answer != KAFKA_DONE)
-        log_warn("a claim or release of partitions was not taken: %s", error ? error : "");
+    note_answer(thread, TROUBLE_COMMITS, answer, "a claim or release of partitions was not taken",
+                error);
     engine_committed(thread->engine, engine_answer_of(answer), thread->now);
 }
 
@@ -236,6 +302,7 @@ static void on_failed(void *argument, const char *error)
 static const struct kafka_handler handler = {.assigned = on_assigned,
                                              .revoked = on_revoked,
                                              .producer_ready = on_producer_ready,
+                                             .said = on_said,
                                              .transacted = on_transacted,
                                              .ledgers_read = on_ledgers_read,
                                              .owner_ended = on_owner_ended,
@@ -423,6 +490,7 @@ static void carry_out(struct kafka_thread *thread, const struct engine_action *a
         do_transact(thread, action);
         break;
     case ENGINE_RENEW_PRODUCER:
+        thread->renewing_since = thread->now;
         kafka_renew_producer(thread->kafka);
         break;
     case ENGINE_READ:
@@ -512,6 +580,22 @@ static const char *state_of(const struct engine_partition_view *view, const char
                             : "changing hands";
 }
 
+/* What is on its way and does not end, as nobody answers. */
+static void check_waiting(struct kafka_thread *thread)
+{
+    enum { SLOW_MS = 30000 };
+    int64_t transaction_ms = thread->now - thread->transaction_us / 1000;
+    if (atomic_load(&thread->committing) && transaction_ms > SLOW_MS)
+        trouble_failed(&thread->troubles, TROUBLE_TRANSACTIONS, thread->now - SLOW_MS,
+                       "a transaction does not end: brokers do not answer, or a topic has too few "
+                       "replicas in sync",
+                       true);
+    if (thread->renewing_since && thread->now - thread->renewing_since > SLOW_MS)
+        trouble_failed(&thread->troubles, TROUBLE_PRODUCER, thread->now - SLOW_MS,
+                       "the producer cannot be made ready: brokers do not answer, or see above",
+                       true);
+}
+
 /* The metrics' table of partitions, and what the engine counts itself. */
 static void show(struct kafka_thread *thread)
 {
@@ -559,6 +643,8 @@ static void show(struct kafka_thread *thread)
     metrics_set(&metrics->unknown[job], all.unknown);
     metrics_set(&metrics->fenced[job], all.fenced);
     metrics_set(&metrics->recovered[job], all.recovered);
+    check_waiting(thread);
+    metrics_failing(metrics, job, troubles_lasting(&thread->troubles, thread->now));
 }
 
 /* A loop that did not turn for long was stopped from outside (SIGSTOP, a paused machine). */

@@ -1,6 +1,7 @@
 #include "worker/metrics.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,6 +234,24 @@ void metrics_table(struct metrics *metrics, enum request_kind job, const struct 
     memcpy(metrics->table[job], rows, count * sizeof *rows);
     metrics->table_size[job] = count;
     pthread_mutex_unlock(&metrics->lock);
+}
+
+void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text)
+{
+    pthread_mutex_lock(&metrics->lock);
+    snprintf(metrics->failing[job], sizeof metrics->failing[job], "%s", text ? text : "");
+    pthread_mutex_unlock(&metrics->lock);
+    metrics_set(&metrics->failing_jobs[job], text != NULL);
+}
+
+bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size)
+{
+    *out = '\0';
+    pthread_mutex_lock(&metrics->lock);
+    for (int job = 0; job < REQUEST_KINDS && !*out; job++)
+        snprintf(out, size, "%s", metrics->failing[job]);
+    pthread_mutex_unlock(&metrics->lock);
+    return *out;
 }
 
 static int by_place(const void *left, const void *right)

@@ -61,6 +61,8 @@ struct metrics {
     pthread_mutex_t lock;                    /* of the tables */
     struct partition_row table[REQUEST_KINDS][METRICS_PARTITIONS];
     size_t table_size[REQUEST_KINDS];
+    char failing[REQUEST_KINDS][400];             /* what a job repeats in vain; empty: nothing */
+    _Atomic uint64_t failing_jobs[REQUEST_KINDS]; /* 1: it does */
     /* constant once the threads run */
     const struct config *config;
     const struct call_thread *calls;
@@ -116,6 +118,8 @@ struct metrics {
     ROW(partitions, gauge, JOBS, m->partitions, "Partitions assigned")                             \
     ROW(partitions_halted, gauge, JOBS, m->halted,                                                 \
         "Partitions that are halted: nothing of them is dialled; /status and the log say why")     \
+    ROW(kafka_failing, gauge, JOBS, m->failing_jobs,                                               \
+        "Jobs that repeat something at Kafka which has failed for a minute: not ready")            \
     ROW(consumer_lag, gauge, PARTITION_LAG, NULL,                                                  \
         "Offsets between the committed one and the partition's end")                               \
     ROW(unfinished_requests, gauge, PARTITION_UNFINISHED, NULL,                                    \
@@ -147,6 +151,12 @@ void metrics_published(struct metrics *metrics, const struct published *publishe
 /* Renews a job's table; keeps the old one when it is being read right now. Its Kafka thread. */
 void metrics_table(struct metrics *metrics, enum request_kind job, const struct partition_row *rows,
                    size_t count);
+
+/* What a job has repeated in vain for a minute; NULL: nothing. Its Kafka thread. */
+void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text);
+
+/* The same of any job. Returns whether there is anything. HTTP thread. */
+bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size);
 
 /* Copies the tables, sorted, into room for METRICS_TABLE. Returns their size. HTTP thread. */
 size_t metrics_copy_table(struct metrics *metrics, struct partition_row *rows);

@@ -81,6 +81,8 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
     publish->items = items;
     for (size_t i = 0; i < item_count; i++) {
         render(publish, &publish->records[i], &items[i]);
+        if (items[i].keyed)
+            record_give_key(&publish->records[i], &publish->names, items[i].request->place);
         count(&publish->counts, &items[i]);
     }
     publish_ledgers(publish->ledgers, ledgers, ledger_count);
@@ -91,11 +93,11 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
     return &publish->transaction;
 }
 
-void publish_log_refused(const struct publish *publish, const bool *refused)
+void publish_log_refused(const struct publish *publish, const enum kafka_refusal *refused)
 {
     for (size_t i = 0; i < publish->transaction.record_count; i++) {
         const struct engine_item *item = &publish->items[i];
-        if (!refused[i] || !item->small)
+        if (refused[i] != KAFKA_TOO_LARGE || !item->small)
             continue;
         struct log_about about =
             request_about(item->request, publish->names.request_topics[item->request->place.kind]);

@@ -30,7 +30,7 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
 
 /* Says which of the items filled in last the broker refused even in their small form, and what to
  * do. One flag an item. */
-void publish_log_refused(const struct publish *publish, const bool *refused);
+void publish_log_refused(const struct publish *publish, const enum kafka_refusal *refused);
 
 /* The engine's ledgers as io/kafka takes them. */
 void publish_ledgers(struct kafka_ledger *out, const struct engine_ledger *ledgers, size_t count);

@@ -51,7 +51,7 @@ static void say(struct side *side, const char *error)
     snprintf(side->error, sizeof side->error, "%s", error ? error : "");
 }
 
-static void transacted(void *arg, enum kafka_outcome outcome, const bool *refused,
+static void transacted(void *arg, enum kafka_outcome outcome, const enum kafka_refusal *refused,
                        const char *error)
 {
     struct side *side = arg;

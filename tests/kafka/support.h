@@ -31,7 +31,7 @@ struct side {
     int ready, transacted, ledgers_read, owners_ended, committed, failed;
     enum kafka_outcome outcome;
     size_t record_count; /* of the newest transaction */
-    bool refused[SEEN];
+    enum kafka_refusal refused[SEEN];
     enum kafka_answer answer;
     struct kafka_ledger ledgers[SEEN];
     char metadata[SEEN][5000];

@@ -155,7 +155,7 @@ static void aborts_whole(void **state)
     memset(too_long, 'x', 4100);
     too_long[4100] = '\0';
     struct kafka_ledger ledger = ledger_of(0, 5, too_long);
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_ABORTED);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_OFFSETS_REFUSED);
     assert_true(strlen(side.error) > 0);
     topic_values(names.bootstrap, names.results, true, values, sizeof values);
     assert_string_equal(values, "");

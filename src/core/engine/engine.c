@@ -346,6 +346,11 @@ void engine_producer_ready(struct engine *engine, int64_t now)
         engine->producer == PRODUCER_RENEWING && tick ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE;
 }
 
+void engine_refused_for(struct engine *engine, size_t item, enum record_refusal refusal)
+{
+    engine->tick.item_requests[item]->refusal = refusal;
+}
+
 void engine_broker_says(struct engine *engine, const char *words, bool size)
 {
     snprintf(engine->broker_says, sizeof engine->broker_says, "%s", words ? words : "");

@@ -140,7 +140,11 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
  * about the size of what was sent. */
 void engine_broker_says(struct engine *engine, const char *words, bool size);
 
-/* Ends of jobs. refused: one flag an item; why, its request's `refusal` says. */
+/* Why the broker has refused an item of the transaction whose end is told next; else it is for its
+ * size. */
+void engine_refused_for(struct engine *engine, size_t item, enum record_refusal refusal);
+
+/* Ends of jobs. refused: one flag an item. */
 void engine_producer_ready(struct engine *engine, int64_t now);
 void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
                        int64_t now);

@@ -1,0 +1,101 @@
+/* What a broker's refusal means: of which record or offset it is, whether it passes, and what to do
+ * about it. Any thread. */
+#include "io/kafka_internal.h"
+
+enum kafka_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+        return KAFKA_TOO_LARGE;
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+        return has_key ? KAFKA_NOT_TAKEN : KAFKA_WITHOUT_KEY;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
+        return KAFKA_NOT_TAKEN;
+    default:
+        return KAFKA_TAKEN;
+    }
+}
+
+bool kafka_refuses_offsets(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_UNKNOWN: /* Kafka 4.1's answer to commits that are too large together */
+    case RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE:
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_REQUEST:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool kafka_is_about_size(rd_kafka_resp_err_t code)
+{
+    return kafka_refuses_offsets(code) && code != RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED &&
+           code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
+const char *kafka_remedy(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+        return "the clocks of this machine and of the broker differ by more than the topic allows "
+               "(message.timestamp.after.max.ms, an hour by default, and "
+               "message.timestamp.before.max.ms): set the clocks right";
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+        return "the topic demands keys (cleanup.policy=compact), or the broker validates records "
+               "in "
+               "a way of its own";
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        return "this worker needs READ on request topics, and WRITE on result and dead-letter "
+               "topics";
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+        return "this worker needs READ on the group";
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        return "this worker needs WRITE on transactional ids prefixed with the group's name";
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        return "the topic is gone: create it anew";
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+        return "a policy of the broker forbids it";
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
+        return "the topic's format of messages is too old for transactions and headers";
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
+        return "choose another kafka.compression.type";
+    case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+        return "kafka.transaction.timeout.ms is above the broker's transaction.max.timeout.ms: "
+               "lower the one or raise the other";
+    case RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE:
+        return "the broker's offset.metadata.max.bytes is below what the ledger needs";
+    case RD_KAFKA_RESP_ERR_UNKNOWN:
+    case RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE:
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+        return "it may be larger than the topic's max.message.bytes allows";
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+        return "fewer replicas are in sync than the topic's min.insync.replicas";
+    default:
+        return NULL;
+    }
+}
+
+void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *what)
+{
+    const char *remedy = kafka_remedy(code);
+    error_set(error, "%s%s%s", what, remedy ? ": " : "", remedy ? remedy : "");
+}

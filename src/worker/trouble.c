@@ -1,0 +1,81 @@
+#include "worker/trouble.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/log.h"
+
+enum { LASTING_MS = 60000, LINE_EACH_MS = 60000 };
+
+/* A time or a number of bytes that differs does not make another trouble. */
+static uint32_t hash(const char *text)
+{
+    uint32_t value = 2166136261u;
+    for (; *text; text++)
+        if (*text < '0' || *text > '9')
+            value = (value ^ (unsigned char)*text) * 16777619u;
+    return value;
+}
+
+static bool is_due(struct trouble *trouble, int64_t now_ms, const char *text)
+{
+    uint32_t key = hash(text);
+    size_t oldest = 0;
+    for (size_t i = 0; i < TROUBLE_LINES; i++) {
+        if (trouble->lines[i].at_ms && trouble->lines[i].hash == key) {
+            oldest = i;
+            if (now_ms < trouble->lines[i].at_ms + LINE_EACH_MS)
+                return false;
+            break;
+        }
+        if (trouble->lines[i].at_ms < trouble->lines[oldest].at_ms)
+            oldest = i;
+    }
+    trouble->lines[oldest].hash = key;
+    trouble->lines[oldest].at_ms = now_ms;
+    return true;
+}
+
+void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms,
+                    const char *text, bool lasting)
+{
+    struct trouble *trouble = &troubles->all[kind];
+    if (!trouble->since_ms || now_ms - trouble->last_ms >= LASTING_MS)
+        trouble->since_ms = now_ms;
+    trouble->last_ms = now_ms;
+    snprintf(trouble->text, sizeof trouble->text, "%s", text);
+    if (!is_due(trouble, now_ms, text))
+        return;
+    int64_t seconds = (now_ms - trouble->since_ms) / 1000;
+    if (now_ms - trouble->since_ms >= LASTING_MS && kind != TROUBLE_REFUSALS)
+        log_error("%s; so it has been for %" PRId64 " s: this worker is not ready, and tries on",
+                  text, seconds);
+    else if (lasting)
+        log_error("%s; trying on", text);
+    else
+        log_warn("%s; trying on", text);
+}
+
+void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms)
+{
+    struct trouble *trouble = &troubles->all[kind];
+    if (trouble->since_ms && now_ms - trouble->since_ms >= LASTING_MS &&
+        now_ms - trouble->last_ms < LASTING_MS)
+        log_info("over after %" PRId64 " s: %s", (now_ms - trouble->since_ms) / 1000,
+                 trouble->text);
+    trouble->since_ms = 0;
+}
+
+const char *troubles_lasting(struct troubles *troubles, int64_t now_ms)
+{
+    for (int kind = 0; kind < TROUBLES; kind++) {
+        struct trouble *trouble = &troubles->all[kind];
+        if (now_ms - trouble->last_ms >= LASTING_MS)
+            trouble->since_ms = 0;
+        if (kind != TROUBLE_REFUSALS && trouble->since_ms &&
+            now_ms - trouble->since_ms >= LASTING_MS)
+            return trouble->text;
+    }
+    return NULL;
+}
