@@ -17,11 +17,11 @@ build:
 	@cmake --preset $(PRESET) $(CONFIGURE) >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
 	@cmake --build $(BUILD) -j $(JOBS)
 
-# What is installed is the release build, whatever PRESET says.
+# What is installed is the release build, whatever PRESET says. DESTDIR is obeyed by cmake itself.
 PREFIX ?= /usr/local
 install:
 	@$(MAKE) --no-print-directory build PRESET=release
-	@cmake --install build/release --prefix $(DESTDIR)$(PREFIX)
+	@cmake --install build/release --prefix $(PREFIX)
 
 demo play: build
 	@tools/demo $@ $(BUILD)
