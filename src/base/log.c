@@ -1,5 +1,9 @@
 #include "base/log.h"
 
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,6 +99,67 @@ __attribute__((format(printf, 3, 0))) static void format_message(char *buffer, s
     buffer[end] = '\0';
 }
 
+/* ---- standard error. One that takes nothing for a while (a pipe whose reader hangs, a terminal
+ * that was stopped) costs lines, not calls. */
+
+enum { PATIENCE_MS = 1000, PIECE = 4096 /* a pipe that is ready takes as much at once */ };
+
+static struct {
+    pthread_mutex_t lock;
+    uint64_t lost; /* lines, since it took one; then nothing is waited for */
+    bool cut;      /* of the last line a part was taken */
+} output = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Returns how much was taken. What cannot be written at all counts as taken. */
+static size_t put(const char *bytes, size_t n, int patience_ms)
+{
+    size_t done = 0;
+    while (done < n) {
+        struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+        int rc = poll(&ready, 1, patience_ms);
+        if (rc == 0 || (rc < 0 && errno != EINTR))
+            return done;
+        size_t piece = n - done < PIECE ? n - done : PIECE;
+        ssize_t written = rc < 0 ? 0 : write(STDERR_FILENO, bytes + done, piece);
+        if (written < 0 && errno == EAGAIN)
+            return done;
+        if (written < 0 && errno != EINTR)
+            return n;
+        done += written > 0 ? (size_t)written : 0;
+    }
+    return n;
+}
+
+static void tell_lost(void)
+{
+    char message[128];
+    struct text line = {0};
+    snprintf(message, sizeof message,
+             "standard error took nothing for a while; lines that were lost: %" PRIu64,
+             output.lost);
+    if (logger.format == LOG_JSON)
+        write_json(&line, LOG_WARN, NULL, message);
+    else
+        write_text(&line, LOG_WARN, NULL, message);
+    if (put(line.data, line.length, 0) == line.length)
+        output.lost = 0;
+    text_fini(&line);
+}
+
+static void put_line(const char *line, size_t n)
+{
+    int patience_ms = output.lost ? 0 : PATIENCE_MS;
+    if (output.cut && put("\n", 1, patience_ms))
+        output.cut = false;
+    if (output.lost && !output.cut)
+        tell_lost();
+    size_t done = output.cut || output.lost ? 0 : put(line, n, patience_ms);
+    if (done < n) {
+        output.cut = output.cut || done;
+        output.lost++;
+    }
+}
+
 void log_write(enum log_level level, const struct log_about *about, const char *format, ...)
 {
     if (!log_enabled(level))
@@ -109,8 +174,9 @@ void log_write(enum log_level level, const struct log_about *about, const char *
         write_json(&line, level, about, buffer);
     else
         write_text(&line, level, about, buffer);
-    ssize_t written = write(STDERR_FILENO, line.data, line.length);
-    (void)written;
+    pthread_mutex_lock(&output.lock);
+    put_line(line.data, line.length);
+    pthread_mutex_unlock(&output.lock);
     text_fini(&line);
 }
 
@@ -130,6 +196,5 @@ void log_fatal(const char *message)
                                 "{\"@timestamp\":\"%s\",\"log.level\":\"fatal\",\"message\":\"%s\","
                                 "\"service.instance.id\":\"%s\",\"ecs.version\":\"8.11.0\"}\n",
                                 now, plain, logger.instance);
-    ssize_t written = write(STDERR_FILENO, line, (size_t)length);
-    (void)written;
+    put(line, (size_t)length, PATIENCE_MS);
 }

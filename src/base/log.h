@@ -1,6 +1,7 @@
 /* The log: one line an entry on standard error, JSON with ECS names or text. Any thread; a line is
- * one write(2). Levels below the one set cost a comparison. Nothing that is secret is ever handed
- * to it; phone numbers go through text_mask_number first. */
+ * one write(2), or lost where standard error has taken nothing for a second. Levels below the one
+ * set cost a comparison. Nothing that is secret is ever handed to it; phone numbers go through
+ * text_mask_number first. */
 #pragma once
 
 #include <stdbool.h>

@@ -136,6 +136,44 @@ static void long_messages_are_cut_between_characters(void **state)
     }
 }
 
+/* Nobody reads: lines are lost, and said to be later; nobody waits for long. */
+static void a_reader_that_hangs(void **state)
+{
+    (void)state;
+    int ends[2], kept = dup(STDERR_FILENO);
+    static char words[1500];
+    memset(words, 'x', sizeof words - 1);
+    assert_int_equal(pipe(ends), 0);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    log_setup(LOG_INFO, LOG_JSON, "worker-1");
+    alarm(20);
+    for (int i = 0; i < 1000; i++)
+        log_info("%s", words);
+    alarm(0);
+    static char taken[1 << 17];
+    assert_true(read(ends[0], taken, sizeof taken) > 0);
+    log_info("it goes on");
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    close(kept);
+    close(ends[1]);
+    FILE *rest = fdopen(ends[0], "r");
+    size_t lines = 0;
+    bool lost = false, goes_on = false;
+    while (fgets(line, sizeof line, rest)) {
+        json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+        if (!json) /* what was cut */
+            continue;
+        const char *message = json_string_value(json_object_get(json, "message"));
+        lost |= strstr(message, "lines that were lost: ") != NULL;
+        goes_on |= !strcmp(message, "it goes on");
+        lines++;
+        json_decref(json);
+    }
+    fclose(rest);
+    assert_true(lost && goes_on);
+    assert_true(lines >= 2);
+}
+
 static void numbers_are_masked(void **state)
 {
     (void)state;
@@ -232,6 +270,7 @@ int main(void)
         cmocka_unit_test(nothing_steers_a_terminal),
         cmocka_unit_test(ordinary_text_stays),
         cmocka_unit_test(json_is_valid_whatever_comes),
+        cmocka_unit_test(a_reader_that_hangs),
         cmocka_unit_test(numbers_are_masked),
         cmocka_unit_test(one_fatal_line),
         cmocka_unit_test(long_messages_are_cut_between_characters),

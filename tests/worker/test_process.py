@@ -5,17 +5,21 @@ address is one where nobody listens.
 usage: test_process.py WORKER SANDBOX
 """
 import contextlib
+import fcntl
 import os
 import re
 import resource
+import select
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 
-from process import Process, worker
+from process import SETTINGS, Process, worker
 
 WORKER, SANDBOX = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 IGNORED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ)
@@ -74,6 +78,30 @@ class Signals(unittest.TestCase):
             process.signal(signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
             process.signal(signal.SIGTERM)
             self.assertEqual(0, process.end(), process.text)
+
+
+class Log(unittest.TestCase):
+    def test_nobody_reads_it(self):
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        command = [WORKER]
+        for key, value in {**SETTINGS, "log.level": "debug", "kafka.debug": "all"}.items():
+            command += ["-o", f"{key}={value}"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=writer)
+        self.addCleanup(process.kill)
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        seen = b""
+        while not (address := re.search(rb"http://127\.0\.0\.1:(\d+)/", seen)):
+            seen += os.read(reader, 4096)
+        deadline = time.monotonic() + 30
+        while select.select([], [writer], [], 0)[1]:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        with urllib.request.urlopen(f"http://127.0.0.1:{int(address.group(1))}/livez", timeout=10) as answer:
+            self.assertEqual(200, answer.status)
+        process.terminate()
+        self.assertEqual(0, process.wait(15))
 
 
 class Secrets(unittest.TestCase):
