@@ -1,7 +1,8 @@
 /* Takes the place of glibc's functions: linked into a program, or loaded before one as a library.
  * Then the environment tells what fails: ALLOCATION_FAILS is the number of the allocation, below 0
  * with all later ones; ALLOCATION_SIGNAL, if set, the signal from which on they are counted;
- * ALLOCATION_REPORT a file that gets a line when the first one fails. */
+ * ALLOCATION_REPORT a file that gets a line when the first one fails; ALLOCATION_COUNT one that
+ * gets how many there were, at the program's orderly end. */
 #include "allocations.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -87,4 +89,14 @@ static void __attribute__((constructor)) read_environment(void)
         sigaction((int)strtol(number, NULL, 10), &action, NULL);
     else
         on_signal(0);
+}
+
+static void __attribute__((destructor)) tell_count(void)
+{
+    const char *path = getenv("ALLOCATION_COUNT");
+    char digits[24];
+    int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+    int length = snprintf(digits, sizeof digits, "%ld", allocations_counted());
+    if (fd >= 0 && write(fd, digits, (size_t)length) == length)
+        close(fd);
 }

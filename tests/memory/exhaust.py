@@ -8,7 +8,8 @@ In each round a worker begins under the same name, takes over what the last one 
 an error or abort, but not crash otherwise nor stand still, unless it says why: what OpenSSL makes at its first use and had no memory for
 stays broken (docs/guarantees.md), and then calls are paused and the log tells the error. And in the end, when one without failures has done the rest: a result for
 each request and no second one, no call twice, no sound request found invalid, order for each key. Where fewer allocations were made
-than the number drawn nothing has failed, and nothing but a normal end is right: of those rounds there are few.
+than the number drawn nothing has failed, and nothing but a normal end is right: of those rounds there are few, as first one round of each
+kind, in which none fails, tells how many there are with these libraries.
 """
 import collections
 import json
@@ -28,7 +29,7 @@ from programs import Sandbox, Worker, wait_until  # noqa: E402
 from records import Requests, Topic, call  # noqa: E402
 
 CALLS, KEYS = 20, 8
-STARTING, WORKING = 30000, 6000  # about so many allocations there are in a start, and in a round's work
+FROM_NOW_ON = signal.SIGRTMIN + 3  # one that the worker itself leaves alone
 SHARE = 3 / 4  # of the rounds, at least, in which an allocation has to fail
 WELL = "went on and stopped"
 BROKEN = "left with a broken OpenSSL, and said so"
@@ -65,18 +66,34 @@ class Rounds:
             topic._poll()
         return sum(len(topic.messages) for topic in self.topics.values()) >= len(self.requests.sent)
 
+    def measure(self):
+        """How many allocations there are from a start on, and from a round's work on: [starting] each."""
+        self.allocations = {}
+        for starting in (True, False):
+            count = f"{self.directory}/count"
+            ending, log = self.run(starting, {"ALLOCATION_FAILS": str(2**62), "ALLOCATION_COUNT": count})
+            assert ending == WELL, "\n".join([ending, *log[-6:]])
+            with open(count) as file:
+                self.allocations[starting] = int(file.read())
+
     def round(self, index):
         report = f"{self.directory}/report.{index}"
         starting = index % 3 == 0
-        at = int(self.random.uniform(1, STARTING if starting else WORKING)) * self.random.choice((1, -1))
-        environment = {"LD_PRELOAD": self.library, "ALLOCATION_FAILS": str(at), "ALLOCATION_REPORT": report}
+        at = int(self.random.uniform(1, self.allocations[starting])) * self.random.choice((1, -1))
+        ending, log = self.run(starting, {"ALLOCATION_FAILS": str(at), "ALLOCATION_REPORT": report})
+        failed = os.path.exists(report) and os.path.getsize(report) > 0
+        self.count(ending, failed, f"round {index}, allocation {at}, {'starting' if starting else 'working'}", log)
+
+    def run(self, starting, environment):
+        """A worker, and requests for it: how it ended, and its log."""
+        environment["LD_PRELOAD"] = self.library
         if not starting:
-            environment["ALLOCATION_SIGNAL"] = str(int(signal.SIGUSR2))
+            environment["ALLOCATION_SIGNAL"] = str(FROM_NOW_ON)
         worker = self.worker(environment)
         try:
             if not starting:
                 worker.wait_assigned()
-                worker.signal(signal.SIGUSR2)
+                worker.signal(FROM_NOW_ON)
             self.send()
             ending = self.ending(worker)
         finally:
@@ -84,8 +101,7 @@ class Rounds:
                 worker.kill()
             for stream in (worker.process.stdout, worker.process.stderr):
                 stream.close()
-        failed = os.path.exists(report) and os.path.getsize(report) > 0
-        self.count(ending, failed, f"round {index}, allocation {at}, {'starting' if starting else 'working'}", worker.lines["stderr"])
+        return ending, worker.lines["stderr"]
 
     def count(self, ending, failed, what, log):
         if failed:
@@ -151,13 +167,14 @@ def main():
     with tempfile.TemporaryDirectory(prefix="exhaust.") as directory:
         rounds = Rounds(directory, os.path.abspath(sys.argv[2]), int(sys.argv[4]) if len(sys.argv) > 4 else 1)
         try:
+            rounds.measure()
             for index in range(int(sys.argv[3])):
                 rounds.round(index)
             rounds.finish()
         finally:
             rounds.sandbox.close()
         failed = sum(rounds.endings.values())
-        print(f"{failed} workers with a failed allocation: {dict(rounds.endings)}; {rounds.unfailed} with fewer allocations; "
+        print(f"{rounds.allocations[True]} allocations in a round from the start, {rounds.allocations[False]} in its work; {failed} workers with a failed allocation: {dict(rounds.endings)}; {rounds.unfailed} with fewer allocations; "
               f"{len(rounds.requests.sent)} requests, one result each: {dict(rounds.statuses)}; calls made twice: 0")
         assert not rounds.bad, f"{rounds.bad} workers ended as none should"
         assert failed >= SHARE * (failed + rounds.unfailed), "too few rounds in which an allocation failed"
