@@ -141,11 +141,16 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;
     attempt.end_proven = attempt.complete && proven;
+    if (attempt.http_status && transfer->tls.certificate_asked &&
+        transfer->trust == platform->trust)
+        platform->certificate_settled = true;
     if (failure != FAILURE_NONE && was_turned_away(transfer)) {
         attempt.failure = FAILURE_CLIENT_CERTIFICATE;
         attempt.sends = 0;
-        if (!transfer->turned_away && transfer->trust == platform->trust)
+        if (!transfer->turned_away && transfer->trust == platform->trust) {
             platform->refused_ms = clock_boot_ms();
+            platform->certificate_settled = false;
+        }
     }
     if (failure != FAILURE_NONE && failure != FAILURE_STOPPED)
         find_words(transfer, attempt.detail, sizeof attempt.detail);
@@ -492,6 +497,7 @@ void platform_use_trust(struct platform *platform, struct platform_trust *trust)
     platform_trust_release(platform->trust);
     platform->trust = trust;
     platform->refused_ms = 0;
+    platform->certificate_settled = false;
     free_idle(platform);
 }
 

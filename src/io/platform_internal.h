@@ -47,6 +47,7 @@ struct platform_trust {
 struct tls_seen {
     bool closed;              /* in order, by close_notify */
     bool certificate_wanted;  /* and there is none */
+    bool certificate_asked;   /* with TLS 1.3, whether there is one or not */
     bool certificate_refused; /* the client's, or that there is none */
 };
 
@@ -107,6 +108,7 @@ struct platform {
     size_t watch_count;
     int multi_failures; /* of libcurl's multi interface, one after another */
     int64_t complained_ms;
+    bool certificate_settled; /* the platform has answered after it had asked for one */
     int64_t
         refused_ms; /* when the platform refused the client's certificate; 0: not with this one */
 };
@@ -194,6 +196,11 @@ int platform_socket_close(void *platform, curl_socket_t socket);
  * (CURLINFO_ACTIVESOCKET: none yet), so it is found by its local port. One that is not found counts
  * as stale: a new connection is always right. */
 bool platform_has_gone_stale(struct transfer *transfer, int local_port);
+
+/* Whether the peer of a new connection, which has asked for a certificate, refuses what it got:
+ * with TLS 1.3 that comes a moment after the handshake, and is waited for, a few round trips at
+ * most. */
+bool platform_socket_refuses(struct platform *platform, int local_port);
 
 /* Nothing else may be asked on that connection. */
 void platform_socket_spoil(struct platform *platform, int local_port);

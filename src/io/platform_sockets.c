@@ -4,6 +4,8 @@
 #define CURL_DISABLE_DEPRECATION
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,6 +14,12 @@
 #include "base/memory.h"
 #include "core/address.h"
 #include "io/platform_internal.h"
+
+enum {
+    REFUSAL_LEAST_MS = 50,
+    REFUSAL_MOST_MS = 400,
+    ALERT_MOST = 32, /* bytes of an encrypted alert's record */
+};
 
 static void on_watch_closed(uv_handle_t *handle)
 {
@@ -250,6 +258,39 @@ bool platform_has_gone_stale(struct transfer *transfer, int local_port)
         stale |= is_stale(watch, transfer);
     }
     return stale || !(found || transfer->opened);
+}
+
+/* A few round trips, in ms. */
+static int patience_of(const struct watch *watch)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (getsockopt(watch->socket, IPPROTO_TCP, TCP_INFO, &info, &size))
+        return REFUSAL_LEAST_MS;
+    int wait = REFUSAL_LEAST_MS + (int)(info.tcpi_rtt / 1000) * 4;
+    return wait < REFUSAL_MOST_MS ? wait : REFUSAL_MOST_MS;
+}
+
+/* What comes first is the end, an alert, or a ticket: records tell by their length, encrypted as
+ * they are. */
+static bool refuses(const struct watch *watch)
+{
+    unsigned char record[5];
+    struct pollfd ready = {.fd = watch->socket, .events = POLLIN};
+    if (poll(&ready, 1, patience_of(watch)) <= 0)
+        return false;
+    ssize_t n = recv(watch->socket, record, sizeof record, MSG_PEEK | MSG_DONTWAIT);
+    return n <= 0 || (n == sizeof record && (record[3] << 8 | record[4]) <= ALERT_MOST);
+}
+
+bool platform_socket_refuses(struct platform *platform, int local_port)
+{
+    for (size_t i = 0; i < platform->watch_count; i++) {
+        struct watch *watch = platform->watches[i];
+        if (watch && watch->of_connection && port_of(watch) == local_port && refuses(watch))
+            return true;
+    }
+    return false;
 }
 
 void platform_socket_spoil(struct platform *platform, int local_port)

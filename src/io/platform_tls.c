@@ -8,6 +8,7 @@ enum {
     TLS_CLOSED = 1,      /* close_notify has come */
     TLS_CERT_WANTED = 2, /* a client certificate was asked for, and there is none */
     TLS_ALERTED = 4,     /* a fatal alert has come: */
+    TLS_CERT_ASKED = 8,  /* whether there is one or not */
     TLS_ALERT_SHIFT = 8,
 };
 
@@ -40,12 +41,11 @@ static void on_state(const SSL *ssl, int where, int value)
         see(ssl, TLS_ALERTED | (uintptr_t)(value & 0xff) << TLS_ALERT_SHIFT);
 }
 
-static int on_certificate_wanted(SSL *ssl, X509 **certificate, EVP_PKEY **key)
+static int on_certificate_asked(SSL *ssl, void *unused)
 {
-    (void)certificate;
-    (void)key;
-    see(ssl, TLS_CERT_WANTED);
-    return 0; /* there is none */
+    (void)unused;
+    see(ssl, SSL_get_certificate(ssl) ? TLS_CERT_ASKED : TLS_CERT_ASKED | TLS_CERT_WANTED);
+    return 1;
 }
 
 static bool use_trust(SSL_CTX *context, const struct transfer *transfer)
@@ -69,7 +69,7 @@ CURLcode platform_tls_context(CURL *easy, void *context, void *argument)
     (void)easy;
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_info_callback(context, on_state);
-    SSL_CTX_set_client_cert_cb(context, on_certificate_wanted);
+    SSL_CTX_set_cert_cb(context, on_certificate_asked, NULL);
     SSL_CTX_set_post_handshake_auth(context, 0);
     if (use_trust(context, transfer) && (!groups || SSL_CTX_set1_groups_list(context, groups) == 1))
         return CURLE_OK;
@@ -118,6 +118,7 @@ void platform_tls_look(struct transfer *transfer)
     uintptr_t bits = seen(ssl);
     transfer->tls.closed = bits & TLS_CLOSED;
     transfer->tls.certificate_wanted = bits & TLS_CERT_WANTED;
+    transfer->tls.certificate_asked = bits & TLS_CERT_ASKED && SSL_version(ssl) >= TLS1_3_VERSION;
     transfer->tls.certificate_refused =
         bits & TLS_ALERTED && is_about_certificates((int)(bits >> TLS_ALERT_SHIFT & 0xff));
 }

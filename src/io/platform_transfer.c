@@ -49,13 +49,22 @@ static bool is_too_late(const struct platform_post *post)
     return now > *post->lease_until_ms || (post->send_until_ms && now >= post->send_until_ms);
 }
 
-/* Where the platform has just refused the client's certificate, it does again. Whether the request
- * was read is then in doubt, if the alert does not arrive: so none is sent for a while. */
-static bool is_turned_away(const struct transfer *transfer)
+/* Whether the platform refuses the client's certificate, or has just done so. After a request was
+ * sent, whether it was read would be in doubt if the alert did not arrive: so it is waited for,
+ * which holds the loop up, but only until the platform has answered for the first time. */
+static bool is_turned_away(struct transfer *transfer, int local_port)
 {
-    const struct platform *platform = transfer->platform;
-    return transfer->opened && platform->refused_ms && transfer->trust == platform->trust &&
-           clock_boot_ms() - platform->refused_ms < REFUSED_MS;
+    struct platform *platform = transfer->platform;
+    if (!transfer->opened || transfer->trust != platform->trust)
+        return false;
+    if (platform->refused_ms && clock_boot_ms() - platform->refused_ms < REFUSED_MS)
+        return true;
+    platform_tls_look(transfer);
+    if (!transfer->tls.certificate_asked || platform->certificate_settled ||
+        !platform_socket_refuses(platform, local_port))
+        return false;
+    platform->refused_ms = clock_boot_ms();
+    return true;
 }
 
 /* libcurl is connected and about to send. */
@@ -72,7 +81,7 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
         return CURL_PREREQFUNC_OK;
     if (attempt->sends > 0)
         attempt->latched = true;
-    else if (is_turned_away(transfer))
+    else if (is_turned_away(transfer, local_port))
         transfer->turned_away = true;
     else if (platform_has_gone_stale(transfer, local_port))
         transfer->stale = true;
