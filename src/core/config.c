@@ -21,11 +21,6 @@ struct config_origins {
     char *label;  /* for config_print */
 };
 
-static const char *origin_of(const struct config *config, const char *name)
-{
-    return config->origins[config_key_find(name) - config_keys].origin;
-}
-
 static void remember(struct config *config, size_t index, const char *value, const char *label)
 {
     struct config_origins *row = &config->origins[index];
@@ -111,7 +106,7 @@ static void check_groups(const struct config *config, struct text *errors)
     const char *calls = config->group_ids[REQUEST_CALL];
     const char *recordings = config->group_ids[REQUEST_RECORDING];
     if (calls && recordings && !strcmp(calls, recordings))
-        config_error(errors, origin_of(config, recording_group), recording_group,
+        config_error(errors, config_origin(config, recording_group), recording_group,
                      "expected a group of its own, but kafka.group.id is \"%s\" too", calls);
 }
 
@@ -129,13 +124,13 @@ static void check_topics(const struct config *config, struct text *errors)
         for (size_t j = i + 1; j < count; j++) {
             if (!*topics[i] || strcmp(topics[i], topics[j]) != 0)
                 continue;
-            bool second = origin_of(config, keys[j]);
-            config_error(errors, origin_of(config, keys[second ? j : i]), keys[second ? j : i],
+            bool second = config_origin(config, keys[j]);
+            config_error(errors, config_origin(config, keys[second ? j : i]), keys[second ? j : i],
                          "expected a topic of its own, but %s is \"%s\" too", keys[second ? i : j],
                          topics[i]);
         }
     if (!*topics[0] && !*topics[2])
-        config_error(errors, origin_of(config, keys[0]), keys[0],
+        config_error(errors, config_origin(config, keys[0]), keys[0],
                      "expected this or topic.recording.requests to name a topic: with both empty "
                      "there is nothing to do");
 }
@@ -149,16 +144,16 @@ static bool fit_together(const char *token, const char *app_id)
 static void check_platform(const struct config *config, struct text *errors)
 {
     if (config->platform_key_file && !config->platform_cert_file)
-        config_error(errors, origin_of(config, "platform.key.file"), "platform.key.file",
+        config_error(errors, config_origin(config, "platform.key.file"), "platform.key.file",
                      "expected platform.cert.file too, the certificate that the key is for");
     if (config->platform_url && !strncmp(config->platform_url, "http://", 7) &&
         !config->platform_allow_http)
-        config_error(errors, origin_of(config, "platform.url"), "platform.url",
+        config_error(errors, config_origin(config, "platform.url"), "platform.url",
                      "expected https://: http:// would send the token in the clear, and needs "
                      "platform.allow.http = true");
     const char *token = config->platform_token, *app_id = config->platform_app_id;
     if (token && app_id && !fit_together(token, app_id))
-        config_error(errors, origin_of(config, "platform.token"), "platform.token",
+        config_error(errors, config_origin(config, "platform.token"), "platform.token",
                      "expected at most %d bytes together with platform.app.id", CREDENTIALS_LIMIT);
 }
 
@@ -169,11 +164,18 @@ static void check_drain(const struct config *config, struct text *errors)
     int64_t interval, least = config->drain_timeout_ms + DRAIN_MARGIN_MS;
     if (!poll || text_to_integer(poll->value, 0, least - 1, &interval) < 0)
         return;
-    const char *origin = poll->is_default ? origin_of(config, "drain.timeout.ms") : poll->origin;
+    const char *origin =
+        poll->is_default ? config_origin(config, "drain.timeout.ms") : poll->origin;
     config_error(errors, origin, poll->is_default ? "drain.timeout.ms" : poll->key,
                  "expected kafka.max.poll.interval.ms to be at least drain.timeout.ms and 5 s, so "
                  "%lld, not %lld",
                  (long long)least, (long long)interval);
+}
+
+const char *config_origin(const struct config *config, const char *name)
+{
+    const struct config_key *key = config_key_find(name);
+    return key && config->origins ? config->origins[key - config_keys].origin : NULL;
 }
 
 int config_load(struct config *config, const struct config_input *input, struct text *errors)

@@ -95,6 +95,9 @@ bool kafka_setting_is_secret(const char *name);
 const struct kafka_setting *config_kafka_setting(const struct config *config, bool producer,
                                                  const char *name);
 
+/* Where one of the worker's own keys was given, for an error; NULL: nowhere. */
+const char *config_origin(const struct config *config, const char *name);
+
 /* `key = value  # origin` lines for every key in force, secrets as ***. */
 void config_print(const struct config *config, struct text *out);
 

@@ -11,8 +11,10 @@
 
 #include "base/fatal.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "core/config.h"
+#include "core/config_source.h"
 #include "io/kafka.h"
 #include "io/platform.h"
 #include "worker/ledger_command.h"
@@ -33,13 +35,17 @@ static int put(struct text *text)
     return STATUS_FAILED;
 }
 
-/* Whether the certificates, and the key of the client's, can be used. */
+/* Whether the certificates, and the key of the client's, can be used. The error begins with the key
+ * of the file. */
 static int check_certificates(const struct config *config, struct text *errors)
 {
     struct error error;
     struct platform_trust *trust = platform_trust_load(config, &error);
-    if (!trust)
-        text_printf(errors, "%s\n", error.text);
+    if (!trust) {
+        char *key = memory_copy(error.text, strcspn(error.text, ":"));
+        config_error(errors, config_origin(config, key), NULL, "%s", error.text);
+        free(key);
+    }
     platform_trust_release(trust);
     return trust ? 0 : -1;
 }
@@ -59,7 +65,7 @@ static int load(struct config *config, const struct options *options)
     kafka_fit_settings(config);
     if (kafka_check_settings(config, &errors) < 0)
         rc = -1;
-    if (!rc && check_certificates(config, &errors) < 0)
+    if (check_certificates(config, &errors) < 0)
         rc = -1;
     if (errors.length)
         fwrite(errors.data, 1, errors.length, stderr);

@@ -129,6 +129,18 @@ class Command(unittest.TestCase):
                             if key in ("platform.token", "kafka.sasl.password"):
                                 self.assertNotIn(path, result.stderr)
 
+    def test_certificates_that_are_none(self):
+        """What stands in the files is read, and told together with every other error."""
+        with tempfile.TemporaryDirectory() as directory:
+            with open(f"{directory}/bad.pem", "w") as file:
+                file.write("-----BEGIN CERTIFICATE-----\nbad\n-----END CERTIFICATE-----\n")
+            with open(f"{directory}/worker.conf", "w") as file:
+                file.write(f"log.level = loud\nplatform.ca.file = {directory}/bad.pem\n")
+            result = run("--check", "-c", file.name, settings=REQUIRED)
+            self.assertEqual((result.returncode, result.stdout), (2, ""))
+            self.assertRegex(result.stderr, rf"(?m)^{file.name}:1: log\.level: expected ")
+            self.assertRegex(result.stderr, rf"(?m)^{file.name}:2: platform\.ca\.file: {directory}/bad\.pem: ")
+
     def test_a_shells_file(self):
         """What `-c <(command)` and its like give."""
         line = " ".join(f"-o {key}={value}" for key, value in REQUIRED.items() if key != "platform.token")
