@@ -63,9 +63,6 @@ static void set_given(struct config *config, size_t index, const struct config_e
     struct error why;
     char *value = NULL;
     int rc = config_entry_value(entry, key->secret, &value, &why);
-    if (!rc && key->only && strcmp(value, key->only) != 0)
-        rc = error_set(&why, "expected %s: %s not part of this version",
-                       *key->only ? key->only : "no value", key->missing);
     if (!rc)
         rc = key->set(key, value, (char *)config + key->field, &why);
     config->origins[index].origin = memory_string(entry->origin);

@@ -490,7 +490,7 @@ static char *default_value(const struct config *config, const struct kafka_defau
     if (row->value != kafka_transactional_id)
         return memory_string(row->value);
     const struct kafka_setting *group_id = config_kafka_setting(config, true, "group.id");
-    if (!group_id || !config->instance_id || config->at_least_once)
+    if (!group_id || !config->instance_id)
         return NULL;
     struct text id = {0};
     config_kafka_transactional_id(&id, group_id->value, config->instance_id);

@@ -53,8 +53,6 @@ const struct config_key config_keys[] = {
     {INTEGER("partition.window", partition_window, "10000", 1, 1000000)},
     {INTEGER("partition.window.bytes", partition_window_bytes, "67108864", KIB, TIB)},
     {INTEGER("memory.max.bytes", memory_max_bytes, "134217728", MIB, TIB)},
-    {VALUE("delivery", at_least_once, "exactly-once", config_set_delivery),
-     .only = "exactly-once", .missing = "at-least-once delivery"},
     {VALUE("platform.url", platform_url, NULL, config_set_url)},
     {VALUE("platform.allow.http", platform_allow_http, "false", config_set_boolean)},
     {VALUE("platform.version", platform_version, "20171220", config_set_name), .min = 1, .max = 64},

@@ -20,8 +20,6 @@ struct config_key {
                      describes it */
     /* Computes a default that depends on the machine; fallback then describes it. */
     void (*compute)(const struct config_input *input, char value[256]);
-    /* The one value that may be given while the feature is not built, and what is missing. */
-    const char *only, *missing;
 };
 
 extern const struct config_key config_keys[];

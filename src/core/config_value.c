@@ -437,17 +437,6 @@ CONFIG_SETTER(config_set_flags)
     return 0;
 }
 
-CONFIG_SETTER(config_set_delivery)
-{
-    (void)key;
-    bool at_least_once = !strcmp(value, "at-least-once");
-    if (!at_least_once && strcmp(value, "exactly-once") != 0)
-        return error_set(why, "expected exactly-once or at-least-once, not %s",
-                         config_show(value).text);
-    *(bool *)field = at_least_once;
-    return 0;
-}
-
 CONFIG_SETTER(config_set_log_level)
 {
     (void)key;

@@ -29,7 +29,6 @@ CONFIG_SETTER(config_set_store);      /* a directory that can be written to; non
 CONFIG_SETTER(config_set_path);       /* of a member of an answer; or empty */
 CONFIG_SETTER(config_set_hosts);      /* host names, also *.name, with commas; or empty */
 CONFIG_SETTER(config_set_flags);      /* struct integers: Flag values but 1 */
-CONFIG_SETTER(config_set_delivery);   /* bool: at-least-once */
 CONFIG_SETTER(config_set_log_level);  /* enum log_level */
 CONFIG_SETTER(config_set_log_format); /* enum log_format */
 CONFIG_SETTER(config_set_text);       /* any text */

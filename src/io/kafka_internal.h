@@ -295,9 +295,6 @@ void kafka_probe_close(struct kafka *kafka);
 /* A list for librdkafka with offsets and metadata. */
 rd_kafka_topic_partition_list_t *
 kafka_ledger_list(const struct config *config, const struct kafka_ledger *ledgers, size_t count);
-/* Commits on the consumer and waits until it is decided. */
-rd_kafka_resp_err_t kafka_commit_plain(struct kafka *kafka,
-                                       const rd_kafka_topic_partition_list_t *list);
 /* Tells the handler how the reader's job ended. Kafka thread. */
 void kafka_reading_told(struct kafka *kafka);
 void kafka_reading_fini(struct kafka_reading *job);

@@ -1,5 +1,5 @@
 /* Committed state: reading ledgers, plain commits, ending a dead owner's transactions. The jobs run
- * on the reader, but kafka_commit_plain also on the writer (at-least-once). */
+ * on the reader. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +45,8 @@ static rd_kafka_resp_err_t first_error(rd_kafka_resp_err_t whole,
  * when it is sent, and none is newer before the coordinator is back.) What remains is a broker that
  * executes a request a second time after its connection broke and librdkafka repeated it; before a
  * later commit of ours over the new connection, so the last word is right. */
-rd_kafka_resp_err_t kafka_commit_plain(struct kafka *kafka,
-                                       const rd_kafka_topic_partition_list_t *list)
+static rd_kafka_resp_err_t commit_plain(struct kafka *kafka,
+                                        const rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_queue_t *answers = memory_must(rd_kafka_queue_new(kafka->consumer));
     rd_kafka_resp_err_t code = rd_kafka_commit_queue(kafka->consumer, list, answers, NULL, NULL);
@@ -131,7 +131,7 @@ static void commit(struct kafka *kafka)
         kafka_runner_nap(&kafka->reader, NO_MEMBER_NAP_MS);
         return;
     }
-    rd_kafka_resp_err_t code = kafka_commit_plain(kafka, job->list);
+    rd_kafka_resp_err_t code = commit_plain(kafka, job->list);
     if (!code) {
         job->answer = KAFKA_DONE;
         return;

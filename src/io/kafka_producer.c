@@ -216,7 +216,7 @@ enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
 {
     /* Our own id was taken over when the producer was made ready; a second producer under it would
      * fence the first. */
-    if (kafka->config->at_least_once || !strcmp(owner, kafka->config->instance_id))
+    if (!strcmp(owner, kafka->config->instance_id))
         return KAFKA_DONE;
     struct text id = {0};
     config_kafka_transactional_id(&id, kafka->config->group_ids[kafka->job], owner);
@@ -236,12 +236,12 @@ static void start_producer(struct kafka *kafka)
             return;
         }
         wait_for_topics(kafka);
-        result = kafka->config->at_least_once || stopping(kafka) ? 0 : init_transactions(kafka);
+        result = stopping(kafka) ? 0 : init_transactions(kafka);
         if (result > 0)
             kafka_runner_nap(&kafka->writer, 100);
     }
     /* Once: an earlier version under this name may have died here. */
-    while (result == 0 && !kafka->former_ended && !kafka->config->at_least_once && !stopping(kafka))
+    while (result == 0 && !kafka->former_ended && !stopping(kafka))
         kafka->former_ended = end_former_id(kafka, kafka->config->instance_id, &kafka->writer,
                                             &job->error) == KAFKA_DONE;
 }
@@ -465,47 +465,9 @@ static void transact_once(struct kafka *kafka, bool each_alone)
     }
 }
 
-/* at-least-once: results first, then the ledgers by a plain commit. */
-static void deliver_once(struct kafka *kafka, bool each_alone)
-{
-    struct kafka_writing *job = &kafka->writing;
-    memset(job->refused, 0, job->transaction->record_count * sizeof *job->refused);
-    job->any_refused = job->any_failed = job->no_member = false;
-    job->outcome = KAFKA_ABORTED;
-    produce_all(kafka, each_alone);
-    flush(kafka);
-    char reason[256];
-    if (rd_kafka_fatal_error(kafka->producer, reason, sizeof reason)) {
-        error_set(&job->error, "writing: %s", reason);
-        job->outcome = KAFKA_UNKNOWN; /* the producer has to be renewed */
-    }
-    if (job->any_refused)
-        job->outcome = KAFKA_REFUSED;
-    if (job->any_refused || job->any_failed || job->outcome == KAFKA_UNKNOWN || stopping(kafka))
-        return;
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (job->transaction->ledger_count > 0) {
-        rd_kafka_topic_partition_list_t *list = kafka_ledger_list(
-            kafka->config, job->transaction->ledgers, job->transaction->ledger_count);
-        code = kafka_commit_plain(kafka, list);
-        rd_kafka_topic_partition_list_destroy(list);
-    }
-    if (!code)
-        job->outcome = KAFKA_COMMITTED;
-    else
-        error_set(&job->error, "committing: %s", rd_kafka_err2str(code));
-    job->no_member = kafka_is_no_member(code);
-    job->failed = kafka_is_forbidden(code);
-    if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT ||
-        code == RD_KAFKA_RESP_ERR__TRANSPORT)
-        job->outcome = KAFKA_UNKNOWN;
-}
-
 static void transact(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
-    void (*once)(struct kafka *, bool) =
-        kafka->config->at_least_once ? deliver_once : transact_once;
     if (!job->membership) {
         job->outcome = KAFKA_NOT_MEMBER;
         job->no_member = true;
@@ -513,7 +475,7 @@ static void transact(struct kafka *kafka)
         kafka_runner_nap(&kafka->writer, NO_MEMBER_NAP_MS);
         return;
     }
-    once(kafka, false);
+    transact_once(kafka, false);
     /* The broker refuses whole batches. Which record it was, if any alone, shows when each goes in
      * one of its own; and if none was, this try is the one that counts. */
     bool by_broker = job->any_refused && job->any_failed;
@@ -521,7 +483,7 @@ static void transact(struct kafka *kafka)
         job->outcome == KAFKA_REFUSED && by_broker && job->transaction->record_count > 1;
     /* The first tries may still fail for the refused batch's gap in the sequence numbers. */
     for (int tries = 0; one_by_one && tries < 3; tries++) {
-        once(kafka, true);
+        transact_once(kafka, true);
         one_by_one = job->outcome == KAFKA_ABORTED && !job->no_member;
     }
     if (job->outcome == KAFKA_ABORTED && !job->no_member)

@@ -11,7 +11,7 @@ GOOD = {"kafka.bootstrap.servers": "127.0.0.1:1", "platform.url": "https://127.0
         "platform.app.id": "an-app"}
 KEYS = """kafka.bootstrap.servers kafka.group.id recording.group.id instance.id topic.call.requests topic.call.results topic.recording.requests
 topic.recording.results topic.dead.letters kafka.session.timeout.ms kafka.heartbeat.interval.ms kafka.transaction.timeout.ms
-partition.window partition.window.bytes delivery platform.url platform.version platform.token platform.app.id platform.utc.offset
+partition.window partition.window.bytes memory.max.bytes recording.group.id platform.url platform.version platform.token platform.app.id platform.utc.offset
 platform.connect.timeout.ms platform.timeout.ms platform.max.in.flight recording.max.in.flight platform.answer.max.bytes
 platform.rate.per.second platform.breaker.failures platform.breaker.open.ms platform.auth.flags event.max.bytes call.max.age.ms
 call.deadline.ms call.retry.flags recording.attempts recording.retry.flags recording.url.member
@@ -19,7 +19,7 @@ recording.url.hosts recording.url.allow.private recording.url.allow.http recordi
 recording.timeout.ms drain.timeout.ms http.listen http.hosts log.level log.format""".split()
 DEFAULTS = {"kafka.group.id": "privacy-call-worker", "recording.group.id": "privacy-call-worker-recordings", "topic.call.requests": "call-requests", "topic.call.results": "call-results",
             "topic.dead.letters": "privacy-call-dead-letters", "partition.window": "10000", "partition.window.bytes": "67108864",
-            "delivery": "exactly-once", "platform.version": "20171220", "platform.utc.offset": "+08:00",
+            "platform.version": "20171220", "platform.utc.offset": "+08:00",
             "platform.connect.timeout.ms": "3000", "platform.timeout.ms": "10000", "platform.max.in.flight": "256",
             "recording.max.in.flight": "32", "recording.store": "none", "call.max.age.ms": "900000", "call.deadline.ms": "60000", "drain.timeout.ms": "15000",
             "http.listen": "127.0.0.1:9464", "log.level": "info", "event.max.bytes": "65536"}
@@ -117,7 +117,7 @@ class CommandLine(ProgramCase):
         self.assertGreaterEqual(len(text.splitlines()), 4)
 
     def test_refused_values(self):
-        for key, value in {"platform.url": "http://127.0.0.1:1", "instance.id": "a b", "delivery": "perhaps",
+        for key, value in {"platform.url": "http://127.0.0.1:1", "instance.id": "a b", "log.level": "perhaps", "delivery": "exactly-once",
                            "platform.max.in.flight": "0", "kafka.session.timeout.ms": "1000", "platform.utc.offset": "+25:00",
                            "topic.call.results": "call-requests", "log.format": "xml", "platform.ca.file": "/no/such/file",
                            "kafka.enable.auto.commit": "true", "kafka.isolation.level": "read_uncommitted",

@@ -116,8 +116,6 @@ static const struct kafka_handler handler = {
     .failed = failed,
 };
 
-const char at_least_once[] = "delivery=at-least-once";
-
 void side_init(struct side *side, const char *bootstrap, const char *group, const char *instance,
                const char *const *options)
 {
@@ -126,7 +124,6 @@ void side_init(struct side *side, const char *bootstrap, const char *group, cons
                                      "platform.app.id=a", "topic.recording.requests="};
     char *environment[] = {NULL};
     size_t count = 4;
-    bool loosely = false;
     memset(side, 0, sizeof *side);
     snprintf(servers, sizeof servers, "kafka.bootstrap.servers=%s", bootstrap);
     snprintf(group_id, sizeof group_id, "kafka.group.id=%s", group);
@@ -136,19 +133,13 @@ void side_init(struct side *side, const char *bootstrap, const char *group, cons
     all[count++] = name;
     for (; options && *options; options++) {
         assert_true(count < SIDE_OPTIONS);
-        loosely = loosely || *options == at_least_once;
-        if (*options != at_least_once)
-            all[count++] = *options;
+        all[count++] = *options;
     }
     struct config_input input = {.options = all, .option_count = count, .environment = environment};
     struct text errors = {0};
     if (config_load(&side->config, &input, &errors))
         fail_msg("%s", errors.data);
     text_fini(&errors);
-    side->config.at_least_once = loosely;
-    for (size_t i = 0; loosely && i < side->config.kafka_count; i++)
-        if (!strcmp(side->config.kafka[i].name, "transactional.id"))
-            side->config.kafka[i].producer = false;
     struct error error;
     side->answers = true;
     side->kafka = kafka_new(&side->config, REQUEST_CALL, &handler, side, &error);

@@ -43,9 +43,6 @@ struct side {
     int64_t end_offset;
 };
 
-/* The option that makes it at-least-once, whatever the configuration takes. */
-extern const char at_least_once[];
-
 /* options: "key=value" with NULL behind the last one; more than the least that a configuration
  * needs. */
 void side_init(struct side *side, const char *bootstrap, const char *group, const char *instance,

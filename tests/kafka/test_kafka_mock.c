@@ -229,32 +229,6 @@ static void tells_of_a_record_that_the_broker_refuses(void **state)
     side_fini(&side);
 }
 
-static void at_least_once_commits_after_the_results(void **state)
-{
-    struct cluster *cluster = *state;
-    const char *const options[] = {at_least_once, quick[0], NULL};
-    struct side side;
-    struct record record;
-    struct kafka_ledger ledger = {
-        .partition = 0, .offset = 3, .metadata = "1:9:a", .metadata_size = 5};
-    side_init(&side, cluster->bootstrap, "g", "a", options);
-    side_join(&side, 2);
-    record_set(&record, "call-results", "k", "v1");
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_COMMITTED);
-    char values[64];
-    topic_values(cluster->bootstrap, "call-results", true, values, sizeof values);
-    assert_string_equal(values, "v1");
-    assert_int_equal(side_read(&side, 0, true), KAFKA_DONE);
-    assert_int_equal(side.ledgers[0].offset, 3);
-    assert_string_equal(side.ledgers[0].metadata, "1:9:a");
-    rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
-                                      RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_ABORTED);
-    record_fini(&record);
-    side_leave(&side);
-    side_fini(&side);
-}
-
 static void frees_while_jobs_hang(void **state)
 {
     (void)state;
@@ -350,7 +324,6 @@ int main(int argc, char **argv)
         with_cluster(gives_up_connections_that_are_not_acknowledged),
         with_cluster(tells_a_commit_that_may_be_repeated),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
-        with_cluster(at_least_once_commits_after_the_results),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,7 +165,6 @@ static void defaults(void **state)
     assert_int_equal(config->transaction_timeout_ms, 60000);
     assert_int_equal(config->partition_window, 10000);
     assert_int_equal(config->partition_window_bytes, 67108864);
-    assert_false(config->at_least_once);
     assert_string_equal(config->platform_url, "https://platform.example");
     assert_false(config->platform_allow_http);
     assert_string_equal(config->platform_version, "20171220");
@@ -899,12 +898,9 @@ static void numbers(void **state)
 static void parts_that_are_missing(void **state)
 {
     (void)state;
-    refused("delivery=at-least-once", "exactly-once", "not part of this version");
-    refused("delivery=sometimes", "exactly-once", "");
     accepted("platform.rate.per.second=10");
     refused("platform.rate.per.second=-1", "0", "expected an integer from 0 to 1000000");
     refused("recording.store=s3://b/p", "none", "not part of this version");
-    accepted("delivery=exactly-once");
     accepted("platform.rate.per.second=0");
     accepted("recording.store=none");
 }
