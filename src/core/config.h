@@ -38,6 +38,7 @@ struct config {
     char *dead_letters;
     int64_t session_timeout_ms, heartbeat_interval_ms, transaction_timeout_ms;
     int64_t partition_window, partition_window_bytes, memory_max_bytes;
+    int64_t stuck_after_ms;
     char *platform_url; /* scheme, host, port and prefix, without a slash at the end */
     bool platform_allow_http;
     char *platform_version, *platform_token, *platform_app_id;

@@ -53,6 +53,7 @@ const struct config_key config_keys[] = {
     {INTEGER("partition.window", partition_window, "10000", 1, 1000000)},
     {INTEGER("partition.window.bytes", partition_window_bytes, "67108864", KIB, TIB)},
     {INTEGER("memory.max.bytes", memory_max_bytes, "134217728", MIB, TIB)},
+    {INTEGER("stuck.after.ms", stuck_after_ms, "60000", 1000, 24 * HOUR)},
     {VALUE("platform.url", platform_url, NULL, config_set_url)},
     {VALUE("platform.allow.http", platform_allow_http, "false", config_set_boolean)},
     {VALUE("platform.version", platform_version, "20171220", config_set_name), .min = 1, .max = 64},

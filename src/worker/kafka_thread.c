@@ -12,6 +12,7 @@
 #include "core/engine/engine.h"
 #include "core/event.h"
 #include "core/result.h"
+#include "core/watchdog.h"
 #include "io/kafka.h"
 #include "worker/publish.h"
 #include "worker/trouble.h"
@@ -50,7 +51,11 @@ struct kafka_thread {
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     int64_t waits_until, pardoned_at; /* the recordings', see do_fail; 0: never */
     struct troubles troubles;
-    bool said_lasting; /* the broker, of the job whose end is told next */
+    struct watch *watches; /* of the partitions by number */
+    size_t watch_count;
+    int64_t stuck_at;    /* when stuck partitions were last complained of */
+    uint64_t rate_waits; /* as last seen */
+    bool said_lasting;   /* the broker, of the job whose end is told next */
     bool joined, leaving, done, gave_up, has_twin;
     int status;
 };
@@ -86,6 +91,12 @@ static const char *topic_of(const struct kafka_thread *thread, enum request_kind
 static const char *group_of(const struct kafka_thread *thread)
 {
     return thread->config->group_ids[thread->job];
+}
+
+/* Slots that the job may fill; the call thread shares them out. */
+static int64_t slots_of(const struct config *config, enum request_kind job)
+{
+    return job == REQUEST_CALL ? config->platform_max_in_flight : dispatch_recordings(config);
 }
 
 static void log_partitions(const struct kafka_thread *thread, const char *what,
@@ -596,6 +607,76 @@ static void check_waiting(struct kafka_thread *thread)
                        true);
 }
 
+/* Whether the worker itself lets partitions wait: for the platform, for its limits, for a free
+ * slot, or for Kafka, of which it has told already. */
+static bool lets_wait(struct kafka_thread *thread)
+{
+    const struct call_counters *calls = call_thread_counters(thread->calls);
+    struct engine_view all;
+    engine_look(thread->engine, &all);
+    uint64_t waits = atomic_load_explicit(&calls->rate_waits, memory_order_relaxed);
+    bool limited = waits != thread->rate_waits;
+    thread->rate_waits = waits;
+    return limited || atomic_load_explicit(&calls->breaker, memory_order_relaxed) || all.stopping ||
+           (int64_t)all.handed >= slots_of(thread->config, thread->job) ||
+           troubles_any(&thread->troubles, thread->now);
+}
+
+/* Whether nobody knows why nothing happens in it. */
+static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_view *view,
+                     bool excused, int64_t end)
+{
+    size_t number = (size_t)view->partition;
+    if (number >= thread->watch_count) {
+        thread->watches = memory_resize(thread->watches, (number + 1) * sizeof *thread->watches);
+        memset(thread->watches + thread->watch_count, 0,
+               (number + 1 - thread->watch_count) * sizeof *thread->watches);
+        thread->watch_count = number + 1;
+    }
+    struct watched now = {.base = view->base,
+                          .next = view->next,
+                          .end = end,
+                          .unfinished = view->unfinished,
+                          .excused =
+                              excused || !view->active || view->started || view->resting_lanes};
+    return watchdog_is_stuck(&thread->watches[number], &now, thread->now,
+                             thread->config->stuck_after_ms);
+}
+
+static void complain_of_stuck(const struct kafka_thread *thread,
+                              const struct engine_partition_view *view, int64_t end)
+{
+    const char *topic = topic_of(thread, view->kind);
+    struct log_about about = {.topic = topic, .partition = view->partition, .offset = view->next};
+    log_write(LOG_ERROR, &about,
+              "partition %s/%d is stuck: its lag grows (%" PRId64
+              " now), and nothing of it has been read, called or finished for stuck.after.ms. A "
+              "transaction of a producer that hangs on the topic does this; else restart this "
+              "worker, and report it",
+              topic, view->partition, end - view->base);
+}
+
+/* Partitions that are stuck, told each minute. */
+static void watch_partitions(struct kafka_thread *thread)
+{
+    struct engine_partition_view view;
+    bool excused = lets_wait(thread);
+    bool due = thread->now >= thread->stuck_at;
+    size_t stuck = 0;
+    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+        int64_t end = kafka_end(thread->kafka, view.kind, view.partition);
+        bool known = view.halted || kafka_trouble(thread->kafka, view.kind, view.partition);
+        if (!is_stuck(thread, &view, excused || known, end))
+            continue;
+        if (due)
+            complain_of_stuck(thread, &view, end);
+        stuck++;
+    }
+    if (due && stuck)
+        thread->stuck_at = thread->now + TROUBLE_EACH_MS;
+    metrics_set(&thread->metrics->stuck[thread->job], stuck);
+}
+
 /* The metrics' table of partitions, and what the engine counts itself. */
 static void show(struct kafka_thread *thread)
 {
@@ -644,6 +725,7 @@ static void show(struct kafka_thread *thread)
     metrics_set(&metrics->fenced[job], all.fenced);
     metrics_set(&metrics->recovered[job], all.recovered);
     check_waiting(thread);
+    watch_partitions(thread);
     metrics_failing(metrics, job, troubles_lasting(&thread->troubles, thread->now));
 }
 
@@ -742,12 +824,6 @@ bool kafka_thread_gave_up(const struct kafka_thread *thread)
     return thread->gave_up;
 }
 
-/* Slots that the job may fill; the call thread shares them out. */
-static int64_t slots_of(const struct config *config, enum request_kind job)
-{
-    return job == REQUEST_CALL ? config->platform_max_in_flight : dispatch_recordings(config);
-}
-
 /* Of what requests may hold in memory, each job that is served has an equal part. */
 static int64_t memory_of(const struct config *config)
 {
@@ -812,5 +888,6 @@ void kafka_thread_free(struct kafka_thread *thread)
     queue_fini(&thread->finished);
     free(thread->ledgers);
     free(thread->table);
+    free(thread->watches);
     free(thread);
 }

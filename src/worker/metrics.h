@@ -63,6 +63,7 @@ struct metrics {
     size_t table_size[REQUEST_KINDS];
     char failing[REQUEST_KINDS][400];             /* what a job repeats in vain; empty: nothing */
     _Atomic uint64_t failing_jobs[REQUEST_KINDS]; /* 1: it does */
+    _Atomic uint64_t stuck[REQUEST_KINDS];
     /* constant once the threads run */
     const struct config *config;
     const struct call_thread *calls;
@@ -118,6 +119,8 @@ struct metrics {
     ROW(partitions, gauge, JOBS, m->partitions, "Partitions assigned")                             \
     ROW(partitions_halted, gauge, JOBS, m->halted,                                                 \
         "Partitions that are halted: nothing of them is dialled; /status and the log say why")     \
+    ROW(partitions_stuck, gauge, JOBS, m->stuck,                                                   \
+        "Partitions whose lag grows while nothing happens in them, for no known reason")           \
     ROW(kafka_failing, gauge, JOBS, m->failing_jobs,                                               \
         "Jobs that repeat something at Kafka which has failed for a minute: not ready")            \
     ROW(consumer_lag, gauge, PARTITION_LAG, NULL,                                                  \

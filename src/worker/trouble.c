@@ -67,6 +67,14 @@ void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now
     trouble->since_ms = 0;
 }
 
+bool troubles_any(const struct troubles *troubles, int64_t now_ms)
+{
+    for (int kind = 0; kind < TROUBLES; kind++)
+        if (troubles->all[kind].since_ms && now_ms - troubles->all[kind].last_ms < LASTING_MS)
+            return true;
+    return false;
+}
+
 const char *troubles_lasting(struct troubles *troubles, int64_t now_ms)
 {
     for (int kind = 0; kind < TROUBLES; kind++) {

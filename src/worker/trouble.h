@@ -39,6 +39,9 @@ void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t n
 /* It has succeeded, or is not asked for any more. */
 void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms);
 
+/* Whether anything fails at present. */
+bool troubles_any(const struct troubles *troubles, int64_t now_ms);
+
 /* What has failed for a minute, in words; NULL: nothing. What has not been tried for a minute
  * counts as over. */
 const char *troubles_lasting(struct troubles *troubles, int64_t now_ms);

@@ -1,5 +1,5 @@
 """Two processes under one instance.id, and requests written by a transactional producer."""
-from case import KafkaCase, main
+from case import KafkaCase, main, wait_until
 from records import Requests, call
 
 
@@ -84,6 +84,37 @@ class TransactionalInput(KafkaCase):
         results = self.results(len(wanted))
         self.check_run(wanted, results, sandbox)
         self.wait_idle()
+        self.assertEqual(0, worker.terminate())
+
+    def test_one_that_hangs_is_told(self):
+        """Nothing behind an open transaction can be read: lag is all that there is to see of it."""
+        sandbox = self.sandbox()
+        producer = Requests(self.bootstrap, self.names["call.requests"], **{"transactional.id": f"{self.prefix}.in"})
+        worker = self.worker(sandbox, {"stuck.after.ms": "3000"}).wait_assigned()
+        self.requests.send(call(1), "a", partition=0)
+        self.requests.flush()
+        self.results(1)
+        self.wait_idle()
+        producer.producer.init_transactions(30)
+        producer.producer.begin_transaction()
+        producer.send(call(2), "b", partition=0)
+        producer.flush()
+        asked = 3
+
+        def is_told():
+            nonlocal asked
+            self.requests.send(call(asked), f"k{asked}", partition=0)
+            self.requests.flush()
+            asked += 1
+            return "privacy_call_partitions_stuck 1\n" in worker.get("/metrics")[1]
+        wait_until(is_told, 30, "the metric tells")
+        told = [e for e in worker.events() if "is stuck" in e["message"]]
+        self.assertEqual([("error", 0)], [(e["log.level"], e["kafka.partition"]) for e in told])
+        self.assertEqual(200, worker.get("/readyz")[0])
+        producer.producer.commit_transaction()
+        results = self.results(asked - 1)
+        self.check_run(self.requests.sent + producer.sent, results, sandbox)
+        wait_until(lambda: "privacy_call_partitions_stuck 0\n" in worker.get("/metrics")[1], 10, "it is over")
         self.assertEqual(0, worker.terminate())
 
     def test_ends_in_a_marker_when_it_joins(self):

@@ -105,6 +105,7 @@ struct partition {
     struct map lanes;
     struct list ready; /* lanes */
     size_t ready_count;
+    size_t resting; /* lanes */
     size_t ledger_size;
     int64_t drain_until;
     int64_t short_since; /* 0, or when its log was first seen to end below what is marked in it */

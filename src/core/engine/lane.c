@@ -68,6 +68,7 @@ static void clear_alarm(struct lane *lane)
 static void set_resting(struct lane *lane, bool resting)
 {
     lane->partition->engine->resting += (size_t)resting - (size_t)lane->resting;
+    lane->partition->resting += (size_t)resting - (size_t)lane->resting;
     lane->resting = resting;
 }
 
