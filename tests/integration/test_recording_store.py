@@ -137,7 +137,7 @@ class RecordingStore(KafkaCase):
         for identifier in lost:
             self.check_not_kept(results[identifier], "download-failed")
         for identifier in (larger, f"json-{larger}"):
-            self.check_not_kept(results[identifier], "answer-too-large")
+            self.check_not_kept(results[identifier], "answer-too-large", attempts=1)
         self.check_kept(results["json-once"])
         self.assertEqual(2, results["json-once"]["attempts"])
         for identifier in kept[1:]:
