@@ -66,7 +66,8 @@ static void set_given(struct config *config, size_t index, const struct config_e
     if (!rc)
         rc = key->set(key, value, (char *)config + key->field, &why);
     config->origins[index].origin = memory_string(entry->origin);
-    if (!rc && entry->from_file && !strcmp(key->name, "platform.token"))
+    if (!rc && entry->from_file && !strcmp(key->name, "platform.token") &&
+        config_is_regular(entry->value)) /* what a pipe gave is gone */
         config->platform_token_path = memory_string(entry->value);
     if (!rc)
         remember(config, index, value, config_entry_label(entry));

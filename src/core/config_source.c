@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -59,6 +60,12 @@ static ssize_t read_until(int fd, char *block, size_t size, int64_t until_ms, st
         if (errno != EINTR && errno != EAGAIN)
             return error_set(why, "%s", strerror(errno));
     }
+}
+
+bool config_is_regular(const char *path)
+{
+    struct stat status;
+    return !stat(path, &status) && S_ISREG(status.st_mode);
 }
 
 /* A FIFO that nobody writes to, or a device, is never at its end, and must not hold up a start. */

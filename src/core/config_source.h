@@ -54,6 +54,9 @@ const char *config_entry_label(const struct config_entry *entry);
  * either way. */
 int config_read_file(const char *path, size_t limit, struct text *content, struct error *why);
 
+/* Whether the file can be read again: it is none of the others that can be opened. */
+bool config_is_regular(const char *path);
+
 /* Adds the name of the environment variable for a key. */
 void config_variable_name(struct text *name, const char *key);
 

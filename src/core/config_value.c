@@ -294,6 +294,16 @@ CONFIG_SETTER(config_set_zone)
     return 0;
 }
 
+/* Such files are read again, also by libraries that would wait for ever for who writes to a FIFO.
+ */
+static int read_pem(const char *path, struct text *content, struct error *why)
+{
+    struct stat status;
+    if (!stat(path, &status) && !S_ISDIR(status.st_mode) && !config_is_regular(path))
+        return error_set(why, "it is no regular file");
+    return config_read_file(path, CA_LIMIT, content, why);
+}
+
 /* The certificates themselves are loaded where TLS is set up; this finds a wrong or empty file. */
 CONFIG_SETTER(config_set_ca_file)
 {
@@ -305,7 +315,7 @@ CONFIG_SETTER(config_set_ca_file)
         return 0;
     }
     struct text content = {0};
-    int rc = config_read_file(value, CA_LIMIT, &content, why);
+    int rc = read_pem(value, &content, why);
     if (rc < 0)
         error_prefix(why, "expected a readable PEM file, not %s: ", config_show(value).text);
     else if (!content.length || (!strstr(content.data, "-----BEGIN CERTIFICATE-----") &&
@@ -329,7 +339,7 @@ CONFIG_SETTER(config_set_key_file)
         return 0;
     }
     struct text content = {0};
-    int rc = config_read_file(value, CA_LIMIT, &content, why);
+    int rc = read_pem(value, &content, why);
     if (rc < 0)
         error_prefix(why, "expected a readable PEM file, not %s: ", config_show(value).text);
     else if (!content.length || !strstr(content.data, " PRIVATE KEY-----"))

@@ -364,7 +364,8 @@ static void kubernetes_variables_are_ignored(void **state)
     };
     load(&other);
     assert_int_equal(count_lines(&other.errors), 5);
-    assert_has(other.errors.data, "environment variable PRIVACY_CALL_PORTS: ports: unknown key: expected ");
+    assert_has(other.errors.data,
+               "environment variable PRIVACY_CALL_PORTS: ports: unknown key: expected ");
     assert_has(other.errors.data, "variable PRIVACY_CALL_platform_token: unknown");
     done(&other);
 }
@@ -517,12 +518,14 @@ static void silent_fifos(void **state)
     assert_has(errors.data, "fifo: expected a readable configuration file: nothing wrote it");
     config_fini(&config);
     text_fini(&errors);
-    static const char *const keys[] = {"log.level.file", "platform.token.file", "platform.ca.file",
+    static const char *const keys[] = {"log.level.file", "platform.token.file",
                                        "kafka.sasl.password.file"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         snprintf(option, sizeof option, "%s=%s", keys[i], path_of("fifo"));
         refused(option, "readable", "nothing wrote it to its end within 2 s");
     }
+    snprintf(option, sizeof option, "platform.ca.file=%s", path_of("fifo"));
+    refused(option, "expected a readable PEM file", "no regular file");
     snprintf(option, sizeof option, "kafka.ssl.ca.location=%s", path_of("fifo"));
     refused(option, "the path of a regular file", "");
     alarm(0);
@@ -541,6 +544,18 @@ static void fifo_that_is_written(void **state)
     load_well(&run);
     assert_int_equal(run.config.partition_window, 77);
     done(&run);
+    close(ends[0]);
+
+    /* A token from there is not looked for again. */
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "77\n", 3), 3);
+    close(ends[1]);
+    snprintf(option, sizeof option, "platform.token.file=/dev/fd/%d", ends[0]);
+    struct run token = {.file = REQUIRED, .options = {option}};
+    load_well(&token);
+    assert_string_equal(token.config.platform_token, "77");
+    assert_null(token.config.platform_token_path);
+    done(&token);
     close(ends[0]);
 }
 
