@@ -19,7 +19,7 @@ struct reply {
     enum then then;
 };
 
-enum { SERVER_CONNECTIONS = 64, SERVER_REQUESTS = 256 };
+enum { SERVER_CONNECTIONS = 4096, SERVER_REQUESTS = 4096 };
 
 struct server_connection {
     struct server *server;
