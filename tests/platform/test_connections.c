@@ -387,6 +387,82 @@ static void interim_answers_are_none(void **state)
     request_free(request);
 }
 
+static void use_store(struct bench *bench)
+{
+    strcpy(bench->store, "/tmp/privacy-call-store-XXXXXX");
+    assert_non_null(mkdtemp(bench->store));
+    bench->config.recording_store = memory_string(bench->store);
+    bench->config.instance_id = memory_string("w-1");
+    bench->config.recording_attempts = 1;
+}
+
+/* A file without a length, over TLS that ends in order or just ends. */
+static void try_open_end(struct bench *bench, bool in_order)
+{
+    use_store(bench);
+    use_tls(bench);
+    bench->server.says_goodbye = in_order;
+    OPEN(bench, {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\n\r\nID3", THEN_CLOSE});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, in_order ? STATUS_SUCCEEDED : STATUS_UNAVAILABLE, in_order ? NULL : "answer-cut");
+}
+
+static void an_end_in_order_is_one(void **state)
+{
+    try_open_end(*state, true);
+}
+
+static void an_end_without_a_word_is_none(void **state)
+{
+    try_open_end(*state, false);
+}
+
+/* An object that can be read was not cut. */
+static void an_answer_ends_where_its_object_does(void **state)
+{
+    struct bench *bench = *state;
+    use_tls(bench);
+    OPEN(bench, {"HTTP/1.1 200 OK\r\n\r\n" OK_BODY, THEN_CLOSE});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+}
+
+/* Each URL of a recording's file costs its own recording alone, each time. */
+static void a_url_that_cannot_be_fetched_costs_its_recording(void **state)
+{
+    static const char *const urls[] = {"http://no-such-host.invalid/f",
+                                       "http://127.0.0.1:99999/f",
+                                       "http://127.0.0.1:1/f",
+                                       "http://[::1/f",
+                                       "http://a b/f",
+                                       "http://127.0.0.1:0/f",
+                                       "https://256.1.1.1:65536/f"};
+    enum { URLS = sizeof urls / sizeof *urls };
+    struct bench *bench = *state;
+    static char answers[URLS][300];
+    static struct reply script[2 * URLS + 1];
+    for (int i = 0; i < 2 * URLS; i++) {
+        char body[200];
+        snprintf(body, sizeof body, "{\"Flag\": 1, \"Msg\": \"%s\"}", urls[i / 2]);
+        snprintf(answers[i / 2], sizeof answers[0],
+                 "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body);
+        script[i] = (struct reply){answers[i / 2], THEN_KEEP};
+    }
+    script[2 * URLS] = (struct reply){OK_ANSWER, THEN_KEEP};
+    use_store(bench);
+    server_start(&bench->server, "127.0.0.1", NULL, script, 2 * URLS + 1);
+    open_thread(bench, bench->server.url);
+    for (int i = 0; i < 2 * URLS; i++) {
+        start(bench, REQUEST_RECORDING, i);
+        struct request *request = next_request(bench);
+        assert_int_equal(request->call.end, CALL_FINISHED);
+        assert_int_equal(request->outcome.status, STATUS_UNAVAILABLE);
+        request_free(request);
+    }
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -406,6 +482,10 @@ int main(void)
         TEST(who_speaks_first_is_not_asked),
         TEST(a_status_line_stands_first),
         TEST(interim_answers_are_none),
+        TEST(a_url_that_cannot_be_fetched_costs_its_recording),
+        TEST(an_end_in_order_is_one),
+        TEST(an_end_without_a_word_is_none),
+        TEST(an_answer_ends_where_its_object_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
