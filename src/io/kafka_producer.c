@@ -17,7 +17,7 @@
 #include "core/config_kafka.h"
 #include "io/kafka_internal.h"
 
-enum { END_OTHER_MS = 5000 };
+enum { END_OTHER_MS = 5000, START_AGAIN_MS = 100, START_AGAIN_MOST_MS = 5000 };
 
 static bool stopping(const struct kafka *kafka)
 {
@@ -138,6 +138,16 @@ static void wait_for_topics(struct kafka *kafka)
     atomic_store(&kafka->lacks_output, false);
 }
 
+/* Why the producer is not ready yet: each reason once a minute. */
+static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
+{
+    char name[32];
+    snprintf(name, sizeof name, "init %d", (int)code);
+    if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+        log_write(kafka_remedy(code) ? LOG_ERROR : LOG_WARN, NULL, "kafka: %s; trying on",
+                  kafka->writing.error.text);
+}
+
 /* 0: ready; 1: needs a new producer; -1: cannot ever (job->error says why), or stopping. */
 static int init_transactions(struct kafka *kafka)
 {
@@ -148,15 +158,16 @@ static int init_transactions(struct kafka *kafka)
             return 0;
         rd_kafka_resp_err_t code = rd_kafka_error_code(error);
         bool retriable = rd_kafka_error_is_retriable(error);
-        error_set(&job->error, "preparing the producer: %s", rd_kafka_error_string(error));
+        struct error words;
+        error_set(&words, "preparing the producer: %s", rd_kafka_error_string(error));
+        kafka_explain(&job->error, code, words.text);
         rd_kafka_error_destroy(error);
         rd_kafka_poll(kafka->producer, 0);
         if (kafka_is_forbidden(code)) {
             job->failed = true;
             return -1;
         }
-        if (kafka_noise_due(&kafka->noise, "init", KAFKA_REMIND_MS))
-            log_warn("kafka: %s; trying on", job->error.text);
+        tell_not_ready(kafka, code);
         if (!retriable)
             return 1;
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
@@ -228,7 +239,7 @@ enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
 static void start_producer(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
-    int result = 1;
+    int result = 1, pause = START_AGAIN_MS;
     while (result > 0 && !stopping(kafka)) {
         drop_producer(kafka);
         if (make_producer(kafka, &job->error)) {
@@ -238,12 +249,18 @@ static void start_producer(struct kafka *kafka)
         wait_for_topics(kafka);
         result = stopping(kafka) ? 0 : init_transactions(kafka);
         if (result > 0)
-            kafka_runner_nap(&kafka->writer, 100);
+            kafka_runner_nap(&kafka->writer, pause);
+        pause = pause < START_AGAIN_MOST_MS / 2 ? 2 * pause : START_AGAIN_MOST_MS;
     }
     /* Once: an earlier version under this name may have died here. */
-    while (result == 0 && !kafka->former_ended && !stopping(kafka))
+    while (result == 0 && !kafka->former_ended && !stopping(kafka)) {
         kafka->former_ended = end_former_id(kafka, kafka->config->instance_id, &kafka->writer,
                                             &job->error) == KAFKA_DONE;
+        if (kafka->former_ended)
+            break;
+        tell_not_ready(kafka, RD_KAFKA_RESP_ERR_NO_ERROR);
+        kafka_runner_nap(&kafka->writer, START_AGAIN_MS);
+    }
 }
 
 static rd_kafka_topic_t *topic_of(struct kafka *kafka, const char *name)

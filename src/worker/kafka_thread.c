@@ -595,16 +595,15 @@ static const char *state_of(const struct engine_partition_view *view, const char
 static void check_waiting(struct kafka_thread *thread)
 {
     enum { SLOW_MS = 30000 };
-    int64_t transaction_ms = thread->now - thread->transaction_us / 1000;
-    if (atomic_load(&thread->committing) && transaction_ms > SLOW_MS)
-        trouble_failed(&thread->troubles, TROUBLE_TRANSACTIONS, thread->now - SLOW_MS,
-                       "a transaction does not end: brokers do not answer, or a topic has too few "
-                       "replicas in sync",
-                       true);
+    int64_t began = thread->transaction_us / 1000;
+    if (atomic_load(&thread->committing) && thread->now - began > SLOW_MS)
+        trouble_waits(&thread->troubles, TROUBLE_TRANSACTIONS, began, thread->now,
+                      "a transaction does not end: brokers do not answer, or a topic has too few "
+                      "replicas in sync");
     if (thread->renewing_since && thread->now - thread->renewing_since > SLOW_MS)
-        trouble_failed(&thread->troubles, TROUBLE_PRODUCER, thread->now - SLOW_MS,
-                       "the producer cannot be made ready: brokers do not answer, or see above",
-                       true);
+        trouble_waits(&thread->troubles, TROUBLE_PRODUCER, thread->renewing_since, thread->now,
+                      "the producer cannot be made ready: brokers do not answer, or a topic that "
+                      "is written to is missing");
 }
 
 /* Whether the worker itself lets partitions wait: for the platform, for its limits, for a free

@@ -57,6 +57,17 @@ void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t n
         log_warn("%s; trying on", text);
 }
 
+void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t since_ms,
+                   int64_t now_ms, const char *text)
+{
+    struct trouble *trouble = &troubles->all[kind];
+    if (!trouble->since_ms || now_ms - trouble->last_ms >= LASTING_MS) {
+        trouble->since_ms = since_ms;
+        trouble->last_ms = now_ms;
+    }
+    trouble_failed(troubles, kind, now_ms, text, true);
+}
+
 void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms)
 {
     struct trouble *trouble = &troubles->all[kind];

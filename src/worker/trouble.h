@@ -36,6 +36,10 @@ struct troubles {
 void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms,
                     const char *text, bool lasting);
 
+/* It was asked for then, and has not been answered since. */
+void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t since_ms,
+                   int64_t now_ms, const char *text);
+
 /* It has succeeded, or is not asked for any more. */
 void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms);
 

@@ -16,7 +16,8 @@ enum {
     TAKE_MOST = 128,     /* records taken from one partition at a time */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
     RETRY_MOST_MS = 500,
-    RETRY_PATIENT = 12, /* after so many in a row, it goes on doubling */
+    RETRY_PATIENT = 12,          /* after so many in a row, it goes on doubling */
+    RETRY_PATIENT_IN_HASTE = 40, /* the same while partitions are given back */
     RETRY_LONGEST_MS = 10000,
 };
 
@@ -423,13 +424,14 @@ static void note_refused(struct engine *engine, const bool *refused)
 }
 
 /* The pause after so many aborted transactions in a row: short, as most pass, and in the end long,
- * as some never do. Who gives partitions back has no such time. */
+ * as some never do. */
 static int64_t retry_pause(const struct engine *engine)
 {
     int64_t pause = (int64_t)RETRY_FIRST_MS << (engine->aborts < 6 ? engine->aborts : 6);
     int64_t most = RETRY_MOST_MS;
-    if (engine->aborts >= RETRY_PATIENT && !engine->stopping && !engine->revoking) {
-        int doublings = engine->aborts - RETRY_PATIENT + 1;
+    int patient = engine->stopping || engine->revoking ? RETRY_PATIENT_IN_HASTE : RETRY_PATIENT;
+    if (engine->aborts >= patient) {
+        int doublings = engine->aborts - patient + 1;
         pause = most << (doublings < 5 ? doublings : 5);
         most = RETRY_LONGEST_MS;
     }

@@ -1,0 +1,92 @@
+"""What a broker refuses for good: another way is found, or the partition is halted or the worker not ready, with a reason; nothing is
+repeated without a word. (tests/chaos/test_refusals.py has more of it, under load.)"""
+import json
+import os
+import struct
+import unittest
+
+from case import BUILD, KafkaCase, main, wait_until
+from records import call, caller, create_topics, delete_topic
+
+HOURS = 3600 * 1000
+
+
+def errors(worker, words):
+    return [e for e in worker.events() if e["log.level"] == "error" and words in e["message"]]
+
+
+class Clocks(KafkaCase):
+    @unittest.skipUnless(os.path.exists(f"{BUILD}/tests/wall.so") and "SANITIZER" not in os.environ, "the clock cannot be set here")
+    def test_ahead_of_the_brokers(self):
+        path = f"{self.directory}/ahead"
+
+        def set_ahead(ms):
+            with open(path, "r+b" if os.path.exists(path) else "wb") as file:
+                file.write(struct.pack("q", ms))
+        set_ahead(2 * HOURS)
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, environment={"LD_PRELOAD": f"{BUILD}/tests/wall.so", "WALL_AHEAD": path})
+        self.requests.send(b"no JSON", "a", partition=0)  # the platform would not take the clock either
+        self.requests.flush()
+        event = worker.wait_log(lambda e: e["log.level"] == "error" and "clock" in e["message"])
+        self.assertIn("Invalid timestamp", event["message"])
+        wait_until(lambda: worker.get("/readyz")[0] == 503, 90, "not ready")
+        self.assertIn("clock", worker.get("/readyz")[1])
+        self.assertIn("privacy_call_kafka_failing 1\n", worker.get("/metrics")[1])
+        self.assertLessEqual(len(errors(worker, "clock")), 2, "more than one line a minute")
+        self.assertLessEqual(len([e for e in worker.events() if e["log.level"] in ("warn", "error")]), 12)
+        set_ahead(0)
+        self.assertEqual(["invalid"], [r["status"] for r in self.results(1, seconds=30)])
+        self.dead_letters(1)
+        wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "ready again")
+        self.assertEqual(0, worker.terminate())
+
+
+class Topics(KafkaCase):
+    def test_results_that_have_no_topic(self):
+        """Its partitions are halted, with the reason, and go on when it is there again."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, {"kafka.topic.metadata.propagation.max.ms": "1000", "kafka.topic.metadata.refresh.interval.ms": "1000"})
+        self.requests.send(call(1), "a", partition=0)
+        self.requests.flush()
+        sandbox.wait_calls(1)
+        self.wait_idle()
+        results = self.names["call.results"]
+        delete_topic(self.bootstrap, results)
+        self.requests.send(call(2), "b", partition=0)
+        sent = self.requests.flush()
+        event = worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == 0, 60)
+        self.assertIn(results, event["message"])
+        self.assertIn("create it", event["message"])
+        wait_until(lambda: "privacy_call_partitions_halted 1\n" in worker.get("/metrics")[1], 30, "the metric tells")
+        status = {p["partition"]: p for p in json.loads(worker.get("/status")[1])["partitions"]}
+        self.assertEqual("halted", status[0]["state"])
+        self.assertIn(results, status[0]["haltReason"])
+        create_topics(self.bootstrap, {results: 1})
+        self.assertEqual(["b"], [r["orderId"] for r in self.results(1, seconds=60)])
+        self.assertEqual(len(sent), len(sandbox.calls()))
+        wait_until(lambda: "privacy_call_partitions_halted 0\n" in worker.get("/metrics")[1], 10, "it is over")
+        self.assertEqual(0, worker.terminate())
+
+
+class SmallMetadata(KafkaCase):
+    BROKERS = 1
+    SETTINGS = {"offset.metadata.max.bytes": 120}
+
+    def test_ledgers_larger_than_the_broker_takes(self):
+        """What they may be is found out; the others go on, and nothing is in doubt."""
+        sandbox = self.sandbox(*(f"latency=15s?caller={caller(number)}" for number in range(0, 40, 2)), "latency=1-20ms")
+        worker = self.worker(sandbox, {"platform.timeout.ms": "30000"})
+        for number in range(1000):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=0 if number < 700 else 1)
+        sent = self.requests.flush()
+        results = self.topic("call.results").results(300 + 20, 12)
+        self.assertLessEqual(300, len([r for r in results if r["source"]["partition"] == 1]), "the other partition waits, too")
+        results = self.results(1000, seconds=60)
+        self.check_run(sent, results, sandbox)
+        self.assertEqual({"succeeded": 1000}, self.statuses(results))
+        self.assertEqual(0, worker.terminate())
+
+
+if __name__ == "__main__":
+    main()
