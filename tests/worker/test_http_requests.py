@@ -60,6 +60,14 @@ class Requests(unittest.TestCase):
         body = self.ask(get(b"/status", version=b"HTTP/1.0")).split(b"\r\n\r\n", 1)[1]
         self.assertEqual("worker-1", json.loads(body)["instance"])
 
+    def test_what_a_browser_is_told(self):
+        for request in (get(b"/"), get(b"/status"), get(b"/x"), get(b"/livez%00"), get(host=b"evil.example"), get(method=b"POST")):
+            head = self.ask(request).split(b"\r\n\r\n", 1)[0]
+            for line in (b"X-Content-Type-Options: nosniff", b"Cache-Control: no-store"):
+                self.assertIn(line, head)
+            self.assertRegex(head, rb"Content-Security-Policy: default-src 'none';.* frame-ancestors 'none'")
+            self.assertNotIn(b"Access-Control-Allow", head)
+
     def test_head(self):
         head, body = self.ask(get(b"/metrics", method=b"HEAD")).split(b"\r\n\r\n", 1)
         self.assertIn(b"HTTP/1.1 200", head)
@@ -143,6 +151,14 @@ class Requests(unittest.TestCase):
             self.assertIn("option -o: http.hosts: expected host names", run.stderr, value)
 
 
+def has_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 class OtherListeners(unittest.TestCase):
     def ask(self, listen, pattern, *hosts):
         with worker(WORKER, {"http.listen": listen}) as process:
@@ -152,6 +168,7 @@ class OtherListeners(unittest.TestCase):
                     connection.sendall(get(host=host.replace(b"PORT", address.group(2).encode())))
                     self.assertIn(b"HTTP/1.1 %d " % expected, connection.recv(4096), host)
 
+    @unittest.skipUnless(has_ipv6(), "this machine has no IPv6")
     def test_ipv6(self):
         self.ask("[::1]:0", r"http://\[(::1)\]:(\d+)/", (200, b"[::1]:PORT"), (200, b"localhost:PORT"), (421, b"evil.example"))
 
