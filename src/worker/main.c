@@ -1,5 +1,6 @@
 /* The worker's program: reads command line and configuration, prepares the process, and runs the
  * worker. */
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +25,15 @@
 #include "worker/worker.h"
 
 enum { STATUS_STOPPED = 0, STATUS_FAILED = 1, STATUS_BAD_USAGE = 2 };
+
+/* Where a standard stream is closed, the next file or connection that is opened would take its
+ * number, and the log would be written into it. */
+static void open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            _exit(STATUS_FAILED);
+}
 
 /* Writes the text to standard output. Returns the exit status. */
 static int put(struct text *text)
@@ -167,6 +177,7 @@ int main(int argc, char **argv)
     struct error error;
     int status = STATUS_BAD_USAGE;
     unsetenv("SSLKEYLOGFILE"); /* libcurl would write the keys of all connections to it */
+    open_standard_streams();
     int usage = options_parse(&options, argc, argv, &error);
     if (!usage && options.action == ACTION_RUN)
         prepare_signals();

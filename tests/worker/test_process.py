@@ -104,6 +104,24 @@ class Log(unittest.TestCase):
         self.assertEqual(0, process.wait(15))
 
 
+    def test_closed_streams(self):
+        """Nothing else gets their numbers: the log would be written into it."""
+        def close_all():
+            os.closerange(0, 3)
+        command = [WORKER]
+        for key, value in {**SETTINGS, "core.dumps": "true"}.items():  # else its files are root's to look at
+            command += ["-o", f"{key}={value}"]
+        process = subprocess.Popen(command, preexec_fn=close_all)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        deadline = time.monotonic() + 30
+        while len(os.listdir(f"/proc/{process.pid}/fd")) < 10:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        for fd in range(3):
+            self.assertEqual("/dev/null", os.readlink(f"/proc/{process.pid}/fd/{fd}"))
+
+
 class Secrets(unittest.TestCase):
     def start(self, **more):
         """As an ordinary user, whose processes may look into each other."""
