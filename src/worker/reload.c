@@ -12,16 +12,13 @@ static void look(struct file_state *state, const char *path)
     struct stat status;
     *state = (struct file_state){0};
     if (stat(path, &status)) {
-        state->error = errno;
+        state->facts[7] = errno;
         return;
     }
-    state->device = status.st_dev;
-    state->inode = status.st_ino;
-    state->size = (uint64_t)status.st_size;
-    state->written_s = status.st_mtim.tv_sec;
-    state->written_ns = status.st_mtim.tv_nsec;
-    state->changed_s = status.st_ctim.tv_sec;
-    state->changed_ns = status.st_ctim.tv_nsec;
+    const int64_t facts[] = {(int64_t)status.st_dev, (int64_t)status.st_ino, status.st_size,
+                             status.st_mtim.tv_sec,  status.st_mtim.tv_nsec, status.st_ctim.tv_sec,
+                             status.st_ctim.tv_nsec};
+    memcpy(state->facts, facts, sizeof facts);
 }
 
 static bool has_changed(struct reload *reload, int file)
@@ -30,7 +27,7 @@ static bool has_changed(struct reload *reload, int file)
     if (!reload->paths[file])
         return false;
     look(&now, reload->paths[file]);
-    bool changed = memcmp(&now, &reload->seen[file], sizeof now) != 0;
+    bool changed = memcmp(now.facts, reload->seen[file].facts, sizeof now.facts) != 0;
     reload->seen[file] = now;
     return changed;
 }

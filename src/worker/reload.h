@@ -14,9 +14,7 @@ enum { RELOAD_TOKEN, RELOAD_AUTHORITIES, RELOAD_CERTIFICATE, RELOAD_KEY, RELOAD_
 
 /* What tells one state of a file from another. */
 struct file_state {
-    uint64_t device, inode, size;
-    int64_t written_s, written_ns, changed_s, changed_ns;
-    int error; /* of stat */
+    int64_t facts[8]; /* device, inode, size, written and changed (s and ns each), errno */
 };
 
 struct reload_events {
