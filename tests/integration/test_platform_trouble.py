@@ -1,10 +1,13 @@
 """Whatever the platform does: the status says what is known, a call that may have been placed is not placed again."""
 import datetime
+import os
 import re
+import signal
 import time
 
 from case import KafkaCase, main, wait_until
 from kafka import free_ports
+from programs import TOKEN
 from records import call, caller
 
 IN_DOUBT = {"hang": "timeout", "reset": None, "close": None, "status=500": None, "status=503": None, "status=408": None,
@@ -15,6 +18,11 @@ REFUSED = {"status=400": 400, "status=404": 404, "status=302": 302, "flag=1003":
 def instant(text):
     """Seconds."""
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
 
 
 class PlatformTrouble(KafkaCase):
@@ -147,6 +155,31 @@ class PlatformTrouble(KafkaCase):
         self.assertEqual("succeeded", results[0]["status"])
         self.check_run(sent, results, sandbox, posts_once=False)
         self.assertEqual(tried + 1, len(sandbox.calls()))
+
+    def test_token_that_changes(self):
+        """A 401 waits for the new token, which is read without being asked to; SIGHUP, often, harms nothing."""
+        path = os.path.join(self.directory, "token")
+        write(path, "an-old-token\n")
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, {"platform.token": None, "platform.token.file": path, "platform.breaker.open.ms": "60000"})
+        self.requests.send(call(1), "k")
+        worker.wait_log(lambda e: "401" in e.get("message", ""))
+        write(path + ".new", TOKEN)
+        os.rename(path + ".new", path)
+        result, = self.results(1)
+        self.assertEqual("succeeded", result["status"], result)
+        for number in range(2, 60):
+            self.requests.send(call(number), "k2")
+            worker.signal(signal.SIGHUP)
+        sent = self.requests.flush()
+        results = self.results(len(sent))
+        self.assertEqual({"succeeded"}, {r["status"] for r in results})
+        self.check_run(sent, results, sandbox, posts_once=False)
+        write(path, "")  # what cannot be used changes nothing
+        worker.wait_log(lambda e: "platform.token.file" in e.get("message", "") and e["log.level"] == "error")
+        self.requests.send(call(61), "k3")
+        self.assertEqual({"succeeded"}, {r["status"] for r in self.results(len(self.requests.flush()))})
+        self.assertEqual(0, worker.terminate())
 
     def test_wrong_authority(self):
         """A certificate that the CA in use has not signed: certainly not called, and the log says so."""
