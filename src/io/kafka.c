@@ -153,10 +153,12 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     bool due = kafka_noise_due(&kafka->noise, name.data, KAFKA_REMIND_MS);
     text_fini(&name);
     kafka->lacks_input |= message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    if (kafka_is_forbidden(message->err)) {
-        kafka_fail(kafka, text);
-    } else if (!due || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    if (!due || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         return;
+    } else if (kafka_is_forbidden(message->err)) {
+        struct error words;
+        kafka_explain(&words, message->err, text);
+        log_error("kafka: %s; waiting", words.text);
     } else if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
         log_write(LOG_WARN, NULL, "kafka: %s: it does not exist yet; waiting", text);
     } else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {

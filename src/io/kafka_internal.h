@@ -140,7 +140,6 @@ struct kafka_reading {
     rd_kafka_resp_err_t code; /* of what `error` says */
     struct kafka_ledger *ledgers;
     size_t ledger_count;
-    bool failed;
     struct error error;
 };
 

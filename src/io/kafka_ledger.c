@@ -116,8 +116,10 @@ static void read_ledgers(struct kafka *kafka)
         job->answer = KAFKA_DONE;
         return;
     }
-    error_set(&job->error, "reading the committed offsets: %s", rd_kafka_err2str(code));
-    job->failed = kafka_is_forbidden(code);
+    struct error words;
+    error_set(&words, "reading the committed offsets: %s", rd_kafka_err2str(code));
+    kafka_explain(&job->error, code, words.text);
+    job->code = code;
     if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
         kafka_runner_nap(&kafka->reader, 50);
 }
@@ -140,7 +142,6 @@ static void commit(struct kafka *kafka)
     error_set(&words, "committing: %s", rd_kafka_err2str(code));
     kafka_explain(&job->error, code, words.text);
     job->code = code;
-    job->failed = kafka_is_forbidden(code);
     if (kafka_is_no_member(code))
         return;
     job->answer = kafka_refuses_offsets(code) ? KAFKA_COMMIT_REFUSED : KAFKA_AGAIN;
@@ -152,8 +153,11 @@ static void end_owner(struct kafka *kafka)
     struct kafka_reading *job = &kafka->reading;
     bool forbidden = false;
     job->answer = kafka_producer_end_other(kafka, job->owner, &job->error, &forbidden);
-    if (forbidden && kafka_noise_due(&kafka->noise, "end owner", KAFKA_REMIND_MS))
-        log_error("kafka: %s", job->error.text);
+    if (!forbidden)
+        return;
+    struct error words = job->error;
+    job->code = RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    kafka_explain(&job->error, job->code, words.text);
 }
 
 static struct kafka_reading *reading_begin(struct kafka *kafka, enum kafka_read_kind kind)
@@ -246,8 +250,8 @@ void kafka_reading_told(struct kafka *kafka)
     const struct kafka_handler *to = kafka->handler;
     const char *error = job.answer == KAFKA_DONE ? NULL : job.error.text;
     memset(&kafka->reading, 0, sizeof kafka->reading);
-    if (job.failed)
-        kafka_fail(kafka, job.error.text);
+    if (error && to->said)
+        to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_remedy(job.code));
     switch (job.kind) {
     case READ_LEDGERS:
         warn_of_others(kafka, &job);
@@ -261,8 +265,6 @@ void kafka_reading_told(struct kafka *kafka)
             kafka_assignment_is_member(kafka);
             note_ledgers(kafka, job.list);
         }
-        if (error && to->said)
-            to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_remedy(job.code));
         to->committed(kafka->arg, job.answer, error);
         if (job.answer == KAFKA_NO_MEMBER)
             kafka_assignment_no_member(kafka, job.rebalance, clock_boot_ms());

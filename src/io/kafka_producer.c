@@ -163,10 +163,6 @@ static int init_transactions(struct kafka *kafka)
         kafka_explain(&job->error, code, words.text);
         rd_kafka_error_destroy(error);
         rd_kafka_poll(kafka->producer, 0);
-        if (kafka_is_forbidden(code)) {
-            job->failed = true;
-            return -1;
-        }
         tell_not_ready(kafka, code);
         if (!retriable)
             return 1;
@@ -376,8 +372,6 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
         job->no_member = true;
     if (is_of_producing(code) && abort_it)
         job->any_failed = true;
-    if (kafka_is_forbidden(code))
-        job->failed = true;
     job->outcome = KAFKA_UNKNOWN;
     if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
         code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)

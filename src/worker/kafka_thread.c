@@ -273,7 +273,6 @@ static void on_ledgers_read(void *argument, enum kafka_answer answer,
 {
     struct kafka_thread *thread = argument;
     struct engine_ledger *ledgers = memory_zeroed(count, sizeof *ledgers);
-    thread->said_lasting = false;
     note_answer(thread, TROUBLE_READS, answer, "the committed ledgers cannot be read yet", error);
     for (size_t i = 0; i < count; i++)
         ledgers[i] = (struct engine_ledger){list[i].kind, list[i].partition, list[i].offset,
@@ -289,7 +288,6 @@ static void on_owner_ended(void *argument, enum kafka_answer answer, const char 
     struct kafka_thread *thread = argument;
     if (answer == KAFKA_DONE)
         log_info("took over from %s, which had not handed over: its transactions are ended", owner);
-    thread->said_lasting = false;
     note_answer(thread, TROUBLE_OWNERS, answer, "a takeover cannot go on", error);
     engine_owner_ended(thread->engine, engine_answer_of(answer), thread->now);
 }

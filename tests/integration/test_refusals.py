@@ -6,7 +6,8 @@ import struct
 import unittest
 
 from case import BUILD, KafkaCase, main, wait_until
-from records import call, caller, create_topics, delete_topic
+from programs import Worker
+from records import GROUP, TOPIC, TRANSACTIONAL_ID, READ, WRITE, allow, call, caller, create_topics, delete_topic, forbid
 
 HOURS = 3600 * 1000
 
@@ -67,6 +68,43 @@ class Topics(KafkaCase):
         self.assertEqual(len(sent), len(sandbox.calls()))
         wait_until(lambda: "privacy_call_partitions_halted 0\n" in worker.get("/metrics")[1], 10, "it is over")
         self.assertEqual(0, worker.terminate())
+
+
+class Rights(KafkaCase):
+    """A right that is lost for a while costs no process, no call and no result: one error names it."""
+    BROKERS = 1
+    SETTINGS = {"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer", "allow.everyone.if.no.acl.found": "true"}
+
+    def lose(self, kind, name, operation, words):
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox).wait_assigned()
+        self.requests.send(call(1), "a", partition=0)
+        self.requests.flush()
+        self.results(1)
+        self.wait_idle()
+        forbid(self.bootstrap, kind, name, operation)
+        try:
+            self.requests.send(call(2), "b", partition=0)
+            sent = self.requests.flush()
+            worker.wait_log(lambda e: e["log.level"] == "error" and words in e["message"], 60)
+        finally:
+            allow(self.bootstrap, kind, name)
+        results = self.results(2, seconds=60)
+        self.check_run(sent, results, sandbox)
+        self.assertEqual({"succeeded": 2}, self.statuses(results))
+        self.assertEqual(0, worker.terminate())
+
+    def test_group(self):
+        self.lose(GROUP, self.group, READ, "READ on the group")
+
+    def test_results(self):
+        self.lose(TOPIC, self.names["call.results"], WRITE, "WRITE on result")
+
+    def test_transactional_id(self):
+        self.lose(TRANSACTIONAL_ID, f"{self.group}:{self.instance()}", WRITE, "WRITE on transactional ids")
+
+    def instance(self):
+        return f"worker-{Worker.COUNT + 1}"
 
 
 class SmallMetadata(KafkaCase):

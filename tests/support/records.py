@@ -37,12 +37,24 @@ def set_topic(bootstrap, name, **config):
         assert time.monotonic() < deadline, "the topic does not have its new configuration"
 
 
+TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # kinds of resources that rights are about
+READ, WRITE = 3, 4  # operations
+
+
 def forbid_reading(bootstrap, topic):
-    """Nobody may read the topic any more (where an authorizer works); all else may be done with it."""
-    acls = [(3, 2), (2, 3)]  # READ: denied; all: allowed
+    forbid(bootstrap, TOPIC, topic, READ)
+
+
+def allow_reading(bootstrap, topic):
+    allow(bootstrap, TOPIC, topic)
+
+
+def forbid(bootstrap, kind, name, operation):
+    """Nobody may do that with it any more (where an authorizer works); all else may be done with it."""
+    acls = [(operation, 2), (2, 3)]  # denied; all: allowed
     body = struct.pack(">i", len(acls))
     for operation, permission in acls:
-        body += struct.pack(">b", 2) + _string(topic) + struct.pack(">b", 3) + _string("User:*") + _string("*")
+        body += struct.pack(">b", kind) + _string(name) + struct.pack(">b", 3) + _string("User:*") + _string("*")
         body += struct.pack(">bb", operation, permission)
     answer = _Answer(_ask(bootstrap, 30, 1, body))
     answer.int32(), answer.int32()
@@ -51,9 +63,9 @@ def forbid_reading(bootstrap, topic):
         assert not error, f"error {error}: {why}"
 
 
-def allow_reading(bootstrap, topic):
-    """Takes forbid_reading back."""
-    body = struct.pack(">ib", 1, 2) + _string(topic) + struct.pack(">bhhbb", 3, -1, -1, 1, 1)
+def allow(bootstrap, kind, name):
+    """Takes `forbid` back."""
+    body = struct.pack(">ib", 1, kind) + _string(name) + struct.pack(">bhhbb", 3, -1, -1, 1, 1)
     answer = _Answer(_ask(bootstrap, 31, 1, body))
     answer.int32(), answer.int32()
     error = answer.int16()
