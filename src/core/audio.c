@@ -165,7 +165,7 @@ static bool is_wide_text(const char *bytes, size_t n)
         return false;
     if (!memcmp(bytes, "\xff\xfe", 2) || !memcmp(bytes, "\xfe\xff", 2) ||
         !memcmp(bytes, "\0\0\xfe\xff", 4))
-        bytes += 4, p += 4, n -= 4, quarter = n / 4;
+        p += 4, n -= 4, quarter = n / 4;
     if (!quarter)
         return true;
     for (size_t i = 0; i < quarter * 4; i++) {

@@ -170,6 +170,8 @@ static void set_fetch(struct transfer *transfer)
     SET(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
     SET(transfer, CURLOPT_FOLLOWLOCATION, 0L);
     SET(transfer, CURLOPT_HTTPGET, 1L);
+    /* As it is; and what comes packed all the same is unpacked. */
+    SET(transfer, CURLOPT_ACCEPT_ENCODING, "identity");
 }
 
 static void set_callbacks(struct transfer *transfer)

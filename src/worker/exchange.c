@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -343,10 +344,12 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
 
 /* ---- what the platform module reports */
 
+/* Files are sent as they are; what is packed is an answer in words. */
 static bool may_be_file(const struct exchange *exchange, const struct attempt *attempt)
 {
     return exchange->request->place.kind == REQUEST_RECORDING && exchange->audio == AUDIO_OPEN &&
-           attempt->http_status >= 200 && attempt->http_status < 300;
+           attempt->http_status >= 200 && attempt->http_status < 300 &&
+           (!*attempt->content_encoding || !strcasecmp(attempt->content_encoding, "identity"));
 }
 
 /* What an answer begins with tells whether it is the file itself. */
@@ -415,8 +418,11 @@ static void on_ended(void *argument, struct platform_post *post, struct attempt 
         text_add(&exchange->location, attempt->location);
         exchange->attempt.location = exchange->location.data;
     }
-    if (attempt->complete && exchange->answer.length && may_be_file(exchange, attempt))
-        judge_answer(exchange, attempt, true);
+    if (attempt->complete && exchange->answer.length && may_be_file(exchange, attempt) &&
+        judge_answer(exchange, attempt, true) == PLATFORM_TOO_LARGE && !exchange->is_file) {
+        exchange->attempt.complete = false;
+        exchange->attempt.too_large = true;
+    }
     if (exchange->is_file) {
         file_ended(exchange);
         return;

@@ -121,18 +121,23 @@ class Answers(KafkaCase):
             "padded": (200, JSON, flag(1, Msg=f" \n{at} ")), "space": (200, JSON, flag(1, Msg="{url}/a b.wav")),
             "moved": (302, {"Location": "/moved"}, ""), "answer": (200, {"Content-Type": "application/octet-stream"}, WAV),
             "user": (200, JSON, flag(1, Msg="http://u:p@{host}/f.wav")),
+            "packed": (200, JSON, flag(1, Msg="{url}/gz.wav")),
+            "packed-answer": (200, {**JSON, "Content-Encoding": "deflate"}, zlib.compress(b'{"Flag":2}')),
             "php": (200, JSON, flag(1, Msg="{url}/f.php")),
             "none": (200, JSON, flag(1, Msg="ok")), "ftp": (200, JSON, flag(1, Msg="ftp://127.0.0.1/f")),
             "nowhere": (302, {}, ""), "unknown-host": (200, JSON, flag(1, Msg="http://no.such.host.invalid/f")),
             "port": (200, JSON, flag(1, Msg="http://127.0.0.1:99999/f"))}
         audio = {"Content-Type": "audio/wav"}
         files = {"/f.wav": (200, audio, WAV), "/a%20b.wav": (200, audio, WAV), "/f.php": (200, {}, WAV),
+                 "/gz.wav": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)),
                  "/moved": [(307, {"Location": "{url}/f.wav"}, "")]}
         results, kept = self.recordings(cases, files)
-        good = ["answer", "moved", "msg", "nested", "padded", "php", "space", "user"]
+        good = ["answer", "moved", "msg", "nested", "packed", "padded", "php", "space", "user"]
         self.assertEqual(sorted(f"{name}.wav" if name not in ("answer", "php") else name for name in good), kept)
         for name in good:
             self.assertEqual("succeeded", results[name]["status"], results[name])
+        self.assertEqual(len(WAV), results["packed"]["recording"]["size"])
+        self.assertEqual(("refused", 2), (results["packed-answer"]["status"], results.pop("packed-answer")["Flag"]))
         codes = {name: (r["status"], r["attempts"], r["error"]["code"]) for name, r in results.items() if name not in good}
         self.assertEqual({"none": ("unavailable", 2, "recording-url-missing"), "ftp": ("unavailable", 2, "recording-url-refused"),
                           "nowhere": ("unavailable", 2, "recording-url-missing"),
@@ -158,6 +163,8 @@ class Answers(KafkaCase):
         files = {f"/{name}-{i}.wav": (200, {"Content-Type": types[i]}, body) for name, body in documents.items() for i in range(2)}
         cases.update({f"direct-{name}": (200, {"Content-Type": "audio/wav"}, body) for name, body in documents.items()
                       if name not in ("json", "utf16")})
+        cases["packed"] = (200, JSON, flag(1, Msg="{url}/packed"))
+        files["/packed"] = (200, {"Content-Encoding": "deflate"}, zlib.compress(b'{"Flag":0}'))
         cases["direct-refusal"] = (200, {"Content-Type": "audio/wav"}, flag(7))
         results, kept = self.recordings(cases, files)
         self.assertEqual([], kept)
