@@ -90,7 +90,7 @@ static void render_page(struct metrics *metrics, struct http_answer *answer)
 static void add_string(struct text *out, const char *name, const char *value)
 {
     text_printf(out, "\"%s\": ", name);
-    text_json(out, value, strlen(value));
+    text_json_visible(out, value, strlen(value));
     text_add(out, ", ");
 }
 
@@ -128,7 +128,7 @@ static void add_partition(struct text *out, const struct config *config,
         text_printf(out, ", \"lag\": %" PRId64, lag);
     if (*row->halt_reason) {
         text_add(out, ", \"haltReason\": ");
-        text_json(out, row->halt_reason, strlen(row->halt_reason));
+        text_json_visible(out, row->halt_reason, strlen(row->halt_reason));
     }
     text_printf(out,
                 ", \"unfinished\": %" PRIu64 ", \"started\": %" PRIu64 ", \"ledger\": %" PRIu64 "}",

@@ -99,7 +99,7 @@ static void add_head(struct text *out, const char *topic, const char *group,
 static void add_string(struct text *out, const char *name, const char *value)
 {
     text_printf(out, "\"%s\": ", name);
-    text_json(out, value, strlen(value));
+    text_json_visible(out, value, strlen(value));
     text_add(out, ", ");
 }
 
@@ -229,7 +229,7 @@ static void tell_repair(const struct view *view, const char *topic, int64_t offs
     const struct kafka_admin_partition *at = view->at;
     struct text metadata = {0};
     size_t shown = at->metadata_size < 200 ? at->metadata_size : 200;
-    text_json(&metadata, at->metadata, shown);
+    text_json_visible(&metadata, at->metadata, shown);
     printf("topic %s, partition %d is halted: %s\n"
            "  committed offset  %" PRId64 "\n"
            "  metadata          %zu bytes, %s%s\n"

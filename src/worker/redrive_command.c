@@ -70,14 +70,16 @@ static void print_letter(const struct kafka_letter *letter)
     char time[CLOCK_TEXT_SIZE];
     struct text line = {0};
     clock_to_text(time, letter->timestamp_ms);
-    text_printf(&line, "partition %d, offset %" PRId64 ", %s: to %s, partition %d, ",
-                letter->partition, letter->offset, time, letter->topic, letter->topic_partition);
-    text_json(&line, letter->reason, strlen(letter->reason));
+    text_printf(&line, "partition %d, offset %" PRId64 ", %s: to ", letter->partition,
+                letter->offset, time);
+    text_visible(&line, letter->topic, strlen(letter->topic));
+    text_printf(&line, ", partition %d, ", letter->topic_partition);
+    text_json_visible(&line, letter->reason, strlen(letter->reason));
     text_add(&line, " ");
-    text_json(&line, letter->code, strlen(letter->code));
+    text_json_visible(&line, letter->code, strlen(letter->code));
     if (letter->request.key) {
         text_add(&line, ", key ");
-        text_json(&line, letter->request.key, letter->request.key_size);
+        text_json_visible(&line, letter->request.key, letter->request.key_size);
     }
     puts(line.data);
     text_fini(&line);

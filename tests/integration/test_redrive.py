@@ -72,6 +72,14 @@ class Redrive(KafkaCase):
         self.assertEqual({(1, b"a", b'{"Caller": "x"}', (("mine", b"1"), ("none", None))), (0, None, b"no JSON", ())},
                          {request for request, times in found.items() if times == 2})
 
+    def test_nothing_steers_the_terminal(self):
+        hostile = "\x1b[2J\x9b\u202e\u2028"
+        self.letters([1], code=hostile, key=f"k{hostile}")
+        run = self.command("--dry-run")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.assertIn("\\u001b[2J\\u009b\\u202e\\u2028", run.stdout)
+        self.assertNotRegex(run.stdout + run.stderr, "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]")
+
     def test_choice(self):
         self.letters(range(4), code="one")
         self.letters(range(4, 7), code="two")
