@@ -162,9 +162,19 @@ static void byte_order_marks(void **state)
     reads("\xef\xbb\xbf", 3, "", "", "");
 }
 
+/* A Debian 13 of few packages has no converter: then there is nothing to compare. */
+static void need_converter(void)
+{
+    iconv_t converter = iconv_open("UTF-8", "GB18030");
+    if (converter == (iconv_t)-1)
+        skip();
+    iconv_close(converter);
+}
+
 static void gb_text(void **state)
 {
     (void)state;
+    need_converter();
     static const char failed[] = "{\"Msg\":\"\xca\xa7\xb0\xdc\"}",
                       utf8[] = "{\"Msg\":\"\xe5\xa4\xb1\xe8\xb4\xa5\"}";
     reads(failed, sizeof failed - 1, "", "", utf8);
