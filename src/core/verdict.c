@@ -1,6 +1,7 @@
 #include "core/verdict.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -413,8 +414,11 @@ static void describe(struct finding *finding, enum row row, const struct attempt
                      const struct outcome *outcome, const char *reason)
 {
     char flag[48];
-    if (!reason && outcome->flag_json && strlen(outcome->flag_json) < 32) {
-        snprintf(flag, sizeof flag, "Flag %s", outcome->flag_json);
+    bool is_integer, by_flag = row == ROW_auth_flag || row == ROW_retry_flag ||
+                               row == ROW_not_ready || row == ROW_contradiction;
+    int64_t value = by_flag ? answer_flag(outcome, &is_integer) : 0;
+    if (by_flag) { /* else it may be of the platform's own making and say anything */
+        snprintf(flag, sizeof flag, "Flag %" PRId64, value);
         reason = flag;
     }
     char status[32] = "";

@@ -211,6 +211,31 @@ static void a_file_succeeds(void **state)
     assert_int_equal(finding.verdict, VERDICT_IN_DOUBT);
 }
 
+/* A Flag of the platform's own making may be anything, a number too: no message has it. */
+static void messages_name_listed_flags_only(void **state)
+{
+    (void)state;
+    static const struct {
+        struct attempt attempt;
+        const char *message;
+    } cases[] = {
+        {ANSWER(403, "{\"Flag\":\"50\"}"),
+         "the platform answered a Flag that allows another try (HTTP 403, Flag 50)"},
+        {ANSWER(404, "{\"Flag\":1.0}"),
+         "the platform answered success with a status that says otherwise (HTTP 404, Flag 1)"},
+        {ANSWER(503, "{\"Flag\":\"18326070000\"}"), "the platform failed (HTTP 503)"},
+        {ANSWER(401, "{\"Flag\":18326070000}"),
+         "the platform does not accept the credentials (HTTP 401)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct outcome outcome = {0};
+        struct finding finding;
+        verdict_reach(&finding, &outcome, REQUEST_CALL, &cases[i].attempt, &config);
+        assert_string_equal(finding.message, cases[i].message);
+        outcome_fini(&outcome);
+    }
+}
+
 static void judge(struct attempt *attempt, struct finding *finding, struct outcome *outcome)
 {
     attempt->sends = 1;
@@ -363,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_are_judged),
         cmocka_unit_test(recordings_are_judged),
+        cmocka_unit_test(messages_name_listed_flags_only),
         cmocka_unit_test(a_file_succeeds),
         cmocka_unit_test(copies_are_judged),
         cmocka_unit_test(a_success_without_a_file),
