@@ -121,8 +121,8 @@ void kafka_consumer_renew(struct kafka *kafka)
     struct error error;
     drop_consumer(kafka);
     if (make_consumer(kafka, &error)) {
-        log_error("kafka: %s", error.text);
-        abort(); /* the same settings made a client before */
+        kafka_fail(kafka, error.text);
+        return;
     }
     kafka_join(kafka);
 }
@@ -153,7 +153,18 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     bool due = kafka_noise_due(&kafka->noise, name.data, KAFKA_REMIND_MS);
     text_fini(&name);
     kafka->lacks_input |= message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    if (!due || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    if (kafka_is_denied(kafka, message->err, text))
+        return;
+    if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        kafka_right_missing(kafka, RIGHT_READ_TOPIC, kafka->config->request_topics[kafka->job],
+                            rd_kafka_err2str(message->err));
+    } else if (message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT) {
+        if (due)
+            log_error("kafka: %s: kafka.session.timeout.ms (%lld) is not between the brokers' "
+                      "group.min.session.timeout.ms and group.max.session.timeout.ms; nothing is "
+                      "read before one of them is changed",
+                      text, (long long)kafka->config->session_timeout_ms);
+    } else if (!due || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         return;
     } else if (kafka_is_forbidden(message->err)) {
         struct error words;
@@ -161,8 +172,6 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
         log_error("kafka: %s; waiting", words.text);
     } else if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
         log_write(LOG_WARN, NULL, "kafka: %s: it does not exist yet; waiting", text);
-    } else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
-        log_write(LOG_ERROR, NULL, "kafka: no permission to read: %s; waiting", text);
     } else {
         log_write(LOG_WARN, topic ? &about : NULL, "kafka: %s", text);
     }
@@ -198,13 +207,22 @@ static void poll_idle(struct kafka *kafka, int64_t now_ms)
         rd_kafka_message_destroy(message);
 }
 
+/* A record, or something else that belongs into a partition's queue. Errors about a topic come
+ * with partition 0 and no offset. */
+static bool is_of_partition(const rd_kafka_message_t *message)
+{
+    return message->rkt && message->partition >= 0 &&
+           (!message->err || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+            message->offset >= 0);
+}
+
 void kafka_serve(struct kafka *kafka)
 {
     rd_kafka_message_t *message;
     while ((message = rd_kafka_consumer_poll(kafka->consumer, 0))) {
         if (message->err == RD_KAFKA_RESP_ERR__FATAL)
             check_fatal(kafka);
-        else if (message->rkt && message->partition >= 0)
+        else if (is_of_partition(message))
             kafka_partition_misrouted(kafka, message);
         else if (message->err)
             consumer_error(kafka, message);

@@ -154,6 +154,9 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
  * not known. */
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
+/* Whether the broker refuses something for want of a right, for now. The log says which. */
+bool kafka_lacks_right(const struct kafka *kafka);
+
 /* Why nothing of an assigned partition can be read, for so long that it counts as halted, with what
  * to do about it; NULL: it can. It is tried again by itself. */
 const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int32_t partition);

@@ -44,6 +44,7 @@ enum {
     OFFER_AGAIN_MS = 5000,
     SWEEP_FOR_MS = 5000,
     CLOSE_GIVES_UP_MS = 5000,
+    CALL_AGAIN_MS = 200,
     NO_MEMBER_LEAST_MS = 120000,
 };
 
@@ -163,14 +164,19 @@ static void forget_fetched(struct kafka *kafka, slot_test test)
     }
 }
 
-static void complain(struct kafka *kafka, const char *what, rd_kafka_error_t *error)
+/* Whether the call failed and has to be made again. While closing, librdkafka refuses what it is
+ * going to do anyway. */
+static bool has_failed(struct kafka *kafka, const char *what, rd_kafka_error_t *error)
 {
-    if (!error)
-        return;
-    /* While closing, librdkafka refuses what it is going to do anyway. */
-    if (!kafka->assignment.closing)
-        log_error("kafka: %s: %s", what, rd_kafka_error_string(error));
-    rd_kafka_error_destroy(error);
+    bool matters = error != NULL;
+    if (matters && !kafka->assignment.closing &&
+        kafka_noise_due(&kafka->noise, what, KAFKA_REMIND_MS))
+        log_error("kafka: %s: %s; trying again", what, rd_kafka_error_string(error));
+    if (matters)
+        kafka->assignment.again_at_ms = clock_boot_ms() + CALL_AGAIN_MS;
+    if (error)
+        rd_kafka_error_destroy(error);
+    return matters;
 }
 
 static rd_kafka_error_t *error_of(rd_kafka_resp_err_t code)
@@ -184,34 +190,63 @@ static void call_unassign(struct kafka *kafka, bool is_answer)
 {
     if (kafka->assignment.eager) {
         if (is_answer) {
-            complain(kafka, "giving partitions back",
-                     error_of(rd_kafka_assign(kafka->consumer, NULL)));
+            kafka->assignment.unassign_again = has_failed(
+                kafka, "giving partitions back", error_of(rd_kafka_assign(kafka->consumer, NULL)));
             forget_fetched(kafka, is_fetched);
         }
         return; /* otherwise the assign call replaces everything */
     }
     rd_kafka_topic_partition_list_t *list = list_of_slots(kafka, is_stale);
-    if (is_answer || list->cnt > 0)
-        complain(kafka, "giving partitions back",
-                 rd_kafka_incremental_unassign(kafka->consumer, list));
+    bool failed = (is_answer || list->cnt > 0) &&
+                  has_failed(kafka, "giving partitions back",
+                             rd_kafka_incremental_unassign(kafka->consumer, list));
     rd_kafka_topic_partition_list_destroy(list);
-    forget_fetched(kafka, is_stale);
+    kafka->assignment.unassign_again = failed;
+    if (!failed)
+        forget_fetched(kafka, is_stale);
 }
 
 /* Makes the call that an event of assignment waits for; list has the partitions with offsets. */
 static void call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *list)
 {
+    static const char what[] = "taking partitions";
     call_unassign(kafka, false);
-    if (kafka->assignment.eager) {
+    if (kafka->assignment.eager)
         forget_fetched(kafka, is_fetched);
-        complain(kafka, "taking partitions", error_of(rd_kafka_assign(kafka->consumer, list)));
-    } else {
-        complain(kafka, "taking partitions", rd_kafka_incremental_assign(kafka->consumer, list));
-    }
+    bool failed =
+        has_failed(kafka, what,
+                   kafka->assignment.eager ? error_of(rd_kafka_assign(kafka->consumer, list))
+                                           : rd_kafka_incremental_assign(kafka->consumer, list));
+    kafka->assignment.assign_again = failed;
     for (int i = 0; i < list->cnt; i++) {
         enum request_kind kind = kafka_topic_kind(kafka->config, list->elems[i].topic);
-        kafka_slot_find(kafka, kind, list->elems[i].partition)->fetched = true;
+        struct kafka_slot *slot = kafka_slot_find(kafka, kind, list->elems[i].partition);
+        slot->fetched = !failed;
+        slot->wanted = failed;
     }
+}
+
+/* Makes the calls again that failed: librdkafka may be waiting for them. */
+static void call_again(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if ((!a->assign_again && !a->unassign_again) || now_ms < a->again_at_ms || a->left ||
+        a->asked != ASKED_NOTHING)
+        return;
+    if (a->unassign_again)
+        call_unassign(kafka, true);
+    if (!a->assign_again || a->closing)
+        return;
+    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(8));
+    each_slot(slot, kafka) if (slot->wanted && slot->standing == SLOT_HELD)
+    {
+        rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[slot->kind],
+                                          slot->partition)
+            ->offset = slot->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : slot->next;
+        kafka_partition_open(kafka, slot);
+    }
+    call_assign(kafka, list);
+    rd_kafka_topic_partition_list_destroy(list);
 }
 
 static void answer_with_nothing(struct kafka *kafka)
@@ -349,6 +384,9 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     }
     a->generation = generation_now(kafka);
     a->no_member_since_ms = 0;
+    kafka_right_given(kafka, RIGHT_READ_GROUP);
+    if (event->list->cnt > 0)
+        kafka_right_given(kafka, RIGHT_READ_TOPIC);
     a->partial = false;
     if (a->closing) {
         answer_with_nothing(kafka);
@@ -599,6 +637,7 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
     if (a->closing && !a->left)
         serve_closing(kafka, now_ms);
     check_membership(kafka, now_ms);
+    call_again(kafka, now_ms);
     restart(kafka);
     each_slot(slot, kafka) kafka_partition_serve(kafka, slot, now_ms);
     sweep(kafka, now_ms);

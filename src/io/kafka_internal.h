@@ -61,6 +61,7 @@ struct kafka_slot {
     int32_t partition;
     enum kafka_standing standing;
     bool fetched;            /* stands in librdkafka's assignment */
+    bool wanted;             /* it does not, as the call failed */
     rd_kafka_queue_t *queue; /* its own; NULL: never fetched, swept, or not to be had */
     int64_t next;            /* offset behind the last record taken; -1: the oldest */
     bool reopen;             /* the queue is not the one that records come to */
@@ -89,10 +90,12 @@ enum kafka_question { ASKED_NOTHING, ASKED_ASSIGN, ASKED_UNASSIGN };
 /* The Kafka thread's: the assignment (kafka_assignment.c). */
 struct kafka_assignment {
     struct kafka_slots slots[REQUEST_KINDS];
-    uint64_t number;           /* of the newest rebalance told to the handler */
-    enum kafka_question asked; /* what that one has to be answered with */
-    int32_t generation;        /* the group's when the newest rebalance was told */
-    bool eager;                /* the group's protocol */
+    uint64_t number;                   /* of the newest rebalance told to the handler */
+    enum kafka_question asked;         /* what that one has to be answered with */
+    int32_t generation;                /* the group's when the newest rebalance was told */
+    bool eager;                        /* the group's protocol */
+    bool assign_again, unassign_again; /* a call failed and is due again at that time: */
+    int64_t again_at_ms;
     bool partial;       /* the newest offer is none of the group's: what is not in it stays */
     bool leaving;       /* kafka_leave was called */
     bool renewing;      /* the consumer is to be closed and made anew */
@@ -170,9 +173,10 @@ struct kafka {
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_room;
     int64_t swept_at_ms, polled_at_ms;
-    bool failed;              /* told once */
-    bool lacks_input;         /* the requests topic does not exist yet */
-    atomic_bool lacks_output; /* the writer's: a topic that it writes to does not */
+    bool failed;                /* told once */
+    atomic_uint rights_missing; /* a bit for each kafka_right; any thread */
+    bool lacks_input;           /* the requests topic does not exist yet */
+    atomic_bool lacks_output;   /* the writer's: a topic that it writes to does not */
 
     struct kafka_runner writer, reader;
     struct kafka_writing writing;
@@ -211,7 +215,7 @@ bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms);
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility,
                         const char *text);
 void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque);
-/* Whether the broker refuses us for good (authorization), which waiting does not mend. */
+/* Whether the broker is too old for us, which waiting does not mend. */
 bool kafka_is_forbidden(rd_kafka_resp_err_t code);
 /* Whether the coordinator says that we are no member of the present generation. */
 bool kafka_is_no_member(rd_kafka_resp_err_t code);
@@ -227,6 +231,18 @@ bool kafka_is_about_size(rd_kafka_resp_err_t code);
 const char *kafka_remedy(rd_kafka_resp_err_t code);
 /* What was said, with the remedy. */
 void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *what);
+
+/* kafka_rights.c; any thread */
+
+enum kafka_right { RIGHT_READ_TOPIC, RIGHT_WRITE_TOPIC, RIGHT_READ_GROUP, RIGHT_WRITE_ID };
+/* Says so, once a minute; `on` is the name of what it is missing on. */
+void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char *on,
+                         const char *words);
+/* Something has just worked that needs it. */
+void kafka_right_given(struct kafka *kafka, enum kafka_right right);
+/* Whether the broker refuses something about the group or the transactional id for want of a right,
+ * which is said then. */
+bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
 
 /* kafka_settings.c */
 

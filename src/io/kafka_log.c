@@ -2,6 +2,7 @@
  * while a broker is away written once and then each half minute. Any thread. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -68,6 +69,8 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     if (!kafka || !log_enabled(to))
         return;
     text = without_thread(text);
+    if (strstr(text, "uthorization failed"))
+        to = LOG_DEBUG; /* kafka_rights.c says which right is missing */
     if (!is_connection(facility)) {
         char name[160];
         size_t length = 0;
@@ -85,6 +88,18 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     snprintf(name, sizeof name, "connection %.*s", end ? (int)(end - text) : 120, text);
     if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
         log_write(LOG_WARN, NULL, "kafka: %s; waiting for this broker", text);
+}
+
+/* Brokers from 3.9 and 4.0 on refuse what older versions of librdkafka made of a nonce. */
+static const char *scram_hint(const struct kafka *kafka)
+{
+    const struct kafka_setting *mechanism =
+        config_kafka_setting(kafka->config, false, "sasl.mechanisms");
+    bool scram = mechanism && !strncasecmp(mechanism->value, "SCRAM-", 6);
+    return scram && rd_kafka_version() < 0x020601ff
+               ? "; SCRAM of librdkafka before 2.6.1 does not work with brokers of Kafka 4: use "
+                 "another mechanism (PLAIN over TLS, client certificates) or a newer librdkafka"
+               : "";
 }
 
 void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque)
@@ -106,7 +121,8 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
     case RD_KAFKA_RESP_ERR__SSL:
     case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
         if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
-            log_error("kafka: %s: %s", rd_kafka_err2str(code), reason);
+            log_error("kafka: %s: %s%s", rd_kafka_err2str(code), reason,
+                      code == RD_KAFKA_RESP_ERR__AUTHENTICATION ? scram_hint(kafka) : "");
         return;
     default:
         if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
@@ -117,9 +133,6 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
 bool kafka_is_forbidden(rd_kafka_resp_err_t code)
 {
     switch (code) {
-    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
     case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
         return true;

@@ -69,7 +69,7 @@ void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
 void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
 {
     slot->next = offset < 0 ? -1 : offset;
-    slot->restart = slot->reopen = false;
+    slot->restart = slot->reopen = slot->wanted = false;
     slot->trouble.since_ms = 0;
 }
 
@@ -132,6 +132,9 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
     error_set(&text, "what stands at offset %" PRId64 " cannot be read (%s)%s%s", slot->next, words,
               *what_to_do ? "; " : "", what_to_do);
     snprintf(trouble->reason, sizeof trouble->reason, "%s", text.text);
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        kafka_right_missing(kafka, RIGHT_READ_TOPIC, kafka->config->request_topics[slot->kind],
+                            words);
     if (!is_due(kafka, slot, "reading"))
         return;
     struct log_about where = about(kafka, slot);
@@ -161,6 +164,7 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
     bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
     bool is_back = message->offset < slot->next && (is_end || is_shorter(kafka, slot));
     slot->trouble.since_ms = 0;
+    kafka_right_given(kafka, RIGHT_READ_TOPIC);
     if (is_back && !slot->restarted) {
         struct log_about where = about(kafka, slot);
         log_write(LOG_WARN, &where,

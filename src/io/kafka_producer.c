@@ -55,6 +55,9 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
         job->refused[index - 1] = refusal;
         job->any_refused = true;
     }
+    if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, record->topic,
+                            rd_kafka_err2str(message->err));
     note_failed(job, record, message->err);
 }
 
@@ -112,12 +115,14 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
         code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     if (unknown)
         atomic_store(&kafka->lacks_output, true);
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, name, rd_kafka_err2str(code));
+        return -1;
+    }
     snprintf(key, sizeof key, "topic %s", name);
     if (!kafka_noise_due(&kafka->noise, key, KAFKA_REMIND_MS))
         return -1;
-    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-        log_error("kafka: topic %s: no permission to write to it; waiting", name);
-    else if (unknown)
+    if (unknown)
         log_warn("kafka: topic %s does not exist yet; waiting", name);
     else
         log_warn("kafka: topic %s is not available yet (%s); waiting", name,
@@ -136,6 +141,7 @@ static void wait_for_topics(struct kafka *kafka)
         kafka_runner_nap(&kafka->writer, 200);
     }
     atomic_store(&kafka->lacks_output, false);
+    kafka_right_given(kafka, RIGHT_WRITE_TOPIC);
 }
 
 /* Why the producer is not ready yet: each reason once a minute. */
@@ -154,8 +160,10 @@ static int init_transactions(struct kafka *kafka)
     struct kafka_writing *job = &kafka->writing;
     while (!stopping(kafka)) {
         rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_SLICE_MS);
-        if (!error)
+        if (!error) {
+            kafka_right_given(kafka, RIGHT_WRITE_ID);
             return 0;
+        }
         rd_kafka_resp_err_t code = rd_kafka_error_code(error);
         bool retriable = rd_kafka_error_is_retriable(error);
         struct error words;
@@ -195,7 +203,8 @@ static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafk
             break;
         }
         again = rd_kafka_error_is_retriable(failure);
-        *forbidden = kafka_is_forbidden(rd_kafka_error_code(failure));
+        *forbidden =
+            rd_kafka_error_code(failure) == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         error_set(error, "ending the transactions of %s: %s", id, rd_kafka_error_string(failure));
         if (again && rd_kafka_error_code(failure) != RD_KAFKA_RESP_ERR__TIMED_OUT)
             kafka_runner_nap(runner, 20);
@@ -553,8 +562,12 @@ void kafka_writing_told(struct kafka *kafka)
     job->membership = NULL;
     bool no_member = job->no_member;
     uint64_t rebalance = job->rebalance;
-    if (job->outcome == KAFKA_COMMITTED)
+    if (job->outcome == KAFKA_COMMITTED) {
         kafka_assignment_is_member(kafka);
+        kafka_right_given(kafka, RIGHT_WRITE_TOPIC);
+        kafka_right_given(kafka, RIGHT_WRITE_ID);
+        kafka_right_given(kafka, RIGHT_READ_GROUP);
+    }
     /* The job's memory goes on being used by whatever the handler asks for next, so what it is told
      * is copied where it must outlast that. */
     struct error error = job->error;

@@ -36,7 +36,10 @@ static bool is_in_groups(const struct metrics *metrics)
 
 static bool is_failing(const struct metrics *metrics)
 {
-    return metrics_sum(metrics->failing_jobs) > 0;
+    bool lacks_right = false;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        lacks_right |= atomic_load(&metrics->lacks_right[job]);
+    return lacks_right || metrics_sum(metrics->failing_jobs) > 0;
 }
 
 static bool is_ready(const struct metrics *metrics)

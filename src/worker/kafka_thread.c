@@ -683,6 +683,7 @@ static void show(struct kafka_thread *thread)
     size_t count = 0, halted = 0;
     enum request_kind job = thread->job;
     atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
+    atomic_store(&metrics->lacks_right[job], kafka_lacks_right(thread->kafka));
     atomic_store_explicit(&metrics->lacks_topic[job], kafka_lacks_topic(thread->kafka),
                           memory_order_relaxed);
     if (thread->now < thread->table_at)

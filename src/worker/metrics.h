@@ -58,6 +58,7 @@ struct metrics {
     _Atomic int64_t kafka_turned_ms[REQUEST_KINDS]; /* CLOCK_BOOTTIME; INT64_MAX: it has ended */
     _Atomic bool in_group[REQUEST_KINDS];
     _Atomic bool lacks_topic[REQUEST_KINDS]; /* one of its topics does not exist yet */
+    _Atomic bool lacks_right[REQUEST_KINDS]; /* the broker refuses it something it needs */
     pthread_mutex_t lock;                    /* of the tables */
     struct partition_row table[REQUEST_KINDS][METRICS_PARTITIONS];
     size_t table_size[REQUEST_KINDS];

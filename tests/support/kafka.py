@@ -138,11 +138,12 @@ message.max.bytes=2097152
 class Kafka:
     """One to nine brokers; the first three are controllers too. Their data lives in the directory until close(). proxied: a
     client that begins at proxied_bootstrap reaches them through `network` (proxy.Network) only. settings: more lines of the
-    brokers' server.properties; what is changed in them counts from a restart on."""
+    brokers' server.properties; what is changed in them counts from a restart on. format_options: for the tool that makes the storage."""
 
-    def __init__(self, directory, brokers=1, outlives=False, proxied=False, settings=None):
+    def __init__(self, directory, brokers=1, outlives=False, proxied=False, settings=None, format_options=()):
         self.outlives = outlives
         self.settings = settings or {}
+        self.format_options = format_options
         self.directory = os.path.abspath(directory)
         self.brokers = brokers
         self.libs = jars()
@@ -225,7 +226,7 @@ class Kafka:
         with open(f"{self.directory}/log4j2.properties", "w") as file:
             file.write(LOG4J)
         formats = [self._java(n, "kafka.tools.StorageTool", "format.log", "format", "-t", "privacycallworkertestsA", "-c",
-                              self._properties(n)) for n in self.numbers()]
+                              self._properties(n), *self.format_options) for n in self.numbers()]
         for n, process in enumerate(formats, 1):
             if process.wait(START_SECONDS):
                 raise RuntimeError(f"the storage of broker {n} could not be made: {self._tail(n, 'out')}")

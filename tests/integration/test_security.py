@@ -1,0 +1,203 @@
+"""TLS, SASL/SCRAM and ACLs: the documented minimum suffices, and each right taken away is named, shows, and can be given back."""
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import unittest
+
+import kafka as kafka_module
+from case import BUILD, KafkaCase, main, wait_until
+from records import _Answer, _request, _string, call
+
+USER, PASSWORD = "worker", "sasl-secret"
+TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # kinds of resources, as the protocol numbers them
+READ, WRITE, LITERAL, PREFIXED = 3, 4, 3, 4
+
+SETTINGS = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",  # the tests themselves and the broker, without TLS
+    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+    "listener.name.secure.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+    "listener.name.secure.plain.sasl.jaas.config":
+        f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
+    "listener.name.secure.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+    "listener.name.secure.ssl.keystore.type": "PEM",
+}
+
+
+def make_certificates(directory):
+    """ca.pem, and broker.pem with key and certificate for 127.0.0.1."""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, cwd=directory, capture_output=True)
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test CA")
+    openssl("req", *curve, "-keyout", "broker.key", "-out", "broker.csr", "-subj", "/CN=broker")
+    with open(f"{directory}/san", "w") as out:
+        out.write("subjectAltName=IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", "broker.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "broker.crt",
+            "-days", "2", "-extfile", "san")
+    with open(f"{directory}/broker.pem", "w") as out:
+        for part in ("broker.key", "broker.crt", "ca.pem"):
+            with open(f"{directory}/{part}") as file:
+                out.write(file.read())
+
+
+class Security(KafkaCase):
+    PARTITIONS = 2
+
+    @classmethod
+    def setUpClass(cls):
+        directory = os.path.join(BUILD, "tests", "runs", "kafka-Security")
+        shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory)
+        make_certificates(directory)
+        try:
+            cls.kafka = kafka_module.Kafka(directory, format_options=("--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"))
+        except kafka_module.Unavailable as why:
+            raise unittest.SkipTest(f"no Apache Kafka here: {why}") from None
+        plain, secure = f"BROKER://127.0.0.1:{cls.kafka.ports[1]}", f"SECURE://127.0.0.1:{kafka_module.free_ports(1)[0]}"
+        cls.kafka.settings = {**SETTINGS, "listener.name.secure.ssl.keystore.location": f"{directory}/broker.pem",
+                              "listeners": f"{plain},{secure},CONTROLLER://127.0.0.1:{cls.kafka.controllers[1]}",
+                              "advertised.listeners": f"{plain},{secure}"}
+        cls.addClassCleanup(cls.kafka.close)
+        cls.kafka.start()
+        cls.bootstrap, cls.secure = cls.kafka.bootstrap, secure.split("//")[1]
+        cls.ca = f"{directory}/ca.pem"
+
+    def setUp(self):
+        super().setUp()
+        self.sent = 0
+        topics = self.names
+        self.rights = {
+            "requests": (TOPIC, topics["call.requests"], LITERAL, READ),
+            "results": (TOPIC, topics["call.results"], LITERAL, WRITE),
+            "dead letters": (TOPIC, topics["dead.letters"], LITERAL, WRITE),
+            "group": (GROUP, self.group, LITERAL, READ),
+            "transactions": (TRANSACTIONAL_ID, self.group, PREFIXED, WRITE),
+        }
+
+    def acl(self, key, version_one, *names):
+        """CreateAcls (30) or DeleteAcls (31), spoken by hand as Debian's confluent-kafka cannot."""
+        host, port = self.bootstrap.rsplit(":", 1)
+        body = struct.pack(">i", len(names))
+        for name in names:
+            kind, resource, pattern, right = self.rights[name]
+            body += struct.pack(">b", kind) + _string(resource) + struct.pack(">b", pattern) + _string(f"User:{USER}") + _string("*")
+            body += struct.pack(">bb", right, 3)
+        with socket.create_connection((host, int(port)), 10) as connection:
+            answer = _Answer(_request(connection, key, version_one, body))
+        answer.int32()
+        for _ in range(answer.int32()):
+            error, text = answer.int16(), answer.string()
+            self.assertEqual(0, error, text)
+            if key == 31:
+                self.assertEqual(1, answer.int32(), "not one ACL was deleted")
+                break
+
+    def give(self, *names):
+        self.acl(30, 1, *names)
+
+    def take(self, name):
+        self.acl(31, 1, name)
+
+    def secured(self, sandbox, options=None, **more):
+        settings = {"kafka.bootstrap.servers": self.secure, "kafka.security.protocol": "SASL_SSL", "kafka.ssl.ca.location": self.ca,
+                    "kafka.sasl.mechanism": "PLAIN", "kafka.sasl.username": USER, "kafka.sasl.password": PASSWORD}
+        return self.worker(sandbox, {**settings, **(options or {})}, **more)
+
+    def ask_and_wait(self, sandbox, count=4, seconds=60):
+        for n in range(self.sent, self.sent + count):
+            self.requests.send(call(n, f"k{n}"), f"k{n}", partition=n % 2)
+        self.requests.flush()
+        self.sent += count
+        sandbox.wait_calls(self.sent, seconds)
+        self.assertEqual({"succeeded": self.sent}, self.statuses(self.topic("call.results").results(self.sent, seconds)))
+
+    def wait_ready(self, worker, ready, seconds=30):
+        wait_until(lambda: (worker.get("/readyz")[0] == 200) == ready, seconds, f"ready: {ready}")
+
+    def wait_named(self, worker, right, what, seconds=40, after=0):
+        """One error line names the right and what it is on."""
+        return worker.wait_log(lambda e: e["log.level"] == "error" and right in e["message"] and what in e["message"], seconds, after)
+
+    def test_the_minimum_suffices(self):
+        """A takeover too: the dead owner's transactional id begins with the group."""
+        self.give(*self.rights)
+        sandbox = self.sandbox()
+        worker = self.secured(sandbox, name="one")
+        self.ask_and_wait(sandbox)
+        self.requests.send(b"no JSON", None)
+        self.requests.flush()
+        self.dead_letters(1)
+        worker.kill()
+        worker = self.secured(sandbox, name="two")
+        self.ask_and_wait(sandbox)
+        errors = [e["message"] for e in worker.events() if e["log.level"] == "error"]
+        self.assertEqual([], errors)
+        self.assertEqual(0, worker.terminate())
+
+    def test_scram(self):
+        """Works from librdkafka 2.6.1 on (whose metrics can be pushed); before, the error says that it cannot."""
+        self.give(*self.rights)
+        sandbox = self.sandbox()
+        worker = self.secured(sandbox, {"kafka.sasl.mechanism": "SCRAM-SHA-512"})
+        show = [f"{BUILD}/privacy-call-worker", "--print-config"]
+        for key, value in {"kafka.bootstrap.servers": "k:1", "platform.url": "https://p", "platform.token": "t", "platform.app.id": "a"}.items():
+            show += ["-o", f"{key}={value}"]
+        if "kafka.enable.metrics.push" in subprocess.run(show, capture_output=True, text=True, check=True).stdout:
+            self.ask_and_wait(sandbox)
+        else:
+            worker.wait_log(lambda e: e["log.level"] == "error" and "librdkafka before 2.6.1" in e["message"])
+            self.assertEqual(503, worker.get("/readyz")[0])
+
+    def test_missing_from_the_start(self):
+        """Each is named, the worker is not ready, and goes on as soon as it has the right."""
+        sandbox = self.sandbox()
+        names = {"requests": ("READ", self.names["call.requests"]), "results": ("WRITE", self.names["call.results"]),
+                 "dead letters": ("WRITE", self.names["dead.letters"]), "group": ("READ", self.group),
+                 "transactions": ("WRITE", "transactional ids")}
+        self.give(*names)
+        for number, (missing, (right, what)) in enumerate(names.items()):
+            with self.subTest(missing):
+                self.take(missing)
+                worker = self.secured(sandbox, name=f"worker-{number}")
+                self.wait_named(worker, right, what)
+                self.assertEqual(503, worker.get("/readyz")[0])
+                self.give(missing)
+                self.wait_ready(worker, True)
+                self.ask_and_wait(sandbox)
+                said = [e for e in worker.events() if e["log.level"] == "error"]
+                self.assertLessEqual(len(said), 2, said)
+                self.assertEqual(0, worker.terminate())
+
+    def test_taken_away_while_it_runs(self):
+        sandbox = self.sandbox()
+        self.give(*self.rights)
+        worker = self.secured(sandbox, {"kafka.topic.metadata.refresh.interval.ms": "1000"})
+        self.ask_and_wait(sandbox)
+        for missing, right, what in (("requests", "READ", self.names["call.requests"]), ("group", "READ", self.group)):
+            with self.subTest(missing):
+                at = worker.logged()
+                self.take(missing)
+                self.wait_named(worker, right, what, after=at)
+                self.give(missing)
+                self.ask_and_wait(sandbox, seconds=90)
+                self.wait_ready(worker, True, 60)
+        self.assertEqual(0, worker.terminate())
+
+    def test_wrong_password_and_wrong_ca(self):
+        """Said in the broker's or the library's words, without the secret; not ready."""
+        sandbox = self.sandbox()
+        wrong = self.secured(sandbox, {"kafka.sasl.password": "not-the-password"}, name="wrong")
+        said = wrong.wait_log(lambda e: e["log.level"] == "error" and "uthentication" in e["message"])
+        self.assertNotIn("not-the-password", json.dumps(said))
+        self.assertEqual(503, wrong.get("/readyz")[0])
+        foreign = self.secured(sandbox, {"kafka.ssl.ca.location": sandbox.ca}, name="foreign")
+        foreign.wait_log(lambda e: e["log.level"] == "error" and "certificate" in e["message"])
+        self.assertEqual(503, foreign.get("/readyz")[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+/* Each call of librdkafka that can fail fails once, with each error that it plausibly gives, in one
+ * life of a worker's Kafka side: it joins, reads and claims its ledgers, reads records, makes a
+ * transaction and leaves. No fault ends the process, and none makes it stand still. The calls are
+ * led through here by the linker (--wrap). Against librdkafka's mock cluster. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "support.h"
+
+#include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
+
+enum call {
+    NONE,
+    SUBSCRIBE,
+    ASSIGN,
+    UNASSIGN,
+    QUEUE,
+    SEEK,
+    COMMITTED,
+    COMMIT,
+    METADATA,
+    INIT,
+    BEGIN,
+    SEND_OFFSETS,
+    COMMIT_TRANSACTION,
+    ABORT_TRANSACTION,
+    NEW,
+};
+
+/* Which call is to fail next, with what. It fails once. */
+static atomic_int failing;
+static rd_kafka_resp_err_t with;
+
+static bool strikes(enum call call)
+{
+    int expected = call;
+    return atomic_compare_exchange_strong(&failing, &expected, NONE);
+}
+
+static rd_kafka_error_t *fault(void)
+{
+    return rd_kafka_error_new(with, "a fault of the test");
+}
+
+#define WRAP_ERROR(call, name, parameters, arguments)                                              \
+    rd_kafka_error_t *__real_##name parameters;                                                    \
+    rd_kafka_error_t *__wrap_##name parameters;                                                    \
+    rd_kafka_error_t *__wrap_##name parameters                                                     \
+    {                                                                                              \
+        return strikes(call) ? fault() : __real_##name arguments;                                  \
+    }
+#define WRAP_CODE(call, name, parameters, arguments)                                               \
+    rd_kafka_resp_err_t __real_##name parameters;                                                  \
+    rd_kafka_resp_err_t __wrap_##name parameters;                                                  \
+    rd_kafka_resp_err_t __wrap_##name parameters                                                   \
+    {                                                                                              \
+        return strikes(call) ? with : __real_##name arguments;                                     \
+    }
+
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+WRAP_CODE(SUBSCRIBE, rd_kafka_subscribe,
+          (rd_kafka_t * client, const rd_kafka_topic_partition_list_t *list), (client, list))
+WRAP_CODE(COMMITTED, rd_kafka_committed,
+          (rd_kafka_t * client, rd_kafka_topic_partition_list_t *list, int timeout),
+          (client, list, timeout))
+WRAP_CODE(METADATA, rd_kafka_metadata,
+          (rd_kafka_t * client, int all, rd_kafka_topic_t *topic,
+           const struct rd_kafka_metadata **metadata, int timeout),
+          (client, all, topic, metadata, timeout))
+WRAP_CODE(
+    COMMIT, rd_kafka_commit_queue,
+    (rd_kafka_t * client, const rd_kafka_topic_partition_list_t *list, rd_kafka_queue_t *queue,
+     void (*done)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *, void *),
+     void *opaque),
+    (client, list, queue, done, opaque))
+WRAP_ERROR(ASSIGN, rd_kafka_incremental_assign,
+           (rd_kafka_t * client, const rd_kafka_topic_partition_list_t *list), (client, list))
+WRAP_ERROR(UNASSIGN, rd_kafka_incremental_unassign,
+           (rd_kafka_t * client, const rd_kafka_topic_partition_list_t *list), (client, list))
+WRAP_ERROR(SEEK, rd_kafka_seek_partitions,
+           (rd_kafka_t * client, rd_kafka_topic_partition_list_t *list, int timeout),
+           (client, list, timeout))
+WRAP_ERROR(INIT, rd_kafka_init_transactions, (rd_kafka_t * client, int timeout), (client, timeout))
+WRAP_ERROR(BEGIN, rd_kafka_begin_transaction, (rd_kafka_t * client), (client))
+WRAP_ERROR(SEND_OFFSETS, rd_kafka_send_offsets_to_transaction,
+           (rd_kafka_t * client, const rd_kafka_topic_partition_list_t *list,
+            const rd_kafka_consumer_group_metadata_t *membership, int timeout),
+           (client, list, membership, timeout))
+WRAP_ERROR(COMMIT_TRANSACTION, rd_kafka_commit_transaction, (rd_kafka_t * client, int timeout),
+           (client, timeout))
+WRAP_ERROR(ABORT_TRANSACTION, rd_kafka_abort_transaction, (rd_kafka_t * client, int timeout),
+           (client, timeout))
+
+rd_kafka_queue_t *__real_rd_kafka_queue_get_partition(rd_kafka_t *client, const char *topic,
+                                                      int32_t partition);
+rd_kafka_queue_t *__wrap_rd_kafka_queue_get_partition(rd_kafka_t *client, const char *topic,
+                                                      int32_t partition);
+rd_kafka_queue_t *__wrap_rd_kafka_queue_get_partition(rd_kafka_t *client, const char *topic,
+                                                      int32_t partition)
+{
+    return strikes(QUEUE) ? NULL : __real_rd_kafka_queue_get_partition(client, topic, partition);
+}
+
+rd_kafka_t *__real_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *reason,
+                                size_t size);
+rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *reason,
+                                size_t size);
+rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *reason,
+                                size_t size)
+{
+    if (type != RD_KAFKA_PRODUCER || !strikes(NEW))
+        return __real_rd_kafka_new(type, conf, reason, size);
+    snprintf(reason, size, "a fault of the test");
+    return NULL;
+}
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+
+/* Whether a part of the life ends well: it does, or the handler was told why not. */
+#define lives_until(side, condition) side_until(side, (side)->failed || (condition))
+
+static bool claim(struct side *side)
+{
+    struct kafka_ledger ledgers[2];
+    for (int32_t i = 0; i < 2; i++)
+        ledgers[i] = (struct kafka_ledger){
+            .partition = i, .offset = 0, .metadata = "1:1:a", .metadata_size = 5};
+    for (int tries = 0; tries < 50 && !side->failed; tries++)
+        if (side_commit(side, ledgers, 2) == KAFKA_DONE)
+            return true;
+    return false;
+}
+
+static bool read_ledger(struct side *side)
+{
+    for (int tries = 0; tries < 50 && !side->failed; tries++)
+        if (side_read(side, 0, true) == KAFKA_DONE)
+            return true;
+    return false;
+}
+
+static bool transact(struct side *side)
+{
+    struct record record = {0};
+    struct kafka_ledger ledger = {
+        .partition = 0, .offset = 1, .metadata = "1:2:a", .metadata_size = 5};
+    record_set(&record, side->config.result_topics[REQUEST_CALL], "k", "v");
+    bool landed = false;
+    for (int tries = 0; tries < 50 && !landed && !side->failed; tries++) {
+        int ready = side->ready;
+        landed = side_transact(side, &record, 1, &ledger, 1) == KAFKA_COMMITTED;
+        if (landed || side->outcome == KAFKA_ABORTED)
+            continue;
+        kafka_renew_producer(side->kafka);
+        lives_until(side, side->ready > ready);
+    }
+    text_fini(&record.key);
+    text_fini(&record.value);
+    return landed;
+}
+
+static void life(const char *bootstrap, enum call call, rd_kafka_resp_err_t code)
+{
+    static int number;
+    static const char *const quick[] = {"kafka.consumer.fetch.wait.max.ms=10",
+                                        "kafka.session.timeout.ms=6000", NULL};
+    char group[32];
+    struct side side;
+    snprintf(group, sizeof group, "faults-%d", number++);
+    side_init(&side, bootstrap, group, "a", quick);
+    with = code;
+    atomic_store(&failing, call);
+    kafka_start(side.kafka);
+    lives_until(&side, side.ready == 1);
+    if (!side.failed)
+        kafka_join(side.kafka);
+    lives_until(&side, side.rebalance_count > 0);
+    bool well = !side.failed && read_ledger(&side) && claim(&side);
+    lives_until(&side, (side_take(&side, 0), side.taken_count > 0));
+    well = well && !side.failed && transact(&side);
+    if (!side.failed)
+        side_leave(&side);
+    /* ABORT_TRANSACTION and SEEK are of use only where something else has failed before. */
+    bool struck = atomic_exchange(&failing, NONE) == NONE;
+    if (!struck && call != ABORT_TRANSACTION && call != SEEK)
+        fail_msg("call %d was never made", (int)call);
+    if (!well && !side.failed)
+        fail_msg("call %d, error %s: neither done nor told", (int)call, rd_kafka_err2name(code));
+    side_fini(&side);
+}
+
+static void no_fault_ends_or_stops_it(void **state)
+{
+    (void)state;
+    static const struct {
+        enum call call;
+        rd_kafka_resp_err_t code;
+    } faults[] = {
+        {NONE, RD_KAFKA_RESP_ERR_NO_ERROR},
+        {SUBSCRIBE, RD_KAFKA_RESP_ERR__INVALID_ARG},
+        {ASSIGN, RD_KAFKA_RESP_ERR__STATE},
+        {UNASSIGN, RD_KAFKA_RESP_ERR__STATE},
+        {QUEUE, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION},
+        {COMMITTED, RD_KAFKA_RESP_ERR__TIMED_OUT},
+        {COMMITTED, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED},
+        {COMMIT, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS},
+        {COMMIT, RD_KAFKA_RESP_ERR__TRANSPORT},
+        {METADATA, RD_KAFKA_RESP_ERR__TRANSPORT},
+        {INIT, RD_KAFKA_RESP_ERR__TIMED_OUT},
+        {INIT, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED},
+        {INIT, RD_KAFKA_RESP_ERR__FENCED},
+        {BEGIN, RD_KAFKA_RESP_ERR__STATE},
+        {SEND_OFFSETS, RD_KAFKA_RESP_ERR__STATE},
+        {SEND_OFFSETS, RD_KAFKA_RESP_ERR__FENCED},
+        {COMMIT_TRANSACTION, RD_KAFKA_RESP_ERR__FENCED},
+        {NEW, RD_KAFKA_RESP_ERR__FAIL},
+    };
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "log_level", "0", NULL, 0);
+    rd_kafka_t *owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+    rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(owner, 1);
+    const char *bootstrap = rd_kafka_mock_cluster_bootstraps(mock);
+    rd_kafka_mock_topic_create(mock, "call-requests", 2, 1);
+    rd_kafka_mock_topic_create(mock, "call-results", 1, 1);
+    rd_kafka_mock_topic_create(mock, "privacy-call-dead-letters", 1, 1);
+    topic_put(bootstrap, "call-requests", 0, "o-1", "one", "x");
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        life(bootstrap, faults[i].call, faults[i].code);
+    rd_kafka_mock_cluster_destroy(mock);
+    rd_kafka_destroy(owner);
+}
+
+int main(void)
+{
+    log_setup(getenv("TEST_LOG_DEBUG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_fault_ends_or_stops_it)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
