@@ -125,7 +125,9 @@ class CommandLine(ProgramCase):
                            "kafka.no.such.setting": "1", "kafka.consumer.no.such.setting": "1", "kafka.max.poll.interval.ms": "6000",
                            "kafka.statistics.interval.ms": "20", "kafka.consumer.statistics.interval.ms": "20",
                            "kafka.producer.statistics.interval.ms": "20", "kafka.enable.sasl.oauthbearer.unsecure.jwt": "true",
-                           "platform.auth.flags": "a,b", "recording.attempts": "-1", "platform.version": "a/b"}.items():
+                           "platform.auth.flags": "a,b", "platform.tls.groups": "X25519:P-25", "platform.cert.file": "/no/such/file",
+                           "platform.connection.reuse": "perhaps", "platform.connection.max.age.ms": "0",
+                           "recording.attempts": "-1", "platform.version": "a/b"}.items():
             with self.subTest(key):
                 self.refused(key, options={**GOOD, key: value})
         self.refused("twice", "platform.version", file="platform.version = 1\nplatform.version = 2\n")
