@@ -32,12 +32,14 @@ bool batch_refused(struct engine *engine, const struct engine_ledger *ledgers, s
         engine->batch_most = count / 2;
         return count > 1;
     }
-    int64_t size = (int64_t)ledgers[0].metadata_size;
-    if (!engine->says_size)
+    int64_t size = (int64_t)ledgers[0].metadata_size, least = partition_ledger_least(engine);
+    if (!engine->says_size || size <= least)
         return false;
     if (engine->ledger_good >= size)
         engine->ledger_good = 0; /* of another time */
     engine->ledger_max = size / 2 > engine->ledger_good ? size / 2 : engine->ledger_good;
+    if (engine->ledger_max < least)
+        engine->ledger_max = least;
     engine->limit_until = engine->now + ENGINE_LIMIT_LASTS_MS;
     return true;
 }

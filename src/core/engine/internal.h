@@ -252,6 +252,8 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
 /* The highest offset that may be marked (started, or done above the base) so that every later
  * ledger of this partition fits. */
 int64_t partition_start_limit(const struct partition *partition);
+/* The smallest limit of ledgers with which anything can be started. */
+int64_t partition_ledger_least(const struct engine *engine);
 /* Whether nothing of it is outstanding any more, for a drain. */
 bool partition_drained(const struct partition *partition);
 /* Whether transactions carry it now. */

@@ -184,21 +184,39 @@ static void add_loaded(struct partition *partition, int64_t cursor, int64_t top)
     }
 }
 
-/* How many doubts its ledger names: fewer where the broker takes only short ones. */
-static size_t doubts_told(const struct partition *partition)
+/* How many doubts a ledger of at most that size names: fewer where the broker takes only short
+ * ones. */
+static size_t doubts_told(const struct engine *engine, int64_t ledger_max)
 {
-    const struct engine *engine = partition->engine;
-    if (engine->ledger_max >= engine->options.ledger_max)
+    if (ledger_max >= engine->options.ledger_max)
         return engine->options.doubts;
-    size_t most = (size_t)(engine->ledger_max > 0 ? engine->ledger_max : 0) / SHORT_LEDGER_DOUBT;
+    size_t most = (size_t)ledger_max / SHORT_LEDGER_DOUBT;
     return most < engine->options.doubts ? most : engine->options.doubts;
+}
+
+/* What marks may take of a ledger of at most that size. As we have it every owner's name has room
+ * in it; in what a broker leaves of that, only our own. */
+static int64_t room_for_marks(const struct engine *engine, int64_t ledger_max)
+{
+    int64_t room = ledger_max - ledger_doubts_size(doubts_told(engine, ledger_max));
+    if (ledger_max >= engine->options.ledger_max)
+        return room;
+    return room + LEDGER_OWNER_SIZE - 1 - (int64_t)strlen(engine->owner);
+}
+
+int64_t partition_ledger_least(const struct engine *engine)
+{
+    int64_t size = 1;
+    while (size < engine->options.ledger_max && ledger_sure_span(room_for_marks(engine, size)) < 1)
+        size++;
+    return size;
 }
 
 /* Model: doubts. Those that are not named leave a doubt that has no name. */
 static void add_doubts(const struct partition *partition, struct ledger *ledger)
 {
     int64_t now = partition->engine->now;
-    size_t most = doubts_told(partition);
+    size_t most = doubts_told(partition->engine, partition->engine->ledger_max);
     ledger->doubt = now < partition->all_doubt_until;
     doubts_tell(&partition->doubts, now, ledger);
     if (ledger->doubt_count > most) {
@@ -258,10 +276,7 @@ static int64_t undone_ahead(const struct partition *partition)
 
 int64_t partition_start_limit(const struct partition *partition)
 {
-    const struct engine_options *options = &partition->engine->options;
-    int64_t most = options->ledger_max - ledger_doubts_size(options->doubts);
-    if (partition->engine->ledger_max < options->ledger_max)
-        most = partition->engine->ledger_max - ledger_doubts_size(doubts_told(partition));
+    int64_t most = room_for_marks(partition->engine, partition->engine->ledger_max);
     int64_t limit = partition->base + ledger_sure_span(most) - 1;
     int64_t undone = undone_ahead(partition);
     if (partition->next <= limit + 1)

@@ -64,6 +64,15 @@ static void take_unstarted(struct engine *engine)
     }
 }
 
+/* Marks that this transaction takes away. */
+static int64_t unmarking(const struct engine *engine)
+{
+    int64_t count = 0;
+    list_each(at, &engine->tick.ending) count += list_of(at, struct request, list_node)->marked;
+    list_each(at, &engine->tick.undone) count++;
+    return count;
+}
+
 /* How many calls may be marked by this transaction: some more than there are slots, as many as end
  * during one tick, so that a slot never waits for a commit; and never more than twice the slots
  * marked at once. */
@@ -71,14 +80,11 @@ static int64_t call_budget(const struct engine *engine)
 {
     const struct engine_options *options = &engine->options;
     int64_t outstanding = (int64_t)(engine->handed_calls + engine->chosen);
-    int64_t unmarked = 0;
-    list_each(at, &engine->tick.ending) unmarked += list_of(at, struct request, list_node)->marked;
-    list_each(at, &engine->tick.undone) unmarked++;
     int64_t slots = engine->allowed < options->calls
                         ? engine->allowed - outstanding - (int64_t)engine->handed_recordings
                         : options->calls + (int64_t)engine->surplus - outstanding;
-    int64_t marks =
-        2 * options->calls - ((int64_t)engine->marked - unmarked) - (int64_t)engine->chosen;
+    int64_t marks = 2 * options->calls - ((int64_t)engine->marked - unmarking(engine)) -
+                    (int64_t)engine->chosen;
     return slots < marks ? slots : marks;
 }
 
@@ -100,7 +106,7 @@ static void choose_from(struct engine *engine, struct partition *partition, int6
     partition->limit = -1;
 }
 
-/* Partitions take turns, one call each, beginning with another one every time. */
+/* Partitions take turns, one call each. */
 static void choose_calls(struct engine *engine)
 {
     int64_t budget = call_budget(engine);
@@ -118,11 +124,6 @@ static void choose_calls(struct engine *engine)
         }
     }
     engine->short_of_slots = budget <= 0;
-    if (!list_empty(&engine->partitions)) {
-        struct list *first = engine->partitions.next;
-        list_remove(first);
-        list_append(&engine->partitions, first);
-    }
 }
 
 static void add_item(struct tick *tick, enum engine_item_type type, struct request *request)
@@ -257,8 +258,8 @@ static void block_too_long(struct partition *partition)
 }
 
 /* Writes the ledgers of those in it. What is too much for one transaction is left for the next one,
- * and comes first there. */
-static void write_ledgers(struct engine *engine)
+ * and comes first there; returns whether there is such. */
+static bool write_ledgers(struct engine *engine)
 {
     struct tick *tick = &engine->tick;
     struct list left_out;
@@ -286,11 +287,23 @@ static void write_ledgers(struct engine *engine)
         list_remove(at);
         list_append(&left_out, at);
     }
+    bool any = !list_empty(&left_out);
     list_append_all(&left_out, &engine->partitions);
     list_append_all(&engine->partitions, &left_out);
+    return any;
 }
 
-bool tick_build(struct engine *engine, struct engine_action *action)
+/* Another partition begins next time. */
+static void rotate(struct engine *engine)
+{
+    if (list_empty(&engine->partitions))
+        return;
+    struct list *first = engine->partitions.next;
+    list_remove(first);
+    list_append(&engine->partitions, first);
+}
+
+static void gather(struct engine *engine)
 {
     struct tick *tick = &engine->tick;
     take_ended(engine);
@@ -298,7 +311,34 @@ bool tick_build(struct engine *engine, struct engine_action *action)
     choose_calls(engine);
     join_moved(engine, !list_empty(&tick->ending) || !list_empty(&tick->undone) ||
                            !list_empty(&tick->chosen));
+    if (!write_ledgers(engine))
+        rotate(engine);
+}
+
+/* What was left out was to take marks away, and without that more would be marked than may be: then
+ * nothing new is. Returns whether it was so. */
+static bool choose_fewer(struct engine *engine)
+{
+    int64_t marked = (int64_t)engine->marked - unmarking(engine) + (int64_t)engine->chosen;
+    if (marked <= 2 * engine->options.calls || list_empty(&engine->tick.chosen))
+        return false;
+    list_each_safe(at, &engine->tick.chosen)
+    {
+        struct request *request = list_of(at, struct request, list_node);
+        request_move(engine, request, REQUEST_WAITING);
+        lane_settle(request->lane);
+    }
     write_ledgers(engine);
+    return true;
+}
+
+bool tick_build(struct engine *engine, struct engine_action *action)
+{
+    struct tick *tick = &engine->tick;
+    gather(engine);
+    for (size_t tries = 0; choose_fewer(engine) && !tick->ledger_count && tries < engine->all_count;
+         tries++)
+        gather(engine); /* what was left out comes first now */
     write_items(tick);
     if (!tick->ledger_count && !tick->item_count)
         return false;
