@@ -196,6 +196,7 @@ static void set_offset(struct world *world, const struct offset_commit *commit)
         world->counts.ledger_most = size;
     log->committed = commit->offset;
     log->written_at = world->step;
+    log->moved_at = world->now;
     free(log->metadata);
     log->metadata = memory_copy(commit->metadata, size);
 }

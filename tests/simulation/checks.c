@@ -350,7 +350,7 @@ static int64_t left_started(struct world *world, int index, int incarnation)
     return log->left_most;
 }
 
-static bool is_stuck(const struct process *process)
+bool check_is_stuck(const struct process *process)
 {
     struct engine_partition_view view;
     for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++)
@@ -370,7 +370,7 @@ static void check_idle(struct world *world, struct process *process, const struc
                 !process->stopping && !process->client.asked && !process->renewing &&
                 process->transact == PHASE_IDLE && process->working == WORK_NONE &&
                 !world->refusal.on && caller->dispatch.breaker.state == BREAKER_CLOSED &&
-                !caller->out.count && !is_stuck(process);
+                !caller->out.count && !check_is_stuck(process);
     if (!idle)
         process->idle_since = world->now;
     else if (world->now - process->idle_since > most)
@@ -397,7 +397,7 @@ static void check_drain(struct world *world, struct process *process)
     enum { SLACK_MS = 8000 };
     struct client *client = &process->client;
     bool drains = world->calm && !world->refusal.on && client->asked == ASKED_UNASSIGN &&
-                  !client->lost && !is_stuck(process);
+                  !client->lost && !check_is_stuck(process);
     if (!world->calm || world->refusal.on ||
         !group_is_member(world, client->member, client->generation))
         client->asked_since = world->now;
@@ -407,15 +407,54 @@ static void check_drain(struct world *world, struct process *process)
             continue;
         if (until < client->asked_since)
             until = client->asked_since;
-        if (world->now > until + SLACK_MS)
+        if (world->now > until + (world->commit_most ? 3 * SLACK_MS : SLACK_MS))
             broken(world, "%s does not give %d back", process_name(process->id), log);
     }
 }
 
-/* It has been refused something for longer than anybody would call passing. */
-void check_refused(struct world *world, const struct process *process, const char *what)
+bool check_is_halted(const struct process *process)
 {
-    (void)world, (void)process, (void)what;
+    struct engine_partition_view view;
+    for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++)
+        if (view.halted && !view.active && !view.draining)
+            return true;
+    return false;
+}
+
+/* It has been refused something for longer than anybody would call passing. Where that is a
+ * partition's matter, it says which one; of all else its thread keeps the count. */
+void check_refused(struct world *world, const struct process *process)
+{
+    const struct refusal *refusal = &world->refusal;
+    if (refusal->what == ASK_PRODUCE && refusal->for_good && !check_is_stuck(process))
+        broken(world, "%s is refused records for good and halts nothing",
+               process_name(process->id));
+}
+
+static bool is_held_by_any(const struct world *world, int log)
+{
+    for (int i = 0; i < world->process_count; i++)
+        if (world->processes[i].engine && !world->processes[i].stopping &&
+            world->processes[i].client.owned & 1u << log)
+            return true;
+    return false;
+}
+
+/* What is refused of one log's requests, for minutes now, holds no other log's back: none waits
+ * that nobody has begun. */
+void check_others_went_on(struct world *world)
+{
+    enum { STILL_MS = 120000 };
+    const struct refusal *refusal = &world->refusal;
+    for (int i = 0; refusal->what == ASK_PRODUCE && refusal->log >= 0 && i < world->task_count;
+         i++) {
+        const struct task *task = &world->tasks[i];
+        bool waits = !check_is_over(task) && !task->deleted && is_held_by_any(world, task->log) &&
+                     world->now - world->logs[task->log].moved_at > STILL_MS;
+        if (task->log != refusal->log && waits)
+            broken(world, "%d/%d is held back by what is refused of %d", task->log,
+                   (int)task->offset, refusal->log);
+    }
 }
 
 /* Bounded memory and time. */

@@ -22,15 +22,39 @@ static void abort_transaction(struct world *world, struct process *process,
     tell(process, outcome);
 }
 
+/* Why the brokers do not take a record; false: they do. */
+static bool refuses_record(struct world *world, struct process *process,
+                           const struct engine_item *item, enum record_refusal *why)
+{
+    const struct task *task = &world->tasks[task_of(world, item->request)];
+    bool keyless = item->type == ITEM_GONE || (item->type == ITEM_INVALID && task->key < 0);
+    *why = REFUSED_AS_IS;
+    if (refusal_meets_record(world, process, task->log))
+        return true;
+    *why = REFUSED_FOR_KEY;
+    if (world->rates[FAULT_keys_only] && keyless && !item->keyed) {
+        world->counts.faults[FAULT_keys_only]++;
+        return true;
+    }
+    *why = REFUSED_FOR_SIZE;
+    return world->rates[FAULT_refuse] && task->big &&
+           (!item->small || strikes(world, FAULT_refuse_small));
+}
+
 static bool refuses(struct world *world, struct process *process)
 {
-    bool any = false;
+    bool any = false, for_good = false;
     for (size_t i = 0; i < process->transaction.item_count; i++) {
         const struct engine_item *item = &process->transaction.items[i];
         struct task *task = &world->tasks[task_of(world, item->request)];
-        process->refused[i] = world->rates[FAULT_refuse] && task->big &&
-                              (!item->small || strikes(world, FAULT_refuse_small));
+        enum record_refusal why;
+        process->refused[i] = refuses_record(world, process, item, &why);
         any |= process->refused[i];
+        if (process->refused[i])
+            ((struct request *)item->request)->refusal = why;
+        for_good |= process->refused[i] && why == REFUSED_AS_IS;
+        if (why != REFUSED_FOR_SIZE)
+            continue;
         if (!process->refused[i] || !item->small)
             continue;
         world->excused_at[process->incarnation] =
@@ -38,6 +62,8 @@ static bool refuses(struct world *world, struct process *process)
         if (item->type == ITEM_LATE)
             task->owed_by = 0; /* there is no smaller form of it to wait for */
     }
+    if (for_good)
+        refusal_meets(world, process, ASK_PRODUCE);
     world->counts.faults[FAULT_refuse] += any;
     return any;
 }
@@ -88,11 +114,16 @@ static void send_offsets(struct world *world, struct process *process)
 {
     struct transaction *transaction = &world->transactions[process->id];
     if (!group_is_member(world, process->member, process->generation)) {
-        abort_transaction(world, process, ENGINE_ABORTED);
+        abort_transaction(world, process, ENGINE_NOT_MEMBER);
         return;
     }
     if (!begin(world, process, transaction))
         return;
+    if (refusal_of_size(world, process->transaction.ledgers, process->transaction.ledger_count)) {
+        process->about_size = true;
+        abort_transaction(world, process, ENGINE_OFFSETS_REFUSED);
+        return;
+    }
     for (size_t i = 0; i < process->transaction.ledger_count; i++) {
         const struct engine_ledger *ledger = &process->transaction.ledgers[i];
         check_named(world, process, ledger->partition);
@@ -130,9 +161,12 @@ static void commit_transaction(struct world *world, struct process *process)
 
 static void told(struct world *world, struct process *process)
 {
-    static const char *const names[] = {"committed", "aborted", "refused", "unknown", "fenced"};
+    static const char *const names[] = {"committed", "aborted",   "refused",        "unknown",
+                                        "fenced",    "no member", "offsets refused"};
     process->transact = PHASE_IDLE;
     say(world, "%s is told: %s", process_name(process->id), names[process->outcome]);
+    engine_broker_says(process->engine, "no", process->about_size);
+    process->about_size = false;
     engine_transacted(process->engine, process->outcome,
                       process->outcome == ENGINE_REFUSED ? process->refused : NULL,
                       process_now(world, process));
@@ -152,8 +186,9 @@ static bool is_refused(struct world *world, struct process *process)
         [PHASE_PRODUCE] = ASK_PRODUCE, [PHASE_OFFSETS] = ASK_OFFSETS, [PHASE_COMMIT] = ASK_END};
     if (world->transactions[process->id].forgotten)
         return true;
-    if (process->transact == PHASE_PRODUCE && !process->transaction.item_count)
-        return false;
+    if (process->transact == PHASE_PRODUCE &&
+        (!process->transaction.item_count || world->refusal.for_good))
+        return false; /* its records are */
     return refusal_meets(world, process, askings[process->transact]);
 }
 
@@ -182,8 +217,14 @@ void commit_transact_step(struct world *world, struct process *process)
             tell(process, ENGINE_COMMITTED);
         return;
     }
-    if (strikes(world, FAULT_abort) || is_refused(world, process))
+    if (strikes(world, FAULT_abort))
         abort_transaction(world, process, ENGINE_ABORTED);
+    else if (is_refused(world, process))
+        abort_transaction(world, process,
+                          process->transact == PHASE_OFFSETS && world->refusal.for_good &&
+                                  !world->transactions[process->id].forgotten
+                              ? ENGINE_OFFSETS_REFUSED
+                              : ENGINE_ABORTED);
     else if (process->transact == PHASE_PRODUCE)
         produce(world, process);
     else if (process->transact == PHASE_OFFSETS)
@@ -237,6 +278,10 @@ static struct flight *take_off(struct world *world, struct process *process)
 
 static enum engine_answer commit_plainly(struct world *world, struct process *process)
 {
+    if (refusal_of_size(world, process->work.ledgers, process->work.ledger_count)) {
+        process->about_size = true;
+        return ENGINE_NOT_TAKEN;
+    }
     struct flight *flight = take_off(world, process);
     if (!strikes(world, FAULT_again))
         return broker_land(world, flight) ? ENGINE_DONE : ENGINE_NO_MEMBER;
@@ -280,7 +325,7 @@ static enum engine_answer work(struct world *world, struct process *process)
                        : process->work.type == ENGINE_END_OWNER ? ASK_END_OWNER
                                                                 : ASK_READ;
     if (refusal_meets(world, process, what))
-        return ENGINE_AGAIN;
+        return what == ASK_COMMIT && world->refusal.for_good ? ENGINE_NOT_TAKEN : ENGINE_AGAIN;
     if (process->work.type == ENGINE_COMMIT)
         return commit_plainly(world, process);
     if (process->work.type == ENGINE_END_OWNER)
@@ -292,6 +337,8 @@ static void tell_work(struct world *world, struct process *process)
 {
     int64_t now = process_now(world, process);
     process->working = WORK_NONE;
+    engine_broker_says(process->engine, "no", process->about_size);
+    process->about_size = false;
     if (process->work.type == ENGINE_COMMIT)
         engine_committed(process->engine, process->answer, now);
     else if (process->work.type == ENGINE_END_OWNER)

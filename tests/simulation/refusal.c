@@ -5,17 +5,50 @@
  * the matter; when it is over, all goes on. */
 
 enum {
-    TOLD_MS = 60000, /* in so long a row it has to have said so, ... */
-    ROW_MS = 90000,  /* in which it asks at least so often */
+    TOLD_MS = 120000, /* in so long a row it has to have said so, ... */
+    ROW_MS = 90000,   /* in which it asks at least so often */
+    LEDGER_AROUND = 40,
 };
 
 static const char *const names[ASKINGS] = {
     "init_transactions", "records",          "offsets",       "ends",
     "plain commits",     "reads of ledgers", "ends of owners"};
 
+void refusal_init(struct world *world)
+{
+    int64_t longest = world->options.ledger_max;
+    if (world->rates[FAULT_short_commits] && longest < LEDGER_MAX) {
+        world->commit_most = longest + LEDGER_AROUND + (int64_t)draw(world, 2 * (uint64_t)longest);
+        world->counts.faults[FAULT_short_commits]++;
+    }
+}
+
+/* A limit that a person sets, and sets again. */
+static void set_ledgers(struct world *world)
+{
+    int64_t least = world->options.ledger_max < LEDGER_MAX ? 85 : 25; /* names are long, or short */
+    world->ledger_most = draw(world, 3) ? least + (int64_t)draw(world, 80) : 0;
+    say(world, "ledgers may have %d characters", (int)world->ledger_most);
+}
+
+bool refusal_of_size(struct world *world, const struct engine_ledger *ledgers, size_t count)
+{
+    int64_t sum = 0;
+    bool too_long = false;
+    for (size_t i = 0; i < count; i++) {
+        sum += (int64_t)ledgers[i].metadata_size + LEDGER_AROUND;
+        too_long |= world->ledger_most && (int64_t)ledgers[i].metadata_size > world->ledger_most;
+    }
+    if (too_long || (world->commit_most && sum > world->commit_most))
+        say(world, "%zu ledgers with %d characters are too much", count, (int)sum);
+    return too_long || (world->commit_most && sum > world->commit_most);
+}
+
 void refusal_strike(struct world *world)
 {
     struct refusal *refusal = &world->refusal;
+    if (strikes(world, FAULT_short_ledgers))
+        set_ledgers(world);
     if (refusal->on && world->now >= refusal->until)
         refusal_lift(world);
     if (refusal->on || !strikes(world, FAULT_refusal))
@@ -24,6 +57,10 @@ void refusal_strike(struct world *world)
     refusal->number++;
     refusal->what = (enum asking)draw(world, ASKINGS);
     refusal->process = draw(world, 2) ? -1 : (int)draw(world, (uint64_t)world->process_count);
+    refusal->log = -1;
+    refusal->for_good = draw(world, 2);
+    if (refusal->for_good && draw(world, 2) && refusal->what == ASK_PRODUCE)
+        refusal->log = (int)draw(world, (uint64_t)world->log_count);
     refusal->until =
         strikes(world, FAULT_refusal_lasts) ? INT64_MAX : world->now + (int64_t)draw(world, 60000);
     say(world, "%s are refused", names[refusal->what]);
@@ -46,14 +83,19 @@ static int64_t asked_before(const struct refused *refused, uint64_t times)
     return refused->asked[(refused->count - times) % ASKED_MOST];
 }
 
+/* Who gives partitions back has little time, and asks often. */
 static void note(struct world *world, struct process *process)
 {
     struct refused *refused = &process->refusal;
+    if (process->stopping || process->client.asked == ASKED_UNASSIGN) {
+        refusal_excuse(process);
+        return;
+    }
     if (refused->number != world->refusal.number || world->now - asked_before(refused, 1) > ROW_MS)
         *refused = (struct refused){.number = world->refusal.number, .since = world->now};
     refused->asked[refused->count++ % ASKED_MOST] = world->now;
     if (world->now - refused->since > TOLD_MS)
-        check_refused(world, process, names[world->refusal.what]);
+        check_refused(world, process);
     if (refused->count > ASKED_MOST &&
         asked_before(refused, ASKED_MOST) - refused->since > TOLD_MS &&
         world->now - asked_before(refused, ASKED_MOST) < 60000)
@@ -61,11 +103,26 @@ static void note(struct world *world, struct process *process)
                process_name(process->id), ASKED_MOST, names[world->refusal.what]);
 }
 
-bool refusal_meets(struct world *world, struct process *process, enum asking what)
+static bool is_met(const struct world *world, const struct process *process, enum asking what)
 {
     const struct refusal *refusal = &world->refusal;
-    if (!refusal->on || refusal->what != what ||
-        (refusal->process >= 0 && refusal->process != process->index))
+    return refusal->on && refusal->what == what &&
+           (refusal->process < 0 || refusal->process == process->index);
+}
+
+bool refusal_meets_record(struct world *world, struct process *process, int log)
+{
+    const struct refusal *refusal = &world->refusal;
+    if (!is_met(world, process, ASK_PRODUCE) || !refusal->for_good ||
+        (refusal->log >= 0 && refusal->log != log))
+        return false;
+    say(world, "%s is refused records of %d", process_name(process->id), log);
+    return true;
+}
+
+bool refusal_meets(struct world *world, struct process *process, enum asking what)
+{
+    if (!is_met(world, process, what))
         return false;
     say(world, "%s is refused: %s", process_name(process->id), names[what]);
     if (what != ASK_INIT) /* the client asks by itself */

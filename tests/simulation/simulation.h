@@ -56,9 +56,12 @@ enum {
     X(abort, 1000, 2)         /* a transaction is aborted */                                       \
     X(refuse, 10, 2)          /* large results are refused */                                      \
     X(refuse_small, 3000, 6)  /* ... even in their small form, as long as there are faults */      \
-    X(forget_id, 20, 0)       /* a transactional id expires: only a new producer helps */          \
-    X(refusal, 20, 0)         /* the brokers refuse one kind of request */                         \
-    X(refusal_lasts, 9000, 0) /* ... until the end of the faults, and a good while longer */       \
+    X(forget_id, 20, 4)       /* a transactional id expires: only a new producer helps */          \
+    X(refusal, 20, 3)         /* the brokers refuse one kind of request */                         \
+    X(refusal_lasts, 9000, 2) /* ... until the end of the faults, and a good while longer */       \
+    X(short_commits, 1, 4)    /* the brokers take no commit as large as many ledgers together */   \
+    X(short_ledgers, 60, 4)   /* the brokers change how long a ledger may be */                    \
+    X(keys_only, 1, 4)        /* the dead letters' topic takes no record without a key */          \
     X(again, 2000, 2)         /* a ledger job's answer is lost; it was done, or will be, or not */ \
     X(slow_work, 9500, 3)     /* ledger jobs take long */                                          \
     X(slow_transact, 9500, 4) /* transactions take long */                                         \
@@ -135,6 +138,7 @@ struct log {
     int64_t committed;          /* -1: none */
     char *metadata;
     uint64_t written_at;            /* step */
+    int64_t moved_at;               /* the same as a time */
     int64_t away_until;             /* it has no leader until then */
     int64_t last_result[KEYS_MOST]; /* offset of the last one published */
     int left_most;                  /* the most that processes have left started for others */
@@ -174,7 +178,9 @@ struct refusal {
     uint64_t number; /* 0: there has been none */
     bool on;
     enum asking what;
-    int process; /* index; -1: all */
+    int process;   /* index; -1: all */
+    int log;       /* -1: all; else what concerns that one */
+    bool for_good; /* the client knows that asking again is in vain */
     int64_t until;
 };
 
@@ -297,6 +303,7 @@ struct process {
     bool landed;            /* the commit, and the client does not know it */
     enum engine_outcome outcome;
     bool refused[2 * EVENTS_MOST];
+    bool about_size; /* what it is told next is about the size of ledgers */
     struct refused refusal;
     enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
     struct engine_action work;
@@ -373,6 +380,8 @@ struct world {
     struct flight flights[PROCESSES_MOST];
     struct group group;
     struct refusal refusal;
+    int64_t commit_most,
+        ledger_most; /* characters that the brokers take; 0: as many as there are */
     int64_t coordinator_back_at, outage_until, ill_until;
     struct process processes[PROCESSES_MOST];
     int process_count, incarnations;
@@ -440,6 +449,11 @@ void refusal_strike(struct world *world);
 void refusal_lift(struct world *world);
 /* Whether that is refused now; then it counts. */
 bool refusal_meets(struct world *world, struct process *process, enum asking what);
+/* The same of one log's record among others, which are taken. */
+bool refusal_meets_record(struct world *world, struct process *process, int log);
+/* Whether these ledgers are too long, one of them or all together. */
+bool refusal_of_size(struct world *world, const struct engine_ledger *ledgers, size_t count);
+void refusal_init(struct world *world);
 /* What was in a row is not any more: the process could not ask, or has nothing to ask for. */
 void refusal_excuse(struct process *process);
 
@@ -491,7 +505,12 @@ void check_start(struct world *world, const struct process *process, const struc
 void check_post(struct world *world, struct process *process, struct task *task);
 void check_recalled(struct world *world, const struct process *process, const struct call *call);
 void check_process(struct world *world, struct process *process);
-void check_refused(struct world *world, const struct process *process, const char *what);
+void check_refused(struct world *world, const struct process *process);
+void check_others_went_on(struct world *world);
+/* Whether it says that a partition is halted. */
+bool check_is_stuck(const struct process *process);
+/* Whether something of it waits for the process to be started anew. */
+bool check_is_halted(const struct process *process);
 bool check_all_done(struct world *world, bool say_why);
 int task_of(const struct world *world, const struct request *request);
 

@@ -157,6 +157,7 @@ static void world_init(struct world *world, const struct plan *plan)
     begin_stream(world);
     draw_settings(world);
     draw_faults(world);
+    refusal_init(world);
     process_draw_owners(world);
     world->append_every = 4 + (unsigned)draw(world, 56);
     world->keys = 2 + (int)draw(world, KEYS_MOST - 1);
@@ -251,6 +252,15 @@ static void freeze(struct world *world, struct process *process)
     process->frozen_since = world->now;
 }
 
+static void stop(struct world *world, struct process *process)
+{
+    process->stopping = true;
+    process->stops_since = world->now;
+    process->asleep = false;
+    process_drain(world, process, ~0u);
+    engine_stop(process->engine, process_now(world, process));
+}
+
 static void strike_running(struct world *world, struct process *process)
 {
     if (strikes(world, FAULT_crash)) {
@@ -264,11 +274,7 @@ static void strike_running(struct world *world, struct process *process)
         world->excused_at[process->incarnation] = world->step;
         process->deaf_until = world->now + (int64_t)draw(world, 20000);
     } else if (!process->stopping && strikes(world, FAULT_stop)) {
-        process->stopping = true;
-        process->stops_since = world->now;
-        process->asleep = false;
-        process_drain(world, process, ~0u);
-        engine_stop(process->engine, process_now(world, process));
+        stop(world, process);
     }
 }
 
@@ -362,22 +368,42 @@ static void calm_down(struct world *world)
 /* What is refused for good is refused for some minutes more, in which nothing else happens. */
 static void besiege(struct world *world)
 {
-    enum { SIEGE_MS = 300000, STEP_MS = 400 };
+    enum { SIEGE_MS = 300000, STEP_MS = 400, SHORT_STEP_MS = 60 };
     int64_t until = world->now + SIEGE_MS;
+    int64_t step_ms = world->refusal.log < 0 ? STEP_MS : SHORT_STEP_MS; /* the others go on */
     while (!world->failed && world->now < until) {
         world->step++;
         begin_stream(world);
-        int64_t passed = (int64_t)draw(world, STEP_MS);
+        int64_t passed = (int64_t)draw(world, (uint64_t)step_ms);
         world->now += passed;
         world->wall += passed;
         for (int i = 0; i < world->process_count; i++)
             if (world->processes[i].state == PROCESS_RUNNING)
                 process_heartbeat(world, &world->processes[i]);
+        if (world->step % 256 == 0)
+            keep_one(world);
         step(world);
     }
+    if (!world->failed)
+        check_others_went_on(world);
     refusal_lift(world);
     for (int i = 0; i < world->process_count; i++)
         world->processes[i].idle_since = world->processes[i].stops_since = world->now;
+}
+
+/* A person mends what halts a partition, and starts its process anew if that is needed. (A limit
+ * that halts none stays.) */
+static void mend(struct world *world)
+{
+    for (int i = 0; i < world->process_count; i++) {
+        struct process *process = &world->processes[i];
+        if (process->state != PROCESS_RUNNING || !check_is_stuck(process))
+            continue;
+        world->ledger_most = 0;
+        if (!process->stopping && check_is_halted(process))
+            stop(world, process);
+    }
+    keep_one(world);
 }
 
 static void run_calm(struct world *world)
@@ -390,7 +416,7 @@ static void run_calm(struct world *world)
         if (world->task_count < world->plan.events && draw(world, 4) == 0)
             broker_append(world);
         if (world->step % 256 == 0)
-            keep_one(world);
+            mend(world);
         step(world);
         if (world->failed || (world->step % 32 == 0 && check_all_done(world, false)))
             break;
