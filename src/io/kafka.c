@@ -199,9 +199,9 @@ static void poll_idle(struct kafka *kafka, int64_t now_ms)
     if (now_ms - kafka->polled_at_ms < POLL_IDLE_EVERY_MS)
         return;
     kafka->polled_at_ms = now_ms;
-    if (kafka->producer && kafka_runner_idle(&kafka->writer))
+    if (kafka_runner_idle(&kafka->writer) && kafka->producer)
         rd_kafka_poll(kafka->producer, 0);
-    if (!kafka->onlooker || !kafka_runner_idle(&kafka->reader))
+    if (!kafka_runner_idle(&kafka->reader) || !kafka->onlooker)
         return;
     while ((message = rd_kafka_consumer_poll(kafka->onlooker, 0)))
         rd_kafka_message_destroy(message);

@@ -50,6 +50,7 @@ static void work(uv_work_t *work_)
 {
     struct reload *reload = work_->data;
     bool changed = false;
+    atomic_load(&reload->turns);
     for (int file = RELOAD_AUTHORITIES; file < RELOAD_FILES; file++)
         changed |= has_changed(reload, file);
     reload->token_error.text[0] = reload->trust_error.text[0] = '\0';
@@ -58,6 +59,7 @@ static void work(uv_work_t *work_)
         read_token(reload);
     if (changed || reload->all || reload->again[1])
         read_trust(reload);
+    atomic_fetch_add(&reload->turns, 1);
 }
 
 static void begin(struct reload *reload);
@@ -65,6 +67,7 @@ static void begin(struct reload *reload);
 static void on_done(uv_work_t *work_, int status)
 {
     struct reload *reload = work_->data;
+    atomic_load(&reload->turns);
     char *token = reload->token;
     struct platform_trust *trust = reload->trust;
     reload->token = NULL;
@@ -93,6 +96,7 @@ static void begin(struct reload *reload)
         return;
     reload->all = reload->asked;
     reload->asked = false;
+    atomic_fetch_add(&reload->turns, 1);
     reload->working = uv_queue_work(reload->loop, &reload->work, work, on_done) == 0;
 }
 

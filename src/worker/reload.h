@@ -4,6 +4,7 @@
  * that cannot be used leaves the old one in force. All of it is the call thread's. */
 #pragma once
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -30,6 +31,7 @@ struct reload {
     void *argument;
     uv_timer_t timer;
     uv_work_t work;
+    atomic_uint turns; /* as a store_file's: orders loop and pool visibly */
     bool working, ended;
     bool asked; /* read all, changed or not */
 

@@ -24,7 +24,8 @@ from process import SETTINGS, Process, worker
 WORKER, SANDBOX = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 IGNORED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ)
 NOBODY = 65534
-os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":disable_coredump=0"  # a limit of its own
+for sanitizer in ("ASAN_OPTIONS", "TSAN_OPTIONS"):  # which limit core dumps themselves
+    os.environ[sanitizer] = os.environ.get(sanitizer, "") + ":disable_coredump=0"
 
 
 def opened_for_reading(path):
