@@ -1,5 +1,6 @@
 """Every command in a sh block of README.md is run as it stands, in order, in one shell; only addresses and the place of the
 installation are others. The demo and the tests, which it names too, are tests of their own."""
+import glob
 import os
 import re
 import stat
@@ -69,11 +70,28 @@ class Readme(KafkaCase):
             self.assertRegex(told, r"x86 feature:.*\bIBT\b", f"{program}: targets of indirect jumps")
             self.assertRegex(told, r"x86 feature:.*\bSHSTK\b", f"{program}: shadow stacks")
 
+    def anchors(self, path):
+        """Those that headings have, as GitHub makes them."""
+        with open(path) as file:
+            headings = re.findall(r"^#+ (.*)$", file.read(), re.MULTILINE)
+        return {re.sub(r"[^\w -]", "", heading.replace("`", "").lower()).replace(" ", "-") for heading in headings}
+
     def test_links(self):
-        with open(f"{ROOT}/README.md") as file:
-            links = re.findall(r"\]\(([^)#:]+)\)", file.read())
-        self.assertTrue(links)
-        self.assertEqual([], [link for link in links if not os.path.exists(os.path.join(ROOT, link))])
+        pages = [f"{ROOT}/README.md", *sorted(glob.glob(f"{ROOT}/docs/*.md"))]
+        broken, count = [], 0
+        for page in pages:
+            with open(page) as file:
+                links = re.findall(r"\]\(([^)\s]+)\)", file.read())
+            for link in links:
+                if re.match(r"[a-z]+:", link):
+                    continue
+                count += 1
+                path, _, anchor = link.partition("#")
+                path = os.path.join(os.path.dirname(page), path) if path else page
+                if not os.path.exists(path) or (anchor and anchor not in self.anchors(path)):
+                    broken.append(f"{os.path.basename(page)}: {link}")
+        self.assertGreater(count, 10)
+        self.assertEqual([], broken)
 
 
 if __name__ == "__main__":
