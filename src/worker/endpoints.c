@@ -175,6 +175,9 @@ static void render_status(struct metrics *metrics, struct http_answer *answer)
     add_string(out, "breaker", breakers[get(&calls->breaker)]);
     text_printf(out, "\"ready\": %s, \"draining\": %s, ", is_ready(metrics) ? "true" : "false",
                 atomic_load(&metrics->draining) ? "true" : "false");
+    char failing[400];
+    if (metrics_copy_failing(metrics, failing, sizeof failing))
+        add_string(out, "failing", failing);
     text_printf(out, "\"uptimeSeconds\": %" PRId64 ", \"inFlight\": %" PRIu64 ", ",
                 (clock_boot_ms() - metrics->started_boot_ms) / 1000, get(&calls->in_flight));
     text_printf(out, "\"outstanding\": %" PRIu64 ", \"waitingLanes\": %" PRIu64 ", ",

@@ -14,7 +14,8 @@
 
 enum {
     JOB_AGAIN_MS = 50,
-    JOB_PATIENT = 20, /* after so many failures in a row the pause doubles */
+    CLAIM_REFUSALS = 10, /* of one partition alone, until it is halted */
+    JOB_PATIENT = 20,    /* after so many failures in a row the pause doubles */
     JOB_AGAIN_MOST_MS = 5000,
     JOB_AGAIN_HASTY_MS = 500, /* while partitions are given back */
     RELEASE_MOST_MS = 10000,  /* how long a release that fails is repeated */
@@ -634,6 +635,10 @@ static void claim_refused(struct engine *engine)
     struct text reason = {0};
     if (!partition || partition->phase != PARTITION_ARRIVING)
         return;
+    if (++partition->claim_refusals < CLAIM_REFUSALS) {
+        again(engine); /* an answer may be a passing one */
+        return;
+    }
     text_printf(&reason,
                 "the broker refuses to commit its ledger of %zu characters: %s; change that, then "
                 "start this worker again",

@@ -86,6 +86,7 @@ struct partition {
     bool in_job;           /* the commit on its way does */
     bool needs_repair;     /* halted: a person has to mend what is committed */
     bool claimed;          /* arriving: its claim has landed */
+    int claim_refusals;    /* ... or has been refused so often, alone */
     bool in_tick;          /* the transaction on its way carries its ledger */
     bool changed;          /* the ledger would differ from the committed one, if only by its base */
     bool without_commit;   /* nothing was committed, and its end has not been seen since */

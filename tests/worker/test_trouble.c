@@ -1,0 +1,101 @@
+/* What a Kafka thread repeats: how often it is told, and when it makes the worker unready. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "worker/trouble.h"
+
+/* Lines written to standard error since the last call, which are swallowed. */
+static FILE *caught;
+
+static int lines(void)
+{
+    int count = 0;
+    fseek(caught, 0, SEEK_SET);
+    for (int c; (c = fgetc(caught)) != EOF;)
+        count += c == '\n';
+    fseek(caught, 0, SEEK_SET);
+    assert_int_equal(ftruncate(fileno(caught), 0), 0);
+    lseek(STDERR_FILENO, 0, SEEK_SET);
+    return count;
+}
+
+static int catch_lines(void **state)
+{
+    (void)state;
+    caught = tmpfile();
+    return caught && dup2(fileno(caught), STDERR_FILENO) >= 0 ? 0 : -1;
+}
+
+static void one_line_a_minute(void **state)
+{
+    (void)state;
+    struct troubles troubles = {0};
+    int64_t now = 1000;
+    for (; now < 1000 + 60000; now += 500) {
+        char words[64];
+        snprintf(words, sizeof words, "refused (after %d ms)", (int)(now % 97));
+        trouble_failed(&troubles, TROUBLE_TRANSACTIONS, now, words, true);
+    }
+    assert_int_equal(lines(), 1);
+    trouble_failed(&troubles, TROUBLE_TRANSACTIONS, now, "refused (after 1 ms)", true);
+    assert_int_equal(lines(), 1);
+    trouble_failed(&troubles, TROUBLE_TRANSACTIONS, now, "another reason", true);
+    trouble_failed(&troubles, TROUBLE_TRANSACTIONS, now + 1, "refused (after 2 ms)", true);
+    assert_int_equal(lines(), 1);
+}
+
+static void unready_after_a_minute(void **state)
+{
+    (void)state;
+    struct troubles troubles = {0};
+    for (int64_t now = 1000; now < 1000 + 60000; now += 10000) {
+        trouble_failed(&troubles, TROUBLE_COMMITS, now, "no right", true);
+        trouble_failed(&troubles, TROUBLE_REFUSALS, now, "one partition's record", true);
+        assert_null(troubles_lasting(&troubles, now));
+        assert_true(troubles_any(&troubles, now));
+    }
+    trouble_failed(&troubles, TROUBLE_REFUSALS, 61000, "one partition's record", true);
+    assert_string_equal(troubles_lasting(&troubles, 61000), "no right");
+    trouble_over(&troubles, TROUBLE_COMMITS, 61000);
+    assert_null(troubles_lasting(&troubles, 61000)); /* a halted partition alone is no reason */
+}
+
+static void what_is_not_asked_any_more_is_over(void **state)
+{
+    (void)state;
+    struct troubles troubles = {0};
+    for (int64_t now = 1000; now <= 61000; now += 10000)
+        trouble_failed(&troubles, TROUBLE_READS, now, "no answer", false);
+    assert_non_null(troubles_lasting(&troubles, 61000));
+    assert_non_null(troubles_lasting(&troubles, 120999));
+    assert_null(troubles_lasting(&troubles, 121000));
+    trouble_failed(&troubles, TROUBLE_READS, 200000, "no answer", false);
+    assert_null(troubles_lasting(&troubles, 200000));
+}
+
+static void what_waits_counts_from_its_beginning(void **state)
+{
+    (void)state;
+    struct troubles troubles = {0};
+    trouble_waits(&troubles, TROUBLE_TRANSACTIONS, 1000, 31000, "no end");
+    assert_null(troubles_lasting(&troubles, 60999));
+    assert_string_equal(troubles_lasting(&troubles, 61000), "no end");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(one_line_a_minute, catch_lines),
+        cmocka_unit_test_setup(unready_after_a_minute, catch_lines),
+        cmocka_unit_test_setup(what_is_not_asked_any_more_is_over, catch_lines),
+        cmocka_unit_test_setup(what_waits_counts_from_its_beginning, catch_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
