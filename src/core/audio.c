@@ -11,10 +11,9 @@ struct mark {
     const char *bytes;
     size_t size, at;
 };
-#define MARK(at, bytes)                                                                            \
-    {                                                                                              \
-        bytes, sizeof(bytes) - 1, at                                                               \
-    }
+/* clang-format off */ /* its versions differ about braces in macros */
+#define MARK(at, bytes) {bytes, sizeof(bytes) - 1, at}
+/* clang-format on */
 
 static const struct mark sounds[] = {
     MARK(8, "WAVE"),

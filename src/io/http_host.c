@@ -53,10 +53,10 @@ static int split(struct parts *parts, const char *host, size_t n)
     parts->port = NO_PORT;
     if (!parts->size || parts->size > NAME_LIMIT || (stop < end && *stop != ':'))
         return -1;
-    if (stop == end || ++stop == end)
+    if (stop == end || stop + 1 == end)
         return 0;
     int port = 0;
-    for (; stop < end; stop++) {
+    for (stop++; stop < end; stop++) {
         if (!isdigit((unsigned char)*stop) || port > 65535)
             return -1;
         port = port * 10 + *stop - '0';

@@ -308,11 +308,12 @@ static void the_start_needs_what_can_be_used(void **state)
     assert_null(platform_trust_load(&config, &error));
     assert_non_null(strstr(error.text, "platform.key.file: it is not the key"));
     config.platform_key_file = (char *)(uintptr_t)path_of("key.pem");
-    config.platform_tls_groups = (char *)(uintptr_t) "X25519:P-256";
+    char groups[] = "X25519:P-256", misspelt[] = "X25519:P-25";
+    config.platform_tls_groups = groups;
     struct platform_trust *trust = platform_trust_load(&config, &error);
     assert_non_null(trust);
     platform_trust_release(trust);
-    config.platform_tls_groups = (char *)(uintptr_t) "X25519:P-25";
+    config.platform_tls_groups = misspelt;
     assert_null(platform_trust_load(&config, &error));
     assert_non_null(strstr(error.text, "platform.tls.groups"));
 }

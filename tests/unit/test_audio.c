@@ -14,10 +14,9 @@ struct sample {
     const char *bytes;
     size_t size;
 };
-#define SAMPLE(bytes)                                                                              \
-    {                                                                                              \
-        bytes, sizeof(bytes) - 1                                                                   \
-    }
+/* clang-format off */ /* its versions differ about braces in macros */
+#define SAMPLE(bytes) {bytes, sizeof(bytes) - 1}
+/* clang-format on */
 
 /* All of it at once, and a byte at a time. */
 static void is(enum audio expected, struct sample sample, const char *type)

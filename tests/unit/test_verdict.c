@@ -32,13 +32,10 @@ struct row {
 #define ANSWER(status_, text) \
     {.sends = 1, .http_status = (status_), .complete = true, .body = (text), \
      .body_size = sizeof(text) - 1}
+#define MOVED(status_, text, where) \
+    {.sends = 1, .http_status = (status_), .complete = true, .location = (where), \
+     .body = (text), .body_size = sizeof(text) - 1}
 /* clang-format on */
-
-#define MOVED(status_, text, where)                                                                \
-    {                                                                                              \
-        .sends = 1, .http_status = (status_), .complete = true, .location = (where),               \
-        .body = (text), .body_size = sizeof(text) - 1                                              \
-    }
 
 static const struct row calls[] = {
     /* never sent, whatever libcurl calls it */
