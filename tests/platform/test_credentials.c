@@ -99,7 +99,6 @@ static void try_new_token(struct bench *bench, bool asked)
     assert_true(is_signed_with(bench->server.requests[0], TOKEN));
     assert_true(is_signed_with(bench->server.requests[1], "second-token"));
     assert_false(is_signed_with(bench->server.requests[1], TOKEN));
-    free(bench->config.platform_token_path);
 }
 
 static void a_401_waits_for_the_new_token(void **state)
@@ -108,12 +107,15 @@ static void a_401_waits_for_the_new_token(void **state)
     try_new_token(*state, false);
 }
 
-static void a_signal_is_quicker(void **state)
+static void a_signal_reads_all_again(void **state)
 {
+    struct bench *bench = *state;
     swap_token("one", TOKEN "\n");
-    int64_t before = clock_boot_ms();
-    try_new_token(*state, true);
-    assert_in_range(clock_boot_ms() - before, 0, 900);
+    try_new_token(bench, true);
+    const struct call_counters *counters = call_thread_counters(bench->thread);
+    uint64_t before = counters->reloads;
+    call_thread_reread(bench->thread);
+    await(&counters->reloads, before + 1); /* nothing has changed: no look by the clock does that */
 }
 
 static void a_bad_token_leaves_the_old_one(void **state)
@@ -138,7 +140,6 @@ static void a_bad_token_leaves_the_old_one(void **state)
     start(bench, REQUEST_CALL, 2);
     ends(bench, STATUS_SUCCEEDED, NULL);
     assert_true(is_signed_with(bench->server.requests[2], "third-token"));
-    free(bench->config.platform_token_path);
 }
 
 /* ---- authorities */
@@ -353,21 +354,41 @@ static int remove_directory(void **state)
     return system(command);
 }
 
+/* No test is about time-outs here, and the thread looks at the token's file until it ends. */
+static int open_bench(void **state)
+{
+    int failed = set_up(state);
+    struct bench *bench = *state;
+    bench->config.platform_connect_timeout_ms = 5000;
+    bench->config.platform_timeout_ms = 10000;
+    return failed;
+}
+
+static int close_bench(void **state)
+{
+    char *path = ((struct bench *)*state)->config.platform_token_path;
+    int failed = tear_down(state);
+    free(path);
+    return failed;
+}
+
+#define PATIENT(name) cmocka_unit_test_setup_teardown(name, open_bench, close_bench)
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     log_setup(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
-        TEST(a_401_waits_for_the_new_token),
-        TEST(a_signal_is_quicker),
-        TEST(a_bad_token_leaves_the_old_one),
-        TEST(authorities_are_read_again),
-        TEST(half_a_file_leaves_the_old_one),
-        TEST(a_certificate_that_is_wanted_is_said),
-        TEST(with_older_tls_too),
-        TEST(a_certificate_is_given),
-        TEST(the_start_needs_what_can_be_used),
-        TEST(groups_are_offered),
+        PATIENT(a_401_waits_for_the_new_token),
+        PATIENT(a_signal_reads_all_again),
+        PATIENT(a_bad_token_leaves_the_old_one),
+        PATIENT(authorities_are_read_again),
+        PATIENT(half_a_file_leaves_the_old_one),
+        PATIENT(a_certificate_that_is_wanted_is_said),
+        PATIENT(with_older_tls_too),
+        PATIENT(a_certificate_is_given),
+        PATIENT(the_start_needs_what_can_be_used),
+        PATIENT(groups_are_offered),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
