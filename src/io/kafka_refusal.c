@@ -1,5 +1,7 @@
 /* What a broker's refusal means: of which record or offset it is, whether it passes, and what to do
  * about it. Any thread. */
+#include <string.h>
+
 #include "io/kafka_internal.h"
 
 enum kafka_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key)
@@ -98,4 +100,9 @@ void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *wh
 {
     const char *remedy = kafka_remedy(code);
     error_set(error, "%s%s%s", what, remedy ? ": " : "", remedy ? remedy : "");
+    /* librdkafka 2.8 writes topic(id)[partition], and the id is a null pointer where there is none.
+     */
+    static const char no_id[] = "((null))";
+    for (char *at; (at = strstr(error->text, no_id));)
+        memmove(at, at + sizeof no_id - 1, strlen(at + sizeof no_id - 1) + 1);
 }

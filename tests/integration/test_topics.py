@@ -98,6 +98,11 @@ class Topics(KafkaCase):
         self.ask_calls(12, 12)
         self.wait_called(sandbox, 24)
 
+    def test_session_that_the_broker_does_not_allow(self):
+        worker = self.worker(self.sandbox(), {"kafka.session.timeout.ms": "3600000", "kafka.max.poll.interval.ms": "3600000"})
+        worker.wait_log(lambda e: e["log.level"] == "error" and "group.max.session.timeout.ms" in e["message"])
+        self.assertEqual(503, worker.get("/readyz")[0])
+
     def test_grown(self):
         sandbox = self.sandbox()
         self.worker(sandbox).wait_assigned()

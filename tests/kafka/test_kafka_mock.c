@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "io/kafka_internal.h"
 #include "support.h"
 
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
@@ -306,6 +307,15 @@ static void checks_settings(void **state)
     assert_null(strstr(said, "hush"));
 }
 
+static void explains_without_what_is_not_there(void **state)
+{
+    (void)state;
+    struct error error;
+    kafka_explain(&error, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+                  "sending: call-requests((null))[4], call-requests((null))[5]: no");
+    assert_string_equal(error.text, "sending: call-requests[4], call-requests[5]: no");
+}
+
 #define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
 
 /* A name or pattern of tests may be given. */
@@ -316,6 +326,7 @@ int main(int argc, char **argv)
     log_setup(LOG_WARN, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checks_settings),
+        cmocka_unit_test(explains_without_what_is_not_there),
         with_cluster(delivers_records_whole_and_ends),
         with_cluster(commits_plainly_and_reads_back),
         with_cluster(commits_nothing_without_membership),
