@@ -5,7 +5,10 @@
 
 #include "base/text.h"
 
-enum { MARK_BYTES = 36 }; /* within which all marks stand */
+enum {
+    MARK_BYTES = 36, /* within which all marks stand */
+    RIFF_HEAD = 12,
+};
 
 struct mark {
     const char *bytes;
@@ -229,6 +232,8 @@ enum audio audio_judge(const char *bytes, size_t n, bool whole, const char *cont
 {
     if (is_picture(bytes, n) || HAS_MARK(other_files, bytes, n))
         return AUDIO_NO;
+    if (n >= 4 && !memcmp(bytes, "RIFF", 4)) /* of any kind but WebP's pictures */
+        return n >= RIFF_HEAD || whole ? AUDIO_YES : AUDIO_OPEN;
     bool mp4 = n >= 12 && !memcmp(bytes + 4, "ftyp", 4);
     if (mp4 || HAS_MARK(sounds, bytes, n))
         return AUDIO_YES;

@@ -39,6 +39,8 @@ static void marks_of_audio(void **state)
     (void)state;
     static const struct sample samples[] = {
         SAMPLE("RIFF\x24\0\0\0WAVEfmt "),
+        SAMPLE("RIFF\x24\0\0\0some kind of wave"),
+        SAMPLE("RIFFandtext"),
         SAMPLE("RF64\xff\xff\xff\xffWAVEds64"),
         SAMPLE("FORM\0\0\1\0AIFFCOMM"),
         SAMPLE("ID3\x04\0\0\0\0\0\0"),
@@ -57,7 +59,7 @@ static void marks_of_audio(void **state)
     };
     static const char *const types[] = {"audio/x", "application/octet-stream", "", "text/plain"};
     for (size_t i = 0; i < sizeof samples / sizeof *samples; i++)
-        for (size_t t = 0; t < 3 + (i != 4 && i != 5 && i != 6); t++)
+        for (size_t t = 0; t < 3 + (i != 6 && i != 7 && i != 8); t++)
             is(AUDIO_YES, samples[i], types[t]);
 }
 
@@ -84,6 +86,7 @@ static void documents(void **state)
         SAMPLE("                                                            {}"),
         SAMPLE("\x89PNG\r\n\x1a\n\0\0\0\x0d"),
         SAMPLE("\xff\xd8\xff\xe0\0\x10JFIF"),
+        SAMPLE("RIFF\x24\0\0\0WEBPVP8 "),
         SAMPLE("%PDF-1.7\n\xe2\xe3\xcf\xd3"),
         SAMPLE("PK\x03\x04\x14\0\0\0"),
         SAMPLE("\x1f\x8b\x08\0\0\0\0\0\0\x03"),
