@@ -77,7 +77,8 @@ struct kafka *kafka_new(const struct config *config, enum request_kind job,
     }
     if (make_consumer(kafka, error) ||
         kafka_runner_init(&kafka->writer, kafka, "kafka-writer", error) ||
-        kafka_runner_init(&kafka->reader, kafka, "kafka-reader", error))
+        kafka_runner_init(&kafka->reader, kafka, "kafka-reader", error) ||
+        kafka_runner_init(&kafka->prober, kafka, "kafka-prober", error))
         goto fail;
     return kafka;
 fail:
@@ -103,7 +104,6 @@ bool kafka_lacks_topic(const struct kafka *kafka)
 
 static void drop_consumer(struct kafka *kafka)
 {
-    kafka_probe_close(kafka);
     kafka_assignment_close_queues(kafka);
     if (kafka->close_queue)
         rd_kafka_queue_destroy(kafka->close_queue);
@@ -245,6 +245,8 @@ void kafka_free(struct kafka *kafka)
     atomic_store(&kafka->stopping, true);
     kafka_runner_fini(&kafka->writer);
     kafka_runner_fini(&kafka->reader);
+    kafka_runner_fini(&kafka->prober);
+    kafka_probe_fini(kafka);
     kafka_producer_fini(kafka);
     kafka_reading_fini(&kafka->reading);
     drop_consumer(kafka);

@@ -528,7 +528,8 @@ static void closed(struct kafka *kafka)
     all_lost(kafka);
     if (a->leaving) {
         a->left = true;
-    } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader)) {
+    } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader) &&
+               kafka_runner_idle(&kafka->prober)) {
         a->closing = a->renewing = false;
         kafka_consumer_renew(kafka);
     }

@@ -148,8 +148,8 @@ struct kafka_reading {
 
 /* The Kafka thread's: the question whether committed offsets are still there (kafka_probe.c). */
 struct kafka_probe {
-    rd_kafka_queue_t *queue; /* where the answer comes to */
-    bool asked;
+    rd_kafka_topic_partition_list_t *list; /* the prober's while that is busy, like `gone` */
+    bool gone;
     uint64_t rebalance; /* the newest one told when it was asked */
     int64_t at_ms;      /* when the last answer came */
 };
@@ -178,7 +178,7 @@ struct kafka {
     bool lacks_input;           /* the requests topic does not exist yet */
     atomic_bool lacks_output;   /* the writer's: a topic that it writes to does not */
 
-    struct kafka_runner writer, reader;
+    struct kafka_runner writer, reader, prober;
     struct kafka_writing writing;
     struct kafka_reading reading;
     rd_kafka_t *producer; /* the writer's */
@@ -303,7 +303,7 @@ void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t
 
 /* Asks, when it is time, and acts on the answer. */
 void kafka_probe_serve(struct kafka *kafka, int64_t now_ms);
-void kafka_probe_close(struct kafka *kafka);
+void kafka_probe_fini(struct kafka *kafka);
 
 /* kafka_ledger.c, on whichever runner */
 
