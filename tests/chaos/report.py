@@ -7,10 +7,10 @@ README_BLOCK = re.compile(r"(<!-- written by make chaos -->\n).*?(<!-- end -->)"
 
 PAGE = """# Chaos
 
-`make chaos` writes this page. Three Kafka brokers (replication 3, `min.insync.replicas` 2), 60 requests a second whose order ids follow a
-Zipf distribution, and a simulated platform that answers after 20 to 100 ms and records every POST on arrival. Each scenario has topics and
-a group of its own; it ends when the workers are idle and have stopped with exit status 0. Then clients of the test's own read
-requests and results (read_committed), and compare them with the platform's record.
+`make chaos` writes this page. Three Kafka brokers (replication 3, `min.insync.replicas` 2; one broker where the scenario is what a broker
+refuses), 60 requests a second whose order ids follow a Zipf distribution, and a simulated platform that answers after 20 to 100 ms and
+records every POST on arrival. Each scenario has topics and a group of its own; it ends when the workers are idle and have stopped with exit
+status 0. Then clients of the test's own read requests and results (read_committed), and compare them with the platform's record.
 
 {table}
 
