@@ -79,12 +79,12 @@ class Refusals(Scenario):
         """the broker takes shorter ledgers than it did"""
         self.begin(latency=(20, 3000))
         self.start_all("a", "b")
-        wait_until(lambda: max(len(metadata) for _, metadata in self.ledgers().values()) > 130, 60, "a long ledger")
-        self.limit(100)
+        wait_until(lambda: max(len(metadata) for _, metadata in self.ledgers().values()) > 70, 60, "a long ledger")
+        self.limit(60)
         self.progress(100)
         self.limit(4096)
         self.progress(50)
-        self.finish("100 characters at most when there were more than 130; later 4,096 again")
+        self.finish("60 characters at most when there were more than 70; later 4,096 again")
 
     def limit(self, characters):
         self.kafka.settings["offset.metadata.max.bytes"] = characters
@@ -116,7 +116,7 @@ class Refusals(Scenario):
         set_topic(self.bootstrap, self.names["call.results"], message_timestamp_before_max_ms=0)
         worker.wait_log(lambda event: event["log.level"] == "error" and "clock" in event["message"], 90, logged)
         wait_until(lambda: worker.get("/readyz")[0] == 503, 90, "it says that it is not ready")
-        set_topic(self.bootstrap, self.names["call.results"])
+        set_topic(self.bootstrap, self.names["call.results"], message_timestamp_before_max_ms=2**62)
         wait_until(lambda: worker.get("/readyz")[0] == 200, 90, "it is ready again")
         self.progress(50)
         self.finish("until the worker had said so and was not ready any more")

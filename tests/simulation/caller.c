@@ -271,6 +271,7 @@ static void go_on_sent(struct world *world, struct process *process, size_t at)
     attempt.http_status = endings[ending].http_status;
     attempt.body = endings[ending].body;
     attempt.complete = attempt.http_status && ending != END_CUT && ending != END_TOO_LARGE;
+    attempt.end_proven = attempt.complete;
     attempt.is_file = ending == END_FILE;
     attempt.too_large = ending == END_TOO_LARGE;
     attempt.latched = ending == END_LATCHED;
