@@ -158,6 +158,8 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
         kafka_right_missing(kafka, RIGHT_READ_TOPIC, kafka->config->request_topics[kafka->job],
                             rd_kafka_err2str(message->err));
+        /* They are asked for again, which tells when it is over. */
+        kafka_partitions_failed(kafka, message->err, rd_kafka_err2str(message->err));
     } else if (message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT) {
         if (due)
             log_error("kafka: %s: kafka.session.timeout.ms (%lld) is not between the brokers' "

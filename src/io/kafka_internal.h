@@ -294,6 +294,8 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
 /* An error instead of a record. */
 void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kafka_resp_err_t code,
                             const char *words);
+/* An error about the whole topic: for each partition that is read. */
+void kafka_partitions_failed(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
 /* A partition's message that came to the consumer's queue. */
 void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *message);
 /* Opens anew what has to be. */

@@ -141,6 +141,16 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
     log_write(LOG_WARN, &where, "kafka: %s; trying on", trouble->reason);
 }
 
+void kafka_partitions_failed(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words)
+{
+    for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
+        const struct kafka_slots *slots = &kafka->assignment.slots[kind];
+        for (size_t i = 0; i < slots->count; i++)
+            if (slots->at[i] && slots->at[i]->fetched && slots->at[i]->standing == SLOT_HELD)
+                kafka_partition_failed(kafka, slots->at[i], code, words);
+    }
+}
+
 const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int32_t partition)
 {
     const struct kafka_slots *slots = &kafka->assignment.slots[kind];

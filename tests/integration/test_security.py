@@ -182,9 +182,10 @@ class Security(KafkaCase):
                 at = worker.logged()
                 self.take(missing)
                 self.wait_named(worker, right, what, after=at)
+                self.wait_ready(worker, False)
                 self.give(missing)
+                self.wait_ready(worker, True, 60)  # though nothing is there to be read
                 self.ask_and_wait(sandbox, seconds=90)
-                self.wait_ready(worker, True, 60)
         self.assertEqual(0, worker.terminate())
 
     def test_wrong_password_and_wrong_ca(self):
