@@ -398,7 +398,7 @@ static void check_drain(struct world *world, struct process *process)
     struct client *client = &process->client;
     bool drains = world->calm && !world->refusal.on && client->asked == ASKED_UNASSIGN &&
                   !client->lost && !check_is_stuck(process);
-    if (!world->calm || world->refusal.on ||
+    if (!world->calm || world->refusal.on || world->transactions[process->id].forgotten ||
         !group_is_member(world, client->member, client->generation))
         client->asked_since = world->now;
     for (int log = 0; drains && log < world->log_count; log++) {
