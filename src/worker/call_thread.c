@@ -19,7 +19,7 @@
 
 enum {
     TICK_MS = 500,            /* how often the loop turns at least */
-    TROUBLE_EVERY_MS = 30000, /* of a trouble that lasts, one line in that time */
+    TROUBLE_EVERY_MS = 60000, /* of a trouble that lasts, one line in that time */
     STORE_GRACE_MS = 900,     /* at the end, for file work that is under way */
     CALL_STACK_BYTES = 512 * 1024,
 };
