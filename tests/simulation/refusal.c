@@ -83,11 +83,13 @@ static int64_t asked_before(const struct refused *refused, uint64_t times)
     return refused->asked[(refused->count - times) % ASKED_MOST];
 }
 
-/* Who gives partitions back has little time, and asks often. */
+/* Who gives partitions back has little time, and asks often; and a claim that is refused for good
+ * is made some times for each partition, and then never again. */
 static void note(struct world *world, struct process *process)
 {
     struct refused *refused = &process->refusal;
-    if (process->stopping || process->client.asked == ASKED_UNASSIGN) {
+    bool claims = world->refusal.what == ASK_COMMIT && world->refusal.for_good;
+    if (process->stopping || process->client.asked == ASKED_UNASSIGN || claims) {
         refusal_excuse(process);
         return;
     }
