@@ -130,7 +130,8 @@ struct http_hosts *http_hosts_new(const char *listen, unsigned port, const char 
     char machine[NAME_LIMIT + 1] = "";
     struct parts parts;
     gethostname(machine, sizeof machine - 1);
-    add(hosts, "localhost", strlen("localhost"), (int)port, true);
+    /* With any port: a forwarded one (kubectl port-forward, ssh -L) is another one. */
+    add(hosts, "localhost", strlen("localhost"), ANY_PORT, true);
     add(hosts, machine, strlen(machine), (int)port, true);
     if (!split(&parts, listen, strlen(listen)))
         add(hosts, parts.name, parts.size, (int)port, true);

@@ -10,9 +10,9 @@ struct http_hosts;
 
 enum http_host { HTTP_HOST_TAKEN, HTTP_HOST_FOREIGN, HTTP_HOST_MALFORMED };
 
-/* Takes localhost, the machine's name and the name listened on, with that port or none; and of
- * `more` (host[:port], with commas between them) each with its port, or with any where it has
- * none. */
+/* Takes localhost with any port; the machine's name and the name listened on with that port or
+ * none; and of `more` (host[:port], with commas between them) each with its port, or with any where
+ * it has none. */
 struct http_hosts *http_hosts_new(const char *listen, unsigned port, const char *more);
 
 void http_hosts_free(struct http_hosts *hosts);

@@ -119,14 +119,14 @@ class Requests(unittest.TestCase):
     def test_hosts_that_are_taken(self):
         port, name = b"%d" % self.port, socket.gethostname().encode()
         self.answers(200, *(get(host=host) for host in (
-            b"localhost", b"localhost:" + port, b"LocalHost", b"localhost.", b"localhost.:" + port, b"localhost:", name, name + b":" + port,
+            b"localhost", b"localhost:" + port, b"LocalHost", b"localhost.", b"localhost.:" + port, b"localhost:", b"localhost:1", name, name + b":" + port,
             name.upper(), b"127.0.0.1", b"127.0.0.1:" + port, b"10.1.2.3", b"10.1.2.3:8080", b"192.0.2.1.", b"[::1]", b"[::1]:" + port,
             b"[2001:db8::7]:9464", b"[fe80::1%eth0]", b"[fe80::1%25eth0]:1", b"proxy.example", b"proxy.example:443", b"PROXY.example.:1",
             b"metrics.example:8443", b"[::ffff:1.2.3.4]")))
 
     def test_hosts_that_are_not(self):
         self.answers(421, *(get(host=host) for host in (
-            b"evil.example", b"evil.example:%d" % self.port, b"localhost.evil.example", b"xlocalhost", b"localhost:1", b"", b"127.0.0.1.evil.example",
+            b"evil.example", b"evil.example:%d" % self.port, b"localhost.evil.example", b"xlocalhost", b"", b"127.0.0.1.evil.example",
             b"127.1", b"2130706433", b"0x7f.0.0.1", b"127.0.0.256", b"proxy.example.evil", b"a.proxy.example", b"metrics.example",
             b"metrics.example:443", b"127.0.0.1,evil.example")),
             b"GET /livez HTTP/1.0\r\nHost: evil.example\r\n\r\n")
