@@ -394,7 +394,7 @@ static void check_stop(struct world *world, const struct process *process)
  */
 static void check_drain(struct world *world, struct process *process)
 {
-    enum { SLACK_MS = 8000 };
+    enum { SLACK_MS = 30000 };
     struct client *client = &process->client;
     bool drains = world->calm && !world->refusal.on && client->asked == ASKED_UNASSIGN &&
                   !client->lost && !check_is_stuck(process);
