@@ -426,6 +426,10 @@ bool check_is_halted(const struct process *process)
 void check_refused(struct world *world, const struct process *process)
 {
     const struct refusal *refusal = &world->refusal;
+    struct engine_view all;
+    engine_look(process->engine, &all);
+    if (all.late) /* what is no partition's any more may be what is refused */
+        return;
     if (refusal->what == ASK_PRODUCE && refusal->for_good && !check_is_stuck(process))
         broken(world, "%s is refused records for good and halts nothing",
                process_name(process->id));
