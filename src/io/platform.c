@@ -56,11 +56,13 @@ static enum attempt_failure failure_of(CURLcode code)
 
 /* Whether the platform's TLS refused the client's certificate, or that there is none. With TLS 1.3
  * that is told only after the request was sent; but a server that refuses the handshake has not
- * read what follows it, and no certificate is given later than that. */
+ * read what follows it, and no certificate is given later than that. It says nothing of a request
+ * that was sent on another connection before. */
 static bool was_turned_away(const struct transfer *transfer)
 {
-    return transfer->turned_away || (transfer->tls.certificate_refused && transfer->opened &&
-                                     !transfer->head.begun && !transfer->head.done);
+    return transfer->turned_away ||
+           (transfer->tls.certificate_refused && transfer->opened && !transfer->reopened &&
+            !transfer->head.begun && !transfer->head.done);
 }
 
 /* The first cause, in words: what went wrong outside of the connection says more than what libcurl
@@ -119,15 +121,15 @@ static void release(struct transfer *transfer)
         list_prepend(&platform->idle[transfer->use], &transfer->node);
 }
 
-/* Where a 3xx points to; libcurl's memory, which the next transfer of this slot takes back. */
-static const char *location_of(const struct transfer *transfer)
+/* Where a 3xx points to; a copy, as libcurl's own goes with the slot. */
+static char *location_of(const struct transfer *transfer)
 {
     char *location = NULL;
     int status = transfer->attempt.http_status;
     if (*transfer->fault || status < 300 || status > 399 ||
         curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &location) != CURLE_OK)
         return NULL;
-    return location;
+    return location ? memory_string(location) : NULL;
 }
 
 static void end(struct transfer *transfer, enum attempt_failure failure)
@@ -155,10 +157,12 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     if (failure != FAILURE_NONE && failure != FAILURE_STOPPED)
         find_words(transfer, attempt.detail, sizeof attempt.detail);
     take_out(transfer);
-    attempt.location = location_of(transfer);
+    char *location = location_of(transfer);
+    attempt.location = location;
     release(transfer);
     post->transfer = NULL;
     platform->events->ended(platform->argument, post, &attempt);
+    free(location);
 }
 
 static void on_failing(uv_timer_t *timer)
@@ -271,7 +275,8 @@ static int dial(struct transfer *transfer)
     transfer->head = (struct answer_head){0};
     transfer->tls = (struct tls_seen){0};
     transfer->turned_away = false;
-    transfer->opened = transfer->stale = transfer->has_connection = false;
+    transfer->opened = transfer->reopened = false;
+    transfer->stale = transfer->has_connection = false;
     transfer->open_error = 0;
     transfer->words[0] = '\0';
     return transfer_prepare(transfer) || add(transfer) ? -1 : 0;

@@ -81,6 +81,7 @@ struct transfer {
     int64_t started_ms;
     bool added;          /* to the multi handle */
     bool opened;         /* this transfer made its connection itself */
+    bool reopened;       /* ... after it had sent its request on another: libcurl does that */
     bool has_connection; /* made, TLS included; as last seen */
     bool stale;          /* stopped by the guard */
     bool turned_away;    /* stopped, as the platform has just refused the client's certificate */

@@ -167,6 +167,7 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
         return CURL_SOCKET_BAD;
     }
     transfer->opened = true;
+    transfer->reopened = transfer->attempt.sends > 0;
     forget_watch(transfer->platform, made); /* of a socket that libcurl closed without a word */
     struct watch *watch = find_watch(transfer->platform, made);
     if (watch)

@@ -193,6 +193,27 @@ static void authorities_are_read_again(void **state)
     ends(bench, STATUS_SUCCEEDED, NULL);
 }
 
+/* What has begun with the old authorities ends with them, and where it points to is not lost. */
+static void a_redirect_outlives_its_authorities(void **state)
+{
+    static const char url[] = "https://files.example.com/a/recording/with/a/long/name.mp3";
+    struct bench *bench = *state;
+    bench->server.delay_ms = 1000;
+    OPEN(bench, {"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: "
+                 "https://files.example.com/a/recording/with/a/long/name.mp3\r\n\r\n",
+                 THEN_KEEP});
+    const struct call_counters *counters = call_thread_counters(bench->thread);
+    start(bench, REQUEST_RECORDING, 0);
+    server_await(&bench->server, 1);
+    call_thread_reread(bench->thread);
+    await(&counters->reloads, 1);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_FINISHED);
+    assert_int_equal(request->outcome.status, STATUS_SUCCEEDED);
+    assert_string_equal(request->outcome.recording.url, url);
+    request_free(request);
+}
+
 static void half_a_file_leaves_the_old_one(void **state)
 {
     struct bench *bench = *state;
@@ -284,6 +305,41 @@ static void a_certificate_is_given(void **state)
         ends(bench, STATUS_SUCCEEDED, NULL);
     }
     assert_int_equal(server_connections(&bench->server), 1);
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    free(bench->config.platform_cert_file);
+    free(bench->config.platform_key_file);
+}
+
+/* The first client's certificate is good; from then on it counts as revoked. */
+static int once(X509_STORE_CTX *context, void *seen)
+{
+    if ((*(_Atomic int *)seen)++ == 0)
+        return 1;
+    X509_STORE_CTX_set_error(context, X509_V_ERR_CERT_REVOKED);
+    return 0;
+}
+
+/* libcurl opens another connection by itself when a pooled one ends unanswered. That the platform
+ * turns that one away says nothing of what was sent on the first. */
+static void a_refusal_of_the_second_connection_takes_nothing_back(void **state)
+{
+    struct bench *bench = *state;
+    want_certificate(bench, TLS1_2_VERSION);
+    static _Atomic int seen;
+    SSL_CTX_set_cert_verify_callback(bench->tls, once, &seen);
+    SSL_CTX_set_options(bench->tls, SSL_OP_NO_TICKET); /* each handshake is a whole one */
+    SSL_CTX_set_session_cache_mode(bench->tls, SSL_SESS_CACHE_OFF);
+    write_certificate(bench->tls);
+    bench->config.platform_cert_file = memory_string(path_of("cert.pem"));
+    bench->config.platform_key_file = memory_string(path_of("key.pem"));
+    OPEN(bench, {OK_ANSWER, THEN_KEEP}, {NULL, THEN_CLOSE});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_UNKNOWN, "connection-reset");
+    assert_int_equal(server_requests(&bench->server), 2);
+    assert_int_equal(server_connections(&bench->server), 2);
     call_thread_free(bench->thread);
     bench->thread = NULL;
     free(bench->config.platform_cert_file);
@@ -383,10 +439,12 @@ int main(void)
         PATIENT(a_signal_reads_all_again),
         PATIENT(a_bad_token_leaves_the_old_one),
         PATIENT(authorities_are_read_again),
+        PATIENT(a_redirect_outlives_its_authorities),
         PATIENT(half_a_file_leaves_the_old_one),
         PATIENT(a_certificate_that_is_wanted_is_said),
         PATIENT(with_older_tls_too),
         PATIENT(a_certificate_is_given),
+        PATIENT(a_refusal_of_the_second_connection_takes_nothing_back),
         PATIENT(the_start_needs_what_can_be_used),
         PATIENT(groups_are_offered),
     };
