@@ -20,13 +20,23 @@ struct view {
     struct error halted;   /* why; empty: it is not */
 };
 
+/* The log was asked for its end after the commit was read: what stands in that was in the log. */
 static void halt_unless_within(struct view *view)
 {
+    int64_t marked = view->at->committed;
+    for (size_t i = 0; i < view->ledger.run_count; i++)
+        marked += view->ledger.runs[i].length;
     if (view->at->committed > view->at->end)
         error_set(&view->halted,
                   "offset %" PRId64 " is committed, but the log ends at %" PRId64
                   ": the topic was deleted and created anew, or has lost records",
                   view->at->committed, view->at->end);
+    else if (marked > view->at->end)
+        error_set(&view->halted,
+                  "its log ends at offset %" PRId64 ", and its committed metadata tells of "
+                  "requests up to %" PRId64
+                  ": the topic was deleted and created anew, or has lost records",
+                  view->at->end, marked);
 }
 
 static void view_init(struct view *view, const struct kafka_admin_partition *at)

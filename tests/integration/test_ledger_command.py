@@ -1,6 +1,7 @@
 """The operator's command `ledger`, and `ledger repair`."""
 import json
 import subprocess
+import zlib
 
 from case import BUILD, KafkaCase, main, wait_until
 from records import call, caller
@@ -106,6 +107,24 @@ class LedgerCommand(KafkaCase):
         self.assertEqual(0, run.returncode, run.stderr)
         self.halted = 0
         self.assertEqual(0, self.ledger()[1]["base"])
+
+    def test_marks_that_the_log_does_not_have(self):
+        """The log of a topic made anew, whose base alone would do: the worker halts it, and says that this command mends it."""
+        self.halted = 1
+        self.requests.send(call(0), "k0", partition=1)
+        self.requests.flush()
+        offsets = self.offsets()
+        body = "rs5d"
+        metadata = f"pcw1:3::{zlib.crc32(f'pcw1:0:3::{body}'.encode()):08x}:{body}"
+        offsets.commit(self.names["call.requests"], 1, 0, metadata)
+        found = self.ledger(status=1)
+        self.assertEqual((5, True), (found[1]["started"], found[1]["halted"]))
+        self.assertIn("up to 6", found[1]["reason"])
+        run = self.repair("--partition", "1", "--yes")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.assertIn("offset 0 to 0", run.stdout)
+        self.assertEqual((0, ""), offsets.read(self.names["call.requests"], [1])[1])
+        self.assertFalse(self.ledger()[1]["halted"])
 
     def test_a_job_that_cannot_be_read_does_not_hide_the_other(self):
         run = self.command("ledger", "--json", options={"topic.recording.requests": "no-such-topic"})
