@@ -65,6 +65,12 @@ static bool was_turned_away(const struct transfer *transfer)
             !transfer->head.begun && !transfer->head.done);
 }
 
+void platform_refuses_certificate(struct platform *platform)
+{
+    platform->refused_ms = clock_boot_ms();
+    platform->awaited_ms = 0;
+}
+
 /* The first cause, in words: what went wrong outside of the connection says more than what libcurl
  * makes of it. */
 static void find_words(struct transfer *transfer, char *out, size_t size)
@@ -150,7 +156,7 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
         attempt.failure = FAILURE_CLIENT_CERTIFICATE;
         attempt.sends = 0;
         if (!transfer->turned_away && transfer->trust == platform->trust) {
-            platform->refused_ms = clock_boot_ms();
+            platform_refuses_certificate(platform);
             platform->certificate_settled = false;
         }
     }
@@ -501,7 +507,7 @@ void platform_use_trust(struct platform *platform, struct platform_trust *trust)
     trust->generation = ++platform->generation;
     platform_trust_release(platform->trust);
     platform->trust = trust;
-    platform->refused_ms = 0;
+    platform->refused_ms = platform->awaited_ms = 0;
     platform->certificate_settled = false;
     free_idle(platform);
 }

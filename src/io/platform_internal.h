@@ -112,6 +112,7 @@ struct platform {
     bool certificate_settled; /* the platform has answered after it had asked for one */
     int64_t
         refused_ms; /* when the platform refused the client's certificate; 0: not with this one */
+    int64_t awaited_ms; /* how long, in all, new connections were held up to see whether it does */
 };
 
 /* ---- platform.c */
@@ -122,6 +123,9 @@ void platform_take_ended(struct platform *platform);
 /* What a call of the multi interface has returned: it has to work again before long, else all that
  * runs is ended and a new multi handle is made. */
 void platform_multi_result(struct platform *platform, const char *what, CURLMcode code);
+
+/* It has just done so. */
+void platform_refuses_certificate(struct platform *platform);
 
 /* The transfer cannot go on; `fault` says why. It ends soon, but not within this call. */
 void platform_fail_soon(struct transfer *transfer);

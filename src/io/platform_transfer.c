@@ -7,9 +7,10 @@
 
 enum {
     REFUSED_MS = 5000,
-    IDLE_SECONDS = 3,      /* a pooled connection older than this is not used again */
-    DNS_SECONDS = 10,      /* and no longer than a connection may live */
-    UPLOAD_BUFFER = 16384, /* libcurl's least */
+    REFUSALS_AWAITED_MS = 500, /* in all, until the platform has answered */
+    IDLE_SECONDS = 3,          /* a pooled connection older than this is not used again */
+    DNS_SECONDS = 10,          /* and no longer than a connection may live */
+    UPLOAD_BUFFER = 16384,     /* libcurl's least */
     RECEIVE_BUFFER = 1024, /* libcurl's least: allocated for each request, it fits the allocator's
                               thread cache */
     FILE_BUFFER = 65536,
@@ -49,9 +50,18 @@ static bool is_too_late(const struct platform_post *post)
     return now > *post->lease_until_ms || (post->send_until_ms && now >= post->send_until_ms);
 }
 
+static bool awaits_refusal(struct platform *platform, int local_port)
+{
+    int64_t began = clock_boot_ms();
+    bool refuses = platform_socket_refuses(platform, local_port);
+    platform->awaited_ms += clock_boot_ms() - began;
+    return refuses;
+}
+
 /* Whether the platform refuses the client's certificate, or has just done so. After a request was
  * sent, whether it was read would be in doubt if the alert did not arrive: so it is waited for,
- * which holds the loop up, but only until the platform has answered for the first time. */
+ * which holds the loop up, but only until the platform has answered for the first time; and where
+ * it refuses none of the first connections, the others are not held up with them. */
 static bool is_turned_away(struct transfer *transfer, int local_port)
 {
     struct platform *platform = transfer->platform;
@@ -61,9 +71,9 @@ static bool is_turned_away(struct transfer *transfer, int local_port)
         return true;
     platform_tls_look(transfer);
     if (!transfer->tls.certificate_asked || platform->certificate_settled ||
-        !platform_socket_refuses(platform, local_port))
+        platform->awaited_ms >= REFUSALS_AWAITED_MS || !awaits_refusal(platform, local_port))
         return false;
-    platform->refused_ms = clock_boot_ms();
+    platform_refuses_certificate(platform);
     return true;
 }
 

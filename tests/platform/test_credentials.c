@@ -311,6 +311,30 @@ static void a_certificate_is_given(void **state)
     free(bench->config.platform_key_file);
 }
 
+/* Whether a new connection's certificate is refused is waited for, but not with each of many: the
+ * loop stands still meanwhile. */
+static void many_connections_do_not_hold_the_loop_up(void **state)
+{
+    enum { MANY = 60, EACH_MS = 50 /* waited at least, where nothing comes */ };
+    struct bench *bench = *state;
+    bench->config.platform_max_in_flight = MANY;
+    use_tls(bench);
+    SSL_CTX_set_verify(bench->tls, SSL_VERIFY_PEER,
+                       any_certificate); /* one is asked for, or none */
+    SSL_CTX_set_min_proto_version(bench->tls, TLS1_3_VERSION);
+    SSL_CTX_set_num_tickets(bench->tls, 0);
+    bench->server.delay_ms = 1000; /* none has answered before all are connected */
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    int64_t began = clock_boot_ms();
+    for (int i = 0; i < MANY; i++)
+        start(bench, REQUEST_CALL, i);
+    server_await(&bench->server, MANY);
+    int64_t took = clock_boot_ms() - began;
+    for (int i = 0; i < MANY; i++)
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_true(took < MANY * EACH_MS * 2 / 3);
+}
+
 /* The first client's certificate is good; from then on it counts as revoked. */
 static int once(X509_STORE_CTX *context, void *seen)
 {
@@ -444,6 +468,7 @@ int main(void)
         PATIENT(a_certificate_that_is_wanted_is_said),
         PATIENT(with_older_tls_too),
         PATIENT(a_certificate_is_given),
+        PATIENT(many_connections_do_not_hold_the_loop_up),
         PATIENT(a_refusal_of_the_second_connection_takes_nothing_back),
         PATIENT(the_start_needs_what_can_be_used),
         PATIENT(groups_are_offered),
