@@ -1,4 +1,4 @@
-/* The configuration: every key of interface.md, read once at start, constant afterwards, so every
+/* The configuration: every documented key, read once at start, constant afterwards, so every
  * thread may read it. One row for each key in
  * config_keys.c, one for each Kafka default and rule in config_kafka.c. */
 #pragma once

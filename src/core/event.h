@@ -1,4 +1,4 @@
-/* Reads and validates an event (interface.md, 'Records in'; platform-api.md for the members). Pure;
+/* Reads and validates an event (docs/records.md, 'Requests'). Pure;
  * the Kafka thread calls it. */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* The rules that the members of an event obey (interface.md, 'Records in'; platform-api.md). Pure;
+/* The rules that the members of an event obey (docs/records.md, 'Requests'). Pure;
  * only event.c uses it. */
 #pragma once
 

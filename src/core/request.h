@@ -62,7 +62,7 @@ enum status {
     STATUSES
 };
 
-/* How a request ended: the material of its result (interface.md, 'Records out'). Strings are owned;
+/* How a request ended: the material of its result (docs/records.md, 'Results'). Strings are owned;
  * NULL: left out. Of a call that waits for another try: what the platform has answered so far. */
 struct outcome {
     enum status status;

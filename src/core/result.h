@@ -1,4 +1,4 @@
-/* Writes results and dead letters (interface.md, 'Records out') as records to produce. Pure; the
+/* Writes results and dead letters (docs/records.md) as records to produce. Pure; the
  * Kafka thread calls it. */
 #pragma once
 

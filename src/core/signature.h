@@ -1,5 +1,5 @@
-/* The platform's signature and Authorization header (platform-api.md, 'Transport and
- * authentication'). Pure; any thread. */
+/* The platform's signature, MD5 in upper-case hex of token:app id:timestamp, and its Authorization
+ * header, base64 of the same. Pure; any thread. */
 #pragma once
 
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* Every rule of interface.md's 'Records in'. */
+/* Every rule of docs/records.md's 'Requests'. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

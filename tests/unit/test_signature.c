@@ -1,4 +1,4 @@
-/* The vectors of platform-api.md, and the zone. */
+/* Vectors computed from the platform's rule, and the zone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
