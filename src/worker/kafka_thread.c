@@ -575,9 +575,12 @@ static void complain(struct kafka_thread *thread)
     if (thread->trouble_at && thread->now < thread->trouble_at + TROUBLE_EACH_MS)
         return;
     thread->trouble_at = thread->now;
+    thread->halted = 0;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        if (view.halted || kafka_trouble(thread->kafka, view.kind, view.partition))
-            complain_of(thread, &view);
+        if (!view.halted && !kafka_trouble(thread->kafka, view.kind, view.partition))
+            continue;
+        complain_of(thread, &view);
+        thread->halted++;
     }
 }
 

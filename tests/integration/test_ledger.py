@@ -68,6 +68,8 @@ class Ledger(KafkaCase):
         self.assertEqual(200, worker.get("/readyz")[0])
         self.assertEqual(5, len(sandbox.calls()))
         self.assertEqual(0, worker.terminate())
+        said = [e["kafka.partition"] for e in worker.events() if e["log.level"] == "error"]
+        self.assertEqual(list(shapes), sorted(said), "each is told once a minute")
         self.assertEqual({p: (0, m) for p, m in shapes.items()}, offsets.read(topic, list(shapes)), "a halted partition was touched")
 
     def test_marks_beyond_the_log(self):
