@@ -326,8 +326,11 @@ static int read_committed(struct redrive *redrive, struct error *error)
         code = at->err;
     int rc = 0;
     if (code)
-        rc = error_set(error, "group %s: what was redriven before cannot be read: %s",
-                       redrive->group, rd_kafka_err2str(code));
+        rc = error_set(error, "group %s: what was redriven before cannot be read: %s%s",
+                       redrive->group, rd_kafka_err2str(code),
+                       code != RD_KAFKA_RESP_ERR__TIMED_OUT
+                           ? ""
+                           : " (no broker answers, or the right READ on this group is missing)");
     else if (ledger_decode(&redrive->read, at->offset < 0 ? 0 : at->offset,
                            at->metadata_size ? at->metadata : "", at->metadata_size, error) < 0)
         rc = error_prefix(error,

@@ -77,13 +77,18 @@ class Security(KafkaCase):
             "group": (GROUP, self.group, LITERAL, READ),
             "transactions": (TRANSACTIONAL_ID, self.group, PREFIXED, WRITE),
         }
+        self.more_for_redrive = {
+            "letters": (TOPIC, topics["dead.letters"], LITERAL, READ),
+            "note": (GROUP, f"{self.group}-redrive", LITERAL, READ),
+            "calls": (TOPIC, topics["call.requests"], LITERAL, WRITE),
+        }
 
     def acl(self, key, version_one, *names):
         """CreateAcls (30) or DeleteAcls (31), spoken by hand as Debian's confluent-kafka cannot."""
         host, port = self.bootstrap.rsplit(":", 1)
         body = struct.pack(">i", len(names))
         for name in names:
-            kind, resource, pattern, right = self.rights[name]
+            kind, resource, pattern, right = {**self.rights, **self.more_for_redrive}[name]
             body += struct.pack(">b", kind) + _string(resource) + struct.pack(">b", pattern) + _string(f"User:{USER}") + _string("*")
             body += struct.pack(">bb", right, 3)
         with socket.create_connection((host, int(port)), 10) as connection:
@@ -102,10 +107,12 @@ class Security(KafkaCase):
     def take(self, name):
         self.acl(31, 1, name)
 
+    def secure_settings(self):
+        return {"kafka.bootstrap.servers": self.secure, "kafka.security.protocol": "SASL_SSL", "kafka.ssl.ca.location": self.ca,
+                "kafka.sasl.mechanism": "PLAIN", "kafka.sasl.username": USER, "kafka.sasl.password": PASSWORD}
+
     def secured(self, sandbox, options=None, **more):
-        settings = {"kafka.bootstrap.servers": self.secure, "kafka.security.protocol": "SASL_SSL", "kafka.ssl.ca.location": self.ca,
-                    "kafka.sasl.mechanism": "PLAIN", "kafka.sasl.username": USER, "kafka.sasl.password": PASSWORD}
-        return self.worker(sandbox, {**settings, **(options or {})}, **more)
+        return self.worker(sandbox, {**self.secure_settings(), **(options or {})}, **more)
 
     def ask_and_wait(self, sandbox, count=4, seconds=60):
         for n in range(self.sent, self.sent + count):
@@ -137,6 +144,20 @@ class Security(KafkaCase):
         errors = [e["message"] for e in worker.events() if e["log.level"] == "error"]
         self.assertEqual([], errors)
         self.assertEqual(0, worker.terminate())
+
+    def test_what_redrive_needs(self):
+        self.give(*self.rights, *self.more_for_redrive)
+        worker = self.secured(self.sandbox(), name="one")
+        self.requests.send(b"no JSON", "k")
+        self.requests.flush()
+        self.dead_letters(1)
+        self.assertEqual(0, worker.terminate())
+        command = [f"{BUILD}/privacy-call-worker", "redrive"]
+        for key, value in {**self.secure_settings(), "platform.url": "https://p", "platform.token": "t", "platform.app.id": "a",
+                           "kafka.group.id": self.group, **{f"topic.{role}": name for role, name in self.names.items()}}.items():
+            command += ["-o", f"{key}={value}"]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual((0, "redriven 1\n"), (run.returncode, run.stdout), run.stderr)
 
     def test_scram(self):
         """Works from librdkafka 2.6.1 on (whose metrics can be pushed); before, the error says that it cannot."""
