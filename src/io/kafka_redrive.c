@@ -255,7 +255,7 @@ static void fill_letter(struct kafka_letter *letter, const rd_kafka_message_t *m
     };
 }
 
-/* One letter that no run has redriven: asks, and sends it. Returns whether it was sent; -1 on
+/* One letter that no run has redriven: asks, and sends it. Returns whether it is done with; -1 on
  * failure. */
 static int take_letter(struct redrive *redrive, const rd_kafka_message_t *message,
                        struct error *error)
@@ -282,12 +282,12 @@ static int take_letter(struct redrive *redrive, const rd_kafka_message_t *messag
         letter.request.key_size = 0;
     }
     enum kafka_letter_choice choice = redrive->handler->choose(redrive->arg, &letter);
-    int sent = choice == LETTER_SEND;
+    int done = choice == LETTER_SEND || choice == LETTER_NEVER;
     redrive->stop = choice == LETTER_STOP;
-    if (sent && !redrive->dry_run && send_letter(redrive, &letter, error) < 0)
-        sent = -1;
+    if (choice == LETTER_SEND && !redrive->dry_run && send_letter(redrive, &letter, error) < 0)
+        done = -1;
     free(list);
-    return sent;
+    return done;
 }
 
 /* Everything up to `offset` that no letter has told is no letter. */
@@ -304,12 +304,12 @@ static int take_message(struct redrive *redrive, const rd_kafka_message_t *messa
 {
     if (message->offset < redrive->position)
         return 0;
-    bool done = ledger_at(&redrive->read, message->offset) == LEDGER_DONE;
-    int sent = done ? 1 : take_letter(redrive, message, error);
-    if (sent < 0 || redrive->stop)
-        return sent < 0 ? -1 : 0;
+    bool noted = ledger_at(&redrive->read, message->offset) == LEDGER_DONE;
+    int done = noted ? 1 : take_letter(redrive, message, error);
+    if (done < 0 || redrive->stop)
+        return done < 0 ? -1 : 0;
     pass(redrive, message->offset);
-    ledger_add(&redrive->built, sent ? LEDGER_DONE : LEDGER_FRESH, 1);
+    ledger_add(&redrive->built, done ? LEDGER_DONE : LEDGER_FRESH, 1);
     redrive->position++;
     if (redrive->batch_count >= BATCH || redrive->batch_bytes >= BATCH_BYTES)
         return commit(redrive, error);

@@ -26,6 +26,7 @@ struct kafka_letter {
 enum kafka_letter_choice {
     LETTER_SEND,
     LETTER_LEAVE, /* for a later run */
+    LETTER_NEVER, /* no later run takes it either */
     LETTER_STOP,  /* that one and all behind it are left */
 };
 

@@ -88,7 +88,7 @@ static void print_letter(const struct kafka_letter *letter)
 static enum kafka_letter_choice leave(struct redrive_run *run, enum left why)
 {
     run->left[why]++;
-    return LETTER_LEAVE;
+    return why == LEFT_NEVER || why == LEFT_CUT ? LETTER_NEVER : LETTER_LEAVE;
 }
 
 static enum kafka_letter_choice choose(void *arg, const struct kafka_letter *letter)

@@ -37,7 +37,7 @@ class Redrive(KafkaCase):
     def letters(self, number, reason="invalid", code="bad", topic=None, **more):
         """Writes dead letters, as a worker does, with the numbers as values."""
         for n in number:
-            headers = [("mine", b"\x00\xff"), ("dlq.reason", b"the request's own"), ("empty", None), ("dlq.reason", reason.encode()),
+            headers = [("mine", b"\x00\xff"), ("dlq.reason", b"the request's own"), ("empty", None), ("dlq.reason", (reason(n) if callable(reason) else reason).encode()),
                        ("dlq.code", code.encode()), ("dlq.topic", (topic or self.names["call.requests"]).encode()),
                        ("dlq.partition", str(n % self.PARTITIONS).encode()), *more.get("headers", [])]
             self.requests.send(more.get("value", str(n).encode()), more.get("key", f"k{n}"), headers=headers,
@@ -101,6 +101,12 @@ class Redrive(KafkaCase):
         first = next(m for m in messages if m.value() == b"0")
         self.assertEqual([("mine", b"\x00\xff"), ("dlq.reason", b"the request's own"), ("empty", None)], first.headers())
         self.assertIsNone(next(m for m in messages if m.value() == b"11").key())
+
+    def test_letters_that_never_go_take_no_room_in_the_note(self):
+        count = 13000  # so many that alternate are more than a note holds
+        self.letters(range(count), reason=lambda n: "late-outcome" if n % 2 else "invalid", key="k", value=b"{}")
+        self.assertEqual(count // 2, self.redriven())
+        self.assertEqual(0, self.redriven())
 
     def test_refused(self):
         for words in (["--reason", "late-outcome"], ["--reason", "record-gone"], ["--reason", "x"], ["--since", "yesterday"],
