@@ -588,6 +588,7 @@ static const char *state_of(const struct engine_partition_view *view, const char
 {
     return trouble          ? "halted"
            : view->active   ? "active"
+           : view->away     ? "lost"
            : view->draining ? "draining"
                             : "changing hands";
 }
@@ -683,7 +684,7 @@ static void show(struct kafka_thread *thread)
     struct metrics *metrics = thread->metrics;
     struct engine_partition_view view;
     struct engine_view all;
-    size_t count = 0, halted = 0;
+    size_t count = 0, halted = 0, away = 0;
     enum request_kind job = thread->job;
     atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
     atomic_store(&metrics->lacks_right[job], kafka_lacks_right(thread->kafka));
@@ -696,6 +697,7 @@ static void show(struct kafka_thread *thread)
         const char *trouble = view.halted ? view.halt_reason ? view.halt_reason : ""
                                           : kafka_trouble(thread->kafka, view.kind, view.partition);
         halted += trouble != NULL;
+        away += view.away;
         if (count == METRICS_PARTITIONS)
             continue;
         thread->table[count++] =
@@ -716,7 +718,7 @@ static void show(struct kafka_thread *thread)
     thread->halted = halted;
     metrics_table(metrics, job, thread->table, count);
     engine_look(thread->engine, &all);
-    metrics_set(&metrics->partitions[job], all.partitions);
+    metrics_set(&metrics->partitions[job], all.partitions - away);
     metrics_set(&metrics->halted[job], halted);
     metrics_set(&metrics->waiting_lanes[job], all.waiting_lanes);
     metrics_set(&metrics->outstanding[job], all.handed);
@@ -725,6 +727,7 @@ static void show(struct kafka_thread *thread)
     metrics_set(&metrics->unknown[job], all.unknown);
     metrics_set(&metrics->fenced[job], all.fenced);
     metrics_set(&metrics->recovered[job], all.recovered);
+    metrics_set(&metrics->resumed[job], all.resumed);
     check_waiting(thread);
     watch_partitions(thread);
     metrics_failing(metrics, job, troubles_lasting(&thread->troubles, thread->now));

@@ -55,6 +55,7 @@ struct metrics {
     _Atomic uint64_t waiting_lanes[REQUEST_KINDS], outstanding[REQUEST_KINDS];
     _Atomic uint64_t transactions[REQUEST_KINDS], aborted[REQUEST_KINDS], unknown[REQUEST_KINDS];
     _Atomic uint64_t fenced[REQUEST_KINDS], recovered[REQUEST_KINDS];
+    _Atomic uint64_t resumed[REQUEST_KINDS];
     _Atomic int64_t kafka_turned_ms[REQUEST_KINDS]; /* CLOCK_BOOTTIME; INT64_MAX: it has ended */
     _Atomic bool in_group[REQUEST_KINDS];
     _Atomic bool lacks_topic[REQUEST_KINDS]; /* one of its topics does not exist yet */
@@ -116,6 +117,9 @@ struct metrics {
         "How long the transactions took, whatever their end")                                      \
     ROW(in_doubt_recoveries_total, counter, JOBS, m->recovered,                                    \
         "Calls that a predecessor had started, answered as unknown")                               \
+    ROW(partitions_resumed_total, counter, JOBS, m->resumed,                                       \
+        "Partitions that were lost and came back before another worker had had them: it went on "  \
+        "from memory")                                                                             \
     ROW(rebalances_total, counter, PLAIN, &m->rebalances, "Rebalances of the groups")              \
     ROW(partitions, gauge, JOBS, m->partitions, "Partitions assigned")                             \
     ROW(partitions_halted, gauge, JOBS, m->halted,                                                 \

@@ -38,6 +38,16 @@ class BrokerTrouble(KafkaCase):
         self.kafka.restart()
         self.finish()
 
+    def test_away_for_longer_than_the_session(self):
+        """The assignment is lost, and comes back to who had it: what was under way is answered, what was not dialled is dialled."""
+        self.begin(**{"kafka.session.timeout.ms": "6000", "kafka.heartbeat.interval.ms": None, "kafka.transaction.timeout.ms": "60000"})
+        self.kafka.kill()
+        try:
+            self.process.wait_log("^lost: [1-9]", 60)
+        finally:
+            self.kafka.restart()
+        self.finish()
+
     def test_stop_while_it_is_down_and_nothing_is_left(self):
         platform = self.sandbox()
         worker = self.worker(platform)

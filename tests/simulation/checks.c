@@ -435,11 +435,19 @@ void check_refused(struct world *world, const struct process *process)
                process_name(process->id));
 }
 
+/* Marks that cannot be taken back, as their results are refused, count as started calls, too. */
+static bool may_start(const struct world *world, const struct process *process)
+{
+    struct engine_view view;
+    engine_look(process->engine, &view);
+    return (int64_t)view.started < 2 * world->options.calls;
+}
+
 static bool is_held_by_any(const struct world *world, int log)
 {
     for (int i = 0; i < world->process_count; i++)
         if (world->processes[i].engine && !world->processes[i].stopping &&
-            world->processes[i].client.owned & 1u << log)
+            world->processes[i].client.owned & 1u << log && may_start(world, &world->processes[i]))
             return true;
     return false;
 }

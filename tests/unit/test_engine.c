@@ -1182,6 +1182,8 @@ static void test_unknown_and_lost(void **state)
     unclear(&desk, ENGINE_UNKNOWN);
     take(&desk, REQUEST_CALL, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
+    give(&desk, REQUEST_CALL, 0, 0);
+    expect(&desk, ENGINE_ASSIGN);
     engine_producer_ready(desk.engine, desk.now);
     commit_tick(&desk);
     assert_published(&desk, "late:0:succeeded ");
@@ -1205,6 +1207,8 @@ static void test_unknown_and_lost_frees_its_slots(void **state)
     expect(&desk, ENGINE_RENEW_PRODUCER);
     take(&desk, REQUEST_CALL, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
+    give(&desk, REQUEST_CALL, 0, 0);
+    expect(&desk, ENGINE_ASSIGN);
     engine_producer_ready(desk.engine, desk.now);
     expect(&desk, ENGINE_START);
     assert_int_equal(desk.action.request->place.kind, REQUEST_RECORDING);
@@ -1569,6 +1573,98 @@ static void test_doubts_without_a_name_outlive_their_process(void **state)
     call_until(&desk, 5);
 }
 
+/* Three calls that are handed out, and the partition is lost: the first is answered meanwhile, the
+ * third comes back unsent. */
+static void lose_three(struct desk *desk)
+{
+    ready(desk);
+    for (int i = 0; i < 3; i++)
+        arrive(desk, 0, i, (char[]){'o', (char)('0' + i), 0});
+    commit_tick(desk);
+    for (int i = 0; i < 3; i++)
+        expect(desk, ENGINE_START);
+    take(desk, REQUEST_CALL, 0, 1, true);
+    expect(desk, ENGINE_RECALL);
+    expect(desk, ENGINE_UNASSIGN);
+    finish(desk, 0, STATUS_SUCCEEDED);
+    unsent(desk, 2, 0);
+    expect(desk, ENGINE_NOTHING);
+    assert_null(engine_take_orphan(desk->engine));
+}
+
+/* Nobody else has had it: what is known is told, and what was not sent is started anew. */
+static void test_lost_and_back(void **state)
+{
+    (void)state;
+    struct desk desk;
+    lose_three(&desk);
+    assign(&desk, REQUEST_CALL, 0, 1);
+    assert_int_equal(desk.action.places[0].offset, 3);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 2), LEDGER_STARTED);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 1, STATUS_SUCCEEDED);
+    finish(&desk, 2, STATUS_REFUSED);
+    commit_tick(&desk);
+    assert_published(&desk, "result:1:succeeded result:2:refused ");
+    assert_int_equal(desk.base[0], 3);
+    desk_fini(&desk);
+}
+
+/* What it has begun to commit is read back before it goes on. */
+static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **state)
+{
+    (void)state;
+    struct desk desk;
+    unclear(&desk, ENGINE_UNKNOWN);
+    land(&desk);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    give(&desk, REQUEST_CALL, 0, 1);
+    expect(&desk, ENGINE_NOTHING);
+    read_back(&desk);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    assert_published(&desk, "result:0:succeeded ");
+    commit_tick(&desk); /* what it had started is handed back, */
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
+    commit_tick(&desk); /* and started anew */
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
+/* Another process of its name has claimed it meanwhile: the sequence number says so. */
+static void test_lost_and_back_after_another(void **state)
+{
+    (void)state;
+    struct desk desk;
+    lose_three(&desk);
+    preset(&desk, 0, 0, 9, "me", "sss");
+    give(&desk, REQUEST_CALL, 0, 1);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    assert_int_equal(desk.action.places[0].offset, 0);
+    for (int i = 0; i < 3; i++)
+        arrive(&desk, 0, i, (char[]){'o', (char)('0' + i), 0});
+    commit_tick(&desk);
+    assert_published(&desk, "late:0:succeeded result:0:unknown result:1:unknown result:2:unknown ");
+    assert_non_null(engine_take_orphan(desk.engine));
+    finish(&desk, 1, STATUS_UNKNOWN);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
 static void test_lost_partitions(void **state)
 {
     (void)state;
@@ -1584,6 +1680,10 @@ static void test_lost_partitions(void **state)
     assert_int_equal(desk.action.partition, 0);
     expect(&desk, ENGINE_UNASSIGN);
     finish(&desk, 0, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_NOTHING);
+    give(&desk, REQUEST_CALL, 0, 0); /* they do not come back */
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_ASSIGN);
     finish(&desk, 1, STATUS_UNKNOWN); /* in doubt itself: no dead letter */
     unsent(&desk, 2, 0);
     commit_tick(&desk);
@@ -2097,6 +2197,9 @@ int main(void)
         cmocka_unit_test(test_doubts_outlive_their_process),
         cmocka_unit_test(test_doubts_without_a_name_outlive_their_process),
         cmocka_unit_test(test_lost_partitions),
+        cmocka_unit_test(test_lost_and_back),
+        cmocka_unit_test(test_lost_and_back_with_a_transaction_of_unknown_outcome),
+        cmocka_unit_test(test_lost_and_back_after_another),
         cmocka_unit_test(test_lost_during_a_transaction),
         cmocka_unit_test(test_unassignment_waits_for_a_claim),
         cmocka_unit_test(test_release_of_unknown_end),

@@ -726,6 +726,7 @@ void engine_look(const struct engine *engine, struct engine_view *view)
                                  .unknown = engine->unknown,
                                  .fenced = engine->fenced,
                                  .recovered = engine->recovered,
+                                 .resumed = engine->resumed,
                                  .producer_ready = engine->producer != PRODUCER_STARTING,
                                  .stopping = engine->stopping};
     view->partitions = engine->all_count;
@@ -744,6 +745,7 @@ bool engine_look_partition(const struct engine *engine, size_t i,
     *view = (struct engine_partition_view){
         .kind = partition->kind,
         .partition = partition->number,
+        .away = partition->phase == PARTITION_AWAY,
         .active = partition->phase == PARTITION_ACTIVE,
         .halted = partition->phase == PARTITION_HALTED || blocked,
         .needs_repair = partition->needs_repair,

@@ -9,7 +9,7 @@
  * back.
  *
  *   partition:   arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone
- *                (lost: gone at once; its state not to be trusted: halted)
+ *                (lost while active: away, until it comes back or does not; else gone at once; its state not to be trusted: halted)
  *   producer:    starting ──▶ idle ──▶ in a tick ──▶ idle
  *                (outcome unknown: renewing ──▶ reading back ──▶ idle)
  *   ledger job:  none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
@@ -130,7 +130,8 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
 /* When engine_next may have something to do though nothing happens: a time, INT64_MAX for never. */
 int64_t engine_wake_time(const struct engine *engine);
 
-/* The group. A lost revocation forgets its partitions at once. */
+/* The group. What is lost is remembered until the next assignment: if it comes back with a ledger
+ * that is still as this process committed it last, it goes on from memory. */
 void engine_assigned(struct engine *engine, uint64_t rebalance, const struct engine_place *places,
                      size_t count, int64_t now);
 void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
@@ -197,6 +198,7 @@ void engine_give_up(struct engine *engine);
 struct engine_partition_view {
     enum request_kind kind;
     int32_t partition;
+    bool away; /* lost, and remembered until the next assignment */
     bool active, halted, draining;
     bool needs_repair;       /* halted until a person has mended its committed state */
     const char *halt_reason; /* why; NULL: it is not halted */
@@ -209,7 +211,7 @@ struct engine_partition_view {
 };
 struct engine_view {
     size_t partitions, handed, started, waiting_lanes, ready_lanes, late, bytes;
-    uint64_t transactions, aborted, unknown, fenced, recovered;
+    uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
     bool producer_ready, stopping;
 };
 void engine_look(const struct engine *engine, struct engine_view *view);

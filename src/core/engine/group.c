@@ -158,6 +158,35 @@ static bool end_an_owner(struct engine *engine, struct engine_action *action)
     return false;
 }
 
+/* A drained or lost partition keeps what was about to be handed out. */
+static void stop_starts(struct engine *engine, struct partition *partition)
+{
+    list_each_safe(at, &partition->requests)
+    {
+        struct request *request = list_of(at, struct request, partition_node);
+        if (request->state == REQUEST_STARTING)
+            request_move(engine, request, request->marked ? REQUEST_UNSTART : REQUEST_WAITING);
+    }
+}
+
+/* Kafka's absence loses partitions, too. What is known of them stays until it is known whether
+ * another had them meanwhile: see engine_assigned and load_ledgers. */
+static void suspend(struct engine *engine, struct partition *partition)
+{
+    partition->phase = PARTITION_AWAY;
+    partition->revoked = partition->kept = partition->claimed = false;
+    partition->recall = partition->handed > 0;
+    stop_starts(engine, partition);
+    lane_settle_all(partition);
+}
+
+/* It will not come back, or another has had it. */
+static void drop(struct partition *partition)
+{
+    partition_forget(partition);
+    partition->dropped = true;
+}
+
 static bool emit_assign(struct engine *engine, struct engine_action *action)
 {
     engine->place_count = 0;
@@ -166,11 +195,14 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
         struct partition *partition = list_of(at, struct partition, node);
         if (partition->arrived_with != engine->load_rebalance)
             continue;
-        bool oldest = partition->without_commit || partition->phase == PARTITION_HALTED ||
+        bool oldest = (partition->without_commit && !partition->next) ||
+                      partition->phase == PARTITION_HALTED ||
                       partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_GONE;
-        add_place(engine, partition, oldest ? -1 : partition->base);
-        if (partition->phase == PARTITION_ARRIVING)
-            partition->phase = PARTITION_GONE;
+        add_place(engine, partition, oldest ? -1 : partition->next);
+        if (partition->phase == PARTITION_ARRIVING && partition->kept && !engine->stopping)
+            suspend(engine, partition);
+        else if (partition->phase == PARTITION_ARRIVING)
+            partition_forget(partition);
     }
     engine->load = LOAD_NONE;
     *action = (struct engine_action){.type = ENGINE_ASSIGN,
@@ -202,11 +234,26 @@ static bool emit_claim(struct engine *engine, struct engine_action *action)
 
 static void claimed(struct engine *engine);
 
+/* Whether the transaction on its way, or of unknown outcome, carries what has come back: only then
+ * is it known which sequence number its ledger has. */
+static bool waits_for_tick(const struct engine *engine)
+{
+    list_each(at, &engine->partitions)
+    {
+        const struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_ARRIVING && partition->in_tick)
+            return true;
+    }
+    return false;
+}
+
 /* One step of taking over what a rebalance gave. */
 static bool next_load(struct engine *engine, struct engine_action *action)
 {
     if (engine->stopping && engine->load != LOAD_NONE)
         engine->load = LOAD_ASSIGN;
+    if (engine->load == LOAD_READ && waits_for_tick(engine))
+        return false;
     if ((engine->load == LOAD_READ || engine->load == LOAD_READ_STABLE) &&
         !collect_places(engine, arriving))
         engine->load = LOAD_ASSIGN;
@@ -235,21 +282,11 @@ static bool next_load(struct engine *engine, struct engine_action *action)
     return false;
 }
 
-/* A drained partition keeps what was about to be handed out. */
-static void stop_starts(struct engine *engine, struct partition *partition)
-{
-    list_each_safe(at, &partition->requests)
-    {
-        struct request *request = list_of(at, struct request, partition_node);
-        if (request->state == REQUEST_STARTING)
-            request_move(engine, request, request->marked ? REQUEST_UNSTART : REQUEST_WAITING);
-    }
-}
-
 static void drain(struct engine *engine, struct partition *partition)
 {
-    if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED)
-        partition->phase = PARTITION_GONE;
+    if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED ||
+        partition->phase == PARTITION_AWAY)
+        partition_forget(partition);
     if (partition->phase != PARTITION_ACTIVE)
         return;
     partition->phase = PARTITION_DRAINING;
@@ -261,8 +298,13 @@ static void drain(struct engine *engine, struct partition *partition)
 /* Somebody else has it: who takes over fences this process, which is no sign of a twin. */
 static void taken(struct partition *partition)
 {
+    enum partition_phase phase = partition->phase;
     partition->engine->amnesty_until = partition->engine->now + ENGINE_TWIN_MS;
     partition_forget(partition);
+    partition->kept = false;
+    partition->dropped = phase == PARTITION_AWAY;
+    if (phase == PARTITION_ARRIVING) /* it has come back meanwhile */
+        partition->phase = PARTITION_ARRIVING;
 }
 
 int64_t group_gives_up_at(const struct partition *partition)
@@ -365,9 +407,20 @@ static bool next_unassign(struct engine *engine, struct engine_action *action)
     return true;
 }
 
+static void free_dropped(struct engine *engine)
+{
+    list_each_safe(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->dropped && !partition->recall)
+            partition_free(partition);
+    }
+}
+
 bool group_next(struct engine *engine, struct engine_action *action)
 {
     check_partitions(engine);
+    free_dropped(engine);
     if (next_unassign(engine, action))
         return true;
     if (engine->job != JOB_NONE || engine->now < engine->job_retry_at)
@@ -381,13 +434,25 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
 {
     engine->now = now;
     for (size_t i = 0; i < count; i++) {
-        struct partition *old = partition_find(engine, places[i].kind, places[i].partition);
-        if (old)
-            partition_free(old);
-        struct partition *partition = partition_new(engine, places[i].kind, places[i].partition);
+        struct partition *partition = partition_find(engine, places[i].kind, places[i].partition);
+        if (partition && partition->phase == PARTITION_AWAY) {
+            partition->phase = PARTITION_ARRIVING;
+            partition->kept = true;
+        } else {
+            if (partition)
+                partition_free(partition);
+            partition = partition_new(engine, places[i].kind, places[i].partition);
+        }
         partition->arrived_with = rebalance;
         if (engine->stopping)
             partition->phase = PARTITION_GONE;
+    }
+    /* What does not come back with the first assignment is another's. */
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase == PARTITION_AWAY)
+            drop(partition);
     }
     if (now < engine->young_until && engine->amnesty_until < now + ENGINE_YOUNG_MS)
         engine->amnesty_until = now + ENGINE_YOUNG_MS;
@@ -404,8 +469,15 @@ static void cancel_load(struct engine *engine)
     {
         struct partition *partition = list_of(at, struct partition, node);
         if (partition->phase == PARTITION_ARRIVING)
-            partition->phase = PARTITION_GONE;
+            partition_forget(partition);
     }
+}
+
+static bool may_come_back(const struct partition *partition)
+{
+    return !partition->engine->stopping &&
+           (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_AWAY ||
+            (partition->phase == PARTITION_ARRIVING && partition->kept));
 }
 
 /* "lost", "revoke" */
@@ -420,7 +492,9 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
         if (!partition)
             continue;
         partition->revoked = true;
-        if (lost)
+        if (lost && may_come_back(partition))
+            suspend(engine, partition);
+        else if (lost)
             partition_forget(partition);
         else
             drain(engine, partition);
@@ -442,6 +516,8 @@ void engine_stop(struct engine *engine, int64_t now)
         struct partition *partition = list_of(at, struct partition, node);
         if (partition->phase == PARTITION_ACTIVE)
             drain(engine, partition);
+        else if (partition->phase == PARTITION_AWAY)
+            drop(partition);
     }
 }
 
@@ -497,6 +573,27 @@ static bool owners_are_ended(struct engine *engine, const struct engine_ledger *
     return ended;
 }
 
+/* Whether the ledger is the one that this process has committed last: then nobody else has had the
+ * partition while it was away. */
+static bool is_as_it_was(const struct partition *partition, const struct ledger *ledger,
+                         const struct engine_ledger *read)
+{
+    return read->offset == partition->base && ledger->sequence == partition->sequence &&
+           !strcmp(ledger->owner, partition->engine->owner);
+}
+
+static void take_ledger(struct partition *partition, const struct ledger *ledger,
+                        const struct engine_ledger *read)
+{
+    if (partition->kept && is_as_it_was(partition, ledger, read)) {
+        partition->engine->resumed++;
+        return;
+    }
+    if (partition->kept)
+        taken(partition);
+    partition_load(partition, ledger, read->offset >= 0);
+}
+
 /* "load" */
 static void load_ledgers(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
 {
@@ -511,7 +608,7 @@ static void load_ledgers(struct engine *engine, const struct engine_ledger *ledg
                 partition_halt(partition, text_take(&reason));
                 partition->needs_repair = true;
             } else {
-                partition_load(partition, &ledger, ledgers[i].offset >= 0);
+                take_ledger(partition, &ledger, &ledgers[i]);
             }
         }
         ledger_fini(&ledger);
@@ -585,6 +682,16 @@ void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_
     }
 }
 
+/* What the predecessor was calling may be running from now on for as long as a call may take. */
+static void doubts_begin(struct partition *partition)
+{
+    struct engine *engine = partition->engine;
+    partition->doubt_until = engine->now + engine->options.doubt_ms;
+    doubts_claimed(&partition->doubts, partition->doubt_until);
+    if (partition->all_doubt_until)
+        partition->all_doubt_until = partition->doubt_until;
+}
+
 /* "claimed" */
 static void claimed(struct engine *engine)
 {
@@ -595,10 +702,11 @@ static void claimed(struct engine *engine)
             partition->arrived_with != engine->load_rebalance)
             continue;
         partition->phase = PARTITION_ACTIVE;
-        partition->doubt_until = engine->now + engine->options.doubt_ms;
-        doubts_claimed(&partition->doubts, partition->doubt_until);
-        if (partition->all_doubt_until)
-            partition->all_doubt_until = partition->doubt_until;
+        if (partition->kept)
+            lane_settle_all(partition);
+        else
+            doubts_begin(partition);
+        partition->kept = false;
         if (engine->stopping)
             drain(engine, partition);
     }

@@ -38,12 +38,18 @@ enum { ENGINE_LIMIT_LASTS_MS = 600000 };
  * the end that a new leader tells first may lag. */
 enum { ENGINE_SHORT_LOG_MS = 10000 };
 
+/* A claim raises the ledger's sequence number by more than a transaction does, so that whoever had
+ * the partition before, and may have one transaction of unknown outcome, sees that it was claimed
+ * since, be it under the same name. */
+enum { ENGINE_CLAIM_STEP = 2 };
+
 enum partition_phase {
     PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
     PARTITION_ACTIVE,    /* ours: "claim" is done */
     PARTITION_HALTED,    /* its state is not to be trusted: nothing is read or written */
     PARTITION_DRAINING,  /* no new starts; what is outstanding ends */
     PARTITION_RELEASING, /* "release" is on its way */
+    PARTITION_AWAY,      /* lost, and remembered: it may come back before another has had it */
     PARTITION_GONE, /* handed over, or never claimed, or taken by another; waits for the revocation
                      */
 };
@@ -82,6 +88,8 @@ struct partition {
     enum partition_phase phase;
     uint64_t arrived_with; /* the rebalance that assigned it */
     bool revoked;          /* a revocation waits for it */
+    bool kept;             /* arriving: it was away, and what was in hand is remembered */
+    bool dropped;          /* gone, and no revocation waits for it: to be freed */
     bool recall;           /* unsent requests are to be asked for */
     bool in_job;           /* the commit on its way does */
     bool needs_repair;     /* halted: a person has to mend what is committed */
@@ -218,7 +226,7 @@ struct engine {
     size_t ended_calls, surplus; /* since the last tick; more starts than slots */
     int64_t allowed;
     bool stopping, recall_all, left;
-    uint64_t transactions, aborted, unknown, fenced, recovered;
+    uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
     struct ledger scratch;
 };
 
@@ -278,6 +286,8 @@ void lane_add(struct partition *partition, struct request *request);
 /* Puts a lane where it belongs (ready, resting, gone) after anything about it changed. It may be
  * freed. */
 void lane_settle(struct lane *lane);
+/* The same of every lane that has requests, after the partition's phase changed. */
+void lane_settle_all(struct partition *partition);
 /* Takes a request that has ended, or is forgotten, out of its lane. */
 void lane_leave(struct request *request);
 /* A call of it may be running until then. NULL is fine. */

@@ -171,6 +171,16 @@ void lane_settle(struct lane *lane)
         lane_free(lane);
 }
 
+void lane_settle_all(struct partition *partition)
+{
+    list_each_safe(at, &partition->requests)
+    {
+        struct request *request = list_of(at, struct request, partition_node);
+        if (request->lane)
+            lane_settle(request->lane);
+    }
+}
+
 void lane_add(struct partition *partition, struct request *request)
 {
     const char *order_id = request->event.order_id;

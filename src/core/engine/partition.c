@@ -147,7 +147,7 @@ void partition_load(struct partition *partition, const struct ledger *ledger, bo
     partition->loaded_end = ledger->base;
     for (size_t i = 0; i < ledger->run_count; i++)
         partition->loaded_end += ledger->runs[i].length;
-    partition->sequence = ledger->sequence;
+    partition->sequence = ledger->sequence + ENGINE_CLAIM_STEP;
     partition->base = partition->next = ledger->base;
     partition->top = partition->loaded_end;
     partition->without_commit = !committed;
