@@ -785,10 +785,10 @@ static void log_counts(const struct kafka_thread *thread)
 {
     struct engine_view view;
     engine_look(thread->engine, &view);
-    log_info("%" PRIu64 " transactions, %" PRIu64 " aborted, %" PRIu64
-             " of unknown outcome, %" PRIu64 " times fenced; %" PRIu64
-             " requests of a predecessor became unknown",
-             view.transactions, view.aborted, view.unknown, view.fenced, view.recovered);
+    log_info("group %s: transactions %" PRIu64 ", aborted %" PRIu64 ", of unknown outcome %" PRIu64
+             ", fenced %" PRIu64 "; requests of a predecessor that became unknown %" PRIu64,
+             group_of(thread), view.transactions, view.aborted, view.unknown, view.fenced,
+             view.recovered);
 }
 
 int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
