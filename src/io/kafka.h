@@ -48,6 +48,7 @@ enum kafka_outcome {
                       KAFKA_UNKNOWN */
     KAFKA_NOT_MEMBER,      /* aborted: there is no membership at present */
     KAFKA_OFFSETS_REFUSED, /* aborted: the broker takes these ledgers neither now nor later */
+    KAFKA_EXPIRED, /* aborted: the broker has forgotten the transactional id; renew the producer */
 };
 
 /* What became of a record of a transaction. */

@@ -482,6 +482,9 @@ static void transact_once(struct kafka *kafka, bool each_alone)
                                               : KAFKA_ABORTED;
         if (job->outcome == KAFKA_ABORTED && job->no_member)
             job->outcome = KAFKA_NOT_MEMBER;
+        if (job->outcome == KAFKA_ABORTED &&
+            job->code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING)
+            job->outcome = KAFKA_EXPIRED;
     }
 }
 

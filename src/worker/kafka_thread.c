@@ -189,6 +189,7 @@ static void log_transaction(struct kafka_thread *thread, enum kafka_outcome outc
         [KAFKA_NOT_MEMBER] = "aborted, and is made again",
         [KAFKA_REFUSED] = "aborted, and is made again in another form",
         [KAFKA_OFFSETS_REFUSED] = "aborted, and is made again with other ledgers",
+        [KAFKA_EXPIRED] = "aborted, and is made again by a new producer",
         [KAFKA_UNKNOWN] =
             "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
         [KAFKA_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
@@ -229,8 +230,8 @@ static void on_transacted(void *argument, enum kafka_outcome outcome,
                                                    [KAFKA_UNKNOWN] = ENGINE_UNKNOWN,
                                                    [KAFKA_FENCED] = ENGINE_FENCED,
                                                    [KAFKA_NOT_MEMBER] = ENGINE_NOT_MEMBER,
-                                                   [KAFKA_OFFSETS_REFUSED] =
-                                                       ENGINE_OFFSETS_REFUSED};
+                                                   [KAFKA_OFFSETS_REFUSED] = ENGINE_OFFSETS_REFUSED,
+                                                   [KAFKA_EXPIRED] = ENGINE_EXPIRED};
     struct kafka_thread *thread = argument;
     bool *flags = NULL;
     atomic_store(&thread->committing, false);

@@ -251,7 +251,7 @@ class Chaos(Scenario):
         roles = {"leader": {p: m.leader for p, m in topic.topics[self.names["call.requests"]].partitions.items()},
                  "group coordinator": numbers[coordinator(self.bootstrap, self.group)[1]]}
         for worker in workers:
-            at = coordinator(self.bootstrap, f"{self.group}-{worker.name}", transactions=True)
+            at = coordinator(self.bootstrap, f"{self.group}:{worker.name}", transactions=True)
             roles[f"transaction coordinator of {worker.name}"] = numbers[at[1]]
         return roles
 

@@ -1,13 +1,11 @@
 """What a broker refuses for good: another way is found, or the partition is halted or the worker not ready, with a reason; nothing is
 repeated without a word. (tests/chaos/test_refusals.py has more of it, under load.)"""
 import json
-import os
-import struct
-import unittest
 
-from case import BUILD, KafkaCase, main, wait_until
+from case import KafkaCase, main, wait_until
 from programs import Worker
 from records import GROUP, TOPIC, TRANSACTIONAL_ID, READ, WRITE, allow, call, caller, create_topics, delete_topic, forbid
+from wall import Wall, wall_needed
 
 HOURS = 3600 * 1000
 
@@ -17,16 +15,12 @@ def errors(worker, words):
 
 
 class Clocks(KafkaCase):
-    @unittest.skipUnless(os.path.exists(f"{BUILD}/tests/wall.so") and "SANITIZER" not in os.environ, "the clock cannot be set here")
+    @wall_needed
     def test_ahead_of_the_brokers(self):
-        path = f"{self.directory}/ahead"
-
-        def set_ahead(ms):
-            with open(path, "r+b" if os.path.exists(path) else "wb") as file:
-                file.write(struct.pack("q", ms))
-        set_ahead(2 * HOURS)
+        clock = Wall(self.directory)
+        clock.set_ahead(2 * HOURS)
         sandbox = self.sandbox()
-        worker = self.worker(sandbox, environment={"LD_PRELOAD": f"{BUILD}/tests/wall.so", "WALL_AHEAD": path})
+        worker = self.worker(sandbox, environment=clock.environment)
         self.requests.send(b"no JSON", "a", partition=0)  # the platform would not take the clock either
         self.requests.flush()
         event = worker.wait_log(lambda e: e["log.level"] == "error" and "clock" in e["message"])
@@ -36,7 +30,7 @@ class Clocks(KafkaCase):
         self.assertIn("privacy_call_kafka_failing 1\n", worker.get("/metrics")[1])
         self.assertLessEqual(len(errors(worker, "clock")), 2, "more than one line a minute")
         self.assertLessEqual(len([e for e in worker.events() if e["log.level"] in ("warn", "error")]), 12)
-        set_ahead(0)
+        clock.set_ahead(0)
         self.assertEqual(["invalid"], [r["status"] for r in self.results(1, seconds=30)])
         self.dead_letters(1)
         wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "ready again")

@@ -147,6 +147,7 @@ static void forget_id(struct world *world)
     if (transaction->state != TRANSACTION_NONE)
         return;
     transaction->forgotten = true;
+    transaction->told = draw(world, 2) == 0;
     say(world, "the id %s has expired", process_name((int)(transaction - world->transactions)));
 }
 
@@ -298,7 +299,7 @@ int broker_init_id(struct world *world, int id)
 {
     end_open(world, &world->transactions[id]);
     world->transactions[id].ended_at = world->step;
-    world->transactions[id].forgotten = false;
+    world->transactions[id].forgotten = world->transactions[id].told = false;
     return ++world->transactions[id].epoch;
 }
 

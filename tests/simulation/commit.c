@@ -219,6 +219,8 @@ void commit_transact_step(struct world *world, struct process *process)
     }
     if (strikes(world, FAULT_abort))
         abort_transaction(world, process, ENGINE_ABORTED);
+    else if (world->transactions[process->id].told)
+        abort_transaction(world, process, ENGINE_EXPIRED);
     else if (is_refused(world, process))
         abort_transaction(world, process,
                           process->transact == PHASE_OFFSETS && world->refusal.for_good &&

@@ -197,6 +197,7 @@ struct refused {
 struct transaction {
     int epoch;
     bool forgotten;    /* it has expired: who had it before is refused until init_transactions */
+    bool told;         /* ... and is told why */
     uint64_t ended_at; /* step of the last init_transactions */
     enum transaction_state state;
     bool on_its_way; /* its commit may still arrive */

@@ -25,7 +25,7 @@ class BrokerDeath(UnderLoad):
         def number(where):
             return next(n for n, port in self.kafka.ports.items() if port == where[1])
         found = {"the group's coordinator": number(coordinator(self.bootstrap, self.group))}
-        transactions = [number(coordinator(self.bootstrap, f"{self.group}-{w.name}", True)) for w in workers]
+        transactions = [number(coordinator(self.bootstrap, f"{self.group}:{w.name}", True)) for w in workers]
         found["a transactions' coordinator"] = next((n for n in transactions if n not in found.values()), transactions[0])
         found["another leader"] = next((n for n in self.kafka.numbers() if n not in found.values()), 1)
         return found

@@ -856,6 +856,38 @@ static void test_aborts_end_in_a_new_producer(void **state)
     desk_fini(&desk);
 }
 
+/* While others fail again and again, and so are far apart: what is asked of the new producer does
+ * not wait for its turn, as it might be forgotten by then, too. */
+static void test_a_producer_that_is_forgotten_is_made_anew_at_once(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    for (int aborts = 1; aborts < 25; aborts++) {
+        expect(&desk, ENGINE_TRANSACT);
+        engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+        if (aborts == 3 || aborts == 3 + 16) {
+            expect(&desk, ENGINE_RENEW_PRODUCER);
+            engine_producer_ready(desk.engine, desk.now);
+        }
+        desk.now = engine_wake_time(desk.engine);
+    }
+    for (int times = 1; times < 4; times++) {
+        expect(&desk, ENGINE_TRANSACT);
+        engine_transacted(desk.engine, ENGINE_EXPIRED, NULL, desk.now);
+        expect(&desk, ENGINE_RENEW_PRODUCER);
+        engine_producer_ready(desk.engine, desk.now);
+        expect(&desk, ENGINE_NOTHING);
+        int64_t pause = engine_wake_time(desk.engine) - desk.now;
+        assert_int_equal(pause, times == 1 ? 10 : 10000); /* a new one each time is no help */
+        desk.now += pause;
+    }
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
 static void test_no_membership_is_no_reason_for_a_new_producer(void **state)
 {
     (void)state;
@@ -2169,6 +2201,7 @@ int main(void)
         cmocka_unit_test(test_what_is_refused_for_good_keeps_no_unsent_call),
         cmocka_unit_test(test_no_trial_call_beyond_the_marks),
         cmocka_unit_test(test_aborts_end_in_a_new_producer),
+        cmocka_unit_test(test_a_producer_that_is_forgotten_is_made_anew_at_once),
         cmocka_unit_test(test_no_membership_is_no_reason_for_a_new_producer),
         cmocka_unit_test(test_a_key_is_given_where_one_is_demanded),
         cmocka_unit_test(test_what_is_refused_as_it_is_halts_its_partition),

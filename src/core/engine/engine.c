@@ -449,8 +449,10 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
                        int64_t now)
 {
     set_time(engine, now, 0);
+    bool forgotten_again = outcome == ENGINE_EXPIRED && engine->forgotten;
     assert(engine->producer == PRODUCER_TICK);
     engine->producer = PRODUCER_IDLE;
+    engine->forgotten = outcome == ENGINE_EXPIRED;
     switch (outcome) {
     case ENGINE_COMMITTED: /* "answered" */
         engine->unfenced_at = engine->tick.began;
@@ -465,6 +467,7 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
         tick_offsets_refused(engine);
         break;
     case ENGINE_ABORTED: /* "aborted" */
+    case ENGINE_EXPIRED:
     case ENGINE_NOT_MEMBER:
         doubt_membership(engine);
         tick_failed(engine);
@@ -485,6 +488,12 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
     engine->aborted++;
     if (outcome == ENGINE_REFUSED || outcome == ENGINE_OFFSETS_REFUSED) {
         engine->retry_at = now + RETRY_FIRST_MS; /* the next one is another one */
+        return;
+    }
+    if (outcome == ENGINE_EXPIRED)
+        engine->producer = PRODUCER_TO_RENEW;
+    if (outcome == ENGINE_EXPIRED && !forgotten_again) {
+        engine->retry_at = now + RETRY_FIRST_MS; /* it might be forgotten before its turn, too */
         return;
     }
     engine->retry_at = now + retry_pause(engine);

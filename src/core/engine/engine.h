@@ -107,6 +107,7 @@ enum engine_outcome {
     ENGINE_FENCED,
     ENGINE_NOT_MEMBER,      /* aborted, as there is no membership at present */
     ENGINE_OFFSETS_REFUSED, /* aborted: the broker takes these ledgers neither now nor later */
+    ENGINE_EXPIRED,         /* aborted: the broker has forgotten the producer */
 };
 
 enum engine_answer {

@@ -189,6 +189,7 @@ struct engine {
     int64_t late_pause;
     int64_t retry_at;     /* no transaction before it */
     int aborts;           /* in a row */
+    bool forgotten;       /* the last one was aborted, as the broker had forgotten the producer */
     bool aborted_records; /* ... the last one carried records */
     int64_t last_tick, amnesty_until, young_until;
     int64_t unfenced_at;  /* when the producer was last known to be the newest of its name */
