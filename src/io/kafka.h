@@ -78,6 +78,9 @@ struct kafka_handler {
      * until kafka_unassign, unless they are told as lost before that. */
     void (*revoked)(void *arg, uint64_t rebalance, bool lost, const struct kafka_partition *list,
                     size_t count);
+    /* The log of partitions is not the one that was read, or is shorter: they are told as lost and
+     * as assigned next, and their committed state alone decides. May be NULL. */
+    void (*log_changed)(void *arg, const struct kafka_partition *list, size_t count);
     /* The producer is ready (after kafka_start and kafka_renew_producer): transactions of an
      * earlier one have ended. */
     void (*producer_ready)(void *arg);

@@ -600,6 +600,8 @@ static void restart(struct kafka *kafka)
     }
     if (a->told_count == 0)
         return;
+    if (kafka->handler->log_changed)
+        kafka->handler->log_changed(kafka->arg, a->told, a->told_count);
     kafka->handler->revoked(kafka->arg, ++a->number, true, a->told, a->told_count);
     a->partial = true;
     offer(kafka);

@@ -151,6 +151,13 @@ static void on_revoked(void *argument, uint64_t rebalance, bool lost,
     free(places);
 }
 
+static void on_log_changed(void *argument, const struct kafka_partition *list, size_t count)
+{
+    struct kafka_thread *thread = argument;
+    for (size_t i = 0; i < count; i++)
+        engine_log_changed(thread->engine, list[i].kind, list[i].partition);
+}
+
 static void on_producer_ready(void *argument)
 {
     struct kafka_thread *thread = argument;
@@ -311,6 +318,7 @@ static void on_failed(void *argument, const char *error)
 
 static const struct kafka_handler handler = {.assigned = on_assigned,
                                              .revoked = on_revoked,
+                                             .log_changed = on_log_changed,
                                              .producer_ready = on_producer_ready,
                                              .said = on_said,
                                              .transacted = on_transacted,

@@ -1697,6 +1697,29 @@ static void test_lost_and_back_after_another(void **state)
     desk_fini(&desk);
 }
 
+/* The log is another one, or has lost its end: what was read of it is no news of what stands there,
+ * though nobody else has had the partition. */
+static void test_back_with_another_log(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready_with_a_call(&desk);
+    arrive(&desk, 0, 1, "o-1");
+    engine_log_changed(desk.engine, REQUEST_CALL, 0);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_UNASSIGN);
+    assign(&desk, REQUEST_CALL, 0, 1);
+    assert_int_equal(desk.action.places[0].offset, 0);
+    assert_true(engine_is_news(desk.engine, REQUEST_CALL, 0, 1));
+    arrive(&desk, 0, 0, "o-1");
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:unknown ");
+    assert_non_null(engine_take_orphan(desk.engine));
+    finish(&desk, 0, STATUS_UNKNOWN);
+    desk_fini(&desk);
+}
+
 static void test_lost_partitions(void **state)
 {
     (void)state;
@@ -2229,6 +2252,7 @@ int main(void)
         cmocka_unit_test(test_doubts_go_with_a_hand_over),
         cmocka_unit_test(test_doubts_outlive_their_process),
         cmocka_unit_test(test_doubts_without_a_name_outlive_their_process),
+        cmocka_unit_test(test_back_with_another_log),
         cmocka_unit_test(test_lost_partitions),
         cmocka_unit_test(test_lost_and_back),
         cmocka_unit_test(test_lost_and_back_with_a_transaction_of_unknown_outcome),

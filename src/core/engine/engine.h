@@ -138,6 +138,10 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
 void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
                     const struct engine_place *places, size_t count, int64_t now);
 
+/* The partition's log is not the one that was read: once lost, it is not gone on with from memory,
+ * whatever its ledger says. */
+void engine_log_changed(struct engine *engine, enum request_kind kind, int32_t partition);
+
 /* What the broker says of the job whose end is told next, for halt_reason; copied. size: it is
  * about the size of what was sent. */
 void engine_broker_says(struct engine *engine, const char *words, bool size);

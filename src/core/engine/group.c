@@ -475,9 +475,16 @@ static void cancel_load(struct engine *engine)
 
 static bool may_come_back(const struct partition *partition)
 {
-    return !partition->engine->stopping &&
+    return !partition->engine->stopping && !partition->log_changed &&
            (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_AWAY ||
             (partition->phase == PARTITION_ARRIVING && partition->kept));
+}
+
+void engine_log_changed(struct engine *engine, enum request_kind kind, int32_t number)
+{
+    struct partition *partition = partition_find(engine, kind, number);
+    if (partition)
+        partition->log_changed = true;
 }
 
 /* "lost", "revoke" */

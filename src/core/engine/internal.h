@@ -88,6 +88,7 @@ struct partition {
     enum partition_phase phase;
     uint64_t arrived_with; /* the rebalance that assigned it */
     bool revoked;          /* a revocation waits for it */
+    bool log_changed;      /* what is remembered is of another log */
     bool kept;             /* arriving: it was away, and what was in hand is remembered */
     bool dropped;          /* gone, and no revocation waits for it: to be freed */
     bool recall;           /* unsent requests are to be asked for */
