@@ -18,19 +18,13 @@ struct kafka_admin {
     char *group;
 };
 
-/* librdkafka's own lines would stand between the command's; what matters comes back as an error. */
-static void silent(const rd_kafka_t *handle, int level, const char *facility, const char *text)
-{
-    (void)handle, (void)level, (void)facility, (void)text;
-}
-
 struct kafka_admin *kafka_admin_new(const struct config *config, const char *group,
                                     struct error *error)
 {
     rd_kafka_conf_t *conf = kafka_settings(config, REQUEST_CALL, SIDE_CONSUMER, error);
     if (!conf)
         return NULL;
-    rd_kafka_conf_set_log_cb(conf, silent);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
     kafka_setting_must(conf, "group.id", group);
     /* A dead worker's open transaction must not hide what it had committed before. */
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
@@ -81,15 +75,14 @@ int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *gr
     return code ? -1 : 0;
 }
 
-/* How many partitions the topic has; -1 on failure. */
-static int partition_count(struct kafka_admin *admin, const char *topic, struct error *error)
+int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *error)
 {
     const struct rd_kafka_metadata *metadata = NULL;
-    int count = -1;
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(admin->client, topic, NULL);
+    int count = 0;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
     if (!handle)
         return error_set(error, "topic %s: %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
-    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->client, 0, handle, &metadata, ANSWER_MS);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, handle, &metadata, ANSWER_MS);
     if (!code && metadata->topic_cnt == 1) {
         code = metadata->topics[0].err;
         count = metadata->topics[0].partition_cnt;
@@ -186,7 +179,7 @@ static void read_oldest(struct kafka_admin *admin, const char *topic,
 int kafka_admin_read(struct kafka_admin *admin, const char *topic,
                      struct kafka_admin_partition **list, size_t *count, struct error *error)
 {
-    int partitions = partition_count(admin, topic, error);
+    int partitions = kafka_partition_count(admin->client, topic, error);
     if (partitions < 0)
         return -1;
     *count = (size_t)partitions;

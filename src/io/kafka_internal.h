@@ -211,6 +211,9 @@ void kafka_runner_nap(struct kafka_runner *runner, int ms);
 
 /* Whether a trouble of that name should be written now. Any thread. */
 bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms);
+/* librdkafka's callback for clients whose troubles come back as errors: its own lines would stand
+ * between a command's. */
+void kafka_log_nothing(const rd_kafka_t *handle, int level, const char *facility, const char *text);
 /* librdkafka's callbacks; their opaque is the struct kafka. */
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility,
                         const char *text);
@@ -243,6 +246,11 @@ void kafka_right_given(struct kafka *kafka, enum kafka_right right);
 /* Whether the broker refuses something about the group or the transactional id for want of a right,
  * which is said then. */
 bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
+
+/* kafka_admin.c */
+
+/* How many partitions a topic has; -1 on failure. Waits some seconds for an answer. */
+int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *error);
 
 /* kafka_settings.c */
 

@@ -35,11 +35,6 @@ struct redrive {
     int64_t position, told;    /* behind the last offset gone through; the same when last told */
 };
 
-static void silent(const rd_kafka_t *handle, int level, const char *facility, const char *text)
-{
-    (void)handle, (void)level, (void)facility, (void)text;
-}
-
 static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
 {
     struct redrive *redrive = opaque;
@@ -66,7 +61,7 @@ static int make_consumer(struct redrive *redrive, struct error *error)
     rd_kafka_conf_t *conf = kafka_settings(redrive->config, REQUEST_CALL, SIDE_CONSUMER, error);
     if (!conf)
         return -1;
-    rd_kafka_conf_set_log_cb(conf, silent);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
     kafka_setting_must(conf, "group.id", redrive->group);
     kafka_setting_must(conf, "enable.partition.eof", "true");
     kafka_setting_must(conf, "auto.offset.reset", "earliest");
@@ -85,7 +80,7 @@ static int make_producer(struct redrive *redrive, struct error *error)
         return -1;
     struct text id = {0};
     text_printf(&id, "%s:redrive", redrive->group);
-    rd_kafka_conf_set_log_cb(conf, silent);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_opaque(conf, redrive);
     kafka_setting_must(conf, "transactional.id", id.data);
@@ -395,27 +390,6 @@ static int go_through(struct redrive *redrive, int32_t partition, struct error *
     return rc;
 }
 
-static int count_partitions(struct redrive *redrive, struct error *error)
-{
-    const struct rd_kafka_metadata *metadata = NULL;
-    const char *topic = redrive->config->dead_letters;
-    int count = 0;
-    rd_kafka_topic_t *handle = memory_must(rd_kafka_topic_new(redrive->consumer, topic, NULL));
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(redrive->consumer, 0, handle, &metadata, ANSWER_MS);
-    if (!code && metadata->topic_cnt == 1) {
-        code = metadata->topics[0].err;
-        count = metadata->topics[0].partition_cnt;
-    }
-    if (metadata)
-        rd_kafka_metadata_destroy(metadata);
-    rd_kafka_topic_destroy(handle);
-    if (code || !count)
-        return error_set(error, "topic %s: its partitions cannot be read: %s", topic,
-                         code ? rd_kafka_err2str(code) : "it has none");
-    return count;
-}
-
 static void redrive_fini(struct redrive *redrive)
 {
     if (redrive->producer && redrive->open) {
@@ -445,7 +419,7 @@ int kafka_redrive(const struct config *config, bool dry_run,
     /* The producer first: it ends what an earlier run has left open, before that run's note is
      * read. */
     if ((dry_run || !make_producer(&redrive, error)) && !make_consumer(&redrive, error) &&
-        (count = count_partitions(&redrive, error)) > 0)
+        (count = kafka_partition_count(redrive.consumer, config->dead_letters, error)) > 0)
         rc = 0;
     for (int32_t i = 0; i < count && !rc && !redrive.stop; i++)
         rc = go_through(&redrive, i, error);

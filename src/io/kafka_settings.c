@@ -187,11 +187,6 @@ static void keep_still(rd_kafka_conf_t *conf)
     rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, no_token);
 }
 
-static void silent(const rd_kafka_t *handle, int level, const char *facility, const char *text)
-{
-    (void)handle, (void)level, (void)facility, (void)text;
-}
-
 /* Settings that are fine one by one may not be so together (or name files that cannot be read):
  * that shows only when a client is made. Without addresses it connects to nothing. */
 static int check_together(const struct config *config, enum kafka_side side, struct text *errors)
@@ -209,7 +204,7 @@ static int check_together(const struct config *config, enum kafka_side side, str
     rd_kafka_conf_t *conf = kafka_settings(&copy, REQUEST_CALL, side, &error);
     rd_kafka_t *client = NULL;
     if (conf) {
-        rd_kafka_conf_set_log_cb(conf, silent);
+        rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
         keep_still(conf);
         client =
             new_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, &error);
