@@ -274,7 +274,7 @@ class Chaos(Scenario):
 
 
 if LONG:
-    from test_refusals import Refusals  # noqa: F401
+    from test_refusals import Limits, Refusals  # noqa: F401
 else:  # others do much the same: test_broker_trouble.py freezes a broker, test_kill.py kills new members
     del Chaos.test_broker_paused, Chaos.test_workers_cut_off, Chaos.test_workers_killed
 

@@ -1058,6 +1058,61 @@ static void test_a_short_limit_is_found_out_and_kept(void **state)
     desk_fini(&desk);
 }
 
+/* Asks until a transaction has landed or that time has come. Returns how many were refused. */
+static int ask_until(struct desk *desk, int64_t then, size_t limit)
+{
+    int refused = 0;
+    for (bool landed = false; !landed && desk->now < then;) {
+        enum engine_action_type type = step(desk);
+        if (type == ENGINE_NOTHING)
+            desk->now = engine_wake_time(desk->engine);
+        if (type != ENGINE_TRANSACT)
+            continue;
+        landed = desk->action.ledgers[0].metadata_size <= limit;
+        refused += !landed;
+        if (landed)
+            land(desk);
+        engine_broker_says(desk->engine, "metadata too large", true);
+        engine_transacted(desk->engine, landed ? ENGINE_COMMITTED : ENGINE_OFFSETS_REFUSED, NULL,
+                          desk->now);
+    }
+    return refused;
+}
+
+/* A ledger that cannot become shorter is offered as it is now and then: what is known of the limit
+ * may be too little, or of another time. */
+static void test_a_limit_that_is_raised_is_noticed_soon(void **state)
+{
+    (void)state;
+    enum { CALLS = 240, LONGEST = 4000, LIMIT = 60 };
+    struct desk desk;
+    struct engine_options given = options();
+    char id[16];
+    given.calls = CALLS;
+    desk_init(&desk, &given);
+    assign(&desk, REQUEST_CALL, 0, 1);
+    for (int i = 0; i < CALLS; i++) {
+        snprintf(id, sizeof id, "o-%d", i);
+        arrive(&desk, 0, i, id);
+    }
+    ask_until(&desk, desk.now + 1000, LONGEST);
+    while (step(&desk) != ENGINE_NOTHING)
+        ;
+    for (int i = 0; i < CALLS; i++)
+        if (i % 3 == 1 || i % 5 == 1)
+            finish(&desk, i, STATUS_SUCCEEDED);
+    int64_t began = desk.now;
+    int refused = ask_until(&desk, began + 300000, LIMIT);
+    assert_in_range(refused, 2, 20);
+    assert_true(view_of(&desk, 0).halted);
+    assert_non_null(strstr(view_of(&desk, 0).halt_reason, "offset.metadata.max.bytes"));
+    int64_t raised = desk.now;
+    ask_until(&desk, raised + 300000, LONGEST);
+    assert_in_range(desk.now - raised, 0, 31000);
+    assert_false(view_of(&desk, 0).halted);
+    desk_fini(&desk);
+}
+
 /* More than one commit takes. */
 static void test_claims_and_releases_are_split(void **state)
 {
@@ -2230,6 +2285,7 @@ int main(void)
         cmocka_unit_test(test_what_is_refused_as_it_is_halts_its_partition),
         cmocka_unit_test(test_refused_offsets_halt_the_one_partition),
         cmocka_unit_test(test_a_short_limit_is_found_out_and_kept),
+        cmocka_unit_test(test_a_limit_that_is_raised_is_noticed_soon),
         cmocka_unit_test(test_claims_and_releases_are_split),
         cmocka_unit_test(test_a_claim_that_is_refused_alone_halts_its_partition),
 

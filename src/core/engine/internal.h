@@ -121,6 +121,7 @@ struct partition {
     int64_t short_since; /* 0, or when its log was first seen to end below what is marked in it */
     int64_t stuck_until; /* something of it was refused for good: no transaction before it */
     int64_t stuck_pause; /* ... and how long that was */
+    int64_t offer_at;    /* 0, or its ledger is too long, and is offered again then all the same */
     int64_t doubt_until; /* calls of the predecessor may be running until then */
     struct doubts doubts;
     int64_t all_doubt_until; /* ... of an order id that is not known: no lane goes on before it */

@@ -123,7 +123,7 @@ void partition_block(struct partition *partition, int64_t pause, const char *rea
 
 void partition_unblock(struct partition *partition)
 {
-    partition->stuck_until = partition->stuck_pause = 0;
+    partition->stuck_until = partition->stuck_pause = partition->offer_at = 0;
     if (partition->phase == PARTITION_HALTED)
         return;
     free(partition->halt_reason);

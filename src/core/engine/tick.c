@@ -244,7 +244,23 @@ static void leave_out(struct engine *engine, struct partition *partition)
     partition->in_tick = false;
 }
 
-/* A limit that was learned is below what is marked already: it waits until more has ended. */
+/* The next time to offer a ledger that is too long. What is known of the limit may be too little,
+ * or of another time. */
+static void put_off(struct partition *partition)
+{
+    partition->stuck_pause = block_pause(partition->stuck_pause);
+    partition->offer_at = partition->engine->now + partition->stuck_pause;
+}
+
+static bool is_too_long(const struct partition *partition)
+{
+    const struct engine *engine = partition->engine;
+    return (int64_t)partition->ledger_size > engine->ledger_max &&
+           (!partition->offer_at || engine->now < partition->offer_at);
+}
+
+/* A limit that was learned is below what is marked already: it waits until more has ended, or until
+ * it is offered again. */
 static void block_too_long(struct partition *partition)
 {
     struct engine *engine = partition->engine;
@@ -253,6 +269,8 @@ static void block_too_long(struct partition *partition)
                 "its ledger needs %zu characters now, and the broker seems to take no more than "
                 "%" PRId64 " (offset.metadata.max.bytes)",
                 partition->ledger_size, engine->ledger_max);
+    if (!partition->offer_at)
+        put_off(partition);
     partition_block(partition, ENGINE_BLOCK_FIRST_MS, reason.data);
     text_fini(&reason);
 }
@@ -274,7 +292,7 @@ static bool write_ledgers(struct engine *engine)
         if (!partition->in_tick)
             continue;
         write_ledger(engine, partition);
-        bool too_long = (int64_t)partition->ledger_size > engine->ledger_max;
+        bool too_long = is_too_long(partition);
         if (!too_long &&
             batch_fits(engine, tick->ledger_count - 1, bytes, partition->ledger_size)) {
             bytes += partition->ledger_size;
@@ -466,6 +484,12 @@ static void ending_failed(struct engine *engine, struct request *request)
 void tick_offsets_refused(struct engine *engine)
 {
     const struct tick *tick = &engine->tick;
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->in_tick && partition->offer_at)
+            put_off(partition);
+    }
     if (!batch_refused(engine, tick->ledgers, tick->ledger_count) && tick->ledger_count) {
         struct partition *partition =
             partition_find(engine, tick->ledgers[0].kind, tick->ledgers[0].partition);
