@@ -1,12 +1,15 @@
 #include "worker/call_thread.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/clock.h"
@@ -22,6 +25,7 @@ enum {
     TROUBLE_EVERY_MS = 60000, /* of a trouble that lasts, one line in that time */
     STORE_GRACE_MS = 900,     /* at the end, for file work that is under way */
     CALL_STACK_BYTES = 512 * 1024,
+    LOOP_FILES = 8,
 };
 
 struct recall {
@@ -452,9 +456,27 @@ static void wake_thread(void *argument)
     uv_async_send(&((struct call_thread *)argument)->wake);
 }
 
-static void open_loop(struct call_thread *thread)
+/* Whether as many more files can be opened as a loop takes: libuv ends the process where its first
+ * one finds none for the pipe of signals. */
+static bool files_can_be_opened(void)
 {
-    uv_loop_init(&thread->loop);
+    int files[LOOP_FILES], opened = 0;
+    while (opened < LOOP_FILES && (files[opened] = eventfd(0, EFD_CLOEXEC)) >= 0)
+        opened++;
+    int error = errno;
+    for (int i = 0; i < opened; i++)
+        close(files[i]);
+    errno = error;
+    return opened == LOOP_FILES;
+}
+
+static int open_loop(struct call_thread *thread, struct error *error)
+{
+    if (!files_can_be_opened())
+        return error_set(error, "call thread: %s", strerror(errno));
+    int rc = uv_loop_init(&thread->loop);
+    if (rc)
+        return error_set(error, "call thread: %s", uv_strerror(rc));
     uv_async_init(&thread->loop, &thread->wake, on_wake);
     uv_prepare_init(&thread->loop, &thread->prepare);
     uv_timer_init(&thread->loop, &thread->due);
@@ -462,6 +484,7 @@ static void open_loop(struct call_thread *thread)
     thread->wake.data = thread->prepare.data = thread->due.data = thread->tick.data = thread;
     uv_prepare_start(&thread->prepare, on_prepare);
     uv_timer_start(&thread->tick, on_tick, TICK_MS, TICK_MS);
+    return 0;
 }
 
 static void close_loop(struct call_thread *thread)
@@ -496,7 +519,8 @@ struct call_thread *call_thread_new(const struct config *config,
     seed_random(&thread->random_state);
     dispatch_init(&thread->dispatch, config, next_random, &thread->random_state);
     queue_init(&thread->inbound, wake_thread, thread);
-    open_loop(thread);
+    if (open_loop(thread, error) < 0)
+        goto release;
     static const struct exchange_events events = {.answered = on_answered, .ended = on_ended};
     static const struct reload_events reload_events = {on_token, on_trust, on_reload_failed};
     reload_init(&thread->reload, &thread->loop, config, &reload_events, thread);
@@ -508,6 +532,7 @@ struct call_thread *call_thread_new(const struct config *config,
 close:
     reload_fini(&thread->reload);
     close_loop(thread);
+release:
     queue_fini(&thread->inbound);
     free(thread);
     return NULL;

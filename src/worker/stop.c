@@ -16,7 +16,7 @@ enum { TOLD_TWICE_MS = 10 };
 
 struct stop {
     pthread_t thread;
-    atomic_bool requested, at_once;
+    atomic_bool requested, at_once, over;
     void (*wake)(void *argument);
     void (*reread)(void *argument);
     void *argument;
@@ -39,28 +39,41 @@ void stop_block_signals(void)
 
 /* Some senders (timeout(1) does) signal the process and its group: one order, told twice. As the
  * signals are blocked, the second would wait for whoever asks next. */
-static void take_told_twice(const sigset_t *set)
+static void take_told_twice(struct stop *stop, const sigset_t *set)
 {
     int64_t until = clock_boot_ms() + TOLD_TWICE_MS;
-    for (int64_t left; (left = until - clock_boot_ms()) > 0;)
+    for (int64_t left; !atomic_load(&stop->over) && (left = until - clock_boot_ms()) > 0;)
         sigtimedwait(set, NULL, &(struct timespec){.tv_nsec = left * 1000000});
+}
+
+/* The next signal; 0: the thread is to end. */
+static int next_signal(struct stop *stop, const sigset_t *set)
+{
+    int number = 0;
+    while (!atomic_load(&stop->over))
+        if (!sigwait(set, &number) && !atomic_load(&stop->over))
+            return number;
+    return 0;
 }
 
 static void *wait_for_signals(void *argument)
 {
     struct stop *stop = argument;
     sigset_t set;
-    int number = 0;
+    int number;
     stop_signals(&set);
-    while (sigwait(&set, &number) || number == SIGHUP)
-        if (number == SIGHUP)
-            stop->reread(stop->argument);
+    while ((number = next_signal(stop, &set)) == SIGHUP)
+        stop->reread(stop->argument);
+    if (!number)
+        return NULL;
     log_info("%s: stopping; a second signal ends the process at once",
              number == SIGINT ? "SIGINT" : "SIGTERM");
     stop_request(stop, false);
-    take_told_twice(&set);
-    while (sigwait(&set, &number) || number == SIGHUP)
+    take_told_twice(stop, &set);
+    while ((number = next_signal(stop, &set)) == SIGHUP)
         ;
+    if (!number)
+        return NULL;
     log_warn("second signal: ending at once; calls on the wire become unknown with the next owner");
     _exit(1);
 }
@@ -103,7 +116,9 @@ void stop_free(struct stop *stop)
 {
     if (!stop)
         return;
-    pthread_cancel(stop->thread);
+    /* No pthread_cancel: it loads a library, and the process ends where no file can be opened. */
+    atomic_store(&stop->over, true);
+    pthread_kill(stop->thread, SIGHUP);
     pthread_join(stop->thread, NULL);
     free(stop);
 }

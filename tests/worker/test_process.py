@@ -81,6 +81,21 @@ class Signals(unittest.TestCase):
             self.assertEqual(0, process.end(), process.text)
 
 
+class OpenFiles(unittest.TestCase):
+    def test_too_few(self):
+        """With any limit of open files it says that it cannot start, or it starts and stops as asked."""
+        statuses = set()
+        for limit in range(8, 44, 3):
+            with worker(WORKER, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))) as process:
+                process.wait_for(r"http://127\.0\.0\.1:\d+/|cannot start|Too many open files|the process ends")
+                process.signal(signal.SIGTERM)
+                status = process.end()
+                statuses.add(status)
+                self.assertIn(status, (0, 1, 2), f"limit {limit}: {process.text}")
+        self.assertIn(0, statuses)
+        self.assertIn(1, statuses)
+
+
 class Log(unittest.TestCase):
     def test_nobody_reads_it(self):
         reader, writer = os.pipe()
