@@ -477,9 +477,12 @@ void config_kafka_transactional_id(struct text *id, const char *group_id, const 
     text_printf(id, "%s:%s", group_id, instance_id);
 }
 
-void config_kafka_former_id(struct text *id, const char *group_id, const char *instance_id)
+bool config_kafka_former_id(struct text *id, const char *group_id, const char *instance_id)
 {
+    if (strchr(group_id, ':'))
+        return false;
     text_printf(id, "%s-%s", group_id, instance_id);
+    return true;
 }
 
 /* The value of a default, to be released with free; NULL when there is none. */

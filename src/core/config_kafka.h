@@ -52,8 +52,10 @@ void config_kafka_setting_fini(struct kafka_setting *setting);
 /* Adds the transactional id of a group's member. An instance.id has no colon, so that two different
  * members never have the same. */
 void config_kafka_transactional_id(struct text *id, const char *group_id, const char *instance_id);
-/* Adds the one that earlier versions used: what such a version has left open is ended under it. */
-void config_kafka_former_id(struct text *id, const char *group_id, const char *instance_id);
+/* Adds the one that earlier versions used: what such a version has left open is ended under it.
+ * Returns false, and adds nothing, where the group's name holds a colon: "a:b" and "c" made
+ * "a:b-c", which is now the id of instance b-c in group a. */
+bool config_kafka_former_id(struct text *id, const char *group_id, const char *instance_id);
 
 /* Adds a default's or setting's key as it is written in a configuration. */
 void config_kafka_write_key(struct text *text, enum kafka_sides sides, const char *name);

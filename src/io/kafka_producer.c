@@ -215,13 +215,15 @@ static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafk
 }
 
 /* The same under the id that earlier versions used, which had both jobs in the group of calls. Who
- * may not even ask for that id cannot have run such a version. */
+ * may not even ask for that id cannot have run such a version. Where that id may be another one's
+ * by now, what is left open under it ends by its own timeout. */
 static enum kafka_answer end_former_id(struct kafka *kafka, const char *owner,
                                        struct kafka_runner *runner, struct error *error)
 {
     struct text id = {0};
     bool forbidden = false;
-    config_kafka_former_id(&id, kafka->config->group_ids[REQUEST_CALL], owner);
+    if (!config_kafka_former_id(&id, kafka->config->group_ids[REQUEST_CALL], owner))
+        return KAFKA_DONE;
     enum kafka_answer answer = end_id(kafka, id.data, runner, error, &forbidden);
     text_fini(&id);
     return forbidden ? KAFKA_DONE : answer;

@@ -14,6 +14,7 @@
 
 #include "base/memory.h"
 #include "core/config.h"
+#include "core/config_kafka.h"
 
 #define REQUIRED                                                                                   \
     "kafka.bootstrap.servers = 127.0.0.1:9092\n"                                                   \
@@ -1285,9 +1286,23 @@ static int remove_directory(void **state)
     return rmdir(directory);
 }
 
+/* The id of earlier versions, unless it may be another instance's in another group by now. */
+static void test_former_transactional_ids(void **state)
+{
+    (void)state;
+    struct text id = {0};
+    assert_true(config_kafka_former_id(&id, "calls", "eu-1"));
+    assert_string_equal(id.data, "calls-eu-1");
+    text_clear(&id);
+    assert_false(config_kafka_former_id(&id, "calls:eu", "1"));
+    assert_string_equal(id.data, "");
+    text_fini(&id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_former_transactional_ids),
         cmocka_unit_test(defaults),
         cmocka_unit_test(each_value_reaches_its_field),
         cmocka_unit_test(precedence),
