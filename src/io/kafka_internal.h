@@ -69,6 +69,7 @@ struct kafka_slot {
     bool restart;            /* to be told as lost and assigned again */
     bool restarted;          /* so it was, and nothing at or above `next` came since */
     bool had_ledger;         /* this process has seen or committed a ledger of it */
+    bool told_bare;          /* the offset without a ledger was told; until there is one */
     struct kafka_trouble trouble;
     int64_t swept_until_ms; /* after it was given back: late messages are dropped until then */
 };

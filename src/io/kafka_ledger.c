@@ -212,23 +212,38 @@ void kafka_reading_fini(struct kafka_reading *job)
     memset(job, 0, sizeof *job);
 }
 
-/* A ledger of ours became a bare offset while the partition was away. */
-static void warn_of_others(struct kafka *kafka, const struct kafka_reading *job)
+static void warn_of_others(struct kafka *kafka, const struct kafka_ledger *ledger, bool had_ledger)
 {
-    for (size_t i = 0; i < job->ledger_count; i++) {
-        const struct kafka_ledger *ledger = &job->ledgers[i];
-        struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
-        if (!slot || !slot->had_ledger || ledger->offset < 0 || ledger->metadata_size > 0)
-            continue;
-        slot->had_ledger = false;
-        struct log_about about = {.topic = kafka->config->request_topics[ledger->kind],
-                                  .partition = ledger->partition,
-                                  .offset = ledger->offset};
+    struct log_about about = {.topic = kafka->config->request_topics[ledger->kind],
+                              .partition = ledger->partition,
+                              .offset = ledger->offset};
+    const char *group = kafka->config->group_ids[kafka->job];
+    if (had_ledger)
         log_write(LOG_WARN, &about,
                   "another program commits offsets in group %s: this one was committed without a "
                   "ledger; requests below it that had no result yet will get none. Give that "
                   "program a group of its own",
-                  kafka->config->group_ids[kafka->job]);
+                  group);
+    else
+        log_write(LOG_WARN, &about,
+                  "this offset was committed without a ledger: by `ledger repair` or another "
+                  "tool, or another program commits offsets in group %s, which needs a group of "
+                  "its own; requests below the offset that had no result yet will get none",
+                  group);
+}
+
+/* Offsets behind which no ledger stands, which no worker commits. */
+static void look_for_others(struct kafka *kafka, const struct kafka_reading *job)
+{
+    for (size_t i = 0; i < job->ledger_count; i++) {
+        const struct kafka_ledger *ledger = &job->ledgers[i];
+        struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
+        if (!slot || ledger->metadata_size > 0 || ledger->offset <= (slot->had_ledger ? -1 : 0))
+            continue;
+        if (!slot->told_bare)
+            warn_of_others(kafka, ledger, slot->had_ledger);
+        slot->had_ledger = false;
+        slot->told_bare = true;
     }
 }
 
@@ -239,8 +254,10 @@ static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_lis
         enum request_kind kind = kafka_topic_kind(kafka->config, at->topic);
         struct kafka_slot *slot =
             kind == REQUEST_KINDS ? NULL : kafka_slot_find(kafka, kind, at->partition);
-        if (slot)
-            slot->had_ledger = at->metadata_size > 0;
+        if (!slot)
+            continue;
+        slot->had_ledger = at->metadata_size > 0;
+        slot->told_bare = slot->told_bare && !slot->had_ledger;
     }
 }
 
@@ -254,7 +271,7 @@ void kafka_reading_told(struct kafka *kafka)
         to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_remedy(job.code));
     switch (job.kind) {
     case READ_LEDGERS:
-        warn_of_others(kafka, &job);
+        look_for_others(kafka, &job);
         to->ledgers_read(kafka->arg, job.answer, job.ledgers, job.ledger_count, error);
         break;
     case READ_OWNER:

@@ -66,6 +66,20 @@ class Topics(KafkaCase):
         self.assertEqual("warn", said["log.level"])
         self.assertIn("kafka.partition", said)
 
+    def test_another_program_while_no_worker_ran(self):
+        """The next worker has no ledger to miss, but sees that there is none; it says so once for each partition."""
+        other = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group, "enable.auto.commit": False, **QUIET})
+        self.ask_calls(0, 12)
+        other.commit(offsets=[TopicPartition(self.names["call.requests"], p, 1) for p in (0, 2)], asynchronous=False)
+        other.close()
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox).wait_assigned()
+        for partition in (0, 2):
+            said = worker.wait_log(lambda e: "without a ledger" in e["message"] and e.get("kafka.partition") == partition)
+            self.assertEqual(("warn", 1), (said["log.level"], said["kafka.offset"]))
+        self.wait_called(sandbox, 10)
+        self.assertEqual(2, sum("without a ledger" in e["message"] for e in worker.events()))
+
     def test_made_again_empty(self):
         """Nothing was ever committed."""
         sandbox = self.sandbox()
