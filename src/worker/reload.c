@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/list.h"
+
 enum { LOOK_MS = 1000 };
 
 static void look(struct file_state *state, const char *path)
@@ -48,7 +50,7 @@ static void read_trust(struct reload *reload)
 /* On libuv's pool. */
 static void work(uv_work_t *work_)
 {
-    struct reload *reload = work_->data;
+    struct reload *reload = list_of(work_, struct reload, work);
     bool changed = false;
     atomic_load(&reload->turns);
     for (int file = RELOAD_AUTHORITIES; file < RELOAD_FILES; file++)
@@ -66,7 +68,7 @@ static void begin(struct reload *reload);
 
 static void on_done(uv_work_t *work_, int status)
 {
-    struct reload *reload = work_->data;
+    struct reload *reload = list_of(work_, struct reload, work);
     atomic_load(&reload->turns);
     char *token = reload->token;
     struct platform_trust *trust = reload->trust;
@@ -117,7 +119,6 @@ void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *co
     /* The token was read before: it counts as changed, and the same one changes nothing. */
     for (int file = RELOAD_AUTHORITIES; file < RELOAD_FILES; file++)
         has_changed(reload, file);
-    reload->work.data = reload;
     uv_timer_init(loop, &reload->timer);
     reload->timer.data = reload;
     uv_timer_start(&reload->timer, on_timer, LOOK_MS, LOOK_MS);

@@ -161,8 +161,8 @@ static void commit_transaction(struct world *world, struct process *process)
 
 static void told(struct world *world, struct process *process)
 {
-    static const char *const names[] = {"committed", "aborted",   "refused",        "unknown",
-                                        "fenced",    "no member", "offsets refused"};
+    static const char *const names[] = {"committed", "aborted",   "refused",         "unknown",
+                                        "fenced",    "no member", "offsets refused", "expired"};
     process->transact = PHASE_IDLE;
     say(world, "%s is told: %s", process_name(process->id), names[process->outcome]);
     engine_broker_says(process->engine, "no", process->about_size);

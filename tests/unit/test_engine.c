@@ -1727,6 +1727,28 @@ static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **stat
     desk_fini(&desk);
 }
 
+/* So it is when ledgers are being read for an older assignment at that time: their answer is none
+ * to the newer one's question. */
+static void test_lost_and_back_while_an_older_assignment_is_read(void **state)
+{
+    (void)state;
+    struct desk desk;
+    unclear(&desk, ENGINE_UNKNOWN);
+    give(&desk, REQUEST_CALL, 1, 1);
+    expect(&desk, ENGINE_READ);
+    take(&desk, REQUEST_CALL, 0, 2, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    give(&desk, REQUEST_CALL, 0, 2);
+    answer_read(&desk);
+    expect(&desk, ENGINE_NOTHING);
+    read_back(&desk);
+    expect(&desk, ENGINE_READ);
+    answer_read(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED); /* its result is not published */
+    desk_fini(&desk);
+}
+
 /* Another process of its name has claimed it meanwhile: the sequence number says so. */
 static void test_lost_and_back_after_another(void **state)
 {
@@ -2312,6 +2334,7 @@ int main(void)
         cmocka_unit_test(test_lost_partitions),
         cmocka_unit_test(test_lost_and_back),
         cmocka_unit_test(test_lost_and_back_with_a_transaction_of_unknown_outcome),
+        cmocka_unit_test(test_lost_and_back_while_an_older_assignment_is_read),
         cmocka_unit_test(test_lost_and_back_after_another),
         cmocka_unit_test(test_lost_during_a_transaction),
         cmocka_unit_test(test_unassignment_waits_for_a_claim),

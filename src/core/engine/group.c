@@ -252,7 +252,8 @@ static bool next_load(struct engine *engine, struct engine_action *action)
 {
     if (engine->stopping && engine->load != LOAD_NONE)
         engine->load = LOAD_ASSIGN;
-    if (engine->load == LOAD_READ && waits_for_tick(engine))
+    /* In each step: the answer to a read of an older assignment may have ended the first one. */
+    if (engine->load != LOAD_ASSIGN && waits_for_tick(engine))
         return false;
     if ((engine->load == LOAD_READ || engine->load == LOAD_READ_STABLE) &&
         !collect_places(engine, arriving))
