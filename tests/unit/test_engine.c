@@ -1113,6 +1113,70 @@ static void test_a_limit_that_is_raised_is_noticed_soon(void **state)
     desk_fini(&desk);
 }
 
+/* Partition 0 has ended so many calls between those that are under way that its ledger is long, and
+ * one more, of offset 2, may start. */
+static void get_too_long(struct desk *desk, int partitions)
+{
+    enum { CALLS = 240 };
+    struct engine_options given = options();
+    char id[16];
+    given.calls = CALLS;
+    desk_init(desk, &given);
+    assign(desk, REQUEST_CALL, 0, partitions);
+    for (int i = 0; i < CALLS; i++) {
+        snprintf(id, sizeof id, "o-%d", i == 2 ? 1 : i);
+        arrive(desk, 0, i, id);
+    }
+    ask_until(desk, desk->now + 1000, 4000);
+    while (step(desk) != ENGINE_NOTHING)
+        ;
+    for (int i = 0; i < CALLS; i++)
+        if (i % 3 == 1 || i % 5 == 1)
+            finish(desk, i, STATUS_SUCCEEDED);
+    desk->now += 100; /* behind the pace of transactions */
+}
+
+/* The broker says so, and halves what is known of its limit. */
+static void refuse_its_length(struct desk *desk)
+{
+    expect(desk, ENGINE_TRANSACT);
+    assert_int_equal(desk->action.ledger_count, 1);
+    engine_broker_says(desk->engine, "metadata too large", true);
+    engine_transacted(desk->engine, ENGINE_OFFSETS_REFUSED, NULL, desk->now);
+    expect(desk, ENGINE_NOTHING);
+    desk->now += 100;
+}
+
+/* Its drain is over with that, and is not waited for any more. */
+static void test_a_ledger_that_is_too_long_ends_an_overdue_drain(void **state)
+{
+    (void)state;
+    struct desk desk;
+    get_too_long(&desk, 1);
+    take(&desk, REQUEST_CALL, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    desk.now += 15000;
+    refuse_its_length(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    desk_fini(&desk);
+}
+
+/* What it would have started, another partition may start at once. */
+static void test_a_ledger_that_is_too_long_leaves_its_slots_to_others(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_view view;
+    get_too_long(&desk, 2);
+    refuse_its_length(&desk);
+    arrive(&desk, 1, 0, "p-0");
+    engine_look(desk.engine, &view);
+    engine_allow(desk.engine, (int64_t)view.handed + 1);
+    expect(&desk, ENGINE_TRANSACT);
+    assert_int_equal(desk.action.ledgers[0].partition, 1);
+    desk_fini(&desk);
+}
+
 /* More than one commit takes. */
 static void test_claims_and_releases_are_split(void **state)
 {
@@ -1275,6 +1339,47 @@ static void test_unknown_and_lost(void **state)
     commit_tick(&desk);
     assert_published(&desk, "late:0:succeeded ");
     expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+/* The dead letters refuse a late outcome. */
+static void refuse_late(struct desk *desk)
+{
+    expect(desk, ENGINE_TRANSACT);
+    assert_int_equal(desk->action.items[0].type, ITEM_LATE);
+    engine_refused_for(desk->engine, 0, REFUSED_AS_IS);
+    engine_transacted(desk->engine, ENGINE_REFUSED, (bool[]){true}, desk->now);
+}
+
+/* Who stops has little time, and what was refused may be taken by now. */
+static void test_a_stop_asks_often_for_late_outcomes(void **state)
+{
+    (void)state;
+    struct desk desk;
+    unclear(&desk, ENGINE_UNKNOWN);
+    take(&desk, REQUEST_CALL, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    give(&desk, REQUEST_CALL, 0, 0);
+    expect(&desk, ENGINE_ASSIGN);
+    engine_producer_ready(desk.engine, desk.now);
+    for (int i = 0; i < 8; i++) {
+        refuse_late(&desk);
+        desk.now += 30000;
+    }
+    refuse_late(&desk);
+    engine_stop(desk.engine, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    for (int i = 0; i < 3; i++) {
+        desk.now += 999;
+        expect(&desk, ENGINE_NOTHING);
+        assert_int_equal(engine_wake_time(desk.engine), desk.now + 1);
+        desk.now++;
+        if (i < 2)
+            refuse_late(&desk);
+    }
+    commit_tick(&desk);
+    assert_published(&desk, "late:0:succeeded ");
+    expect(&desk, ENGINE_LEAVE);
     desk_fini(&desk);
 }
 
@@ -2308,6 +2413,9 @@ int main(void)
         cmocka_unit_test(test_refused_offsets_halt_the_one_partition),
         cmocka_unit_test(test_a_short_limit_is_found_out_and_kept),
         cmocka_unit_test(test_a_limit_that_is_raised_is_noticed_soon),
+        cmocka_unit_test(test_a_ledger_that_is_too_long_ends_an_overdue_drain),
+        cmocka_unit_test(test_a_ledger_that_is_too_long_leaves_its_slots_to_others),
+        cmocka_unit_test(test_a_stop_asks_often_for_late_outcomes),
         cmocka_unit_test(test_claims_and_releases_are_split),
         cmocka_unit_test(test_a_claim_that_is_refused_alone_halts_its_partition),
 

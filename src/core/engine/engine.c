@@ -276,6 +276,20 @@ static void forget_limit(struct engine *engine)
     engine->ledger_max = engine->options.ledger_max;
 }
 
+/* A partition that the tick blocks leaves others what it would have started, and its drain may be
+ * over with that: then there may be something to do after all. It takes part again only later, so
+ * this ends. */
+static bool next_step(struct engine *engine, struct engine_action *action)
+{
+    do {
+        engine->blocked = false;
+        if (group_next(engine, action) || next_producer(engine, action) ||
+            next_leave(engine, action))
+            return true;
+    } while (engine->blocked);
+    return false;
+}
+
 enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t wall,
                                     struct engine_action *action)
 {
@@ -290,8 +304,7 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
     lane_wake_due(engine);
     forget_limit(engine);
     start_recordings(engine);
-    if (next_start(engine, action) || group_next(engine, action) || next_producer(engine, action) ||
-        next_leave(engine, action))
+    if (next_start(engine, action) || next_step(engine, action))
         return action->type;
     start_recordings(engine); /* settling an unknown transaction may have set slots free */
     next_start(engine, action);
@@ -389,7 +402,8 @@ static void hold_back(struct engine *engine, struct request *request, int64_t pa
 {
     struct text reason = {0};
     if (!request->partition) {
-        engine->late_pause = block_pause(engine->late_pause);
+        engine->late_pause =
+            engine->stopping ? ENGINE_BLOCK_FIRST_MS : block_pause(engine->late_pause);
         engine->late_until = engine->now + engine->late_pause;
         return;
     }

@@ -519,6 +519,8 @@ void engine_stop(struct engine *engine, int64_t now)
     if (engine->stopping)
         return;
     engine->stopping = engine->recall_all = true;
+    if (engine->late_until > now + ENGINE_BLOCK_FIRST_MS) /* the stop waits for them */
+        engine->late_until = now + ENGINE_BLOCK_FIRST_MS;
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);

@@ -190,6 +190,7 @@ struct engine {
     int64_t late_until;  /* dead letters of what is no partition's any more are refused */
     int64_t late_pause;
     int64_t retry_at;     /* no transaction before it */
+    bool blocked;         /* the tick that was being built has blocked a partition */
     int aborts;           /* in a row */
     bool forgotten;       /* the last one was aborted, as the broker had forgotten the producer */
     bool aborted_records; /* ... the last one carried records */

@@ -272,6 +272,7 @@ static void block_too_long(struct partition *partition)
     if (!partition->offer_at)
         put_off(partition);
     partition_block(partition, ENGINE_BLOCK_FIRST_MS, reason.data);
+    engine->blocked = true;
     text_fini(&reason);
 }
 
