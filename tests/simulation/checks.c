@@ -453,7 +453,8 @@ static bool is_held_by_any(const struct world *world, int log)
 }
 
 /* What is refused of one log's requests, for minutes now, holds no other log's back: none waits
- * that nobody has begun. */
+ * that nobody has begun, unless the brokers take no ledger of its log that is as long as it has to
+ * be. */
 void check_others_went_on(struct world *world)
 {
     enum { STILL_MS = 120000 };
@@ -461,8 +462,10 @@ void check_others_went_on(struct world *world)
     for (int i = 0; refusal->what == ASK_PRODUCE && refusal->log >= 0 && i < world->task_count;
          i++) {
         const struct task *task = &world->tasks[i];
+        const struct log *log = &world->logs[task->log];
         bool waits = !check_is_over(task) && !task->deleted && is_held_by_any(world, task->log) &&
-                     world->now - world->logs[task->log].moved_at > STILL_MS;
+                     world->now - log->moved_at > STILL_MS &&
+                     (!log->too_long_at || world->now - log->too_long_at > STILL_MS);
         if (task->log != refusal->log && waits)
             broken(world, "%d/%d is held back by what is refused of %d", task->log,
                    (int)task->offset, refusal->log);

@@ -188,6 +188,7 @@ void client_assign(struct world *world, struct process *process, const struct en
         logs |= 1u << log;
         client->position[log] = from < world->logs[log].start ? world->logs[log].start : from;
         client->end_told[log] = -1;
+        process->refusal.log_at[log] = 0;
         process->drain_until[log] = process->stopping ? 0 : INT64_MAX / 2; /* 0: never claimed */
     }
     if (logs != client->asked_logs)

@@ -39,6 +39,8 @@ bool refusal_of_size(struct world *world, const struct engine_ledger *ledgers, s
         sum += (int64_t)ledgers[i].metadata_size + LEDGER_AROUND;
         too_long |= world->ledger_most && (int64_t)ledgers[i].metadata_size > world->ledger_most;
     }
+    if (too_long && count == 1)
+        world->logs[ledgers->partition].too_long_at = world->now;
     if (too_long || (world->commit_most && sum > world->commit_most))
         say(world, "%zu ledgers with %d characters are too much", count, (int)sum);
     return too_long || (world->commit_most && sum > world->commit_most);
@@ -83,18 +85,36 @@ static int64_t asked_before(const struct refused *refused, uint64_t times)
     return refused->asked[(refused->count - times) % ASKED_MOST];
 }
 
+/* What is a partition's matter holds that one back, and each is asked for less and less often by
+ * itself: one that was not refused lately begins a row of its own. */
+static bool is_first(const struct world *world, struct refused *refused, unsigned logs)
+{
+    bool first = false;
+    for (int log = 0; log < world->log_count; log++) {
+        if (!(logs & 1u << log))
+            continue;
+        first |= world->now - refused->log_at[log] > ROW_MS;
+        refused->log_at[log] = world->now;
+    }
+    return first;
+}
+
 /* Who gives partitions back has little time, and asks often; and a claim that is refused for good
  * is made some times for each partition, and then never again. */
 static void note(struct world *world, struct process *process)
 {
     struct refused *refused = &process->refusal;
+    unsigned logs = refused->logs;
     bool claims = world->refusal.what == ASK_COMMIT && world->refusal.for_good;
+    refused->logs = 0;
     if (process->stopping || process->client.asked == ASKED_UNASSIGN || claims) {
         refusal_excuse(process);
         return;
     }
     if (refused->number != world->refusal.number || world->now - asked_before(refused, 1) > ROW_MS)
         *refused = (struct refused){.number = world->refusal.number, .since = world->now};
+    if (is_first(world, refused, logs))
+        refused->since = world->now;
     refused->asked[refused->count++ % ASKED_MOST] = world->now;
     if (world->now - refused->since > TOLD_MS)
         check_refused(world, process);
@@ -119,6 +139,7 @@ bool refusal_meets_record(struct world *world, struct process *process, int log)
         (refusal->log >= 0 && refusal->log != log))
         return false;
     say(world, "%s is refused records of %d", process_name(process->id), log);
+    process->refusal.logs |= 1u << log;
     return true;
 }
 
@@ -127,6 +148,10 @@ bool refusal_meets(struct world *world, struct process *process, enum asking wha
     if (!is_met(world, process, what))
         return false;
     say(world, "%s is refused: %s", process_name(process->id), names[what]);
+    for (size_t i = 0;
+         what == ASK_OFFSETS && world->refusal.for_good && i < process->transaction.ledger_count;
+         i++)
+        process->refusal.logs |= 1u << process->transaction.ledgers[i].partition;
     if (what != ASK_INIT) /* the client asks by itself */
         note(world, process);
     return true;

@@ -140,6 +140,7 @@ struct log {
     uint64_t written_at;            /* step */
     int64_t moved_at;               /* the same as a time */
     int64_t away_until;             /* it has no leader until then */
+    int64_t too_long_at;            /* its ledger, alone, was last too long for the brokers then */
     int64_t last_result[KEYS_MOST]; /* offset of the last one published */
     int left_most;                  /* the most that processes have left started for others */
 };
@@ -191,6 +192,8 @@ struct refused {
     int64_t since;
     int64_t asked[ASKED_MOST]; /* by count, as a ring */
     uint64_t count;
+    unsigned logs;             /* bit set: what is refused now is about these, ... */
+    int64_t log_at[LOGS_MOST]; /* ... and was last about each then; 0: not since it has it */
 };
 
 /* A transactional id and what it has open. */
