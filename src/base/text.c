@@ -177,6 +177,17 @@ void text_visible(struct text *text, const char *bytes, size_t n)
     add_string(text, bytes, n, false, true);
 }
 
+void text_code_point(struct text *text, uint32_t code)
+{
+    char bytes[4];
+    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = n - 1; i > 0; i--, code >>= 6)
+        bytes[i] = (char)(0x80 | (code & 0x3f));
+    bytes[0] = (char)(first[n] | code);
+    text_append(text, bytes, n);
+}
+
 void text_clear(struct text *text)
 {
     text->length = 0;

@@ -26,6 +26,9 @@ void text_json(struct text *text, const char *bytes, size_t n);
 void text_visible(struct text *text, const char *bytes, size_t n);
 void text_json_visible(struct text *text, const char *bytes, size_t n);
 
+/* Adds a code point, up to 0x10ffff and no surrogate, as UTF-8. */
+void text_code_point(struct text *text, uint32_t code);
+
 /* Makes it empty, keeping its memory; releases its memory; gives its memory away (never NULL, to be
  * released with free). */
 void text_clear(struct text *text);

@@ -218,17 +218,6 @@ static uint32_t unit_at(struct span in, size_t width, bool little)
     return unit;
 }
 
-static void add_code_point(struct text *out, uint32_t code)
-{
-    char bytes[4];
-    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    for (size_t i = n - 1; i > 0; i--, code >>= 6)
-        bytes[i] = (char)(0x80 | (code & 0x3f));
-    bytes[0] = (char)(first[n] | code);
-    text_append(out, bytes, n);
-}
-
 static bool is_surrogate(uint32_t code)
 {
     return code >= 0xd800 && code < 0xe000;
@@ -248,7 +237,7 @@ static void add_wide(struct text *out, struct span in, size_t width, bool little
         if (is_surrogate(code) || code > 0x10ffff)
             text_add(out, REPLACEMENT);
         else
-            add_code_point(out, code);
+            text_code_point(out, code);
     }
     if (in.size)
         text_add(out, REPLACEMENT);

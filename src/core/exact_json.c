@@ -127,17 +127,6 @@ static long code_unit(const struct reader *reader, const char *at)
     return unit;
 }
 
-static void add_code_point(struct text *string, long code)
-{
-    char bytes[4];
-    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    for (size_t i = n - 1; i > 0; i--, code >>= 6)
-        bytes[i] = (char)(0x80 | (code & 0x3f));
-    bytes[0] = (char)(first[n] | code);
-    text_append(string, bytes, n);
-}
-
 /* Behind \u. */
 static bool read_unicode(struct reader *reader)
 {
@@ -154,7 +143,7 @@ static bool read_unicode(struct reader *reader)
     } else if (code >= 0xd800 && code < 0xe000 && reader->mend_surrogates) {
         code = 0xfffd;
     }
-    add_code_point(&reader->string, code);
+    text_code_point(&reader->string, (uint32_t)code);
     return true;
 }
 
