@@ -71,11 +71,6 @@ static bool belongs(const struct request *request, enum request_kind kind, int32
 
 void dispatch_recall(struct dispatch *dispatch, enum request_kind kind, int32_t partition)
 {
-    if (kind == REQUEST_KINDS) {
-        dispatch_recall(dispatch, REQUEST_CALL, DISPATCH_ALL);
-        dispatch_recall(dispatch, REQUEST_RECORDING, DISPATCH_ALL);
-        return;
-    }
     if (partition == DISPATCH_ALL)
         dispatch->stopped[kind] = true;
     list_each_safe(node, &dispatch->waiting[kind])

@@ -45,9 +45,8 @@ void dispatch_init(struct dispatch *dispatch, const struct config *config,
 /* A request arrives. */
 void dispatch_add(struct dispatch *dispatch, struct request *request);
 
-/* Requests of the partition (DISPATCH_ALL: all of the kind, for good; kind
- * REQUEST_KINDS: all of both, for good) are wanted back: waiting ones are
- * done, those in flight lose their lease, so that what is not yet sent will not be. */
+/* Requests of the partition (DISPATCH_ALL: all of the kind, for good) are wanted back: waiting ones
+ * are done, those in flight lose their lease, so that what is not yet sent will not be. */
 enum { DISPATCH_ALL = -1 };
 void dispatch_recall(struct dispatch *dispatch, enum request_kind kind, int32_t partition);
 

@@ -49,8 +49,7 @@ void call_thread_start(struct call_thread *thread, struct request *request);
 
 /* Asks for the requests of a partition that have not been sent: they come back as CALL_RETURNED
  * (what is on the wire comes back when it ends). partition DISPATCH_ALL: of all partitions of the
- * kind, and from then on nothing of it is sent any more (a stop); kind REQUEST_KINDS: of both
- * kinds. That job's Kafka thread. */
+ * kind, and from then on nothing of it is sent any more (a stop). That job's Kafka thread. */
 void call_thread_recall(struct call_thread *thread, enum request_kind kind, int32_t partition);
 
 /* Asks for the files of token and certificates to be read again (they are too when they change).

@@ -83,9 +83,9 @@ static void wake_for_finished(void *argument)
 
 /* What Kafka reports. */
 
-static const char *topic_of(const struct kafka_thread *thread, enum request_kind kind)
+static const char *topic_of(const struct kafka_thread *thread)
 {
-    return thread->config->request_topics[kind];
+    return thread->config->request_topics[thread->job];
 }
 
 static const char *group_of(const struct kafka_thread *thread)
@@ -104,8 +104,7 @@ static void log_partitions(const struct kafka_thread *thread, const char *what,
 {
     struct text text = {0};
     for (size_t i = 0; i < count; i++)
-        text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread, list[i].kind),
-                    list[i].partition);
+        text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread), list[i].partition);
     log_info("%s: %zu partition(s)%s%s", what, count, count ? " " : "", count ? text.data : "");
     text_fini(&text);
 }
@@ -114,7 +113,7 @@ static struct engine_place *places_of(const struct kafka_partition *list, size_t
 {
     struct engine_place *places = memory_zeroed(count, sizeof *places);
     for (size_t i = 0; i < count; i++)
-        places[i] = (struct engine_place){list[i].kind, list[i].partition, list[i].offset};
+        places[i] = (struct engine_place){list[i].partition, list[i].offset};
     return places;
 }
 
@@ -155,7 +154,7 @@ static void on_log_changed(void *argument, const struct kafka_partition *list, s
 {
     struct kafka_thread *thread = argument;
     for (size_t i = 0; i < count; i++)
-        engine_log_changed(thread->engine, list[i].kind, list[i].partition);
+        engine_log_changed(thread->engine, list[i].partition);
 }
 
 static void on_producer_ready(void *argument)
@@ -283,8 +282,8 @@ static void on_ledgers_read(void *argument, enum kafka_answer answer,
     struct engine_ledger *ledgers = memory_zeroed(count, sizeof *ledgers);
     note_answer(thread, TROUBLE_READS, answer, "the committed ledgers cannot be read yet", error);
     for (size_t i = 0; i < count; i++)
-        ledgers[i] = (struct engine_ledger){list[i].kind, list[i].partition, list[i].offset,
-                                            list[i].metadata, list[i].metadata_size};
+        ledgers[i] = (struct engine_ledger){list[i].partition, list[i].offset, list[i].metadata,
+                                            list[i].metadata_size};
     engine_ledgers_read(thread->engine, engine_answer_of(answer), ledgers, count, thread->now);
     count_landed(thread);
     free(ledgers);
@@ -332,9 +331,9 @@ static const struct kafka_handler handler = {.assigned = on_assigned,
 static void on_record(void *argument, struct place place, const struct raw_record *raw)
 {
     struct kafka_thread *thread = argument;
-    if (!engine_is_news(thread->engine, place.kind, place.partition, place.offset))
+    if (!engine_is_news(thread->engine, place.partition, place.offset))
         return;
-    metrics_count(&thread->metrics->requests[place.kind], 1);
+    metrics_count(&thread->metrics->requests[thread->job], 1);
     struct request *request = request_new(place, raw);
     event_parse(request, &thread->rules, thread->wall);
     engine_record(thread->engine, request, thread->now, thread->wall);
@@ -342,8 +341,9 @@ static void on_record(void *argument, struct place place, const struct raw_recor
 
 static void on_end(void *argument, enum request_kind kind, int32_t partition, int64_t offset)
 {
+    (void)kind;
     struct kafka_thread *thread = argument;
-    engine_end(thread->engine, kind, partition, offset, thread->now, thread->wall);
+    engine_end(thread->engine, partition, offset, thread->now, thread->wall);
 }
 
 static const struct kafka_record_sink sink = {.record = on_record, .end = on_end};
@@ -353,7 +353,7 @@ static void warn_of_older(const struct kafka_thread *thread,
                           const struct engine_partition_view *view)
 {
     struct log_about about = {
-        .topic = topic_of(thread, view->kind), .partition = view->partition, .offset = -1};
+        .topic = topic_of(thread), .partition = view->partition, .offset = -1};
     log_write(LOG_WARN, &about,
               "the topic is older than the group: no committed offset was found, so its requests "
               "younger than "
@@ -366,10 +366,11 @@ static bool take_records(struct kafka_thread *thread)
     struct engine_partition_view view;
     bool more = false;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        size_t wanted = view.active ? engine_wants(thread->engine, view.kind, view.partition) : 0;
+        size_t wanted = view.active ? engine_wants(thread->engine, view.partition) : 0;
         if (!wanted)
             continue;
-        size_t taken = kafka_take(thread->kafka, view.kind, view.partition, wanted, &sink, thread);
+        size_t taken =
+            kafka_take(thread->kafka, thread->job, view.partition, wanted, &sink, thread);
         more |= taken == wanted;
         bool warned = view.older_than_group;
         if (taken && !warned && engine_look_partition(thread->engine, i, &view) &&
@@ -386,8 +387,8 @@ static void tell_orphans(struct kafka_thread *thread)
 {
     const struct request *request;
     while ((request = engine_take_orphan(thread->engine))) {
-        struct log_about about = request_about(request, topic_of(thread, request->place.kind));
-        if (request->place.kind == REQUEST_CALL)
+        struct log_about about = request_about(request, topic_of(thread));
+        if (thread->job == REQUEST_CALL)
             log_write(LOG_WARN, &about,
                       "this call was still under way when its partition was handed over or lost: "
                       "it becomes unknown with the next owner");
@@ -432,29 +433,30 @@ static void do_commit(struct kafka_thread *thread, const struct engine_action *a
         thread->ledgers =
             memory_resize(thread->ledgers, thread->ledger_capacity * sizeof *thread->ledgers);
     }
-    publish_ledgers(thread->ledgers, action->ledgers, action->ledger_count);
+    publish_ledgers(&thread->publish, thread->ledgers, action->ledgers, action->ledger_count);
     kafka_commit(thread->kafka, thread->ledgers, action->ledger_count);
 }
 
-static struct kafka_partition *partitions_of(const struct engine_action *action)
+static struct kafka_partition *partitions_of(const struct kafka_thread *thread,
+                                             const struct engine_action *action)
 {
     struct kafka_partition *list = memory_zeroed(action->place_count, sizeof *list);
     for (size_t i = 0; i < action->place_count; i++)
-        list[i] = (struct kafka_partition){action->places[i].kind, action->places[i].partition,
+        list[i] = (struct kafka_partition){thread->job, action->places[i].partition,
                                            action->places[i].offset};
     return list;
 }
 
 static void do_read(struct kafka_thread *thread, const struct engine_action *action)
 {
-    struct kafka_partition *list = partitions_of(action);
+    struct kafka_partition *list = partitions_of(thread, action);
     kafka_read_ledgers(thread->kafka, list, action->place_count, action->stable);
     free(list);
 }
 
 static void do_assign(struct kafka_thread *thread, const struct engine_action *action)
 {
-    struct kafka_partition *list = partitions_of(action);
+    struct kafka_partition *list = partitions_of(thread, action);
     kafka_assign(thread->kafka, action->rebalance, list, action->place_count);
     free(list);
     thread->trouble_at = 0;
@@ -462,7 +464,7 @@ static void do_assign(struct kafka_thread *thread, const struct engine_action *a
 
 static void do_recall(struct kafka_thread *thread, const struct engine_action *action)
 {
-    bool all = action->kind == REQUEST_KINDS;
+    bool all = action->partition == ENGINE_ALL;
     call_thread_recall(thread->calls, thread->job, all ? DISPATCH_ALL : action->partition);
 }
 
@@ -555,7 +557,7 @@ static void act(struct kafka_thread *thread)
 
 static void complain_of(const struct kafka_thread *thread, const struct engine_partition_view *view)
 {
-    const char *topic = topic_of(thread, view->kind);
+    const char *topic = topic_of(thread);
     struct log_about about = {.topic = topic, .partition = view->partition, .offset = -1};
     if (view->needs_repair)
         log_write(LOG_ERROR, &about,
@@ -569,7 +571,7 @@ static void complain_of(const struct kafka_thread *thread, const struct engine_p
                   "partition %s/%d is halted, nothing more of it is read: %s; it is tried again by "
                   "itself",
                   topic, view->partition,
-                  kafka_trouble(thread->kafka, view->kind, view->partition));
+                  kafka_trouble(thread->kafka, thread->job, view->partition));
     else if (view->halt_reason)
         log_write(LOG_ERROR, &about,
                   "partition %s/%d is halted, nothing more of it is dialled or published: %s; it "
@@ -586,7 +588,7 @@ static void complain(struct kafka_thread *thread)
     thread->trouble_at = thread->now;
     thread->halted = 0;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        if (!view.halted && !kafka_trouble(thread->kafka, view.kind, view.partition))
+        if (!view.halted && !kafka_trouble(thread->kafka, thread->job, view.partition))
             continue;
         complain_of(thread, &view);
         thread->halted++;
@@ -656,7 +658,7 @@ static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_
 static void complain_of_stuck(const struct kafka_thread *thread,
                               const struct engine_partition_view *view, int64_t end)
 {
-    const char *topic = topic_of(thread, view->kind);
+    const char *topic = topic_of(thread);
     struct log_about about = {.topic = topic, .partition = view->partition, .offset = view->next};
     log_write(LOG_ERROR, &about,
               "partition %s/%d is stuck: its lag grows (%" PRId64
@@ -674,8 +676,8 @@ static void watch_partitions(struct kafka_thread *thread)
     bool due = thread->now >= thread->stuck_at;
     size_t stuck = 0;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        int64_t end = kafka_end(thread->kafka, view.kind, view.partition);
-        bool known = view.halted || kafka_trouble(thread->kafka, view.kind, view.partition);
+        int64_t end = kafka_end(thread->kafka, thread->job, view.partition);
+        bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition);
         if (!is_stuck(thread, &view, excused || known, end))
             continue;
         if (due)
@@ -703,19 +705,20 @@ static void show(struct kafka_thread *thread)
         return;
     thread->table_at = thread->now + TABLE_EACH_MS;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        const char *trouble = view.halted ? view.halt_reason ? view.halt_reason : ""
-                                          : kafka_trouble(thread->kafka, view.kind, view.partition);
+        const char *trouble = view.halted
+                                  ? view.halt_reason ? view.halt_reason : ""
+                                  : kafka_trouble(thread->kafka, thread->job, view.partition);
         halted += trouble != NULL;
         away += view.away;
         if (count == METRICS_PARTITIONS)
             continue;
         thread->table[count++] =
-            (struct partition_row){.kind = view.kind,
+            (struct partition_row){.kind = job,
                                    .partition = view.partition,
                                    .state = state_of(&view, trouble),
                                    .base = view.base,
                                    .next = view.next,
-                                   .end = kafka_end(thread->kafka, view.kind, view.partition),
+                                   .end = kafka_end(thread->kafka, thread->job, view.partition),
                                    .unfinished = view.unfinished,
                                    .started = view.started,
                                    .ledger_size = view.ledger_size};
@@ -856,6 +859,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, enum request_
 {
     struct kafka_thread *thread = memory_zeroed(1, sizeof *thread);
     struct engine_options options = {
+        .kind = job,
         .owner = config->instance_id,
         .lease_ms = config->session_timeout_ms / 2,
         .doubt_ms = config->platform_timeout_ms,
@@ -865,8 +869,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, enum request_
         .window_bytes = config->partition_window_bytes,
         .memory_bytes = memory_of(config),
         .record_bytes = config->event_max_bytes,
-        .calls = slots_of(config, job),
-        .recordings = slots_of(config, job)};
+        .slots = slots_of(config, job)};
     thread->config = config;
     thread->job = job;
     thread->metrics = metrics;

@@ -9,6 +9,7 @@
 void publish_init(struct publish *publish, const struct config *config, enum request_kind job)
 {
     *publish = (struct publish){
+        .job = job,
         .names = {.group = config->group_ids[job], .dead_letters = config->dead_letters}};
     for (int kind = 0; kind < REQUEST_KINDS; kind++) {
         publish->names.request_topics[kind] = config->request_topics[kind];
@@ -56,10 +57,11 @@ static void count(struct published *counts, const struct engine_item *item)
     }
 }
 
-void publish_ledgers(struct kafka_ledger *out, const struct engine_ledger *ledgers, size_t count)
+void publish_ledgers(const struct publish *publish, struct kafka_ledger *out,
+                     const struct engine_ledger *ledgers, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        out[i] = (struct kafka_ledger){ledgers[i].kind, ledgers[i].partition, ledgers[i].offset,
+        out[i] = (struct kafka_ledger){publish->job, ledgers[i].partition, ledgers[i].offset,
                                        ledgers[i].metadata, ledgers[i].metadata_size};
 }
 
@@ -85,7 +87,7 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
             record_give_key(&publish->records[i], &publish->names, items[i].request->place);
         count(&publish->counts, &items[i]);
     }
-    publish_ledgers(publish->ledgers, ledgers, ledger_count);
+    publish_ledgers(publish, publish->ledgers, ledgers, ledger_count);
     publish->transaction = (struct kafka_transaction){.records = publish->records,
                                                       .record_count = item_count,
                                                       .ledgers = publish->ledgers,

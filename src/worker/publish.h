@@ -9,6 +9,7 @@
 #include "worker/metrics.h"
 
 struct publish {
+    enum request_kind job;
     struct result_names names;
     struct record *records;
     size_t record_capacity;
@@ -33,6 +34,7 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
 void publish_log_refused(const struct publish *publish, const enum kafka_refusal *refused);
 
 /* The engine's ledgers as io/kafka takes them. */
-void publish_ledgers(struct kafka_ledger *out, const struct engine_ledger *ledgers, size_t count);
+void publish_ledgers(const struct publish *publish, struct kafka_ledger *out,
+                     const struct engine_ledger *ledgers, size_t count);
 
 void publish_fini(struct publish *publish);

@@ -53,9 +53,9 @@ static void arrive(struct process *process)
     struct world *world = process->world;
     char order_id[16];
     while (process->position >= 0 && process->position < REQUESTS &&
-           engine_wants(process->engine, REQUEST_CALL, 0)) {
+           engine_wants(process->engine, 0)) {
         int64_t offset = process->position++;
-        if (!engine_is_news(process->engine, REQUEST_CALL, 0, offset))
+        if (!engine_is_news(process->engine, 0, offset))
             continue;
         struct raw_record raw = {.key = "k", .key_size = 1, .timestamp_ms = WALL + world->now};
         struct request *request = request_new((struct place){REQUEST_CALL, 0, offset}, &raw);
@@ -69,7 +69,7 @@ static void arrive(struct process *process)
         engine_record(process->engine, request, world->now, WALL + world->now);
     }
     if (process->position == REQUESTS)
-        engine_end(process->engine, REQUEST_CALL, 0, REQUESTS, world->now, WALL + world->now);
+        engine_end(process->engine, 0, REQUESTS, world->now, WALL + world->now);
 }
 
 static void land(struct world *world, const struct engine_action *action)
@@ -102,8 +102,7 @@ static void transact(struct process *process, const struct engine_action *action
 static void answer_read(struct process *process, const struct engine_action *action)
 {
     struct committed *committed = &process->world->committed;
-    struct engine_ledger ledger = {REQUEST_CALL, 0, committed->base, committed->metadata,
-                                   committed->size};
+    struct engine_ledger ledger = {0, committed->base, committed->metadata, committed->size};
     engine_ledgers_read(process->engine, ENGINE_DONE, &ledger, action->place_count,
                         process->world->now);
 }
@@ -204,10 +203,9 @@ static void work(struct world *world, const char *owner, long fails_at)
                                      .overdue = {.max_age_ms = 900000000, .deadline_ms = 90000000},
                                      .window = 16,
                                      .window_bytes = 1 << 20,
-                                     .calls = 4,
-                                     .recordings = 2};
+                                     .slots = 4};
     struct process process = {.world = world, .position = -1};
-    struct engine_place place = {REQUEST_CALL, 0, -1};
+    struct engine_place place = {0, -1};
     allocations_fail(fails_at, false);
     process.engine = engine_new(&options);
     engine_producer_ready(process.engine, world->now);

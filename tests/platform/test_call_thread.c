@@ -26,6 +26,7 @@
 #include "base/text.h"
 #include "bench.h"
 #include "core/answer.h"
+#include "core/dispatch.h"
 #include "core/signature.h"
 #include "sandbox/platform_certificate.h"
 #include "worker/call_thread.h"
@@ -572,7 +573,7 @@ static void lease_is_read_again_before_sending(void **state)
     start(bench, REQUEST_CALL, 0);
     while (server_connections(&bench->server) == 0)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    call_thread_recall(bench->thread, REQUEST_KINDS, 0);
+    call_thread_recall(bench->thread, REQUEST_CALL, DISPATCH_ALL);
     start(bench, REQUEST_CALL, 1); /* comes back: the recall has been seen */
     comes_back(bench, CALL_RETURNED);
     call_thread_free(bench->thread);
@@ -616,7 +617,7 @@ static void recall_takes_what_waits(void **state)
     ends(bench, STATUS_SUCCEEDED, NULL);
     start(bench, REQUEST_CALL, 2); /* a recall of a partition is for what was there */
     ends(bench, STATUS_SUCCEEDED, NULL);
-    call_thread_recall(bench->thread, REQUEST_KINDS, 0);
+    call_thread_recall(bench->thread, REQUEST_CALL, DISPATCH_ALL);
     start(bench, REQUEST_CALL, 3);
     comes_back(bench, CALL_RETURNED);
     assert_int_equal(server_requests(&bench->server), 2);

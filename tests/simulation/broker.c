@@ -10,7 +10,7 @@
 static void add_log(struct world *world)
 {
     struct log *log = &world->logs[world->log_count];
-    log->kind = world->log_count && draw(world, 5) == 0 ? REQUEST_RECORDING : REQUEST_CALL;
+    log->kind = world->options.kind;
     log->start = log->end = draw(world, 4) ? 0 : (int64_t)draw(world, 5);
     log->committed = -1;
     for (int key = 0; key < KEYS_MOST; key++)

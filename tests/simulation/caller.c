@@ -47,23 +47,23 @@ void caller_lend(struct world *world, struct process *process, struct request *r
 void caller_recall(struct world *world, struct process *process, const struct engine_action *action)
 {
     say(world, "%s recalls", process_name(process->id));
-    process->recalls |= action->kind == REQUEST_KINDS ? ~0u : 1u << action->partition;
+    process->recalls |= action->partition == ENGINE_ALL ? ~0u : 1u << action->partition;
     put(world, &process->caller.in,
-        (struct mail){.type = MAIL_RECALL, .kind = action->kind, .partition = action->partition});
+        (struct mail){.type = MAIL_RECALL, .partition = action->partition});
 }
 
-static void recall(struct caller *caller, const struct mail *mail)
+static void recall(struct caller *caller, enum request_kind kind, const struct mail *mail)
 {
     for (size_t i = 0; i < caller->call_count; i++) {
         const struct place *place = &caller->calls[i].request->place;
         caller->calls[i].recalled |=
-            mail->kind == REQUEST_KINDS ||
-            (mail->kind == place->kind && mail->partition == place->partition);
+            mail->partition == ENGINE_ALL || mail->partition == place->partition;
     }
-    dispatch_recall(&caller->dispatch, mail->kind, mail->partition);
+    dispatch_recall(&caller->dispatch, kind,
+                    mail->partition == ENGINE_ALL ? DISPATCH_ALL : mail->partition);
 }
 
-static void receive(struct process *process)
+static void receive(struct world *world, struct process *process)
 {
     struct caller *caller = &process->caller;
     if (!caller->in.count)
@@ -72,7 +72,7 @@ static void receive(struct process *process)
     if (mail.type == MAIL_REQUEST)
         dispatch_add(&caller->dispatch, mail.request);
     else
-        recall(caller, &mail);
+        recall(caller, world->options.kind, &mail);
     caller->happened = true;
 }
 
@@ -89,8 +89,10 @@ static void begin_try(struct world *world, struct process *process, struct reque
                (int)task->offset);
     for (size_t i = 0; i < caller->call_count; i++)
         recordings += caller->calls[i].request->place.kind == REQUEST_RECORDING;
-    int64_t most = world->options.calls > 1 ? world->options.calls - 1 : 1; /* one is for calls */
-    if ((int64_t)caller->call_count >= world->options.calls ||
+    int64_t most = world->config.platform_max_in_flight > 1
+                       ? world->config.platform_max_in_flight - 1
+                       : 1; /* one is for calls */
+    if ((int64_t)caller->call_count >= world->config.platform_max_in_flight ||
         (is_recording &&
          (recordings >= world->config.recording_max_in_flight || recordings >= most))) {
         broken(world, "%s has more tries at once than slots", process_name(process->id));
@@ -291,7 +293,7 @@ void caller_step(struct world *world, struct process *process)
     case 0:
     case 1:
         for (size_t n = draw(world, 4) ? MAIL_MOST : 1; n && caller->in.count; n--)
-            receive(process);
+            receive(world, process);
         break;
     case 2:
         turn(world, process);

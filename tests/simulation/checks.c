@@ -134,7 +134,7 @@ void check_started(struct world *world)
             started[task->starter]++;
     }
     for (int i = 1; i <= world->incarnations; i++)
-        if (started[i] > 2 * world->options.calls)
+        if (started[i] > 2 * world->options.slots)
             broken(world, "incarnation %d has %d calls started", i, started[i]);
 }
 
@@ -142,6 +142,8 @@ static void check_mark(struct world *world, struct task *task, enum ledger_mark 
                        const char *owner, const struct transaction *transaction)
 {
     bool started = mark == LEDGER_STARTED;
+    if (started && task->kind != REQUEST_CALL)
+        broken(world, "%d/%d is started and is no call", task->log, (int)task->offset);
     if (mark == LEDGER_DONE && !check_is_over(task) && !task->deleted)
         broken(world, "%d/%d is done in the ledger and has no result", task->log,
                (int)task->offset);
@@ -440,7 +442,7 @@ static bool may_start(const struct world *world, const struct process *process)
 {
     struct engine_view view;
     engine_look(process->engine, &view);
-    return (int64_t)view.started < 2 * world->options.calls;
+    return (int64_t)view.started < 2 * world->options.slots;
 }
 
 static bool is_held_by_any(const struct world *world, int log)
@@ -485,14 +487,13 @@ void check_process(struct world *world, struct process *process)
     for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++) {
         ready += view.ready_lanes;
         bytes += view.unfinished_bytes;
-        if (view.active && !view.unfinished &&
-            !engine_wants(process->engine, view.kind, view.partition))
+        if (view.active && !view.unfinished && !engine_wants(process->engine, view.partition))
             broken(world, "%s holds nothing of partition %d, and yet reads nothing of it",
                    process_name(process->id), view.partition);
         left += left_started(world, view.partition, process->incarnation);
         /* Besides the window: what it, or predecessors, had started and retention has deleted. */
         if ((int64_t)view.unfinished >
-            options->window + 2 * options->calls +
+            options->window + 2 * options->slots +
                 left_started(world, view.partition, process->incarnation))
             broken(world, "%s holds %zu of partition %d", process_name(process->id),
                    view.unfinished, view.partition);
@@ -514,7 +515,7 @@ void check_process(struct world *world, struct process *process)
     check_idle(world, process, &all);
     check_stop(world, process);
     check_drain(world, process);
-    if ((int64_t)all.handed > 2 * options->calls + options->recordings)
+    if ((int64_t)all.handed > 2 * options->slots)
         broken(world, "%s has handed out %zu", process_name(process->id), all.handed);
 }
 

@@ -11,7 +11,7 @@ static size_t places_of(const struct world *world, unsigned logs, struct engine_
     size_t count = 0;
     for (int log = 0; log < world->log_count; log++)
         if (logs & 1u << log)
-            places[count++] = (struct engine_place){world->logs[log].kind, log, -1};
+            places[count++] = (struct engine_place){log, -1};
     return count;
 }
 
@@ -222,7 +222,7 @@ static void deliver(struct world *world, struct process *process, const struct t
                              .value_size = 2,
                              .timestamp_ms = task->created_at};
     char key[16];
-    if (!engine_is_news(process->engine, task->kind, task->log, task->offset))
+    if (!engine_is_news(process->engine, task->log, task->offset))
         return;
     struct request *request =
         request_new((struct place){task->kind, task->log, task->offset}, &raw);
@@ -251,7 +251,7 @@ void client_fetch(struct world *world, struct process *process)
         *position = log->start;
     if (strikes(world, FAULT_duplicate) && *position > log->start)
         --*position;
-    size_t most = engine_wants(process->engine, log->kind, index);
+    size_t most = engine_wants(process->engine, index);
     if (most > 1 && draw(world, 2))
         most = 1 + draw(world, most);
     for (; most && *position < log->end; ++*position) {
@@ -263,7 +263,7 @@ void client_fetch(struct world *world, struct process *process)
     }
     if (*position == log->end && client->end_told[index] != log->end && draw(world, 2)) {
         client->end_told[index] = log->end;
-        engine_end(process->engine, log->kind, index, log->end, process_now(world, process),
+        engine_end(process->engine, index, log->end, process_now(world, process),
                    process_wall(world, process));
     }
 }

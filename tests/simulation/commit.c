@@ -250,9 +250,8 @@ static enum engine_answer read_ledgers(struct world *world, struct process *proc
         const char *metadata = world->logs[log].metadata ? world->logs[log].metadata : "";
         if (work->stable && broker_is_unstable(world, log))
             return ENGINE_AGAIN;
-        process->found[process->found_count++] =
-            (struct engine_ledger){work->places[i].kind, log, world->logs[log].committed,
-                                   memory_string(metadata), strlen(metadata)};
+        process->found[process->found_count++] = (struct engine_ledger){
+            log, world->logs[log].committed, memory_string(metadata), strlen(metadata)};
     }
     return ENGINE_DONE;
 }

@@ -255,7 +255,6 @@ struct client {
 struct mail {
     enum { MAIL_REQUEST, MAIL_RECALL, MAIL_ALLOWANCE } type;
     struct request *request;
-    enum request_kind kind;
     int32_t partition;
     int64_t calls;
 };

@@ -119,7 +119,6 @@ static void draw_settings(struct world *world)
         .window_bytes = draw(world, 4) ? 1 << 20 : 600 + (int64_t)draw(world, 8000),
         .memory_bytes = draw(world, 2) ? 1 << 20 : 600 + (int64_t)draw(world, 20000),
         .record_bytes = RECORD_MOST,
-        .calls = 1 + (int64_t)draw(world, 6),
         .ledger_max = LEDGER_MAX,
     };
     if (draw(world, 2)) { /* little room, for offsets and for doubts */
@@ -132,7 +131,7 @@ static void draw_settings(struct world *world)
     const struct engine_options *options = &world->options;
     world->config = (struct config){
         .request_topics = {calls, recordings},
-        .platform_max_in_flight = options->calls,
+        .platform_max_in_flight = 1 + (int64_t)draw(world, 6),
         .recording_max_in_flight = 1 + (int64_t)draw(world, 3),
         .platform_timeout_ms = options->doubt_ms,
         .platform_rate_per_second = draw(world, 4) ? 0 : 2 + (int64_t)draw(world, 200),
@@ -145,7 +144,10 @@ static void draw_settings(struct world *world)
         .call_deadline_ms = options->overdue.deadline_ms,
         .recording_attempts = 1 + (int64_t)draw(world, 5),
     };
-    world->options.recordings = dispatch_recordings(&world->config);
+    world->options.kind = draw(world, 5) ? REQUEST_CALL : REQUEST_RECORDING;
+    world->options.slots = world->options.kind == REQUEST_CALL
+                               ? world->config.platform_max_in_flight
+                               : dispatch_recordings(&world->config);
 }
 
 static void world_init(struct world *world, const struct plan *plan)

@@ -605,12 +605,13 @@ static void recall_is_by_partition(void **state)
 static void recall_of_all_is_a_stop(void **state)
 {
     struct bench *bench = *state;
-    struct request *call = add(bench, REQUEST_CALL), *recording = add(bench, REQUEST_RECORDING);
-    dispatch_recall(&bench->dispatch, REQUEST_KINDS, 0);
-    comes_back(bench, call, CALL_RETURNED);
-    comes_back(bench, recording, CALL_RETURNED);
-    call = add(bench, REQUEST_CALL);
-    comes_back(bench, call, CALL_RETURNED);
+    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+        struct request *request = add(bench, (enum request_kind)kind);
+        dispatch_recall(&bench->dispatch, (enum request_kind)kind, DISPATCH_ALL);
+        comes_back(bench, request, CALL_RETURNED);
+        request = add(bench, (enum request_kind)kind);
+        comes_back(bench, request, CALL_RETURNED);
+    }
     assert_null(next(bench));
 }
 

@@ -18,6 +18,7 @@ enum { WALL = 1000000000, LENT_MOST = 256 };
 /* One engine and what is committed for partitions 0 to 3. */
 struct desk {
     struct engine *engine;
+    enum request_kind kind;
     int64_t now;
     struct engine_action action;
     int64_t base[4];
@@ -37,13 +38,12 @@ static struct engine_options options(void)
                                    .overdue = {.max_age_ms = 900000, .deadline_ms = 60000},
                                    .window = 1000,
                                    .window_bytes = 1 << 20,
-                                   .calls = 4,
-                                   .recordings = 2};
+                                   .slots = 4};
 }
 
 static void desk_init(struct desk *desk, const struct engine_options *given)
 {
-    *desk = (struct desk){.engine = engine_new(given), .now = 100000};
+    *desk = (struct desk){.engine = engine_new(given), .kind = given->kind, .now = 100000};
     for (int i = 0; i < 4; i++)
         desk->base[i] = -1;
     engine_producer_ready(desk->engine, desk->now);
@@ -155,25 +155,25 @@ static void answer_read(struct desk *desk)
     for (size_t i = 0; i < count; i++) {
         int32_t partition = desk->action.places[i].partition;
         const char *metadata = desk->metadata[partition] ? desk->metadata[partition] : "";
-        ledgers[i] = (struct engine_ledger){desk->action.places[i].kind, partition,
-                                            desk->base[partition], metadata, strlen(metadata)};
+        ledgers[i] =
+            (struct engine_ledger){partition, desk->base[partition], metadata, strlen(metadata)};
     }
     engine_ledgers_read(desk->engine, ENGINE_DONE, ledgers, count, desk->now);
 }
 
-static void give(struct desk *desk, enum request_kind kind, int first, int count)
+static void give(struct desk *desk, int first, int count)
 {
     struct engine_place places[4];
     for (int i = 0; i < count; i++)
-        places[i] = (struct engine_place){kind, first + i, -1};
+        places[i] = (struct engine_place){first + i, -1};
     engine_assigned(desk->engine, ++desk->rebalance, places, (size_t)count, desk->now);
 }
 
-static void take(struct desk *desk, enum request_kind kind, int first, int count, bool lost)
+static void take(struct desk *desk, int first, int count, bool lost)
 {
     struct engine_place places[4];
     for (int i = 0; i < count; i++)
-        places[i] = (struct engine_place){kind, first + i, -1};
+        places[i] = (struct engine_place){first + i, -1};
     engine_revoked(desk->engine, ++desk->rebalance, lost, places, (size_t)count, desk->now);
 }
 
@@ -189,9 +189,9 @@ static void read_ledgers(struct desk *desk)
 }
 
 /* Assigned partitions whose ledgers name nobody else. */
-static void assign(struct desk *desk, enum request_kind kind, int first, int count)
+static void assign(struct desk *desk, int first, int count)
 {
-    give(desk, kind, first, count);
+    give(desk, first, count);
     read_ledgers(desk);
     expect(desk, ENGINE_COMMIT);
     land(desk);
@@ -200,15 +200,15 @@ static void assign(struct desk *desk, enum request_kind kind, int first, int cou
     assert_int_equal(desk->action.rebalance, desk->rebalance);
 }
 
-static struct request *record(struct desk *desk, enum request_kind kind, int partition,
-                              int64_t offset, const char *order_id)
+static struct request *record(struct desk *desk, int partition, int64_t offset,
+                              const char *order_id)
 {
     struct raw_record raw = {.key = "key",
                              .key_size = 3,
                              .value = "{}",
                              .value_size = 2,
                              .timestamp_ms = WALL + desk->now};
-    struct request *request = request_new((struct place){kind, partition, offset}, &raw);
+    struct request *request = request_new((struct place){desk->kind, partition, offset}, &raw);
     if (order_id) {
         request->event.order_id = request->event.strings = memory_string(order_id);
     } else {
@@ -220,7 +220,7 @@ static struct request *record(struct desk *desk, enum request_kind kind, int par
 
 static void arrive(struct desk *desk, int partition, int64_t offset, const char *order_id)
 {
-    engine_record(desk->engine, record(desk, REQUEST_CALL, partition, offset, order_id), desk->now,
+    engine_record(desk->engine, record(desk, partition, offset, order_id), desk->now,
                   WALL + desk->now);
 }
 
@@ -279,7 +279,7 @@ static void ready(struct desk *desk)
 {
     struct engine_options given = options();
     desk_init(desk, &given);
-    assign(desk, REQUEST_CALL, 0, 1);
+    assign(desk, 0, 1);
     expect(desk, ENGINE_NOTHING);
 }
 
@@ -298,7 +298,7 @@ static void test_one_call(void **state)
     struct desk desk;
     ready(&desk);
     assert_owner(&desk, 0, "me");
-    assert_true(engine_wants(desk.engine, REQUEST_CALL, 0) > 0);
+    assert_true(engine_wants(desk.engine, 0) > 0);
     arrive(&desk, 0, 0, "o-1");
     commit_tick(&desk);
     assert_published(&desk, "");
@@ -360,14 +360,14 @@ static void test_untried_ends(void **state)
     (void)state;
     struct desk desk;
     ready(&desk);
-    struct request *invalid = record(&desk, REQUEST_CALL, 0, 0, "o-1");
+    struct request *invalid = record(&desk, 0, 0, "o-1");
     invalid->event.invalid_code = "bad";
     invalid->event.invalid_message = memory_string("bad");
-    struct request *expired = record(&desk, REQUEST_CALL, 0, 1, "o-1");
+    struct request *expired = record(&desk, 0, 1, "o-1");
     expired->event.expires_at_ms = WALL + desk.now - 1;
-    struct request *old = record(&desk, REQUEST_CALL, 0, 2, "o-2");
+    struct request *old = record(&desk, 0, 2, "o-2");
     old->raw.timestamp_ms = WALL + desk.now - 900001;
-    struct request *future = record(&desk, REQUEST_CALL, 0, 3, "o-3");
+    struct request *future = record(&desk, 0, 3, "o-3");
     future->raw.timestamp_ms = WALL + desk.now + 5000000;
     future->event.expires_at_ms = WALL + desk.now; /* not dialled *after* it */
     engine_record(desk.engine, invalid, desk.now, WALL + desk.now);
@@ -403,7 +403,7 @@ static void test_what_waits_expires_in_its_time(void **state)
     assert_published(&desk, "result:1:unknown ");
     engine_allow(desk.engine, 0);
     for (int i = 0; i < 2; i++) {
-        struct request *request = record(&desk, REQUEST_CALL, 0, 2 + i, i ? "paused" : "doubt");
+        struct request *request = record(&desk, 0, 2 + i, i ? "paused" : "doubt");
         request->event.expires_at_ms = WALL + desk.now + 3000 + i * 1000;
         engine_record(desk.engine, request, desk.now, WALL + desk.now);
     }
@@ -488,7 +488,7 @@ static void test_its_answer_is_no_late_outcome(void **state)
     ready_with_a_call(&desk);
     unsent_but_answered(&desk);
     expect(&desk, ENGINE_TRANSACT);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    take(&desk, 0, 1, true);
     engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     desk.now += 1000;
@@ -524,7 +524,7 @@ static void test_takeover_reads_the_marks(void **state)
     struct engine_options given = options();
     desk_init(&desk, &given);
     preset(&desk, 0, 10, 7, "other", "sdfs");
-    give(&desk, REQUEST_CALL, 0, 1);
+    give(&desk, 0, 1);
     expect(&desk, ENGINE_READ);
     answer_read(&desk);
     expect(&desk, ENGINE_END_OWNER);
@@ -538,14 +538,14 @@ static void test_takeover_reads_the_marks(void **state)
     answer_read(&desk);
     expect(&desk, ENGINE_COMMIT);
     assert_int_equal(desk.action.ledgers[0].offset, 10);
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    assert_int_equal(engine_wants(desk.engine, 0), 0);
     land(&desk);
     assert_owner(&desk, 0, "me");
     engine_committed(desk.engine, ENGINE_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     assert_int_equal(desk.action.places[0].offset, 10);
 
-    assert_false(engine_is_news(desk.engine, REQUEST_CALL, 0, 9));
+    assert_false(engine_is_news(desk.engine, 0, 9));
     for (int64_t offset = 10; offset < 14; offset++)
         arrive(&desk, 0, offset, offset < 13 ? "o-1" : "o-2");
     commit_tick(&desk);
@@ -568,7 +568,7 @@ static void test_deleted_records_and_gaps(void **state)
     struct engine_options given = options();
     desk_init(&desk, &given);
     preset(&desk, 0, 10, 7, "", "sfds");
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     arrive(&desk, 0, 12, "o-1"); /* done already; 10 is gone, 11 was never started */
     arrive(&desk, 0, 20, "o-2");
     commit_tick(&desk);
@@ -580,7 +580,7 @@ static void test_deleted_records_and_gaps(void **state)
     expect(&desk, ENGINE_START);
     finish(&desk, 20, STATUS_SUCCEEDED);
     expect(&desk, ENGINE_TRANSACT);
-    engine_end(desk.engine, REQUEST_CALL, 0, 25, desk.now, WALL); /* while it is on its way */
+    engine_end(desk.engine, 0, 25, desk.now, WALL); /* while it is on its way */
     land(&desk);
     engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
     assert_int_equal(desk.base[0], 21);
@@ -601,9 +601,9 @@ static void test_older_than_the_group(void **state)
     struct engine_options given = options();
     desk_init(&desk, &given);
     desk.base[3] = 5;
-    assign(&desk, REQUEST_CALL, 0, 4);
-    engine_end(desk.engine, REQUEST_CALL, 0, 0, desk.now, WALL);
-    engine_end(desk.engine, REQUEST_CALL, 1, 7, desk.now, WALL); /* all of it was deleted */
+    assign(&desk, 0, 4);
+    engine_end(desk.engine, 0, 0, desk.now, WALL);
+    engine_end(desk.engine, 1, 7, desk.now, WALL); /* all of it was deleted */
     for (int partition = 0; partition < 4; partition++) {
         assert_false(view_of(&desk, partition).older_than_group);
         arrive(&desk, partition, 7, "o");
@@ -687,7 +687,7 @@ static void get_stuck(struct desk *desk)
 {
     struct engine_options given = options();
     desk_init(desk, &given);
-    assign(desk, REQUEST_CALL, 0, 2);
+    assign(desk, 0, 2);
     arrive(desk, 0, 0, "o-1");
     arrive(desk, 1, 0, "o-2");
     commit_tick(desk);
@@ -738,7 +738,7 @@ static void test_what_is_refused_for_good_holds_its_partition_alone(void **state
 /* Partition 0 is revoked, and its drain ends with the call of its first offset still started. */
 static void outlive_drain(struct desk *desk)
 {
-    take(desk, REQUEST_CALL, 0, 1, false);
+    take(desk, 0, 1, false);
     expect(desk, ENGINE_RECALL);
     expect(desk, ENGINE_NOTHING);
     assert_int_equal(engine_wake_time(desk->engine), desk->now + 15000);
@@ -781,7 +781,7 @@ static void test_what_is_refused_for_good_keeps_no_unsent_call(void **state)
     finish(&desk, 0, STATUS_SUCCEEDED);
     refuse(&desk, 0);
     refuse(&desk, 0);
-    take(&desk, REQUEST_CALL, 0, 1, false);
+    take(&desk, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     unsent(&desk, 1, 0);
     expect(&desk, ENGINE_NOTHING);
@@ -818,9 +818,9 @@ static void test_no_trial_call_beyond_the_marks(void **state)
     (void)state;
     struct desk desk;
     struct engine_options given = options();
-    given.calls = 2;
+    given.slots = 2;
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 3);
+    assign(&desk, 0, 3);
     fill_with_stuck(&desk, 0);
     fill_with_stuck(&desk, 1);
     arrive(&desk, 2, 0, "o-3");
@@ -935,7 +935,7 @@ static void test_what_is_refused_as_it_is_halts_its_partition(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 2);
+    assign(&desk, 0, 2);
     arrive(&desk, 0, 0, NULL);
     int64_t pauses[] = {1000, 2000, 4000, 8000, 16000, 30000, 30000};
     for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
@@ -969,7 +969,7 @@ static void test_refused_offsets_halt_the_one_partition(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 4);
+    assign(&desk, 0, 4);
     for (int partition = 0; partition < 4; partition++)
         arrive(&desk, partition, 0, "o-1");
     for (int turns = 0; turns < 40; turns++) {
@@ -1017,9 +1017,9 @@ static void test_a_short_limit_is_found_out_and_kept(void **state)
     struct desk desk;
     struct engine_options given = options();
     int refused = 0, longest = 0, ended = 0;
-    given.calls = 120;
+    given.slots = 120;
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     char id[16];
     for (int i = 0; i < REQUESTS; i++) {
         snprintf(id, sizeof id, "o-%d", i);
@@ -1088,9 +1088,9 @@ static void test_a_limit_that_is_raised_is_noticed_soon(void **state)
     struct desk desk;
     struct engine_options given = options();
     char id[16];
-    given.calls = CALLS;
+    given.slots = CALLS;
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     for (int i = 0; i < CALLS; i++) {
         snprintf(id, sizeof id, "o-%d", i);
         arrive(&desk, 0, i, id);
@@ -1120,9 +1120,9 @@ static void get_too_long(struct desk *desk, int partitions)
     enum { CALLS = 240 };
     struct engine_options given = options();
     char id[16];
-    given.calls = CALLS;
+    given.slots = CALLS;
     desk_init(desk, &given);
-    assign(desk, REQUEST_CALL, 0, partitions);
+    assign(desk, 0, partitions);
     for (int i = 0; i < CALLS; i++) {
         snprintf(id, sizeof id, "o-%d", i == 2 ? 1 : i);
         arrive(desk, 0, i, id);
@@ -1153,7 +1153,7 @@ static void test_a_ledger_that_is_too_long_ends_an_overdue_drain(void **state)
     (void)state;
     struct desk desk;
     get_too_long(&desk, 1);
-    take(&desk, REQUEST_CALL, 0, 1, false);
+    take(&desk, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     desk.now += 15000;
     refuse_its_length(&desk);
@@ -1184,7 +1184,7 @@ static void test_claims_and_releases_are_split(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    give(&desk, REQUEST_CALL, 0, 4);
+    give(&desk, 0, 4);
     read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
     assert_int_equal(desk.action.ledger_count, 4);
@@ -1198,9 +1198,9 @@ static void test_claims_and_releases_are_split(void **state)
     expect(&desk, ENGINE_ASSIGN);
     for (int partition = 0; partition < 4; partition++) {
         assert_owner(&desk, partition, "me");
-        assert_int_not_equal(engine_wants(desk.engine, REQUEST_CALL, partition), 0);
+        assert_int_not_equal(engine_wants(desk.engine, partition), 0);
     }
-    take(&desk, REQUEST_CALL, 0, 4, false);
+    take(&desk, 0, 4, false);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_RECALL);
@@ -1222,7 +1222,7 @@ static void test_a_claim_that_is_refused_alone_halts_its_partition(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    give(&desk, REQUEST_CALL, 0, 2);
+    give(&desk, 0, 2);
     read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
     engine_broker_says(desk.engine, "too large", true);
@@ -1244,7 +1244,7 @@ static void test_a_claim_that_is_refused_alone_halts_its_partition(void **state)
     expect(&desk, ENGINE_ASSIGN);
     assert_true(view_of(&desk, refused).halted);
     assert_false(view_of(&desk, refused).needs_repair); /* its marks are worth keeping */
-    assert_int_not_equal(engine_wants(desk.engine, REQUEST_CALL, 1 - refused), 0);
+    assert_int_not_equal(engine_wants(desk.engine, 1 - refused), 0);
     desk_fini(&desk);
 }
 
@@ -1319,7 +1319,7 @@ static void test_unknown_and_taken_by_another(void **state)
     commit_tick(&desk); /* what ended is worth a dead letter */
     assert_published(&desk, "late:0:succeeded ");
     expect(&desk, ENGINE_NOTHING);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
     desk_fini(&desk);
 }
@@ -1331,9 +1331,9 @@ static void test_unknown_and_lost(void **state)
     (void)state;
     struct desk desk;
     unclear(&desk, ENGINE_UNKNOWN);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, REQUEST_CALL, 0, 0);
+    give(&desk, 0, 0);
     expect(&desk, ENGINE_ASSIGN);
     engine_producer_ready(desk.engine, desk.now);
     commit_tick(&desk);
@@ -1357,9 +1357,9 @@ static void test_a_stop_asks_often_for_late_outcomes(void **state)
     (void)state;
     struct desk desk;
     unclear(&desk, ENGINE_UNKNOWN);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, REQUEST_CALL, 0, 0);
+    give(&desk, 0, 0);
     expect(&desk, ENGINE_ASSIGN);
     engine_producer_ready(desk.engine, desk.now);
     for (int i = 0; i < 8; i++) {
@@ -1380,30 +1380,6 @@ static void test_a_stop_asks_often_for_late_outcomes(void **state)
     commit_tick(&desk);
     assert_published(&desk, "late:0:succeeded ");
     expect(&desk, ENGINE_LEAVE);
-    desk_fini(&desk);
-}
-
-/* ... which sets free what the transaction had chosen, and another may start. */
-static void test_unknown_and_lost_frees_its_slots(void **state)
-{
-    (void)state;
-    struct desk desk;
-    ready(&desk);
-    assign(&desk, REQUEST_RECORDING, 1, 1);
-    engine_allow(desk.engine, 1);
-    arrive(&desk, 0, 0, "o-1");
-    expect(&desk, ENGINE_TRANSACT);
-    engine_record(desk.engine, record(&desk, REQUEST_RECORDING, 1, 0, "o-2"), desk.now, WALL);
-    expect(&desk, ENGINE_NOTHING);
-    engine_transacted(desk.engine, ENGINE_UNKNOWN, NULL, desk.now);
-    expect(&desk, ENGINE_RENEW_PRODUCER);
-    take(&desk, REQUEST_CALL, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, REQUEST_CALL, 0, 0);
-    expect(&desk, ENGINE_ASSIGN);
-    engine_producer_ready(desk.engine, desk.now);
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->place.kind, REQUEST_RECORDING);
     desk_fini(&desk);
 }
 
@@ -1516,7 +1492,7 @@ static void test_fenced_by_who_took_over(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 2);
+    assign(&desk, 0, 2);
     desk.now += 200000;
     arrive(&desk, 1, 0, NULL);
     expect(&desk, ENGINE_TRANSACT);
@@ -1535,7 +1511,7 @@ static void test_fenced_twice_by_who_took_over(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 2);
+    assign(&desk, 0, 2);
     desk.now += 200000;
     work(&desk, 0);
     fence(&desk, 1);
@@ -1580,10 +1556,10 @@ static void test_revocation_drains(void **state)
     commit_tick(&desk);
     expect(&desk, ENGINE_START);
     expect(&desk, ENGINE_START);
-    take(&desk, REQUEST_CALL, 0, 1, false);
+    take(&desk, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    assert_int_equal(engine_wants(desk.engine, 0), 0);
     unsent(&desk, 2, 0);
     commit_tick(&desk);
     finish(&desk, 0, STATUS_SUCCEEDED);
@@ -1649,7 +1625,7 @@ static void publish_two_doubts(struct desk *desk, size_t named)
     struct engine_options given = options();
     given.doubts = named;
     desk_init(desk, &given);
-    assign(desk, REQUEST_CALL, 0, 1);
+    assign(desk, 0, 1);
     for (int i = 0; i < 4; i++)
         arrive(desk, 0, i, i % 2 ? "o-1" : "o-0");
     commit_tick(desk);
@@ -1668,7 +1644,7 @@ static void test_doubt_without_a_name_ends_before_a_hand_over(void **state)
     (void)state;
     struct desk desk;
     publish_two_doubts(&desk, 1);
-    take(&desk, REQUEST_CALL, 0, 1, false);
+    take(&desk, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_NOTHING);
     assert_int_equal(engine_wake_time(desk.engine), desk.now + 10000);
@@ -1682,7 +1658,7 @@ static void test_doubts_go_with_a_hand_over(void **state)
     (void)state;
     struct desk desk;
     publish_two_doubts(&desk, 2);
-    take(&desk, REQUEST_CALL, 0, 1, false);
+    take(&desk, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_COMMIT);
     land(&desk);
@@ -1703,7 +1679,7 @@ static void die_and_start_again(struct desk *desk, size_t named)
     desk->engine = engine_new(&given);
     desk->now += 1000;
     engine_producer_ready(desk->engine, desk->now);
-    assign(desk, REQUEST_CALL, 0, 1);
+    assign(desk, 0, 1);
 }
 
 /* Now those from offset 2 on are called, and no doubt is left. */
@@ -1775,7 +1751,7 @@ static void lose_three(struct desk *desk)
     commit_tick(desk);
     for (int i = 0; i < 3; i++)
         expect(desk, ENGINE_START);
-    take(desk, REQUEST_CALL, 0, 1, true);
+    take(desk, 0, 1, true);
     expect(desk, ENGINE_RECALL);
     expect(desk, ENGINE_UNASSIGN);
     finish(desk, 0, STATUS_SUCCEEDED);
@@ -1790,7 +1766,7 @@ static void test_lost_and_back(void **state)
     (void)state;
     struct desk desk;
     lose_three(&desk);
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     assert_int_equal(desk.action.places[0].offset, 3);
     commit_tick(&desk);
     assert_published(&desk, "result:0:succeeded ");
@@ -1814,9 +1790,9 @@ static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **stat
     struct desk desk;
     unclear(&desk, ENGINE_UNKNOWN);
     land(&desk);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, REQUEST_CALL, 0, 1);
+    give(&desk, 0, 1);
     expect(&desk, ENGINE_NOTHING);
     read_back(&desk);
     read_ledgers(&desk);
@@ -1839,11 +1815,11 @@ static void test_lost_and_back_while_an_older_assignment_is_read(void **state)
     (void)state;
     struct desk desk;
     unclear(&desk, ENGINE_UNKNOWN);
-    give(&desk, REQUEST_CALL, 1, 1);
+    give(&desk, 1, 1);
     expect(&desk, ENGINE_READ);
-    take(&desk, REQUEST_CALL, 0, 2, true);
+    take(&desk, 0, 2, true);
     expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, REQUEST_CALL, 0, 2);
+    give(&desk, 0, 2);
     answer_read(&desk);
     expect(&desk, ENGINE_NOTHING);
     read_back(&desk);
@@ -1861,7 +1837,7 @@ static void test_lost_and_back_after_another(void **state)
     struct desk desk;
     lose_three(&desk);
     preset(&desk, 0, 0, 9, "me", "sss");
-    give(&desk, REQUEST_CALL, 0, 1);
+    give(&desk, 0, 1);
     read_ledgers(&desk);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_COMMIT);
@@ -1887,13 +1863,13 @@ static void test_back_with_another_log(void **state)
     struct desk desk;
     ready_with_a_call(&desk);
     arrive(&desk, 0, 1, "o-1");
-    engine_log_changed(desk.engine, REQUEST_CALL, 0);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    engine_log_changed(desk.engine, 0);
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_UNASSIGN);
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     assert_int_equal(desk.action.places[0].offset, 0);
-    assert_true(engine_is_news(desk.engine, REQUEST_CALL, 0, 1));
+    assert_true(engine_is_news(desk.engine, 0, 1));
     arrive(&desk, 0, 0, "o-1");
     commit_tick(&desk);
     assert_published(&desk, "result:0:unknown ");
@@ -1912,13 +1888,13 @@ static void test_lost_partitions(void **state)
     commit_tick(&desk);
     for (int i = 0; i < 3; i++)
         expect(&desk, ENGINE_START);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_RECALL); /* what is not sent yet must not be */
     assert_int_equal(desk.action.partition, 0);
     expect(&desk, ENGINE_UNASSIGN);
     finish(&desk, 0, STATUS_SUCCEEDED);
     expect(&desk, ENGINE_NOTHING);
-    give(&desk, REQUEST_CALL, 0, 0); /* they do not come back */
+    give(&desk, 0, 0); /* they do not come back */
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_ASSIGN);
     finish(&desk, 1, STATUS_UNKNOWN); /* in doubt itself: no dead letter */
@@ -1937,7 +1913,7 @@ static void test_lost_during_a_transaction(void **state)
     ready(&desk);
     arrive(&desk, 0, 0, "o-1");
     expect(&desk, ENGINE_TRANSACT);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
     engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
     expect(&desk, ENGINE_NOTHING); /* not dialled */
@@ -1951,10 +1927,10 @@ static void test_unassignment_waits_for_a_claim(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    give(&desk, REQUEST_CALL, 0, 1);
+    give(&desk, 0, 1);
     read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_NOTHING);
     engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
@@ -1967,7 +1943,7 @@ static void test_release_of_unknown_end(void **state)
     (void)state;
     struct desk desk;
     ready_with_a_call(&desk);
-    take(&desk, REQUEST_CALL, 0, 1, false);
+    take(&desk, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     desk.now += 15000;
     expect(&desk, ENGINE_COMMIT);
@@ -1989,7 +1965,7 @@ static void test_drain_without_membership_ends(void **state)
     struct desk desk;
     ready_with_a_call(&desk);
     finish(&desk, 0, STATUS_SUCCEEDED);
-    take(&desk, REQUEST_CALL, 0, 1, false);
+    take(&desk, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     int64_t began = desk.now;
     enum engine_action_type type = ENGINE_NOTHING;
@@ -2012,7 +1988,7 @@ static void test_claim_failures(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    give(&desk, REQUEST_CALL, 0, 1);
+    give(&desk, 0, 1);
     read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
     engine_committed(desk.engine, ENGINE_AGAIN, desk.now);
@@ -2021,9 +1997,9 @@ static void test_claim_failures(void **state)
     expect(&desk, ENGINE_COMMIT);
     engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
     expect(&desk, ENGINE_ASSIGN); /* answered, so that the group can go on; but nothing is read */
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
-    assert_false(engine_is_news(desk.engine, REQUEST_CALL, 0, 0));
-    take(&desk, REQUEST_CALL, 0, 1, true);
+    assert_int_equal(engine_wants(desk.engine, 0), 0);
+    assert_false(engine_is_news(desk.engine, 0, 0));
+    take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
     desk_fini(&desk);
 }
@@ -2036,12 +2012,12 @@ static void test_unreadable_ledger_halts_alone(void **state)
     desk_init(&desk, &given);
     desk.base[0] = 5;
     desk.metadata[0] = memory_string("somebody else's words");
-    assign(&desk, REQUEST_CALL, 0, 2);
+    assign(&desk, 0, 2);
     assert_int_equal(desk.base[0], 5); /* not written to */
     assert_string_equal(desk.metadata[0], "somebody else's words");
     assert_true(view_of(&desk, 0).halted);
     assert_non_null(view_of(&desk, 0).halt_reason);
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    assert_int_equal(engine_wants(desk.engine, 0), 0);
     arrive(&desk, 1, 0, "o-1");
     commit_tick(&desk);
     expect(&desk, ENGINE_START);
@@ -2053,7 +2029,7 @@ static void test_unreadable_ledger_halts_alone(void **state)
     assert_int_equal(desk.action.ledger_count, 1);
     engine_committed(desk.engine, ENGINE_DONE, desk.now);
     expect(&desk, ENGINE_LEAVE);
-    take(&desk, REQUEST_CALL, 0, 2, false);
+    take(&desk, 0, 2, false);
     expect(&desk, ENGINE_UNASSIGN);
     desk_fini(&desk);
 }
@@ -2074,14 +2050,14 @@ static void test_a_log_that_ends_below_the_base_is_halted(void **state)
     commit_tick(&desk);
     desk.published[0] = '\0';
     assert_int_equal(desk.base[0], 1);
-    engine_end(desk.engine, REQUEST_CALL, 0, 1, desk.now, WALL + desk.now);
+    engine_end(desk.engine, 0, 1, desk.now, WALL + desk.now);
     assert_false(view_of(&desk, 0).halted);
-    engine_end(desk.engine, REQUEST_CALL, 0, 0, desk.now, WALL + desk.now);
+    engine_end(desk.engine, 0, 0, desk.now, WALL + desk.now);
     assert_true(view_of(&desk, 0).halted);
     assert_string_equal(view_of(&desk, 0).halt_reason,
                         "its log ends at offset 0, below 1, which was committed: the topic was "
                         "deleted and created anew, or has lost records");
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    assert_int_equal(engine_wants(desk.engine, 0), 0);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_NOTHING);
     finish(&desk, 1, STATUS_SUCCEEDED); /* no answer is lost */
@@ -2102,11 +2078,11 @@ static void test_a_log_that_ends_below_a_mark_is_halted(void **state)
     struct engine_options given = options();
     desk_init(&desk, &given);
     preset(&desk, 0, 2, 7, "", "sfffd");
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     arrive(&desk, 0, 2, "o-1");
     commit_tick(&desk);
     assert_published(&desk, "result:2:unknown ");
-    engine_end(desk.engine, REQUEST_CALL, 0, 3, desk.now, WALL + desk.now);
+    engine_end(desk.engine, 0, 3, desk.now, WALL + desk.now);
     desk.now += 9000;
     step(&desk);
     assert_false(view_of(&desk, 0).halted);
@@ -2115,7 +2091,7 @@ static void test_a_log_that_ends_below_a_mark_is_halted(void **state)
     while (step(&desk) == ENGINE_TRANSACT)
         engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
     assert_false(view_of(&desk, 0).halted);
-    engine_end(desk.engine, REQUEST_CALL, 0, 4, desk.now, WALL + desk.now);
+    engine_end(desk.engine, 0, 4, desk.now, WALL + desk.now);
     assert_in_range(engine_wake_time(desk.engine), desk.now, desk.now + 10000);
     desk.now += 10000;
     step(&desk);
@@ -2135,26 +2111,26 @@ static void test_window_is_bounded(void **state)
     given.window = 3;
     given.window_bytes = 1 << 20;
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 2);
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 3);
+    assign(&desk, 0, 2);
+    assert_int_equal(engine_wants(desk.engine, 0), 3);
     for (int i = 0; i < 3; i++)
         arrive(&desk, 0, i, "o-1");
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 1), 3);
+    assert_int_equal(engine_wants(desk.engine, 0), 0);
+    assert_int_equal(engine_wants(desk.engine, 1), 3);
     commit_tick(&desk);
     expect(&desk, ENGINE_START);
     finish(&desk, 0, STATUS_SUCCEEDED);
     commit_tick(&desk);
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 1);
+    assert_int_equal(engine_wants(desk.engine, 0), 1);
     assert_int_equal(view_of(&desk, 0).unfinished, 2);
     desk_fini(&desk);
 
     given.window = 1000;
     given.window_bytes = 1;
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     arrive(&desk, 0, 0, "o-1");
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 0), 0);
+    assert_int_equal(engine_wants(desk.engine, 0), 0);
     desk_fini(&desk);
 }
 
@@ -2164,7 +2140,7 @@ static void test_partitions_take_turns(void **state)
     struct desk desk;
     struct engine_options given = options();
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 2);
+    assign(&desk, 0, 2);
     char order_id[16];
     for (int i = 0; i < 12; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
@@ -2237,7 +2213,7 @@ static void test_stop(void **state)
     expect(&desk, ENGINE_START); /* the second one is not handed out yet */
     engine_stop(desk.engine, desk.now);
     expect(&desk, ENGINE_RECALL);
-    assert_int_equal(desk.action.kind, REQUEST_KINDS);
+    assert_int_equal(desk.action.partition, ENGINE_ALL);
     commit_tick(&desk);
     assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
     assert_true(engine_has_unpublished(desk.engine));
@@ -2248,9 +2224,9 @@ static void test_stop(void **state)
     expect(&desk, ENGINE_LEAVE);
     expect(&desk, ENGINE_NOTHING);
     assert_false(engine_has_unpublished(desk.engine));
-    give(&desk, REQUEST_CALL, 1, 1); /* one more comes in the last moment */
+    give(&desk, 1, 1); /* one more comes in the last moment */
     expect(&desk, ENGINE_ASSIGN);
-    assert_int_equal(engine_wants(desk.engine, REQUEST_CALL, 1), 0);
+    assert_int_equal(engine_wants(desk.engine, 1), 0);
     desk_fini(&desk);
 }
 
@@ -2259,13 +2235,14 @@ static void test_recordings_need_no_mark(void **state)
     (void)state;
     struct desk desk;
     struct engine_options given = options();
+    given.kind = REQUEST_RECORDING;
+    given.slots = 2;
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_RECORDING, 0, 1);
+    assign(&desk, 0, 1);
     char order_id[16];
     for (int i = 0; i < 3; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
-        engine_record(desk.engine, record(&desk, REQUEST_RECORDING, 0, i, order_id), desk.now,
-                      WALL);
+        arrive(&desk, 0, i, order_id);
     }
     expect(&desk, ENGINE_START);
     assert_int_equal(desk.action.request->call.lease_until_ms, INT64_MAX);
@@ -2304,16 +2281,16 @@ static void test_ledger_stays_within_its_bound(void **state)
     (void)state;
     struct desk desk;
     struct engine_options given = options();
-    given.calls = 100;
+    given.slots = 100;
     given.window = 20000;
     given.window_bytes = INT64_MAX;
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     uint64_t random = 88172645463325252u;
     char order_id[16];
     int64_t next = 0;
     for (int round = 0; round < 1500; round++) {
-        for (size_t n = engine_wants(desk.engine, REQUEST_CALL, 0); n; n--, next++) {
+        for (size_t n = engine_wants(desk.engine, 0); n; n--, next++) {
             snprintf(order_id, sizeof order_id, "o-%d", (int)next);
             arrive(&desk, 0, next, next % 50 == 49 ? NULL : order_id);
         }
@@ -2334,7 +2311,7 @@ static void test_ledger_stays_within_its_bound(void **state)
     }
     assert_int_equal(desk.base[0], 0);
     assert_true(view_of(&desk, 0).next > ledger_sure_span(LEDGER_MAX));
-    take(&desk, REQUEST_CALL, 0, 1, false); /* and a drain ends all the same */
+    take(&desk, 0, 1, false); /* and a drain ends all the same */
     for (int round = 0; round < 10000 && step(&desk) != ENGINE_COMMIT; round++) {
         if (desk.action.type == ENGINE_TRANSACT) {
             land(&desk);
@@ -2360,7 +2337,7 @@ static void test_what_does_not_fit_does_not_hold_a_drain(void **state)
     given.window = 100000;
     given.window_bytes = INT64_MAX;
     desk_init(&desk, &given);
-    assign(&desk, REQUEST_CALL, 0, 1);
+    assign(&desk, 0, 1);
     int64_t end = ledger_sure_span(LEDGER_MAX) + 500;
     for (int64_t offset = 0; offset < end; offset++)
         arrive(&desk, 0, offset,
@@ -2368,7 +2345,7 @@ static void test_what_does_not_fit_does_not_hold_a_drain(void **state)
     commit_tick(&desk);
     expect(&desk, ENGINE_START);
     expect(&desk, ENGINE_NOTHING);
-    take(&desk, REQUEST_CALL, 0, 1, false);
+    take(&desk, 0, 1, false);
     expect(&desk, ENGINE_RECALL);
     finish(&desk, 0, STATUS_SUCCEEDED);
     commit_tick(&desk);
@@ -2423,7 +2400,6 @@ int main(void)
         cmocka_unit_test(test_unknown_that_did_not_land),
         cmocka_unit_test(test_unknown_and_taken_by_another),
         cmocka_unit_test(test_unknown_and_lost),
-        cmocka_unit_test(test_unknown_and_lost_frees_its_slots),
         cmocka_unit_test(test_fenced_by_a_twin),
         cmocka_unit_test(test_fenced_long_ago),
         cmocka_unit_test(test_fenced_after_a_freeze),

@@ -32,7 +32,7 @@ struct engine *engine_new(const struct engine_options *options)
     if (!options->doubts)
         engine->options.doubts = LEDGER_DOUBTS;
     engine->ledger_max = engine->options.ledger_max;
-    engine->allowed = options->calls;
+    engine->allowed = options->slots;
     engine->unfenced_at = engine->fenced_after = INT64_MIN / 2;
     list_init(&engine->partitions);
     list_init(&engine->start);
@@ -68,8 +68,7 @@ void engine_free(struct engine *engine)
     free(engine->ended_owners.names);
     free(engine->alarms);
     free(engine->all);
-    for (int kind = 0; kind < REQUEST_KINDS; kind++)
-        free(engine->numbered[kind]);
+    free(engine->numbered);
     ledger_fini(&engine->scratch);
     free(engine);
 }
@@ -110,9 +109,7 @@ void request_move(struct engine *engine, struct request *request, enum request_s
     if (list)
         list_append(list, &request->list_node);
     request->state = state;
-    size_t *handed =
-        request->place.kind == REQUEST_CALL ? &engine->handed_calls : &engine->handed_recordings;
-    *handed += (size_t)occupies(state) - (size_t)occupies(old);
+    engine->handed += (size_t)occupies(state) - (size_t)occupies(old);
     engine->chosen += (size_t)(state == REQUEST_CHOSEN) - (size_t)(old == REQUEST_CHOSEN);
     if (partition) {
         partition->busy += (size_t)(state != REQUEST_WAITING) - (size_t)(old != REQUEST_WAITING);
@@ -133,7 +130,7 @@ void request_late_or_free(struct engine *engine, struct request *request)
     enum status status = request->outcome.status;
     bool answered =
         request->outcome.answered && (status == STATUS_SUCCEEDED || status == STATUS_REFUSED);
-    if (!request->late && (request->place.kind != REQUEST_CALL || !answered)) {
+    if (!request->late && (engine->options.kind != REQUEST_CALL || !answered)) {
         request_move(engine, request, REQUEST_WAITING);
         request_free(request);
         return;
@@ -155,17 +152,16 @@ static void set_time(struct engine *engine, int64_t now, int64_t wall)
 /* Recordings only read: nothing is committed before they are asked for. */
 static void start_recordings(struct engine *engine)
 {
-    const struct engine_options *options = &engine->options;
+    if (engine->options.kind != REQUEST_RECORDING)
+        return;
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->kind != REQUEST_RECORDING || partition->phase != PARTITION_ACTIVE)
+        if (partition->phase != PARTITION_ACTIVE)
             continue;
         list_each_safe(ready, &partition->ready)
         {
-            size_t all = engine->handed_calls + engine->handed_recordings + engine->chosen;
-            if ((int64_t)engine->handed_recordings >= options->recordings ||
-                (engine->allowed < options->calls && (int64_t)all >= engine->allowed))
+            if ((int64_t)engine->handed >= engine->allowed)
                 return;
             struct lane *lane = list_of(ready, struct lane, ready_node);
             struct request *request = list_of(lane->requests.next, struct request, lane_node);
@@ -190,7 +186,7 @@ static bool next_recall(struct engine *engine, struct engine_action *action)
 {
     if (engine->recall_all) {
         engine->recall_all = false;
-        *action = (struct engine_action){.type = ENGINE_RECALL, .kind = REQUEST_KINDS};
+        *action = (struct engine_action){.type = ENGINE_RECALL, .partition = ENGINE_ALL};
         return true;
     }
     list_each(at, &engine->partitions)
@@ -198,8 +194,7 @@ static bool next_recall(struct engine *engine, struct engine_action *action)
         struct partition *partition = list_of(at, struct partition, node);
         if (partition->recall) {
             partition->recall = false;
-            *action = (struct engine_action){
-                .type = ENGINE_RECALL, .kind = partition->kind, .partition = partition->number};
+            *action = (struct engine_action){.type = ENGINE_RECALL, .partition = partition->number};
             return true;
         }
     }
@@ -211,8 +206,7 @@ static bool next_recall(struct engine *engine, struct engine_action *action)
  * while requests wait for a slot, as twice as many starts as slots keep these busy meanwhile. */
 static int64_t tick_due(const struct engine *engine)
 {
-    int64_t outstanding = (int64_t)(engine->handed_calls + engine->handed_recordings);
-    if (engine->stopping || engine->revoking || 2 * outstanding < engine->options.calls)
+    if (engine->stopping || engine->revoking || 2 * (int64_t)engine->handed < engine->options.slots)
         return engine->last_tick;
     int64_t pace = engine->latency_sum / LATENCY_WEIGHT;
     pace = pace < PACE_LEAST_MS ? PACE_LEAST_MS : pace > PACE_MOST_MS ? PACE_MOST_MS : pace;
@@ -304,10 +298,8 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
     lane_wake_due(engine);
     forget_limit(engine);
     start_recordings(engine);
-    if (next_start(engine, action) || next_step(engine, action))
-        return action->type;
-    start_recordings(engine); /* settling an unknown transaction may have set slots free */
-    next_start(engine, action);
+    if (!next_start(engine, action))
+        next_step(engine, action);
     return action->type;
 }
 
@@ -541,14 +533,14 @@ static int64_t memory_wants(const struct engine *engine, const struct partition 
  * that would only fill memory. O(1). */
 static bool is_short_of_starts(const struct engine *engine, const struct partition *partition)
 {
-    size_t enough = 2 * (size_t)engine->options.calls;
+    size_t enough = 2 * (size_t)engine->options.slots;
     return engine->ready < enough || partition->ready_count <= enough / engine->all_count;
 }
 
 /* O(1). */
-size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t partition_number)
+size_t engine_wants(const struct engine *engine, int32_t number)
 {
-    const struct partition *partition = partition_find(engine, kind, partition_number);
+    const struct partition *partition = partition_find(engine, number);
     const struct engine_options *options = &engine->options;
     if (!partition || partition->phase != PARTITION_ACTIVE)
         return 0;
@@ -562,10 +554,9 @@ size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t
     return wanted < TAKE_MOST ? (size_t)wanted : TAKE_MOST;
 }
 
-bool engine_is_news(const struct engine *engine, enum request_kind kind, int32_t number,
-                    int64_t offset)
+bool engine_is_news(const struct engine *engine, int32_t number, int64_t offset)
 {
-    const struct partition *partition = partition_find(engine, kind, number);
+    const struct partition *partition = partition_find(engine, number);
     return partition && partition->phase == PARTITION_ACTIVE && offset >= partition->next;
 }
 
@@ -602,7 +593,7 @@ static void pass_gap(struct partition *partition, int64_t until)
         end += run->length;
         int64_t to = end < until ? end : until;
         for (int64_t offset = from; run->mark == LEDGER_STARTED && offset < to; offset++) {
-            struct place place = {partition->kind, partition->number, offset};
+            struct place place = {partition->engine->options.kind, partition->number, offset};
             struct request *request = request_new(place, &(struct raw_record){.timestamp_ms = -1});
             request->gone = true;
             partition->all_doubt_until = partition->doubt_until;
@@ -620,8 +611,7 @@ static void pass_gap(struct partition *partition, int64_t until)
 void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall)
 {
     set_time(engine, now, wall);
-    struct partition *partition =
-        partition_find(engine, request->place.kind, request->place.partition);
+    struct partition *partition = partition_find(engine, request->place.partition);
     int64_t offset = request->place.offset;
     if (!partition || partition->phase != PARTITION_ACTIVE || offset < partition->next) {
         request_free(request);
@@ -656,11 +646,10 @@ void engine_record(struct engine *engine, struct request *request, int64_t now, 
     }
 }
 
-void engine_end(struct engine *engine, enum request_kind kind, int32_t number, int64_t offset,
-                int64_t now, int64_t wall)
+void engine_end(struct engine *engine, int32_t number, int64_t offset, int64_t now, int64_t wall)
 {
     set_time(engine, now, wall);
-    struct partition *partition = partition_find(engine, kind, number);
+    struct partition *partition = partition_find(engine, number);
     if (!partition || partition->phase != PARTITION_ACTIVE)
         return;
     partition->without_commit = false;
@@ -697,7 +686,7 @@ static void call_returned(struct engine *engine, struct request *request)
 void engine_call_ended(struct engine *engine, struct request *request, int64_t now)
 {
     set_time(engine, now, 0);
-    engine->ended_calls += request->place.kind == REQUEST_CALL;
+    engine->ended_calls++;
     note_latency(engine, request);
     if (!request->partition) {
         assert(request->state == REQUEST_ORPHAN);
@@ -722,9 +711,9 @@ const struct request *engine_take_orphan(struct engine *engine)
     return node ? list_of(node, struct request, list_node) : NULL;
 }
 
-void engine_allow(struct engine *engine, int64_t calls)
+void engine_allow(struct engine *engine, int64_t most)
 {
-    engine->allowed = calls < engine->options.calls ? calls : engine->options.calls;
+    engine->allowed = most < engine->options.slots ? most : engine->options.slots;
 }
 
 void engine_pardon(struct engine *engine)
@@ -740,7 +729,7 @@ void engine_frozen(struct engine *engine, int64_t now)
 
 void engine_look(const struct engine *engine, struct engine_view *view)
 {
-    *view = (struct engine_view){.handed = engine->handed_calls + engine->handed_recordings,
+    *view = (struct engine_view){.handed = engine->handed,
                                  .started = engine->marked,
                                  .late = engine->late,
                                  .bytes = engine->bytes,
@@ -766,7 +755,6 @@ bool engine_look_partition(const struct engine *engine, size_t i,
     const struct request *refused = partition_refused(partition);
     bool blocked = partition->stuck_until && partition->halt_reason;
     *view = (struct engine_partition_view){
-        .kind = partition->kind,
         .partition = partition->number,
         .away = partition->phase == PARTITION_AWAY,
         .active = partition->phase == PARTITION_ACTIVE,
@@ -790,6 +778,6 @@ bool engine_look_partition(const struct engine *engine, size_t i,
 
 bool engine_has_unpublished(const struct engine *engine)
 {
-    return !list_empty(&engine->ended) || !list_empty(&engine->tick.ending) ||
-           engine->handed_calls || engine->handed_recordings || !list_empty(&engine->start);
+    return !list_empty(&engine->ended) || !list_empty(&engine->tick.ending) || engine->handed ||
+           !list_empty(&engine->start);
 }

@@ -26,29 +26,27 @@
 #include "core/request.h"
 
 struct engine_options {
-    const char *owner; /* instance.id */
-    int64_t lease_ms;  /* half the session timeout */
-    int64_t doubt_ms;  /* platform.timeout.ms: how long a call in doubt may still be running */
-    int64_t drain_ms;  /* drain.timeout.ms */
+    enum request_kind kind; /* of all its requests: each job has an engine of its own */
+    const char *owner;      /* instance.id */
+    int64_t lease_ms;       /* half the session timeout */
+    int64_t doubt_ms;       /* platform.timeout.ms: how long a call in doubt may still be running */
+    int64_t drain_ms;       /* drain.timeout.ms */
     struct overdue_limits overdue;
     int64_t window, window_bytes; /* unfinished requests held for one partition */
     int64_t memory_bytes;         /* ... for all partitions together; 0: no bound */
     int64_t record_bytes;         /* of the largest valid request */
-    int64_t calls;                /* platform.max.in.flight */
-    int64_t recordings;           /* dispatch_recordings */
+    int64_t slots;                /* platform.max.in.flight, or dispatch_recordings */
     int64_t ledger_max;           /* characters of a ledger; 0: LEDGER_MAX */
     size_t doubts;                /* of order ids that a ledger names; 0: LEDGER_DOUBTS */
 };
 
 struct engine_place {
-    enum request_kind kind;
     int32_t partition;
     int64_t offset; /* where to read from; -1: the oldest */
 };
 
 /* A ledger to commit, or as it was read. */
 struct engine_ledger {
-    enum request_kind kind;
     int32_t partition;
     int64_t offset; /* the base; -1 (read): nothing committed */
     const char *metadata;
@@ -74,11 +72,12 @@ enum engine_action_type {
     ENGINE_ASSIGN,         /* rebalance, places */
     ENGINE_UNASSIGN,       /* rebalance */
     ENGINE_START,          /* hand request to the calling side */
-    ENGINE_RECALL, /* ask for unsent requests back: of kind and partition, or kind REQUEST_KINDS:
-                      all */
-    ENGINE_LEAVE,  /* all is drained and released after engine_stop: leave the group */
-    ENGINE_FAIL,   /* two processes share the instance.id: end with 1 */
+    ENGINE_RECALL,         /* ask for unsent requests of partition, or of all, back */
+    ENGINE_LEAVE,          /* all is drained and released after engine_stop: leave the group */
+    ENGINE_FAIL,           /* two processes share the instance.id: end with 1 */
 };
+
+enum { ENGINE_ALL = -1 }; /* partitions */
 
 /* What to do. Pointers stay valid until the job's answer (TRANSACT, COMMIT, READ, END_OWNER) or the
  * next call of engine_next. */
@@ -94,7 +93,6 @@ struct engine_action {
     const char *owner;
     uint64_t rebalance;
     struct request *request;
-    enum request_kind kind;
     int32_t partition;
 };
 
@@ -140,7 +138,7 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
 
 /* The partition's log is not the one that was read: once lost, it is not gone on with from memory,
  * whatever its ledger says. */
-void engine_log_changed(struct engine *engine, enum request_kind kind, int32_t partition);
+void engine_log_changed(struct engine *engine, int32_t partition);
 
 /* What the broker says of the job whose end is told next, for halt_reason; copied. size: it is
  * about the size of what was sent. */
@@ -160,20 +158,19 @@ void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_
 void engine_committed(struct engine *engine, enum engine_answer answer, int64_t now);
 
 /* How many records of a partition it takes now; 0: stop fetching. */
-size_t engine_wants(const struct engine *engine, enum request_kind kind, int32_t partition);
+size_t engine_wants(const struct engine *engine, int32_t partition);
 
 /* Whether a record at that offset is news (and not finished already, or delivered twice). Only then
  * is it worth parsing and giving. */
-bool engine_is_news(const struct engine *engine, enum request_kind kind, int32_t partition,
-                    int64_t offset);
+bool engine_is_news(const struct engine *engine, int32_t partition, int64_t offset);
 
 /* A record arrived, its event parsed. Offsets rise; what they leave out is no record. */
 void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall);
 
 /* The end of a partition: the next record will have this offset or a higher one. An end below what
  * is committed is another log's: then the partition is halted. */
-void engine_end(struct engine *engine, enum request_kind kind, int32_t partition, int64_t offset,
-                int64_t now, int64_t wall);
+void engine_end(struct engine *engine, int32_t partition, int64_t offset, int64_t now,
+                int64_t wall);
 
 /* A lent request is back (request->call.end says how). */
 void engine_call_ended(struct engine *engine, struct request *request, int64_t now);
@@ -182,8 +179,8 @@ void engine_call_ended(struct engine *engine, struct request *request, int64_t n
  * each once, before it is back; NULL: none. */
 const struct request *engine_take_orphan(struct engine *engine);
 
-/* How many calls may be outstanding from now on (the circuit breaker's word). */
-void engine_allow(struct engine *engine, int64_t calls);
+/* How many requests may be outstanding from now on (the circuit breaker's word). */
+void engine_allow(struct engine *engine, int64_t most);
 
 /* The process stood still (SIGSTOP, a paused machine): being fenced after that is no sign of a
  * twin. */
@@ -201,7 +198,6 @@ void engine_give_up(struct engine *engine);
 
 /* For logs, metrics and checks. */
 struct engine_partition_view {
-    enum request_kind kind;
     int32_t partition;
     bool away; /* lost, and remembered until the next assignment */
     bool active, halted, draining;

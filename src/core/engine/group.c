@@ -48,8 +48,7 @@ static void add_place(struct engine *engine, const struct partition *partition, 
         engine->places =
             memory_resize(engine->places, engine->place_capacity * sizeof *engine->places);
     }
-    engine->places[engine->place_count++] =
-        (struct engine_place){partition->kind, partition->number, offset};
+    engine->places[engine->place_count++] = (struct engine_place){partition->number, offset};
 }
 
 static void clear_job_ledgers(struct engine *engine)
@@ -80,8 +79,8 @@ static void add_job_ledger(struct engine *engine, struct partition *partition, c
     }
     *bytes += size;
     partition->in_job = true;
-    engine->job_ledgers[engine->job_ledger_count++] = (struct engine_ledger){
-        partition->kind, partition->number, engine->scratch.base, text_take(&metadata), size};
+    engine->job_ledgers[engine->job_ledger_count++] =
+        (struct engine_ledger){partition->number, engine->scratch.base, text_take(&metadata), size};
 }
 
 static bool arriving(const struct partition *partition)
@@ -435,14 +434,14 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
 {
     engine->now = now;
     for (size_t i = 0; i < count; i++) {
-        struct partition *partition = partition_find(engine, places[i].kind, places[i].partition);
+        struct partition *partition = partition_find(engine, places[i].partition);
         if (partition && partition->phase == PARTITION_AWAY) {
             partition->phase = PARTITION_ARRIVING;
             partition->kept = true;
         } else {
             if (partition)
                 partition_free(partition);
-            partition = partition_new(engine, places[i].kind, places[i].partition);
+            partition = partition_new(engine, places[i].partition);
         }
         partition->arrived_with = rebalance;
         if (engine->stopping)
@@ -481,9 +480,9 @@ static bool may_come_back(const struct partition *partition)
             (partition->phase == PARTITION_ARRIVING && partition->kept));
 }
 
-void engine_log_changed(struct engine *engine, enum request_kind kind, int32_t number)
+void engine_log_changed(struct engine *engine, int32_t number)
 {
-    struct partition *partition = partition_find(engine, kind, number);
+    struct partition *partition = partition_find(engine, number);
     if (partition)
         partition->log_changed = true;
 }
@@ -496,7 +495,7 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
     engine->revoking = true;
     engine->revoke_rebalance = rebalance;
     for (size_t i = 0; i < count; i++) {
-        struct partition *partition = partition_find(engine, places[i].kind, places[i].partition);
+        struct partition *partition = partition_find(engine, places[i].partition);
         if (!partition)
             continue;
         partition->revoked = true;
@@ -551,7 +550,7 @@ static void again(struct engine *engine)
 static struct partition *partition_for(const struct engine *engine,
                                        const struct engine_ledger *read)
 {
-    return partition_find(engine, read->kind, read->partition);
+    return partition_find(engine, read->partition);
 }
 
 static int decode(struct ledger *ledger, const struct engine_ledger *read, struct error *error)
@@ -741,7 +740,7 @@ static void claim_landed(struct engine *engine)
 static struct partition *only_one_in_job(const struct engine *engine)
 {
     const struct engine_ledger *only = engine->job_ledgers;
-    struct partition *partition = partition_find(engine, only->kind, only->partition);
+    struct partition *partition = partition_find(engine, only->partition);
     return engine->job_ledger_count == 1 && partition && partition->in_job ? partition : NULL;
 }
 

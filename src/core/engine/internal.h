@@ -83,7 +83,6 @@ struct partition {
     struct list node; /* engine->partitions */
     size_t at;        /* place in engine->all */
     struct engine *engine;
-    enum request_kind kind;
     int32_t number;
     enum partition_phase phase;
     uint64_t arrived_with; /* the rebalance that assigned it */
@@ -176,8 +175,8 @@ struct engine {
     struct list partitions;  /* in the order in which they choose next */
     struct partition **all;  /* the same in no order */
     size_t all_count, all_capacity;
-    struct partition **numbered[REQUEST_KINDS]; /* the same by number; NULL: not here */
-    size_t numbered_count[REQUEST_KINDS];
+    struct partition **numbered; /* the same by number; NULL: not here */
+    size_t numbered_count;
 
     enum producer_phase producer;
     struct tick tick;
@@ -225,7 +224,7 @@ struct engine {
     size_t ready;        /* lanes of all partitions whose first request may start */
     size_t bytes;        /* of the unfinished requests of all partitions */
     int64_t latency_sum; /* mean latency of a try in ms, times its weight */
-    size_t chosen, handed_calls, handed_recordings, marked;
+    size_t chosen, handed, marked;
     bool short_of_slots;         /* the last tick chose all that it was allowed to */
     size_t ended_calls, surplus; /* since the last tick; more starts than slots */
     int64_t allowed;
@@ -240,9 +239,8 @@ static inline int64_t engine_wall(const struct engine *engine)
 }
 
 /* partition.c */
-struct partition *partition_new(struct engine *engine, enum request_kind kind, int32_t number);
-struct partition *partition_find(const struct engine *engine, enum request_kind kind,
-                                 int32_t number);
+struct partition *partition_new(struct engine *engine, int32_t number);
+struct partition *partition_find(const struct engine *engine, int32_t number);
 /* Drops its state and what is in it (model: forget); what is lent becomes an orphan. The partition
  * itself stays. */
 void partition_forget(struct partition *partition);

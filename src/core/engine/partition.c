@@ -9,15 +9,15 @@ enum { SHORT_LEDGER_DOUBT = 16 }; /* characters of a short ledger for each doubt
 
 static void register_partition(struct engine *engine, struct partition *partition)
 {
-    struct partition ***numbered = &engine->numbered[partition->kind];
-    size_t *count = &engine->numbered_count[partition->kind];
-    size_t number = (size_t)partition->number;
-    if (number >= *count) {
-        *numbered = memory_resize(*numbered, (number + 1) * sizeof **numbered);
-        memset(*numbered + *count, 0, (number + 1 - *count) * sizeof **numbered);
-        *count = number + 1;
+    size_t number = (size_t)partition->number, count = engine->numbered_count;
+    if (number >= count) {
+        struct partition **grown =
+            memory_resize(engine->numbered, (number + 1) * sizeof(struct partition *));
+        memset(grown + count, 0, (number + 1 - count) * sizeof(struct partition *));
+        engine->numbered = grown;
+        engine->numbered_count = number + 1;
     }
-    (*numbered)[number] = partition;
+    engine->numbered[number] = partition;
     if (engine->all_count == engine->all_capacity) {
         engine->all_capacity = engine->all_capacity ? engine->all_capacity * 2 : 16;
         engine->all = memory_resize(engine->all, engine->all_capacity * sizeof(struct partition *));
@@ -29,18 +29,17 @@ static void register_partition(struct engine *engine, struct partition *partitio
 
 static void deregister_partition(struct engine *engine, struct partition *partition)
 {
-    engine->numbered[partition->kind][partition->number] = NULL;
+    engine->numbered[partition->number] = NULL;
     struct partition *last = engine->all[--engine->all_count];
     engine->all[partition->at] = last;
     last->at = partition->at;
     list_remove(&partition->node);
 }
 
-struct partition *partition_new(struct engine *engine, enum request_kind kind, int32_t number)
+struct partition *partition_new(struct engine *engine, int32_t number)
 {
     struct partition *partition = memory_zeroed(1, sizeof *partition);
     partition->engine = engine;
-    partition->kind = kind;
     partition->number = number;
     partition->doubts.most = engine->options.doubts;
     list_init(&partition->requests);
@@ -50,12 +49,9 @@ struct partition *partition_new(struct engine *engine, enum request_kind kind, i
     return partition;
 }
 
-struct partition *partition_find(const struct engine *engine, enum request_kind kind,
-                                 int32_t number)
+struct partition *partition_find(const struct engine *engine, int32_t number)
 {
-    return number >= 0 && (size_t)number < engine->numbered_count[kind]
-               ? engine->numbered[kind][number]
-               : NULL;
+    return number >= 0 && (size_t)number < engine->numbered_count ? engine->numbered[number] : NULL;
 }
 
 /* What becomes of a request whose partition is gone. Those in a transaction stay until it has

@@ -79,11 +79,11 @@ static int64_t unmarking(const struct engine *engine)
 static int64_t call_budget(const struct engine *engine)
 {
     const struct engine_options *options = &engine->options;
-    int64_t outstanding = (int64_t)(engine->handed_calls + engine->chosen);
-    int64_t slots = engine->allowed < options->calls
-                        ? engine->allowed - outstanding - (int64_t)engine->handed_recordings
-                        : options->calls + (int64_t)engine->surplus - outstanding;
-    int64_t marks = 2 * options->calls - ((int64_t)engine->marked - unmarking(engine)) -
+    int64_t outstanding = (int64_t)(engine->handed + engine->chosen);
+    int64_t slots = engine->allowed < options->slots
+                        ? engine->allowed - outstanding
+                        : options->slots + (int64_t)engine->surplus - outstanding;
+    int64_t marks = 2 * options->slots - ((int64_t)engine->marked - unmarking(engine)) -
                     (int64_t)engine->chosen;
     return slots < marks ? slots : marks;
 }
@@ -115,9 +115,9 @@ static void choose_calls(struct engine *engine)
         list_each(at, &engine->partitions)
         {
             struct partition *partition = list_of(at, struct partition, node);
-            if (budget <= 0 || partition->kind != REQUEST_CALL ||
-                partition->phase != PARTITION_ACTIVE || !partition_takes_part(partition) ||
-                list_empty(&partition->ready) || (partition->in_tick && partition->limit < 0))
+            if (budget <= 0 || partition->phase != PARTITION_ACTIVE ||
+                !partition_takes_part(partition) || list_empty(&partition->ready) ||
+                (partition->in_tick && partition->limit < 0))
                 continue;
             choose_from(engine, partition, &budget);
             more = true;
@@ -187,8 +187,8 @@ static void write_ledger(struct engine *engine, struct partition *partition)
         tick->ledgers = memory_resize(tick->ledgers, tick->ledger_capacity * sizeof *tick->ledgers);
     }
     size_t size = metadata.length;
-    tick->ledgers[tick->ledger_count++] = (struct engine_ledger){
-        partition->kind, partition->number, partition->tick_base, text_take(&metadata), size};
+    tick->ledgers[tick->ledger_count++] =
+        (struct engine_ledger){partition->number, partition->tick_base, text_take(&metadata), size};
 }
 
 /* Brings in the partitions whose base alone has moved, when there is something to commit anyhow or
@@ -327,7 +327,8 @@ static void gather(struct engine *engine)
     struct tick *tick = &engine->tick;
     take_ended(engine);
     take_unstarted(engine);
-    choose_calls(engine);
+    if (engine->options.kind == REQUEST_CALL) /* recordings need no mark */
+        choose_calls(engine);
     join_moved(engine, !list_empty(&tick->ending) || !list_empty(&tick->undone) ||
                            !list_empty(&tick->chosen));
     if (!write_ledgers(engine))
@@ -339,7 +340,7 @@ static void gather(struct engine *engine)
 static bool choose_fewer(struct engine *engine)
 {
     int64_t marked = (int64_t)engine->marked - unmarking(engine) + (int64_t)engine->chosen;
-    if (marked <= 2 * engine->options.calls || list_empty(&engine->tick.chosen))
+    if (marked <= 2 * engine->options.slots || list_empty(&engine->tick.chosen))
         return false;
     list_each_safe(at, &engine->tick.chosen)
     {
@@ -363,8 +364,8 @@ bool tick_build(struct engine *engine, struct engine_action *action)
         return false;
     engine->surplus =
         engine->ended_calls > engine->surplus / 2 ? engine->ended_calls : engine->surplus / 2;
-    if ((int64_t)engine->surplus > engine->options.calls)
-        engine->surplus = (size_t)engine->options.calls;
+    if ((int64_t)engine->surplus > engine->options.slots)
+        engine->surplus = (size_t)engine->options.slots;
     engine->ended_calls = 0;
     tick->began = engine->last_tick = engine->now;
     *action = (struct engine_action){.type = ENGINE_TRANSACT,
@@ -492,8 +493,7 @@ void tick_offsets_refused(struct engine *engine)
             put_off(partition);
     }
     if (!batch_refused(engine, tick->ledgers, tick->ledger_count) && tick->ledger_count) {
-        struct partition *partition =
-            partition_find(engine, tick->ledgers[0].kind, tick->ledgers[0].partition);
+        struct partition *partition = partition_find(engine, tick->ledgers[0].partition);
         struct text reason = {0};
         text_printf(&reason, "the broker refuses to commit its offset: %s", engine->broker_says);
         if (partition)
