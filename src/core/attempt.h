@@ -38,15 +38,18 @@ struct attempt {
     enum attempt_failure failure;
     int sends;    /* how often the request was let out onto a connection; 0: certainly not sent */
     bool latched; /* a second sending was about to happen, and was stopped */
-    bool token_replaced;    /* it was signed with a token that has been replaced since */
-    bool lease_over;        /* not sent because the lease had ended */
-    int http_status;        /* of a complete final status line; 0: there was none */
-    bool complete;          /* the whole body arrived */
-    bool end_proven;        /* complete, and its length, its last chunk or TLS's close_notify says
-                               that nothing is missing; not when a connection just ended */
-    bool too_large;         /* the body exceeded its limit */
-    int64_t retry_after_ms; /* -1: not said */
-    int64_t content_length; /* -1: not said */
+    bool token_replaced;     /* it was signed with a token that has been replaced since */
+    bool lease_over;         /* not sent because the lease had ended */
+    int http_status;         /* of a complete final status line; 0: there was none */
+    bool complete;           /* the whole body arrived */
+    bool end_proven;         /* complete, and its length, its last chunk or TLS's close_notify says
+                                that nothing is missing; not when a connection just ended */
+    bool too_large;          /* the body exceeded its limit */
+    int64_t retry_after_ms;  /* -1: not said */
+    int64_t content_length;  /* -1: not said */
+    bool dated;              /* the answer said what time it is at the other end */
+    int64_t clock_offset_ms; /* dated: how far this machine's clock is ahead of that one; to within
+                                a second, as HTTP's dates are */
     bool address_refused;   /* an address that files may not be fetched from was not connected to */
     const char *location;   /* of a 3xx: the URL that it points to, absolute; NULL: none. Only until
                                the try's end has been told */

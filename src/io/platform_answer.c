@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "core/http_date.h"
 #include "core/retry_after.h"
 #include "io/platform_internal.h"
 
@@ -90,6 +91,14 @@ static void read_coding(struct answer_head *head, const char *value, size_t size
     head->chunked = size == 7 && strncasecmp(value, "chunked", 7) == 0;
 }
 
+static void read_date(struct attempt *attempt, const char *value, size_t size)
+{
+    int64_t date;
+    attempt->dated = http_date_ms(value, size, &date);
+    if (attempt->dated)
+        attempt->clock_offset_ms = clock_wall_ms() - date;
+}
+
 static void read_header(struct transfer *transfer, const char *line, size_t size)
 {
     struct attempt *attempt = &transfer->attempt;
@@ -102,6 +111,8 @@ static void read_header(struct transfer *transfer, const char *line, size_t size
         read_content_encoding(attempt, value, n);
     else if ((value = header_value(line, size, "Retry-After", &n)))
         attempt->retry_after_ms = retry_after_ms(value, n, clock_wall_ms());
+    else if ((value = header_value(line, size, "Date", &n)))
+        read_date(attempt, value, n);
     else if ((value = header_value(line, size, "Content-Length", &n)))
         read_length(transfer, value, n);
     else if ((value = header_value(line, size, "Transfer-Encoding", &n)))

@@ -21,9 +21,10 @@
 #include "worker/reload.h"
 
 enum {
-    TICK_MS = 500,            /* how often the loop turns at least */
-    TROUBLE_EVERY_MS = 60000, /* of a trouble that lasts, one line in that time */
-    STORE_GRACE_MS = 900,     /* at the end, for file work that is under way */
+    TICK_MS = 500,                /* how often the loop turns at least */
+    TROUBLE_EVERY_MS = 60000,     /* of a trouble that lasts, one line in that time */
+    CLOCK_OFFSET_MOST_MS = 30000, /* signed times that differ by more may be refused */
+    STORE_GRACE_MS = 900,         /* at the end, for file work that is under way */
     CALL_STACK_BYTES = 512 * 1024,
     LOOP_FILES = 8,
 };
@@ -57,7 +58,7 @@ struct call_thread {
     struct reload reload;
     bool something_happened, ending, stuck;
     enum breaker_state breaker_seen;
-    struct trouble trouble, copy_trouble, reload_trouble;
+    struct trouble trouble, copy_trouble, reload_trouble, clock_trouble;
     struct finding last_failure;
     char place[300]; /* host:port, for the log */
     uint64_t random_state;
@@ -190,6 +191,23 @@ static void log_trouble(struct call_thread *thread, const struct finding *findin
                  failures);
 }
 
+/* Calls are signed with the time: a platform may refuse one that is off, without saying why. */
+static void note_clock(struct call_thread *thread, const struct attempt *attempt, int64_t now_ms)
+{
+    if (!attempt->dated)
+        return;
+    int64_t offset = attempt->clock_offset_ms;
+    atomic_store_explicit(&thread->counters.clock_offset_ms, offset, memory_order_relaxed);
+    atomic_store_explicit(&thread->counters.clock_known, true, memory_order_relaxed);
+    if (offset <= CLOCK_OFFSET_MOST_MS && offset >= -CLOCK_OFFSET_MOST_MS) {
+        if (trouble_ends(&thread->clock_trouble))
+            log_info("the clock agrees with the platform's again");
+    } else if (trouble_grows(&thread->clock_trouble, now_ms))
+        log_warn("this machine's clock is %" PRId64 " s %s the platform's: calls are signed with "
+                 "the time and may be refused for it; set one of the clocks (NTP)",
+                 (offset < 0 ? -offset : offset) / 1000, offset < 0 ? "behind" : "ahead of");
+}
+
 static void log_end(const struct call_thread *thread, const struct request *request,
                     const struct attempt *attempt, const struct finding *finding,
                     int64_t started_us)
@@ -257,6 +275,7 @@ static void on_ended(void *argument, struct request *request, struct attempt *at
     atomic_fetch_sub_explicit(&thread->counters.in_flight, 1, memory_order_relaxed);
     histogram_add(&thread->counters.latency[request->place.kind], clock_boot_us() - started_us);
     count_copy(thread, attempt);
+    note_clock(thread, attempt, now);
     dispatch_end(&thread->dispatch, request, attempt, now, clock_wall_ms(), &finding);
     /* It was the old token that was refused: a trial with the new one may run at once. */
     if (finding.verdict == VERDICT_UNAUTHORIZED && attempt->token_replaced)

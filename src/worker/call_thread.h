@@ -5,6 +5,10 @@
  * call_thread_start until it comes back through its job's `finished` queue, always exactly once. */
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/error.h"
 #include "base/queue.h"
 #include "core/config.h"
@@ -33,6 +37,8 @@ struct call_counters {
     _Atomic uint64_t reloads;                /* token or certificates read anew, and used */
     _Atomic uint64_t reload_failures;        /* those that could not be used */
     struct histogram latency[REQUEST_KINDS]; /* of the tries */
+    _Atomic bool clock_known;                /* an answer has said what time it is there */
+    _Atomic int64_t clock_offset_ms; /* how far this machine's clock is ahead of the platform's */
 };
 
 struct call_thread;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/process_usage.h"
 #include "core/ledger.h"
 
 #define PREFIX "privacy_call_"
@@ -17,6 +18,7 @@ enum shape {
     JOBS, /* a sum of each job's */
     VERSION,
     START,
+    CLOCK,
     REQUEST_TOPIC,
     TOPIC_STATUS,
     REASON,
@@ -152,6 +154,30 @@ static void put_partitions(struct scrape *scrape, const struct row *row)
     }
 }
 
+/* Nothing until an answer has told. */
+static void put_clock(struct scrape *scrape, const struct row *row)
+{
+    const struct call_counters *calls = call_thread_counters(scrape->metrics->calls);
+    if (atomic_load_explicit(&calls->clock_known, memory_order_relaxed))
+        text_printf(scrape->out, PREFIX "%s %.3f\n", row->name,
+                    (double)atomic_load_explicit(&calls->clock_offset_ms, memory_order_relaxed) /
+                        1000);
+}
+
+static void put_process(struct text *out, const struct metrics *metrics)
+{
+    struct process_usage usage;
+    process_usage_read(&usage);
+    usage.started_seconds = (double)metrics->started_wall_ms / 1000;
+#define ROW(name, type, member, help)                                                              \
+    if (usage.member >= 0)                                                                         \
+        text_printf(out,                                                                           \
+                    "# HELP " #name " " help "\n# TYPE " #name " " #type "\n" #name " %.15g\n",    \
+                    (double)usage.member);
+    PROCESS_METRICS(ROW)
+#undef ROW
+}
+
 static void put_row(struct scrape *scrape, const struct row *row)
 {
     struct text *out = scrape->out;
@@ -171,6 +197,9 @@ static void put_row(struct scrape *scrape, const struct row *row)
     case START:
         text_printf(out, PREFIX "%s %.3f\n", row->name,
                     (double)scrape->metrics->started_wall_ms / 1000);
+        break;
+    case CLOCK:
+        put_clock(scrape, row);
         break;
     case REQUEST_TOPIC:
         put_topics(scrape, row);
@@ -214,6 +243,7 @@ void metrics_render(struct metrics *metrics, struct text *out)
     scrape.table_size = metrics_copy_table(metrics, scrape.table);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         put_row(&scrape, &rows[i]);
+    put_process(out, metrics);
     free(scrape.table);
 }
 

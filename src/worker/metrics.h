@@ -105,6 +105,8 @@ struct metrics {
         "Times that such a file could not be used: what was read before stays in force")           \
     ROW(breaker_state, gauge, PLAIN, &c->breaker,                                                  \
         "Circuit breaker: 0 closed, 1 open (all calls pause), 2 one trial call")                   \
+    ROW(platform_clock_offset_seconds, gauge, CLOCK, NULL,                                         \
+        "How far this machine's clock is ahead of the platform's, as its last answer tells")       \
     ROW(rate_limit_waits_total, counter, PLAIN, &c->rate_waits,                                    \
         "Turns in which a call was held back by the rate limit")                                   \
     ROW(transactions_total, counter, JOBS, m->transactions, "Transactions committed")              \
@@ -135,6 +137,18 @@ struct metrics {
     ROW(ledger_bytes, gauge, PARTITION_LEDGER, NULL, "Size of the committed ledger")               \
     ROW(ledger_used_ratio, gauge, PARTITION_LEDGER_USED, NULL,                                     \
         "Part of the ledger's space that is used: at 1 nothing more can be started")
+
+/* ROW(name, type, what of struct process_usage, help): the process's own, under the names that
+ * Prometheus's client libraries use everywhere. */
+#define PROCESS_METRICS(ROW)                                                                       \
+    ROW(process_cpu_seconds_total, counter, cpu_seconds, "Processor time, user and system")        \
+    ROW(process_resident_memory_bytes, gauge, resident_bytes, "Memory that is resident")           \
+    ROW(process_virtual_memory_bytes, gauge, virtual_bytes, "Address space")                       \
+    ROW(process_open_fds, gauge, open_files, "Open file descriptors")                              \
+    ROW(process_max_fds, gauge, files_most, "How many there may be")                               \
+    ROW(process_threads, gauge, threads, "Threads")                                                \
+    ROW(process_start_time_seconds, gauge, started_seconds,                                        \
+        "When the process started, seconds since 1970")
 
 /* config must outlive it. */
 struct metrics *metrics_new(const struct config *config);

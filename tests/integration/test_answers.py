@@ -4,6 +4,7 @@ import email.utils
 import gzip
 import json
 import os
+import re
 import time
 import zlib
 
@@ -174,6 +175,21 @@ class Answers(KafkaCase):
             if name == "direct-long":
                 code = "answer-too-large"
             self.assertEqual(("unavailable", 2, code), (result["status"], result["attempts"], result["error"]["code"]), result)
+
+    def test_clocks_that_differ(self):
+        """Told by the platform's Date: a metric, and a warning when it is so much that signed times may be refused."""
+        def date(seconds):
+            return {**JSON, "Date": email.utils.formatdate(time.time() + seconds, usegmt=True)}
+        dates = [date(-7200), date(0), {**JSON, "Date": "?"}]
+        worker = self.begin(Scripted({caller(number): (200, headers, flag(1)) for number, headers in enumerate(dates)}))
+        for number, offset in ((0, 7200), (1, 0), (2, 0)):
+            self.requests.send(call(number, f"o{number}"), f"o{number}")
+            self.requests.flush()
+            self.results(number + 1)
+            told = float(re.search(r"(?m)^privacy_call_platform_clock_offset_seconds (\S+)$", worker.get("/metrics")[1])[1])
+            self.assertAlmostEqual(offset, told, delta=60)
+        worker.wait_log(lambda line: re.search(r"clock is 7\d\d\d s ahead of the platform's", line["message"]))
+        worker.wait_log(lambda line: "clock agrees" in line["message"])
 
     def test_private_addresses(self):
         """Refused without a connection, with the same words for what listens and what does not, after a redirect too."""

@@ -1,5 +1,6 @@
 """Members of requests and results, headers, expiry, and recordings."""
 import json
+import os
 import re
 import socket
 import threading
@@ -124,10 +125,19 @@ class Calls(KafkaCase):
         self.assertEqual(200, status)
         samples = re.findall(r"^(\w+)(?:\{.*\})? (\S+)$", metrics, re.MULTILINE)
         names = {name for name, _ in samples}
-        self.assertEqual([], [n for n in names if not n.startswith("privacy_call_")])
+        self.assertEqual([], [n for n in names if not n.startswith(("privacy_call_", "process_"))])
         for word in ("requests", "results", "in_flight", "lanes", "transaction", "aborted", "doubt", "retries", "breaker",
                      "dead_letters", "late", "lag", "ledger", "rebalances", "build_info"):
             self.assertTrue([n for n in names if word in n], f"no metric for {word}")
+        process = {name: float(value) for name, value in samples if name.startswith("process_")}
+        folder = f"/proc/{worker.process.pid}"
+        self.assertAlmostEqual(len(os.listdir(f"{folder}/task")), process["process_threads"], delta=2)
+        self.assertAlmostEqual(len(os.listdir(f"{folder}/fd")), process["process_open_fds"], delta=5)
+        self.assertAlmostEqual(time.time(), process["process_start_time_seconds"], delta=300)
+        self.assertGreater(process["process_cpu_seconds_total"], 0)
+        self.assertGreater(process["process_max_fds"], process["process_open_fds"])
+        self.assertGreater(process["process_virtual_memory_bytes"], process["process_resident_memory_bytes"])
+        self.assertGreater(process["process_resident_memory_bytes"], 5 << 20)
         self.assertRegex(metrics, r'(?m)^privacy_call_results\w*\{.*status="succeeded".*\} 10$')
         self.assertRegex(metrics, r'(?m)^privacy_call_results\w*\{.*status="invalid".*\} 1$')
         status, text = worker.get("/status")
