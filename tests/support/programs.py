@@ -215,10 +215,14 @@ class Worker(Program):
         """How many log events there are, for wait_log(after=)."""
         return len(self.lines["stderr"])
 
+    def address(self):
+        """Where it serves its pages: http://127.0.0.1:PORT."""
+        message = self.wait_log(r"http://127\.0\.0\.1:\d+/")["message"]
+        return re.search(r"http://127\.0\.0\.1:\d+", message).group()
+
     def get(self, path):
         """(status, text) of a page of its own."""
-        address = self.wait_log(r"http://127\.0\.0\.1:\d+/")["message"]
-        address = re.search(r"http://127\.0\.0\.1:\d+", address).group()
+        address = self.address()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(address + path, timeout=10) as answer:
