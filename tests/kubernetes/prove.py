@@ -1,0 +1,334 @@
+#!/usr/bin/python3
+"""docker/kubernetes proven on the cluster that kubectl points at; `make kubernetes` runs it.
+
+    IMAGE=registry/privacy-call-worker:1  KAFKA=broker:9092  prove.py [STEP...]
+
+IMAGE          the worker's image, as the nodes pull it
+KAFKA          Kafka as the pods reach it, without TLS; topics of the run's own are made there, and taken away again
+KAFKA_HERE     the same Kafka as this program reaches it (default: KAFKA)
+SANDBOX_IMAGE  the simulated platform's image (default: IMAGE, if it holds privacy-call-sandbox)
+KILL           optional: a command that kills the container of the pod $1 by SIGKILL, on its node
+RATE           requests a second while something happens (default 40)
+KEEP           not empty: leaves the namespace as it is
+
+It works in a namespace of its own (privacy-call-test), and beside it only cordons one node for a moment, for the drain of its own pods.
+"""
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from cluster import NAME, SELECTOR, Cluster, Problem, is_ready, until
+from load import Load, drop_topics, make_topics
+from stage import TOKENS, Stage
+
+BUILD = os.environ.get("BUILD_DIR", "build")
+RATE = float(os.environ.get("RATE", "40"))
+
+
+def check(true, what):
+    if not true:
+        raise Problem(what)
+
+
+class Proof:
+    def __init__(self):
+        environment = os.environ
+        missing = [n for n in ("IMAGE", "KAFKA") if not environment.get(n)]
+        if missing:
+            sys.exit(f"{' and '.join(missing)} must be set: the worker's image as the nodes pull it, and Kafka's address as pods reach it\n\n{__doc__}")
+        try:
+            version = Cluster("default").run("version")
+        except (Problem, OSError) as problem:
+            sys.exit(f"kubectl reaches no cluster (set KUBECONFIG, or a context): {problem}")
+        print(version.strip().replace("\n", ", "))
+        self.prefix = f"pcw-test-{os.getpid()}"
+        self.stage = Stage(os.path.join(BUILD, "kubernetes"), "privacy-call-test", environment["IMAGE"],
+                           environment.get("SANDBOX_IMAGE") or environment["IMAGE"], environment["KAFKA"], self.prefix)
+        self.cluster = self.stage.cluster
+        self.kafka = environment.get("KAFKA_HERE") or environment["KAFKA"]
+        self.begun = time.monotonic()
+        self.failed, self.passed, self.skipped = [], [], []
+        self.load = None
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self.begun:5.0f} s] {text}", flush=True)
+
+    def under_load(self, action, rate=RATE, before=2.0, after=3.0):
+        """Requests at a steady rate while action() runs; waits for their results and returns (what became of them, what action returned)."""
+        first = self.load.mark()
+        self.load.rate = rate
+        try:
+            time.sleep(before)
+            value = action()
+            time.sleep(after)
+        finally:
+            self.load.rate = 0
+        return self.load.window(first), value
+
+    def whole(self, window, unknown=0):
+        """A window in which nothing was lost, doubled or called twice, and at most so many are in doubt."""
+        self.say(f"    {window}")
+        check(not window.lost, f"lost: {window.lost[:5]}")
+        check(not window.twice, f"two results: {window.twice[:5]}")
+        check(window.unknown <= unknown, f"unknown {window.unknown}, at most {unknown} expected")
+        check(window.statuses["succeeded"] + window.unknown == window.count, f"{dict(window.statuses)}")
+        check(self.cluster.platform()["rung"]["duplicates_caller_callee"] == 0, "the platform was asked twice for one call")
+
+    # ---- the steps, in order ---------------------------------------------------------------------------------------------
+
+    def validation(self):
+        """each object of both overlays is valid: the server's own check, strictly"""
+        for overlay in ("minimal", "production"):
+            if overlay == "production" and not (self.stage.keda and self.stage.monitoring):
+                raise Problem("the cluster knows no ScaledObject, PodMonitor or PrometheusRule: install KEDA and the Prometheus operator (their CRDs suffice for this step)")
+            objects = self.cluster.render(self.stage.overlay("dry-" + overlay, {}, resources=["overlays/" + overlay]))
+            # The generated ConfigMap of each is new; the namespace is there already.
+            out = self.cluster.apply(objects, dry=True)
+            self.say(f"    {overlay}: {len(out.splitlines())} objects: " + ", ".join(line.split()[0].split("/")[0].split(".")[0] for line in out.splitlines()))
+            check(len(out.splitlines()) == len(objects), out)
+        broken = [dict(o) for o in self.cluster.render(os.path.join(self.stage.folder, "dry-minimal")) if o["kind"] == "Deployment"]
+        broken[0]["spec"]["replica"] = 1
+        try:
+            self.cluster.apply(broken, dry=True)
+        except Problem as problem:
+            check("unknown field" in str(problem), str(problem))
+        else:
+            raise Problem("the server took a misspelt field: its validation is not strict")
+
+    def rollout(self):
+        """rollout; user 10001, read-only root, no token of the API server, secrets for the group only"""
+        self.stage.apply()
+        self.stage.rollout()
+        self.cluster.ready(1)
+        pod = self.cluster.pods()[0]["metadata"]["name"]
+        out = self.cluster.run("exec", pod, "-c", "worker", "--", "sh", "-c",
+                               "id -u; touch /x 2>&1; ls -d /var/run/secrets/kubernetes.io 2>&1; ls -lL /run/secrets/privacy-call-worker/platform-token; grep -i '^cap[eb]' /proc/1/status || true")
+        check(out.startswith("10001\n") and "Read-only" in out and "No such file" in out and "r--r-----" in out, out)
+
+    def requests(self):
+        """requests are answered"""
+        first = self.load.mark()
+        self.load.burst(200)
+        self.whole(self.load.window(first))
+
+    def network(self):
+        """the network policy lets the worker out to Kafka, the platform and name servers only"""
+        pod = self.cluster.pods()[0]["metadata"]["name"]
+        address = self.cluster.run("get", "service", "kubernetes", "-n", "default", "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}").split(":")
+
+        def open_to(host, port):
+            return "open" in self.cluster.run("exec", pod, "-c", "worker", "--", "bash", "-c", f"timeout 3 bash -c 'exec 3<>/dev/tcp/{host}/{port}' 2>/dev/null && echo open || echo shut")
+        check(open_to("platform", 8443), "the platform cannot be reached")
+        if open_to(*address):
+            raise Skip("this cluster does not enforce NetworkPolicy: the API server can be reached from the pod")
+
+    def rolling(self):
+        """a rolling update under load: unknown 0, lost 0"""
+        self.cluster.scale(2)
+        self.cluster.spread(2, self.stage.topics)
+
+        def update():
+            self.stage.settings["log.level"] = "debug"
+            self.stage.apply()
+            self.stage.rollout()
+        window, _ = self.under_load(update)
+        self.whole(window)
+        config = {v["configMap"]["name"] for p in self.cluster.pods() for v in p["spec"]["volumes"] if "configMap" in v}
+        check(len(config) == 1, f"pods have the configurations {config}")
+
+    def scaling(self):
+        """1 -> 4 -> 1 under load: unknown 0, and the partitions are spread evenly"""
+        def there_and_back():
+            self.cluster.scale(1)
+            self.cluster.scale(4)
+            counts = self.cluster.spread(4, self.stage.topics)
+            self.say(f"    partitions of calls and recordings by pod: {list(counts.values())}; by node: {by_node(self.cluster.pods())}")
+            self.cluster.scale(1)
+            self.cluster.spread(1, self.stage.topics)
+        window, _ = self.under_load(there_and_back)
+        self.whole(window)
+
+    def kill(self):
+        """a pod killed under load: one result each, unknown only what was under way"""
+        self.cluster.scale(2)
+        self.cluster.spread(2, self.stage.topics)
+        pod = self.cluster.pods()[0]
+        name = pod["metadata"]["name"]
+        command = os.environ.get("KILL")
+
+        def killed():
+            flight = self.cluster.worker(name)["inFlight"]
+            if command:
+                subprocess.run([*command.split(), name], check=True, timeout=30, env={**os.environ, "NAMESPACE": self.cluster.namespace})
+                until(60, lambda: self.cluster.get("pod", name)["status"]["containerStatuses"][0]["restartCount"] > 0, "the container's restart")
+            else:  # SIGTERM and, two seconds later, SIGKILL: sooner than the calls end
+                subprocess.run(["kubectl", "-n", self.cluster.namespace, "delete", "pod", name, "--force", "--grace-period=0"], check=True, timeout=60,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.cluster.ready(2)
+            self.cluster.spread(2, self.stage.topics)
+            return flight
+        if not command:
+            self.cluster.faults("latency=4s-5s")
+        try:
+            window, flight = self.under_load(killed, after=5.0)
+        finally:
+            self.cluster.faults("latency=50-250ms")
+        self.say(f"    in flight just before it: {flight}")
+        # What began after that figure was read counts, too: at most the slots, twice (interface of platform.max.in.flight).
+        self.whole(window, unknown=512)
+        check(set(window.codes) <= {"worker-died"}, f"{dict(window.codes)}")
+
+    def drain(self):
+        """a node drained under load, against the disruption budget: never fewer than all but one ready, unknown 0"""
+        nodes = [n for n in self.cluster.get("nodes") if not n["spec"].get("unschedulable") and not n["spec"].get("taints")]
+        if len(nodes) < 2:
+            raise Skip("the cluster has one node that takes pods: what is drained could go nowhere")
+        self.cluster.scale(4)
+        self.cluster.spread(4, self.stage.topics)
+        before = by_node(self.cluster.pods())
+        node = max(before, key=lambda n: (before[n], n))
+        least = [4]
+        watching = threading.Event()
+
+        def watch():
+            while not watching.is_set():
+                least[0] = min(least[0], sum(map(is_ready, self.cluster.get("pods", selector=SELECTOR))))
+                time.sleep(0.3)
+
+        def drained():
+            watcher = threading.Thread(target=watch, daemon=True)
+            watcher.start()
+            try:
+                run = subprocess.run(["kubectl", "drain", node, f"--pod-selector={SELECTOR}", "--ignore-daemonsets", "--timeout=180s"], text=True,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200, check=False)
+                check(run.returncode == 0, run.stdout)
+                self.cluster.ready(4)
+            finally:
+                watching.set()
+                watcher.join(5)
+                self.cluster.run("uncordon", node)
+            return run.stdout
+        try:
+            window, out = self.under_load(drained)
+        finally:
+            self.cluster.run("uncordon", node)
+        self.say(f"    {before[node]} of 4 were on {node}; ready at least {least[0]}; evictions put off by the budget: {out.count('disruption budget')}")
+        self.whole(window)
+        check(least[0] >= 3, f"only {least[0]} of 4 were ready")
+        check(before[node] < 2 or "disruption budget" in out, "no eviction was put off, though several pods stood on the node")
+        self.cluster.scale(2)
+
+    def secret(self):
+        """a secret rotated: no restart, and the new token is used"""
+        started = {p["metadata"]["name"]: p["status"]["containerStatuses"][0]["restartCount"] for p in self.cluster.pods()}
+        before = {p: self.cluster.metric(p, "privacy_call_reloads_total") for p in started}
+        begun = time.monotonic()
+        self.stage.token(TOKENS[1])
+        until(150, lambda: all(self.cluster.metric(p, "privacy_call_reloads_total") > before[p] for p in started), "the new token read by each worker")
+        self.say(f"    read by {len(started)} workers within {time.monotonic() - begun:.0f} s of the change")
+        self.stage.platform(TOKENS[1])
+        first = self.load.mark()
+        self.load.burst(100)
+        self.whole(self.load.window(first))
+        after = {p["metadata"]["name"]: p["status"]["containerStatuses"][0]["restartCount"] for p in self.cluster.pods()}
+        check(after == started, f"pods before {started}, after {after}")
+
+    def configuration(self):
+        """a wrong configuration stops its rollout, and the good pods go on; undone, it is gone"""
+        good = {p["metadata"]["uid"] for p in self.cluster.pods()}
+
+        def broken():
+            self.stage.settings["call.max.age"] = "900"
+            self.stage.apply()
+            until(60, lambda: any(c["restartCount"] > 0 and "terminated" in (c.get("lastState") or {}) for p in self.cluster.pods(ready=False)
+                                  for c in p["status"].get("containerStatuses", ()) if p["metadata"]["uid"] not in good), "the new pod's failure")
+            time.sleep(5)
+            check(good == {p["metadata"]["uid"] for p in self.cluster.pods()}, "a good pod was replaced")
+            bad = [p["metadata"]["name"] for p in self.cluster.pods(ready=False) if p["metadata"]["uid"] not in good]
+            log = self.cluster.run("logs", bad[0], "-c", "worker")
+            self.say(f"    {log.strip().splitlines()[0]}")
+            check("call.max.age" in log, log)
+            self.cluster.run("rollout", "undo", f"deployment/{NAME}")
+            del self.stage.settings["call.max.age"]
+            self.stage.rollout()
+            check(good == {p["metadata"]["uid"] for p in self.cluster.pods()}, "undoing it replaced good pods")
+        window, _ = self.under_load(broken)
+        self.whole(window)
+
+    def autoscaling(self):
+        """KEDA: up by a backlog, down after it: unknown 0"""
+        if not self.stage.keda:
+            raise Skip("the cluster has no KEDA")
+        self.cluster.scale(1)
+        self.cluster.faults("latency=2s-3s")
+        first = self.load.mark()
+        begun = time.monotonic()
+        self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-", "--overwrite")
+        try:
+            until(60, lambda: any(c["type"] == "Ready" and c["status"] == "True" for c in self.cluster.get("scaledobject", NAME).get("status", {}).get("conditions", ())),
+                  "the ScaledObject ready")
+            self.load.burst(12000)
+            self.cluster.ready(4)
+            up = time.monotonic() - begun
+            self.cluster.faults("latency=50-250ms")
+            window = self.load.window(first, seconds=240)
+            self.whole(window)
+            self.cluster.ready(1, seconds=180)
+            self.say(f"    4 workers after {up:.0f} s, 1 again after {time.monotonic() - begun:.0f} s")
+            first = self.load.mark()
+            self.load.burst(50)
+            self.whole(self.load.window(first))
+        finally:
+            self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused=true", "--overwrite")
+            self.cluster.faults("latency=50-250ms")
+
+    STEPS = ("validation", "rollout", "requests", "network", "rolling", "scaling", "kill", "drain", "secret", "configuration", "autoscaling")
+
+    def run(self, steps):
+        topics = self.stage.topics + self.stage.answers
+        make_topics(self.kafka, topics)
+        try:
+            self.stage.close()
+            self.stage.start()
+            self.load = Load(self.kafka, topics[0][0], topics[2][0], 8)
+            for step in steps:
+                self.step(step)
+        finally:
+            if self.load:
+                self.load.close()
+            if not os.environ.get("KEEP"):
+                self.stage.close()
+                drop_topics(self.kafka, topics)
+        self.say(f"{len(self.passed)} passed, {len(self.failed)} failed, {len(self.skipped)} skipped")
+        return 1 if self.failed else 0
+
+    def step(self, name):
+        method = getattr(self, name)
+        try:
+            method()
+        except Skip as reason:
+            self.skipped.append(name)
+            self.say(f"skipped: {name}: {reason}")
+        except (Problem, subprocess.SubprocessError) as problem:
+            self.failed.append(name)
+            self.say(f"FAILED: {name}: {problem}")
+        else:
+            self.passed.append(name)
+            self.say(f"ok: {name}: {method.__doc__}")
+
+
+class Skip(Exception):
+    """Why this cluster cannot show it."""
+
+
+def by_node(pods):
+    nodes = {}
+    for pod in pods:
+        nodes[pod["spec"].get("nodeName")] = nodes.get(pod["spec"].get("nodeName"), 0) + 1
+    return nodes
+
+
+if __name__ == "__main__":
+    sys.exit(Proof().run(sys.argv[1:] or Proof.STEPS))

@@ -1,0 +1,151 @@
+"""What the test puts into the cluster: the simulated platform, and docker/kubernetes/overlays/production with the few changes that the test needs."""
+import base64
+import os
+import subprocess
+
+import yaml
+
+from cluster import MANIFESTS, NAME, Cluster, until
+
+TOKENS = ("first-token-of-the-test", "second-token-of-the-test")
+APP_ID = "774e5e14a0874r725bfb90351f1e84f677"
+
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: %(name)s}
+spec:
+  egress:
+  - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+  - ports: [{port: %(port)s, protocol: TCP}]
+  - to: [{podSelector: {matchLabels: {app: platform}}}]
+    ports: [{port: 8443, protocol: TCP}]
+"""
+
+# The same thing as in production, in a hurry: what takes minutes there takes seconds here.
+SCALED = """
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: %(name)s, annotations: {autoscaling.keda.sh/paused: "true"}}
+spec:
+  maxReplicaCount: 4
+  pollingInterval: 2
+  advanced:
+    horizontalPodAutoscalerConfig:
+      behavior:
+        scaleDown: {stabilizationWindowSeconds: 5, policies: [{type: Pods, value: 1, periodSeconds: 5}]}
+  triggers:
+  - type: kafka
+    name: calls
+    metricType: AverageValue
+    metadata: {bootstrapServers: "%(kafka)s", consumerGroup: "%(group)s", topic: "%(prefix)s-call-requests", lagThreshold: "20", offsetResetPolicy: earliest}
+  - type: kafka
+    name: recordings
+    metricType: AverageValue
+    metadata: {bootstrapServers: "%(kafka)s", consumerGroup: "%(group)s-recordings", topic: "%(prefix)s-recording-requests", lagThreshold: "20", offsetResetPolicy: earliest}
+"""
+
+UNAUTHENTICATED = """
+$patch: delete
+apiVersion: keda.sh/v1alpha1
+kind: TriggerAuthentication
+metadata: {name: %(name)s-kafka}
+"""
+
+
+class Stage:
+    """image, sandbox: images that the cluster's nodes can get; kafka: the address that pods use; prefix: of this run's topics and group."""
+
+    def __init__(self, folder, namespace, image, sandbox, kafka, prefix):
+        self.cluster = Cluster(namespace)
+        self.folder, self.image, self.sandbox, self.kafka, self.prefix = folder, image, sandbox, kafka, prefix
+        self.settings = {}
+        self.keda = self.cluster.has("scaledobjects.keda.sh")
+        self.monitoring = self.cluster.has("podmonitors.monitoring.coreos.com") and self.cluster.has("prometheusrules.monitoring.coreos.com")
+        self.change = lambda objects: objects  # of what kustomize renders, before it is applied
+
+    @property
+    def topics(self):
+        return [(f"{self.prefix}-call-requests", 8), (f"{self.prefix}-recording-requests", 8)]
+
+    @property
+    def answers(self):
+        return [(f"{self.prefix}-{t}", 8) for t in ("call-results", "recording-results", "dead-letters")]
+
+    def configuration(self):
+        p = self.prefix
+        lines = {"kafka.bootstrap.servers": self.kafka, "kafka.group.id": p, "platform.url": "https://platform:8443", "platform.app.id": APP_ID,
+                 "platform.token.file": "/run/secrets/privacy-call-worker/platform-token",
+                 "platform.ca.file": "/run/secrets/privacy-call-worker/platform-ca.pem", "http.listen": "0.0.0.0:9464",
+                 "topic.call.requests": f"{p}-call-requests", "topic.call.results": f"{p}-call-results",
+                 "topic.recording.requests": f"{p}-recording-requests", "topic.recording.results": f"{p}-recording-results",
+                 "topic.dead.letters": f"{p}-dead-letters", **self.settings}
+        return "".join(f"{k} = {v}\n" for k, v in lines.items())
+
+    def overlay(self, name, files, **kustomization):
+        """Writes a folder with a kustomization, and returns it. Resources and components are paths under docker/kubernetes."""
+        folder = os.path.join(self.folder, name)
+        os.makedirs(folder, exist_ok=True)
+        for kind in ("resources", "components"):
+            kustomization[kind] = [r if os.path.exists(os.path.join(folder, r)) or r in files else os.path.relpath(os.path.join(MANIFESTS, r), os.path.realpath(folder))
+                                   for r in kustomization.get(kind, ())]
+        files["kustomization.yaml"] = yaml.safe_dump({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+                                                      "namespace": self.cluster.namespace, **{k: v for k, v in kustomization.items() if v}}, sort_keys=False)
+        for file, text in files.items():
+            with open(os.path.join(folder, file), "w") as out:
+                out.write(text)
+        return folder
+
+    def objects(self):
+        """The manifests of production (of minimal, where the cluster has no KEDA and no Prometheus operator), for this test."""
+        names = {"name": NAME, "kafka": self.kafka, "port": self.kafka.rsplit(":", 1)[1], "group": self.prefix, "prefix": self.prefix}
+        image, tag = self.image.rsplit(":", 1)
+        full = self.keda and self.monitoring
+        patches = [POLICY % names] + ([SCALED % names, UNAUTHENTICATED % names] if full else [])
+        folder = self.overlay("overlay", {"worker.conf": self.configuration()}, resources=["overlays/production" if full else "overlays/minimal"],
+                              images=[{"name": "registry.example/" + NAME, "newName": image, "newTag": tag}],
+                              configMapGenerator=[{"name": NAME, "namespace": "privacy-call", "behavior": "replace", "files": ["worker.conf"]}],
+                              patches=[{"patch": p} for p in patches])
+        return self.change(self.cluster.render(folder))
+
+    def apply(self):
+        self.cluster.apply(self.objects())
+
+    def rollout(self, kind="deployment", seconds=180):
+        self.cluster.run("rollout", "status", f"{kind}/{NAME}", f"--timeout={seconds}s", seconds=seconds + 30)
+
+    def start(self):
+        """The namespace, the platform, the secret."""
+        self.cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.cluster.namespace, "labels": {
+            "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}}}])
+        until(30, lambda: self.cluster.get("serviceaccount", "default"), "the namespace's service account")
+        self.platform(TOKENS[0])
+        files = {n: self.cluster.run("exec", "deploy/platform", "-c", "platform", "--", "cat", "/ca/" + n) for n in ("ca.pem", "ca.pem.key")}
+        self.ca = files["ca.pem"]
+        self.secret("platform-ca", files)
+        self.token(TOKENS[0])
+
+    def platform(self, token):
+        """The simulated platform, which takes this token and no other."""
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "platform.yaml")) as file:
+            text = file.read().replace("image: privacy-call-sandbox", "image: " + self.sandbox).replace("TOKEN", token)
+        self.cluster.apply(list(yaml.safe_load_all(text)))
+        self.rollout_of("platform")
+
+    def rollout_of(self, name):
+        self.cluster.run("rollout", "status", f"deployment/{name}", "--timeout=120s", seconds=150)
+
+    def secret(self, name, files):
+        self.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+                             "data": {k: base64.b64encode(v.encode()).decode() for k, v in files.items()}}])
+
+    def token(self, token):
+        self.secret(NAME, {"platform-token": token, "platform-ca.pem": self.ca})
+
+    def close(self):
+        """Takes the namespace away, and waits until it is gone. Objects of KEDA go first, as their finalizers need its operator."""
+        if self.keda:
+            subprocess.run(["kubectl", "-n", self.cluster.namespace, "delete", "scaledobjects.keda.sh", "--all", "--timeout=60s"], check=False,
+                           stdout=subprocess.DEVNULL)
+        subprocess.run(["kubectl", "delete", "namespace", self.cluster.namespace, "--timeout=180s", "--ignore-not-found"], check=False,
+                       stdout=subprocess.DEVNULL, timeout=200)
