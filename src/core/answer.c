@@ -173,12 +173,31 @@ static char *further_members(const struct exact_json *json)
     return text_take(&text);
 }
 
+/* In a recording's answer, URLs may come with credentials: nobody uses them, and no record tells
+ * them on. */
+static void drop_credentials(json_t *value)
+{
+    const char *name;
+    json_t *member;
+    size_t i;
+    if (json_is_string(value) && memchr(json_string_value(value), '@', json_string_length(value))) {
+        size_t size = json_string_length(value);
+        char *text = memory_copy(json_string_value(value), size);
+        json_string_setn_nocheck(value, text, recording_url_drop_users(text, size));
+        free(text);
+    }
+    json_object_foreach(value, name, member) drop_credentials(member);
+    json_array_foreach(value, i, member) drop_credentials(member);
+}
+
 static void read_members(struct answer *answer, const struct exact_json *json,
-                         const struct config *config)
+                         enum request_kind kind, const struct config *config)
 {
     const json_t *flag = json_object_get(json->root, "Flag");
     const json_t *msg = json_object_get(json->root, "Msg");
     struct text url = {0};
+    if (kind == REQUEST_RECORDING)
+        drop_credentials(json->root);
     if (flag && !json_is_null(flag))
         answer->flag_json = read_flag(json, flag);
     if (msg) {
@@ -292,7 +311,7 @@ int answer_read(struct outcome *outcome, enum request_kind kind, const struct at
         reading_fini(&reading);
         return -1;
     }
-    read_members(&answer, &reading.json, config);
+    read_members(&answer, &reading.json, kind, config);
     reading_fini(&reading);
     set_outcome(outcome, kind, &answer, attempt->http_status);
     return 0;
@@ -305,7 +324,7 @@ void answer_refused(struct outcome *outcome, enum request_kind kind, const struc
     struct answer answer = {0};
     const char *unused;
     if (parse(&reading, attempt, config, &unused) == 0) {
-        read_members(&answer, &reading.json, config);
+        read_members(&answer, &reading.json, kind, config);
         reading_fini(&reading);
     }
     set_outcome(outcome, kind, &answer, attempt->http_status);

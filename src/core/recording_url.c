@@ -114,6 +114,38 @@ static const char *host_of(const char *url, size_t *size)
     return *size && !backslash && (*size == n || host[*size] == ':') ? host : NULL;
 }
 
+/* Where the authority of a URL in a longer text ends. */
+static size_t authority_end(const char *text, size_t at, size_t size)
+{
+    while (at < size && !strchr("/?#\\\"'<> \t\r\n", text[at]))
+        at++;
+    return at;
+}
+
+static size_t scheme_at(const char *text, size_t size)
+{
+    if (size >= 8 && strncasecmp(text, "https://", 8) == 0)
+        return 8;
+    return size >= 7 && strncasecmp(text, "http://", 7) == 0 ? 7 : 0;
+}
+
+size_t recording_url_drop_users(char *text, size_t size)
+{
+    for (size_t at = 0, scheme; at < size; at++) {
+        if (!(scheme = scheme_at(text + at, size - at)))
+            continue;
+        at += scheme;
+        size_t host = at, end = authority_end(text, at, size);
+        for (size_t i = at; i < end; i++)
+            if (text[i] == '@')
+                host = i + 1;
+        memmove(text + at, text + host, size - host);
+        size -= host - at;
+        at--;
+    }
+    return size;
+}
+
 void recording_url_add_plain(struct text *out, const char *url)
 {
     size_t n;

@@ -404,6 +404,8 @@ static void fill_outcome(struct outcome *outcome, enum request_kind kind,
         outcome_fini(outcome);
         outcome->answered = true;
         outcome->recording.url = memory_string(attempt->location);
+        size_t size = strlen(attempt->location);
+        outcome->recording.url[recording_url_drop_users(outcome->recording.url, size)] = '\0';
     }
     outcome->status = STATUS_SUCCEEDED;
     if (kind == REQUEST_RECORDING)

@@ -289,6 +289,20 @@ static void finds_the_recording(void **state)
     assert_null(outcome.recording.url);
 }
 
+/* They are secrets, and nobody uses them: no record tells them on. */
+static void credentials_in_urls_are_dropped(void **state)
+{
+    (void)state;
+    assert_url("{\"Flag\":1,\"Msg\":\"https://user:hush@h/a.wav?x=@1#f\"}",
+               "https://h/a.wav?x=@1#f");
+    assert_string_equal(outcome.msg_json, "\"https://h/a.wav?x=@1#f\"");
+    assert_url("{\"Flag\":1,\"Msg\":\"see HTTP://hush@h/a or  https://a:hush@h\","
+               "\"x\":{\"u\":[\" https://us:hu@sh@h:1/b\",7]}}",
+               "https://h:1/b");
+    assert_string_equal(outcome.msg_json, "\"see HTTP://h/a or  https://h\"");
+    assert_string_equal(outcome.platform_json, "{\"x\":{\"u\":[\" https://h:1/b\",7]}}");
+}
+
 static void assert_body(const struct request *request, const char *expected)
 {
     struct text body = {0};
@@ -332,6 +346,7 @@ int main(void)
         cmocka_unit_test_teardown(some_answers_are_unreadable, forget),
         cmocka_unit_test_teardown(refused_by_http, forget),
         cmocka_unit_test_teardown(finds_the_recording, forget),
+        cmocka_unit_test_teardown(credentials_in_urls_are_dropped, forget),
         cmocka_unit_test(writes_the_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

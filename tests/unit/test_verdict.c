@@ -289,7 +289,7 @@ static void copies_are_judged(void **state)
     assert_string_equal(outcome.recording.url, "https://h/f");
     assert_false(outcome.recording.present);
     outcome_fini(&outcome);
-    struct attempt moved = {.location = "https://h/f"};
+    struct attempt moved = {.location = "https://user:hush@h/f"};
     moved.sends = 1;
     moved.http_status = 302;
     verdict_reach(&finding, &outcome, REQUEST_RECORDING, &moved, &config);
