@@ -219,22 +219,26 @@ static int check_together(const struct config *config, enum kafka_side side, str
     return result;
 }
 
-static int check_one(const char *table, const struct kafka_setting *setting, struct text *errors)
+static int check_one(const struct kafka_setting *setting, struct text *errors)
 {
     struct error error;
     rd_kafka_conf_t *conf = memory_must(rd_kafka_conf_new());
     int result = apply(conf, setting, &error);
     rd_kafka_conf_destroy(conf);
-    char whose = property_side(table, setting->name);
-    bool wrong_side = (whose == 'C' && !setting->consumer) || (whose == 'P' && !setting->producer);
-    if (!result && wrong_side && !setting->is_default)
-        result = error_set(&error, "%s: kafka.%s.%s: the %s has no such setting",
-                           setting->origin ? setting->origin : "kafka",
-                           whose == 'C' ? "producer" : "consumer", setting->name,
-                           whose == 'C' ? "producer" : "consumer");
     if (result)
         config_error(errors, NULL, NULL, "%s", error.text);
     return result;
+}
+
+/* It is no error, as the other side knows it; but it sets nothing. */
+static void warn_of_wrong_side(const char *table, const struct kafka_setting *setting)
+{
+    char whose = property_side(table, setting->name);
+    bool wrong_side = (whose == 'C' && !setting->consumer) || (whose == 'P' && !setting->producer);
+    if (wrong_side && !setting->is_default)
+        log_warn("%s: %s has no effect: only the %s has such a setting",
+                 setting->origin ? setting->origin : "kafka", key_of(setting),
+                 whose == 'C' ? "consumer" : "producer");
 }
 
 /* Whether librdkafka has the key at all. */
@@ -264,9 +268,12 @@ int kafka_check_settings(const struct config *config, struct text *errors)
 {
     char *table = property_table();
     int result = 0;
-    for (size_t i = 0; i < config->kafka_count; i++)
-        if (check_one(table, &config->kafka[i], errors))
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        if (check_one(&config->kafka[i], errors))
             result = -1;
+        else
+            warn_of_wrong_side(table, &config->kafka[i]);
+    }
     free(table);
     if (result)
         return result;
