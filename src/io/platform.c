@@ -71,6 +71,16 @@ void platform_refuses_certificate(struct platform *platform)
     platform->awaited_ms = 0;
 }
 
+/* Before TLS 1.3 a server may say no more than that the handshake fails. */
+static const char *certificate_hint(const struct transfer *transfer)
+{
+    if (!transfer->tls.certificate_asked_for && !transfer->tls.certificate_wanted)
+        return "";
+    return transfer->trust->certificate
+               ? "; it had asked for a client certificate, and may refuse platform.cert.file"
+               : "; it had asked for a client certificate: platform.cert.file";
+}
+
 /* The first cause, in words: what went wrong outside of the connection says more than what libcurl
  * makes of it. */
 static void find_words(struct transfer *transfer, char *out, size_t size)
@@ -95,10 +105,7 @@ static void find_words(struct transfer *transfer, char *out, size_t size)
     else if (transfer->stale)
         snprintf(out, size, "a new connection brought something before anything was asked");
     else
-        snprintf(out, size, "%.80s%s", transfer->words,
-                 transfer->tls.certificate_wanted
-                     ? "; it had asked for a client certificate: platform.cert.file"
-                     : "");
+        snprintf(out, size, "%.80s%s", transfer->words, certificate_hint(transfer));
 }
 
 /* Takes the transfer out of libcurl. One that libcurl keeps is not used again. */

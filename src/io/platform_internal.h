@@ -45,10 +45,11 @@ struct platform_trust {
 
 /* What is seen of the TLS of a transfer's connection. */
 struct tls_seen {
-    bool closed;              /* in order, by close_notify */
-    bool certificate_wanted;  /* and there is none */
-    bool certificate_asked;   /* with TLS 1.3, whether there is one or not */
-    bool certificate_refused; /* the client's, or that there is none */
+    bool closed;                /* in order, by close_notify */
+    bool certificate_asked_for; /* in a handshake of this transfer's */
+    bool certificate_wanted;    /* and there is none */
+    bool certificate_asked;     /* with TLS 1.3, whether there is one or not */
+    bool certificate_refused;   /* the client's, or that there is none */
 };
 
 /* What is known of the answer's head, and how its body ends. */

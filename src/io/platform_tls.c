@@ -41,9 +41,12 @@ static void on_state(const SSL *ssl, int where, int value)
         see(ssl, TLS_ALERTED | (uintptr_t)(value & 0xff) << TLS_ALERT_SHIFT);
 }
 
-static int on_certificate_asked(SSL *ssl, void *unused)
+/* Noted in the transfer too, which makes the handshake: of one that fails, libcurl does not show
+ * the connection any more. */
+static int on_certificate_asked(SSL *ssl, void *argument)
 {
-    (void)unused;
+    struct transfer *transfer = argument;
+    transfer->tls.certificate_asked_for = true;
     see(ssl, SSL_get_certificate(ssl) ? TLS_CERT_ASKED : TLS_CERT_ASKED | TLS_CERT_WANTED);
     return 1;
 }
@@ -69,7 +72,7 @@ CURLcode platform_tls_context(CURL *easy, void *context, void *argument)
     (void)easy;
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_info_callback(context, on_state);
-    SSL_CTX_set_cert_cb(context, on_certificate_asked, NULL);
+    SSL_CTX_set_cert_cb(context, on_certificate_asked, transfer);
     SSL_CTX_set_post_handshake_auth(context, 0);
     if (use_trust(context, transfer) && (!groups || SSL_CTX_set1_groups_list(context, groups) == 1))
         return CURLE_OK;
