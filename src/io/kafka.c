@@ -156,7 +156,7 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     if (kafka_is_denied(kafka, message->err, text))
         return;
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
-        kafka_right_missing(kafka, RIGHT_READ_TOPIC, kafka->config->request_topics[kafka->job],
+        kafka_right_missing(kafka, RIGHT_FIND_INPUT, kafka->config->request_topics[kafka->job],
                             rd_kafka_err2str(message->err));
         /* They are asked for again, which tells when it is over. */
         kafka_partitions_failed(kafka, message->err, rd_kafka_err2str(message->err));

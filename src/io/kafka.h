@@ -170,6 +170,10 @@ const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,
                   size_t count);
 
+/* Tells a partition that is held as lost and as assigned again, so that its committed state is read
+ * and claimed anew. The group does not hear of it. */
+void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partition);
+
 /* Answers `revoked` (lost or not): the partitions are given back. A number that is not the newest
  * rebalance's is ignored. */
 void kafka_unassign(struct kafka *kafka, uint64_t rebalance);

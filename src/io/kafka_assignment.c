@@ -384,9 +384,9 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     }
     a->generation = generation_now(kafka);
     a->no_member_since_ms = 0;
-    kafka_right_given(kafka, RIGHT_READ_GROUP);
+    kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     if (event->list->cnt > 0)
-        kafka_right_given(kafka, RIGHT_READ_TOPIC);
+        kafka_right_given(kafka, RIGHT_FIND_INPUT, NULL);
     a->partial = false;
     if (a->closing) {
         answer_with_nothing(kafka);
@@ -404,6 +404,8 @@ static void unassigned(struct kafka *kafka)
     struct kafka_assignment *a = &kafka->assignment;
     a->asked = ASKED_NOTHING;
     move_all(kafka, SLOT_LEAVING, SLOT_NONE);
+    if (tell_list(kafka, SLOT_HELD) == 0) /* it is others' who need it now */
+        kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
     call_unassign(kafka, true);
     if ((a->leaving || a->renewing) && !a->closing)
         begin_close(kafka);
@@ -582,8 +584,31 @@ static void check_membership(struct kafka *kafka, int64_t now_ms)
     }
 }
 
-/* Partitions whose log has changed under our feet are told as lost and as assigned again, so that
- * their committed state is read anew. The group does not hear of it. */
+void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partition)
+{
+    struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
+    if (slot && slot->standing == SLOT_HELD)
+        slot->restart = true;
+}
+
+static void tell_changed(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    struct kafka_partition *changed = memory_zeroed(a->told_count, sizeof *changed);
+    size_t count = 0;
+    for (size_t i = 0; i < a->told_count; i++) {
+        struct kafka_slot *slot = kafka_slot_find(kafka, a->told[i].kind, a->told[i].partition);
+        if (slot->log_changed)
+            changed[count++] = a->told[i];
+        slot->log_changed = false;
+    }
+    if (count && kafka->handler->log_changed)
+        kafka->handler->log_changed(kafka->arg, changed, count);
+    free(changed);
+}
+
+/* Partitions whose log or committed state has changed under our feet are told as lost and as
+ * assigned again, so that their committed state is read anew. The group does not hear of it. */
 static void restart(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -600,8 +625,7 @@ static void restart(struct kafka *kafka)
     }
     if (a->told_count == 0)
         return;
-    if (kafka->handler->log_changed)
-        kafka->handler->log_changed(kafka->arg, a->told, a->told_count);
+    tell_changed(kafka);
     kafka->handler->revoked(kafka->arg, ++a->number, true, a->told, a->told_count);
     a->partial = true;
     offer(kafka);

@@ -67,6 +67,7 @@ struct kafka_slot {
     bool reopen;             /* the queue is not the one that records come to */
     int64_t reopen_at_ms;    /* not before */
     bool restart;            /* to be told as lost and assigned again */
+    bool log_changed;        /* ... as its log is another one, or has lost records */
     bool restarted;          /* so it was, and nothing at or above `next` came since */
     bool had_ledger;         /* this process has seen or committed a ledger of it */
     bool told_bare;          /* the offset without a ledger was told; until there is one */
@@ -238,12 +239,26 @@ void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *wh
 
 /* kafka_rights.c; any thread */
 
-enum kafka_right { RIGHT_READ_TOPIC, RIGHT_WRITE_TOPIC, RIGHT_READ_GROUP, RIGHT_WRITE_ID };
+/* To find a topic (in the metadata) takes less than to read or to write it: who may write may find
+ * it, but who finds it may not be allowed to write. */
+enum kafka_right {
+    RIGHT_FIND_INPUT,
+    RIGHT_READ_TOPIC,
+    RIGHT_FIND_OUTPUT,
+    RIGHT_WRITE_TOPIC,
+    RIGHT_READ_GROUP,
+    RIGHT_WRITE_ID
+};
 /* Says so, once a minute; `on` is the name of what it is missing on. */
 void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char *on,
                          const char *words);
-/* Something has just worked that needs it. */
-void kafka_right_given(struct kafka *kafka, enum kafka_right right);
+/* Reads librdkafka's line about a refusal: of a topic that cannot be added to a transaction, only
+ * that says which one it is. */
+void kafka_right_read(struct kafka *kafka, const char *facility, const char *line);
+/* Whether the right to write to that topic is known to be missing. */
+bool kafka_may_not_write(const struct kafka *kafka, const char *topic);
+/* Something has just worked that needs it; `on` as above. */
+void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *on);
 /* Whether the broker refuses something about the group or the transactional id for want of a right,
  * which is said then. */
 bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);

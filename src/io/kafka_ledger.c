@@ -280,7 +280,7 @@ void kafka_reading_told(struct kafka *kafka)
     case READ_COMMIT:
         if (job.answer == KAFKA_DONE) {
             kafka_assignment_is_member(kafka);
-            kafka_right_given(kafka, RIGHT_READ_GROUP);
+            kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
             note_ledgers(kafka, job.list);
         }
         to->committed(kafka->arg, job.answer, error);

@@ -71,11 +71,15 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
 {
     struct kafka *kafka = rd_kafka_opaque(handle);
     enum log_level to = level_of(level);
-    if (!kafka || !log_enabled(to))
+    if (!kafka)
         return;
     text = without_thread(text);
-    if (strstr(text, "uthorization failed"))
+    if (strstr(text, "uthorization failed")) {
+        kafka_right_read(kafka, facility, text);
         to = LOG_DEBUG; /* kafka_rights.c says which right is missing */
+    }
+    if (!log_enabled(to))
+        return;
     if (!is_connection(facility)) {
         char name[160];
         size_t length = 0;

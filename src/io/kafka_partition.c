@@ -69,7 +69,7 @@ void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
 void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
 {
     slot->next = offset < 0 ? -1 : offset;
-    slot->restart = slot->reopen = slot->wanted = false;
+    slot->restart = slot->log_changed = slot->reopen = slot->wanted = false;
     slot->trouble.since_ms = 0;
 }
 
@@ -174,7 +174,8 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
     bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
     bool is_back = message->offset < slot->next && (is_end || is_shorter(kafka, slot));
     slot->trouble.since_ms = 0;
-    kafka_right_given(kafka, RIGHT_READ_TOPIC);
+    kafka_right_given(kafka, RIGHT_FIND_INPUT, NULL);
+    kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
     if (is_back && !slot->restarted) {
         struct log_about where = about(kafka, slot);
         log_write(LOG_WARN, &where,
@@ -182,7 +183,7 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
                   ", up to which it was read: the topic was deleted and made again, or has lost "
                   "records; its committed state is read anew",
                   slot->next);
-        slot->restart = true;
+        slot->restart = slot->log_changed = true;
         kafka_wake(kafka);
         return false;
     }

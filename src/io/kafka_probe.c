@@ -57,7 +57,7 @@ static void restart_all(struct kafka *kafka)
         for (size_t i = 0; i < slots->count; i++)
             if (slots->at[i] && slots->at[i]->standing == SLOT_HELD && slots->at[i]->had_ledger) {
                 slots->at[i]->had_ledger = false;
-                slots->at[i]->restart = true;
+                slots->at[i]->restart = slots->at[i]->log_changed = true;
             }
     }
 }

@@ -109,14 +109,16 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
     code = metadata->topic_cnt > 0 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     bool there = !code && metadata->topics[0].partition_cnt > 0;
     rd_kafka_metadata_destroy(metadata);
-    if (there)
+    if (there) {
+        kafka_right_given(kafka, RIGHT_FIND_OUTPUT, name);
         return 0;
+    }
     bool unknown =
         code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     if (unknown)
         atomic_store(&kafka->lacks_output, true);
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
-        kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, name, rd_kafka_err2str(code));
+        kafka_right_missing(kafka, RIGHT_FIND_OUTPUT, name, rd_kafka_err2str(code));
         return -1;
     }
     snprintf(key, sizeof key, "topic %s", name);
@@ -141,7 +143,6 @@ static void wait_for_topics(struct kafka *kafka)
         kafka_runner_nap(&kafka->writer, 200);
     }
     atomic_store(&kafka->lacks_output, false);
-    kafka_right_given(kafka, RIGHT_WRITE_TOPIC);
 }
 
 /* Why the producer is not ready yet: each reason once a minute. */
@@ -161,13 +162,15 @@ static int init_transactions(struct kafka *kafka)
     while (!stopping(kafka)) {
         rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_SLICE_MS);
         if (!error) {
-            kafka_right_given(kafka, RIGHT_WRITE_ID);
+            kafka_right_given(kafka, RIGHT_WRITE_ID, NULL);
             return 0;
         }
         rd_kafka_resp_err_t code = rd_kafka_error_code(error);
         bool retriable = rd_kafka_error_is_retriable(error);
         struct error words;
-        error_set(&words, "preparing the producer: %s", rd_kafka_error_string(error));
+        error_set(&words, "preparing the producer of %s: %s",
+                  kafka->job == REQUEST_CALL ? "calls" : "recordings",
+                  rd_kafka_error_string(error));
         kafka_explain(&job->error, code, words.text);
         rd_kafka_error_destroy(error);
         rd_kafka_poll(kafka->producer, 0);
@@ -364,6 +367,19 @@ static bool is_of_producing(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
 
+/* The transaction is refused as a whole for a topic that may not be written to: its records are
+ * what is refused, so that the others go on without them. */
+static void refuse_forbidden(struct kafka *kafka)
+{
+    struct kafka_writing *job = &kafka->writing;
+    for (size_t i = 0; i < job->transaction->record_count; i++) {
+        if (!kafka_may_not_write(kafka, job->transaction->records[i].topic))
+            continue;
+        job->refused[i] = KAFKA_NOT_TAKEN;
+        job->any_refused = true;
+    }
+}
+
 /* Reads an error of a transactional call. STEP_ENDED: fatal or not understood. */
 static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_error_t *error,
                             bool *again)
@@ -383,6 +399,8 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
         job->no_member = true;
     if (is_of_producing(code) && abort_it)
         job->any_failed = true;
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && abort_it)
+        refuse_forbidden(kafka);
     job->outcome = KAFKA_UNKNOWN;
     if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
         code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
@@ -569,9 +587,10 @@ void kafka_writing_told(struct kafka *kafka)
     uint64_t rebalance = job->rebalance;
     if (job->outcome == KAFKA_COMMITTED) {
         kafka_assignment_is_member(kafka);
-        kafka_right_given(kafka, RIGHT_WRITE_TOPIC);
-        kafka_right_given(kafka, RIGHT_WRITE_ID);
-        kafka_right_given(kafka, RIGHT_READ_GROUP);
+        for (size_t i = 0; kafka_lacks_right(kafka) && i < job->transaction->record_count; i++)
+            kafka_right_given(kafka, RIGHT_WRITE_TOPIC, job->transaction->records[i].topic);
+        kafka_right_given(kafka, RIGHT_WRITE_ID, NULL);
+        kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     }
     /* The job's memory goes on being used by whatever the handler asks for next, so what it is told
      * is copied where it must outlast that. */

@@ -2,32 +2,62 @@
  * process holds calls meanwhile: so it goes on asking, says once a minute which right is missing,
  * and is not ready. Any thread. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "io/kafka_internal.h"
 
 enum { SAY_EVERY_MS = 60000 };
 
+/* One for each right and, of topics that are written to, each topic: what works on the one proves
+ * nothing of the other. */
+static unsigned bit_of(const struct kafka *kafka, enum kafka_right right, const char *on)
+{
+    unsigned output = 0;
+    bool written = right == RIGHT_FIND_OUTPUT || right == RIGHT_WRITE_TOPIC;
+    while (written && output + 1 < kafka->output_count && strcmp(kafka->outputs[output].name, on))
+        output++;
+    return 1u << ((unsigned)right * KAFKA_OUTPUTS + output);
+}
+
 void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char *on,
                          const char *words)
 {
     static const char *const names[] = {
+        [RIGHT_FIND_INPUT] = "READ on topic",
         [RIGHT_READ_TOPIC] = "READ on topic",
+        [RIGHT_FIND_OUTPUT] = "WRITE on topic",
         [RIGHT_WRITE_TOPIC] = "WRITE on topic",
         [RIGHT_READ_GROUP] = "READ on group",
         [RIGHT_WRITE_ID] = "WRITE on the transactional ids that begin with",
     };
     char name[320];
-    atomic_fetch_or(&kafka->rights_missing, 1u << right);
-    snprintf(name, sizeof name, "right %d %s", (int)right, on);
+    atomic_fetch_or(&kafka->rights_missing, bit_of(kafka, right, on));
+    snprintf(name, sizeof name, "right %s %s", names[right], on);
     if (kafka_noise_due(&kafka->noise, name, SAY_EVERY_MS))
         log_error("kafka: no permission (%s): the worker needs the right %s %s; trying on", words,
                   names[right], on);
 }
 
-void kafka_right_given(struct kafka *kafka, enum kafka_right right)
+void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *on)
 {
-    atomic_fetch_and(&kafka->rights_missing, ~(1u << right));
+    atomic_fetch_and(&kafka->rights_missing, ~bit_of(kafka, right, on));
+}
+
+void kafka_right_read(struct kafka *kafka, const char *facility, const char *line)
+{
+    char name[260];
+    for (size_t i = 0; !strcmp(facility, "ADDPARTS") && i < kafka->output_count; i++) {
+        snprintf(name, sizeof name, "\"%s\" [", kafka->outputs[i].name);
+        if (strstr(line, name))
+            kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, kafka->outputs[i].name,
+                                rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    }
+}
+
+bool kafka_may_not_write(const struct kafka *kafka, const char *topic)
+{
+    return atomic_load(&kafka->rights_missing) & bit_of(kafka, RIGHT_WRITE_TOPIC, topic);
 }
 
 bool kafka_lacks_right(const struct kafka *kafka)

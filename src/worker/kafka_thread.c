@@ -23,6 +23,8 @@ enum {
     TABLE_EACH_MS = 1000,    /* how often the metrics' table of partitions is renewed */
     TWIN_WAIT_MS = 5000,     /* how long recordings wait to see which of two namesakes ends */
     TROUBLE_EACH_MS = 60000, /* how often a halted partition is complained of */
+    CLAIM_FIRST_MS = 1000,   /* until a claim that was refused is made again; doubles */
+    CLAIM_MOST_MS = 30000,
 };
 
 struct kafka_thread {
@@ -51,6 +53,10 @@ struct kafka_thread {
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     int64_t waits_until, pardoned_at; /* the recordings', see do_fail; 0: never */
     struct troubles troubles;
+    struct claim {
+        int64_t at, pause; /* when it is made again; 0: it was not refused */
+    } * claims;            /* of the partitions by number */
+    size_t claim_count;
     struct watch *watches; /* of the partitions by number */
     size_t watch_count;
     int64_t stuck_at;    /* when stuck partitions were last complained of */
@@ -555,6 +561,38 @@ static void act(struct kafka_thread *thread)
         carry_out(thread, &action);
 }
 
+static struct claim *claim_of(struct kafka_thread *thread, int32_t partition)
+{
+    size_t number = (size_t)partition;
+    if (number >= thread->claim_count) {
+        thread->claims = memory_resize(thread->claims, (number + 1) * sizeof *thread->claims);
+        memset(thread->claims + thread->claim_count, 0,
+               (number + 1 - thread->claim_count) * sizeof *thread->claims);
+        thread->claim_count = number + 1;
+    }
+    return &thread->claims[number];
+}
+
+/* A person may have changed what the broker refused, so a claim is made again after a pause that
+ * grows. Only a new assignment, of that partition alone, can carry it. */
+static void claim_again(struct kafka_thread *thread)
+{
+    struct engine_partition_view view;
+    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+        struct claim *claim = claim_of(thread, view.partition);
+        if (view.active)
+            *claim = (struct claim){0};
+        if (!view.unclaimed || view.active || thread->stop_until || thread->now < claim->at)
+            continue;
+        if (claim->at)
+            kafka_restart(thread->kafka, thread->job, view.partition);
+        claim->pause = !claim->pause                      ? CLAIM_FIRST_MS
+                       : claim->pause < CLAIM_MOST_MS / 2 ? 2 * claim->pause
+                                                          : CLAIM_MOST_MS;
+        claim->at = thread->now + claim->pause;
+    }
+}
+
 static void complain_of(const struct kafka_thread *thread, const struct engine_partition_view *view)
 {
     const char *topic = topic_of(thread);
@@ -704,6 +742,7 @@ static void show(struct kafka_thread *thread)
     if (thread->now < thread->table_at)
         return;
     thread->table_at = thread->now + TABLE_EACH_MS;
+    claim_again(thread);
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
         const char *trouble = view.halted
                                   ? view.halt_reason ? view.halt_reason : ""
@@ -758,6 +797,39 @@ static void notice_freeze(struct kafka_thread *thread)
     thread->turned_at = thread->now;
 }
 
+/* Each by itself: nothing else will tell of it. */
+static size_t tell_lost_outcomes(const struct kafka_thread *thread)
+{
+    size_t count = 0;
+    const struct request *request = NULL;
+    while ((request = engine_next_late(thread->engine, request))) {
+        struct log_about about = request_about(request, topic_of(thread));
+        log_write(LOG_ERROR, &about,
+                  "the late outcome of this call (%s) is lost, as topic %s has not taken it: the "
+                  "request has been answered unknown",
+                  status_name(request->outcome.status), thread->config->dead_letters);
+        count++;
+    }
+    return count;
+}
+
+/* The stop's time is over, and something is left. */
+static void give_stop_up(struct kafka_thread *thread)
+{
+    size_t late = tell_lost_outcomes(thread);
+    size_t unpublished = engine_count_unpublished(thread->engine);
+    log_warn("the stop took longer than drain.timeout.ms and %d ms, as Kafka does not answer or "
+             "does not take what is written; %s; late outcomes lost: %zu",
+             STOP_GRACE_MS,
+             unpublished > late
+                 ? "results are left unpublished: they become unknown with the next owner"
+                 : "no result is left unpublished",
+             late);
+    thread->status = unpublished > 0;
+    thread->done = thread->gave_up = true;
+    engine_give_up(thread->engine);
+}
+
 static void check_stop(struct kafka_thread *thread, const struct stop *stop)
 {
     if (stop_requested(stop) && !thread->stop_until) {
@@ -768,15 +840,7 @@ static void check_stop(struct kafka_thread *thread, const struct stop *stop)
     if (stop_is_at_once(stop) || (thread->leaving && kafka_left(thread->kafka))) {
         thread->done = true;
     } else if (thread->stop_until && thread->now >= thread->stop_until) {
-        bool unpublished = engine_has_unpublished(thread->engine);
-        log_warn(
-            "the stop took longer than drain.timeout.ms and %d ms, as Kafka does not answer; %s",
-            STOP_GRACE_MS,
-            unpublished ? "results are left unpublished: they become unknown with the next owner"
-                        : "nothing was left to publish");
-        thread->status = unpublished;
-        thread->done = thread->gave_up = true;
-        engine_give_up(thread->engine);
+        give_stop_up(thread);
     }
 }
 
@@ -905,5 +969,6 @@ void kafka_thread_free(struct kafka_thread *thread)
     free(thread->ledgers);
     free(thread->table);
     free(thread->watches);
+    free(thread->claims);
     free(thread);
 }

@@ -5,6 +5,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 import unittest
 
 import kafka as kafka_module
@@ -13,7 +14,7 @@ from records import _Answer, _request, _string, call
 
 USER, PASSWORD = "worker", "sasl-secret"
 TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # kinds of resources, as the protocol numbers them
-READ, WRITE, LITERAL, PREFIXED = 3, 4, 3, 4
+READ, WRITE, DESCRIBE, LITERAL, PREFIXED = 3, 4, 8, 3, 4
 
 SETTINGS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -192,6 +193,28 @@ class Security(KafkaCase):
                 said = [e for e in worker.events() if e["log.level"] == "error"]
                 self.assertLessEqual(len(said), 2, said)
                 self.assertEqual(0, worker.terminate())
+
+    def test_what_can_be_found_may_not_be_written(self):
+        """Metadata that can be read, and dead letters that are taken, prove no right to write results: not ready until it is given."""
+        self.rights["found"] = (TOPIC, self.names["call.results"], LITERAL, DESCRIBE)
+        self.give("requests", "dead letters", "group", "transactions", "found")
+        sandbox = self.sandbox()
+        worker = self.secured(sandbox)
+        self.requests.send(call(0, "k0"), "k0", partition=0)
+        self.requests.flush()
+        self.wait_named(worker, "WRITE", self.names["call.results"])
+        self.wait_ready(worker, False)
+        self.requests.send(b"no JSON", None, partition=1)  # is not held up
+        self.requests.flush()
+        self.dead_letters(1)
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            self.assertEqual(503, worker.get("/readyz")[0])
+            time.sleep(0.05)
+        self.give("results")
+        self.wait_ready(worker, True)
+        self.assertEqual({"succeeded": 1}, self.statuses(self.topic("call.results").results(1, 60)))
+        self.assertEqual(0, worker.terminate())
 
     def test_taken_away_while_it_runs(self):
         sandbox = self.sandbox()

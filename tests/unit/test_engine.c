@@ -928,6 +928,31 @@ static void test_a_key_is_given_where_one_is_demanded(void **state)
     desk_fini(&desk);
 }
 
+/* The pause doubles with each transaction that is refused, not with each record in it. */
+static void test_many_refused_at_once_make_one_pause(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    for (int i = 0; i < 5; i++)
+        arrive(&desk, 0, i, NULL);
+    for (int64_t pause = 1000; pause < 8000; pause *= 2) {
+        expect(&desk, ENGINE_TRANSACT);
+        assert_int_equal(desk.action.item_count, 5);
+        for (size_t i = 0; i < 5; i++)
+            engine_refused_for(desk.engine, i, REFUSED_AS_IS);
+        engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true, true, true, true, true},
+                          desk.now);
+        int64_t until = desk.now + pause;
+        while (desk.now < until) {
+            expect(&desk, ENGINE_NOTHING);
+            desk.now = engine_wake_time(desk.engine);
+        }
+        assert_int_equal(desk.now, until);
+    }
+    desk_fini(&desk);
+}
+
 /* Another form would be refused, too. */
 static void test_what_is_refused_as_it_is_halts_its_partition(void **state)
 {
@@ -1248,6 +1273,42 @@ static void test_a_claim_that_is_refused_alone_halts_its_partition(void **state)
     desk_fini(&desk);
 }
 
+/* It is asked for again by a new assignment of it alone, of which one refusal is enough. */
+static void test_a_refused_claim_is_made_again(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    give(&desk, 0, 1);
+    read_ledgers(&desk);
+    for (int i = 0; i < 10; i++) {
+        desk.now = i ? engine_wake_time(desk.engine) : desk.now;
+        expect(&desk, ENGINE_COMMIT);
+        engine_broker_says(desk.engine, "too large", true);
+        engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+    }
+    expect(&desk, ENGINE_ASSIGN);
+    assert_true(view_of(&desk, 0).unclaimed);
+    for (int taken = 0; taken < 2; taken++) {
+        take(&desk, 0, 1, true);
+        give(&desk, 0, 1);
+        assert_true(view_of(&desk, 0).halted); /* until it is claimed */
+        expect(&desk, ENGINE_UNASSIGN);
+        read_ledgers(&desk);
+        expect(&desk, ENGINE_COMMIT);
+        if (taken)
+            land(&desk);
+        engine_committed(desk.engine, taken ? ENGINE_DONE : ENGINE_NOT_TAKEN, desk.now);
+        expect(&desk, ENGINE_ASSIGN);
+        assert_int_equal(view_of(&desk, 0).halted, !taken);
+        assert_int_equal(view_of(&desk, 0).unclaimed, !taken);
+    }
+    assert_true(view_of(&desk, 0).active);
+    assert_null(view_of(&desk, 0).halt_reason);
+    desk_fini(&desk);
+}
+
 /* One call ended and one chosen in a transaction of unknown end. */
 static void unclear(struct desk *desk, enum engine_outcome outcome)
 {
@@ -1367,6 +1428,9 @@ static void test_a_stop_asks_often_for_late_outcomes(void **state)
         desk.now += 30000;
     }
     refuse_late(&desk);
+    const struct request *late = engine_next_late(desk.engine, NULL);
+    assert_int_equal(late->place.offset, 0);
+    assert_null(engine_next_late(desk.engine, late));
     engine_stop(desk.engine, desk.now);
     expect(&desk, ENGINE_RECALL);
     for (int i = 0; i < 3; i++) {
@@ -2216,14 +2280,14 @@ static void test_stop(void **state)
     assert_int_equal(desk.action.partition, ENGINE_ALL);
     commit_tick(&desk);
     assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    assert_true(engine_has_unpublished(desk.engine));
+    assert_true(engine_count_unpublished(desk.engine) > 0);
     finish(&desk, 0, STATUS_SUCCEEDED);
     commit_tick(&desk);
     expect(&desk, ENGINE_COMMIT);
     engine_committed(desk.engine, ENGINE_DONE, desk.now);
     expect(&desk, ENGINE_LEAVE);
     expect(&desk, ENGINE_NOTHING);
-    assert_false(engine_has_unpublished(desk.engine));
+    assert_int_equal(engine_count_unpublished(desk.engine), 0);
     give(&desk, 1, 1); /* one more comes in the last moment */
     expect(&desk, ENGINE_ASSIGN);
     assert_int_equal(engine_wants(desk.engine, 1), 0);
@@ -2386,6 +2450,7 @@ int main(void)
         cmocka_unit_test(test_a_producer_that_is_forgotten_is_made_anew_at_once),
         cmocka_unit_test(test_no_membership_is_no_reason_for_a_new_producer),
         cmocka_unit_test(test_a_key_is_given_where_one_is_demanded),
+        cmocka_unit_test(test_many_refused_at_once_make_one_pause),
         cmocka_unit_test(test_what_is_refused_as_it_is_halts_its_partition),
         cmocka_unit_test(test_refused_offsets_halt_the_one_partition),
         cmocka_unit_test(test_a_short_limit_is_found_out_and_kept),
@@ -2395,6 +2460,7 @@ int main(void)
         cmocka_unit_test(test_a_stop_asks_often_for_late_outcomes),
         cmocka_unit_test(test_claims_and_releases_are_split),
         cmocka_unit_test(test_a_claim_that_is_refused_alone_halts_its_partition),
+        cmocka_unit_test(test_a_refused_claim_is_made_again),
 
         cmocka_unit_test(test_unknown_that_landed),
         cmocka_unit_test(test_unknown_that_did_not_land),

@@ -388,27 +388,40 @@ static void doubt_membership(struct engine *engine)
     }
 }
 
+/* What is no partition's any more. */
+static void hold_late_back(struct engine *engine)
+{
+    if (engine->late_by == engine->refusals)
+        return;
+    engine->late_by = engine->refusals;
+    engine->late_pause = engine->stopping ? ENGINE_BLOCK_FIRST_MS : block_pause(engine->late_pause);
+    engine->late_until = engine->now + engine->late_pause;
+}
+
 /* It is refused in every form: it holds its partition back, so that it does not hold back all
- * others. */
+ * others. The pause grows with each refusal, however many records were in it. */
 static void hold_back(struct engine *engine, struct request *request, int64_t pause)
 {
     struct text reason = {0};
-    if (!request->partition) {
-        engine->late_pause =
-            engine->stopping ? ENGINE_BLOCK_FIRST_MS : block_pause(engine->late_pause);
-        engine->late_until = engine->now + engine->late_pause;
+    struct partition *partition = request->partition;
+    if (!partition) {
+        hold_late_back(engine);
         return;
     }
     request->refused = true;
+    if (partition->stuck_by == engine->refusals && engine->now + pause <= partition->stuck_until)
+        return;
+    partition->stuck_by = engine->refusals;
     text_printf(&reason, "the broker refuses what is published of offset %" PRId64 "%s%s",
                 request->place.offset, *engine->broker_says ? ": " : "", engine->broker_says);
-    partition_block(request->partition, pause, reason.data);
+    partition_block(partition, pause, reason.data);
     text_fini(&reason);
 }
 
 /* What is refused is given the form that is asked for. */
 static void note_refused(struct engine *engine, const bool *refused)
 {
+    engine->refusals++;
     for (size_t i = 0; refused && i < engine->tick.item_count; i++) {
         struct request *request = engine->tick.item_requests[i];
         const struct engine_item *item = &engine->tick.items[i];
@@ -753,13 +766,14 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         return false;
     const struct partition *partition = engine->all[i];
     const struct request *refused = partition_refused(partition);
-    bool blocked = partition->stuck_until && partition->halt_reason;
+    bool blocked = (partition->stuck_until || partition->unclaimed) && partition->halt_reason;
     *view = (struct engine_partition_view){
         .partition = partition->number,
         .away = partition->phase == PARTITION_AWAY,
         .active = partition->phase == PARTITION_ACTIVE,
         .halted = partition->phase == PARTITION_HALTED || blocked,
         .needs_repair = partition->needs_repair,
+        .unclaimed = partition->unclaimed,
         .draining = partition->phase == PARTITION_DRAINING,
         .halt_reason = partition->halt_reason,
         .refused = refused ? refused->place.offset : -1,
@@ -776,8 +790,25 @@ bool engine_look_partition(const struct engine *engine, size_t i,
     return true;
 }
 
-bool engine_has_unpublished(const struct engine *engine)
+const struct request *engine_next_late(const struct engine *engine, const struct request *last)
 {
-    return !list_empty(&engine->ended) || !list_empty(&engine->tick.ending) || engine->handed ||
-           !list_empty(&engine->start);
+    const struct list *lists[] = {&engine->tick.ending, &engine->ended};
+    bool behind = !last;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        list_each(at, lists[i])
+        {
+            const struct request *request = list_of(at, struct request, list_node);
+            if (behind && request->late)
+                return request;
+            behind |= request == last;
+        }
+    return NULL;
+}
+
+size_t engine_count_unpublished(const struct engine *engine)
+{
+    size_t count = engine->handed;
+    list_each(at, &engine->ended) count++;
+    list_each(at, &engine->tick.ending) count++;
+    return count;
 }

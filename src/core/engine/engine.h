@@ -202,6 +202,7 @@ struct engine_partition_view {
     bool away; /* lost, and remembered until the next assignment */
     bool active, halted, draining;
     bool needs_repair;       /* halted until a person has mended its committed state */
+    bool unclaimed;          /* halted, as the broker refuses its claim */
     const char *halt_reason; /* why; NULL: it is not halted */
     int64_t refused;    /* -1, or the first request whose result or dead letter the broker refuses
                            in every form */
@@ -220,5 +221,9 @@ void engine_look(const struct engine *engine, struct engine_view *view);
 bool engine_look_partition(const struct engine *engine, size_t i,
                            struct engine_partition_view *view);
 
-/* Whether anything is left to be published. */
-bool engine_has_unpublished(const struct engine *engine);
+/* What is left to be published: results, late outcomes, and what calls under way will bring. */
+size_t engine_count_unpublished(const struct engine *engine);
+
+/* The late outcome behind `last` (NULL: the first) of those that the dead letters have not taken;
+ * NULL: no more. */
+const struct request *engine_next_late(const struct engine *engine, const struct request *last);

@@ -428,6 +428,27 @@ bool group_next(struct engine *engine, struct engine_action *action)
     return next_release(engine, action) || next_load(engine, action);
 }
 
+/* A partition of which nothing is remembered but that its claim was refused too often: the new
+ * assignment asks for it again, and one refusal more is enough. Until it is taken the partition
+ * stays shown as halted. */
+static struct partition *arrive_anew(struct engine *engine, const struct engine_place *place)
+{
+    struct partition *former = partition_find(engine, place->partition);
+    bool unclaimed = former && former->unclaimed;
+    char *reason = NULL;
+    if (unclaimed) {
+        reason = former->halt_reason;
+        former->halt_reason = NULL;
+    }
+    if (former)
+        partition_free(former);
+    struct partition *partition = partition_new(engine, place->partition);
+    partition->unclaimed = unclaimed;
+    partition->claim_refusals = unclaimed ? CLAIM_REFUSALS - 1 : 0;
+    partition->halt_reason = reason;
+    return partition;
+}
+
 /* "assign" */
 void engine_assigned(struct engine *engine, uint64_t rebalance, const struct engine_place *places,
                      size_t count, int64_t now)
@@ -439,9 +460,7 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
             partition->phase = PARTITION_ARRIVING;
             partition->kept = true;
         } else {
-            if (partition)
-                partition_free(partition);
-            partition = partition_new(engine, places[i].partition);
+            partition = arrive_anew(engine, &places[i]);
         }
         partition->arrived_with = rebalance;
         if (engine->stopping)
@@ -711,6 +730,9 @@ static void claimed(struct engine *engine)
             partition->arrived_with != engine->load_rebalance)
             continue;
         partition->phase = PARTITION_ACTIVE;
+        if (partition->unclaimed)
+            partition_unblock(partition);
+        partition->unclaimed = false;
         if (partition->kept)
             lane_settle_all(partition);
         else
@@ -756,11 +778,10 @@ static void claim_refused(struct engine *engine)
         again(engine); /* an answer may be a passing one */
         return;
     }
-    text_printf(&reason,
-                "the broker refuses to commit its ledger of %zu characters: %s; change that, then "
-                "start this worker again",
+    text_printf(&reason, "the broker refuses to commit its ledger of %zu characters: %s",
                 engine->job_ledgers->metadata_size, engine->broker_says);
     partition_halt(partition, text_take(&reason));
+    partition->unclaimed = true;
 }
 
 /* "released" */

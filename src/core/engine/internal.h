@@ -95,6 +95,7 @@ struct partition {
     bool needs_repair;     /* halted: a person has to mend what is committed */
     bool claimed;          /* arriving: its claim has landed */
     int claim_refusals;    /* ... or has been refused so often, alone */
+    bool unclaimed;        /* halted, or arriving again, as its claim was refused */
     bool in_tick;          /* the transaction on its way carries its ledger */
     bool changed;          /* the ledger would differ from the committed one, if only by its base */
     bool without_commit;   /* nothing was committed, and its end has not been seen since */
@@ -120,6 +121,7 @@ struct partition {
     int64_t short_since; /* 0, or when its log was first seen to end below what is marked in it */
     int64_t stuck_until; /* something of it was refused for good: no transaction before it */
     int64_t stuck_pause; /* ... and how long that was */
+    uint64_t stuck_by;   /* the refusal that it was for */
     int64_t offer_at;    /* 0, or its ledger is too long, and is offered again then all the same */
     int64_t doubt_until; /* calls of the predecessor may be running until then */
     struct doubts doubts;
@@ -188,6 +190,8 @@ struct engine {
     int64_t limit_until; /* 0, or when what was learned of the limit is forgotten */
     int64_t late_until;  /* dead letters of what is no partition's any more are refused */
     int64_t late_pause;
+    uint64_t refusals;    /* transactions of which records were refused */
+    uint64_t late_by;     /* the one that late_until is for */
     int64_t retry_at;     /* no transaction before it */
     bool blocked;         /* the tick that was being built has blocked a partition */
     int aborts;           /* in a row */

@@ -96,6 +96,7 @@ void partition_halt(struct partition *partition, char *reason)
 {
     partition_forget(partition);
     partition->phase = PARTITION_HALTED;
+    partition->unclaimed = false;
     free(partition->halt_reason);
     partition->halt_reason = reason;
 }
