@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_recent.h"
 #include "base/text.h"
 
 static struct {
@@ -162,7 +163,7 @@ static void put_line(const char *line, size_t n)
 
 void log_write(enum log_level level, const struct log_about *about, const char *format, ...)
 {
-    if (!log_enabled(level))
+    if (!log_enabled(level) && level < LOG_WARN)
         return;
     struct text line = {0};
     char buffer[2048];
@@ -170,6 +171,10 @@ void log_write(enum log_level level, const struct log_about *about, const char *
     va_start(args, format);
     format_message(buffer, sizeof buffer, format, args);
     va_end(args);
+    if (level >= LOG_WARN)
+        log_recent_add(level, about, buffer, clock_wall_ms());
+    if (!log_enabled(level))
+        return;
     if (logger.format == LOG_JSON)
         write_json(&line, level, about, buffer);
     else
