@@ -295,6 +295,22 @@ static int dial(struct transfer *transfer)
     return transfer_prepare(transfer) || add(transfer) ? -1 : 0;
 }
 
+/* Of a connection that could not be made, libcurl tells where to, and the system why: "Failed to
+ * connect to HOST port N after M ms: Could not connect to server" has the reason in the place of
+ * its last words. */
+static void say_why_not_connected(struct transfer *transfer)
+{
+    long number = 0;
+    char *words = transfer->words, *end = strrchr(words, ':');
+    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
+    if (!number || !end || strncmp(words, "Failed to connect to ", 21) != 0)
+        return;
+    char *after = strstr(words, " after ");
+    if (after && after < end)
+        end = after;
+    snprintf(end, sizeof transfer->words - (size_t)(end - words), ": %s", strerror((int)number));
+}
+
 static void finish(struct transfer *transfer, CURLcode code)
 {
     if (transfer->stale && !transfer->redialled) {
@@ -306,6 +322,8 @@ static void finish(struct transfer *transfer, CURLcode code)
     }
     if (code != CURLE_OK && !transfer->words[0])
         snprintf(transfer->words, sizeof transfer->words, "%s", curl_easy_strerror(code));
+    if (code == CURLE_COULDNT_CONNECT)
+        say_why_not_connected(transfer);
     end(transfer, failure_of(code));
 }
 
