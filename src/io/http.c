@@ -92,18 +92,33 @@ static void on_end(void *argument, struct MHD_Connection *connection, void **see
 
 /* ---- answers. Server's thread. */
 
+/* Whether the client has it already, as it says. */
+static bool has_it(struct MHD_Connection *connection, const char *etag)
+{
+    const char *known =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    return known && (strstr(known, etag) || !strcmp(known, "*"));
+}
+
 static enum MHD_Result send_answer(struct MHD_Connection *connection, struct http_answer *answer)
 {
+    if (answer->status == 200 && answer->etag && has_it(connection, answer->etag)) {
+        answer->status = 304;
+        text_fini(&answer->body);
+    }
     size_t size = answer->body.length;
     struct MHD_Response *response = memory_must(
         MHD_create_response_from_buffer(size, text_take(&answer->body), MHD_RESPMEM_MUST_FREE));
     MHD_add_response_header(response, "Content-Type", answer->content_type);
-    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "Cache-Control", answer->etag ? "no-cache" : "no-store");
+    if (answer->etag)
+        MHD_add_response_header(response, "ETag", answer->etag);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     MHD_add_response_header(response, "Content-Security-Policy",
-                            "default-src 'none'; style-src 'unsafe-inline'; "
-                            "script-src 'unsafe-inline'; connect-src 'self'; "
-                            "frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
+                            "default-src 'none'; script-src 'self'; style-src 'self'; "
+                            "img-src 'self'; connect-src 'self'; frame-ancestors 'none'; "
+                            "base-uri 'none'; form-action 'none'");
+    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     if (answer->status == 405)
         MHD_add_response_header(response, "Allow", "GET, HEAD");
     if (answer->status == 400 || answer->status == 405 || answer->status == 421)

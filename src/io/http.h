@@ -1,8 +1,9 @@
 /* A small HTTP server for people and monitoring, by libmicrohttpd: GET and HEAD of what a handler
- * renders; 400 for what is malformed, 404 for what the handler does not know, 405 for other
- * methods, 421 for other hosts (http_host.h). It runs on one thread of its own, holds few
- * connections, and drops idle ones, above all when others come. It knows nothing of what it serves.
- * http_new and http_free are the main thread's; the handler is called by the server's thread alone.
+ * renders; 304 for what the client has, 400 for what is malformed, 404 for what the handler does
+ * not know, 405 for other methods, 421 for other hosts (http_host.h). It runs on one thread of its
+ * own, holds few connections, and drops idle ones, above all when others come. It knows nothing of
+ * what it serves. http_new and http_free are the main thread's; the handler is called by the
+ * server's thread alone.
  */
 #pragma once
 
@@ -14,6 +15,8 @@
 struct http_answer {
     int status;               /* 200 unless the handler sets it */
     const char *content_type; /* static; text/plain unless the handler sets it */
+    const char *etag;         /* static, in quotes: may be kept, and is asked about each time; NULL:
+                                 nobody keeps it */
     struct text body;         /* the server's to release */
 };
 

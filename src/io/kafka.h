@@ -158,6 +158,10 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
  * not known. */
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
+/* Since when no broker has answered, as far as is known (wall clock, ms); 0: they do. reason: what
+ * was last said of a connection that failed; empty: nothing. Any thread. */
+int64_t kafka_silent_since(struct kafka *kafka, char *reason, size_t size);
+
 /* Whether the broker refuses something for want of a right, for now. The log says which. */
 bool kafka_lacks_right(const struct kafka *kafka);
 

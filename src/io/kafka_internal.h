@@ -152,6 +152,10 @@ struct kafka_reading {
 struct kafka_probe {
     rd_kafka_topic_partition_list_t *list; /* the prober's while that is busy, like `gone` */
     bool gone;
+    bool answered;      /* like `gone`: a broker said something, whatever it was */
+    int64_t asked_ms;   /* wall clock; of the first of those that nobody answered */
+    int unanswered;     /* in a row */
+    bool about_slot;    /* what was asked about is read, and has a ledger of ours */
     uint64_t rebalance; /* the newest one told when it was asked */
     int64_t at_ms;      /* when the last answer came */
 };
@@ -175,10 +179,12 @@ struct kafka {
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_room;
     int64_t swept_at_ms, polled_at_ms;
-    bool failed;                /* told once */
-    atomic_uint rights_missing; /* a bit for each kafka_right; any thread */
-    bool lacks_input;           /* the requests topic does not exist yet */
-    atomic_bool lacks_output;   /* the writer's: a topic that it writes to does not */
+    bool failed;                     /* told once */
+    atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
+    _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */
+    char silence[256];               /* why the last connection failed; under noise.lock */
+    bool lacks_input;                /* the requests topic does not exist yet */
+    atomic_bool lacks_output;        /* the writer's: a topic that it writes to does not */
 
     struct kafka_runner writer, reader, prober;
     struct kafka_writing writing;
@@ -208,6 +214,14 @@ bool kafka_runner_take(struct kafka_runner *runner);
 bool kafka_runner_idle(struct kafka_runner *runner);
 /* Sleeps in a job for that long, or until the runner is stopped. */
 void kafka_runner_nap(struct kafka_runner *runner, int ms);
+
+/* kafka_silence.c; any thread */
+
+/* No broker answers, since then. */
+void kafka_silence_began(struct kafka *kafka, int64_t wall_ms);
+void kafka_silence_ended(struct kafka *kafka);
+/* What librdkafka says of a connection that failed. */
+void kafka_silence_reason(struct kafka *kafka, const char *text);
 
 /* kafka_log.c */
 

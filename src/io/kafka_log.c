@@ -74,6 +74,8 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     if (!kafka)
         return;
     text = without_thread(text);
+    if (is_connection(facility))
+        kafka_silence_reason(kafka, text);
     if (strstr(text, "uthorization failed")) {
         kafka_right_read(kafka, facility, text);
         to = LOG_DEBUG; /* kafka_rights.c says which right is missing */
@@ -123,6 +125,7 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
     case RD_KAFKA_RESP_ERR__RESOLVE:
         return;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+        kafka_silence_began(kafka, clock_wall_ms());
         if (kafka_noise_due(&kafka->noise, "all brokers down", KAFKA_REMIND_MS))
             log_warn("kafka: no broker of %s can be reached; waiting for one", kafka->bootstrap);
         return;

@@ -63,6 +63,8 @@ struct call_thread {
     char place[300]; /* host:port, for the log */
     uint64_t random_state;
     struct call_counters counters;
+    pthread_mutex_t pause_lock;
+    struct call_pause pause; /* under pause_lock */
     _Atomic int64_t last_turn_ms;
 };
 
@@ -112,12 +114,31 @@ static void send_request(struct call_thread *thread, struct request *request, in
 
 /* ---- what the log says */
 
+static void note_pause(struct call_thread *thread, enum breaker_state is)
+{
+    struct call_pause *pause = &thread->pause;
+    const struct finding *failure = &thread->last_failure;
+    pthread_mutex_lock(&thread->pause_lock);
+    if (is == BREAKER_CLOSED)
+        pause->since_ms = 0;
+    else if (!pause->since_ms)
+        pause->since_ms = clock_wall_ms();
+    pause->until_ms = is == BREAKER_OPEN ? thread->dispatch.breaker.until_ms : 0;
+    if (is == BREAKER_OPEN)
+        snprintf(pause->reason, sizeof pause->reason, "%s",
+                 *failure->message ? failure->message
+                 : failure->code   ? failure->code
+                                   : "");
+    pthread_mutex_unlock(&thread->pause_lock);
+}
+
 static void log_breaker(struct call_thread *thread, int64_t now_ms)
 {
     enum breaker_state was = thread->breaker_seen, is = thread->dispatch.breaker.state;
     if (is == was)
         return;
     thread->breaker_seen = is;
+    note_pause(thread, is);
     atomic_store_explicit(&thread->counters.breaker, (uint64_t)is, memory_order_relaxed);
     if (is == BREAKER_OPEN)
         log_warn("platform %s: calls are paused for %" PRId64 " ms, then one is tried; last "
@@ -535,6 +556,7 @@ struct call_thread *call_thread_new(const struct config *config,
     memcpy(thread->finished, finished, sizeof thread->finished);
     thread->last_turn_ms = clock_boot_ms();
     find_place(thread->place, sizeof thread->place, config->platform_url);
+    pthread_mutex_init(&thread->pause_lock, NULL);
     seed_random(&thread->random_state);
     dispatch_init(&thread->dispatch, config, next_random, &thread->random_state);
     queue_init(&thread->inbound, wake_thread, thread);
@@ -552,6 +574,7 @@ close:
     reload_fini(&thread->reload);
     close_loop(thread);
 release:
+    pthread_mutex_destroy(&thread->pause_lock);
     queue_fini(&thread->inbound);
     free(thread);
     return NULL;
@@ -589,6 +612,7 @@ bool call_thread_free(struct call_thread *thread)
     if (thread->stuck)
         return false;
     uv_loop_close(&thread->loop);
+    pthread_mutex_destroy(&thread->pause_lock);
     queue_fini(&thread->inbound);
     free(thread);
     return true;
@@ -597,6 +621,13 @@ bool call_thread_free(struct call_thread *thread)
 int64_t call_thread_last_turn_ms(const struct call_thread *thread)
 {
     return atomic_load_explicit(&thread->last_turn_ms, memory_order_relaxed);
+}
+
+void call_thread_copy_pause(struct call_thread *thread, struct call_pause *out)
+{
+    pthread_mutex_lock(&thread->pause_lock);
+    *out = thread->pause;
+    pthread_mutex_unlock(&thread->pause_lock);
 }
 
 const struct call_counters *call_thread_counters(const struct call_thread *thread)

@@ -41,6 +41,13 @@ struct call_counters {
     _Atomic int64_t clock_offset_ms; /* how far this machine's clock is ahead of the platform's */
 };
 
+/* Why all calls are paused (the circuit breaker). */
+struct call_pause {
+    int64_t since_ms; /* wall clock; 0: they are not */
+    int64_t until_ms; /* CLOCK_BOOTTIME of the next trial call; 0: it is under way */
+    char reason[320]; /* the failure that was last, for people */
+};
+
 struct call_thread;
 
 /* Starts the thread. finished: each job's queue, NULL for one that is off; they (whose wakes wake
@@ -70,6 +77,9 @@ bool call_thread_free(struct call_thread *thread);
 
 /* Milliseconds (CLOCK_BOOTTIME) at which its loop last turned; any thread. */
 int64_t call_thread_last_turn_ms(const struct call_thread *thread);
+
+/* Whether and why calls are paused. Any thread. */
+void call_thread_copy_pause(struct call_thread *thread, struct call_pause *out);
 
 /* Its counters; valid as long as the thread. Any thread. */
 const struct call_counters *call_thread_counters(const struct call_thread *thread);

@@ -7,6 +7,3 @@
 
 /* For http_new; the argument is the struct metrics, with its threads running. */
 extern const struct http_handler endpoints;
-
-/* The page for people, which shows /status. */
-extern const char endpoints_page[];

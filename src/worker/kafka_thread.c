@@ -27,6 +27,15 @@ enum {
     CLAIM_MOST_MS = 30000,
 };
 
+/* What is known of a partition from the last time that it was looked at. */
+struct shown {
+    struct watch watch;
+    const char *state; /* NULL: never */
+    int64_t since_ms;  /* wall clock: in that state */
+    uint64_t round;    /* when that was */
+    bool stuck;
+};
+
 struct kafka_thread {
     const struct config *config;
     enum request_kind job;
@@ -57,8 +66,9 @@ struct kafka_thread {
         int64_t at, pause; /* when it is made again; 0: it was not refused */
     } * claims;            /* of the partitions by number */
     size_t claim_count;
-    struct watch *watches; /* of the partitions by number */
-    size_t watch_count;
+    struct shown *shown; /* of the partitions by number */
+    size_t shown_count;
+    uint64_t round;      /* how often partitions were shown */
     int64_t stuck_at;    /* when stuck partitions were last complained of */
     uint64_t rate_waits; /* as last seen */
     bool said_lasting;   /* the broker, of the job whose end is told next */
@@ -672,25 +682,32 @@ static bool lets_wait(struct kafka_thread *thread)
            troubles_any(&thread->troubles, thread->now);
 }
 
+static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
+{
+    size_t number = (size_t)partition;
+    if (number >= thread->shown_count) {
+        thread->shown = memory_resize(thread->shown, (number + 1) * sizeof *thread->shown);
+        memset(thread->shown + thread->shown_count, 0,
+               (number + 1 - thread->shown_count) * sizeof *thread->shown);
+        thread->shown_count = number + 1;
+    }
+    return &thread->shown[number];
+}
+
 /* Whether nobody knows why nothing happens in it. */
 static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_view *view,
                      bool excused, int64_t end)
 {
-    size_t number = (size_t)view->partition;
-    if (number >= thread->watch_count) {
-        thread->watches = memory_resize(thread->watches, (number + 1) * sizeof *thread->watches);
-        memset(thread->watches + thread->watch_count, 0,
-               (number + 1 - thread->watch_count) * sizeof *thread->watches);
-        thread->watch_count = number + 1;
-    }
+    struct shown *shown = shown_of(thread, view->partition);
     struct watched now = {.base = view->base,
                           .next = view->next,
                           .end = end,
                           .unfinished = view->unfinished,
                           .excused =
                               excused || !view->active || view->started || view->resting_lanes};
-    return watchdog_is_stuck(&thread->watches[number], &now, thread->now,
-                             thread->config->stuck_after_ms);
+    shown->stuck =
+        watchdog_is_stuck(&shown->watch, &now, thread->now, thread->config->stuck_after_ms);
+    return shown->stuck;
 }
 
 static void complain_of_stuck(const struct kafka_thread *thread,
@@ -727,50 +744,72 @@ static void watch_partitions(struct kafka_thread *thread)
     metrics_set(&thread->metrics->stuck[thread->job], stuck);
 }
 
-/* The metrics' table of partitions, and what the engine counts itself. */
-static void show(struct kafka_thread *thread)
+/* Since when the partition is in that state, as far as this has been looked at each time. */
+static int64_t since_of(struct kafka_thread *thread, int32_t partition, const char *state)
+{
+    struct shown *shown = shown_of(thread, partition);
+    if (shown->state != state || shown->round + 1 < thread->round)
+        shown->since_ms = thread->wall;
+    shown->state = state;
+    shown->round = thread->round;
+    return shown->since_ms;
+}
+
+static void fill_row(struct kafka_thread *thread, const struct engine_partition_view *view,
+                     const char *trouble, struct partition_row *row)
+{
+    const char *state = state_of(view, trouble);
+    *row = (struct partition_row){.kind = thread->job,
+                                  .partition = view->partition,
+                                  .state = state,
+                                  .base = view->base,
+                                  .next = view->next,
+                                  .end = kafka_end(thread->kafka, thread->job, view->partition),
+                                  .unfinished = view->unfinished,
+                                  .started = view->started,
+                                  .ledger_size = view->ledger_size,
+                                  .needs_repair = view->needs_repair,
+                                  .stuck = shown_of(thread, view->partition)->stuck,
+                                  .since_ms = since_of(thread, view->partition, state),
+                                  .oldest_ms = view->oldest_ms};
+    snprintf(row->halt_reason, sizeof row->halt_reason, "%s", trouble ? trouble : "");
+}
+
+static void show_partitions(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
     struct engine_partition_view view;
-    struct engine_view all;
-    size_t count = 0, halted = 0, away = 0;
-    enum request_kind job = thread->job;
-    atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
-    atomic_store(&metrics->lacks_right[job], kafka_lacks_right(thread->kafka));
-    atomic_store_explicit(&metrics->lacks_topic[job], kafka_lacks_topic(thread->kafka),
-                          memory_order_relaxed);
-    if (thread->now < thread->table_at)
-        return;
-    thread->table_at = thread->now + TABLE_EACH_MS;
-    claim_again(thread);
-    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+    size_t count = 0, halted = 0, away = 0, all = 0;
+    int64_t lag = 0;
+    thread->round++;
+    for (; engine_look_partition(thread->engine, all, &view); all++) {
         const char *trouble = view.halted
                                   ? view.halt_reason ? view.halt_reason : ""
                                   : kafka_trouble(thread->kafka, thread->job, view.partition);
+        struct partition_row row;
+        fill_row(thread, &view, trouble, &row);
         halted += trouble != NULL;
         away += view.away;
-        if (count == METRICS_PARTITIONS)
-            continue;
-        thread->table[count++] =
-            (struct partition_row){.kind = job,
-                                   .partition = view.partition,
-                                   .state = state_of(&view, trouble),
-                                   .base = view.base,
-                                   .next = view.next,
-                                   .end = kafka_end(thread->kafka, thread->job, view.partition),
-                                   .unfinished = view.unfinished,
-                                   .started = view.started,
-                                   .ledger_size = view.ledger_size};
-        snprintf(thread->table[count - 1].halt_reason, sizeof thread->table[0].halt_reason, "%s",
-                 trouble ? trouble : "");
+        lag += metrics_lag(&row) > 0 ? metrics_lag(&row) : 0;
+        if (count < METRICS_PARTITIONS)
+            thread->table[count++] = row;
     }
     if (halted > thread->halted)
         thread->trouble_at = 0; /* say so now */
     thread->halted = halted;
-    metrics_table(metrics, job, thread->table, count);
+    metrics_table(metrics, thread->job, thread->table, count);
+    metrics_set(&metrics->partitions[thread->job], all - away);
+    metrics_set(&metrics->halted[thread->job], halted);
+    metrics_set(&metrics->lag[thread->job], (uint64_t)lag);
+}
+
+/* What the engine counts itself. */
+static void show_counts(struct kafka_thread *thread)
+{
+    struct metrics *metrics = thread->metrics;
+    enum request_kind job = thread->job;
+    struct engine_view all;
     engine_look(thread->engine, &all);
-    metrics_set(&metrics->partitions[job], all.partitions - away);
-    metrics_set(&metrics->halted[job], halted);
     metrics_set(&metrics->waiting_lanes[job], all.waiting_lanes);
     metrics_set(&metrics->outstanding[job], all.handed);
     metrics_set(&metrics->transactions[job], all.transactions);
@@ -779,9 +818,52 @@ static void show(struct kafka_thread *thread)
     metrics_set(&metrics->fenced[job], all.fenced);
     metrics_set(&metrics->recovered[job], all.recovered);
     metrics_set(&metrics->resumed[job], all.resumed);
+}
+
+static void show_condition(struct kafka_thread *thread, enum condition condition, bool holds)
+{
+    metrics_condition(thread->metrics, thread->job, condition, holds ? thread->wall : 0);
+}
+
+/* What keeps the job from its work. */
+static void show_conditions(struct kafka_thread *thread)
+{
+    struct metrics *metrics = thread->metrics;
+    enum request_kind job = thread->job;
+    char silence[256];
+    const char *failing = troubles_lasting(&thread->troubles, thread->now);
+    int64_t failing_ms = thread->now - troubles_since(&thread->troubles, thread->now);
+    metrics_failing(metrics, job, failing);
+    metrics_condition(metrics, job, CONDITION_FAILING, failing ? thread->wall - failing_ms : 0);
+    int64_t silent = kafka_silent_since(thread->kafka, silence, sizeof silence);
+    if (silent)
+        metrics_silence(metrics, job, silence);
+    metrics_condition(metrics, job, CONDITION_NO_KAFKA, silent);
+    show_condition(thread, CONDITION_NO_TOPIC, kafka_lacks_topic(thread->kafka));
+    show_condition(thread, CONDITION_NO_RIGHT, kafka_lacks_right(thread->kafka));
+    show_condition(thread, CONDITION_STUCK, atomic_load(&metrics->stuck[job]) > 0);
+    show_condition(thread, CONDITION_OUTSIDE, !atomic_load(&metrics->in_group[job]));
+}
+
+/* What others see of it. */
+static void show(struct kafka_thread *thread)
+{
+    struct metrics *metrics = thread->metrics;
+    enum request_kind job = thread->job;
+    atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
+    atomic_store(&metrics->lacks_right[job], kafka_lacks_right(thread->kafka));
+    atomic_store_explicit(&metrics->lacks_topic[job], kafka_lacks_topic(thread->kafka),
+                          memory_order_relaxed);
+    metrics_sample(metrics, thread->now);
+    if (thread->now < thread->table_at)
+        return;
+    thread->table_at = thread->now + TABLE_EACH_MS;
+    claim_again(thread);
     check_waiting(thread);
     watch_partitions(thread);
-    metrics_failing(metrics, job, troubles_lasting(&thread->troubles, thread->now));
+    show_partitions(thread);
+    show_counts(thread);
+    show_conditions(thread);
 }
 
 /* A loop that did not turn for long was stopped from outside (SIGSTOP, a paused machine). */
@@ -834,6 +916,7 @@ static void check_stop(struct kafka_thread *thread, const struct stop *stop)
 {
     if (stop_requested(stop) && !thread->stop_until) {
         thread->stop_until = thread->now + thread->config->drain_timeout_ms + STOP_GRACE_MS;
+        atomic_store(&thread->metrics->draining_since, thread->wall);
         atomic_store(&thread->metrics->draining, true);
         engine_stop(thread->engine, thread->now);
     }
@@ -968,7 +1051,7 @@ void kafka_thread_free(struct kafka_thread *thread)
     queue_fini(&thread->finished);
     free(thread->ledgers);
     free(thread->table);
-    free(thread->watches);
     free(thread->claims);
+    free(thread->shown);
     free(thread);
 }

@@ -254,6 +254,59 @@ void metrics_published(struct metrics *metrics, const struct published *publishe
             metrics_count(&metrics->results[kind][status], published->results[kind][status]);
     for (int reason = 0; reason < DEAD_LETTER_REASONS; reason++)
         metrics_count(&metrics->dead_letters[reason], published->dead_letters[reason]);
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        if (published->results[kind][STATUS_UNKNOWN])
+            atomic_store(&metrics->last_unknown_ms, clock_wall_ms());
+}
+
+void metrics_condition(struct metrics *metrics, enum request_kind job, enum condition condition,
+                       int64_t since_ms)
+{
+    _Atomic int64_t *since = &metrics->since[job][condition];
+    if (!since_ms || !atomic_load(since))
+        atomic_store(since, since_ms);
+}
+
+void metrics_silence(struct metrics *metrics, enum request_kind job, const char *reason)
+{
+    pthread_mutex_lock(&metrics->lock);
+    snprintf(metrics->silence[job], sizeof metrics->silence[job], "%s", reason);
+    pthread_mutex_unlock(&metrics->lock);
+}
+
+void metrics_copy_silence(struct metrics *metrics, char *out, size_t size)
+{
+    *out = '\0';
+    pthread_mutex_lock(&metrics->lock);
+    for (int job = 0; job < REQUEST_KINDS && !*out; job++)
+        if (atomic_load(&metrics->since[job][CONDITION_NO_KAFKA]))
+            snprintf(out, size, "%s", metrics->silence[job]);
+    pthread_mutex_unlock(&metrics->lock);
+}
+
+static void gather(const struct metrics *metrics, struct history_totals *totals)
+{
+    const struct call_counters *calls = call_thread_counters(metrics->calls);
+    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+        for (int status = 0; status < STATUSES; status++)
+            totals->results[kind][status] = get(&metrics->results[kind][status]);
+        for (int i = 0; i <= HISTOGRAM_BOUNDS; i++)
+            totals->tries[kind][i] = get(&calls->latency[kind].buckets[i]);
+        totals->lag[kind] = get(&metrics->lag[kind]);
+    }
+    totals->in_flight = get(&calls->in_flight);
+}
+
+void metrics_sample(struct metrics *metrics, int64_t now_ms)
+{
+    if (pthread_mutex_trylock(&metrics->history_lock) != 0)
+        return;
+    if (history_is_due(&metrics->history, now_ms)) {
+        struct history_totals totals;
+        gather(metrics, &totals);
+        history_add(&metrics->history, now_ms, &totals);
+    }
+    pthread_mutex_unlock(&metrics->history_lock);
 }
 
 void metrics_table(struct metrics *metrics, enum request_kind job, const struct partition_row *rows,
@@ -282,6 +335,14 @@ bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size)
         snprintf(out, size, "%s", metrics->failing[job]);
     pthread_mutex_unlock(&metrics->lock);
     return *out;
+}
+
+int64_t metrics_copy_history(struct metrics *metrics, struct history_step steps[HISTORY_STEPS])
+{
+    pthread_mutex_lock(&metrics->history_lock);
+    int64_t ended_ms = history_copy(&metrics->history, steps);
+    pthread_mutex_unlock(&metrics->history_lock);
+    return ended_ms;
 }
 
 static int by_place(const void *left, const void *right)
@@ -323,6 +384,7 @@ struct metrics *metrics_new(const struct config *config)
             *config->request_topics[job] ? metrics->started_boot_ms : INT64_MAX;
     metrics->one = 1;
     pthread_mutex_init(&metrics->lock, NULL);
+    pthread_mutex_init(&metrics->history_lock, NULL);
     return metrics;
 }
 
@@ -330,6 +392,7 @@ void metrics_free(struct metrics *metrics)
 {
     if (!metrics)
         return;
+    pthread_mutex_destroy(&metrics->history_lock);
     pthread_mutex_destroy(&metrics->lock);
     free(metrics);
 }

@@ -15,6 +15,7 @@
 #include "core/engine/engine.h"
 #include "worker/call_thread.h"
 #include "worker/histogram.h"
+#include "worker/history.h"
 
 enum { METRICS_PARTITIONS = 1024 }; /* of one job; more are counted, but not listed */
 enum { METRICS_TABLE = REQUEST_KINDS * METRICS_PARTITIONS };
@@ -40,6 +41,20 @@ struct partition_row {
     int64_t base, next; /* next: behind the last record seen */
     int64_t end;        /* the partition's end as last heard; below 0: not known */
     uint64_t unfinished, started, ledger_size;
+    bool needs_repair, stuck;
+    int64_t since_ms;  /* wall clock: in this state */
+    int64_t oldest_ms; /* wall clock: of the oldest unfinished request; -1: none, or not known */
+};
+
+/* What keeps a job from all of its work. */
+enum condition {
+    CONDITION_NO_KAFKA, /* no broker answers */
+    CONDITION_NO_TOPIC, /* one of its topics does not exist yet */
+    CONDITION_NO_RIGHT, /* the broker refuses it something it needs */
+    CONDITION_FAILING,  /* what it repeats has failed for a minute */
+    CONDITION_STUCK,    /* partitions do not move, and nobody knows why */
+    CONDITION_OUTSIDE,  /* it is not in its group */
+    CONDITIONS
 };
 
 struct metrics {
@@ -50,6 +65,8 @@ struct metrics {
     _Atomic uint64_t rebalances;
     struct histogram transaction_time;
     _Atomic bool draining;
+    _Atomic int64_t draining_since;  /* wall clock */
+    _Atomic int64_t last_unknown_ms; /* wall clock: when a result was last `unknown`; 0: never */
     /* each job's Kafka thread's own, which it sets: whoever reads adds them up */
     _Atomic uint64_t partitions[REQUEST_KINDS], halted[REQUEST_KINDS];
     _Atomic uint64_t waiting_lanes[REQUEST_KINDS], outstanding[REQUEST_KINDS];
@@ -58,17 +75,22 @@ struct metrics {
     _Atomic uint64_t resumed[REQUEST_KINDS];
     _Atomic int64_t kafka_turned_ms[REQUEST_KINDS]; /* CLOCK_BOOTTIME; INT64_MAX: it has ended */
     _Atomic bool in_group[REQUEST_KINDS];
-    _Atomic bool lacks_topic[REQUEST_KINDS]; /* one of its topics does not exist yet */
-    _Atomic bool lacks_right[REQUEST_KINDS]; /* the broker refuses it something it needs */
-    pthread_mutex_t lock;                    /* of the tables */
+    _Atomic bool lacks_topic[REQUEST_KINDS];          /* one of its topics does not exist yet */
+    _Atomic bool lacks_right[REQUEST_KINDS];          /* the broker refuses it something it needs */
+    _Atomic int64_t since[REQUEST_KINDS][CONDITIONS]; /* wall clock; 0: not so */
+    _Atomic uint64_t lag[REQUEST_KINDS];              /* of its partitions, as far as it is known */
+    pthread_mutex_t history_lock;
+    struct history history; /* under history_lock */
+    pthread_mutex_t lock;   /* of the tables */
     struct partition_row table[REQUEST_KINDS][METRICS_PARTITIONS];
     size_t table_size[REQUEST_KINDS];
     char failing[REQUEST_KINDS][400];             /* what a job repeats in vain; empty: nothing */
+    char silence[REQUEST_KINDS][256];             /* why no broker answers, as last told */
     _Atomic uint64_t failing_jobs[REQUEST_KINDS]; /* 1: it does */
     _Atomic uint64_t stuck[REQUEST_KINDS];
     /* constant once the threads run */
     const struct config *config;
-    const struct call_thread *calls;
+    struct call_thread *calls;
     int64_t started_wall_ms, started_boot_ms;
     _Atomic uint64_t one; /* build_info's value */
 };
@@ -179,6 +201,22 @@ void metrics_failing(struct metrics *metrics, enum request_kind job, const char 
 
 /* The same of any job. Returns whether there is anything. HTTP thread. */
 bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size);
+
+/* Notes that a condition holds from then on (wall clock), unless it is known to hold already; 0: it
+ * does not hold. Its Kafka thread. */
+void metrics_condition(struct metrics *metrics, enum request_kind job, enum condition condition,
+                       int64_t since_ms);
+
+/* Why no broker answers a job. Its Kafka thread. The same of any job, for the HTTP thread. */
+void metrics_silence(struct metrics *metrics, enum request_kind job, const char *reason);
+void metrics_copy_silence(struct metrics *metrics, char *out, size_t size);
+
+/* Ends a step of the history when it is time. Any Kafka thread, each second. */
+void metrics_sample(struct metrics *metrics, int64_t now_ms);
+
+/* Copies the history's steps, oldest first. Returns when the last one ended (CLOCK_BOOTTIME). HTTP
+ * thread. */
+int64_t metrics_copy_history(struct metrics *metrics, struct history_step steps[HISTORY_STEPS]);
 
 /* Copies the tables, sorted, into room for METRICS_TABLE. Returns their size. HTTP thread. */
 size_t metrics_copy_table(struct metrics *metrics, struct partition_row *rows);

@@ -86,15 +86,28 @@ bool troubles_any(const struct troubles *troubles, int64_t now_ms)
     return false;
 }
 
+static bool is_lasting(const struct troubles *troubles, int kind, int64_t now_ms)
+{
+    int64_t since = troubles->all[kind].since_ms;
+    return kind != TROUBLE_REFUSALS && since && now_ms - since >= LASTING_MS;
+}
+
 const char *troubles_lasting(struct troubles *troubles, int64_t now_ms)
 {
     for (int kind = 0; kind < TROUBLES; kind++) {
         struct trouble *trouble = &troubles->all[kind];
         if (now_ms - trouble->last_ms >= LASTING_MS)
             trouble->since_ms = 0;
-        if (kind != TROUBLE_REFUSALS && trouble->since_ms &&
-            now_ms - trouble->since_ms >= LASTING_MS)
+        if (is_lasting(troubles, kind, now_ms))
             return trouble->text;
     }
     return NULL;
+}
+
+int64_t troubles_since(const struct troubles *troubles, int64_t now_ms)
+{
+    for (int kind = 0; kind < TROUBLES; kind++)
+        if (is_lasting(troubles, kind, now_ms))
+            return troubles->all[kind].since_ms;
+    return 0;
 }

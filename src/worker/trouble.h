@@ -49,3 +49,6 @@ bool troubles_any(const struct troubles *troubles, int64_t now_ms);
 /* What has failed for a minute, in words; NULL: nothing. What has not been tried for a minute
  * counts as over. */
 const char *troubles_lasting(struct troubles *troubles, int64_t now_ms);
+
+/* Since when that fails which troubles_lasting has just named. */
+int64_t troubles_since(const struct troubles *troubles, int64_t now_ms);

@@ -12,9 +12,11 @@ import socket
 import subprocess
 import sys
 import unittest
+from pathlib import Path
 
 from process import worker
 
+ROOT = Path(__file__).resolve().parents[2]
 WORKER = os.path.abspath(sys.argv.pop(1))
 SETTINGS = {"http.hosts": "proxy.example, metrics.example:8443,[2001:db8::1]:80"}
 
@@ -61,12 +63,33 @@ class Requests(unittest.TestCase):
         self.assertEqual("worker-1", json.loads(body)["instance"])
 
     def test_what_a_browser_is_told(self):
-        for request in (get(b"/"), get(b"/status"), get(b"/x"), get(b"/livez%00"), get(host=b"evil.example"), get(method=b"POST")):
+        kept = (get(b"/"), get(b"/page.css"), get(b"/page.js"), get(b"/icon.svg"))
+        for request in (*kept, get(b"/status"), get(b"/x"), get(b"/livez%00"), get(host=b"evil.example"), get(method=b"POST")):
             head = self.ask(request).split(b"\r\n\r\n", 1)[0]
-            for line in (b"X-Content-Type-Options: nosniff", b"Cache-Control: no-store"):
+            for line in (b"X-Content-Type-Options: nosniff", b"Cache-Control: " + (b"no-cache" if request in kept else b"no-store")):
                 self.assertIn(line, head)
-            self.assertRegex(head, rb"Content-Security-Policy: default-src 'none';.* frame-ancestors 'none'")
+            policy = re.search(rb"Content-Security-Policy: (default-src 'none';.* frame-ancestors 'none'.*)\r", head).group(1)
+            self.assertNotIn(b"unsafe", policy)
             self.assertNotIn(b"Access-Control-Allow", head)
+
+    def test_files_of_the_page(self):
+        """Each is told from the others by its tag, and sent again only when it is another one."""
+        types = {b"/": b"text/html", b"/page.css": b"text/css", b"/page.js": b"text/javascript", b"/icon.svg": b"image/svg+xml"}
+        tags = set()
+        for path, kind in types.items():
+            head, body = self.ask(get(path)).split(b"\r\n\r\n", 1)
+            self.assertIn(b"Content-Type: " + kind, head)
+            self.assertEqual((ROOT / "src/worker/page" / (path.decode()[1:] or "index.html")).read_bytes(), body)
+            tag = re.search(rb"ETag: (\"\w+\")\r", head).group(1)
+            tags.add(tag)
+            for known in (tag, b"W/" + tag, b'"x", ' + tag, b"*"):
+                head, body = self.ask(get(path, more=b"If-None-Match: " + known + b"\r\n")).split(b"\r\n\r\n", 1)
+                self.assertRegex(head, rb"^HTTP/1\.1 304 ")
+                self.assertIn(b"ETag: " + tag, head)
+                self.assertEqual(b"", body)
+            self.answers(200, get(path, more=b'If-None-Match: "x"\r\n'))
+        self.assertEqual(len(types), len(tags))
+        self.answers(200, get(b"/status", more=b"If-None-Match: *\r\n"))
 
     def test_head(self):
         head, body = self.ask(get(b"/metrics", method=b"HEAD")).split(b"\r\n\r\n", 1)

@@ -766,6 +766,10 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         return false;
     const struct partition *partition = engine->all[i];
     const struct request *refused = partition_refused(partition);
+    const struct request *oldest =
+        list_empty(&partition->requests)
+            ? NULL
+            : list_of(partition->requests.next, struct request, partition_node);
     bool blocked = (partition->stuck_until || partition->unclaimed) && partition->halt_reason;
     *view = (struct engine_partition_view){
         .partition = partition->number,
@@ -784,6 +788,7 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         .unfinished = partition->unfinished,
         .unfinished_bytes = partition->bytes,
         .started = partition->busy,
+        .oldest_ms = oldest ? oldest->raw.timestamp_ms : -1,
         .ledger_size = partition->ledger_size,
         .older_than_group = partition->older_than_group,
     };

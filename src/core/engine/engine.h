@@ -208,6 +208,7 @@ struct engine_partition_view {
                            in every form */
     int64_t base, next; /* next: behind the last record seen */
     size_t ready_lanes, unfinished, unfinished_bytes, started, ledger_size;
+    int64_t oldest_ms;     /* the oldest unfinished record's timestamp; -1: none, or not known */
     size_t resting_lanes;  /* order ids whose next request may start at a time that is not yet */
     bool older_than_group; /* nothing was committed, and yet records stood in it */
 };

@@ -1,0 +1,36 @@
+/* Since when no broker answers, and why, for whoever looks at the process. librdkafka says when it
+ * has lost the last one; that one answers again is heard by the prober (kafka_probe.c). Any thread.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "io/kafka_internal.h"
+
+void kafka_silence_began(struct kafka *kafka, int64_t wall_ms)
+{
+    int64_t none = 0;
+    atomic_compare_exchange_strong(&kafka->silent_since_ms, &none, wall_ms);
+}
+
+void kafka_silence_ended(struct kafka *kafka)
+{
+    atomic_store(&kafka->silent_since_ms, 0);
+}
+
+void kafka_silence_reason(struct kafka *kafka, const char *text)
+{
+    const char *end = strstr(text, " (after "); /* how long it took is of no use to anyone */
+    int length = (int)(end ? end - text : (long)strlen(text));
+    pthread_mutex_lock(&kafka->noise.lock);
+    snprintf(kafka->silence, sizeof kafka->silence, "%.*s", length, text);
+    pthread_mutex_unlock(&kafka->noise.lock);
+}
+
+int64_t kafka_silent_since(struct kafka *kafka, char *reason, size_t size)
+{
+    pthread_mutex_lock(&kafka->noise.lock);
+    snprintf(reason, size, "%s", kafka->silence);
+    pthread_mutex_unlock(&kafka->noise.lock);
+    return atomic_load(&kafka->silent_since_ms);
+}

@@ -1,0 +1,49 @@
+#include "worker/health.h"
+
+#include "base/clock.h"
+
+enum { TURN_MOST_MS = 10000 }; /* a loop that has not turned for longer is not alive */
+
+bool health_is_on(const struct metrics *metrics, int job)
+{
+    return *metrics->config->request_topics[job];
+}
+
+/* Whether each job that is on has joined its group. One that waits for a topic that does not exist
+ * yet does not make a worker unready that does the other job. */
+static bool is_in_groups(const struct metrics *metrics)
+{
+    int joined = 0;
+    for (int job = 0; job < REQUEST_KINDS; job++) {
+        bool in_group = atomic_load(&metrics->in_group[job]);
+        if (health_is_on(metrics, job) && !in_group && !atomic_load(&metrics->lacks_topic[job]))
+            return false;
+        joined += in_group;
+    }
+    return joined > 0;
+}
+
+static bool is_failing(const struct metrics *metrics)
+{
+    bool lacks_right = false;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        lacks_right |= atomic_load(&metrics->lacks_right[job]);
+    return lacks_right || metrics_sum(metrics->failing_jobs) > 0;
+}
+
+bool health_is_ready(const struct metrics *metrics)
+{
+    return is_in_groups(metrics) && !atomic_load(&metrics->draining) && !is_failing(metrics);
+}
+
+const char *health_dead(const struct metrics *metrics)
+{
+    int64_t now = clock_boot_ms();
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        if (atomic_load_explicit(&metrics->kafka_turned_ms[job], memory_order_relaxed) <=
+            now - TURN_MOST_MS)
+            return "a Kafka thread does not turn";
+    if (now - call_thread_last_turn_ms(metrics->calls) >= TURN_MOST_MS)
+        return "the call thread does not turn";
+    return NULL;
+}

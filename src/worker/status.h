@@ -1,0 +1,9 @@
+/* /status: what the worker knows of itself, as JSON (docs/http.md). HTTP thread. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/text.h"
+#include "worker/metrics.h"
+
+void status_render(struct metrics *metrics, bool ready, struct text *out);

@@ -1,0 +1,436 @@
+#include "worker/summary.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/breaker.h"
+#include "core/ledger.h"
+#include "worker/health.h"
+
+enum {
+    DAY_MS = 24 * 3600 * 1000,
+    JOINING_MS = 60000, /* to join the group takes no longer, as a rule */
+    FULL_PERCENT = 90,  /* of a ledger */
+    RATE_STEPS = 6,     /* of the history */
+};
+
+static const char *const jobs[] = {[REQUEST_CALL] = "calls", [REQUEST_RECORDING] = "recordings"};
+
+const char *severity_name(enum severity severity)
+{
+    static const char *const names[] = {[SEVERITY_OK] = "ok",
+                                        [SEVERITY_NOTICE] = "notice",
+                                        [SEVERITY_WARNING] = "warning",
+                                        [SEVERITY_ERROR] = "error"};
+    return names[severity];
+}
+
+static uint64_t get(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+/* ---- words */
+
+#define WORDS(out, ...) ((void)snprintf((out), sizeof(out), __VA_ARGS__))
+
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void put_clock(struct text *out, int64_t at_ms, int64_t wall_ms)
+{
+    char text[CLOCK_TEXT_SIZE];
+    clock_to_text(text, at_ms);
+    if (wall_ms - at_ms >= DAY_MS)
+        text_printf(out, "%.10s ", text);
+    text_printf(out, "%.5s UTC", text + 11);
+}
+
+static void put_duration(struct text *out, int64_t ms)
+{
+    int64_t seconds = ms > 0 ? (ms + 999) / 1000 : 0;
+    if (seconds < 120)
+        text_printf(out, "%" PRId64 " s", seconds);
+    else if (seconds < 7200)
+        text_printf(out, "%" PRId64 " min", seconds / 60);
+    else
+        text_printf(out, "%" PRId64 " h", seconds / 3600);
+}
+
+void summary_sentence(const struct problem *problem, int64_t wall_ms, struct text *out)
+{
+    text_add(out, problem->what);
+    if (problem->since_ms) {
+        text_add(out, " since ");
+        put_clock(out, problem->since_ms, wall_ms);
+    }
+    const char *mark = ": ";
+    const char *parts[] = {problem->reason, problem->next, problem->waiting};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (i == 1 && problem->next_action) {
+            text_printf(out, "%s%s in ", mark, problem->next_action);
+            put_duration(out, problem->next_ms - wall_ms);
+        } else if (*parts[i]) {
+            text_printf(out, "%s%s", mark, parts[i]);
+        } else {
+            continue;
+        }
+        mark = "; ";
+    }
+}
+
+/* ---- the problems; each adds itself where it is one */
+
+static struct problem *add(struct summary *summary, enum severity severity, const char *state)
+{
+    assert(summary->count < SUMMARY_MOST);
+    struct problem *problem = &summary->all[summary->count++];
+    *problem = (struct problem){.severity = severity, .state = state};
+    return problem;
+}
+
+/* Since when the condition holds for any job that is on; 0: for none. *job is then one of them. */
+static int64_t since_of(const struct metrics *metrics, enum condition condition, int *job)
+{
+    int64_t first = 0;
+    for (int i = 0; i < REQUEST_KINDS; i++) {
+        int64_t since = atomic_load(&metrics->since[i][condition]);
+        if (!health_is_on(metrics, i) || !since || (first && since >= first))
+            continue;
+        first = since;
+        *job = i;
+    }
+    return first;
+}
+
+uint64_t summary_waiting(const struct metrics *metrics)
+{
+    uint64_t outstanding = metrics_sum(metrics->outstanding);
+    uint64_t in_flight = get(&call_thread_counters(metrics->calls)->in_flight);
+    return metrics_sum(metrics->waiting_lanes) +
+           (outstanding > in_flight ? outstanding - in_flight : 0);
+}
+
+static void put_waiting(struct problem *problem, const struct metrics *metrics)
+{
+    uint64_t waiting = summary_waiting(metrics);
+    if (waiting)
+        WORDS(problem->waiting, "%" PRIu64 " order id%s", waiting,
+              waiting == 1 ? " waits" : "s wait");
+}
+
+static void find_dead(struct summary *summary, const struct overview *overview)
+{
+    const char *dead = health_dead(overview->metrics);
+    if (!dead)
+        return;
+    struct problem *problem = add(summary, SEVERITY_ERROR, "not-alive");
+    WORDS(problem->what, "Nothing goes on here: %s", dead);
+    WORDS(problem->next, "restart this worker, and report it");
+}
+
+static void find_silence(struct summary *summary, const struct overview *overview)
+{
+    int job = 0;
+    int64_t since = since_of(overview->metrics, CONDITION_NO_KAFKA, &job);
+    if (!since)
+        return;
+    struct problem *problem = add(summary, SEVERITY_ERROR, "no-kafka");
+    WORDS(problem->what, "No answer from Kafka");
+    problem->since_ms = since;
+    metrics_copy_silence(overview->metrics, problem->reason, sizeof problem->reason);
+    WORDS(problem->next, "it is tried again all the time, and results are kept until it answers");
+    put_waiting(problem, overview->metrics);
+}
+
+static void find_pause(struct summary *summary, const struct overview *overview)
+{
+    struct call_pause pause;
+    call_thread_copy_pause(overview->metrics->calls, &pause);
+    if (!pause.since_ms)
+        return;
+    struct problem *problem = add(summary, SEVERITY_ERROR, "paused");
+    WORDS(problem->what, "Calls paused");
+    WORDS(problem->reason, "%s", pause.reason);
+    problem->since_ms = pause.since_ms;
+    if (pause.until_ms) {
+        problem->next_action = "next try";
+        problem->next_ms = overview->wall_ms + pause.until_ms - overview->boot_ms;
+    } else {
+        WORDS(problem->next, "one call is tried now");
+    }
+    put_waiting(problem, overview->metrics);
+}
+
+static bool is_halted(const struct partition_row *row)
+{
+    return !strcmp(row->state, "halted");
+}
+
+static bool is_stuck(const struct partition_row *row)
+{
+    return row->stuck;
+}
+
+const char *summary_remedy(const struct partition_row *row, const struct config *config, char *out,
+                           size_t size)
+{
+    const char *topic = config->request_topics[row->kind];
+    if (is_halted(row) && row->needs_repair)
+        snprintf(out, size,
+                 "Stop all workers of group %s, run `privacy-call-worker ledger repair --topic %s "
+                 "--partition %" PRId32 "` (with --offset, where to go on), then start them again",
+                 config->group_ids[row->kind], topic, row->partition);
+    else if (is_halted(row))
+        snprintf(out, size, "It is tried again by itself, when the reason is gone");
+    else if (is_stuck(row))
+        snprintf(out, size,
+                 "A transaction of a producer that hangs on the topic does this; else restart this "
+                 "worker, and report it");
+    else
+        return NULL;
+    return out;
+}
+
+/* Partitions for which is() is true: how many, the first one, and since when. */
+static size_t find_rows(const struct overview *overview,
+                        bool (*is)(const struct partition_row *row),
+                        const struct partition_row **first, int64_t *since)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < overview->row_count; i++) {
+        const struct partition_row *row = &overview->rows[i];
+        if (!is(row))
+            continue;
+        if (!count++) {
+            *first = row;
+            *since = row->since_ms;
+        }
+        if (row->since_ms < *since)
+            *since = row->since_ms;
+    }
+    return count;
+}
+
+static void find_halted(struct summary *summary, const struct overview *overview)
+{
+    const struct config *config = overview->metrics->config;
+    const struct partition_row *row = NULL;
+    int64_t since = 0;
+    size_t count = find_rows(overview, is_halted, &row, &since);
+    if (!count)
+        return;
+    struct problem *problem = add(summary, SEVERITY_ERROR, "halted");
+    const char *topic = config->request_topics[row->kind];
+    if (count == 1)
+        WORDS(problem->what, "Partition %s/%" PRId32 " halted", topic, row->partition);
+    else
+        WORDS(problem->what, "%zu partitions halted, %s/%" PRId32 " among them", count, topic,
+              row->partition);
+    WORDS(problem->reason, "%s", row->halt_reason);
+    problem->since_ms = since;
+    summary_remedy(row, config, problem->next, sizeof problem->next);
+    if (*problem->next >= 'A' && *problem->next <= 'Z')
+        *problem->next = (char)(*problem->next - 'A' + 'a');
+    if (overview->row_count > count)
+        WORDS(problem->waiting, "the other %zu partition%s on", overview->row_count - count,
+              overview->row_count - count == 1 ? " goes" : "s go");
+}
+
+static void find_stuck(struct summary *summary, const struct overview *overview)
+{
+    const struct config *config = overview->metrics->config;
+    const struct partition_row *row = NULL;
+    int64_t since = 0;
+    int job = 0;
+    size_t count = find_rows(overview, is_stuck, &row, &since);
+    if (!count)
+        return;
+    struct problem *problem = add(summary, SEVERITY_ERROR, "stuck");
+    WORDS(problem->what, "Partition %s/%" PRId32 " does not move",
+          config->request_topics[row->kind], row->partition);
+    if (count > 1)
+        WORDS(problem->waiting, "%zu more do not either", count - 1);
+    problem->since_ms = since_of(overview->metrics, CONDITION_STUCK, &job);
+    WORDS(problem->reason, "its lag grows and nobody knows why");
+    WORDS(problem->next, "look for a producer whose transaction hangs; else restart this worker, "
+                         "and report it");
+}
+
+static void find_failing(struct summary *summary, const struct overview *overview)
+{
+    int job = 0;
+    int64_t since = since_of(overview->metrics, CONDITION_FAILING, &job);
+    if (!since)
+        return;
+    struct problem *problem = add(summary, SEVERITY_ERROR, "failing");
+    WORDS(problem->what, "Kafka does not take what this worker asks for");
+    metrics_copy_failing(overview->metrics, problem->reason, sizeof problem->reason);
+    problem->since_ms = since;
+    WORDS(problem->next, "it is tried again by itself");
+    put_waiting(problem, overview->metrics);
+}
+
+static void find_right(struct summary *summary, const struct overview *overview)
+{
+    int job = 0;
+    int64_t since = since_of(overview->metrics, CONDITION_NO_RIGHT, &job);
+    if (!since)
+        return;
+    struct problem *problem = add(summary, SEVERITY_ERROR, "no-right");
+    WORDS(problem->what, "Kafka refuses a right that the %s need", jobs[job]);
+    WORDS(problem->reason, "the last errors say which one");
+    problem->since_ms = since;
+    WORDS(problem->next, "grant it, and it goes on by itself");
+}
+
+static void find_topic(struct summary *summary, const struct overview *overview)
+{
+    int job = 0;
+    int64_t since = since_of(overview->metrics, CONDITION_NO_TOPIC, &job);
+    if (!since)
+        return;
+    struct problem *problem = add(summary, SEVERITY_WARNING, "no-topic");
+    WORDS(problem->what, "A topic of the %s does not exist", jobs[job]);
+    WORDS(problem->reason, "the last errors say which one");
+    problem->since_ms = since;
+    WORDS(problem->next, "create it, and it goes on by itself");
+}
+
+uint64_t summary_recent(const struct overview *overview, enum status status)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < HISTORY_STEPS; i++)
+        for (int kind = 0; kind < REQUEST_KINDS; kind++)
+            sum += overview->steps[i].results[kind][status];
+    return sum;
+}
+
+static void find_unknown(struct summary *summary, const struct overview *overview)
+{
+    uint64_t count = summary_recent(overview, STATUS_UNKNOWN);
+    int64_t last = atomic_load(&overview->metrics->last_unknown_ms);
+    bool newer = last && overview->wall_ms - last < HISTORY_STEP_MS; /* than the last step */
+    if (!count && !newer)
+        return;
+    struct problem *problem = add(summary, SEVERITY_WARNING, "unknown");
+    if (count)
+        WORDS(problem->what, "%" PRIu64 " result%s unknown in the last 15 min", count,
+              plural(count));
+    else
+        WORDS(problem->what, "Results unknown in the last seconds");
+    struct text at = {0};
+    put_clock(&at, last, overview->wall_ms);
+    WORDS(problem->reason,
+          "these calls may have been made, and no answer is known; the last one "
+          "at %s",
+          at.data);
+    text_fini(&at);
+    WORDS(problem->next, "check with the platform before asking again");
+}
+
+static bool is_full(const struct partition_row *row)
+{
+    return row->ledger_size * 100 >= (uint64_t)LEDGER_MAX * FULL_PERCENT;
+}
+
+static void find_full(struct summary *summary, const struct overview *overview)
+{
+    const struct partition_row *row = NULL;
+    int64_t since = 0;
+    if (!find_rows(overview, is_full, &row, &since))
+        return;
+    struct problem *problem = add(summary, SEVERITY_WARNING, "ledger-full");
+    WORDS(problem->what, "Ledger of partition %s/%" PRId32 " is %" PRIu64 " %% full",
+          overview->metrics->config->request_topics[row->kind], row->partition,
+          row->ledger_size * 100 / LEDGER_MAX);
+    WORDS(problem->next, "at 100 %% nothing more of it is started until older requests have ended");
+}
+
+static void find_outside(struct summary *summary, const struct overview *overview)
+{
+    int job = 0;
+    int64_t since = since_of(overview->metrics, CONDITION_OUTSIDE, &job);
+    if (!since || summary->count || atomic_load(&overview->metrics->draining))
+        return; /* what was found keeps it out */
+    bool late = overview->wall_ms - since >= JOINING_MS;
+    struct problem *problem = add(summary, late ? SEVERITY_WARNING : SEVERITY_NOTICE, "joining");
+    WORDS(problem->what, "Joining the group of the %s", jobs[job]);
+    problem->since_ms = since;
+    WORDS(problem->next, "its partitions come with the group's next rebalance");
+}
+
+static void find_stop(struct summary *summary, const struct overview *overview)
+{
+    struct metrics *metrics = overview->metrics;
+    uint64_t in_flight = get(&call_thread_counters(metrics->calls)->in_flight);
+    if (!atomic_load(&metrics->draining))
+        return;
+    struct problem *problem = add(summary, SEVERITY_NOTICE, "draining");
+    WORDS(problem->what, "Stopping");
+    problem->since_ms = atomic_load(&metrics->draining_since);
+    WORDS(problem->reason, "no more calls are begun, %" PRIu64 " %s under way", in_flight,
+          in_flight == 1 ? "is" : "are");
+    problem->next_action = "ends at the latest";
+    problem->next_ms = problem->since_ms + metrics->config->drain_timeout_ms;
+}
+
+/* Tries that ended, a second, in the last half minute that is known. */
+static double recent_rate(const struct overview *overview)
+{
+    uint64_t tries = 0;
+    int known = 0;
+    for (int i = HISTORY_STEPS - RATE_STEPS; i < HISTORY_STEPS; i++) {
+        known += overview->steps[i].known;
+        for (int kind = 0; kind < REQUEST_KINDS; kind++)
+            tries += overview->steps[i].tries[kind];
+    }
+    return known ? (double)tries * 1000 / known / HISTORY_STEP_MS : 0;
+}
+
+static void say_well(struct summary *summary, const struct overview *overview)
+{
+    const struct metrics *metrics = overview->metrics;
+    uint64_t partitions = metrics_sum(metrics->partitions), lag = metrics_sum(metrics->lag);
+    uint64_t in_flight = get(&call_thread_counters(metrics->calls)->in_flight);
+    struct problem *problem = add(summary, SEVERITY_OK, partitions ? "well" : "standby");
+    if (!partitions) {
+        WORDS(problem->what, "Standing by");
+        WORDS(problem->reason, "in the group, and all partitions are with other workers");
+        WORDS(problem->next, "some come when one of those stops");
+        return;
+    }
+    WORDS(problem->what, "All is well");
+    double rate = recent_rate(overview);
+    if (rate > 0)
+        WORDS(problem->reason, "%.*f call%s a second", rate < 10, rate, rate == 1 ? "" : "s");
+    else if (in_flight)
+        WORDS(problem->reason, "%" PRIu64 " call%s under way", in_flight, plural(in_flight));
+    else
+        WORDS(problem->reason, lag ? "requests are being read" : "nothing is asked for at present");
+    WORDS(problem->next, "no result unknown in the last 15 min");
+}
+
+void summary_make(struct summary *summary, const struct overview *overview)
+{
+    static void (*const finders[])(struct summary * summary, const struct overview *overview) = {
+        find_dead,  find_silence, find_pause,   find_halted, find_stuck,   find_failing,
+        find_right, find_topic,   find_unknown, find_full,   find_outside, find_stop};
+    summary->count = 0;
+    for (size_t i = 0; i < sizeof finders / sizeof *finders; i++)
+        finders[i](summary, overview);
+    if (!summary->count)
+        say_well(summary, overview);
+    /* Worst first; what is as bad stays in order. */
+    for (size_t i = 1; i < summary->count; i++)
+        for (size_t j = i; j && summary->all[j].severity > summary->all[j - 1].severity; j--) {
+            struct problem swap = summary->all[j];
+            summary->all[j] = summary->all[j - 1];
+            summary->all[j - 1] = swap;
+        }
+}

@@ -1,0 +1,63 @@
+/* What is wrong, since when and what happens next, in words for the person on call: the sentence at
+ * the top of the page. HTTP thread. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+#include "worker/history.h"
+#include "worker/metrics.h"
+
+enum severity {
+    SEVERITY_OK,
+    SEVERITY_NOTICE,  /* nothing is wrong, but not all is done here either */
+    SEVERITY_WARNING, /* somebody has to look at it, some time */
+    SEVERITY_ERROR,   /* something stands still */
+};
+
+struct problem {
+    enum severity severity;
+    const char *state;       /* static, kebab-case */
+    char what[300];          /* 'Calls paused' */
+    char reason[420];        /* empty: none is known */
+    int64_t since_ms;        /* wall clock; 0: not known */
+    char next[420];          /* what happens next, or what to do; empty: see next_action */
+    const char *next_action; /* static: what happens at next_ms; NULL: nothing at a known time */
+    int64_t next_ms;         /* wall clock */
+    char waiting[120];       /* what waits for it to end; empty: nothing that is counted */
+};
+
+enum { SUMMARY_MOST = 16 };
+
+struct summary {
+    struct problem all[SUMMARY_MOST]; /* worst first, at least one */
+    size_t count;
+};
+
+/* What /status and its summary are made of, read once. */
+struct overview {
+    struct metrics *metrics;
+    int64_t wall_ms, boot_ms;
+    const struct partition_row *rows;
+    size_t row_count;
+    const struct history_step *steps; /* HISTORY_STEPS of them */
+};
+
+void summary_make(struct summary *summary, const struct overview *overview);
+
+/* The problem as one sentence, times in UTC. */
+void summary_sentence(const struct problem *problem, int64_t wall_ms, struct text *out);
+
+/* What to do about a partition that is halted or stuck; NULL: nothing is wrong with it. */
+const char *summary_remedy(const struct partition_row *row, const struct config *config, char *out,
+                           size_t size);
+
+/* As its name stands in /status. */
+const char *severity_name(enum severity severity);
+
+/* How many order ids have a request that waits: for its turn, a slot or the platform. */
+uint64_t summary_waiting(const struct metrics *metrics);
+
+/* Results of the quarter of an hour that have that status. */
+uint64_t summary_recent(const struct overview *overview, enum status status);
