@@ -344,6 +344,12 @@ static void on_reload_failed(void *argument, const char *words)
             words);
 }
 
+static void on_reread(void *argument)
+{
+    struct call_thread *thread = argument;
+    count(&thread->counters.rereads);
+}
+
 /* ---- the loop */
 
 static void give_allowance(struct queue *finished, int64_t calls)
@@ -563,7 +569,8 @@ struct call_thread *call_thread_new(const struct config *config,
     if (open_loop(thread, error) < 0)
         goto release;
     static const struct exchange_events events = {.answered = on_answered, .ended = on_ended};
-    static const struct reload_events reload_events = {on_token, on_trust, on_reload_failed};
+    static const struct reload_events reload_events = {on_token, on_trust, on_reload_failed,
+                                                       on_reread};
     reload_init(&thread->reload, &thread->loop, config, &reload_events, thread);
     if (exchanges_init(&thread->exchanges, &thread->loop, config, &events, thread, error) < 0)
         goto close;

@@ -36,6 +36,7 @@ struct call_counters {
     _Atomic uint64_t copy_failures;          /* tries whose file could not be kept */
     _Atomic uint64_t reloads;                /* token or certificates read anew, and used */
     _Atomic uint64_t reload_failures;        /* those that could not be used */
+    _Atomic uint64_t rereads;                /* call_thread_reread, done whatever came of it */
     struct histogram latency[REQUEST_KINDS]; /* of the tries */
     _Atomic bool clock_known;                /* an answer has said what time it is there */
     _Atomic int64_t clock_offset_ms; /* how far this machine's clock is ahead of the platform's */

@@ -1,4 +1,4 @@
-/* Whether the process lives and is ready, as /livez, /readyz and /status say. HTTP thread. */
+/* Whether the process lives and is ready, as /livez, /readyz and /status say. Any thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -88,6 +88,8 @@ static void on_done(uv_work_t *work_, int status)
         reload->events->failed(reload->argument, reload->token_error.text);
     if (*reload->trust_error.text)
         reload->events->failed(reload->argument, reload->trust_error.text);
+    if (reload->all)
+        reload->events->reread(reload->argument);
     if (reload->asked)
         begin(reload);
 }

@@ -22,6 +22,7 @@ struct reload_events {
     void (*token)(void *argument, char *token);                  /* takes it over */
     void (*trust)(void *argument, struct platform_trust *trust); /* takes it over */
     void (*failed)(void *argument, const char *words);
+    void (*reread)(void *argument); /* all files were read, as was asked for; the last one told */
 };
 
 struct reload {

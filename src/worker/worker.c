@@ -8,6 +8,7 @@
 #include "worker/endpoints.h"
 #include "worker/jobs.h"
 #include "worker/metrics.h"
+#include "worker/service.h"
 #include "worker/stop.h"
 
 /* Starts the HTTP server, if one is wanted. Returns 0 or -1. */
@@ -24,6 +25,36 @@ static int serve(const struct config *config, struct metrics *metrics, struct ht
     return 0;
 }
 
+/* Whom a stop and SIGHUP concern. */
+struct told {
+    struct jobs *jobs;
+    struct service *service;
+};
+
+static void on_stop(void *argument)
+{
+    struct told *told = argument;
+    service_stopping(told->service);
+    jobs_wake(told->jobs);
+}
+
+static void on_reread(void *argument)
+{
+    struct told *told = argument;
+    service_rereads(told->service);
+    jobs_reread(told->jobs);
+}
+
+/* A manager that cannot be told is no reason not to work. */
+static struct service *tell_service_manager(struct metrics *metrics)
+{
+    struct error error;
+    struct service *service = service_new(metrics, &error);
+    if (*error.text)
+        log_warn("the service manager is not told of anything: %s", error.text);
+    return service;
+}
+
 static int run(const struct config *config, struct metrics *metrics, struct error *error)
 {
     int status = -1;
@@ -33,16 +64,18 @@ static int run(const struct config *config, struct metrics *metrics, struct erro
         return -1;
     if (serve(config, metrics, &http, error) < 0)
         goto free_jobs;
-    struct stop *stop = stop_new(jobs_wake, jobs_reread, jobs, error);
+    struct told told = {jobs, tell_service_manager(metrics)};
+    struct stop *stop = stop_new(on_stop, on_reread, &told, error);
     if (!stop)
-        goto free_http;
+        goto free_service;
     status = jobs_run(jobs, stop, error);
     log_info("stopped with status %d", status < 0 ? 1 : status);
     if (jobs_gave_up(jobs))
         _exit(
             status); /* clients that reach no broker take seconds to end: a stop has no such time */
     stop_free(stop);
-free_http:
+free_service:
+    service_free(told.service);
     http_free(http); /* before what it reads */
 free_jobs:
     if (!jobs_free(jobs))

@@ -11,8 +11,8 @@ SETTINGS = {"kafka.bootstrap.servers": "127.0.0.1:1", "platform.url": "https://1
 
 
 class Process:
-    def __init__(self, command, **more):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PRIVACY_CALL_")}
+    def __init__(self, command, environment=(), **more):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PRIVACY_CALL_")} | dict(environment)
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
                                         text=True, **more)
         self.pid, self.text, self.changed = self.process.pid, "", threading.Condition()
@@ -55,7 +55,8 @@ class Process:
 
 
 def worker(program, settings=(), arguments=(), **more):
+    """With these settings; one that is None is left out."""
     command = [program, *arguments]
     for key, value in {**SETTINGS, **dict(settings)}.items():
-        command += ["-o", f"{key}={value}"]
+        command += ["-o", f"{key}={value}"] if value is not None else []
     return Process(command, **more)
