@@ -5,7 +5,7 @@
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev zlib1g-dev
     libmicrohttpd-dev kcat'
-test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka python3-yaml python3-jsonschema default-jre-headless maven clang-tidy clang-format cppcheck"
+test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka python3-yaml python3-fastjsonschema default-jre-headless maven clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"
 distro='mmdebstrap'
 case ${1:-} in

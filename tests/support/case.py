@@ -11,6 +11,7 @@ import kafka as kafka_module
 from findings import findings
 from programs import APP_ID, BUILD, TOKEN, Sandbox, Worker, wait_until
 from records import Offsets, Requests, Topic, create_topics, ends
+from schemas import check_dead_letter
 
 SKIPPED = 77  # the exit status that ctest takes as "skipped"
 
@@ -148,6 +149,8 @@ class KafkaCase(ProgramCase):
 
     def dead_letters(self, count, seconds=30):
         letters = self.topic("dead.letters").read(count, seconds)
+        for letter in letters:
+            check_dead_letter({k: (v or b"").decode(errors="replace") for k, v in letter.headers()})
         self.assertEqual(count, len(letters))
         return letters
 

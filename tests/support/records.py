@@ -1,4 +1,5 @@
 """Topics, requests and results: what a test writes to Kafka and reads back."""
+import functools
 import itertools
 import json
 import random
@@ -9,6 +10,7 @@ import zlib
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from schemas import check_dead_letter, check_request, check_result, kind_of
 
 QUIET = {"log_level": 0}  # the clients of the tests: what they cannot do, a test says
 
@@ -112,6 +114,9 @@ def caller(number):
     return f"18{number:09d}"
 
 
+SENT = {}  # values of the requests that tests have sent, by topic, partition and offset: results are checked against them
+
+
 class Requests:
     """Writes requests. Values are dicts (sent as JSON), bytes or None."""
 
@@ -124,7 +129,7 @@ class Requests:
         if isinstance(value, dict):
             value = json.dumps(value).encode()
         self.producer.produce(topic or self.topic, value=value, key=key, partition=partition, headers=headers or [],
-                              timestamp=timestamp, on_delivery=self._delivered)
+                              timestamp=timestamp, on_delivery=functools.partial(self._delivered, bool(headers)))
         self.producer.poll(0)
 
     def flush(self):
@@ -134,11 +139,13 @@ class Requests:
             raise KafkaException(self.failed)
         return self.sent
 
-    def _delivered(self, error, message):
+    def _delivered(self, has_headers, error, message):
         if error:
             self.failed = error
         else:
             self.sent.append(message)
+            if message.value() and not has_headers:  # a CloudEvent's value may be an envelope
+                SENT[message.topic(), message.partition(), message.offset()] = message.value()
 
 
 class Topic:
@@ -182,8 +189,13 @@ class Topic:
 
 
 def result(message):
+    """A result or dead letter as a dict; it breaks no schema, nor do the requests that were taken."""
     value = json.loads(message.value())
     headers = {k: v.decode() if v is not None else None for k, v in message.headers() or []}
+    check_result(value, headers)
+    sent = SENT.get((value["source"]["topic"], value["source"]["partition"], value["source"]["offset"]))
+    if sent is not None:
+        check_request(sent, value, kind_of(headers))
     return dict(value, _key=message.key(), _headers=headers, _partition=message.partition(), _offset=message.offset(),
                 _timestamp=message.timestamp()[1])
 
