@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build install demo play test test-packages simulate takeover spread chaos soak bench asan tsan lint format distro clean
+.PHONY: build install demo play test test-packages simulate takeover broker-death spread chaos soak bench asan tsan lint format distro clean
 
 build:
 	@tools/install-packages.sh build
@@ -41,20 +41,21 @@ simulate: CONFIGURE = -DBUILD_TESTING=ON
 simulate: test-packages build
 	@$(BUILD)/tests/simulation/simulate --seeds $(SEEDS)
 
+PYTHON_TEST = PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) /usr/bin/python3
 KILLS ?= 20
-takeover: CONFIGURE = -DBUILD_TESTING=ON
+takeover broker-death spread: CONFIGURE = -DBUILD_TESTING=ON
 takeover: test-packages build
-	@export KILLS=$(KILLS) PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)); \
-	    /usr/bin/python3 tests/takeover/takeover.py && /usr/bin/python3 tests/takeover/broker_death.py
+	@KILLS=$(KILLS) $(PYTHON_TEST) tests/takeover/takeover.py
+	@KILLS=$(KILLS) $(PYTHON_TEST) tests/takeover/broker_death.py
 
-spread: CONFIGURE = -DBUILD_TESTING=ON
+broker-death: test-packages build
+	@KILLS=$(KILLS) $(PYTHON_TEST) tests/takeover/broker_death.py
+
 spread: test-packages build
-	@SPREAD=2,3,4,8,12 PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) \
-	    /usr/bin/python3 tests/integration/test_spread.py
+	@SPREAD=2,3,4,8,12 $(PYTHON_TEST) tests/integration/test_spread.py
 
 chaos: test-packages build
-	@CI=true CHAOS=long CHAOS_REPORT=docs/chaos.md PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) \
-	    /usr/bin/python3 tests/chaos/test_chaos.py
+	@CI=true CHAOS=long CHAOS_REPORT=docs/chaos.md $(PYTHON_TEST) tests/chaos/test_chaos.py
 
 MINUTES ?= 30
 soak: test-packages build

@@ -47,7 +47,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_BOTH, "max.poll.interval.ms", "300000", false},
     {KAFKA_BOTH, "partition.assignment.strategy", "cooperative-sticky", false},
     {KAFKA_BOTH, "partitioner", "murmur2_random", false},
-    {KAFKA_BOTH, "reconnect.backoff.max.ms", "2000", false},
+    {KAFKA_BOTH, "reconnect.backoff.max.ms", "500", false},
     {KAFKA_BOTH, "reconnect.backoff.ms", "100", false},
     {KAFKA_BOTH, "session.timeout.ms", "30000", false},
     {KAFKA_BOTH, "socket.nagle.disable", "true", false},

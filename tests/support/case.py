@@ -65,7 +65,7 @@ class ProgramCase(unittest.TestCase):
         result = self._outcome.result
         if any(self in (test, getattr(test, "test_case", None)) for test, _ in result.failures + result.errors):
             print(f"what the programs wrote is kept in {self.directory}", file=sys.stderr)
-        else:
+        elif not os.environ.get("KEEP"):
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _check_words(self, program):
@@ -113,9 +113,12 @@ class KafkaCase(ProgramCase):
         self.group = f"{self.prefix}.group"
         self.names = {role: f"{self.prefix}.{role.replace('.', '-')}" for role in
                       ("call.requests", "call.results", "recording.requests", "recording.results", "dead.letters")}
-        create_topics(self.bootstrap, {name: 1 if role == "dead.letters" else self.PARTITIONS for role, name in self.names.items()})
+        self.create_topics()
         self.requests = Requests(self.bootstrap, self.names["call.requests"])
         self.opened, self.asked = {}, 0
+
+    def create_topics(self, **more):
+        create_topics(self.bootstrap, {name: 1 if role == "dead.letters" else self.PARTITIONS for role, name in self.names.items()}, **more)
 
     def worker(self, sandbox, options=None, **more):
         """A worker on this test's topics."""

@@ -14,12 +14,22 @@ from schemas import check_dead_letter, check_request, check_result, kind_of
 
 QUIET = {"log_level": 0}  # the clients of the tests: what they cannot do, a test says
 
+# For clients that are to find new leaders, or brokers that come back, at once, so that the times that are told are the worker's.
+QUICK = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100, "topic.metadata.refresh.interval.ms": 500,
+         "topic.metadata.refresh.fast.interval.ms": 50}
 
-def create_topics(bootstrap, topics, config=None):
-    """{name: partitions}; returns when they can be written to."""
+
+def create_topics(bootstrap, topics, config=None, leaders=None):
+    """{name: partitions}; returns when they can be written to. leaders: {name: brokers of three that lead its partitions in turn}."""
     admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
     replicas = min(3, len(bootstrap.split(",")))
-    news = [NewTopic(name, count, replicas, config=config or {}) for name, count in topics.items()]
+
+    def where(name, count):
+        if not leaders:
+            return {"replication_factor": replicas}
+        firsts = [leaders[name][p % len(leaders[name])] for p in range(count)]
+        return {"replica_assignment": [[first] + [n for n in (1, 2, 3) if n != first] for first in firsts]}
+    news = [NewTopic(name, count, config=config or {}, **where(name, count)) for name, count in topics.items()]
     for future in admin.create_topics(news, operation_timeout=30).values():
         future.result(60)
     deadline = time.monotonic() + 30
@@ -77,6 +87,11 @@ def allow(bootstrap, kind, name):
 def knows_transactions(bootstrap, group):
     """Whether the coordinators know a transactional id that begins with the group's name."""
     return any(group.encode() in _ask(broker, 66, 0, b"\0\1\1\0") for broker in bootstrap.split(","))
+
+
+def prefer_leaders(bootstrap):
+    """Gives each partition back to the broker that is to lead it, where that one is in sync."""
+    _ask(bootstrap, 43, 0, struct.pack(">ii", -1, 30000))
 
 
 def delete_topic(bootstrap, name):
@@ -151,11 +166,11 @@ class Requests:
 class Topic:
     """Reads a topic from its beginning, read_committed, as far as a test wants."""
 
-    def __init__(self, bootstrap, name, isolation="read_committed"):
+    def __init__(self, bootstrap, name, isolation="read_committed", **config):
         self.bootstrap, self.name, self.messages = bootstrap, name, []
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False,
                                   "isolation.level": isolation, "enable.partition.eof": False, "fetch.wait.max.ms": 50,
-                                  "message.max.bytes": 4000000, **QUIET})
+                                  "message.max.bytes": 4000000, **QUIET, **config})
         metadata = self.consumer.list_topics(name, timeout=20).topics[name]
         self.partitions = sorted(metadata.partitions)
         self.consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in self.partitions])

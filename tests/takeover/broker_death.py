@@ -1,9 +1,14 @@
-"""One of three brokers dies under load: the group's coordinator, the transactions' coordinator, another that leads partitions. No
-worker loses its assignment by it. How long results stand still, and how long no heartbeat is answered, is told.
+"""One of three brokers dies under load: the one that leads the requests, or the results, that coordinates the groups, or the transactions,
+that is the active controller, and one that is all of that. How long each partition of either job stands still is told, and how long that
+is beyond the moment at which the controller has noticed the death (it is fenced then, and others lead in its place), which no client can
+hasten. No worker loses its assignment by it, and nothing becomes unknown. With the defaults of worker and brokers.
 
-KILLS: of the times that each of them dies, five of KILLS. DEATH=pause: it hangs for good, instead of kill -9. SESSION, TRANSACTION:
-time-outs in ms other than the defaults."""
+KILLS: each of them dies once for ten of these (make takeover, make broker-death: twice). ROLE: only roles with these words. OPTIONS: more of
+the workers' (key=value ...). LONGEST: seconds beyond the detection that are not too many (3; on a machine that does much else, more)."""
 import atexit
+import datetime
+import itertools
+import json
 import os
 import re
 import time
@@ -11,24 +16,118 @@ import time
 from confluent_kafka.admin import AdminClient
 
 from case import main, wait_until
-from load import KILLS, UnderLoad, print_table
-from records import QUIET, coordinator
+from load import KILLS, Arrivals, Load, UnderLoad
+from records import QUICK, QUIET, Topic, coordinator, create_topics, ends, prefer_leaders
 
-PAUSE = os.environ.get("DEATH") == "pause"
+LONGEST = float(os.environ.get("LONGEST", "3"))
+JOBS = ("call", "recording")
+ALL = ("leads the requests", "leads the results", "coordinates the groups", "coordinates the transactions", "is the active controller")
+ROLES = {**{role: (role,) for role in ALL}, "is all of that but the controller": ALL[:-1], "is all of that": ALL}
+ROWS = []  # of the table: role, detection, {job: standstill}, {job: beyond the detection}, load
+
+
+def print_table():
+    if not ROWS:
+        return
+    print("\n| the broker that dies | times | noticed after | calls stand | recordings stand | beyond the detection: calls | recordings | load |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for role, rows in itertools.groupby(ROWS, lambda row: row[0]):
+        rows = list(rows)
+
+        def told(values):
+            values = list(values)
+            return f"{min(values):.1f}" + (f" to {max(values):.1f}" if len(values) > 1 else "") + " s"
+        stand, beyond = ([told(row[i][job] for row in rows) for job in JOBS] for i in (2, 3))
+        print(f"| {role} | {len(rows)} | {told(row[1] for row in rows)} | {stand[0]} | {stand[1]} | {beyond[0]} | {beyond[1]} | "
+              f"{max(row[4] for row in rows):.1f} |", flush=True)
+
+
+class BothLoads(Load):
+    """Requests for both jobs, on every partition."""
+    RATE = 80  # a second for each job
+
+    def __init__(self, bootstrap, names, partitions):
+        super().__init__(bootstrap, names["call.requests"], partitions, **QUICK)
+        self.recordings = names["recording.requests"]
+
+    def send(self, number):
+        super().send(number)
+        self.requests.send({"CallIdentifier": f"c{number}"}, f"order-{number}", partition=number % self.partitions, topic=self.recordings)
 
 
 class BrokerDeath(UnderLoad):
     BROKERS = 3
+    RECORDINGS = True
 
-    def roles(self, workers):
-        """{what: number of the broker}, all different if there are as many."""
-        def number(where):
-            return next(n for n, port in self.kafka.ports.items() if port == where[1])
-        found = {"the group's coordinator": number(coordinator(self.bootstrap, self.group))}
-        transactions = [number(coordinator(self.bootstrap, f"{self.group}:{w.name}", True)) for w in workers]
-        found["a transactions' coordinator"] = next((n for n in transactions if n not in found.values()), transactions[0])
-        found["another leader"] = next((n for n in self.kafka.numbers() if n not in found.values()), 1)
+    # Who does what
+
+    def create_topics(self):
+        """Not yet: who leads them depends on the role."""
+
+    def controller(self):
+        """The number of the active controller: the last one that has said so."""
+        said = [(at, n) for n in self.kafka.numbers() for at in self.said(n, "Becoming the active controller")]
+        return max(said)[1]
+
+    def said(self, n, words):
+        """When a broker has logged that, seconds since 1970."""
+        found = []
+        today = datetime.date.today()
+        with open(f"{self.kafka.directory}/{n}/server.log", errors="replace") as log:
+            for line in log:
+                if words in line:
+                    at = datetime.datetime.combine(today, datetime.time.fromisoformat(line.split()[0])).timestamp()
+                    found.append(at if at < time.time() + 60 else at - 86400)
         return found
+
+    def noticed(self, broker, since):
+        """When the controller has fenced the broker, by its own account."""
+        return wait_until(lambda: [at for n in self.kafka.numbers() if n != broker
+                                   for at in self.said(n, f"Fencing broker {broker} at epoch") if at > since], 60, "the controller notices")[0]
+
+    def coordinators(self, topic, some_name, transactions):
+        """Which broker coordinates a name: by the leaders of the topic that keeps it."""
+        coordinator(self.bootstrap, some_name, transactions)  # makes the topic
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+
+        def led():
+            found = admin.list_topics(topic, timeout=20).topics[topic].partitions
+            return found if found and all(p.leader > 0 for p in found.values()) else None
+        partitions = wait_until(led, 60, f"{topic} has leaders")
+
+        def find(name):
+            code = 0
+            for character in name.encode():
+                code = (31 * code + character) & 0xffffffff
+            return partitions[(code & 0x7fffffff) % len(partitions)].leader
+        return find
+
+    def names_where(self, victim, groups, transactions):
+        """Names of the two groups and of two workers, so that the broker coordinates both groups, or none, and so the transactions."""
+        of_group = self.coordinators("__consumer_offsets", self.group, False)
+        of_id = self.coordinators("__transaction_state", self.group, True)
+        for i, j in itertools.product(range(1, 50), repeat=2):
+            names = [f"{self.group}{i}", f"{self.group}-recordings{j}"]
+            if any((of_group(name) == victim) != groups for name in names):
+                continue
+            workers = [w for w in (f"w{n}" for n in range(1, 50)) if all((of_id(f"{g}:{w}") == victim) == transactions for g in names)]
+            if len(workers) > 1:
+                return names, workers[:2]
+        raise AssertionError("no names for these roles")
+
+    def place(self, roles):
+        """Topics, a group and names of workers so that one broker has just these roles: its number, and the names."""
+        controller = self.controller()
+        victim = controller if "is the active controller" in roles else next(n for n in self.kafka.numbers() if n != controller)
+        others = [n for n in self.kafka.numbers() if n != victim]
+
+        def leaders(role):
+            return [victim] if role in roles else others
+        leads = {name: leaders("leads the requests") if "requests" in role else leaders("leads the results") if "results" in role else others
+                 for role, name in self.names.items()}
+        create_topics(self.bootstrap, {name: 1 if role == "dead.letters" else self.PARTITIONS for role, name in self.names.items()}, leaders=leads)
+        groups, names = self.names_where(victim, "coordinates the groups" in roles, "coordinates the transactions" in roles)
+        return victim, groups, names
 
     def wait_in_sync(self):
         admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
@@ -38,46 +137,106 @@ class BrokerDeath(UnderLoad):
             return all(len(p.isrs) == len(p.replicas) for t in topics for p in t.partitions.values())
         wait_until(in_sync, 90, "all replicas are in sync")
 
-    def longest_gap(self, since):
-        """The longest time without a result since then."""
-        times = [since] + [at for at, _ in self.arrivals.seen if at > since]
-        return max(b - a for a, b in zip(times, times[1:]))
+    # The test
 
-    def die(self, broker, workers):
+    def begin_both(self, **options):
+        self.options, self.kills, self.count, self.slow = options, [], 0, {}
+        self.platform = self.sandbox("latency=50-150ms")
+        self.arrivals = Arrivals(self.bootstrap, self.names["call.results"], **QUICK)
+        self.recorded = Arrivals(self.bootstrap, self.names["recording.results"], **QUICK)
+        self.load = BothLoads(self.bootstrap, self.names, self.PARTITIONS)
+        for loop in (self.load, self.arrivals, self.recorded):
+            loop.start()
+            self.addCleanup(loop.end)
+
+    def shared(self, workers):
+        held = [[row["topic"] for row in json.loads(worker.get("/status")[1])["partitions"] if row["state"] == "active"] for worker in workers]
+        return all(topics.count(self.names[f"{job}.requests"]) == self.PARTITIONS / len(workers) for topics in held for job in JOBS)
+
+    def seen(self, job):
+        return (self.arrivals if job == "call" else self.recorded).seen
+
+    def places(self):
+        return [(job, partition) for job in JOBS for partition in range(self.PARTITIONS)]
+
+    def wait_all(self, since, seconds=60):
+        """Waits until there are results of each partition whose calls began after that."""
+        missing, looked = set(self.places()), {job: 0 for job in JOBS}
+
+        def look():
+            for job in JOBS:
+                seen = self.seen(job)
+                while looked[job] < len(seen):
+                    r = seen[looked[job]][1]
+                    looked[job] += 1
+                    if self.began(r) > since:
+                        missing.discard((job, r["source"]["partition"]))
+            return not missing
+        wait_until(look, seconds, lambda: f"results of {sorted(missing)}")
+
+    def standstill(self, job, partition, since):
+        """(how long, until when): the longest time without a result."""
+        times = [since] + [at for at, r in list(self.seen(job)) if at > since and r["source"]["partition"] == partition]
+        return max((b - a, b) for a, b in zip(times, times[1:]))
+
+    def die(self, role, broker):
         died = time.time()
-        (self.kafka.pause if PAUSE else self.kafka.kill)(broker)
+        self.kafka.kill(broker)
         try:
-            self.settle(*workers)
-            gap = self.longest_gap(died)
+            noticed = self.noticed(broker, died)
+            self.wait_all(noticed)
+            time.sleep(1)  # a second standstill counts, too
+            stood = {place: self.standstill(*place, died) for place in self.places()}
         finally:
-            if PAUSE:
-                self.kafka.resume(broker)
-            else:
-                self.kafka.restart(broker)
+            self.kafka.restart(broker)
+        longest = {job: max(stood[place][0] for place in stood if place[0] == job) for job in JOBS}
+        beyond = {job: max(stood[place][1] for place in stood if place[0] == job) - noticed for job in JOBS}
+        ROWS.append((role, noticed - died, longest, beyond, os.getloadavg()[0]))
         self.wait_in_sync()
-        self.settle(*workers)
-        return gap
+        return max(beyond.values())
 
-    def test_each_dies(self):
-        options = {f"kafka.{name}.timeout.ms": os.environ.get(name.upper()) for name in ("session", "transaction")}
-        options["platform.timeout.ms"] = None
-        self.begin(**options)
-        workers = self.start(), self.start()
-        self.settle(*workers)
+    def broker_dies(self, role):
         self.wait_in_sync()
+        prefer_leaders(self.bootstrap)
+        victim, (self.group, recordings), names = self.place(ROLES[role])
+        options = {"kafka.session.timeout.ms": None, "platform.timeout.ms": None, "recording.group.id": recordings}
+        options.update(option.split("=", 1) for option in os.environ.get("OPTIONS", "").split())
+        self.begin_both(**options)
+        workers = [self.start(name) for name in names]
+        wait_until(lambda: self.shared(workers), 60, "each worker has half of each topic")
+        self.wait_all(time.time())
         logged = [worker.logged() for worker in workers]
-        gaps = {}
-        for _ in range(max(KILLS // 5, 1)):
-            for role in ("the group's coordinator", "a transactions' coordinator", "another leader"):
-                gaps.setdefault(role, []).append(self.die(self.roles(workers)[role], workers))
-        for role, times in gaps.items():
-            self.tell(f"{role} {'hangs' if PAUSE else 'dies'}: longest without a result", None, times)
-        moved = [f"{worker.name}: {e['message']}" for worker, start in zip(workers, logged) for e in worker.events()[start:]
+        beyond = self.die(role, victim)
+        self.wait_all(time.time())
+        moved = [f"{worker.name}: {e['@timestamp']} {e['message']}" for worker, start in zip(workers, logged) for e in worker.events()[start:]
                  if re.match("(lost|revoked|assigned):", e["message"])]
-        print("moves of partitions: " + ("; ".join(moved) or "none"), flush=True)
         self.finish(*workers, kills=False)
+        self.finish_recordings()
         self.assertEqual([], moved, "a broker's death moved partitions")
+        self.assertLessEqual(beyond, LONGEST, "seconds beyond the detection")
 
+    def finish_recordings(self):
+        """One result for each."""
+        name = self.names["recording.requests"]
+        topic = Topic(self.bootstrap, name)
+        asked = topic.read(sum(ends(self.bootstrap, name).values()))
+        topic.close()
+        wait_until(lambda: len(self.recorded.seen) >= len(asked), 60, "the recordings' results")
+        found = sorted((r["source"]["partition"], r["source"]["offset"]) for _, r in self.recorded.seen)
+        self.assertEqual(sorted((m.partition(), m.offset()) for m in asked), found)
+
+
+def add_test(number, time_, role):
+    def test(self):
+        self.broker_dies(role)
+    test.__doc__ = role
+    setattr(BrokerDeath, f"test_{number}_{re.sub('[^a-z]', '_', role)}_{time_}", test)
+
+
+for number, role in enumerate(ROLES):
+    if os.environ.get("ROLE", "") in role:
+        for time_ in range(max(KILLS // 10, 1)):
+            add_test(number, time_, role)
 
 if __name__ == "__main__":
     atexit.register(print_table)

@@ -58,29 +58,34 @@ class Loop(threading.Thread):
 class Load(Loop):
     """RATE requests a second, on every partition. None is sent twice: one that is not acknowledged may be there or not."""
 
-    def __init__(self, bootstrap, topic, partitions):
+    RATE = RATE
+
+    def __init__(self, bootstrap, topic, partitions, **config):
         super().__init__()
-        self.requests, self.partitions = Requests(bootstrap, topic, **{"enable.idempotence": False, "retries": 0}), partitions
-        self.number, self.began = 0, time.monotonic()
+        self.requests, self.partitions = Requests(bootstrap, topic, **{"enable.idempotence": False, "retries": 0, **config}), partitions
+        self.number, self.started = 0, time.monotonic()
 
     def turn(self):
-        while self.number < (time.monotonic() - self.began) * RATE:
-            key = f"order-{self.number % 1000}"  # a key stays in its partition, as 1000 is a multiple of their number
-            self.requests.send(call(self.number, key), key, partition=self.number % self.partitions)
+        while self.number < (time.monotonic() - self.started) * self.RATE:
+            self.send(self.number)
             self.number += 1
         self.requests.producer.poll(0.01)
+
+    def send(self, number):
+        key = f"order-{number % 1000}"  # a key stays in its partition, as 1000 is a multiple of their number
+        self.requests.send(call(number, key), key, partition=number % self.partitions)
 
 
 class Arrivals(Loop):
     """The results as a reader of committed records sees them, with the time at which it did: (time, result)."""
 
-    def __init__(self, bootstrap, topic):
+    def __init__(self, bootstrap, topic, **config):
         super().__init__()
-        self.topic, self.seen = Topic(bootstrap, topic), []
+        self.topic, self.seen = Topic(bootstrap, topic, **config), []
 
     def turn(self):
         message = self.topic.consumer.poll(0.1)
-        if message:
+        if message and not message.error():  # what a broker's death makes passes
             self.seen.append((time.time(), result(message)))
 
     def first(self, match, after, seconds):

@@ -1037,7 +1037,7 @@ static void kafka_values_refused(void **state)
         {"kafka.max.poll.interval.ms=29999", "at least kafka.session.timeout.ms, so 30000"},
         {"kafka.message.timeout.ms=60001", "at most kafka.transaction.timeout.ms, so 60000"},
         {"kafka.socket.timeout.ms=60101", "at most kafka.transaction.timeout.ms and 0.1 s"},
-        {"kafka.reconnect.backoff.ms=2001", "at most kafka.reconnect.backoff.max.ms, so 2000"},
+        {"kafka.reconnect.backoff.ms=501", "at most kafka.reconnect.backoff.max.ms, so 500"},
         {"kafka.reconnect.backoff.max.ms=99", "at most kafka.reconnect.backoff.max.ms, so 99"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
