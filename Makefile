@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build install demo play test test-packages simulate takeover broker-death spread chaos soak bench asan tsan lint format distro clean
+.PHONY: build install demo play test test-packages simulate takeover broker-death spread chaos soak compose arm64 bench asan tsan lint format distro clean
 
 build:
 	@tools/install-packages.sh build
@@ -61,6 +61,9 @@ MINUTES ?= 30
 soak: test-packages build
 	@tests/soak/soak.py $(BUILD) $(MINUTES)
 
+compose:
+	@tests/compose/run $(CHECKS)
+
 bench:
 	@$(MAKE) --no-print-directory build PRESET=release
 	@tools/install-packages.sh bench
@@ -72,6 +75,10 @@ lint: test-packages build
 format:
 	@tools/install-packages.sh test
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+# The release for arm64, built here: its unit tests and a short simulation, emulated.
+arm64:
+	@tools/arm64
 
 DISTRO ?= trixie
 distro:

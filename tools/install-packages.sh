@@ -1,18 +1,20 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs and that are missing, saying which; with sudo when not root. Where it may not or cannot
 # (no sudo without a password, no network) it says within seconds which command would do it, and exits with 1. It asks for nothing.
-# usage: tools/install-packages.sh build|test|bench|distro
+# usage: tools/install-packages.sh build|test|bench|distro|compose
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev zlib1g-dev
     libmicrohttpd-dev kcat'
 test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka python3-yaml python3-fastjsonschema default-jre-headless maven clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"
 distro='mmdebstrap'
+compose='docker.io iptables iproute2 slirp4netns mmdebstrap python3 kcat default-jre-headless maven'
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted=$test ;;
 bench) wanted=$bench ;;
 distro) wanted=$distro ;;
+compose) wanted=$compose ;;
 *) sed -n '2,4p' "$0" >&2; exit 2 ;;
 esac
 
@@ -25,6 +27,9 @@ present() {
     default-jre-headless) command -v java ;;
     maven) command -v mvn || [ -n "${KAFKA_HOME:-}" ] ;;
     golang-go) command -v go ;;
+    docker.io) command -v dockerd ;;
+    iproute2) command -v ip ;;
+    slirp4netns | iptables) command -v "$1" ;;
     *) false ;;
     esac >/dev/null 2>&1 ||
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -79,7 +84,7 @@ install || { update && install; } || { cat "$log" >&2; give_up 'apt-get could no
 version=$(pkg-config --modversion rdkafka 2>/dev/null)
 case $version in
 '' | 0.* | 1.* | 2.0.0 | 2.0.1)
-    [ "$purpose" = distro ] && exit
+    case $purpose in distro | compose) exit ;; esac
     echo "librdkafka ${version:-missing}: 2.0.2 or newer is needed (Debian 12, Ubuntu 24.04 or newer)" >&2
     exit 1 ;;
 esac
