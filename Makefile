@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build install demo play test test-packages simulate takeover broker-death spread chaos soak compose arm64 bench asan tsan lint format distro clean
+.PHONY: build install demo play test test-packages simulate takeover broker-death spread chaos soak compose arm64 bench asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
 
 build:
 	@tools/install-packages.sh build
@@ -83,6 +83,25 @@ arm64:
 DISTRO ?= trixie
 distro:
 	@CTEST_FLAGS='$(CTEST_FLAGS)' tools/distro $(DISTRO) make test
+
+# docker/kubernetes on the cluster that kubectl points at: tests/kubernetes/prove.py says what IMAGE, KAFKA and the others are.
+kubernetes kubernetes-identity: export PYTHONDONTWRITEBYTECODE := 1
+kubernetes kubernetes-identity: export BUILD_DIR := $(abspath $(BUILD))
+kubernetes kubernetes-identity: export IMAGE SANDBOX_IMAGE KAFKA KAFKA_HERE KILL NODE_DOWN NODE_UP RATE KEEP
+kubernetes:
+	@tools/install-packages.sh kubernetes
+	@/usr/bin/python3 tests/kubernetes/prove.py $(STEPS)
+
+kubernetes-identity:
+	@tools/install-packages.sh kubernetes
+	@/usr/bin/python3 tests/kubernetes/measure.py
+
+# The manifests as the API server's own code sees them, without a server; its modules are built once (a minute and a half of CPU).
+kubernetes-check:
+	@tools/install-packages.sh kubernetes-check
+	@mkdir -p build
+	@cd tests/kubernetes/check && CGO_ENABLED=0 go build -trimpath -o $(abspath build)/kubernetes-check .
+	@build/kubernetes-check docker/kubernetes/overlays/minimal docker/kubernetes/overlays/production --crds tests/kubernetes/crds
 
 clean:
 	@rm -rf build

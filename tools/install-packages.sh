@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs and that are missing, saying which; with sudo when not root. Where it may not or cannot
 # (no sudo without a password, no network) it says within seconds which command would do it, and exits with 1. It asks for nothing.
-# usage: tools/install-packages.sh build|test|bench|distro|compose
+# usage: tools/install-packages.sh build|test|bench|distro|compose|kubernetes|kubernetes-check
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev zlib1g-dev
     libmicrohttpd-dev kcat'
@@ -9,12 +9,16 @@ test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka python3-ya
 bench="$build python3 openssl default-jre-headless maven golang-go"
 distro='mmdebstrap'
 compose='docker.io iptables iproute2 slirp4netns mmdebstrap python3 kcat default-jre-headless maven'
+kubernetes='python3 python3-yaml python3-confluent-kafka'
+kubernetes_check='golang-go'
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted=$test ;;
 bench) wanted=$bench ;;
 distro) wanted=$distro ;;
 compose) wanted=$compose ;;
+kubernetes) wanted=$kubernetes ;;
+kubernetes-check) wanted=$kubernetes_check ;;
 *) sed -n '2,4p' "$0" >&2; exit 2 ;;
 esac
 
@@ -84,7 +88,7 @@ install || { update && install; } || { cat "$log" >&2; give_up 'apt-get could no
 version=$(pkg-config --modversion rdkafka 2>/dev/null)
 case $version in
 '' | 0.* | 1.* | 2.0.0 | 2.0.1)
-    case $purpose in distro | compose) exit ;; esac
+    case $purpose in distro | compose | kubernetes*) exit ;; esac
     echo "librdkafka ${version:-missing}: 2.0.2 or newer is needed (Debian 12, Ubuntu 24.04 or newer)" >&2
     exit 1 ;;
 esac

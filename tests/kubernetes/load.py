@@ -54,13 +54,15 @@ class Load:
     def write(self):
         due = time.monotonic()
         while not self.ending.is_set():
-            if not self.rate:
+            rate = self.rate
+            if not rate:
                 self.producer.poll(0.1)
                 due = time.monotonic()
                 continue
             self.one()
-            due += 1 / self.rate
-            self.producer.poll(max(0.0, due - time.monotonic()))
+            due += 1 / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            self.producer.poll(0)
 
     def one(self):
         self.number += 1

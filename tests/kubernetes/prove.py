@@ -24,6 +24,7 @@ from load import Load, drop_topics, make_topics
 from stage import TOKENS, Stage
 
 BUILD = os.environ.get("BUILD_DIR", "build")
+CALM = "latency=50-250ms"
 RATE = float(os.environ.get("RATE", "40"))
 
 
@@ -174,7 +175,8 @@ class Proof:
         try:
             window, flight = self.under_load(killed, after=5.0)
         finally:
-            self.cluster.faults("latency=50-250ms")
+            if not command:
+                self.cluster.faults(CALM)
         self.say(f"    in flight just before it: {flight}")
         # What began after that figure was read counts, too: at most the slots, twice (interface of platform.max.in.flight).
         self.whole(window, unknown=512)
@@ -272,7 +274,7 @@ class Proof:
             self.load.burst(12000)
             self.cluster.ready(4)
             up = time.monotonic() - begun
-            self.cluster.faults("latency=50-250ms")
+            self.cluster.faults(CALM)
             window = self.load.window(first, seconds=240)
             self.whole(window)
             self.cluster.ready(1, seconds=180)
@@ -282,7 +284,7 @@ class Proof:
             self.whole(self.load.window(first))
         finally:
             self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused=true", "--overwrite")
-            self.cluster.faults("latency=50-250ms")
+            self.cluster.faults(CALM)
 
     STEPS = ("validation", "rollout", "requests", "network", "rolling", "scaling", "kill", "drain", "secret", "configuration", "autoscaling")
 

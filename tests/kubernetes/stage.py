@@ -60,6 +60,7 @@ class Stage:
         self.cluster = Cluster(namespace)
         self.folder, self.image, self.sandbox, self.kafka, self.prefix = folder, image, sandbox, kafka, prefix
         self.settings = {}
+        self.ca = ""  # of the simulated platform, once that runs
         self.keda = self.cluster.has("scaledobjects.keda.sh")
         self.monitoring = self.cluster.has("podmonitors.monitoring.coreos.com") and self.cluster.has("prometheusrules.monitoring.coreos.com")
         self.change = lambda objects: objects  # of what kustomize renders, before it is applied
