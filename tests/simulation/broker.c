@@ -10,20 +10,24 @@
 static void add_log(struct world *world)
 {
     struct log *log = &world->logs[world->log_count];
-    log->kind = world->options.kind;
+    log->kind = world->serves[REQUEST_CALL] ? REQUEST_CALL : REQUEST_RECORDING;
+    if (log->kind == REQUEST_CALL && world->serves[REQUEST_RECORDING] && world->log_count)
+        log->kind = draw(world, 3) ? REQUEST_CALL : REQUEST_RECORDING;
     log->start = log->end = draw(world, 4) ? 0 : (int64_t)draw(world, 5);
     log->committed = -1;
     for (int key = 0; key < KEYS_MOST; key++)
         log->last_result[key] = -1;
-    world->log_count++;
+    world->logs_of[log->kind] |= 1u << world->log_count++;
 }
 
 void broker_init(struct world *world)
 {
     for (int logs = 1 + (int)draw(world, LOGS_MOST - 2); logs; logs--)
         add_log(world);
-    world->group.eager = draw(world, 3) == 0;
-    world->group.statics = draw(world, 4) == 0;
+    bool eager = draw(world, 3) == 0, statics = draw(world, 4) == 0;
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        world->groups[kind] =
+            (struct group){.kind = (enum request_kind)kind, .eager = eager, .statics = statics};
 }
 
 static void transaction_clear(struct transaction *transaction)
@@ -44,9 +48,9 @@ void broker_drop_flight(struct flight *flight)
 
 void broker_fini(struct world *world)
 {
-    for (int id = 0; id < IDS; id++)
-        transaction_clear(&world->transactions[id]);
-    for (int i = 0; i < PROCESSES_MOST; i++)
+    for (int i = 0; i < TRANSACTIONS; i++)
+        transaction_clear(&world->transactions[i]);
+    for (int i = 0; i < REQUEST_KINDS * PROCESSES_MOST; i++)
         broker_drop_flight(&world->flights[i]);
     for (int i = 0; i < world->log_count; i++)
         free(world->logs[i].metadata);
@@ -127,28 +131,21 @@ static void compact(struct world *world, struct log *log)
     say(world, "log %d is compacted up to %d", (int)(log - world->logs), (int)from);
 }
 
-/* The coordinators of group and transactions move: requests in flight get no answer, sessions and
- * unfinished rebalances begin anew. */
-static void fail_over(struct world *world)
+static const char *name_of(const struct world *world, const struct transaction *transaction)
 {
-    world->coordinator_back_at = world->now + (int64_t)draw(world, 8000);
-    for (size_t i = 0; i < world->group.member_count; i++) {
-        struct member *member = &world->group.members[i];
-        member->heard_at = world->coordinator_back_at;
-        if (world->group.rebalancing)
-            member->joined = false;
-    }
+    size_t at = (size_t)(transaction - world->transactions);
+    return job_name_of((enum request_kind)(at / IDS), (int)(at % IDS));
 }
 
 /* The coordinator forgets an id that has been idle for long. */
 static void forget_id(struct world *world)
 {
-    struct transaction *transaction = &world->transactions[draw(world, IDS)];
+    struct transaction *transaction = &world->transactions[draw(world, TRANSACTIONS)];
     if (transaction->state != TRANSACTION_NONE)
         return;
     transaction->forgotten = true;
     transaction->told = draw(world, 2) == 0;
-    say(world, "the id %s has expired", process_name((int)(transaction - world->transactions)));
+    say(world, "the id %s has expired", name_of(world, transaction));
 }
 
 void broker_strike(struct world *world)
@@ -162,11 +159,10 @@ void broker_strike(struct world *world)
         compact(world, log);
     if (strikes(world, FAULT_leader))
         log->away_until = world->now + (int64_t)draw(world, 5000);
-    if (strikes(world, FAULT_failover))
-        fail_over(world);
+    coordinator_strike(world);
     if (world->log_count < LOGS_MOST && strikes(world, FAULT_grow)) {
         add_log(world);
-        group_rebalance(world);
+        group_rebalance(world, &world->groups[world->logs[world->log_count - 1].kind]);
     }
 }
 
@@ -175,7 +171,8 @@ void broker_strike(struct world *world)
 bool broker_is_unstable(const struct world *world, int log)
 {
     for (int id = 0; id < IDS; id++) {
-        const struct transaction *transaction = &world->transactions[id];
+        const struct transaction *transaction =
+            &world->transactions[world->logs[log].kind * IDS + id];
         for (size_t i = 0; transaction->state != TRANSACTION_NONE && i < transaction->offset_count;
              i++)
             if (transaction->offsets[i].log == log)
@@ -204,12 +201,12 @@ static void set_offset(struct world *world, const struct offset_commit *commit)
 
 bool broker_land(struct world *world, struct flight *flight)
 {
-    bool taken = group_is_member(world, flight->member, flight->generation);
+    bool taken = group_is_member(&world->groups[flight->kind], flight->member, flight->generation);
     if (!taken)
-        say(world, "the plain commit of %s is refused", process_name(flight->id));
+        say(world, "the plain commit of %s is refused", job_name_of(flight->kind, flight->id));
     for (size_t i = 0; taken && i < flight->count; i++) {
         const struct offset_commit *commit = &flight->commits[i];
-        say(world, "%s commits %d: base %d %s", process_name(flight->id), commit->log,
+        say(world, "%s commits %d: base %d %s", job_name_of(flight->kind, flight->id), commit->log,
             (int)commit->offset, commit->metadata);
         check_replaced(world, flight->id, commit->log);
         set_offset(world, commit);
@@ -242,14 +239,15 @@ static void forget_offsets(struct world *world, int index)
 
 void broker_expire(struct world *world)
 {
-    for (size_t i = 0; i < world->group.member_count; i++)
-        world->group.members[i].live = false;
-    world->group.rebalancing = false;
-    for (int id = 0; id < IDS; id++) {
-        broker_drop(world, &world->transactions[id]);
-        world->transactions[id].epoch++;
+    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+        world->groups[kind].member_count = 0;
+        world->groups[kind].rebalancing = false;
     }
-    for (int i = 0; i < PROCESSES_MOST; i++)
+    for (int i = 0; i < TRANSACTIONS; i++) {
+        broker_drop(world, &world->transactions[i]);
+        world->transactions[i].epoch++;
+    }
+    for (int i = 0; i < REQUEST_KINDS * PROCESSES_MOST; i++)
         broker_drop_flight(&world->flights[i]);
     for (int log = 0; log < world->log_count; log++)
         forget_offsets(world, log);
@@ -257,16 +255,19 @@ void broker_expire(struct world *world)
 
 /* Transactions. */
 
-static const char *name_of(const struct world *world, const struct transaction *transaction)
-{
-    return process_name((int)(transaction - world->transactions));
-}
-
 void broker_drop(struct world *world, struct transaction *transaction)
 {
     if (transaction->state != TRANSACTION_NONE)
         say(world, "transaction of %s dropped", name_of(world, transaction));
     transaction_clear(transaction);
+}
+
+/* The markers of its offsets cannot be written yet. */
+bool broker_marks_wait(const struct world *world, const struct transaction *transaction)
+{
+    enum request_kind kind = (enum request_kind)((transaction - world->transactions) / IDS);
+    return transaction->state == TRANSACTION_COMMITTED && transaction->offset_count &&
+           coordinator_is_away(world, COORDINATOR_GROUP, kind);
 }
 
 void broker_apply(struct world *world, struct transaction *transaction)
@@ -283,7 +284,7 @@ void broker_apply(struct world *world, struct transaction *transaction)
     check_started(world);
     transaction->item_count = 0;
     transaction->state = TRANSACTION_COMMITTED;
-    if (draw(world, 2))
+    if (draw(world, 2) && !broker_marks_wait(world, transaction))
         transaction_clear(transaction);
 }
 
@@ -295,24 +296,30 @@ static void end_open(struct world *world, struct transaction *transaction)
         broker_drop(world, transaction);
 }
 
-int broker_init_id(struct world *world, int id)
+int broker_init_id(struct world *world, enum request_kind kind, int id)
 {
-    end_open(world, &world->transactions[id]);
-    world->transactions[id].ended_at = world->step;
-    world->transactions[id].forgotten = world->transactions[id].told = false;
-    return ++world->transactions[id].epoch;
+    struct transaction *transaction = &world->transactions[kind * IDS + id];
+    end_open(world, transaction);
+    transaction->ended_at = world->step;
+    transaction->forgotten = transaction->told = false;
+    return ++transaction->epoch;
 }
 
 void broker_step(struct world *world)
 {
-    struct transaction *transaction = &world->transactions[draw(world, IDS)];
-    struct flight *flight = &world->flights[draw(world, PROCESSES_MOST)];
-    if (world->now < world->coordinator_back_at)
-        return;
-    if (flight->count && draw(world, 4) == 0)
+    enum request_kind kind =
+        draw(world, 2) && world->serves[REQUEST_RECORDING] ? REQUEST_RECORDING : REQUEST_CALL;
+    struct transaction *transaction = &world->transactions[(uint64_t)kind * IDS + draw(world, IDS)];
+    struct flight *flight =
+        &world->flights[(uint64_t)kind * PROCESSES_MOST + draw(world, PROCESSES_MOST)];
+    bool group_away = coordinator_is_away(world, COORDINATOR_GROUP, kind);
+    if (flight->count && !group_away && draw(world, 4) == 0)
         broker_land(world, flight);
+    if (coordinator_is_away(world, COORDINATOR_TRANSACTIONS, kind))
+        return;
     if (transaction->state == TRANSACTION_COMMITTED) {
-        transaction_clear(transaction);
+        if (!broker_marks_wait(world, transaction))
+            transaction_clear(transaction);
     } else if (transaction->state == TRANSACTION_OPEN && transaction->on_its_way &&
                draw(world, 2)) {
         broker_apply(world, transaction);

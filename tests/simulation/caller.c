@@ -37,33 +37,34 @@ static struct mail take(struct mailbox *box)
     return mail;
 }
 
-void caller_lend(struct world *world, struct process *process, struct request *request)
+void caller_lend(struct world *world, struct job *job, struct request *request)
 {
-    say(world, "%s hands out %d/%d", process_name(process->id), request->place.partition,
+    say(world, "%s hands out %d/%d", job_name(job), request->place.partition,
         (int)request->place.offset);
-    put(world, &process->caller.in, (struct mail){.type = MAIL_REQUEST, .request = request});
+    put(world, &job->process->caller.in, (struct mail){.type = MAIL_REQUEST, .request = request});
 }
 
-void caller_recall(struct world *world, struct process *process, const struct engine_action *action)
+void caller_recall(struct world *world, struct job *job, const struct engine_action *action)
 {
-    say(world, "%s recalls", process_name(process->id));
-    process->recalls |= action->partition == ENGINE_ALL ? ~0u : 1u << action->partition;
-    put(world, &process->caller.in,
-        (struct mail){.type = MAIL_RECALL, .partition = action->partition});
+    say(world, "%s recalls", job_name(job));
+    job->recalls |= action->partition == ENGINE_ALL ? ~0u : 1u << action->partition;
+    put(world, &job->process->caller.in,
+        (struct mail){.type = MAIL_RECALL, .kind = job->kind, .partition = action->partition});
 }
 
-static void recall(struct caller *caller, enum request_kind kind, const struct mail *mail)
+static void recall(struct caller *caller, const struct mail *mail)
 {
     for (size_t i = 0; i < caller->call_count; i++) {
         const struct place *place = &caller->calls[i].request->place;
         caller->calls[i].recalled |=
-            mail->partition == ENGINE_ALL || mail->partition == place->partition;
+            mail->kind == place->kind &&
+            (mail->partition == ENGINE_ALL || mail->partition == place->partition);
     }
-    dispatch_recall(&caller->dispatch, kind,
+    dispatch_recall(&caller->dispatch, mail->kind,
                     mail->partition == ENGINE_ALL ? DISPATCH_ALL : mail->partition);
 }
 
-static void receive(struct world *world, struct process *process)
+static void receive(struct process *process)
 {
     struct caller *caller = &process->caller;
     if (!caller->in.count)
@@ -72,7 +73,7 @@ static void receive(struct world *world, struct process *process)
     if (mail.type == MAIL_REQUEST)
         dispatch_add(&caller->dispatch, mail.request);
     else
-        recall(caller, world->options.kind, &mail);
+        recall(caller, &mail);
     caller->happened = true;
 }
 
@@ -89,16 +90,25 @@ static void begin_try(struct world *world, struct process *process, struct reque
                (int)task->offset);
     for (size_t i = 0; i < caller->call_count; i++)
         recordings += caller->calls[i].request->place.kind == REQUEST_RECORDING;
-    int64_t most = world->config.platform_max_in_flight > 1
-                       ? world->config.platform_max_in_flight - 1
-                       : 1; /* one is for calls */
-    if ((int64_t)caller->call_count >= world->config.platform_max_in_flight ||
+    int64_t slots = world->config.platform_max_in_flight;
+    int64_t most = world->serves[REQUEST_CALL] && slots > 1 ? slots - 1 : slots; /* one for calls */
+    if ((int64_t)caller->call_count >= slots ||
         (is_recording &&
          (recordings >= world->config.recording_max_in_flight || recordings >= most))) {
         broken(world, "%s has more tries at once than slots", process_name(process->id));
         return;
     }
     caller->calls[caller->call_count++] = (struct call){.request = request};
+}
+
+static void tell_allowance(struct world *world, struct process *process, int64_t calls)
+{
+    each_job(job, process)
+    {
+        if (job->client.state != CLIENT_GONE)
+            put(world, &process->caller.out[job->kind],
+                (struct mail){.type = MAIL_ALLOWANCE, .calls = calls});
+    }
 }
 
 static void turn(struct world *world, struct process *process)
@@ -115,9 +125,10 @@ static void turn(struct world *world, struct process *process)
         begin_try(world, process, request);
     }
     if (dispatch_allowance(&caller->dispatch, &calls))
-        put(world, &caller->out, (struct mail){.type = MAIL_ALLOWANCE, .calls = calls});
+        tell_allowance(world, process, calls);
     while ((request = dispatch_take_done(&caller->dispatch)))
-        put(world, &caller->out, (struct mail){.type = MAIL_REQUEST, .request = request});
+        put(world, &caller->out[request->place.kind],
+            (struct mail){.type = MAIL_REQUEST, .request = request});
     caller->happened = false;
     caller->due = dispatch_wake_ms(&caller->dispatch);
 }
@@ -293,7 +304,7 @@ void caller_step(struct world *world, struct process *process)
     case 0:
     case 1:
         for (size_t n = draw(world, 4) ? MAIL_MOST : 1; n && caller->in.count; n--)
-            receive(world, process);
+            receive(process);
         break;
     case 2:
         turn(world, process);
@@ -311,31 +322,31 @@ void caller_step(struct world *world, struct process *process)
         turn(world, process);
 }
 
-static void give_back(struct world *world, struct process *process, struct request *request)
+static void give_back(struct world *world, struct job *job, struct request *request)
 {
     struct task *task = &world->tasks[task_of(world, request)];
     const struct outcome *outcome = &request->outcome;
     enum call_end end = request->call.end;
-    say(world, "%s gets %d/%d back: %s", process_name(process->id), task->log, (int)task->offset,
+    say(world, "%s gets %d/%d back: %s", job_name(job), task->log, (int)task->offset,
         end == CALL_FINISHED   ? status_name(outcome->status)
         : end == CALL_NOT_SENT ? "not sent"
                                : "returned");
     if (request->state == REQUEST_ORPHAN && end == CALL_FINISHED && outcome->answered &&
         task->kind == REQUEST_CALL &&
         (outcome->status == STATUS_SUCCEEDED || outcome->status == STATUS_REFUSED))
-        task->owed_by = process->incarnation;
-    engine_call_ended(process->engine, request, process_now(world, process));
+        task->owed_by = job->process->incarnation;
+    engine_call_ended(job->engine, request, job_now(world, job));
 }
 
-void caller_take(struct world *world, struct process *process)
+void caller_take(struct world *world, struct job *job)
 {
-    struct caller *caller = &process->caller;
-    for (size_t n = draw(world, 4) ? MAIL_MOST : 1; n && caller->out.count; n--) {
-        struct mail mail = take(&caller->out);
+    struct mailbox *box = &job->process->caller.out[job->kind];
+    for (size_t n = draw(world, 4) ? MAIL_MOST : 1; n && box->count; n--) {
+        struct mail mail = take(box);
         if (mail.type == MAIL_ALLOWANCE)
-            engine_allow(process->engine, mail.calls);
+            engine_allow(job->engine, mail.calls);
         else
-            give_back(world, process, mail.request);
+            give_back(world, job, mail.request);
     }
 }
 
@@ -355,7 +366,8 @@ void caller_drop_all(struct process *process)
 {
     struct caller *caller = &process->caller;
     free_box(&caller->in);
-    free_box(&caller->out);
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        free_box(&caller->out[kind]);
     free_all(&caller->dispatch.waiting[REQUEST_CALL]);
     free_all(&caller->dispatch.waiting[REQUEST_RECORDING]);
     free_all(&caller->dispatch.flying);

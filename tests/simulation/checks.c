@@ -117,9 +117,10 @@ static bool decode(struct world *world, int index, struct ledger *ledger)
 
 static bool holds(const struct world *world, int incarnation, int log)
 {
+    enum request_kind kind = world->logs[log].kind;
     for (int i = 0; i < world->process_count; i++)
-        if (world->processes[i].engine && world->processes[i].incarnation == incarnation)
-            return world->processes[i].client.owned & 1u << log;
+        if (world->processes[i].jobs[kind].engine && world->processes[i].incarnation == incarnation)
+            return world->processes[i].jobs[kind].client.owned & 1u << log;
     return false;
 }
 
@@ -200,14 +201,14 @@ static void check_lane(struct world *world, const struct task *task)
 }
 
 /* A transaction is about to hold offsets: whoever takes over must find its owner in the ledger. */
-void check_named(struct world *world, const struct process *process, int index)
+void check_named(struct world *world, const struct job *job, int index)
 {
     struct ledger ledger = {0};
     if (!decode(world, index, &ledger))
         return;
-    if (strcmp(ledger.owner, world->owners[process->id]) != 0)
+    if (strcmp(ledger.owner, world->owners[job->process->id]) != 0)
         broken(world, "%s has offsets of %d in a transaction, and the ledger names '%s'",
-               process_name(process->id), index, ledger.owner);
+               job_name(job), index, ledger.owner);
     ledger_fini(&ledger);
 }
 
@@ -219,7 +220,8 @@ void check_replaced(struct world *world, int id, int index)
     if (!decode(world, index, &ledger))
         return;
     if (ledger.owner[0] && strcmp(ledger.owner, world->owners[id]) != 0 &&
-        world->transactions[process_id(ledger.owner)].ended_at < world->logs[index].written_at)
+        world->transactions[world->logs[index].kind * IDS + process_id(ledger.owner)].ended_at <
+            world->logs[index].written_at)
         broken(world, "%s takes %d over from %s and has not ended it", process_name(id), index,
                ledger.owner);
     ledger_fini(&ledger);
@@ -227,63 +229,61 @@ void check_replaced(struct world *world, int id, int index)
 
 /* It lets a partition go. What it has started there its successor must take for unknown: it may
  * only when it has waited long enough. */
-static void check_let_go(struct world *world, const struct process *process, int index,
-                         int64_t wait_until)
+static void check_let_go(struct world *world, const struct job *job, int index, int64_t wait_until)
 {
     const struct log *log = &world->logs[index];
     for (int i = log->settled; i < log->task_count; i++) {
         struct task *task = &world->tasks[log->tasks[i]];
-        if (task->starter != process->incarnation || task->inherited ||
-            task->outlived == process->incarnation)
+        if (task->starter != job->process->incarnation || task->inherited ||
+            task->outlived == job->process->incarnation)
             continue;
-        if (process_now(world, process) < wait_until)
-            broken(world, "%s lets %d go while %d is started, %d ms too early",
-                   process_name(process->id), index, (int)task->offset,
-                   (int)(wait_until - process_now(world, process)));
-        task->outlived = process->incarnation;
+        if (job_now(world, job) < wait_until)
+            broken(world, "%s lets %d go while %d is started, %d ms too early", job_name(job),
+                   index, (int)task->offset, (int)(wait_until - job_now(world, job)));
+        task->outlived = job->process->incarnation;
     }
 }
 
 /* A plain commit is about to be sent: one that names nobody releases the partition. */
-void check_plain_commit(struct world *world, const struct process *process,
+void check_plain_commit(struct world *world, const struct job *job,
                         const struct engine_ledger *commit)
 {
     struct error error;
     struct ledger ledger = {0};
     if (ledger_decode(&ledger, commit->offset, commit->metadata, commit->metadata_size, &error))
-        broken(world, "%s commits what cannot be read", process_name(process->id));
+        broken(world, "%s commits what cannot be read", job_name(job));
     else if (!ledger.owner[0])
-        check_let_go(world, process, commit->partition, process->drain_until[commit->partition]);
+        check_let_go(world, job, commit->partition, job->drain_until[commit->partition]);
     ledger_fini(&ledger);
 }
 
 /* It gives partitions back. One that it has not released it has given up, as transaction after
  * transaction was aborted for a whole session after its drain: a member does so for no other
  * reason. */
-void check_given_back(struct world *world, const struct process *process, unsigned logs)
+void check_given_back(struct world *world, const struct job *job, unsigned logs)
 {
-    const struct client *client = &process->client;
-    bool member = !client->lost && group_is_member(world, client->member, client->generation);
+    const struct client *client = &job->client;
+    bool member =
+        !client->lost && group_is_member(group_of(world, job), client->member, client->generation);
     int64_t session_ms = 2 * world->options.lease_ms;
     for (int log = 0; log < world->log_count; log++) {
         struct ledger ledger = {0};
         if (!(logs & 1u << log) || !decode(world, log, &ledger))
             continue;
-        if (!strcmp(ledger.owner, world->owners[process->id]))
-            check_let_go(world, process, log,
-                         member ? process->drain_until[log] + session_ms : INT64_MIN);
+        if (!strcmp(ledger.owner, world->owners[job->process->id]))
+            check_let_go(world, job, log, member ? job->drain_until[log] + session_ms : INT64_MIN);
         ledger_fini(&ledger);
     }
 }
 
 /* A request is handed out. */
-void check_start(struct world *world, const struct process *process, const struct request *request)
+void check_start(struct world *world, const struct job *job, const struct request *request)
 {
     struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++)
+    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
         if (view.partition == request->place.partition && !view.active)
-            broken(world, "%s hands out %d/%d in a drain", process_name(process->id),
-                   view.partition, (int)request->place.offset);
+            broken(world, "%s hands out %d/%d in a drain", job_name(job), view.partition,
+                   (int)request->place.offset);
 }
 
 /* Transactions prove the membership, but only heartbeats keep it: whose heartbeats got lost is no
@@ -322,17 +322,18 @@ void check_post(struct world *world, struct process *process, struct task *task)
     check_lane(world, task);
 }
 
-/* Nothing is sent any more that was wanted back, and in a drain all is: process->asleep says that
+/* Nothing is sent any more that was wanted back, and in a drain all is: job->asleep says that
  * the engine has had its say. */
 void check_recalled(struct world *world, const struct process *process, const struct call *call)
 {
     const struct place *place = &call->request->place;
+    const struct job *job = &process->jobs[place->kind];
     bool drains = call->request->state == REQUEST_HANDED &&
-                  process->drain_until[place->partition] < INT64_MAX / 2;
+                  job->drain_until[place->partition] < INT64_MAX / 2;
     if (call->recalled)
         broken(world, "%s calls %d/%d, which was recalled", process_name(process->id),
                place->partition, (int)place->offset);
-    if (drains && process->asleep && !(process->recalls & 1u << place->partition))
+    if (drains && job->asleep && !(job->recalls & 1u << place->partition))
         broken(world, "%s calls %d/%d in a drain and has not recalled it",
                process_name(process->id), place->partition, (int)place->offset);
 }
@@ -352,32 +353,31 @@ static int64_t left_started(struct world *world, int index, int incarnation)
     return log->left_most;
 }
 
-bool check_is_stuck(const struct process *process)
+bool check_is_stuck(const struct job *job)
 {
     struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++)
+    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
         if (view.halted)
             return true;
     return false;
 }
 
 /* Calm, and with nothing under way, requests wait for a doubt or a back-off, and no longer. */
-static void check_idle(struct world *world, struct process *process, const struct engine_view *all)
+static void check_idle(struct world *world, struct job *job, const struct engine_view *all)
 {
     enum { BACKOFF_MOST_MS = 10000, SLACK_MS = 3000 };
-    const struct caller *caller = &process->caller;
+    const struct caller *caller = &job->process->caller;
     int64_t doubt_ms = world->options.doubt_ms;
     int64_t most = (doubt_ms > BACKOFF_MOST_MS ? doubt_ms : BACKOFF_MOST_MS) + SLACK_MS;
     bool idle = world->calm && all->waiting_lanes && !all->handed && !all->started &&
-                !process->stopping && !process->client.asked && !process->renewing &&
-                process->transact == PHASE_IDLE && process->working == WORK_NONE &&
-                !world->refusal.on && caller->dispatch.breaker.state == BREAKER_CLOSED &&
-                !caller->out.count && !check_is_stuck(process);
+                !job->process->stopping && !job->client.asked && !job->renewing &&
+                job->transact == PHASE_IDLE && job->working == WORK_NONE && !world->refusal.on &&
+                caller->dispatch.breaker.state == BREAKER_CLOSED && !caller->out[job->kind].count &&
+                !check_is_stuck(job);
     if (!idle)
-        process->idle_since = world->now;
-    else if (world->now - process->idle_since > most)
-        broken(world, "%s lets %zu order ids wait for nothing", process_name(process->id),
-               all->waiting_lanes);
+        job->idle_since = world->now;
+    else if (world->now - job->idle_since > most)
+        broken(world, "%s lets %zu order ids wait for nothing", job_name(job), all->waiting_lanes);
 }
 
 /* Calm, a stop ends soon after its drain, and what a rebalance may cost that it meets: the drains
@@ -394,30 +394,30 @@ static void check_stop(struct world *world, const struct process *process)
 /* Calm, what a rebalance takes is given back soon after its drain: no call is waited for any
  * longer, only for what is under way to Kafka. (A newer generation lets nothing through any more.)
  */
-static void check_drain(struct world *world, struct process *process)
+static void check_drain(struct world *world, struct job *job)
 {
     enum { SLACK_MS = 30000 };
-    struct client *client = &process->client;
+    struct client *client = &job->client;
     bool drains = world->calm && !world->refusal.on && client->asked == ASKED_UNASSIGN &&
-                  !client->lost && !check_is_stuck(process);
-    if (!world->calm || world->refusal.on || world->transactions[process->id].forgotten ||
-        !group_is_member(world, client->member, client->generation))
+                  !client->lost && !check_is_stuck(job);
+    if (!world->calm || world->refusal.on || transaction_of(world, job)->forgotten ||
+        !group_is_member(group_of(world, job), client->member, client->generation))
         client->asked_since = world->now;
     for (int log = 0; drains && log < world->log_count; log++) {
-        int64_t until = process->drain_until[log] - process->boot_shift;
+        int64_t until = job->drain_until[log] - job->process->boot_shift;
         if (!(client->asked_logs & 1u << log))
             continue;
         if (until < client->asked_since)
             until = client->asked_since;
         if (world->now > until + (world->commit_most ? 3 * SLACK_MS : SLACK_MS))
-            broken(world, "%s does not give %d back", process_name(process->id), log);
+            broken(world, "%s does not give %d back", job_name(job), log);
     }
 }
 
-bool check_is_halted(const struct process *process)
+bool check_is_halted(const struct job *job)
 {
     struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++)
+    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
         if (view.halted && !view.active && !view.draining)
             return true;
     return false;
@@ -425,32 +425,33 @@ bool check_is_halted(const struct process *process)
 
 /* It has been refused something for longer than anybody would call passing. Where that is a
  * partition's matter, it says which one; of all else its thread keeps the count. */
-void check_refused(struct world *world, const struct process *process)
+void check_refused(struct world *world, const struct job *job)
 {
     const struct refusal *refusal = &world->refusal;
     struct engine_view all;
-    engine_look(process->engine, &all);
+    engine_look(job->engine, &all);
     if (all.late) /* what is no partition's any more may be what is refused */
         return;
-    if (refusal->what == ASK_PRODUCE && refusal->for_good && !check_is_stuck(process))
-        broken(world, "%s is refused records for good and halts nothing",
-               process_name(process->id));
+    if (refusal->what == ASK_PRODUCE && refusal->for_good && !check_is_stuck(job))
+        broken(world, "%s is refused records for good and halts nothing", job_name(job));
 }
 
 /* Marks that cannot be taken back, as their results are refused, count as started calls, too. */
-static bool may_start(const struct world *world, const struct process *process)
+static bool may_start(const struct world *world, const struct job *job)
 {
     struct engine_view view;
-    engine_look(process->engine, &view);
+    engine_look(job->engine, &view);
     return (int64_t)view.started < 2 * world->options.slots;
 }
 
 static bool is_held_by_any(const struct world *world, int log)
 {
-    for (int i = 0; i < world->process_count; i++)
-        if (world->processes[i].engine && !world->processes[i].stopping &&
-            world->processes[i].client.owned & 1u << log && may_start(world, &world->processes[i]))
+    for (int i = 0; i < world->process_count; i++) {
+        const struct job *job = &world->processes[i].jobs[world->logs[log].kind];
+        if (job->engine && !job->process->stopping && job->client.owned & 1u << log &&
+            may_start(world, job))
             return true;
+    }
     return false;
 }
 
@@ -475,54 +476,54 @@ void check_others_went_on(struct world *world)
 }
 
 /* Bounded memory and time. */
-void check_process(struct world *world, struct process *process)
+void check_job(struct world *world, struct job *job)
 {
     enum { TAKE_MOST = 128 };
     const struct engine_options *options = &world->options;
     struct engine_partition_view view;
     struct engine_view all;
-    engine_look(process->engine, &all);
+    engine_look(job->engine, &all);
     int64_t left = 0;
     size_t ready = 0, bytes = 0;
-    for (size_t i = 0; engine_look_partition(process->engine, i, &view); i++) {
+    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++) {
         ready += view.ready_lanes;
         bytes += view.unfinished_bytes;
-        if (view.active && !view.unfinished && !engine_wants(process->engine, view.partition))
+        if (view.active && !view.unfinished && !engine_wants(job->engine, view.partition))
             broken(world, "%s holds nothing of partition %d, and yet reads nothing of it",
-                   process_name(process->id), view.partition);
-        left += left_started(world, view.partition, process->incarnation);
+                   job_name(job), view.partition);
+        left += left_started(world, view.partition, job->process->incarnation);
         /* Besides the window: what it, or predecessors, had started and retention has deleted. */
         if ((int64_t)view.unfinished >
             options->window + 2 * options->slots +
-                left_started(world, view.partition, process->incarnation))
-            broken(world, "%s holds %zu of partition %d", process_name(process->id),
-                   view.unfinished, view.partition);
+                left_started(world, view.partition, job->process->incarnation))
+            broken(world, "%s holds %zu of partition %d", job_name(job), view.unfinished,
+                   view.partition);
         if ((int64_t)view.unfinished_bytes > options->window_bytes + RECORD_MOST * TAKE_MOST)
-            broken(world, "%s holds %zu bytes of partition %d", process_name(process->id),
+            broken(world, "%s holds %zu bytes of partition %d", job_name(job),
                    view.unfinished_bytes, view.partition);
         if ((int64_t)view.ledger_size > options->ledger_max)
-            broken(world, "%s has a ledger of %zu", process_name(process->id), view.ledger_size);
+            broken(world, "%s has a ledger of %zu", job_name(job), view.ledger_size);
         if (view.needs_repair)
-            broken(world, "%s cannot read partition %d", process_name(process->id), view.partition);
+            broken(world, "%s cannot read partition %d", job_name(job), view.partition);
     }
     if (ready != all.ready_lanes || bytes != all.bytes)
         broken(world, "%s counts %zu lanes and %zu bytes where there are %zu and %zu",
-               process_name(process->id), all.ready_lanes, all.bytes, ready, bytes);
+               job_name(job), all.ready_lanes, all.bytes, ready, bytes);
     /* Besides the bound: one request of each partition, and what predecessors had started. */
     if ((int64_t)all.bytes >
         options->memory_bytes + RECORD_MOST * ((int64_t)all.partitions + 1) + RECORD_MOST * left)
-        broken(world, "%s holds %zu bytes", process_name(process->id), all.bytes);
-    check_idle(world, process, &all);
-    check_stop(world, process);
-    check_drain(world, process);
+        broken(world, "%s holds %zu bytes", job_name(job), all.bytes);
+    check_idle(world, job, &all);
+    check_stop(world, job->process);
+    check_drain(world, job);
     if ((int64_t)all.handed > 2 * options->slots)
-        broken(world, "%s has handed out %zu", process_name(process->id), all.handed);
+        broken(world, "%s has handed out %zu", job_name(job), all.handed);
 }
 
 static bool late_is_owed(const struct world *world, const struct task *task)
 {
     for (int i = 0; i < world->process_count; i++)
-        if (world->processes[i].engine && task->owed_by &&
+        if (world->processes[i].state != PROCESS_DEAD && task->owed_by &&
             world->processes[i].incarnation == task->owed_by && !task->late)
             return true;
     return false;
@@ -544,7 +545,7 @@ static const char *not_done(const struct world *world, int *log, int *offset)
         if (at->committed != at->end && (at->committed > 0 || at->end != 0))
             return "is committed no further";
     }
-    for (*log = *offset = 0; *log < IDS; ++*log)
+    for (*log = *offset = 0; *log < TRANSACTIONS; ++*log)
         if (world->transactions[*log].state != TRANSACTION_NONE)
             return "has a transaction that stays open";
     return world->post_count ? "has a request that is still on its way" : NULL;

@@ -15,35 +15,35 @@ static size_t places_of(const struct world *world, unsigned logs, struct engine_
     return count;
 }
 
-static void ask_assign(struct world *world, struct process *process, unsigned logs)
+static void ask_assign(struct world *world, struct job *job, unsigned logs)
 {
-    struct client *client = &process->client;
+    struct client *client = &job->client;
     struct engine_place places[LOGS_MOST];
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_ASSIGN;
     client->asked_logs = logs;
-    say(world, "%s is given %x", process_name(process->id), logs);
-    engine_assigned(process->engine, ++client->rebalance, places, count,
-                    process_now(world, process));
+    say(world, "%s is given %x", job_name(job), logs);
+    engine_assigned(job->engine, ++client->rebalance, places, count, job_now(world, job));
 }
 
-static void ask_unassign(struct world *world, struct process *process, unsigned logs, bool lost)
+static void ask_unassign(struct world *world, struct job *job, unsigned logs, bool lost)
 {
-    struct client *client = &process->client;
+    struct client *client = &job->client;
     struct engine_place places[LOGS_MOST];
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_UNASSIGN;
     client->asked_since = world->now;
     client->asked_logs = logs;
     client->lost = lost;
-    say(world, "%s %s %x", process_name(process->id), lost ? "has lost" : "is asked to give back",
-        logs);
+    say(world, "%s %s %x", job_name(job), lost ? "has lost" : "is asked to give back", logs);
     for (int i = 0; lost && i < world->task_count; i++)
-        world->tasks[i].inherited |= world->tasks[i].starter == process->incarnation;
-    if (!lost)
-        process_drain(world, process, logs);
-    engine_revoked(process->engine, ++client->rebalance, lost, places, count,
-                   process_now(world, process));
+        world->tasks[i].inherited |= world->tasks[i].kind == job->kind &&
+                                     world->tasks[i].starter == job->process->incarnation;
+    if (lost)
+        job->lost |= logs;
+    else
+        job_drain(world, job, logs);
+    engine_revoked(job->engine, ++client->rebalance, lost, places, count, job_now(world, job));
 }
 
 static void be_out(struct client *client)
@@ -55,13 +55,12 @@ static void be_out(struct client *client)
     client->lost = client->rejoin = false;
 }
 
-static void be_kicked(struct world *world, struct process *process)
+static void lose_all(struct world *world, struct job *job)
 {
-    struct client *client = &process->client;
+    struct client *client = &job->client;
     unsigned held = client->owned;
-    refusal_excuse(process);
-    world->excused_at[process->incarnation] = world->step;
-    process->fenced = world->group.statics && group_is_taken(world, process->id);
+    refusal_excuse(job);
+    excuse(world, job);
     if (client->lost)
         return;
     if (client->asked && !strikes(world, FAULT_lost_anyhow))
@@ -70,143 +69,173 @@ static void be_kicked(struct world *world, struct process *process)
         held |= client->asked_logs;
     client->then_assign = 0;
     if (held)
-        ask_unassign(world, process, held, true);
+        ask_unassign(world, job, held, true);
     else
         be_out(client);
 }
 
-static void synced(struct world *world, struct process *process, struct member *member)
+static void be_kicked(struct world *world, struct job *job)
 {
-    struct client *client = &process->client;
+    struct group *group = group_of(world, job);
+    job->fenced = group->statics && group_is_taken(group, job->process->id);
+    lose_all(world, job);
+}
+
+void client_alone(struct world *world, struct job *job)
+{
+    struct client *client = &job->client;
+    if (client->state == CLIENT_OUT || client->state == CLIENT_GONE || !client->member ||
+        world->now - client->heard_at <= world->session_ms)
+        return;
+    /* It takes all for lost, and will join anew, as another member. */
+    world->counts.unheard++;
+    say(world, "%s has not been answered for a session", job_name(job));
+    client->member = 0;
+    client->generation = -1;
+    lose_all(world, job);
+}
+
+static void synced(struct world *world, struct job *job, struct member *member)
+{
+    struct client *client = &job->client;
     unsigned given = member->given, back = client->owned & ~given;
     member->synced = false;
     client->state = CLIENT_STABLE;
-    client->generation = world->group.generation;
+    client->generation = group_of(world, job)->generation;
     if (back) {
         client->then_assign = given & ~client->owned;
         client->rejoin = true;
-        ask_unassign(world, process, back, false);
+        ask_unassign(world, job, back, false);
     } else {
-        ask_assign(world, process, given & ~client->owned);
+        ask_assign(world, job, given & ~client->owned);
     }
 }
 
-static void join(struct world *world, struct process *process)
+static void join(struct world *world, struct job *job)
 {
-    struct client *client = &process->client;
-    int instance = world->group.statics ? process->id : -1;
+    struct client *client = &job->client;
+    int instance = group_of(world, job)->statics ? job->process->id : -1;
     client->rejoin = false;
-    client->member = group_join(world, client->member, instance, client->owned);
+    client->member = group_join(world, job->kind, client->member, instance, client->owned);
     client->state = CLIENT_JOINING;
+    client->heard_at = world->now;
 }
 
-static void rejoin(struct world *world, struct process *process)
+static void rejoin(struct world *world, struct job *job)
 {
-    struct client *client = &process->client;
-    if (world->group.eager && client->owned) {
+    struct client *client = &job->client;
+    if (group_of(world, job)->eager && client->owned) {
         client->rejoin = true;
-        ask_unassign(world, process, client->owned, false);
+        ask_unassign(world, job, client->owned, false);
         return;
     }
-    join(world, process);
+    join(world, job);
 }
 
-static void leave(struct world *world, struct process *process)
+static void leave(struct world *world, struct job *job)
 {
-    struct client *client = &process->client;
+    struct client *client = &job->client;
     if (client->owned) {
-        ask_unassign(world, process, client->owned, false);
+        ask_unassign(world, job, client->owned, false);
         return;
     }
-    if (!world->group.statics)
-        group_leave(world, client->member);
+    if (!group_of(world, job)->statics)
+        group_leave(world, job->kind, client->member);
     client->state = CLIENT_GONE;
 }
 
 /* What a stable member is told, or does, when nothing is asked of it. */
-static void go_on(struct world *world, struct process *process, const struct member *member)
+static void go_on(struct world *world, struct job *job, const struct member *member)
 {
-    struct client *client = &process->client;
+    struct client *client = &job->client;
     if (client->then_assign) {
         unsigned logs = client->then_assign;
         client->then_assign = 0;
-        ask_assign(world, process, logs);
+        ask_assign(world, job, logs);
     } else if (client->leaving) {
-        leave(world, process);
-    } else if (client->rejoin || (world->group.rebalancing && !member->joined)) {
-        rejoin(world, process);
+        leave(world, job);
+    } else if (client->rejoin || (group_of(world, job)->rebalancing && !member->joined)) {
+        rejoin(world, job);
     }
 }
 
-static void step_joining(struct world *world, struct process *process, struct member *member)
+static void step_joining(struct world *world, struct job *job, struct member *member)
 {
-    bool overtaken = member->synced && world->group.rebalancing;
+    bool overtaken = member->synced && group_of(world, job)->rebalancing;
     if (overtaken ? strikes(world, FAULT_lost_sync) : !member->synced && !member->joined)
-        join(world, process);
+        join(world, job);
     else if (member->synced)
-        synced(world, process, member);
+        synced(world, job, member);
 }
 
-void client_step(struct world *world, struct process *process)
+void client_step(struct world *world, struct job *job)
 {
-    struct client *client = &process->client;
-    struct member *member = group_find(world, client->member);
+    struct client *client = &job->client;
+    struct member *member = group_find(group_of(world, job), client->member);
     if (client->state == CLIENT_OUT) {
         if (client->leaving)
             client->state = CLIENT_GONE;
-        else if (process->joins)
-            rejoin(world, process);
+        else if (job->joins)
+            rejoin(world, job);
         return;
     }
     if (client->state == CLIENT_GONE)
         return;
     if (!member) {
-        be_kicked(world, process);
+        be_kicked(world, job);
         return;
     }
     if (client->state == CLIENT_JOINING)
-        step_joining(world, process, member);
+        step_joining(world, job, member);
     if (client->state != CLIENT_STABLE)
         return;
     if (!client->asked)
-        go_on(world, process, member);
+        go_on(world, job, member);
     else if (client->asked == ASKED_UNASSIGN && !client->lost &&
              strikes(world, FAULT_again_revoked))
-        ask_unassign(world, process, client->owned, false);
+        ask_unassign(world, job, client->owned, false);
 }
 
-void client_assign(struct world *world, struct process *process, const struct engine_action *action)
+/* What was lost comes back, and nobody else has had it. */
+static void note_holder(struct world *world, struct job *job, int log)
 {
-    struct client *client = &process->client;
+    bool lost = job->lost & 1u << log;
+    world->counts.came_back += lost && world->logs[log].holder == job->process->incarnation;
+    job->lost &= ~(1u << log);
+    world->logs[log].holder = job->process->incarnation;
+}
+
+void client_assign(struct world *world, struct job *job, const struct engine_action *action)
+{
+    struct client *client = &job->client;
     unsigned logs = 0;
-    say(world, "%s answers assign %d", process_name(process->id), (int)action->rebalance);
+    say(world, "%s answers assign %d", job_name(job), (int)action->rebalance);
     if (action->rebalance != client->rebalance || client->asked != ASKED_ASSIGN)
         return;
     for (size_t i = 0; i < action->place_count; i++) {
         int log = action->places[i].partition;
         int64_t from = action->places[i].offset;
         logs |= 1u << log;
+        note_holder(world, job, log);
         client->position[log] = from < world->logs[log].start ? world->logs[log].start : from;
         client->end_told[log] = -1;
-        process->refusal.log_at[log] = 0;
-        process->drain_until[log] = process->stopping ? 0 : INT64_MAX / 2; /* 0: never claimed */
+        job->refusal.log_at[log] = 0;
+        job->drain_until[log] = job->process->stopping ? 0 : INT64_MAX / 2; /* 0: never claimed */
     }
     if (logs != client->asked_logs)
-        broken(world, "%s was given %x and answers %x", process_name(process->id),
-               client->asked_logs, logs);
+        broken(world, "%s was given %x and answers %x", job_name(job), client->asked_logs, logs);
     client->owned |= logs;
     client->fetching |= logs;
     client->asked = ASKED_NOTHING;
 }
 
-void client_unassign(struct world *world, struct process *process,
-                     const struct engine_action *action)
+void client_unassign(struct world *world, struct job *job, const struct engine_action *action)
 {
-    struct client *client = &process->client;
-    say(world, "%s answers unassign %d", process_name(process->id), (int)action->rebalance);
+    struct client *client = &job->client;
+    say(world, "%s answers unassign %d", job_name(job), (int)action->rebalance);
     if (action->rebalance != client->rebalance || client->asked != ASKED_UNASSIGN)
         return;
-    check_given_back(world, process, client->asked_logs);
+    check_given_back(world, job, client->asked_logs);
     client->owned &= ~client->asked_logs;
     client->fetching &= ~client->asked_logs;
     client->asked = ASKED_NOTHING;
@@ -214,7 +243,7 @@ void client_unassign(struct world *world, struct process *process,
         be_out(client);
 }
 
-static void deliver(struct world *world, struct process *process, const struct task *task)
+static void deliver(struct world *world, struct job *job, const struct task *task)
 {
     struct raw_record raw = {.key = "k",
                              .key_size = 1,
@@ -222,7 +251,7 @@ static void deliver(struct world *world, struct process *process, const struct t
                              .value_size = 2,
                              .timestamp_ms = task->created_at};
     char key[16];
-    if (!engine_is_news(process->engine, task->log, task->offset))
+    if (!engine_is_news(job->engine, task->log, task->offset))
         return;
     struct request *request =
         request_new((struct place){task->kind, task->log, task->offset}, &raw);
@@ -235,13 +264,12 @@ static void deliver(struct world *world, struct process *process, const struct t
         request->event.invalid_message = memory_string("invalid");
     }
     request->event.expires_at_ms = task->expires_at;
-    engine_record(process->engine, request, process_now(world, process),
-                  process_wall(world, process));
+    engine_record(job->engine, request, job_now(world, job), job_wall(world, job));
 }
 
-void client_fetch(struct world *world, struct process *process)
+void client_fetch(struct world *world, struct job *job)
 {
-    struct client *client = &process->client;
+    struct client *client = &job->client;
     int index = (int)draw(world, (uint64_t)world->log_count);
     struct log *log = &world->logs[index];
     if (!(client->fetching & 1u << index) || world->now < log->away_until)
@@ -251,19 +279,18 @@ void client_fetch(struct world *world, struct process *process)
         *position = log->start;
     if (strikes(world, FAULT_duplicate) && *position > log->start)
         --*position;
-    size_t most = engine_wants(process->engine, index);
+    size_t most = engine_wants(job->engine, index);
     if (most > 1 && draw(world, 2))
         most = 1 + draw(world, most);
     for (; most && *position < log->end; ++*position) {
         const struct task *task = broker_task(world, index, *position);
         if (!task || task->deleted)
             continue;
-        deliver(world, process, task);
+        deliver(world, job, task);
         most--;
     }
     if (*position == log->end && client->end_told[index] != log->end && draw(world, 2)) {
         client->end_told[index] = log->end;
-        engine_end(process->engine, index, log->end, process_now(world, process),
-                   process_wall(world, process));
+        engine_end(job->engine, index, log->end, job_now(world, job), job_wall(world, job));
     }
 }

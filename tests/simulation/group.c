@@ -4,25 +4,24 @@
 
 /* The group's coordinator: members, generations, who gets what. */
 
-struct member *group_find(struct world *world, int id)
+struct member *group_find(struct group *group, int id)
 {
-    for (size_t i = 0; id && i < world->group.member_count; i++)
-        if (world->group.members[i].id == id && world->group.members[i].live)
-            return &world->group.members[i];
+    for (size_t i = 0; id && i < group->member_count; i++)
+        if (group->members[i].id == id && group->members[i].live)
+            return &group->members[i];
     return NULL;
 }
 
-bool group_is_member(const struct world *world, int member, int generation)
+bool group_is_member(const struct group *group, int member, int generation)
 {
-    for (size_t i = 0; i < world->group.member_count; i++)
-        if (world->group.members[i].id == member)
-            return world->group.members[i].live && generation == world->group.generation;
+    for (size_t i = 0; i < group->member_count; i++)
+        if (group->members[i].id == member)
+            return group->members[i].live && generation == group->generation;
     return false;
 }
 
-void group_rebalance(struct world *world)
+void group_rebalance(struct world *world, struct group *group)
 {
-    struct group *group = &world->group;
     if (group->rebalancing)
         return;
     group->rebalancing = true;
@@ -40,36 +39,34 @@ static void forget_dead_members(struct group *group)
     group->member_count = kept;
 }
 
-static struct member *add_member(struct world *world, int instance)
+static struct member *add_member(struct group *group, int instance)
 {
-    struct group *group = &world->group;
     assert(group->member_count < MEMBERS_MOST);
     struct member *member = &group->members[group->member_count++];
     *member = (struct member){.id = ++group->next_member, .instance = instance, .live = true};
     return member;
 }
 
-static bool all_given(const struct world *world)
+static bool all_given(const struct world *world, const struct group *group)
 {
     unsigned given = 0;
-    for (size_t i = 0; i < world->group.member_count; i++)
-        given |= world->group.members[i].live ? world->group.members[i].given : 0;
-    return given == (1u << world->log_count) - 1;
+    for (size_t i = 0; i < group->member_count; i++)
+        given |= group->members[i].live ? group->members[i].given : 0;
+    return given == world->logs_of[group->kind];
 }
 
-bool group_is_taken(const struct world *world, int instance)
+bool group_is_taken(const struct group *group, int instance)
 {
-    for (size_t i = 0; i < world->group.member_count; i++)
-        if (world->group.members[i].live && world->group.members[i].instance == instance)
+    for (size_t i = 0; i < group->member_count; i++)
+        if (group->members[i].live && group->members[i].instance == instance)
             return true;
     return false;
 }
 
 /* A static member that comes back takes its predecessor's place; without a rebalance, unless the
  * predecessor died in the middle of one. */
-static struct member *replace(struct world *world, int instance)
+static struct member *replace(struct world *world, struct group *group, int instance)
 {
-    struct group *group = &world->group;
     for (size_t i = 0; instance >= 0 && i < group->member_count; i++) {
         struct member *member = &group->members[i];
         if (!member->live || member->instance != instance)
@@ -77,8 +74,8 @@ static struct member *replace(struct world *world, int instance)
         member->id = ++group->next_member;
         member->owned = 0;
         member->heard_at = world->now;
-        if (!all_given(world))
-            group_rebalance(world);
+        if (!all_given(world, group))
+            group_rebalance(world, group);
         member->synced = !group->rebalancing;
         member->joined = true;
         say(world, "static member %d takes its place again", member->id);
@@ -87,14 +84,15 @@ static struct member *replace(struct world *world, int instance)
     return NULL;
 }
 
-int group_join(struct world *world, int id, int instance, unsigned owned)
+int group_join(struct world *world, enum request_kind kind, int id, int instance, unsigned owned)
 {
-    struct member *member = group_find(world, id);
-    if (!member && (member = replace(world, instance)))
+    struct group *group = &world->groups[kind];
+    struct member *member = group_find(group, id);
+    if (!member && (member = replace(world, group, instance)))
         return member->id;
-    group_rebalance(world);
+    group_rebalance(world, group);
     if (!member)
-        member = add_member(world, instance);
+        member = add_member(group, instance);
     member->joined = true;
     member->synced = false;
     member->owned = owned;
@@ -102,30 +100,32 @@ int group_join(struct world *world, int id, int instance, unsigned owned)
     return member->id;
 }
 
-void group_leave(struct world *world, int id)
+void group_leave(struct world *world, enum request_kind kind, int id)
 {
-    struct member *member = group_find(world, id);
+    struct group *group = &world->groups[kind];
+    struct member *member = group_find(group, id);
     if (!member)
         return;
     member->live = false;
     member->given = member->owned = 0;
-    group_rebalance(world);
+    group_rebalance(world, group);
 }
 
-static void kick(struct world *world, struct member *member)
+static void kick(struct world *world, struct group *group, struct member *member)
 {
     say(world, "member %d is kicked", member->id);
     world->counts.kicks++;
-    for (int i = 0; i < world->process_count; i++)
-        if (world->processes[i].engine && world->processes[i].client.member == member->id)
-            world->excused_at[world->processes[i].incarnation] = world->step;
-    group_leave(world, member->id);
+    for (int i = 0; i < world->process_count; i++) {
+        const struct job *job = &world->processes[i].jobs[group->kind];
+        if (job->engine && job->client.member == member->id)
+            excuse(world, job);
+    }
+    group_leave(world, group->kind, member->id);
 }
 
 /* Who gets what: mostly balanced, now and then anyhow. What moves is taken from its owner first. */
-static void give(struct world *world)
+static void give(struct world *world, struct group *group)
 {
-    struct group *group = &world->group;
     struct member *live[MEMBERS_MOST];
     size_t count = 0;
     for (size_t i = 0; i < group->member_count; i++) {
@@ -135,6 +135,8 @@ static void give(struct world *world)
     }
     size_t turn = draw(world, count);
     for (int log = 0; log < world->log_count; log++) {
+        if (world->logs[log].kind != group->kind)
+            continue;
         struct member *target =
             live[draw(world, 4) ? (turn + (size_t)log) % count : draw(world, count)];
         struct member *owner = NULL;
@@ -148,39 +150,51 @@ static void give(struct world *world)
     }
 }
 
-static void complete_rebalance(struct world *world)
+static void complete_rebalance(struct world *world, struct group *group)
 {
-    struct group *group = &world->group;
     forget_dead_members(group);
     group->generation++;
     group->rebalancing = false;
     world->counts.rebalances++;
-    give(world);
+    give(world, group);
     for (size_t i = 0; i < group->member_count; i++)
         group->members[i].synced = group->members[i].live;
     say(world, "generation %d", group->generation);
 }
 
-void group_step(struct world *world)
+/* The coordinator is back, or another one: sessions and unfinished rebalances begin anew. */
+static void load(const struct world *world, struct group *group)
 {
-    struct group *group = &world->group;
+    for (size_t i = 0; i < group->member_count; i++) {
+        group->members[i].heard_at = world->now;
+        if (group->rebalancing)
+            group->members[i].joined = false;
+    }
+}
+
+void group_step(struct world *world, struct group *group)
+{
     bool all = true, any = false;
-    if (world->now < world->coordinator_back_at)
+    bool was_away = group->away;
+    group->away = coordinator_is_away(world, COORDINATOR_GROUP, group->kind);
+    if (group->away)
         return;
+    if (was_away)
+        load(world, group);
     for (size_t i = 0; i < group->member_count; i++) {
         struct member *member = &group->members[i];
         if (!member->live)
             continue;
         if (world->now - member->heard_at > world->session_ms)
-            kick(world, member);
+            kick(world, group, member);
         else if (group->rebalancing && !member->joined &&
                  world->now - group->rebalancing_since > 120000)
-            kick(world, member);
+            kick(world, group, member);
     }
     for (size_t i = 0; i < group->member_count; i++) {
         any |= group->members[i].live;
         all &= !group->members[i].live || group->members[i].joined;
     }
     if (group->rebalancing && any && all)
-        complete_rebalance(world);
+        complete_rebalance(world, group);
 }

@@ -75,9 +75,9 @@ void refusal_lift(struct world *world)
     world->refusal.on = false;
 }
 
-void refusal_excuse(struct process *process)
+void refusal_excuse(struct job *job)
 {
-    process->refusal.number = 0;
+    job->refusal.number = 0;
 }
 
 static int64_t asked_before(const struct refused *refused, uint64_t times)
@@ -101,14 +101,14 @@ static bool is_first(const struct world *world, struct refused *refused, unsigne
 
 /* Who gives partitions back has little time, and asks often; and a claim that is refused for good
  * is made some times for each partition, and then never again. */
-static void note(struct world *world, struct process *process)
+static void note(struct world *world, struct job *job)
 {
-    struct refused *refused = &process->refusal;
+    struct refused *refused = &job->refusal;
     unsigned logs = refused->logs;
     bool claims = world->refusal.what == ASK_COMMIT && world->refusal.for_good;
     refused->logs = 0;
-    if (process->stopping || process->client.asked == ASKED_UNASSIGN || claims) {
-        refusal_excuse(process);
+    if (job->process->stopping || job->client.asked == ASKED_UNASSIGN || claims) {
+        refusal_excuse(job);
         return;
     }
     if (refused->number != world->refusal.number || world->now - asked_before(refused, 1) > ROW_MS)
@@ -117,42 +117,41 @@ static void note(struct world *world, struct process *process)
         refused->since = world->now;
     refused->asked[refused->count++ % ASKED_MOST] = world->now;
     if (world->now - refused->since > TOLD_MS)
-        check_refused(world, process);
+        check_refused(world, job);
     if (refused->count > ASKED_MOST &&
         asked_before(refused, ASKED_MOST) - refused->since > TOLD_MS &&
         world->now - asked_before(refused, ASKED_MOST) < 60000)
-        broken(world, "%s asks %d times in a minute for what is refused it (%s)",
-               process_name(process->id), ASKED_MOST, names[world->refusal.what]);
+        broken(world, "%s asks %d times in a minute for what is refused it (%s)", job_name(job),
+               ASKED_MOST, names[world->refusal.what]);
 }
 
-static bool is_met(const struct world *world, const struct process *process, enum asking what)
+static bool is_met(const struct world *world, const struct job *job, enum asking what)
 {
     const struct refusal *refusal = &world->refusal;
     return refusal->on && refusal->what == what &&
-           (refusal->process < 0 || refusal->process == process->index);
+           (refusal->process < 0 || refusal->process == job->process->index);
 }
 
-bool refusal_meets_record(struct world *world, struct process *process, int log)
+bool refusal_meets_record(struct world *world, struct job *job, int log)
 {
     const struct refusal *refusal = &world->refusal;
-    if (!is_met(world, process, ASK_PRODUCE) || !refusal->for_good ||
+    if (!is_met(world, job, ASK_PRODUCE) || !refusal->for_good ||
         (refusal->log >= 0 && refusal->log != log))
         return false;
-    say(world, "%s is refused records of %d", process_name(process->id), log);
-    process->refusal.logs |= 1u << log;
+    say(world, "%s is refused records of %d", job_name(job), log);
+    job->refusal.logs |= 1u << log;
     return true;
 }
 
-bool refusal_meets(struct world *world, struct process *process, enum asking what)
+bool refusal_meets(struct world *world, struct job *job, enum asking what)
 {
-    if (!is_met(world, process, what))
+    if (!is_met(world, job, what))
         return false;
-    say(world, "%s is refused: %s", process_name(process->id), names[what]);
+    say(world, "%s is refused: %s", job_name(job), names[what]);
     for (size_t i = 0;
-         what == ASK_OFFSETS && world->refusal.for_good && i < process->transaction.ledger_count;
-         i++)
-        process->refusal.logs |= 1u << process->transaction.ledgers[i].partition;
+         what == ASK_OFFSETS && world->refusal.for_good && i < job->transaction.ledger_count; i++)
+        job->refusal.logs |= 1u << job->transaction.ledgers[i].partition;
     if (what != ASK_INIT) /* the client asks by itself */
-        note(world, process);
+        note(world, job);
     return true;
 }

@@ -1,6 +1,7 @@
-/* The simulated world: several workers, each with the real engine and the real dispatch, and
- * in-memory models of what they meet: Kafka's logs, offsets, transactions and group (broker.c,
- * group.c), each process's Kafka client (client.c, commit.c) and its calling side with the platform
+/* The simulated world: several workers, each with a real engine for each job and one real dispatch,
+ * and in-memory models of what they meet: Kafka's logs, offsets and transactions (broker.c), a
+ * group for each job (group.c) and their coordinators (coordinator.c), each job's Kafka client
+ * (client.c, commit.c) and each process's calling side, which its jobs share, with the platform
  * behind it (caller.c). Everything that happens is drawn from one seed, so that a run replays
  * exactly; each step draws from a stream of its own, so that a fault that is taken out changes
  * little else. checks.c holds what must be true after every step. */
@@ -17,7 +18,8 @@ enum {
     RECORD_MOST = 2000, /* bytes of a request */
     LOGS_MOST = 6,
     PROCESSES_MOST = 4,
-    IDS = 6, /* transactional ids */
+    IDS = 6, /* names of processes: each job of one has a transactional id */
+    TRANSACTIONS = REQUEST_KINDS * IDS,
     EVENTS = 200,
     EVENTS_MOST = 400,
     LOG_MOST = 4096,
@@ -28,7 +30,7 @@ enum {
     POSTS_MOST = 64,
     INCARNATIONS_MOST = 256,
     STEPS_MOST = 16384,      /* with faults */
-    CALM_STEPS_MOST = 60000, /* until all has ended, once there are no faults any more */
+    CALM_STEPS_MOST = 90000, /* until all has ended, once there are no faults any more */
 };
 
 /* What can go wrong or come in between: its name, how often at most (in 10,000 occasions), and in
@@ -45,7 +47,8 @@ enum {
     X(start, 600, 1)          /* a dead process comes back, or another in its place */             \
     X(grow, 20, 3)            /* a topic gets a partition */                                       \
     X(expire, 8, 6)           /* the group stands empty until its offsets are deleted */           \
-    X(failover, 30, 3)        /* the coordinators move: nothing is answered for a while */         \
+    X(failover, 30, 3)        /* coordinators move: they answer nothing for a while */             \
+    X(one_by_one, 12, 4)      /* each coordinator is away after another, some for long */          \
     X(leader, 60, 3)          /* a log's leader moves: nothing is fetched for a while */           \
     X(retain, 60, 6)          /* retention deletes the oldest records */                           \
     X(compact, 80, 6)         /* compaction deletes records that newer ones of their key follow */ \
@@ -142,6 +145,7 @@ struct log {
     int64_t away_until;             /* it has no leader until then */
     int64_t too_long_at;            /* its ledger, alone, was last too long for the brokers then */
     int64_t last_result[KEYS_MOST]; /* offset of the last one published */
+    int holder;                     /* incarnation to which it was given last */
     int left_most;                  /* the most that processes have left started for others */
 };
 
@@ -213,8 +217,16 @@ struct transaction {
     size_t offset_count;
 };
 
+/* Who answers: each group has its coordinator, and so have the transactional ids of each job. */
+enum coordination { COORDINATOR_GROUP, COORDINATOR_TRANSACTIONS, COORDINATIONS };
+enum { COORDINATORS = REQUEST_KINDS * COORDINATIONS };
+struct coordinator {
+    int64_t away_from, away_until;
+};
+
 /* A plain commit on its way to the coordinator. */
 struct flight {
+    enum request_kind kind;
     int id, incarnation, member, generation;
     struct offset_commit commits[LOGS_MOST];
     size_t count; /* 0: none */
@@ -228,8 +240,9 @@ struct member {
 };
 
 struct group {
+    enum request_kind kind;
     int generation, next_member;
-    bool rebalancing, eager, statics;
+    bool rebalancing, eager, statics, away;
     int64_t rebalancing_since;
     struct member members[MEMBERS_MOST];
     size_t member_count;
@@ -241,6 +254,7 @@ enum client_asked { ASKED_NOTHING, ASKED_ASSIGN, ASKED_UNASSIGN };
 struct client {
     enum client_state state;
     int member, generation; /* 0, -1: none */
+    int64_t heard_at;       /* when the coordinator last answered */
     unsigned owned, fetching;
     int64_t position[LOGS_MOST];
     int64_t end_told[LOGS_MOST];
@@ -255,6 +269,7 @@ struct client {
 struct mail {
     enum { MAIL_REQUEST, MAIL_RECALL, MAIL_ALLOWANCE } type;
     struct request *request;
+    enum request_kind kind;
     int32_t partition;
     int64_t calls;
 };
@@ -272,7 +287,7 @@ struct call {
 
 struct caller {
     struct dispatch dispatch;
-    struct mailbox in, out;
+    struct mailbox in, out[REQUEST_KINDS];
     struct call calls[CALLS_MOST];
     size_t call_count;
     bool happened; /* something, since its last turn */
@@ -281,27 +296,28 @@ struct caller {
 
 enum transact_phase { PHASE_IDLE, PHASE_PRODUCE, PHASE_OFFSETS, PHASE_COMMIT, PHASE_TELL };
 
-struct process {
-    int index, id, incarnation;
-    enum { PROCESS_DEAD, PROCESS_RUNNING, PROCESS_FROZEN } state;
-    int64_t frozen_since, cut_off_until, deaf_until;
-    int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
-    bool clock_stood;               /* while the process stood still */
-    bool has_twin;
-    int64_t ended, ended_before;     /* when others last ended its transactions; 0: never */
-    int64_t drain_until[LOGS_MOST];  /* by its clock; INT64_MAX / 2: it does not drain */
-    int64_t idle_since, stops_since; /* stops_since: or since it is calm */
-    unsigned recalls;                /* logs recalled since their drains began */
-    struct engine *engine;
-    bool asleep; /* nothing to do until wake_at, unless something happens */
+/* One job of a process: an engine, a consumer and a producer of its own, as its Kafka thread has
+ * them. */
+struct job {
+    struct process *process;
+    enum request_kind kind;
+    struct engine *engine;          /* NULL: it is not served, or the process is dead */
+    int64_t ended, ended_before;    /* when others last ended its transactions; 0: never */
+    int64_t drain_until[LOGS_MOST]; /* by its clock; INT64_MAX / 2: it does not drain */
+    int64_t idle_since;
+    unsigned recalls; /* logs recalled since their drains began */
+    bool asleep;      /* nothing to do until wake_at, unless something happens */
     int64_t wake_at;
+    uint64_t resumed; /* partitions gone on with from memory, as its engine counts them */
     struct client client;
-    struct caller caller;
-    bool fenced; /* another static member has its place */
-    bool joins, initialising, renewing, stopping;
+    unsigned lost; /* logs, since it has had them last */
+    bool fenced;   /* another static member has its place */
+    bool joins, initialising, renewing;
     int epoch;
     enum transact_phase transact; /* the producer's job */
     struct engine_action transaction;
+    uint64_t asked_at;      /* step */
+    int64_t waits_since;    /* ... for a coordinator; 0: it does not */
     int member, generation; /* as the transaction took them along */
     bool landed;            /* the commit, and the client does not know it */
     enum engine_outcome outcome;
@@ -314,6 +330,24 @@ struct process {
     struct engine_ledger found[LOGS_MOST];
     size_t found_count;
 };
+
+struct process {
+    int index, id, incarnation;
+    enum { PROCESS_DEAD, PROCESS_RUNNING, PROCESS_FROZEN } state;
+    int64_t frozen_since, cut_off_until, deaf_until;
+    int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
+    bool clock_stood;               /* while the process stood still */
+    bool has_twin;
+    bool stopping;
+    int64_t stops_since; /* ... or since it is calm */
+    struct caller caller;
+    struct job jobs[REQUEST_KINDS];
+};
+
+/* The jobs of a process that are served. */
+#define each_job(job, process)                                                                     \
+    for (struct job *job = (process)->jobs; job < (process)->jobs + REQUEST_KINDS; job++)          \
+        if (job->engine)
 
 /* A request that arrives late at the platform. */
 struct post {
@@ -346,6 +380,9 @@ struct plan {
     X(gone)                                                                                        \
     X(transactions)                                                                                \
     X(rebalances)                                                                                  \
+    X(came_back) /* partitions that were lost and came back, and nobody else had had them */       \
+    X(resumed)   /* ... and went on from memory */                                                 \
+    X(unheard)   /* times that a coordinator answered nothing for a whole session */               \
     X(kicks)                                                                                       \
     X(fenced)                                                                                      \
     X(accused) /* took two successors who came too late for a twin, and ended */                   \
@@ -367,7 +404,8 @@ struct world {
     char failure[512];
     uint64_t step;
     int64_t now, wall;
-    struct engine_options options;
+    struct engine_options options; /* of calls */
+    bool serves[REQUEST_KINDS];
     struct config config;
     int64_t session_ms, transaction_ms;
     unsigned rates[FAULT_COUNT];
@@ -375,17 +413,19 @@ struct world {
     int keys;
     struct log logs[LOGS_MOST];
     int log_count;
+    unsigned logs_of[REQUEST_KINDS]; /* bit sets */
     struct task tasks[EVENTS_MOST];
     int task_count, open_tasks;
     struct post posts[POSTS_MOST];
     size_t post_count;
-    struct transaction transactions[IDS];
-    struct flight flights[PROCESSES_MOST];
-    struct group group;
+    struct transaction transactions[TRANSACTIONS]; /* by kind and id */
+    struct flight flights[REQUEST_KINDS * PROCESSES_MOST];
+    struct group groups[REQUEST_KINDS];
+    struct coordinator coordinators[COORDINATORS];
     struct refusal refusal;
     int64_t commit_most,
         ledger_most; /* characters that the brokers take; 0: as many as there are */
-    int64_t coordinator_back_at, outage_until, ill_until;
+    int64_t outage_until, ill_until;
     struct process processes[PROCESSES_MOST];
     int process_count, incarnations;
     char owners[IDS][LEDGER_OWNER_SIZE];
@@ -418,10 +458,12 @@ void broker_append(struct world *world);
 void broker_strike(struct world *world);
 void broker_step(struct world *world);
 /* init_transactions: ends what is open, fences who had the id before. Returns the new epoch. */
-int broker_init_id(struct world *world, int id);
+int broker_init_id(struct world *world, enum request_kind kind, int id);
 void broker_drop(struct world *world, struct transaction *transaction);
 void broker_apply(struct world *world, struct transaction *transaction);
 bool broker_is_unstable(const struct world *world, int log);
+/* Committed, and the markers of its offsets cannot be written yet. */
+bool broker_marks_wait(const struct world *world, const struct transaction *transaction);
 /* A plain commit arrives; false: not from a member of this generation. */
 bool broker_land(struct world *world, struct flight *flight);
 void broker_drop_flight(struct flight *flight);
@@ -429,51 +471,61 @@ void broker_drop_flight(struct flight *flight);
 void broker_expire(struct world *world);
 struct task *broker_task(struct world *world, int log, int64_t offset);
 
-/* group.c: the group's coordinator */
-bool group_is_member(const struct world *world, int member, int generation);
-struct member *group_find(struct world *world, int id);
-int group_join(struct world *world, int id, int instance, unsigned owned);
-void group_leave(struct world *world, int id);
+/* coordinator.c: who answers for groups and transactional ids, and when nobody does */
+void coordinator_strike(struct world *world);
+void coordinator_calm(struct world *world);
+bool coordinator_is_away(const struct world *world, enum coordination what, enum request_kind kind);
+/* Whether the producer, or the ledger job, waits for a coordinator; in the end it gives up. */
+bool coordinator_delays(struct world *world, struct job *job);
+bool coordinator_delays_work(struct world *world, struct job *job);
+
+/* group.c: what a group's coordinator knows and does */
+bool group_is_member(const struct group *group, int member, int generation);
+struct member *group_find(struct group *group, int id);
+int group_join(struct world *world, enum request_kind kind, int id, int instance, unsigned owned);
+void group_leave(struct world *world, enum request_kind kind, int id);
 /* Whether a live static member has that place. */
-bool group_is_taken(const struct world *world, int instance);
-void group_rebalance(struct world *world);
-void group_step(struct world *world);
+bool group_is_taken(const struct group *group, int instance);
+void group_rebalance(struct world *world, struct group *group);
+void group_step(struct world *world, struct group *group);
 
 /* client.c: the consumer of one process */
-void client_step(struct world *world, struct process *process);
-void client_fetch(struct world *world, struct process *process);
-void client_assign(struct world *world, struct process *process,
-                   const struct engine_action *action);
-void client_unassign(struct world *world, struct process *process,
-                     const struct engine_action *action);
+void client_step(struct world *world, struct job *job);
+/* Its coordinator does not answer it. */
+void client_alone(struct world *world, struct job *job);
+void client_fetch(struct world *world, struct job *job);
+void client_assign(struct world *world, struct job *job, const struct engine_action *action);
+void client_unassign(struct world *world, struct job *job, const struct engine_action *action);
 
 /* refusal.c */
 void refusal_strike(struct world *world);
 void refusal_lift(struct world *world);
 /* Whether that is refused now; then it counts. */
-bool refusal_meets(struct world *world, struct process *process, enum asking what);
+bool refusal_meets(struct world *world, struct job *job, enum asking what);
 /* The same of one log's record among others, which are taken. */
-bool refusal_meets_record(struct world *world, struct process *process, int log);
+bool refusal_meets_record(struct world *world, struct job *job, int log);
 /* Whether these ledgers are too long, one of them or all together. */
 bool refusal_of_size(struct world *world, const struct engine_ledger *ledgers, size_t count);
 void refusal_init(struct world *world);
 /* What was in a row is not any more: the process could not ask, or has nothing to ask for. */
-void refusal_excuse(struct process *process);
+void refusal_excuse(struct job *job);
 
 /* commit.c: its producer, and its ledger jobs */
-void commit_transact_step(struct world *world, struct process *process);
-void commit_work_step(struct world *world, struct process *process);
+void commit_transact_step(struct world *world, struct job *job);
+/* How it ends otherwise than the brokers would say. */
+void commit_abort(struct world *world, struct job *job, enum engine_outcome outcome);
+void commit_lose_answer(struct world *world, struct job *job, bool on_its_way);
+void commit_work_step(struct world *world, struct job *job);
 /* Its process ends: what it was at is told nobody. */
-void commit_drop(struct process *process);
+void commit_drop(struct job *job);
 
 /* caller.c: its calling side, and the platform */
 void caller_start(struct world *world, struct process *process);
-void caller_lend(struct world *world, struct process *process, struct request *request);
-void caller_recall(struct world *world, struct process *process,
-                   const struct engine_action *action);
+void caller_lend(struct world *world, struct job *job, struct request *request);
+void caller_recall(struct world *world, struct job *job, const struct engine_action *action);
 void caller_step(struct world *world, struct process *process);
 /* The Kafka thread takes what is given back. */
-void caller_take(struct world *world, struct process *process);
+void caller_take(struct world *world, struct job *job);
 void caller_drop_all(struct process *process);
 void platform_step(struct world *world);
 
@@ -484,11 +536,19 @@ void process_start(struct world *world, struct process *process, int id);
 void process_end(struct world *world, struct process *process, const char *why);
 void process_crash(struct world *world, struct process *process);
 /* Those of these logs that do not drain yet do from now on. */
-void process_drain(const struct world *world, struct process *process, unsigned logs);
+void job_drain(const struct world *world, struct job *job, unsigned logs);
 void process_step(struct world *world, struct process *process);
 void process_heartbeat(struct world *world, struct process *process);
 /* Short, for people. */
 const char *process_name(int id);
+const char *job_name_of(enum request_kind kind, int id);
+const char *job_name(const struct job *job);
+int64_t job_now(const struct world *world, const struct job *job);
+int64_t job_wall(const struct world *world, const struct job *job);
+struct transaction *transaction_of(struct world *world, const struct job *job);
+struct group *group_of(struct world *world, const struct job *job);
+/* What it had begun to start until now may be unknown. */
+void excuse(struct world *world, const struct job *job);
 /* Its instance.id: the longest that there is, where ledgers are short. */
 void process_draw_owners(struct world *world);
 int process_id(const char *owner);
@@ -499,21 +559,21 @@ bool check_is_over(const struct task *task);
 void check_published(struct world *world, const struct published *item);
 void check_ledger(struct world *world, int log, const struct transaction *transaction);
 void check_started(struct world *world);
-void check_named(struct world *world, const struct process *process, int index);
+void check_named(struct world *world, const struct job *job, int index);
 void check_replaced(struct world *world, int id, int index);
-void check_plain_commit(struct world *world, const struct process *process,
+void check_plain_commit(struct world *world, const struct job *job,
                         const struct engine_ledger *ledger);
-void check_given_back(struct world *world, const struct process *process, unsigned logs);
-void check_start(struct world *world, const struct process *process, const struct request *request);
+void check_given_back(struct world *world, const struct job *job, unsigned logs);
+void check_start(struct world *world, const struct job *job, const struct request *request);
 void check_post(struct world *world, struct process *process, struct task *task);
 void check_recalled(struct world *world, const struct process *process, const struct call *call);
-void check_process(struct world *world, struct process *process);
-void check_refused(struct world *world, const struct process *process);
+void check_job(struct world *world, struct job *job);
+void check_refused(struct world *world, const struct job *job);
 void check_others_went_on(struct world *world);
 /* Whether it says that a partition is halted. */
-bool check_is_stuck(const struct process *process);
+bool check_is_stuck(const struct job *job);
 /* Whether something of it waits for the process to be started anew. */
-bool check_is_halted(const struct process *process);
+bool check_is_halted(const struct job *job);
 bool check_all_done(struct world *world, bool say_why);
 int task_of(const struct world *world, const struct request *request);
 

@@ -105,8 +105,17 @@ static int64_t draw_either(struct world *world, int64_t usual, int64_t least, in
     return draw(world, 2) ? usual : other;
 }
 
+/* Mostly both jobs are switched on. */
+static void draw_jobs(struct world *world)
+{
+    uint64_t which = draw(world, 8);
+    world->serves[REQUEST_CALL] = which != 0;
+    world->serves[REQUEST_RECORDING] = which == 0 || which > 3;
+}
+
 static void draw_settings(struct world *world)
 {
+    draw_jobs(world);
     world->session_ms = 6000 + (int64_t)draw(world, 6000);
     world->transaction_ms = 2 * world->session_ms;
     world->options = (struct engine_options){
@@ -127,10 +136,11 @@ static void draw_settings(struct world *world)
             122 + ledger_doubts_size(world->options.doubts) + (int64_t)draw(world, 60);
     }
     static int64_t auth_flags[] = {9}, retry_flags[] = {50};
-    static char calls[] = "calls", recordings[] = "recordings";
+    static char calls[] = "calls", recordings[] = "recordings", none[] = "";
     const struct engine_options *options = &world->options;
     world->config = (struct config){
-        .request_topics = {calls, recordings},
+        .request_topics = {world->serves[REQUEST_CALL] ? calls : none,
+                           world->serves[REQUEST_RECORDING] ? recordings : none},
         .platform_max_in_flight = 1 + (int64_t)draw(world, 6),
         .recording_max_in_flight = 1 + (int64_t)draw(world, 3),
         .platform_timeout_ms = options->doubt_ms,
@@ -144,10 +154,7 @@ static void draw_settings(struct world *world)
         .call_deadline_ms = options->overdue.deadline_ms,
         .recording_attempts = 1 + (int64_t)draw(world, 5),
     };
-    world->options.kind = draw(world, 5) ? REQUEST_CALL : REQUEST_RECORDING;
-    world->options.slots = world->options.kind == REQUEST_CALL
-                               ? world->config.platform_max_in_flight
-                               : dispatch_recordings(&world->config);
+    world->options.slots = world->config.platform_max_in_flight;
 }
 
 static void world_init(struct world *world, const struct plan *plan)
@@ -181,6 +188,11 @@ void world_end(struct world *world)
     broker_fini(world);
 }
 
+static void tell_frozen(struct world *world, struct process *process)
+{
+    each_job(job, process) engine_frozen(job->engine, job_now(world, job));
+}
+
 static void pass_time(struct world *world)
 {
     static const int64_t steps[] = {0, 0, 0, 1, 1, 5, 20, 100};
@@ -194,7 +206,7 @@ static void pass_time(struct world *world)
     world->wall += passed;
     for (int i = 0; passed > 1000 + world->session_ms / 3 && i < world->process_count; i++)
         if (world->processes[i].state == PROCESS_RUNNING)
-            engine_frozen(world->processes[i].engine, process_now(world, &world->processes[i]));
+            tell_frozen(world, &world->processes[i]);
     if (strikes(world, FAULT_wall))
         world->wall += (int64_t)draw(world, draw(world, 4) ? 4000 : 240000) - 2000;
 }
@@ -229,21 +241,30 @@ static void start(struct world *world, struct process *process)
     process->has_twin = twin;
 }
 
+/* A heartbeat may be answered before it is noticed that none was for long. */
+static void thaw_job(struct world *world, struct job *job)
+{
+    struct member *member = group_find(group_of(world, job), job->client.member);
+    job->asleep = false;
+    refusal_excuse(job);
+    if (!member || world->now - member->heard_at > world->session_ms)
+        return;
+    member->heard_at = world->now;
+    if (draw(world, 2))
+        job->client.heard_at = world->now;
+}
+
 static void thaw(struct world *world, struct process *process)
 {
-    struct member *member = group_find(world, process->client.member);
     int64_t stood = world->now - process->frozen_since;
     say(world, "%s thaws after %d ms", process_name(process->id), (int)stood);
     process->state = PROCESS_RUNNING;
-    process->asleep = false;
-    refusal_excuse(process);
-    if (member && world->now - member->heard_at <= world->session_ms)
-        member->heard_at = world->now;
+    each_job(job, process) thaw_job(world, job);
     if (strikes(world, FAULT_stand)) {
         process->boot_shift -= stood;
         process->clock_stood = true;
     } else if (stood > 1000) {
-        engine_frozen(process->engine, process_now(world, process));
+        tell_frozen(world, process);
     }
 }
 
@@ -258,9 +279,12 @@ static void stop(struct world *world, struct process *process)
 {
     process->stopping = true;
     process->stops_since = world->now;
-    process->asleep = false;
-    process_drain(world, process, ~0u);
-    engine_stop(process->engine, process_now(world, process));
+    each_job(job, process)
+    {
+        job->asleep = false;
+        job_drain(world, job, ~0u);
+        engine_stop(job->engine, job_now(world, job));
+    }
 }
 
 static void strike_running(struct world *world, struct process *process)
@@ -316,7 +340,8 @@ static void strike(struct world *world)
 static void step(struct world *world)
 {
     pass_time(world);
-    group_step(world);
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        group_step(world, &world->groups[kind]);
     platform_step(world);
     if (draw(world, 4) == 0)
         broker_step(world);
@@ -351,18 +376,23 @@ static void calm_down(struct world *world)
 {
     say(world, "no faults any more");
     world->calm = true;
-    world->coordinator_back_at = world->outage_until = world->ill_until = world->now;
+    coordinator_calm(world);
+    world->outage_until = world->ill_until = world->now;
     for (int i = 0; i < world->log_count; i++)
         world->logs[i].away_until = world->now;
     for (int i = 0; i < world->process_count; i++) {
         struct process *process = &world->processes[i];
         process->cut_off_until = world->now;
-        process->idle_since = process->stops_since = process->client.asked_since = world->now;
+        process->stops_since = world->now;
+        each_job(job, process)
+        {
+            job->idle_since = job->client.asked_since = job->client.heard_at = world->now;
+            job->asleep = false;
+        }
         if (process->state != PROCESS_DEAD && process->has_twin)
             process_crash(world, process); /* two of a name would end each other in turn */
         else if (process->state == PROCESS_FROZEN)
             thaw(world, process);
-        process->asleep = false;
     }
     keep_one(world);
 }
@@ -389,8 +419,10 @@ static void besiege(struct world *world)
     if (!world->failed)
         check_others_went_on(world);
     refusal_lift(world);
-    for (int i = 0; i < world->process_count; i++)
-        world->processes[i].idle_since = world->processes[i].stops_since = world->now;
+    for (int i = 0; i < world->process_count; i++) {
+        world->processes[i].stops_since = world->now;
+        each_job(job, &world->processes[i]) job->idle_since = world->now;
+    }
 }
 
 /* A person mends what halts a partition, and starts its process anew if that is needed. (A limit
@@ -399,10 +431,16 @@ static void mend(struct world *world)
 {
     for (int i = 0; i < world->process_count; i++) {
         struct process *process = &world->processes[i];
-        if (process->state != PROCESS_RUNNING || !check_is_stuck(process))
+        bool stuck = false, halted = false;
+        each_job(job, process)
+        {
+            stuck |= check_is_stuck(job);
+            halted |= check_is_halted(job);
+        }
+        if (process->state != PROCESS_RUNNING || !stuck)
             continue;
         world->ledger_most = 0;
-        if (!process->stopping && check_is_halted(process))
+        if (!process->stopping && halted)
             stop(world, process);
     }
     keep_one(world);
@@ -449,8 +487,8 @@ void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
         besiege(world);
     refusal_lift(world);
     run_calm(world);
-    world->counts.eager = world->group.eager;
-    world->counts.statics = world->group.statics;
+    world->counts.eager = world->groups[0].eager;
+    world->counts.statics = world->groups[0].statics;
     world->counts.steps = world->step;
     world->counts.events = (uint64_t)world->task_count;
 }
