@@ -1172,6 +1172,39 @@ static void refuse_its_length(struct desk *desk)
     desk->now += 100;
 }
 
+/* How far marks may reach counts from the first request that is left: what was deleted before it
+ * holds no room. */
+static void test_a_short_limit_counts_from_what_is_left(void **state)
+{
+    (void)state;
+    enum { SPAN = 200, CALLS = 40 };
+    struct desk desk;
+    struct engine_options given = options();
+    char marks[SPAN + 1], id[16];
+    given.slots = CALLS;
+    memset(marks, 'd', SPAN);
+    marks[0] = 'f';
+    marks[SPAN] = '\0';
+    desk_init(&desk, &given);
+    preset(&desk, 0, 0, 1, "", marks);
+    assign(&desk, 0, 2);
+    for (int i = 0; i < CALLS; i++) {
+        snprintf(id, sizeof id, "o-%d", i);
+        arrive(&desk, 1, 7 * i + i % 3, id);
+    }
+    refuse_its_length(&desk);
+    expect(&desk, ENGINE_TRANSACT);
+    arrive(&desk, 0, SPAN, "o-1"); /* the first one is deleted */
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    while (step(&desk) == ENGINE_START)
+        ;
+    assert_int_equal(desk.action.type, ENGINE_TRANSACT);
+    land(&desk);
+    assert_int_equal(mark(&desk, 0, SPAN), LEDGER_STARTED);
+    desk_fini(&desk);
+}
+
 /* Its drain is over with that, and is not waited for any more. */
 static void test_a_ledger_that_is_too_long_ends_an_overdue_drain(void **state)
 {
@@ -2455,6 +2488,7 @@ int main(void)
         cmocka_unit_test(test_refused_offsets_halt_the_one_partition),
         cmocka_unit_test(test_a_short_limit_is_found_out_and_kept),
         cmocka_unit_test(test_a_limit_that_is_raised_is_noticed_soon),
+        cmocka_unit_test(test_a_short_limit_counts_from_what_is_left),
         cmocka_unit_test(test_a_ledger_that_is_too_long_ends_an_overdue_drain),
         cmocka_unit_test(test_a_ledger_that_is_too_long_leaves_its_slots_to_others),
         cmocka_unit_test(test_a_stop_asks_often_for_late_outcomes),

@@ -271,10 +271,19 @@ static int64_t undone_ahead(const struct partition *partition)
     return undone;
 }
 
+/* The least base of ledgers from now on: what was below it has ended, or is no record any more. */
+static int64_t next_base(const struct partition *partition)
+{
+    if (list_empty(&partition->requests))
+        return partition->next;
+    return list_of(partition->requests.next, struct request, partition_node)->place.offset;
+}
+
 int64_t partition_start_limit(const struct partition *partition)
 {
     int64_t most = room_for_marks(partition->engine, partition->engine->ledger_max);
-    int64_t limit = partition->base + ledger_sure_span(most) - 1;
+    int64_t base = next_base(partition);
+    int64_t limit = base + ledger_sure_span(most) - 1;
     int64_t undone = undone_ahead(partition);
     if (partition->next <= limit + 1)
         return limit;
@@ -283,7 +292,7 @@ int64_t partition_start_limit(const struct partition *partition)
         const struct request *request = list_of(at, struct request, partition_node);
         int64_t span = (request->place.offset > partition->top - 1 ? request->place.offset + 1
                                                                    : partition->top) -
-                       partition->base;
+                       base;
         if ((int64_t)ledger_bound(++undone, span) > most)
             break;
         if (request->place.offset > limit)
