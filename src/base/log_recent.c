@@ -48,7 +48,7 @@ static bool is_about_same(const struct log_recent *entry, enum log_level level,
 {
     const char *topic = about && about->topic ? about->topic : "";
     return entry->times && entry->level == level && !strcmp(entry->topic, topic) &&
-           (!*topic || entry->partition == about->partition) && is_same(entry->message, message);
+           is_same(entry->message, message);
 }
 
 /* The entry that the line goes into. */

@@ -1,5 +1,6 @@
 /* The last warnings and errors of the log, kept in memory for whoever looks at the process. Lines
- * that differ in figures alone are one entry, which says how often. Any thread. */
+ * that differ in figures alone, or in the partition that they are about, are one entry, which says
+ * how often. Any thread. */
 #pragma once
 
 #include <stddef.h>

@@ -101,7 +101,7 @@ void kafka_probe_serve(struct kafka *kafka, int64_t now_ms)
         a->closing || a->asked != ASKED_NOTHING)
         return;
     const struct kafka_slot *slot = choose(kafka);
-    if (slot || atomic_load(&kafka->silent_since_ms))
+    if (slot || probe->unanswered || atomic_load(&kafka->silent_since_ms))
         ask(kafka, slot);
 }
 

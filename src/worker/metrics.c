@@ -337,10 +337,12 @@ bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size)
     return *out;
 }
 
-int64_t metrics_copy_history(struct metrics *metrics, struct history_step steps[HISTORY_STEPS])
+int64_t metrics_copy_history(struct metrics *metrics, struct history_step steps[HISTORY_STEPS],
+                             struct history_totals *totals)
 {
     pthread_mutex_lock(&metrics->history_lock);
     int64_t ended_ms = history_copy(&metrics->history, steps);
+    *totals = metrics->history.before;
     pthread_mutex_unlock(&metrics->history_lock);
     return ended_ms;
 }
@@ -382,6 +384,8 @@ struct metrics *metrics_new(const struct config *config)
     for (int job = 0; job < REQUEST_KINDS; job++)
         metrics->kafka_turned_ms[job] =
             *config->request_topics[job] ? metrics->started_boot_ms : INT64_MAX;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        metrics->since[job][CONDITION_OUTSIDE] = metrics->started_wall_ms;
     metrics->one = 1;
     pthread_mutex_init(&metrics->lock, NULL);
     pthread_mutex_init(&metrics->history_lock, NULL);

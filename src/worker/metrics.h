@@ -214,9 +214,10 @@ void metrics_copy_silence(struct metrics *metrics, char *out, size_t size);
 /* Ends a step of the history when it is time. Any Kafka thread, each second. */
 void metrics_sample(struct metrics *metrics, int64_t now_ms);
 
-/* Copies the history's steps, oldest first. Returns when the last one ended (CLOCK_BOOTTIME). HTTP
- * thread. */
-int64_t metrics_copy_history(struct metrics *metrics, struct history_step steps[HISTORY_STEPS]);
+/* Copies the history's steps, oldest first, and how the counters stood at the end of the last one.
+ * Returns when that was (CLOCK_BOOTTIME). HTTP thread. */
+int64_t metrics_copy_history(struct metrics *metrics, struct history_step steps[HISTORY_STEPS],
+                             struct history_totals *totals);
 
 /* Copies the tables, sorted, into room for METRICS_TABLE. Returns their size. HTTP thread. */
 size_t metrics_copy_table(struct metrics *metrics, struct partition_row *rows);

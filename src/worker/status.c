@@ -313,12 +313,12 @@ static void put_job_history(struct text *out, const struct history_step *steps, 
     text_add(out, "}}");
 }
 
-static void put_history(struct text *out, const struct overview *overview, int64_t ended_ms)
+static void put_history(struct text *out, const struct overview *overview)
 {
     put_open(out, "history", "{");
     put_number(out, "stepSeconds", HISTORY_STEP_MS / 1000);
     put_number(out, "steps", HISTORY_STEPS);
-    put_time(out, "until", overview->wall_ms - overview->boot_ms + ended_ms);
+    put_time(out, "until", overview->wall_ms - overview->boot_ms + overview->stepped_ms);
     put_series(out, "inFlight", overview->steps, in_flight_of, 0, 0);
     put_open(out, "jobs", "[");
     for (int job = 0; job < REQUEST_KINDS; job++)
@@ -399,7 +399,7 @@ void status_render(struct metrics *metrics, bool ready, struct text *out)
                                 .rows = rows,
                                 .row_count = metrics_copy_table(metrics, rows),
                                 .steps = steps};
-    int64_t ended_ms = metrics_copy_history(metrics, steps);
+    overview.stepped_ms = metrics_copy_history(metrics, steps, &overview.stepped);
     text_add(out, "{");
     put_summary(out, &overview);
     put_process(out, &overview, ready);
@@ -408,7 +408,7 @@ void status_render(struct metrics *metrics, bool ready, struct text *out)
     put_errors(out);
     put_counts(out, metrics);
     put_jobs(out, metrics);
-    put_history(out, &overview, ended_ms);
+    put_history(out, &overview);
     put_partitions(out, &overview);
     text_add(out, "}\n");
     free(steps);

@@ -187,7 +187,8 @@ const char *summary_remedy(const struct partition_row *row, const struct config 
                  "--partition %" PRId32 "` (with --offset, where to go on), then start them again",
                  config->group_ids[row->kind], topic, row->partition);
     else if (is_halted(row))
-        snprintf(out, size, "It is tried again by itself, when the reason is gone");
+        snprintf(out, size,
+                 "It is tried again by itself: what has to be done is to remove the reason");
     else if (is_stuck(row))
         snprintf(out, size,
                  "A transaction of a producer that hangs on the topic does this; else restart this "
@@ -234,9 +235,13 @@ static void find_halted(struct summary *summary, const struct overview *overview
               row->partition);
     WORDS(problem->reason, "%s", row->halt_reason);
     problem->since_ms = since;
-    summary_remedy(row, config, problem->next, sizeof problem->next);
-    if (*problem->next >= 'A' && *problem->next <= 'Z')
-        *problem->next = (char)(*problem->next - 'A' + 'a');
+    if (row->needs_repair)
+        WORDS(problem->next,
+              "stop the group's workers and run `privacy-call-worker ledger repair --topic %s "
+              "--partition %" PRId32 "`",
+              topic, row->partition);
+    else
+        WORDS(problem->next, "it is tried again by itself");
     if (overview->row_count > count)
         WORDS(problem->waiting, "the other %zu partition%s on", overview->row_count - count,
               overview->row_count - count == 1 ? " goes" : "s go");
@@ -305,32 +310,36 @@ static void find_topic(struct summary *summary, const struct overview *overview)
 uint64_t summary_recent(const struct overview *overview, enum status status)
 {
     uint64_t sum = 0;
-    for (int i = 0; i < HISTORY_STEPS; i++)
-        for (int kind = 0; kind < REQUEST_KINDS; kind++)
+    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+        for (int i = 0; i < HISTORY_STEPS; i++)
             sum += overview->steps[i].results[kind][status];
+        sum += get(&overview->metrics->results[kind][status]) -
+               overview->stepped.results[kind][status];
+    }
     return sum;
+}
+
+/* When the first of them was published, to a step. */
+static int64_t first_unknown(const struct overview *overview)
+{
+    for (int i = 0; i < HISTORY_STEPS; i++)
+        if (overview->steps[i].results[REQUEST_CALL][STATUS_UNKNOWN] ||
+            overview->steps[i].results[REQUEST_RECORDING][STATUS_UNKNOWN])
+            return overview->wall_ms - overview->boot_ms + overview->stepped_ms -
+                   (int64_t)(HISTORY_STEPS - 1 - i) * HISTORY_STEP_MS;
+    return atomic_load(&overview->metrics->last_unknown_ms);
 }
 
 static void find_unknown(struct summary *summary, const struct overview *overview)
 {
     uint64_t count = summary_recent(overview, STATUS_UNKNOWN);
-    int64_t last = atomic_load(&overview->metrics->last_unknown_ms);
-    bool newer = last && overview->wall_ms - last < HISTORY_STEP_MS; /* than the last step */
-    if (!count && !newer)
+    if (!count)
         return;
     struct problem *problem = add(summary, SEVERITY_WARNING, "unknown");
-    if (count)
-        WORDS(problem->what, "%" PRIu64 " result%s unknown in the last 15 min", count,
-              plural(count));
-    else
-        WORDS(problem->what, "Results unknown in the last seconds");
-    struct text at = {0};
-    put_clock(&at, last, overview->wall_ms);
-    WORDS(problem->reason,
-          "these calls may have been made, and no answer is known; the last one "
-          "at %s",
-          at.data);
-    text_fini(&at);
+    WORDS(problem->what, "%" PRIu64 " result%s unknown", count, plural(count));
+    problem->since_ms = first_unknown(overview);
+    WORDS(problem->reason, "%s may have been made, and no answer is known",
+          count == 1 ? "its call" : "their calls");
     WORDS(problem->next, "check with the platform before asking again");
 }
 

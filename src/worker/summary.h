@@ -42,6 +42,8 @@ struct overview {
     const struct partition_row *rows;
     size_t row_count;
     const struct history_step *steps; /* HISTORY_STEPS of them */
+    int64_t stepped_ms;               /* CLOCK_BOOTTIME: when the last one ended */
+    struct history_totals stepped;    /* the counters then */
 };
 
 void summary_make(struct summary *summary, const struct overview *overview);
@@ -59,5 +61,5 @@ const char *severity_name(enum severity severity);
 /* How many order ids have a request that waits: for its turn, a slot or the platform. */
 uint64_t summary_waiting(const struct metrics *metrics);
 
-/* Results of the quarter of an hour that have that status. */
+/* Results of the last quarter of an hour that have that status. */
 uint64_t summary_recent(const struct overview *overview, enum status status);

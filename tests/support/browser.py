@@ -100,6 +100,8 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
     def open(self, url):
+        self.call("Page.navigate", url="about:blank")
+        self.wait("location.href === 'about:blank' && document.readyState === 'complete'")
         self.complaints = []
         self.call("Page.navigate", url=url)
 
@@ -128,7 +130,7 @@ class Browser:
     def wait(self, script, seconds=20):
         """The expression's first true value."""
         deadline = time.monotonic() + seconds
-        while not (value := self.run(script)):
+        while not (value := self.run(f"(() => {{ try {{ return {script}; }} catch {{ return null; }} }})()")):
             assert time.monotonic() < deadline, f"not within {seconds} s: {script}; the page says: {self.run('document.body.innerText')[:600]}"
             self.idle(0.1)
         return value

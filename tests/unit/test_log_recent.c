@@ -25,19 +25,20 @@ static void figures_do_not_make_another(void **state)
     log_recent_add(LOG_ERROR, &about, "paused for 5 s", 1000);
     log_recent_add(LOG_ERROR, &about, "paused for 10 s", 2000);
     about.partition = 4;
-    log_recent_add(LOG_ERROR, &about, "paused for 15 s", 1500);
+    log_recent_add(LOG_ERROR, &about, "paused for 15 s", 2500);
+    log_recent_add(LOG_WARN, &about, "paused for 15 s", 1300);
     log_recent_add(LOG_ERROR, &about, "paused for 15 s, twice", 1200);
     assert_int_equal(log_recent_copy(all), 3);
-    assert_string_equal(all[0].message, "paused for 10 s");
-    assert_int_equal(all[0].times, 2);
+    assert_string_equal(all[0].message, "paused for 15 s");
+    assert_int_equal(all[0].times, 3);
     assert_int_equal(all[0].first_ms, 1000);
-    assert_int_equal(all[0].last_ms, 2000);
+    assert_int_equal(all[0].last_ms, 2500);
     assert_int_equal(all[0].level, LOG_ERROR);
     assert_string_equal(all[0].topic, "t");
-    assert_int_equal(all[0].partition, 3);
+    assert_int_equal(all[0].partition, 4);
     assert_int_equal(all[0].offset, 7);
     assert_string_equal(all[0].order_id, "o-1");
-    assert_int_equal(all[1].partition, 4);
+    assert_int_equal(all[1].level, LOG_WARN);
     assert_string_equal(all[2].message, "paused for 15 s, twice");
 }
 

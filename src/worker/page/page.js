@@ -99,17 +99,22 @@ function tick() {
 
 /* ---- the sentence */
 
+/* Text with what stands in backquotes as code. */
+function withCode(text) {
+  return text.split("`").map((part, i) => i % 2 ? make("code", "", part) : part);
+}
+
 /* Its parts behind what is wrong, with marks between them. live: with elements that change, else as plain words. */
 function rest(problem, live) {
   const parts = [];
   if (problem.since) parts.push(" since ", live ? moment(problem.since) : clock(Date.parse(problem.since)));
   let mark = ": ";
   const add = (...words) => { parts.push(mark, ...words); mark = "; "; };
-  if (problem.reason) add(problem.reason);
+  if (problem.reason) add(...(live ? withCode(problem.reason) : [problem.reason]));
   if (problem.next && problem.nextAt) {
     if (live) add(`${problem.next} `, until(problem.nextAt));
     else add(`${problem.next} in ${span(Date.parse(problem.nextAt) - now())}`);
-  } else if (problem.next) add(problem.next);
+  } else if (problem.next) add(...(live ? withCode(problem.next) : [problem.next]));
   if (problem.waiting) add(problem.waiting);
   return parts;
 }
@@ -322,9 +327,10 @@ function errorRow(error) {
   if (error.times > 1) when.append(make("br"), make("small", "", `${number(error.times)} times`));
   const where = [error.topic && place(error) + (error.offset !== undefined ? `, offset ${error.offset}` : ""),
     error.orderId && `order ${error.orderId}`].filter(Boolean).join(", ");
+  const which = error.times > 1 ? "last: " : "";
   const severity = error.level === "warn" ? "warning" : "error";
-  const what = make("td", "", make("b", severity, severity === "error" ? "Error " : "Warning "), error.message);
-  if (where) what.append(make("br"), make("small", "", where));
+  const what = make("td", "", make("b", severity, severity === "error" ? "Error " : "Warning "), ...withCode(error.message));
+  if (where) what.append(make("br"), make("small", "", which + where));
   return make("tr", "", when, what);
 }
 
@@ -338,17 +344,12 @@ const worst = (p) => p.state === "halted" ? 0 : p.stuck ? 1 : p.state === "activ
 const byNeed = (a, b) => worst(a) - worst(b) || (b.lag || 0) - (a.lag || 0) || a.partition - b.partition;
 const RANKS = [["halted", "■ ", "error"], ["stuck", "■ ", "error"], ["", "◆ ", ""], ["", "", ""]];
 
-/* Text with what stands in backquotes as code. */
-function withCode(text) {
-  return text.split("`").map((part, i) => i % 2 ? make("code", "", part) : part);
-}
-
 function partitionRows(p, ledgerMax) {
   const [word, mark, severity] = RANKS[worst(p)];
   const name = make("th", "number", String(p.partition));
   name.scope = "row";
   const full = Math.round(100 * p.ledger / ledgerMax);
-  const row = make("tr", "", name, make("td", severity, severity ? make("b", "", mark, word) : mark + p.state),
+  const row = make("tr", "", name, make("td", `state ${severity}`, severity ? make("b", "", mark, word) : mark + p.state),
     make("td", "number", number(p.lag)), make("td", "number", p.oldestUnfinished ? age(p.oldestUnfinished) : "–"),
     make("td", "number", number(p.unfinished)), make("td", "number", number(p.started)),
     make("td", `number ${full >= 90 ? "warning" : ""}`, `${full} %`));
