@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build install demo play test test-packages simulate takeover broker-death spread chaos soak compose arm64 bench asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
+.PHONY: build install page demo play test test-packages simulate takeover broker-death spread chaos soak compose arm64 bench asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
 
 build:
 	@tools/install-packages.sh build
@@ -68,6 +68,13 @@ bench:
 	@$(MAKE) --no-print-directory build PRESET=release
 	@tools/install-packages.sh bench
 	@tests/bench/run build/release
+
+# The page for people in a headless Chromium: pictures of each state are left in build/tests/page. PICTURE=docs/page.png renews the
+# README's, of a worker after a quarter of an hour.
+page: CONFIGURE = -DBUILD_TESTING=ON
+page: test-packages build
+	@tools/install-packages.sh page
+	@CI=true PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) /usr/bin/python3 tests/page/test_page.py
 
 lint: test-packages build
 	@tools/lint $(BUILD)

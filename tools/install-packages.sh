@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs and that are missing, saying which; with sudo when not root. Where it may not or cannot
 # (no sudo without a password, no network) it says within seconds which command would do it, and exits with 1. It asks for nothing.
-# usage: tools/install-packages.sh build|test|bench|distro|compose|kubernetes|kubernetes-check
+# usage: tools/install-packages.sh build|test|page|bench|distro|compose|kubernetes|kubernetes-check
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev zlib1g-dev
     libmicrohttpd-dev kcat'
 test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka python3-yaml python3-fastjsonschema default-jre-headless maven clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"
+page='chromium python3 python3-confluent-kafka'
 distro='mmdebstrap'
 compose='docker.io iptables iproute2 slirp4netns mmdebstrap python3 kcat default-jre-headless maven'
 kubernetes='python3 python3-yaml python3-confluent-kafka'
@@ -14,6 +15,7 @@ kubernetes_check='golang-go'
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted=$test ;;
+page) wanted=$page ;;
 bench) wanted=$bench ;;
 distro) wanted=$distro ;;
 compose) wanted=$compose ;;
@@ -25,7 +27,7 @@ esac
 # A tool that is there already, from wherever, need not come as a package.
 present() {
     case $1 in
-    cmake | cppcheck | clang | curl | clang-tidy | clang-format | kcat | openssl | python3 | mmdebstrap) command -v "$1" ;;
+    chromium | cmake | cppcheck | clang | curl | clang-tidy | clang-format | kcat | openssl | python3 | mmdebstrap) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     build-essential) command -v cc && command -v make ;;
     default-jre-headless) command -v java ;;
