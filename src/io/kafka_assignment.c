@@ -38,6 +38,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "core/config_kafka.h"
 #include "io/kafka_internal.h"
 
 enum {
@@ -505,9 +506,26 @@ static void all_lost(struct kafka *kafka)
     forget_fetched(kafka, is_fetched);
 }
 
+static bool has_nothing(struct kafka *kafka)
+{
+    each_slot(slot, kafka) if (slot->standing != SLOT_NONE || slot->fetched) return false;
+    return true;
+}
+
+/* A member without partitions that is closed is gone without LeaveGroup (cooperative; 2.0.2 and
+ * 2.8): the next rebalance of the others would wait until its session is over. Unsubscribing sends
+ * it. A static member is not to leave. */
+static void leave_without_partitions(struct kafka *kafka)
+{
+    if (!kafka->assignment.eager && has_nothing(kafka) &&
+        !config_kafka_setting(kafka->config, false, "group.instance.id"))
+        rd_kafka_unsubscribe(kafka->consumer);
+}
+
 static void begin_close(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
+    leave_without_partitions(kafka);
     const uint64_t one = 1;
     a->closing = true;
     a->closing_since_ms = clock_boot_ms();

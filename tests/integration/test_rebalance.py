@@ -1,6 +1,7 @@
 """Workers that join and leave under load: a planned hand-over leaves nothing in doubt and calls nothing twice."""
-from case import KafkaCase, load, main
-from records import call, zipf_keys
+from case import KafkaCase, load, main, wait_until
+from confluent_kafka.admin import AdminClient
+from records import QUIET, call, zipf_keys
 
 EVENTS = load(3000)
 
@@ -71,6 +72,31 @@ class Rebalance(KafkaCase):
         self.assertEqual(self.places(results), self.outlived(first))
         self.assertEqual(0, second.terminate())
         self.assertEqual([], self.outlived(second))
+
+
+class Standby(KafkaCase):
+    PARTITIONS = 1
+
+    def members(self):
+        return [len(group.members) for group in self.admin.list_groups(self.group, 20)]
+
+    def leaves_at_once(self, options):
+        """A worker without partitions leaves its group at its stop: none of the others' rebalances waits for its session."""
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+        session = {"kafka.session.timeout.ms": "60000", "kafka.heartbeat.interval.ms": None}
+        platform = self.sandbox()
+        for name in ("one", "another"):
+            self.worker(platform, {**session, **options}, name=name).wait_assigned()
+        wait_until(lambda: self.members() == [2], 30, "both are members")
+        standby, = (w for w in self.programs[1:] if '"partitions":[]' in w.get("/status")[1].replace(" ", ""))
+        self.assertEqual(0, standby.terminate())
+        wait_until(lambda: self.members() == [1], 20, "one member is left")
+
+    def test_cooperative(self):
+        self.leaves_at_once({})
+
+    def test_eager(self):
+        self.leaves_at_once({"kafka.partition.assignment.strategy": "range"})
 
 
 if __name__ == "__main__":
