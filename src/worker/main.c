@@ -150,13 +150,13 @@ static int act(const struct config *config, const struct options *options)
 }
 
 /* --version and --help, which need no configuration. */
-static int tell(enum options_action action)
+static int tell(const struct options *options)
 {
     struct text out = {0};
-    if (action == ACTION_VERSION)
+    if (options->action == ACTION_VERSION)
         text_add(&out, "privacy-call-worker " PCW_VERSION "\n");
     else
-        options_help(&out);
+        options_help(&out, options->about);
     int status = put(&out);
     text_fini(&out);
     return status;
@@ -184,7 +184,7 @@ int main(int argc, char **argv)
     if (usage < 0)
         tell_usage(&error);
     else if (options.action == ACTION_VERSION || options.action == ACTION_HELP)
-        status = tell(options.action);
+        status = tell(&options);
     else if (!load(&config, &options))
         status = act(&config, &options);
     config_fini(&config);

@@ -15,26 +15,6 @@ static const struct {
     {"-h", ACTION_HELP},
 };
 
-/* Takes an action; only one may be given. */
-static int take_action(struct options *options, const char *argument, struct error *error)
-{
-    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
-        if (strcmp(argument, actions[i].name) != 0)
-            continue;
-        if (options->action >= ACTION_LEDGER && actions[i].action != ACTION_HELP)
-            return error_set(error, "%s: not an option of this command", argument);
-        if (options->action != ACTION_RUN && options->action != actions[i].action &&
-            options->action < ACTION_LEDGER)
-            return error_set(error,
-                             "%s: expected only one of --check, --print-config, --version "
-                             "and --help",
-                             argument);
-        options->action = actions[i].action;
-        return 0;
-    }
-    return error_set(error, "%.40s: unknown option", argument);
-}
-
 static int take_value(struct options *options, char letter, const char *value, struct error *error)
 {
     if (letter == 'o') {
@@ -105,18 +85,28 @@ static int take_command_option(struct options *options, const struct command_opt
     return equals ? 1 : 2;
 }
 
-/* The command at the beginning of the arguments. Returns how many arguments name it. */
-static int take_command(struct options *options, int argc, char *const *argv)
+/* The command that the arguments begin with. Returns how many of them name it. */
+static int name_command(enum options_action *action, int argc, char *const *argv)
 {
-    if (argc > 1 && !strcmp(argv[1], "redrive")) {
-        options->action = ACTION_REDRIVE;
+    if (argc > 0 && !strcmp(argv[0], "redrive")) {
+        *action = ACTION_REDRIVE;
         return 1;
     }
-    if (argc < 2 || strcmp(argv[1], "ledger") != 0)
+    if (argc < 1 || strcmp(argv[0], "ledger") != 0)
         return 0;
-    bool repair = argc > 2 && !strcmp(argv[2], "repair");
-    options->action = repair ? ACTION_LEDGER_REPAIR : ACTION_LEDGER;
+    bool repair = argc > 1 && !strcmp(argv[1], "repair");
+    *action = repair ? ACTION_LEDGER_REPAIR : ACTION_LEDGER;
     return repair ? 2 : 1;
+}
+
+/* The command, or `help` with one, at the beginning of the arguments. Returns how many there are of
+ * it. */
+static int take_command(struct options *options, int argc, char *const *argv)
+{
+    if (argc < 2 || strcmp(argv[1], "help") != 0)
+        return name_command(&options->action, argc - 1, argv + 1);
+    options->action = ACTION_HELP;
+    return 1 + name_command(&options->about, argc - 2, argv + 2);
 }
 
 static int take_short_option(struct options *options, char *const *argv, struct error *error)
@@ -130,7 +120,45 @@ static int take_short_option(struct options *options, char *const *argv, struct 
 
 static int refuse_word(const char *word, struct error *error)
 {
-    return error_set(error, "%.40s: expected no argument that is not an option", word);
+    return error_set(error,
+                     "%.40s: expected no argument that is not an option; the commands, which come "
+                     "first, are ledger, ledger repair, redrive and help",
+                     word);
+}
+
+/* Takes an action; only one may be given. Of a command there is only its help. */
+static int take_action(struct options *options, enum options_action action, const char *argument,
+                       struct error *error)
+{
+    if (options->action >= ACTION_LEDGER && action != ACTION_HELP)
+        return error_set(error, "%s: not an option of this command", argument);
+    if (options->action != ACTION_RUN && options->action != action &&
+        options->action < ACTION_LEDGER)
+        return error_set(error,
+                         "%s: expected only one of --check, --print-config, --version "
+                         "and --help",
+                         argument);
+    if (options->action >= ACTION_LEDGER)
+        options->about = options->action;
+    options->action = action;
+    return 0;
+}
+
+/* What might have been meant. */
+static int refuse_option(const struct options *options, const char *argument, struct error *error)
+{
+    struct text names = {0};
+    text_add(&names, "-c, -o");
+    for (size_t i = 0; i < sizeof actions / sizeof *actions && options->action < ACTION_LEDGER; i++)
+        if (actions[i].name[1] == '-')
+            text_printf(&names, ", %s", actions[i].name);
+    for (size_t i = 0; i < sizeof command_options / sizeof *command_options; i++)
+        if (command_options[i].command == options->action)
+            text_printf(&names, ", %s", command_options[i].name);
+    error_set(error, "%.40s: unknown option, expected one of %s%s", argument, names.data,
+              options->action < ACTION_LEDGER ? "" : ", --help");
+    text_fini(&names);
+    return -1;
 }
 
 /* Returns how many arguments were taken, or -1. */
@@ -144,7 +172,10 @@ static int take_argument(struct options *options, char *const *argv, struct erro
     const struct command_option *option = find_option(options->action, argument);
     if (option)
         return take_command_option(options, option, argv, error);
-    return take_action(options, argument, error) < 0 ? -1 : 1;
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
+        if (!strcmp(argument, actions[i].name))
+            return take_action(options, actions[i].action, argument, error) < 0 ? -1 : 1;
+    return refuse_option(options, argument, error);
 }
 
 static int check_command(const struct options *options, struct error *error)
@@ -173,49 +204,4 @@ void options_fini(struct options *options)
 {
     free(options->settings);
     *options = (struct options){0};
-}
-
-void options_help(struct text *out)
-{
-    text_add(
-        out,
-        "usage: privacy-call-worker [-c FILE] [-o KEY=VALUE]...\n"
-        "                           [--check | --print-config | --version | --help]\n"
-        "       privacy-call-worker ledger [-c FILE] [-o KEY=VALUE]... [--json]\n"
-        "       privacy-call-worker ledger repair [-c FILE] [-o KEY=VALUE]...\n"
-        "                           --topic T --partition N [--offset O] [--yes]\n"
-        "       privacy-call-worker redrive [-c FILE] [-o KEY=VALUE]... [--reason R]\n"
-        "                           [--code C] [--since T] [--order ID] [--limit N] [--dry-run]\n"
-        "\n"
-        "Takes call and recording requests from Kafka, carries them out at the privacy-call\n"
-        "platform, and publishes one result for each.\n"
-        "\n"
-        "  -c FILE          reads settings, `key = value` lines, from FILE\n"
-        "  -o KEY=VALUE     sets one key; beats the environment, which beats the file\n"
-        "  --check          validates the configuration, connects to nothing, and ends\n"
-        "  --print-config   prints every key in force and where it comes from, and ends\n"
-        "  --version        prints the version, and ends\n"
-        "  --help           prints this, and ends\n"
-        "\n"
-        "  ledger           shows what the groups have committed, decoded; joins no group\n"
-        "    --json         ... as one JSON object\n"
-        "  ledger repair    lets a halted partition of a stopped group go on: shows what is\n"
-        "                   known and what may ring twice\n"
-        "    --topic T --partition N   which one\n"
-        "    --offset O     goes on from there; without it from the committed offset\n"
-        "    --yes          writes: the offset with empty metadata\n"
-        "  redrive          puts dead letters back to their topics, each once, even if it is\n"
-        "                   killed and run again; never late-outcome or record-gone\n"
-        "    --reason R --code C       only those with that dlq.reason, dlq.code\n"
-        "    --since T      only those written since then (2026-01-12T10:00:43Z)\n"
-        "    --order ID     only those of that order id\n"
-        "    --limit N      at most so many\n"
-        "    --dry-run      shows them and writes nothing\n"
-        "\n"
-        "Each key is also an environment variable: platform.token is\n"
-        "PRIVACY_CALL_PLATFORM_TOKEN. KEY.file reads a value from a file. Required:\n"
-        "kafka.bootstrap.servers, platform.url, platform.token, platform.app.id.\n"
-        "\n"
-        "Exit status: 0 stopped as asked; 1 failed while running (ledger: or a partition is\n"
-        "halted); 2 bad usage or configuration.\n");
 }

@@ -20,6 +20,7 @@ enum options_action {
 
 struct options {
     enum options_action action;
+    enum options_action about; /* of ACTION_HELP: the command; ACTION_RUN: all of it */
     const char *file;      /* -c; NULL: none. Borrowed from argv */
     const char **settings; /* -o KEY=VALUE, in their order; the array is owned */
     size_t setting_count;
@@ -37,5 +38,5 @@ int options_parse(struct options *options, int argc, char *const *argv, struct e
 
 void options_fini(struct options *options);
 
-/* Adds the text of --help. */
-void options_help(struct text *out);
+/* Adds the text of --help, of a command or (any other action) of the program. */
+void options_help(struct text *out, enum options_action about);

@@ -26,9 +26,12 @@ struct redrive_run {
     int64_t since_ms, limit;
     struct event_rules rules;
     size_t chosen, sent, left[LEFT_REASONS];
-    int64_t looked_at;
+    size_t seen; /* letters that were asked about */
     bool terminal;
+    int64_t shown_at_ms; /* the line of progress; 0: there is none */
 };
+
+enum { PROGRESS_EACH_MS = 250 };
 
 static bool is_never(const char *reason)
 {
@@ -85,6 +88,25 @@ static void print_letter(const struct kafka_letter *letter)
     text_fini(&line);
 }
 
+/* One line on a terminal, which is written over. */
+static void show_progress(struct redrive_run *run)
+{
+    int64_t now = clock_boot_ms();
+    if (!run->terminal || (run->shown_at_ms && now < run->shown_at_ms + PROGRESS_EACH_MS))
+        return;
+    run->shown_at_ms = now;
+    fprintf(stderr, "\r\033[K%zu letters seen, %zu chosen, %zu redriven", run->seen, run->chosen,
+            run->sent);
+}
+
+/* What is printed next, or the end, begins where the line began. */
+static void clear_progress(struct redrive_run *run)
+{
+    if (run->shown_at_ms)
+        fputs("\r\033[K", stderr);
+    run->shown_at_ms = 0;
+}
+
 static enum kafka_letter_choice leave(struct redrive_run *run, enum left why)
 {
     run->left[why]++;
@@ -94,6 +116,8 @@ static enum kafka_letter_choice leave(struct redrive_run *run, enum left why)
 static enum kafka_letter_choice choose(void *arg, const struct kafka_letter *letter)
 {
     struct redrive_run *run = arg;
+    run->seen++;
+    show_progress(run);
     if (is_never(letter->reason))
         return leave(run, LEFT_NEVER);
     if (kind_of(run->config, letter->topic) == REQUEST_KINDS || letter->topic_partition < 0)
@@ -105,18 +129,19 @@ static enum kafka_letter_choice choose(void *arg, const struct kafka_letter *let
     if (run->limit && run->chosen == (size_t)run->limit)
         return LETTER_STOP;
     run->chosen++;
-    if (run->options->dry_run)
+    if (run->options->dry_run) {
+        clear_progress(run);
         print_letter(letter);
+    }
     return LETTER_SEND;
 }
 
 static void committed(void *arg, size_t sent, int64_t looked_at)
 {
+    (void)looked_at;
     struct redrive_run *run = arg;
     run->sent += sent;
-    run->looked_at += looked_at;
-    if (run->terminal)
-        fprintf(stderr, "\rredriven %zu, looked at %" PRId64, run->sent, run->looked_at);
+    show_progress(run);
 }
 
 static const struct kafka_redrive_handler handler = {.choose = choose, .committed = committed};
@@ -162,8 +187,7 @@ int redrive_command(const struct config *config, const struct options *options)
         return 2;
     }
     int rc = kafka_redrive(config, options->dry_run, &handler, &run, &error);
-    if (run.terminal && run.looked_at)
-        fputc('\n', stderr);
+    clear_progress(&run);
     if (rc < 0)
         fprintf(stderr,
                 "privacy-call-worker: %s; what is told as redriven is, the rest is as it "

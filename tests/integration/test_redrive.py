@@ -1,5 +1,7 @@
 """The operator's command `redrive`: dead letters go back to their topics as they were, each once, whatever happens to the command."""
 import collections
+import contextlib
+import os
 import signal
 import subprocess
 
@@ -10,13 +12,17 @@ from records import Topic, call
 class Redrive(KafkaCase):
     PARTITIONS = 2
 
-    def command(self, *words, wait=True):
+    def arguments(self, *words):
         settings = {"kafka.bootstrap.servers": self.bootstrap, "platform.url": "https://127.0.0.1:1", "platform.token": "t",
                     "platform.app.id": "a", "kafka.group.id": self.group,
                     **{f"topic.{role}": name for role, name in self.names.items()}}
-        command = [f"{BUILD}/privacy-call-worker", "redrive", *words]
+        command = [f"{BUILD}/privacy-call-worker", *words]
         for key, value in settings.items():
             command += ["-o", f"{key}={value}"]
+        return command
+
+    def command(self, *words, wait=True):
+        command = self.arguments("redrive", *words)
         if not wait:
             return self.keep_process(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -79,6 +85,27 @@ class Redrive(KafkaCase):
         self.assertEqual(0, run.returncode, run.stderr)
         self.assertIn("\\u001b[2J\\u009b\\u202e\\u2028", run.stdout)
         self.assertNotRegex(run.stdout + run.stderr, "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]")
+
+    def test_progress(self):
+        """On a terminal one line, a few times a second, which is gone at the end; the summary follows it."""
+        self.letters(range(2000))
+        ours, theirs = os.openpty()
+        with os.fdopen(ours, "rb", buffering=0) as terminal:
+            command = subprocess.Popen(self.arguments("redrive"), stdout=theirs, stderr=theirs)
+            self.addCleanup(command.kill)
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # how a terminal ends
+                while more := terminal.read(4096):
+                    shown += more
+            self.assertEqual(0, command.wait(30))
+        lines = shown.decode().split("\r\x1b[K")
+        self.assertEqual(("", "redriven 2000\r\n"), (lines[0], lines[-1]))
+        self.assertGreater(len(lines), 2)
+        for line in lines[1:-1]:
+            self.assertRegex(line, r"^\d+ letters seen, \d+ chosen, \d+ redriven$")
+        self.assertLess(len(lines), 60, "thousands of letters in seconds")
+        self.assertEqual("", self.command().stderr, "no terminal, no progress")
 
     def test_choice(self):
         self.letters(range(4), code="one")

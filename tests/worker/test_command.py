@@ -31,8 +31,11 @@ def run(*arguments, settings=(), environment=None, stdout=subprocess.PIPE):
 
 class Command(unittest.TestCase):
     def test_version_and_help(self):
-        for argument, start in (("--version", "privacy-call-worker "), ("--help", "usage: privacy-call-worker ")):
-            result = run(argument)
+        usage = "usage: privacy-call-worker "
+        for arguments, start in ((["--version"], "privacy-call-worker "), (["--help"], f"{usage}["), (["help"], f"{usage}["),
+                                 (["ledger", "--help"], f"{usage}ledger "), (["help", "redrive"], f"{usage}redrive "),
+                                 (["ledger", "repair", "-h"], f"{usage}ledger repair "), (["redrive", "--help"], f"{usage}redrive ")):
+            result = run(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.assertTrue(result.stdout.startswith(start), result.stdout)
 

@@ -139,7 +139,9 @@ static void refusals(void **state)
     refused(ARGUMENTS("-"), "-: expected no argument");
     refused(ARGUMENTS(""), "expected no argument");
     refused(ARGUMENTS("--checks"), "--checks: unknown option");
-    refused(ARGUMENTS("-x"), "-x: unknown option");
+    refused(ARGUMENTS("-x"), "-x: unknown option, expected one of -c, -o, --check, "
+                             "--print-config, --version, --help");
+    refused(ARGUMENTS("ledger", "--topic"), "expected one of -c, -o, --json, --help");
     refused(ARGUMENTS("-c"), "-c: expected a value");
     refused(ARGUMENTS("-o"), "-o: expected a value");
     refused(ARGUMENTS("-o", "platform.token=s3cret", "-o"), "-o: expected a value");
@@ -149,23 +151,72 @@ static void refusals(void **state)
     refused(ARGUMENTS("-o", "platform.token=s3cret", "-v"), "-v: unknown option");
 }
 
+/* At most 80 columns, and every option that the command takes. */
+static void help_text(enum options_action about, const char *parts)
+{
+    struct text text = {0}, part = {0};
+    options_help(&text, about);
+    for (const char *line = text.data; *line; line += strcspn(line, "\n") + 1)
+        if (strcspn(line, "\n") > 80)
+            fail_msg("longer than 80 columns: %s", line);
+    for (const char *at = parts; *at; at += strspn(at, "|")) {
+        text_clear(&part);
+        text_append(&part, at, strcspn(at, "|"));
+        at += strcspn(at, "|");
+        if (!strstr(text.data, part.data))
+            fail_msg("\"%s\" does not stand in: %s", part.data, text.data);
+    }
+    text_fini(&text);
+    text_fini(&part);
+}
+
 static void help(void **state)
 {
     (void)state;
-    struct text text = {0};
-    options_help(&text);
-    static const char *const parts[] = {"-c FILE",   "-o KEY=VALUE", "--check",    "--print-config",
-                                        "--version", "--help",       "Exit status"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        assert_non_null(strstr(text.data, parts[i]));
-    text_fini(&text);
+    help_text(ACTION_RUN,
+              "-c FILE|-o KEY=VALUE|--check|--print-config|--version|-h, --help|ledger "
+              "|ledger repair|redrive|help [COMMAND]|Exit status|privacy-call-worker(1)");
+    help_text(ACTION_LEDGER, "-c FILE|-o KEY=VALUE|--json|--help|Exit status");
+    help_text(ACTION_LEDGER_REPAIR, "-c FILE|--topic T|--partition N|--offset O|--yes|Exit status");
+    help_text(ACTION_REDRIVE, "-c FILE|--reason R|--code C|--since T|--order ID|--limit N|"
+                              "--dry-run|Exit status");
+}
+
+static void help_about(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments[5];
+        enum options_action about;
+    } rows[] = {
+        {{"help"}, ACTION_RUN},
+        {{"help", "ledger"}, ACTION_LEDGER},
+        {{"help", "ledger", "repair"}, ACTION_LEDGER_REPAIR},
+        {{"help", "redrive"}, ACTION_REDRIVE},
+        {{"ledger", "--help"}, ACTION_LEDGER},
+        {{"ledger", "repair", "-h"}, ACTION_LEDGER_REPAIR},
+        {{"redrive", "--limit", "5", "--help"}, ACTION_REDRIVE},
+        {{"-c", "file", "--help"}, ACTION_RUN},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct options options;
+        struct error error;
+        assert_int_equal(parse(&options, &error, rows[i].arguments), 0);
+        assert_int_equal(options.action, ACTION_HELP);
+        assert_int_equal(options.about, rows[i].about);
+        options_fini(&options);
+    }
+    refused(ARGUMENTS("help", "start"), "start: expected no argument");
+    refused(ARGUMENTS("help", "--check"), "expected only one of");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing),  cmocka_unit_test(file_and_settings), cmocka_unit_test(actions),
-        cmocka_unit_test(commands), cmocka_unit_test(refusals),          cmocka_unit_test(help),
+        cmocka_unit_test(nothing),    cmocka_unit_test(file_and_settings),
+        cmocka_unit_test(actions),    cmocka_unit_test(commands),
+        cmocka_unit_test(refusals),   cmocka_unit_test(help),
+        cmocka_unit_test(help_about),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
