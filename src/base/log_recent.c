@@ -81,8 +81,6 @@ void log_recent_add(enum log_level level, const struct log_about *about, const c
     entry->offset = about && about->topic ? about->offset : -1;
     memcpy(entry->message, cut, sizeof cut);
     copy_text(entry->topic, sizeof entry->topic, about && about->topic ? about->topic : "");
-    copy_text(entry->order_id, sizeof entry->order_id,
-              about && about->order_id ? about->order_id : "");
     pthread_mutex_unlock(&recent.lock);
 }
 

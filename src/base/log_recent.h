@@ -8,9 +8,10 @@
 
 #include "base/log.h"
 
-enum { LOG_RECENT = 20, LOG_RECENT_TOPIC = 256, LOG_RECENT_ORDER = 256, LOG_RECENT_MESSAGE = 640 };
+enum { LOG_RECENT = 20, LOG_RECENT_TOPIC = 256, LOG_RECENT_MESSAGE = 640 };
 
-/* Texts are cut at the size of their fields, between characters. */
+/* Texts are cut at the size of their fields, between characters. Order ids are left out: whoever
+ * may look at the process may not know them. */
 struct log_recent {
     uint64_t times;            /* that it was logged; 0: no entry */
     int64_t first_ms, last_ms; /* wall clock */
@@ -20,7 +21,6 @@ struct log_recent {
     char topic[LOG_RECENT_TOPIC]; /* empty: none */
     int32_t partition;            /* counts with a topic only */
     int64_t offset;               /* -1: none */
-    char order_id[LOG_RECENT_ORDER];
 };
 
 /* Takes a line over; of the entries the one whose last time is longest ago makes room. */

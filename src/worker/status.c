@@ -228,7 +228,6 @@ static void put_errors(struct text *out)
             if (at->offset >= 0)
                 put_number(out, "offset", at->offset);
         }
-        put_if(out, "orderId", at->order_id);
         text_add(out, "}");
     }
     text_add(out, "]");

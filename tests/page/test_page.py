@@ -260,6 +260,7 @@ class Page(ProgramCase):
         self.check("unknown")
         doubt = self.status(worker)["inDoubt"]
         self.assertEqual((1, 1), (doubt["unknown"], doubt["unknownLately"]))
+        self.assertNotRegex(worker.get("/status")[1], r"\bo-\d", "an order id")
         self.assertIn("error", self.browser.run("[...document.querySelectorAll('#counters dd')].find((e) => e.previousSibling.textContent === "
                                                 "'unknown').className"), "unknown looks like success")
 
@@ -299,7 +300,7 @@ class Page(ProgramCase):
         status.update(summary=problem, problems=[problem, {**problem, "severity": HOSTILE}], instance=HOSTILE, group=HOSTILE, version=HOSTILE)
         status["waits"]["oldestUnfinished"] = {"topic": topic, "partition": 1, "at": status["time"]}
         status["errors"] = [{"level": HOSTILE, "at": status["time"], "first": status["time"], "times": 3, "message": HOSTILE, "topic": topic,
-                             "partition": 1, "offset": 7, "orderId": HOSTILE}]
+                             "partition": 1, "offset": 7}]
         status["jobs"] = [{"job": "calls", "group": HOSTILE, "topic": topic, "inGroup": True, "lacksTopic": False, "partitions": 1, "halted": 1,
                            "lag": 0}]
         status["partitions"] = [{"topic": topic, "partition": 1, "state": "halted", "base": 0, "next": 0, "haltReason": HOSTILE,

@@ -21,7 +21,7 @@ static void add(const char *message, int64_t at)
 static void figures_do_not_make_another(void **state)
 {
     (void)state;
-    struct log_about about = {.topic = "t", .partition = 3, .offset = 7, .order_id = "o-1"};
+    struct log_about about = {.topic = "t", .partition = 3, .offset = 7};
     log_recent_add(LOG_ERROR, &about, "paused for 5 s", 1000);
     log_recent_add(LOG_ERROR, &about, "paused for 10 s", 2000);
     about.partition = 4;
@@ -37,7 +37,6 @@ static void figures_do_not_make_another(void **state)
     assert_string_equal(all[0].topic, "t");
     assert_int_equal(all[0].partition, 4);
     assert_int_equal(all[0].offset, 7);
-    assert_string_equal(all[0].order_id, "o-1");
     assert_int_equal(all[1].level, LOG_WARN);
     assert_string_equal(all[2].message, "paused for 15 s, twice");
 }
@@ -66,14 +65,13 @@ static void long_texts_are_cut_between_characters(void **state)
         memcpy(message + i, "\xe5\x91\xbc", 4);
     memset(topic, 'x', sizeof topic);
     topic[sizeof topic - 1] = '\0';
-    struct log_about about = {.topic = topic, .offset = -1, .order_id = message};
+    struct log_about about = {.topic = topic, .offset = -1};
     log_recent_add(LOG_WARN, &about, message, 30000);
     log_recent_add(LOG_WARN, &about, message, 30001);
     log_recent_copy(all);
     assert_int_equal(all[0].times, 1); /* a topic that is cut is not known again */
     assert_true(strlen(all[0].message) > LOG_RECENT_MESSAGE - 5);
     assert_true(text_is_utf8(all[0].message, strlen(all[0].message)));
-    assert_true(text_is_utf8(all[0].order_id, strlen(all[0].order_id)));
     assert_int_equal(strlen(all[0].topic), LOG_RECENT_TOPIC - 1);
     about.topic = "short";
     log_recent_add(LOG_WARN, &about, message, 30002);

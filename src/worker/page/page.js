@@ -7,7 +7,7 @@ const MARKS = { ok: "●", notice: "◆", warning: "▲", error: "■" };
 const RESULTS = { // from below to the top of a plot
   succeeded: { colour: "f-soft", name: "succeeded" }, refused: { colour: "f-plot", name: "refused" },
   invalid: { colour: "f-no", name: "invalid" }, expired: { colour: "f-no", name: "expired" },
-  unavailable: { colour: "f-warning", name: "unavailable" }, unknown: { colour: "f-error", name: "unknown" } };
+  unavailable: { colour: "f-warning", name: "unavailable", bar: [1.5, 4] }, unknown: { colour: "f-error", name: "unknown", bar: [2.5, 8] } };
 
 /* ---- making elements */
 
@@ -42,7 +42,7 @@ const whole = new Intl.NumberFormat("en");
 const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const number = (value) => typeof value === "number" ? whole.format(value) : "–";
 const count = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
-const rate = (value) => value === 0 || value >= 100 ? whole.format(Math.round(value)) : tenths.format(value);
+const rate = (value) => Number.isInteger(value) || value >= 100 ? whole.format(Math.round(value)) : tenths.format(value);
 
 /* A time span as people say it, the two largest units of it. */
 function span(ms) {
@@ -177,15 +177,15 @@ function line(series, top, className) {
   return draw("path", { d: path, class: `line ${className}` });
 }
 
-/* Bars on those of the layers below; returns the heights so far. */
-function bars(series, below, top, className) {
+/* Bars on those of the layers below, never too small to be seen; returns the heights so far. */
+function bars(series, below, top, className, [width, least]) {
   let path = "";
   const sums = below.map((from, i) => from + (series[i] || 0));
   const step = WIDTH / series.length;
   series.forEach((value, i) => {
     if (!value) return;
-    const height = Math.max(value / top * HEIGHT, 1);
-    path += `M${(i * step).toFixed(1)} ${(HEIGHT - below[i] / top * HEIGHT).toFixed(1)}h${step.toFixed(2)}v${(-height).toFixed(1)}h${(-step).toFixed(2)}z`;
+    const height = Math.max(value / top * HEIGHT, least), from = Math.min(HEIGHT - below[i] / top * HEIGHT, HEIGHT);
+    path += `M${(i * step).toFixed(2)} ${from.toFixed(1)}h${(step * width).toFixed(2)}V${Math.max(0, from - height).toFixed(1)}h${(-step * width).toFixed(2)}z`;
   });
   return [draw("path", { d: path, class: className }), sums];
 }
@@ -211,7 +211,8 @@ function resultsPlot(job, step) {
     shapes: (height) => {
       let below = sums.map(() => 0), shape;
       return names.map((name) => {
-        [shape, below] = bars(job.results[name].map((n) => n === null ? null : n / step), below, height, RESULTS[name].colour);
+        [shape, below] = bars(job.results[name].map((n) => n === null ? null : n / step), below, height, RESULTS[name].colour,
+          RESULTS[name].bar || [1, 0.5]);
         return shape;
       });
     },
@@ -221,9 +222,10 @@ function resultsPlot(job, step) {
 function latencyPlot(job) {
   const top = ceiling(highest(job.p99Ms));
   const p50 = last(job.p50Ms), p99 = last(job.p99Ms);
-  return plot({ title: "Time of a try, p50 and p99", value: `${latency(p50)} · ${latency(p99)}`, unit: "", top, topWords: latency(top),
+  return plot({ title: "Time of a try", value: `${latency(p50)} · ${latency(p99)}`, unit: "", top, topWords: latency(top),
     label: `Time of a try, last 15 minutes: p50 now ${latency(p50)}, p99 now ${latency(p99)}, p99 at most ${latency(highest(job.p99Ms))}`,
-    shapes: (height) => [line(job.p99Ms, height, "s-soft"), line(job.p50Ms, height, "s-plot")] });
+    shapes: (height) => [line(job.p99Ms, height, "s-soft"), line(job.p50Ms, height, "s-plot")],
+    legend: [["dash f-plot", "p50"], ["dash f-no", "p99"]] });
 }
 
 function lagPlot(job, value) {
@@ -325,8 +327,7 @@ function errorRow(error) {
   const when = make("th", "when", moment(error.at, true));
   when.scope = "row";
   if (error.times > 1) when.append(make("br"), make("small", "", `${number(error.times)} times`));
-  const where = [error.topic && place(error) + (error.offset !== undefined ? `, offset ${error.offset}` : ""),
-    error.orderId && `order ${error.orderId}`].filter(Boolean).join(", ");
+  const where = error.topic ? place(error) + (error.offset !== undefined ? `, offset ${error.offset}` : "") : "";
   const which = error.times > 1 ? "last: " : "";
   const severity = error.level === "warn" ? "warning" : "error";
   const what = make("td", "", make("b", severity, severity === "error" ? "Error " : "Warning "), ...withCode(error.message));
