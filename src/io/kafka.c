@@ -63,6 +63,7 @@ struct kafka *kafka_new(const struct config *config, enum request_kind job,
     kafka->handler = handler;
     kafka->arg = arg;
     pthread_mutex_init(&kafka->noise.lock, NULL);
+    pthread_mutex_init(&kafka->onlooker_lock, NULL);
     kafka->bootstrap = memory_string("?");
     for (size_t i = 0; i < config->kafka_count; i++)
         if (!strcmp(config->kafka[i].name, "bootstrap.servers")) {
@@ -203,7 +204,8 @@ static void poll_idle(struct kafka *kafka, int64_t now_ms)
     kafka->polled_at_ms = now_ms;
     if (kafka_runner_idle(&kafka->writer) && kafka->producer)
         rd_kafka_poll(kafka->producer, 0);
-    if (!kafka_runner_idle(&kafka->reader) || !kafka->onlooker)
+    if (!kafka_runner_idle(&kafka->reader) || !kafka_runner_idle(&kafka->prober) ||
+        !kafka->onlooker)
         return;
     while ((message = rd_kafka_consumer_poll(kafka->onlooker, 0)))
         rd_kafka_message_destroy(message);
@@ -258,6 +260,7 @@ void kafka_free(struct kafka *kafka)
     if (kafka->event_fd >= 0)
         close(kafka->event_fd);
     pthread_mutex_destroy(&kafka->noise.lock);
+    pthread_mutex_destroy(&kafka->onlooker_lock);
     free(kafka->headers);
     free(kafka->bootstrap);
     free(kafka);

@@ -21,6 +21,14 @@
 
 struct kafka;
 
+/* Whether committed state that this process has written is gone, though the log is the one that was
+ * read. */
+enum kafka_loss {
+    KAFKA_NOT_LOST,
+    KAFKA_OFFSET_LOST,
+    KAFKA_LOSS_UNCLEAR, /* it is gone, and the log may be another one */
+};
+
 /* A partition's committed state. */
 struct kafka_ledger {
     enum request_kind kind;
@@ -28,6 +36,7 @@ struct kafka_ledger {
     int64_t offset;       /* -1: nothing committed */
     const char *metadata; /* NUL-terminated here; may be "" */
     size_t metadata_size;
+    enum kafka_loss loss; /* as it was read */
 };
 
 struct kafka_partition {

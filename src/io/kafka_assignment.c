@@ -80,6 +80,7 @@ static struct kafka_slot *slot_get(struct kafka *kafka, enum request_kind kind, 
         slot = slots->at[partition] = memory_zeroed(1, sizeof *slot);
         slot->kind = kind;
         slot->partition = partition;
+        slot->first = slot->last = slot->asked = slot->before = (struct kafka_print){-1, 0};
     }
     return slot;
 }

@@ -67,6 +67,8 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
         (slot->standing != SLOT_HELD && slot->standing != SLOT_LEAVING))
         return 0;
     size_t taken = 0;
+    if (!kafka_probe_lets_take(kafka, slot))
+        return 0;
     while (taken < most && !slot->reopen && !slot->restart) {
         rd_kafka_message_t *message = rd_kafka_consume_queue(slot->queue, 0);
         if (!message)

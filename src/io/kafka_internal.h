@@ -55,22 +55,30 @@ struct kafka_trouble {
     char reason[sizeof(struct error)];
 };
 
+/* A record in short. */
+struct kafka_print {
+    int64_t offset; /* -1: none */
+    uint64_t hash;
+};
+
 /* The Kafka thread's. */
 struct kafka_slot {
     enum request_kind kind;
     int32_t partition;
     enum kafka_standing standing;
-    bool fetched;            /* stands in librdkafka's assignment */
-    bool wanted;             /* it does not, as the call failed */
-    rd_kafka_queue_t *queue; /* its own; NULL: never fetched, swept, or not to be had */
-    int64_t next;            /* offset behind the last record taken; -1: the oldest */
-    bool reopen;             /* the queue is not the one that records come to */
-    int64_t reopen_at_ms;    /* not before */
-    bool restart;            /* to be told as lost and assigned again */
-    bool log_changed;        /* ... as its log is another one, or has lost records */
-    bool restarted;          /* so it was, and nothing at or above `next` came since */
-    bool had_ledger;         /* this process has seen or committed a ledger of it */
-    bool told_bare;          /* the offset without a ledger was told; until there is one */
+    bool fetched;                     /* stands in librdkafka's assignment */
+    bool wanted;                      /* it does not, as the call failed */
+    rd_kafka_queue_t *queue;          /* its own; NULL: never fetched, swept, or not to be had */
+    int64_t next;                     /* offset behind the last record taken; -1: the oldest */
+    bool reopen;                      /* the queue is not the one that records come to */
+    int64_t reopen_at_ms;             /* not before */
+    bool restart;                     /* to be told as lost and assigned again */
+    bool log_changed;                 /* ... as its log is another one, or has lost records */
+    bool restarted;                   /* so it was, and nothing at or above `next` came since */
+    bool had_ledger;                  /* this process has seen or committed a ledger of it */
+    struct kafka_print first, last;   /* of the records taken; and the last one when the newest */
+    struct kafka_print asked, before; /* probe began, and when one began that found offsets */
+    bool told_bare;                   /* the offset without a ledger was told; until there is one */
     struct kafka_trouble trouble;
     int64_t swept_until_ms; /* after it was given back: late messages are dropped until then */
 };
@@ -130,6 +138,21 @@ struct kafka_writing {
     struct error error;
 };
 
+/* Whether a partition's log is the one that was read. */
+enum kafka_log {
+    KAFKA_LOG_OPEN,    /* not found out yet */
+    KAFKA_LOG_SAME,    /* or nobody asked */
+    KAFKA_LOG_OTHER,   /* the topic was deleted and made again */
+    KAFKA_LOG_UNKNOWN, /* it cannot be told */
+};
+
+/* What is remembered of a partition's log. */
+struct kafka_memory {
+    bool had_ledger, doubtful;
+    struct kafka_print first, last, before;
+    int64_t next;
+};
+
 enum kafka_read_kind { READ_LEDGERS, READ_OWNER, READ_COMMIT };
 
 /* The reader's while its runner is busy, else the Kafka thread's. */
@@ -137,6 +160,8 @@ struct kafka_reading {
     enum kafka_read_kind kind;
     rd_kafka_topic_partition_list_t *list;
     enum request_kind *kinds;
+    struct kafka_memory *memories; /* one a partition, and what was found of it */
+    enum kafka_log *logs;
     bool stable;
     char *owner;
     bool no_membership;
@@ -151,13 +176,17 @@ struct kafka_reading {
 /* The Kafka thread's: the question whether committed offsets are still there (kafka_probe.c). */
 struct kafka_probe {
     rd_kafka_topic_partition_list_t *list; /* the prober's while that is busy, like `gone` */
-    bool gone;
-    bool answered;      /* like `gone`: a broker said something, whatever it was */
-    int64_t asked_ms;   /* wall clock; of the first of those that nobody answered */
-    int unanswered;     /* in a row */
-    bool about_slot;    /* what was asked about is read, and has a ledger of ours */
-    uint64_t rebalance; /* the newest one told when it was asked */
-    int64_t at_ms;      /* when the last answer came */
+    bool gone, there;
+    bool answered;       /* like `gone`: a broker said something, whatever it was */
+    int64_t asked_ms;    /* wall clock; of the first of those that nobody answered */
+    int unanswered;      /* in a row */
+    bool about_slot;     /* what was asked about is read, and has a ledger of ours */
+    uint64_t rebalance;  /* the newest one told when it was asked */
+    int64_t at_ms;       /* when the last answer came */
+    int64_t began_ms;    /* when the last one was asked */
+    int64_t verified_ms; /* when one was asked last that lets records be taken */
+    int64_t busy_until;  /* records are taken: it is asked often */
+    bool wanted;         /* records wait for it */
 };
 
 enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
@@ -196,7 +225,8 @@ struct kafka {
         rd_kafka_topic_t *topic;
     } outputs[KAFKA_OUTPUTS];
     size_t output_count;
-    rd_kafka_t *onlooker; /* the reader's: reads without waiting for open transactions */
+    pthread_mutex_t onlooker_lock;
+    rd_kafka_t *onlooker; /* reads without waiting for open transactions; made under the lock */
 };
 
 /* kafka_runner.c */
@@ -343,10 +373,25 @@ void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t
 
 /* Asks, when it is time, and acts on the answer. */
 void kafka_probe_serve(struct kafka *kafka, int64_t now_ms);
+/* Whether records of a partition may be taken: it is known of a moment ago that its committed
+ * offset is there. If not, that is asked for. */
+bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot);
 void kafka_probe_fini(struct kafka *kafka);
+
+/* kafka_witness.c */
+
+/* A message's record in short. Any thread. */
+struct kafka_print kafka_print_of(const rd_kafka_message_t *message);
+/* Finds out about the logs of those whose committed offset is gone, or doubtful. Returns 0; -1: not
+ * now. On the reader. */
+int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
+                  const struct kafka_memory *memories, enum kafka_log *logs, struct error *error);
 
 /* kafka_ledger.c, on whichever runner */
 
+/* A client of the group that reads committed offsets as they stand, even while a transaction on
+ * them is open. It never subscribes, so it is no member. NULL on failure. Any thread. */
+rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error);
 /* A list for librdkafka with offsets and metadata. */
 rd_kafka_topic_partition_list_t *
 kafka_ledger_list(const struct config *config, const struct kafka_ledger *ledgers, size_t count);

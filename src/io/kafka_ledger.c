@@ -68,22 +68,39 @@ static rd_kafka_resp_err_t commit_plain(struct kafka *kafka,
     return code;
 }
 
-/* A client of the group that reads committed offsets as they stand, even while a transaction on
- * them is open. It never subscribes, so it is no member. */
-static rd_kafka_t *onlooker(struct kafka *kafka, struct error *error)
+static rd_kafka_t *onlooker_new(struct kafka *kafka, struct error *error)
 {
-    if (kafka->onlooker)
-        return kafka->onlooker;
     rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_CONSUMER, error);
     if (!conf)
         return NULL;
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
-    kafka->onlooker = kafka_client(RD_KAFKA_CONSUMER, conf, error);
-    if (kafka->onlooker)
-        rd_kafka_poll_set_consumer(kafka->onlooker);
-    return kafka->onlooker;
+    rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (client)
+        rd_kafka_poll_set_consumer(client);
+    return client;
+}
+
+rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error)
+{
+    pthread_mutex_lock(&kafka->onlooker_lock);
+    if (!kafka->onlooker)
+        kafka->onlooker = onlooker_new(kafka, error);
+    rd_kafka_t *client = kafka->onlooker;
+    pthread_mutex_unlock(&kafka->onlooker_lock);
+    return client;
+}
+
+/* What the engine has to know of an offset that is gone, or of a log that is another one. */
+static enum kafka_loss loss_of(const rd_kafka_topic_partition_t *at, const struct kafka_memory *of,
+                               enum kafka_log log)
+{
+    if (!of->had_ledger || (at->offset >= 0 && !of->doubtful) || log == KAFKA_LOG_OTHER)
+        return KAFKA_NOT_LOST;
+    if (log == KAFKA_LOG_UNKNOWN)
+        return at->offset < 0 ? KAFKA_LOSS_UNCLEAR : KAFKA_NOT_LOST;
+    return at->offset < 0 ? KAFKA_OFFSET_LOST : KAFKA_NOT_LOST;
 }
 
 static void take_ledgers(struct kafka_reading *job)
@@ -92,12 +109,15 @@ static void take_ledgers(struct kafka_reading *job)
     job->ledgers = memory_zeroed(job->ledger_count + 1, sizeof *job->ledgers);
     for (size_t i = 0; i < job->ledger_count; i++) {
         const rd_kafka_topic_partition_t *at = &job->list->elems[i];
+        bool none = at->offset < 0 || (job->stable && job->logs[i] == KAFKA_LOG_OTHER);
+        size_t size = none ? 0 : at->metadata_size;
         job->ledgers[i] = (struct kafka_ledger){
             .kind = job->kinds[i],
             .partition = at->partition,
-            .offset = at->offset < 0 ? -1 : at->offset,
-            .metadata = memory_copy(at->metadata_size ? at->metadata : "", at->metadata_size),
-            .metadata_size = at->metadata_size,
+            .offset = none ? -1 : at->offset,
+            .metadata = memory_copy(size ? at->metadata : "", size),
+            .metadata_size = size,
+            .loss = job->stable ? loss_of(at, &job->memories[i], job->logs[i]) : KAFKA_NOT_LOST,
         };
     }
 }
@@ -105,12 +125,15 @@ static void take_ledgers(struct kafka_reading *job)
 static void read_ledgers(struct kafka *kafka)
 {
     struct kafka_reading *job = &kafka->reading;
-    rd_kafka_t *client = job->stable ? kafka->consumer : onlooker(kafka, &job->error);
+    rd_kafka_t *client = job->stable ? kafka->consumer : kafka_onlooker(kafka, &job->error);
     job->answer = KAFKA_AGAIN;
     if (!client)
         return;
     rd_kafka_resp_err_t code = rd_kafka_committed(client, job->list, READ_TIMEOUT_MS);
     code = first_error(code, job->list);
+    if (!code && job->stable &&
+        kafka_witness(kafka, job->list, job->memories, job->logs, &job->error))
+        return;
     if (!code) {
         take_ledgers(job);
         job->answer = KAFKA_DONE;
@@ -173,8 +196,18 @@ void kafka_read_ledgers(struct kafka *kafka, const struct kafka_partition *list,
     job->stable = stable;
     job->list = memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
     job->kinds = memory_zeroed(count + 1, sizeof *job->kinds);
+    job->memories = memory_zeroed(count + 1, sizeof *job->memories);
+    job->logs = memory_zeroed(count + 1, sizeof *job->logs);
     for (size_t i = 0; i < count; i++) {
+        const struct kafka_slot *slot = kafka_slot_find(kafka, list[i].kind, list[i].partition);
         job->kinds[i] = list[i].kind;
+        if (slot)
+            job->memories[i] = (struct kafka_memory){.had_ledger = slot->had_ledger,
+                                                     .doubtful = slot->restarted,
+                                                     .first = slot->first,
+                                                     .last = slot->last,
+                                                     .before = slot->before,
+                                                     .next = slot->next};
         rd_kafka_topic_partition_list_add(job->list, kafka->config->request_topics[list[i].kind],
                                           list[i].partition);
     }
@@ -208,6 +241,8 @@ void kafka_reading_fini(struct kafka_reading *job)
         free((char *)job->ledgers[i].metadata);
     free(job->ledgers);
     free(job->kinds);
+    free(job->memories);
+    free(job->logs);
     free(job->owner);
     memset(job, 0, sizeof *job);
 }
@@ -247,6 +282,30 @@ static void look_for_others(struct kafka *kafka, const struct kafka_reading *job
     }
 }
 
+/* Says what became of partitions whose log or committed offset is not what it was. */
+static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
+{
+    for (size_t i = 0; job->stable && i < job->ledger_count; i++) {
+        const struct kafka_ledger *ledger = &job->ledgers[i];
+        struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
+        struct log_about about = {.topic = kafka->config->request_topics[ledger->kind],
+                                  .partition = ledger->partition,
+                                  .offset = -1};
+        if (ledger->loss == KAFKA_OFFSET_LOST)
+            log_write(LOG_WARN, &about,
+                      "kafka: its committed offset is gone, and its log is the one that was read: "
+                      "the brokers have lost data of __consumer_offsets; what is known of it here "
+                      "is committed again");
+        if (job->logs[i] != KAFKA_LOG_OTHER || !slot)
+            continue;
+        slot->first = slot->last = slot->asked = slot->before = (struct kafka_print){-1, 0};
+        if (slot->next > 0)
+            log_write(LOG_WARN, &about,
+                      "kafka: its log is another one: the topic was deleted and made again; it is "
+                      "read from its beginning");
+    }
+}
+
 static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list)
 {
     for (int i = 0; i < list->cnt; i++) {
@@ -272,6 +331,7 @@ void kafka_reading_told(struct kafka *kafka)
     switch (job.kind) {
     case READ_LEDGERS:
         look_for_others(kafka, &job);
+        tell_losses(kafka, &job);
         to->ledgers_read(kafka->arg, job.answer, job.ledgers, job.ledger_count, error);
         break;
     case READ_OWNER:

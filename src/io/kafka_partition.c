@@ -188,6 +188,10 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
         return false;
     }
     if (message->offset >= slot->next) {
+        if (!is_end)
+            slot->last = kafka_print_of(message);
+        if (slot->first.offset < 0)
+            slot->first = slot->last;
         slot->next = message->offset + (is_end ? 0 : 1);
         slot->restarted = false;
     }

@@ -1,11 +1,15 @@
 /* Whether the committed offsets that this process has written are still there. Kafka deletes them
  * with their topic, and a topic that is deleted and made again within seconds looks to librdkafka
- * as if nothing had happened: it would read on in the new log where it stood in the old one. One
- * partition is asked about each second, as a topic goes with all of its partitions. A runner asks,
- * for which nobody waits (librdkafka's admin requests, which would need none, end the process when
- * the broker dies at the wrong moment). That it is answered at all shows that Kafka is there: while
- * it seems not to be, the question is put also when nothing depends on what the answer says. Kafka
- * thread, but for the asking. */
+ * as if nothing had happened: it would read on in the new log where it stood in the old one, and
+ * leave out what stands before. So records are taken only while it is known of a moment ago that an
+ * offset is there: between the deletion of the old topic and the first record of the new one that
+ * can be taken lies more than that moment. It is asked about one partition, as a topic goes with
+ * all of its partitions; each second while nothing is taken. A runner asks, for which nobody else
+ * waits (librdkafka's admin requests, which would need none, end the process when the broker dies
+ * at the wrong moment). What is found to be gone has its log looked at before anything is read
+ * again (kafka_witness.c). That it is answered at all shows that Kafka is there: while it seems not
+ * to be, the question is put also when nothing depends on what the answer says. Kafka thread, but
+ * for the asking. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -13,7 +17,14 @@
 #include "base/memory.h"
 #include "io/kafka_internal.h"
 
-enum { PROBE_EVERY_MS = 1000, PROBE_TIMEOUT_MS = 500, PROBES_UNANSWERED = 5 };
+enum {
+    PROBE_EVERY_MS = 1000,
+    PROBE_BUSY_MS = 50,   /* while records are taken, or transactions are on their way */
+    PROBE_FRESH_MS = 100, /* for how long an answer lets records be taken */
+    PROBE_LEAST_MS = 20,  /* and at least, however long it took */
+    PROBE_TIMEOUT_MS = 500,
+    PROBES_UNANSWERED = 5,
+};
 
 /* A partition that is read and has a ledger of ours; NULL: none. */
 static const struct kafka_slot *choose(const struct kafka *kafka)
@@ -31,22 +42,37 @@ static const struct kafka_slot *choose(const struct kafka *kafka)
 static void look(struct kafka *kafka)
 {
     struct kafka_probe *probe = &kafka->probe;
-    rd_kafka_resp_err_t code = rd_kafka_committed(kafka->consumer, probe->list, PROBE_TIMEOUT_MS);
+    struct error error;
+    rd_kafka_t *client = kafka_onlooker(kafka, &error);
+    probe->gone = probe->there = probe->answered = false;
+    if (!client)
+        return;
+    rd_kafka_resp_err_t code = rd_kafka_committed(client, probe->list, PROBE_TIMEOUT_MS);
     const rd_kafka_topic_partition_t *at = &probe->list->elems[0];
     probe->gone = !code && !at->err && at->offset < 0; /* nothing less is certain */
+    probe->there = !code && !at->err && at->offset >= 0;
     probe->answered = code >= 0; /* librdkafka's own errors are below, the broker's above */
 }
 
-static void ask(struct kafka *kafka, const struct kafka_slot *slot)
+#define each_held(slot, kafka)                                                                     \
+    for (size_t kind_ = 0; kind_ < REQUEST_KINDS; kind_++)                                         \
+        for (size_t i_ = 0; i_ < (kafka)->assignment.slots[kind_].count; i_++)                     \
+            for (struct kafka_slot *slot = (kafka)->assignment.slots[kind_].at[i_];                \
+                 slot && slot->standing == SLOT_HELD && slot->had_ledger; slot = NULL)
+
+static void ask(struct kafka *kafka, const struct kafka_slot *slot, int64_t now_ms)
 {
     struct kafka_probe *probe = &kafka->probe;
     if (!probe->unanswered)
         probe->asked_ms = clock_wall_ms();
     probe->about_slot = slot;
+    probe->began_ms = now_ms;
     probe->list = memory_must(rd_kafka_topic_partition_list_new(1));
     rd_kafka_topic_partition_list_add(probe->list, kafka->config->request_topics[kafka->job],
                                       slot ? slot->partition : 0);
     probe->rebalance = kafka->assignment.number;
+    probe->wanted = false;
+    each_held(held, kafka) held->asked = held->last;
     kafka_runner_give(&kafka->prober, look);
 }
 
@@ -68,41 +94,61 @@ static void note_answer(struct kafka *kafka)
     }
 }
 
-static void restart_all(struct kafka *kafka)
+static void answered(struct kafka *kafka, int64_t now_ms)
 {
-    for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
-        const struct kafka_slots *slots = &kafka->assignment.slots[kind];
-        for (size_t i = 0; i < slots->count; i++)
-            if (slots->at[i] && slots->at[i]->standing == SLOT_HELD && slots->at[i]->had_ledger) {
-                slots->at[i]->had_ledger = false;
-                slots->at[i]->restart = slots->at[i]->log_changed = true;
-            }
+    struct kafka_probe *probe = &kafka->probe;
+    const struct kafka_assignment *a = &kafka->assignment;
+    drop_list(probe);
+    probe->at_ms = now_ms;
+    note_answer(kafka);
+    if (!probe->about_slot)
+        return;
+    if (!probe->gone) {
+        /* A slow broker, or one that does not answer, must not hold all up. */
+        int64_t least = now_ms - PROBE_FRESH_MS + PROBE_LEAST_MS;
+        probe->verified_ms = probe->began_ms > least ? probe->began_ms : least;
+        each_held(slot, kafka) if (probe->there) slot->before = slot->asked;
+        return;
     }
+    /* An answer from before a rebalance is about another holding. */
+    if (probe->rebalance != a->number || a->asked != ASKED_NOTHING)
+        return;
+    log_warn("kafka: the committed offsets of this group are gone: topic %s was deleted and made "
+             "again, or the brokers have lost them; its partitions' logs are looked at",
+             kafka->config->request_topics[kafka->job]);
+    each_held(slot, kafka) slot->restart = true;
+}
+
+bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot)
+{
+    struct kafka_probe *probe = &kafka->probe;
+    int64_t now = clock_boot_ms();
+    if (!slot->had_ledger || rd_kafka_queue_length(slot->queue) == 0)
+        return true;
+    bool fresh = now - probe->verified_ms < PROBE_FRESH_MS && !slot->restart;
+    probe->busy_until = now + PROBE_FRESH_MS;
+    probe->wanted |= !fresh;
+    if (!fresh)
+        kafka_probe_serve(kafka, now);
+    return fresh;
 }
 
 void kafka_probe_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_probe *probe = &kafka->probe;
     const struct kafka_assignment *a = &kafka->assignment;
-    if (kafka_runner_take(&kafka->prober)) {
-        drop_list(probe);
-        probe->at_ms = now_ms;
-        note_answer(kafka);
-        /* An answer from before a rebalance is about another holding. */
-        if (probe->about_slot && probe->gone && probe->rebalance == a->number &&
-            a->asked == ASKED_NOTHING) {
-            log_warn("kafka: the committed offsets of this group are gone: topic %s was deleted "
-                     "and made again; its partitions are read anew",
-                     kafka->config->request_topics[kafka->job]);
-            restart_all(kafka);
-        }
-    }
-    if (!kafka_runner_idle(&kafka->prober) || now_ms - probe->at_ms < PROBE_EVERY_MS ||
-        a->closing || a->asked != ASKED_NOTHING)
+    if (kafka_runner_take(&kafka->prober))
+        answered(kafka, now_ms);
+    if (!kafka_runner_idle(&kafka->prober) || a->closing)
+        return;
+    bool busy = now_ms < probe->busy_until || !kafka_runner_idle(&kafka->writer);
+    bool due = busy && !probe->unanswered ? now_ms - probe->began_ms >= PROBE_BUSY_MS
+                                          : now_ms - probe->at_ms >= PROBE_EVERY_MS;
+    if (!due && (!probe->wanted || probe->unanswered))
         return;
     const struct kafka_slot *slot = choose(kafka);
     if (slot || probe->unanswered || atomic_load(&kafka->silent_since_ms))
-        ask(kafka, slot);
+        ask(kafka, slot, now_ms);
 }
 
 void kafka_probe_fini(struct kafka *kafka)

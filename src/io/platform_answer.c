@@ -85,10 +85,23 @@ static void read_content_encoding(struct attempt *attempt, const char *value, si
     snprintf(all + used, room, "%s%.*s", used ? "," : "", (int)(size < room ? size : room), value);
 }
 
-static void read_coding(struct answer_head *head, const char *value, size_t size)
+/* Chunked has to be the last one, and where it is, chunks are taken apart here; what lies beneath
+ * them is undone with the encodings of the content. */
+static void read_coding(struct transfer *transfer, const char *value, size_t size)
 {
+    static const char chunked[] = "chunked";
+    size_t n = sizeof chunked - 1;
+    struct answer_head *head = &transfer->head;
     head->codings++;
-    head->chunked = size == 7 && strncasecmp(value, "chunked", 7) == 0;
+    head->chunked = size >= n && strncasecmp(value + size - n, chunked, n) == 0;
+    if (!head->chunked || size == n)
+        return;
+    size -= n;
+    while (size && (value[size - 1] == ' ' || value[size - 1] == '\t'))
+        size--;
+    head->chunked = size && value[size - 1] == ',';
+    if (head->chunked)
+        read_content_encoding(&transfer->attempt, value, size - 1);
 }
 
 static void read_date(struct attempt *attempt, const char *value, size_t size)
@@ -116,7 +129,7 @@ static void read_header(struct transfer *transfer, const char *line, size_t size
     else if ((value = header_value(line, size, "Content-Length", &n)))
         read_length(transfer, value, n);
     else if ((value = header_value(line, size, "Transfer-Encoding", &n)))
-        read_coding(&transfer->head, value, n);
+        read_coding(transfer, value, n);
 }
 
 void answer_head_line(struct transfer *transfer, const char *line, size_t size)

@@ -294,12 +294,15 @@ static void note_answer(struct kafka_thread *thread, enum trouble_kind kind,
 static void on_ledgers_read(void *argument, enum kafka_answer answer,
                             const struct kafka_ledger *list, size_t count, const char *error)
 {
+    static const enum engine_loss losses[] = {[KAFKA_NOT_LOST] = ENGINE_NOT_LOST,
+                                              [KAFKA_OFFSET_LOST] = ENGINE_OFFSET_LOST,
+                                              [KAFKA_LOSS_UNCLEAR] = ENGINE_LOSS_UNCLEAR};
     struct kafka_thread *thread = argument;
     struct engine_ledger *ledgers = memory_zeroed(count, sizeof *ledgers);
     note_answer(thread, TROUBLE_READS, answer, "the committed ledgers cannot be read yet", error);
     for (size_t i = 0; i < count; i++)
         ledgers[i] = (struct engine_ledger){list[i].partition, list[i].offset, list[i].metadata,
-                                            list[i].metadata_size};
+                                            list[i].metadata_size, losses[list[i].loss]};
     engine_ledgers_read(thread->engine, engine_answer_of(answer), ledgers, count, thread->now);
     count_landed(thread);
     free(ledgers);

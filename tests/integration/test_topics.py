@@ -1,8 +1,10 @@
 """Topics that change while they are read: deleted and made again, grown, and with batches that cannot be read."""
 import json
+import signal
+import struct
 import time
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from case import KafkaCase, main, wait_until
@@ -46,6 +48,25 @@ class Topics(KafkaCase):
         self.recreate()
         self.ask_calls(42, 12)  # as many as the old one had: it ends where reading stood
         self.wait_called(sandbox, 54)
+        self.assertEqual(0, worker.terminate())
+
+    def test_made_again_with_more(self):
+        """The new topic holds more than was read of the old one before the worker can notice: nothing of it is skipped, or called
+        twice. (The worker stands still meanwhile; else it is a matter of luck.)"""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, {"kafka.session.timeout.ms": "30000"}).wait_assigned()
+        asked = 6
+        self.ask_calls(0, asked)
+        self.wait_called(sandbox, asked)
+        for count in (24, 60):
+            self.wait_idle()
+            worker.signal(signal.SIGSTOP)
+            self.recreate()
+            self.ask_calls(asked, count)
+            worker.signal(signal.SIGCONT)
+            asked += count
+            self.wait_called(sandbox, asked)
+        self.assertEqual(asked, len(sandbox.calls()))
         self.assertEqual(0, worker.terminate())
 
     def test_another_program_in_the_group(self):
@@ -149,6 +170,53 @@ class Topics(KafkaCase):
         self.assertEqual(0, worker.terminate())
         self.worker(sandbox, {"kafka.receive.message.max.bytes": "100000000"})
         self.wait_called(sandbox, 205)
+
+
+class LostOffsets(KafkaCase):
+    BROKERS = 1
+    PARTITIONS = 2
+
+    def forget_offsets(self):
+        """Deletes what the group has committed, as a damaged __consumer_offsets would, and has the coordinator read it again."""
+        number = 0
+        for character in self.group:  # Java's String.hashCode
+            number = (31 * number + ord(character)) & 0xffffffff
+        number = abs(number - (1 << 32) if number >> 31 else number)
+        partitions = len(AdminClient({"bootstrap.servers": self.bootstrap, **QUIET}).list_topics("__consumer_offsets", 10)
+                         .topics["__consumer_offsets"].partitions)
+        admin = Producer({"bootstrap.servers": self.bootstrap, "client.id": "__admin_client", **QUIET})
+        for partition in range(self.PARTITIONS):
+            key = struct.pack(">h", 1)
+            for text in (self.group, self.names["call.requests"]):
+                key += struct.pack(">h", len(text)) + text.encode()
+            admin.produce("__consumer_offsets", key=key + struct.pack(">i", partition), value=None, partition=number % partitions)
+        self.assertEqual(0, admin.flush(20))
+        self.kafka.stop()
+        self.kafka.restart()
+
+    def ask_and_wait(self, sandbox, first, count):
+        for n in range(first, first + count):
+            self.requests.send(call(n, f"k{n}"), f"k{n}", partition=n % self.PARTITIONS)
+        self.requests.flush()
+        sandbox.wait_calls(first + count, 60)
+        self.assertEqual({"succeeded": first + count}, self.statuses(self.topic("call.results").results(first + count, 60)))
+
+    def test_lost_while_it_runs(self):
+        """The log is the one that was read: what is known is committed again, and nothing is called twice."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, {"kafka.session.timeout.ms": "30000"}).wait_assigned()
+        self.ask_and_wait(sandbox, 0, 20)
+        self.wait_idle()
+        at = worker.logged()
+        self.forget_offsets()
+        for _ in range(self.PARTITIONS):
+            worker.wait_log("its committed offset is gone.*committed again", 60, after=at)
+        self.wait_idle()
+        self.ask_and_wait(sandbox, 20, 20)
+        self.assertEqual(0, worker.terminate())
+        worker = self.worker(sandbox).wait_assigned()  # and the next one finds it
+        self.ask_and_wait(sandbox, 40, 10)
+        self.assertEqual(50, len(sandbox.calls()))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ static void transact(struct process *process, const struct engine_action *action
 static void answer_read(struct process *process, const struct engine_action *action)
 {
     struct committed *committed = &process->world->committed;
-    struct engine_ledger ledger = {0, committed->base, committed->metadata, committed->size};
+    struct engine_ledger ledger = {0, committed->base, committed->metadata, committed->size,
+                                   ENGINE_NOT_LOST};
     engine_ledgers_read(process->engine, ENGINE_DONE, &ledger, action->place_count,
                         process->world->now);
 }

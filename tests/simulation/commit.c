@@ -252,8 +252,9 @@ static enum engine_answer read_ledgers(struct world *world, struct job *job)
         const char *metadata = world->logs[log].metadata ? world->logs[log].metadata : "";
         if (work->stable && broker_is_unstable(world, log))
             return ENGINE_AGAIN;
-        job->found[job->found_count++] = (struct engine_ledger){
-            log, world->logs[log].committed, memory_string(metadata), strlen(metadata)};
+        job->found[job->found_count++] =
+            (struct engine_ledger){log, world->logs[log].committed, memory_string(metadata),
+                                   strlen(metadata), ENGINE_NOT_LOST};
     }
     return ENGINE_DONE;
 }

@@ -155,8 +155,8 @@ static void answer_read(struct desk *desk)
     for (size_t i = 0; i < count; i++) {
         int32_t partition = desk->action.places[i].partition;
         const char *metadata = desk->metadata[partition] ? desk->metadata[partition] : "";
-        ledgers[i] =
-            (struct engine_ledger){partition, desk->base[partition], metadata, strlen(metadata)};
+        ledgers[i] = (struct engine_ledger){partition, desk->base[partition], metadata,
+                                            strlen(metadata), ENGINE_NOT_LOST};
     }
     engine_ledgers_read(desk->engine, ENGINE_DONE, ledgers, count, desk->now);
 }
@@ -1342,6 +1342,70 @@ static void test_a_refused_claim_is_made_again(void **state)
     desk_fini(&desk);
 }
 
+static void lose_offset(struct desk *desk, enum engine_loss loss)
+{
+    expect(desk, ENGINE_READ);
+    assert_false(desk->action.stable);
+    struct engine_ledger none = {0, -1, "", 0, ENGINE_NOT_LOST};
+    engine_ledgers_read(desk->engine, ENGINE_DONE, &none, 1, desk->now);
+    expect(desk, ENGINE_READ);
+    assert_true(desk->action.stable);
+    none.loss = loss;
+    engine_ledgers_read(desk->engine, ENGINE_DONE, &none, 1, desk->now);
+}
+
+/* The brokers have lost what was committed: it is committed again from memory, with its marks. */
+static void test_what_was_committed_is_gone(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    arrive(&desk, 0, 1, "o-2");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    take(&desk, 0, 1, true);
+    give(&desk, 0, 1);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_UNASSIGN);
+    lose_offset(&desk, ENGINE_OFFSET_LOST);
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    assert_int_equal(desk.base[0], 1);
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_STARTED);
+    expect(&desk, ENGINE_ASSIGN);
+    assert_int_equal(desk.action.places[0].offset, 2);
+    finish(&desk, 1, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_published(&desk, "result:1:succeeded ");
+    desk_fini(&desk);
+}
+
+/* From the oldest request on, calls would be made twice: a person decides. */
+static void test_what_was_committed_is_gone_and_not_known(void **state)
+{
+    (void)state;
+    for (int unclear = 0; unclear < 2; unclear++) {
+        struct desk desk;
+        ready(&desk);
+        if (!unclear)
+            engine_log_changed(desk.engine, 0); /* nothing is remembered then */
+        take(&desk, 0, 1, true);
+        give(&desk, 0, 1);
+        expect(&desk, ENGINE_UNASSIGN);
+        lose_offset(&desk, unclear ? ENGINE_LOSS_UNCLEAR : ENGINE_OFFSET_LOST);
+        expect(&desk, ENGINE_ASSIGN);
+        assert_true(view_of(&desk, 0).halted);
+        assert_true(view_of(&desk, 0).needs_repair);
+        desk_fini(&desk);
+    }
+}
+
 /* One call ended and one chosen in a transaction of unknown end. */
 static void unclear(struct desk *desk, enum engine_outcome outcome)
 {
@@ -2495,6 +2559,8 @@ int main(void)
         cmocka_unit_test(test_claims_and_releases_are_split),
         cmocka_unit_test(test_a_claim_that_is_refused_alone_halts_its_partition),
         cmocka_unit_test(test_a_refused_claim_is_made_again),
+        cmocka_unit_test(test_what_was_committed_is_gone),
+        cmocka_unit_test(test_what_was_committed_is_gone_and_not_known),
 
         cmocka_unit_test(test_unknown_that_landed),
         cmocka_unit_test(test_unknown_that_did_not_land),

@@ -45,12 +45,16 @@ struct engine_place {
     int64_t offset; /* where to read from; -1: the oldest */
 };
 
+/* Whether what this process has committed is gone, though the log is the one that was read. */
+enum engine_loss { ENGINE_NOT_LOST, ENGINE_OFFSET_LOST, ENGINE_LOSS_UNCLEAR };
+
 /* A ledger to commit, or as it was read. */
 struct engine_ledger {
     int32_t partition;
     int64_t offset; /* the base; -1 (read): nothing committed */
     const char *metadata;
     size_t metadata_size;
+    enum engine_loss loss; /* (read) */
 };
 
 /* A record to publish, in this order. */

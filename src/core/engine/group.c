@@ -79,8 +79,8 @@ static void add_job_ledger(struct engine *engine, struct partition *partition, c
     }
     *bytes += size;
     partition->in_job = true;
-    engine->job_ledgers[engine->job_ledger_count++] =
-        (struct engine_ledger){partition->number, engine->scratch.base, text_take(&metadata), size};
+    engine->job_ledgers[engine->job_ledger_count++] = (struct engine_ledger){
+        partition->number, engine->scratch.base, text_take(&metadata), size, ENGINE_NOT_LOST};
 }
 
 static bool arriving(const struct partition *partition)
@@ -610,9 +610,31 @@ static bool is_as_it_was(const struct partition *partition, const struct ledger 
            !strcmp(ledger->owner, partition->engine->owner);
 }
 
+/* What was committed is gone. What is remembered takes its place, as nobody else can have had the
+ * partition; where nothing is, or the log may be another one, a person has to say where to go on:
+ * from the oldest request on, calls would be made twice. */
+static void take_loss(struct partition *partition, enum engine_loss loss)
+{
+    struct text reason = {0};
+    if (partition->kept && loss == ENGINE_OFFSET_LOST) {
+        partition->engine->resumed++;
+        return;
+    }
+    text_printf(&reason, "its committed offset is gone, %s",
+                loss == ENGINE_OFFSET_LOST
+                    ? "and what had been done is not known here any more"
+                    : "and whether its topic is still the one that was read cannot be told");
+    partition_halt(partition, text_take(&reason));
+    partition->needs_repair = true;
+}
+
 static void take_ledger(struct partition *partition, const struct ledger *ledger,
                         const struct engine_ledger *read)
 {
+    if (read->loss != ENGINE_NOT_LOST) {
+        take_loss(partition, read->loss);
+        return;
+    }
     if (partition->kept && is_as_it_was(partition, ledger, read)) {
         partition->engine->resumed++;
         return;

@@ -187,8 +187,8 @@ static void write_ledger(struct engine *engine, struct partition *partition)
         tick->ledgers = memory_resize(tick->ledgers, tick->ledger_capacity * sizeof *tick->ledgers);
     }
     size_t size = metadata.length;
-    tick->ledgers[tick->ledger_count++] =
-        (struct engine_ledger){partition->number, partition->tick_base, text_take(&metadata), size};
+    tick->ledgers[tick->ledger_count++] = (struct engine_ledger){
+        partition->number, partition->tick_base, text_take(&metadata), size, ENGINE_NOT_LOST};
 }
 
 /* Brings in the partitions whose base alone has moved, when there is something to commit anyhow or

@@ -1,0 +1,157 @@
+/* Whether a partition's log is still the one that was read. A topic that is deleted and made again
+ * has another log under the same name, and nothing that librdkafka tells sets the two apart in all
+ * versions. So what was read last is remembered in short, and read again when its committed offset
+ * is gone: if it still stands there, only the offset was lost.
+ *
+ * Three places are looked at: the last record taken, one that was taken before committed offsets
+ * were last seen to be there, and the first one. If only the last one stands there, records of the
+ * new log were taken unnoticed, and what was done with which log's requests is not known any more;
+ * if only the first one does, the log has lost records. Runs on the reader,
+ * with a client of its own that joins no group. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+enum {
+    LOOK_MS = 5000,
+    ENDS_MS = 2000,
+    EDGE = 64, /* bytes at each end of a text that are told apart */
+};
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
+{
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ at[i]) * 1099511628211u;
+    return hash;
+}
+
+static uint64_t mix_text(uint64_t hash, const char *text, size_t size)
+{
+    size_t head = size < EDGE ? size : EDGE, tail = size - head < EDGE ? size - head : EDGE;
+    hash = mix(hash, &size, sizeof size);
+    if (head)
+        hash = mix(hash, text, head);
+    return tail ? mix(hash, text + size - tail, tail) : hash;
+}
+
+struct kafka_print kafka_print_of(const rd_kafka_message_t *message)
+{
+    rd_kafka_timestamp_type_t type;
+    int64_t timestamp = rd_kafka_message_timestamp(message, &type);
+    uint64_t hash = mix(1469598103934665603u, &timestamp, sizeof timestamp);
+    hash = mix_text(hash, message->key, message->key_len);
+    return (struct kafka_print){message->offset, mix_text(hash, message->payload, message->len)};
+}
+
+static rd_kafka_t *witness_new(struct kafka *kafka, struct error *error)
+{
+    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_CONSUMER, error);
+    if (!conf)
+        return NULL;
+    kafka_setting_must(conf, "auto.offset.reset", "error"); /* what is not there is an answer */
+    kafka_setting_must(conf, "isolation.level", "read_uncommitted");
+    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
+    rd_kafka_conf_set_opaque(conf, kafka);
+    rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (client)
+        rd_kafka_poll_set_consumer(client);
+    return client;
+}
+
+/* What stands at the print's place; KAFKA_LOG_OPEN: nobody answers. */
+static enum kafka_log look_at(struct kafka *kafka, rd_kafka_t *client,
+                              rd_kafka_topic_partition_list_t *place, struct kafka_print print)
+{
+    enum kafka_log found = KAFKA_LOG_OPEN;
+    int64_t until = clock_boot_ms() + LOOK_MS;
+    place->elems[0].offset = print.offset;
+    if (rd_kafka_assign(client, place))
+        return KAFKA_LOG_OPEN;
+    while (found == KAFKA_LOG_OPEN && clock_boot_ms() < until && !atomic_load(&kafka->stopping)) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(client, 100);
+        if (!message)
+            continue;
+        struct kafka_print other = {-1, 0};
+        if (!message->err)
+            other = kafka_print_of(message);
+        if (!message->err && other.offset == print.offset)
+            found = other.hash == print.hash ? KAFKA_LOG_SAME : KAFKA_LOG_OTHER;
+        else if (!message->err)
+            found = KAFKA_LOG_UNKNOWN; /* it was deleted by itself, in whichever log */
+        else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            found = KAFKA_LOG_UNKNOWN; /* the log ends before it */
+        else if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+                 message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE)
+            found = KAFKA_LOG_UNKNOWN;
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_assign(client, NULL);
+    return found;
+}
+
+/* Where nothing stands at the place: a log that begins at 0 and ends before what was read is a new
+ * one if it is empty, or if the committed offset went with the old one. Else it may have lost
+ * records, and what is left of them may have been called. */
+static enum kafka_log look_at_ends(rd_kafka_t *client, const rd_kafka_topic_partition_t *at,
+                                   int64_t next, bool gone)
+{
+    int64_t low, high;
+    if (rd_kafka_query_watermark_offsets(client, at->topic, at->partition, &low, &high, ENDS_MS))
+        return KAFKA_LOG_OPEN;
+    if (high == 0 || (gone && next <= 0))
+        return KAFKA_LOG_OTHER;
+    if (low == 0 && high < next)
+        return gone ? KAFKA_LOG_OTHER : KAFKA_LOG_UNKNOWN;
+    return low > 0 && high >= next ? KAFKA_LOG_SAME : KAFKA_LOG_UNKNOWN;
+}
+
+static enum kafka_log look(struct kafka *kafka, rd_kafka_t *client,
+                           rd_kafka_topic_partition_list_t *place, const struct kafka_memory *of,
+                           bool gone)
+{
+    enum kafka_log found = KAFKA_LOG_UNKNOWN;
+    if (of->last.offset >= 0)
+        found = look_at(kafka, client, place, of->last);
+    if (found == KAFKA_LOG_UNKNOWN && of->first.offset >= 0 && of->first.offset < of->last.offset) {
+        /* The last one is gone: the log is another one, or has lost its newest records. */
+        enum kafka_log first = look_at(kafka, client, place, of->first);
+        if (first != KAFKA_LOG_UNKNOWN)
+            return first == KAFKA_LOG_SAME ? KAFKA_LOG_UNKNOWN : first;
+    }
+    if (found == KAFKA_LOG_UNKNOWN)
+        return look_at_ends(client, &place->elems[0], of->next, gone);
+    if (found != KAFKA_LOG_SAME || of->before.offset < 0 || of->before.offset == of->last.offset)
+        return found;
+    enum kafka_log before = look_at(kafka, client, place, of->before);
+    return before == KAFKA_LOG_OTHER ? KAFKA_LOG_UNKNOWN : found;
+}
+
+int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
+                  const struct kafka_memory *memories, enum kafka_log *logs, struct error *error)
+{
+    rd_kafka_t *client = NULL;
+    for (int i = 0; i < list->cnt && !atomic_load(&kafka->stopping); i++) {
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        logs[i] = KAFKA_LOG_SAME;
+        if (!memories[i].had_ledger || (at->offset >= 0 && !memories[i].doubtful))
+            continue;
+        if (!client && !(client = witness_new(kafka, error)))
+            return -1;
+        rd_kafka_topic_partition_list_t *place = memory_must(rd_kafka_topic_partition_list_new(1));
+        rd_kafka_topic_partition_list_add(place, at->topic, at->partition);
+        logs[i] = look(kafka, client, place, &memories[i], at->offset < 0);
+        rd_kafka_topic_partition_list_destroy(place);
+        if (logs[i] == KAFKA_LOG_OPEN)
+            break;
+    }
+    if (client)
+        rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    for (int i = 0; i < list->cnt; i++)
+        if (logs[i] == KAFKA_LOG_OPEN)
+            return error_set(error, "whether a log is still the one that was read cannot be found "
+                                    "out yet: brokers do not answer, or the topic is away");
+    return 0;
+}
