@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "support.h"
 
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
@@ -165,11 +166,39 @@ static bool transact(struct side *side)
     return landed;
 }
 
+/* A transaction that has to be aborted: its record is too large for the client itself. */
+static void abort_one(struct side *side)
+{
+    char *large = memory_zeroed(1, 3000);
+    struct record record = {0};
+    struct kafka_ledger ledger = {
+        .partition = 0, .offset = 1, .metadata = "1:2:a", .metadata_size = 5};
+    memset(large, 'x', 2999);
+    record_set(&record, side->config.result_topics[REQUEST_CALL], "k", large);
+    if (side_transact(side, &record, 1, &ledger, 1) != KAFKA_REFUSED) {
+        int ready = side->ready;
+        kafka_renew_producer(side->kafka);
+        lives_until(side, side->ready > ready);
+    }
+    text_fini(&record.key);
+    text_fini(&record.value);
+    free(large);
+}
+
+/* The partition is told as lost and assigned again, and read again from where it was answered. */
+static void seek_one(struct side *side)
+{
+    size_t taken = side->taken_count;
+    kafka_restart(side->kafka, REQUEST_CALL, 0);
+    lives_until(side, (side_take(side, 0), side->taken_count > taken));
+}
+
 static void life(const char *bootstrap, enum call call, rd_kafka_resp_err_t code)
 {
     static int number;
     static const char *const quick[] = {"kafka.consumer.fetch.wait.max.ms=10",
-                                        "kafka.session.timeout.ms=6000", NULL};
+                                        "kafka.session.timeout.ms=6000",
+                                        "kafka.producer.message.max.bytes=1000", NULL};
     char group[32];
     struct side side;
     snprintf(group, sizeof group, "faults-%d", number++);
@@ -183,12 +212,14 @@ static void life(const char *bootstrap, enum call call, rd_kafka_resp_err_t code
     lives_until(&side, side.rebalance_count > 0);
     bool well = !side.failed && read_ledger(&side) && claim(&side);
     lives_until(&side, (side_take(&side, 0), side.taken_count > 0));
+    if (call == SEEK && !side.failed)
+        seek_one(&side);
+    if (call == ABORT_TRANSACTION && !side.failed)
+        abort_one(&side);
     well = well && !side.failed && transact(&side);
     if (!side.failed)
         side_leave(&side);
-    /* ABORT_TRANSACTION and SEEK are of use only where something else has failed before. */
-    bool struck = atomic_exchange(&failing, NONE) == NONE;
-    if (!struck && call != ABORT_TRANSACTION && call != SEEK)
+    if (atomic_exchange(&failing, NONE) != NONE)
         fail_msg("call %d was never made", (int)call);
     if (!well && !side.failed)
         fail_msg("call %d, error %s: neither done nor told", (int)call, rd_kafka_err2name(code));
@@ -219,6 +250,10 @@ static void no_fault_ends_or_stops_it(void **state)
         {SEND_OFFSETS, RD_KAFKA_RESP_ERR__STATE},
         {SEND_OFFSETS, RD_KAFKA_RESP_ERR__FENCED},
         {COMMIT_TRANSACTION, RD_KAFKA_RESP_ERR__FENCED},
+        {ABORT_TRANSACTION, RD_KAFKA_RESP_ERR__STATE},
+        {ABORT_TRANSACTION, RD_KAFKA_RESP_ERR__FENCED},
+        {SEEK, RD_KAFKA_RESP_ERR__TIMED_OUT},
+        {SEEK, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION},
         {NEW, RD_KAFKA_RESP_ERR__FAIL},
     };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
