@@ -183,6 +183,8 @@ def check_image_13():
 # ---- The stack ---------------------------------------------------------------------------------------------------------------------------
 
 def check_first_result():
+    built = compose("build", timeout=3000)
+    check("Compose builds the images", built.returncode == 0, built.stderr)
     begun = time.monotonic()
     up = compose("up", "-d")
     if not check("`up` from nothing", up.returncode == 0, up.stderr):
@@ -246,8 +248,8 @@ def check_health():
               and "no-new-privileges" in inspect(container, "json .HostConfig.SecurityOpt"))
     check("worker and platform write nothing", [inspect(containers(n)[0], ".HostConfig.ReadonlyRootfs") for n in ("worker", "platform")] == ["true"] * 2)
     shown = out("docker", "exec", worker, "privacy-call-worker", "--print-config")
-    check("the token comes from a secret's file, and is not shown", re.search(r"^platform\.token = \*\*\* .*PRIVACY_CALL_PLATFORM_TOKEN_FILE", shown, re.MULTILINE)
-          and "akwiKeKEKG" not in inspect(worker, "json .Config.Env") + shown, shown)
+    check("the token comes from a secret's file, and is not shown", re.search(r"^platform\.token = \*\*\*", shown, re.MULTILINE)
+          and "PRIVACY_CALL_PLATFORM_TOKEN_FILE=/run/secrets/" in inspect(worker, "json .Config.Env") and "akwiKeKEKG" not in inspect(worker, "json .Config.Env") + shown, shown)
     log = run("docker", "logs", worker)
     lines = (log.stdout + log.stderr).splitlines()
     check("each line of the worker's log is JSON", lines and all("@timestamp" in json.loads(line) for line in lines))
@@ -291,8 +293,8 @@ def check_kills():
 
 def check_docker_kill():
     since = now()
-    run("docker", "kill", "-s", "ABRT", containers("worker")[0])
-    check("a worker is back after `docker kill -s ABRT`", back("worker", 3, since), health())
+    run("docker", "kill", "-s", "INT", containers("worker")[0])
+    check("a worker is back after `docker kill -s INT`", back("worker", 3, since), health())
     os.environ["DOCKER_SOCKET"] = os.environ.get("DOCKER_HOST", "").removeprefix("unix://") or "/var/run/docker.sock"
     keep = [*COMPOSE, "--profile", "keep"]
     check("the profile `keep` comes up", run(*keep, "up", "-d", "--scale", "worker=3").returncode == 0 and within(30, lambda: "watching" in out(*keep, "logs", "keeper")))
@@ -310,6 +312,7 @@ def check_docker_kill():
 def queries():
     with open(f"{ROOT}/config/dashboard.json") as file:
         expressions = re.findall(r'"expr": ("(?:[^"\\]|\\.)*")', file.read())
+    expressions = [e for e in expressions if "platform_clock_offset" not in e] # the simulated platform tells no time; tests/observe has one that does
     return [re.sub(r"\$(job|instance)\b", ".*", json.loads(e)).replace("$__rate_interval", "1m") for e in expressions]
 
 
