@@ -228,12 +228,13 @@ static void find_halted(struct summary *summary, const struct overview *overview
         return;
     struct problem *problem = add(summary, SEVERITY_ERROR, "halted");
     const char *topic = config->request_topics[row->kind];
-    if (count == 1)
+    if (count == 1) {
         WORDS(problem->what, "Partition %s/%" PRId32 " halted", topic, row->partition);
-    else
-        WORDS(problem->what, "%zu partitions halted, %s/%" PRId32 " among them", count, topic,
-              row->partition);
-    WORDS(problem->reason, "%s", row->halt_reason);
+        WORDS(problem->reason, "%s", row->halt_reason);
+    } else {
+        WORDS(problem->what, "%zu partitions halted", count);
+        WORDS(problem->reason, "%s (%s/%" PRId32 ")", row->halt_reason, topic, row->partition);
+    }
     problem->since_ms = since;
     if (row->needs_repair)
         WORDS(problem->next,

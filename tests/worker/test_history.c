@@ -60,7 +60,8 @@ static void steps_without_the_process_are_not_known(void **state)
     assert_int_equal(steps[LAST].results[REQUEST_CALL][STATUS_SUCCEEDED], 2);
     assert_false(steps[LAST - 1].known || steps[LAST - 2].known);
     assert_true(steps[LAST - 3].known);
-    history_add(&history, START + (4 + HISTORY_STEPS) * (int64_t)STEP, &totals); /* a night's sleep */
+    history_add(&history, START + (4 + HISTORY_STEPS) * (int64_t)STEP,
+                &totals); /* a night's sleep */
     history_copy(&history, steps);
     for (int i = 0; i < LAST; i++)
         assert_false(steps[i].known);

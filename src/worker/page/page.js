@@ -385,7 +385,7 @@ function topicTable(job, partitions, ledgerMax) {
   const caption = `${job.topic}: ${count(partitions.length, "partition")}${halted ? `, ${number(halted)} halted` : ""}, group ${job.group}`;
   if (!partitions.length) return make("p", "none", `${job.topic}: none of its partitions is here, group ${job.group}.`);
   const parts = make("div", "", table(`Partitions of ${job.topic}`, caption, [heading("No.", "number"), heading("State"), heading("Lag", "number"),
-    heading("Oldest", "number"), heading("Unfinished", "number"), heading("Started", "number"), heading("Ledger", "number")],
+    heading("Oldest", "number"), heading("Unfin\u00adished", "number"), heading("Started", "number"), heading("Ledger", "number")],
   some.flatMap((p) => partitionRows(p, ledgerMax))));
   if (partitions.length > SHOWN_AT_FIRST) parts.append(more(job.topic, some.length < partitions.length, partitions.length));
   return parts;
@@ -422,6 +422,7 @@ function showSilence() {
     reason: "it has ended, or cannot be reached from here", next: "asked again", nextAt: new Date(next).toISOString(),
     waiting: heard ? "what stands below is as it was then" : "" }, []);
   document.title = `${MARKS.error} No answer from the worker`;
+  if (latest) put("who", ["silent", latest.instance], () => [`${latest.instance} in group ${latest.group}, privacy-call-worker ${latest.version}`]);
 }
 
 function updated() {

@@ -1,0 +1,251 @@
+/* The sentence at the top of the page, for each thing that can be wrong, and which of them comes
+ * first. What the Kafka threads and the call thread would have noted is set here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "core/ledger.h"
+#include "worker/summary.h"
+
+static const int64_t since = 1796153280000; /* 2026-12-01 19:28:00 UTC */
+
+static struct call_counters counters;
+static struct call_pause pause_now;
+static int64_t turned_ms;
+static struct config config = {.request_topics = {"call-requests", "recording-requests"},
+                               .group_ids = {"g", "g-recordings"},
+                               .drain_timeout_ms = 15000};
+static struct metrics *metrics;
+static struct partition_row rows[3];
+static struct history_step steps[HISTORY_STEPS];
+static struct overview overview;
+
+/* In the place of the call thread. */
+const struct call_counters *call_thread_counters(const struct call_thread *thread)
+{
+    (void)thread;
+    return &counters;
+}
+
+void call_thread_copy_pause(struct call_thread *thread, struct call_pause *out)
+{
+    (void)thread;
+    *out = pause_now;
+}
+
+int64_t call_thread_last_turn_ms(const struct call_thread *thread)
+{
+    (void)thread;
+    return turned_ms;
+}
+
+/* All is well, in the middle of work. */
+static int begin(void **state)
+{
+    (void)state;
+    memset(&counters, 0, sizeof counters);
+    memset(&pause_now, 0, sizeof pause_now);
+    memset(steps, 0, sizeof steps);
+    turned_ms = clock_boot_ms();
+    metrics = metrics_new(&config);
+    for (int job = 0; job < REQUEST_KINDS; job++) {
+        metrics_condition(metrics, (enum request_kind)job, CONDITION_OUTSIDE, 0);
+        metrics_set(&metrics->partitions[job], 2);
+    }
+    for (size_t i = 0; i < 3; i++)
+        rows[i] = (struct partition_row){
+            .partition = (int32_t)i, .state = "active", .since_ms = since, .oldest_ms = -1};
+    overview = (struct overview){.metrics = metrics,
+                                 .wall_ms = since + 30000,
+                                 .boot_ms = clock_boot_ms(),
+                                 .rows = rows,
+                                 .row_count = 3,
+                                 .steps = steps};
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    metrics_free(metrics);
+    return 0;
+}
+
+static struct summary summary;
+
+/* Checks the first problem. */
+static void expect(enum severity severity, const char *name, const char *sentence)
+{
+    struct text text = {0};
+    summary_make(&summary, &overview);
+    summary_sentence(&summary.all[0], overview.wall_ms, &text);
+    assert_string_equal(text.data, sentence);
+    assert_string_equal(summary.all[0].state, name);
+    assert_int_equal(summary.all[0].severity, severity);
+    text_fini(&text);
+}
+
+static void holds(enum condition condition)
+{
+    metrics_condition(metrics, REQUEST_RECORDING, condition, since);
+}
+
+static void nothing(void **state)
+{
+    (void)state;
+    expect(SEVERITY_OK, "well",
+           "All is well: nothing is asked for at present; no result unknown in the last 15 min");
+    counters.in_flight = 1;
+    expect(SEVERITY_OK, "well",
+           "All is well: 1 call under way; no result unknown in the last 15 min");
+    steps[HISTORY_STEPS - 1] = (struct history_step){.known = true, .tries = {62, 1}};
+    expect(SEVERITY_OK, "well",
+           "All is well: 13 calls a second; no result unknown in the last 15 min");
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        metrics_set(&metrics->partitions[job], 0);
+    expect(SEVERITY_OK, "standby",
+           "Standing by: in the group, and all partitions are with other workers; some come when "
+           "one of those stops");
+    assert_int_equal(summary.count, 1);
+}
+
+static void a_pause(void **state)
+{
+    (void)state;
+    pause_now = (struct call_pause){.since_ms = since, .until_ms = overview.boot_ms + 12000};
+    strcpy(pause_now.reason, "connection refused");
+    metrics_set(&metrics->waiting_lanes[REQUEST_CALL], 900);
+    metrics_set(&metrics->outstanding[REQUEST_CALL], 40);
+    counters.in_flight = 3;
+    expect(SEVERITY_ERROR, "paused",
+           "Calls paused since 19:28 UTC: connection refused; next try in 12 s; 937 order ids "
+           "wait");
+    overview.wall_ms = since + 25 * 3600000L;
+    expect(SEVERITY_ERROR, "paused",
+           "Calls paused since 2026-12-01 19:28 UTC: connection refused; next try in 12 s; 937 "
+           "order ids wait");
+    pause_now.until_ms = 0;
+    overview.wall_ms = since;
+    expect(SEVERITY_ERROR, "paused",
+           "Calls paused since 19:28 UTC: connection refused; one call is tried now; 937 order "
+           "ids wait");
+}
+
+static void partitions(void **state)
+{
+    (void)state;
+    rows[1].state = "halted";
+    rows[1].needs_repair = true;
+    strcpy(rows[1].halt_reason, "no ledger");
+    expect(SEVERITY_ERROR, "halted",
+           "Partition call-requests/1 halted since 19:28 UTC: no ledger; stop the group's workers "
+           "and run `privacy-call-worker ledger repair --topic call-requests --partition 1`; the "
+           "other 2 partitions go on");
+    rows[0].state = "halted";
+    rows[0].since_ms = since - 60000;
+    strcpy(rows[0].halt_reason, "no right");
+    expect(SEVERITY_ERROR, "halted",
+           "2 partitions halted since 19:27 UTC: no right (call-requests/0); it is tried again by "
+           "itself; the other 1 partition goes on");
+    rows[0].state = rows[1].state = "active";
+    rows[2].stuck = true;
+    metrics_condition(metrics, REQUEST_CALL, CONDITION_STUCK, since);
+    expect(SEVERITY_ERROR, "stuck",
+           "Partition call-requests/2 does not move since 19:28 UTC: its lag grows and nobody "
+           "knows why; look for a producer whose transaction hangs; else restart this worker, and "
+           "report it");
+    rows[2].stuck = false;
+    rows[2].ledger_size = LEDGER_MAX * 95 / 100;
+    expect(SEVERITY_WARNING, "ledger-full",
+           "Ledger of partition call-requests/2 is 95 % full: at 100 % nothing more of it is "
+           "started until older requests have ended");
+}
+
+static void kafka(void **state)
+{
+    (void)state;
+    holds(CONDITION_OUTSIDE);
+    expect(SEVERITY_NOTICE, "joining",
+           "Joining the group of the recordings since 19:28 UTC: its partitions come with the "
+           "group's next rebalance");
+    overview.wall_ms += 60000;
+    summary_make(&summary, &overview);
+    assert_int_equal(summary.all[0].severity, SEVERITY_WARNING);
+    holds(CONDITION_NO_TOPIC);
+    expect(SEVERITY_WARNING, "no-topic",
+           "A topic of the recordings does not exist since 19:28 UTC: the last errors say which "
+           "one; create it, and it goes on by itself");
+    assert_int_equal(summary.count, 1); /* it is why it is not in its group */
+    holds(CONDITION_NO_RIGHT);
+    expect(SEVERITY_ERROR, "no-right",
+           "Kafka refuses a right that the recordings need since 19:28 UTC: the last errors say "
+           "which one; grant it, and it goes on by itself");
+    holds(CONDITION_FAILING);
+    metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end");
+    expect(SEVERITY_ERROR, "failing",
+           "Kafka does not take what this worker asks for since 19:28 UTC: a transaction does not "
+           "end; it is tried again by itself");
+    holds(CONDITION_NO_KAFKA);
+    metrics_silence(metrics, REQUEST_RECORDING, "Connection refused");
+    expect(SEVERITY_ERROR, "no-kafka",
+           "No answer from Kafka since 19:28 UTC: Connection refused; it is tried again all the "
+           "time, and results are kept until it answers");
+    turned_ms -= 11000;
+    expect(SEVERITY_ERROR, "not-alive",
+           "Nothing goes on here: the call thread does not turn: restart this worker, and report "
+           "it");
+    assert_int_equal(summary.count, 5);
+}
+
+static void a_stop(void **state)
+{
+    (void)state;
+    atomic_store(&metrics->draining_since, since);
+    atomic_store(&metrics->draining, true);
+    holds(CONDITION_OUTSIDE);
+    counters.in_flight = 5;
+    overview.wall_ms = since + 1000;
+    expect(SEVERITY_NOTICE, "draining",
+           "Stopping since 19:28 UTC: no more calls are begun, 5 are under way; ends at the "
+           "latest in 14 s");
+    assert_int_equal(summary.count, 1);
+}
+
+static void unknown(void **state)
+{
+    (void)state;
+    metrics->results[REQUEST_CALL][STATUS_UNKNOWN] = 3;
+    overview.stepped.results[REQUEST_CALL][STATUS_UNKNOWN] = 2;
+    overview.stepped_ms = overview.boot_ms;
+    overview.wall_ms = since + 10 * HISTORY_STEP_MS;
+    steps[HISTORY_STEPS - 11].results[REQUEST_CALL][STATUS_UNKNOWN] = 2;
+    expect(SEVERITY_WARNING, "unknown",
+           "3 results unknown since 19:28 UTC: their calls may have been made, and no answer is "
+           "known; check with the platform before asking again");
+    atomic_store(&metrics->draining_since, since);
+    atomic_store(&metrics->draining, true);
+    pause_now.since_ms = since;
+    summary_make(&summary, &overview);
+    assert_string_equal(summary.all[0].state, "paused");
+    assert_string_equal(summary.all[1].state, "unknown");
+    assert_string_equal(summary.all[2].state, "draining");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing, begin, end),
+        cmocka_unit_test_setup_teardown(a_pause, begin, end),
+        cmocka_unit_test_setup_teardown(partitions, begin, end),
+        cmocka_unit_test_setup_teardown(kafka, begin, end),
+        cmocka_unit_test_setup_teardown(a_stop, begin, end),
+        cmocka_unit_test_setup_teardown(unknown, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
