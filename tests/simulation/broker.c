@@ -231,7 +231,7 @@ static void forget_offsets(struct world *world, int index)
         world->open_tasks += check_is_over(task) && !task->deleted;
         task->forgotten = true;
         task->results = task->gone = task->dead = task->late = 0;
-        task->starter = task->doubted_by = task->owed_by = 0;
+        task->starter = task->doubted_by = task->owed_by = task->answered_by = 0;
         task->running_until = 0;
         task->told = END_NONE;
     }

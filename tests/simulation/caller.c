@@ -331,9 +331,11 @@ static void give_back(struct world *world, struct job *job, struct request *requ
         end == CALL_FINISHED   ? status_name(outcome->status)
         : end == CALL_NOT_SENT ? "not sent"
                                : "returned");
-    if (request->state == REQUEST_ORPHAN && end == CALL_FINISHED && outcome->answered &&
-        task->kind == REQUEST_CALL &&
-        (outcome->status == STATUS_SUCCEEDED || outcome->status == STATUS_REFUSED))
+    bool answered = end == CALL_FINISHED && outcome->answered && task->kind == REQUEST_CALL &&
+                    (outcome->status == STATUS_SUCCEEDED || outcome->status == STATUS_REFUSED);
+    if (answered)
+        task->answered_by = job->process->incarnation;
+    if (answered && request->state == REQUEST_ORPHAN)
         task->owed_by = job->process->incarnation;
     engine_call_ended(job->engine, request, job_now(world, job));
 }

@@ -18,8 +18,10 @@ bool check_is_over(const struct task *task)
 
 static bool may_be_unknown(const struct world *world, const struct task *task)
 {
-    bool outlived = task->starter && task->outlived == task->starter;
-    return task->doubted_by || outlived || world->excused_at[task->starter] >= task->started_at;
+    if (!task->starter)
+        return false;
+    return task->doubted_by || task->outlived == task->starter ||
+           world->excused_at[task->starter] >= task->started_at;
 }
 
 /* What the platform has answered is what is published. */
@@ -432,8 +434,9 @@ void check_refused(struct world *world, const struct job *job)
     engine_look(job->engine, &all);
     if (all.late) /* what is no partition's any more may be what is refused */
         return;
-    if (refusal->what == ASK_PRODUCE && refusal->for_good && !check_is_stuck(job))
-        broken(world, "%s is refused records for good and halts nothing", job_name(job));
+    bool is_partitions = refusal->what == ASK_PRODUCE || refusal->what == ASK_OFFSETS;
+    if (is_partitions && refusal->for_good && !check_is_stuck(job))
+        broken(world, "%s is refused records or offsets for good and halts nothing", job_name(job));
 }
 
 /* Marks that cannot be taken back, as their results are refused, count as started calls, too. */
@@ -462,8 +465,7 @@ void check_others_went_on(struct world *world)
 {
     enum { STILL_MS = 120000 };
     const struct refusal *refusal = &world->refusal;
-    for (int i = 0; refusal->what == ASK_PRODUCE && refusal->log >= 0 && i < world->task_count;
-         i++) {
+    for (int i = 0; refusal->log >= 0 && i < world->task_count; i++) {
         const struct task *task = &world->tasks[i];
         const struct log *log = &world->logs[task->log];
         bool waits = !check_is_over(task) && !task->deleted && is_held_by_any(world, task->log) &&
@@ -520,13 +522,23 @@ void check_job(struct world *world, struct job *job)
         broken(world, "%s has handed out %zu", job_name(job), all.handed);
 }
 
-static bool late_is_owed(const struct world *world, const struct task *task)
+static bool is_alive(const struct world *world, int incarnation)
 {
     for (int i = 0; i < world->process_count; i++)
-        if (world->processes[i].state != PROCESS_DEAD && task->owed_by &&
-            world->processes[i].incarnation == task->owed_by && !task->late)
+        if (world->processes[i].state != PROCESS_DEAD &&
+            world->processes[i].incarnation == incarnation)
             return true;
     return false;
+}
+
+/* What a process knows, and nobody else could publish. */
+static bool late_is_owed(const struct world *world, const struct task *task)
+{
+    bool unknown = task->results && task->result == STATUS_UNKNOWN;
+    if (task->late)
+        return false;
+    return (task->owed_by && is_alive(world, task->owed_by)) ||
+           (unknown && task->answered_by && is_alive(world, task->answered_by));
 }
 
 static const char *not_done(const struct world *world, int *log, int *offset)

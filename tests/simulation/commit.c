@@ -66,7 +66,7 @@ static bool refuses(struct world *world, struct job *job)
         world->excused_at[job->process->incarnation] =
             UINT64_MAX; /* the next owner may have to end it */
         if (item->type == ITEM_LATE)
-            task->owed_by = 0; /* there is no smaller form of it to wait for */
+            task->owed_by = task->answered_by = 0; /* there is no smaller form of it to wait for */
     }
     if (for_good)
         refusal_meets(world, job, ASK_PRODUCE);
@@ -244,6 +244,8 @@ static void drop_found(struct job *job)
     job->found_count = 0;
 }
 
+/* A read that does not wait for transactions would find the same, and no run can tell: who reads
+ * has ended the owner's transactions before, which waits until they have their markers. */
 static enum engine_answer read_ledgers(struct world *world, struct job *job)
 {
     const struct engine_action *work = &job->work;

@@ -106,7 +106,12 @@ bool coordinator_delays(struct world *world, struct job *job)
 bool coordinator_delays_work(struct world *world, struct job *job)
 {
     bool ends = job->work.type == ENGINE_END_OWNER;
-    if (!coordinator_is_away(world, ends ? COORDINATOR_TRANSACTIONS : COORDINATOR_GROUP, job->kind))
+    enum coordination asked = ends ? COORDINATOR_TRANSACTIONS : COORDINATOR_GROUP;
+    bool marks_wait =
+        ends &&
+        broker_marks_wait(world,
+                          &world->transactions[(int)job->kind * IDS + process_id(job->work.owner)]);
+    if (!coordinator_is_away(world, asked, job->kind) && !marks_wait)
         return false;
     if (draw(world, 32) == 0) { /* the client gives up */
         job->answer = ENGINE_AGAIN;

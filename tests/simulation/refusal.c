@@ -61,7 +61,8 @@ void refusal_strike(struct world *world)
     refusal->process = draw(world, 2) ? -1 : (int)draw(world, (uint64_t)world->process_count);
     refusal->log = -1;
     refusal->for_good = draw(world, 2);
-    if (refusal->for_good && draw(world, 2) && refusal->what == ASK_PRODUCE)
+    bool is_partitions = refusal->what == ASK_PRODUCE || refusal->what == ASK_OFFSETS;
+    if (refusal->for_good && is_partitions && draw(world, 2))
         refusal->log = (int)draw(world, (uint64_t)world->log_count);
     refusal->until =
         strikes(world, FAULT_refusal_lasts) ? INT64_MAX : world->now + (int64_t)draw(world, 60000);
@@ -143,9 +144,20 @@ bool refusal_meets_record(struct world *world, struct job *job, int log)
     return true;
 }
 
+/* One partition's offsets are refused together with all that are in the transaction. */
+static bool is_in(const struct refusal *refusal, const struct job *job, enum asking what)
+{
+    if (what != ASK_OFFSETS || refusal->log < 0)
+        return true;
+    for (size_t i = 0; i < job->transaction.ledger_count; i++)
+        if (job->transaction.ledgers[i].partition == refusal->log)
+            return true;
+    return false;
+}
+
 bool refusal_meets(struct world *world, struct job *job, enum asking what)
 {
-    if (!is_met(world, job, what))
+    if (!is_met(world, job, what) || !is_in(&world->refusal, job, what))
         return false;
     say(world, "%s is refused: %s", job_name(job), names[what]);
     for (size_t i = 0;

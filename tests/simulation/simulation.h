@@ -130,6 +130,7 @@ struct task {
     int doubted_by;        /* incarnation whose call ended in doubt; 0: none */
     int outlived;          /* incarnation that let its partition go with it; 0: none */
     int owed_by;           /* incarnation that owes a late outcome; 0: none */
+    int answered_by; /* ... that was told its answer, and owes it if another's unknown stands */
 };
 
 struct log {

@@ -188,6 +188,13 @@ void world_end(struct world *world)
     broker_fini(world);
 }
 
+/* Mostly a correction, now and then by minutes, forward or back. */
+static int64_t draw_jump(struct world *world)
+{
+    int64_t most = draw(world, 4) ? 2000 : 240000;
+    return (int64_t)draw(world, 2 * (uint64_t)most) - most;
+}
+
 static void tell_frozen(struct world *world, struct process *process)
 {
     each_job(job, process) engine_frozen(job->engine, job_now(world, job));
@@ -208,7 +215,7 @@ static void pass_time(struct world *world)
         if (world->processes[i].state == PROCESS_RUNNING)
             tell_frozen(world, &world->processes[i]);
     if (strikes(world, FAULT_wall))
-        world->wall += (int64_t)draw(world, draw(world, 4) ? 4000 : 240000) - 2000;
+        world->wall += draw_jump(world);
 }
 
 static struct process *namesake(struct world *world, int id)
