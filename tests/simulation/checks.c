@@ -402,7 +402,8 @@ static void check_drain(struct world *world, struct job *job)
     struct client *client = &job->client;
     bool drains = world->calm && !world->refusal.on && client->asked == ASKED_UNASSIGN &&
                   !client->lost && !check_is_stuck(job);
-    if (!world->calm || world->refusal.on || transaction_of(world, job)->forgotten ||
+    if (!world->calm || world->refusal.on ||
+        (transaction_of(world, job)->forgotten && !transaction_of(world, job)->told) ||
         !group_is_member(group_of(world, job), client->member, client->generation))
         client->asked_since = world->now;
     for (int log = 0; drains && log < world->log_count; log++) {
@@ -414,6 +415,22 @@ static void check_drain(struct world *world, struct job *job)
         if (world->now > until + (world->commit_most ? 3 * SLACK_MS : SLACK_MS))
             broken(world, "%s does not give %d back", job_name(job), log);
     }
+}
+
+/* A claim that is refused for good is made some times for a partition alone, and then not again
+ * before another assignment; from then on it says that it is halted. */
+void check_claim_refused(struct world *world, struct job *job)
+{
+    enum { CLAIMS_MOST = 10 };
+    struct engine_partition_view view;
+    int log = job->work.ledgers->partition;
+    if (job->work.ledger_count != 1 || job->client.asked != ASKED_ASSIGN)
+        return;
+    if (++job->claims_refused[log] > CLAIMS_MOST)
+        broken(world, "%s claims %d again and again", job_name(job), log);
+    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
+        if (view.partition == log && view.active)
+            broken(world, "%s has %d, though its claim is refused", job_name(job), log);
 }
 
 bool check_is_halted(const struct job *job)
@@ -430,12 +447,9 @@ bool check_is_halted(const struct job *job)
 void check_refused(struct world *world, const struct job *job)
 {
     const struct refusal *refusal = &world->refusal;
-    struct engine_view all;
-    engine_look(job->engine, &all);
-    if (all.late) /* what is no partition's any more may be what is refused */
-        return;
-    bool is_partitions = refusal->what == ASK_PRODUCE || refusal->what == ASK_OFFSETS;
-    if (is_partitions && refusal->for_good && !check_is_stuck(job))
+    bool holds =
+        refusal->what == ASK_OFFSETS || (refusal->what == ASK_PRODUCE && job->refusal.holds);
+    if (holds && refusal->for_good && !check_is_stuck(job))
         broken(world, "%s is refused records or offsets for good and halts nothing", job_name(job));
 }
 

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "simulation.h"
@@ -21,6 +22,7 @@ static void ask_assign(struct world *world, struct job *job, unsigned logs)
     struct engine_place places[LOGS_MOST];
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_ASSIGN;
+    memset(job->claims_refused, 0, sizeof job->claims_refused);
     client->asked_logs = logs;
     say(world, "%s is given %x", job_name(job), logs);
     engine_assigned(job->engine, ++client->rebalance, places, count, job_now(world, job));

@@ -50,6 +50,7 @@ static bool refuses_record(struct world *world, struct job *job, const struct en
 static bool refuses(struct world *world, struct job *job)
 {
     bool any = false, for_good = false;
+    job->refusal.holds = false;
     for (size_t i = 0; i < job->transaction.item_count; i++) {
         const struct engine_item *item = &job->transaction.items[i];
         struct task *task = &world->tasks[task_of(world, item->request)];
@@ -59,13 +60,8 @@ static bool refuses(struct world *world, struct job *job)
         if (job->refused[i])
             ((struct request *)item->request)->refusal = why;
         for_good |= job->refused[i] && why == REFUSED_AS_IS;
-        if (why != REFUSED_FOR_SIZE)
-            continue;
-        if (!job->refused[i] || !item->small)
-            continue;
-        world->excused_at[job->process->incarnation] =
-            UINT64_MAX; /* the next owner may have to end it */
-        if (item->type == ITEM_LATE)
+        job->refusal.holds |= job->refused[i] && why == REFUSED_AS_IS && item->type != ITEM_LATE;
+        if (job->refused[i] && why == REFUSED_FOR_SIZE && item->small && item->type == ITEM_LATE)
             task->owed_by = task->answered_by = 0; /* there is no smaller form of it to wait for */
     }
     if (for_good)

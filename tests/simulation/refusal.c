@@ -108,12 +108,15 @@ static void note(struct world *world, struct job *job)
     unsigned logs = refused->logs;
     bool claims = world->refusal.what == ASK_COMMIT && world->refusal.for_good;
     refused->logs = 0;
+    if (claims)
+        check_claim_refused(world, job);
     if (job->process->stopping || job->client.asked == ASKED_UNASSIGN || claims) {
         refusal_excuse(job);
         return;
     }
     if (refused->number != world->refusal.number || world->now - asked_before(refused, 1) > ROW_MS)
-        *refused = (struct refused){.number = world->refusal.number, .since = world->now};
+        *refused = (struct refused){
+            .number = world->refusal.number, .since = world->now, .holds = refused->holds};
     if (is_first(world, refused, logs))
         refused->since = world->now;
     refused->asked[refused->count++ % ASKED_MOST] = world->now;

@@ -197,6 +197,7 @@ struct refused {
     int64_t since;
     int64_t asked[ASKED_MOST]; /* by count, as a ring */
     uint64_t count;
+    bool holds;                /* what is refused now is a partition's, not a late outcome */
     unsigned logs;             /* bit set: what is refused now is about these, ... */
     int64_t log_at[LOGS_MOST]; /* ... and was last about each then; 0: not since it has it */
 };
@@ -311,8 +312,9 @@ struct job {
     int64_t wake_at;
     uint64_t resumed; /* partitions gone on with from memory, as its engine counts them */
     struct client client;
-    unsigned lost; /* logs, since it has had them last */
-    bool fenced;   /* another static member has its place */
+    int claims_refused[LOGS_MOST]; /* in the assignment, alone */
+    unsigned lost;                 /* logs, since it has had them last */
+    bool fenced;                   /* another static member has its place */
     bool joins, initialising, renewing;
     int epoch;
     enum transact_phase transact; /* the producer's job */
@@ -569,6 +571,7 @@ void check_start(struct world *world, const struct job *job, const struct reques
 void check_post(struct world *world, struct process *process, struct task *task);
 void check_recalled(struct world *world, const struct process *process, const struct call *call);
 void check_job(struct world *world, struct job *job);
+void check_claim_refused(struct world *world, struct job *job);
 void check_refused(struct world *world, const struct job *job);
 void check_others_went_on(struct world *world);
 /* Whether it says that a partition is halted. */
