@@ -71,8 +71,7 @@ bench:
 
 # The page for people in a headless Chromium: pictures of each state are left in build/tests/page. PICTURE=docs/page.png renews the
 # README's, of a worker after a quarter of an hour.
-page: CONFIGURE = -DBUILD_TESTING=ON
-page: test-packages build
+page: build
 	@tools/install-packages.sh page
 	@CI=true PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) /usr/bin/python3 tests/page/test_page.py
 

@@ -74,8 +74,9 @@ int64_t history_copy(const struct history *history, struct history_step steps[HI
 {
     for (int i = 0; i < HISTORY_STEPS; i++) {
         int64_t number = history->last - HISTORY_STEPS + 1 + i;
-        steps[i] = number < 0 ? (struct history_step){.known = false}
-                              : history->steps[number % HISTORY_STEPS];
+        steps[i] = (struct history_step){.known = false};
+        if (number >= 0)
+            steps[i] = history->steps[number % HISTORY_STEPS];
     }
     return history->last * HISTORY_STEP_MS;
 }
