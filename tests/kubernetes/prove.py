@@ -8,6 +8,7 @@ KAFKA          Kafka as the pods reach it, without TLS; topics of the run's own 
 KAFKA_HERE     the same Kafka as this program reaches it (default: KAFKA)
 SANDBOX_IMAGE  the simulated platform's image (default: IMAGE, if it holds privacy-call-sandbox)
 KILL           optional: a command that kills the container of the pod $1 by SIGKILL, on its node
+HPA            optional, not empty: scales by a HorizontalPodAutoscaler on the external metric `kafka-lag` (tests/kubernetes/local/lag), not by KEDA
 RATE           requests a second while something happens (default 40)
 KEEP           not empty: leaves the namespace as it is
 
@@ -24,6 +25,7 @@ from load import Load, drop_topics, make_topics
 from stage import TOKENS, Stage
 
 BUILD = os.environ.get("BUILD_DIR", "build")
+HPA = os.environ.get("HPA")
 CALM = "latency=50-250ms"
 RATE = float(os.environ.get("RATE", "40"))
 
@@ -109,10 +111,12 @@ class Proof:
         check(out.startswith("10001\n") and "Read-only" in out and "No such file" in out and "r--r-----" in out, out)
 
     def requests(self):
-        """requests are answered"""
+        """requests are answered; `ledger` in the pod says so, too"""
         first = self.load.mark()
         self.load.burst(200)
         self.whole(self.load.window(first))
+        ledger = self.cluster.run("exec", f"deployment/{NAME}", "-c", "worker", "--", NAME, "ledger", "-c", "/etc/privacy-call-worker/worker.conf")
+        check(f"{self.prefix}-call-requests" in ledger, ledger)
 
     def network(self):
         """the network policy lets the worker out to Kafka, the platform and name servers only"""
@@ -260,17 +264,15 @@ class Proof:
         self.whole(window)
 
     def autoscaling(self):
-        """KEDA: up by a backlog, down after it: unknown 0"""
+        """scaled up by a backlog, and down after it: unknown 0"""
         if not self.stage.keda:
             raise Skip("the cluster has no KEDA")
         self.cluster.scale(1)
         self.cluster.faults("latency=2s-3s")
         first = self.load.mark()
         begun = time.monotonic()
-        self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-", "--overwrite")
+        (self.hpa if HPA else self.unpause)()
         try:
-            until(60, lambda: any(c["type"] == "Ready" and c["status"] == "True" for c in self.cluster.get("scaledobject", NAME).get("status", {}).get("conditions", ())),
-                  "the ScaledObject ready")
             self.load.burst(12000)
             self.cluster.ready(4)
             up = time.monotonic() - begun
@@ -278,13 +280,29 @@ class Proof:
             window = self.load.window(first, seconds=240)
             self.whole(window)
             self.cluster.ready(1, seconds=180)
-            self.say(f"    4 workers after {up:.0f} s, 1 again after {time.monotonic() - begun:.0f} s")
+            self.say(f"    by {'a HorizontalPodAutoscaler on the lag' if HPA else 'KEDA'}: 4 workers after {up:.0f} s, 1 again after {time.monotonic() - begun:.0f} s")
             first = self.load.mark()
             self.load.burst(50)
             self.whole(self.load.window(first))
         finally:
             self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused=true", "--overwrite")
+            self.cluster.run("delete", "hpa", NAME, "--ignore-not-found")
             self.cluster.faults(CALM)
+
+    def unpause(self):
+        self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-", "--overwrite")
+        until(60, lambda: any(c["type"] == "Ready" and c["status"] == "True" for c in self.cluster.get("scaledobject", NAME).get("status", {}).get("conditions", ())),
+              "the ScaledObject ready")
+
+    def hpa(self):
+        """What KEDA would make of the ScaledObject, on the metric of tests/kubernetes/local/lag."""
+        spec = self.cluster.get("scaledobject", NAME)["spec"]
+        metrics = [{"type": "External", "external": {
+            "metric": {"name": "kafka-lag", "selector": {"matchLabels": {k: t["metadata"][k] for k in ("consumerGroup", "topic")}}},
+            "target": {"type": t["metricType"], "averageValue": t["metadata"]["lagThreshold"]}}} for t in spec["triggers"]]
+        self.cluster.apply([{"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": NAME}, "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}, "minReplicas": spec["minReplicaCount"],
+            "maxReplicas": spec["maxReplicaCount"], "metrics": metrics, "behavior": spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]}}])
 
     STEPS = ("validation", "rollout", "requests", "network", "rolling", "scaling", "kill", "drain", "secret", "configuration", "autoscaling")
 

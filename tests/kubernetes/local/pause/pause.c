@@ -1,4 +1,5 @@
-/* The process that holds a pod's namespaces: it ends when told to, and buries what is left to it. */
+/* The process that holds a pod's namespaces: it ends when told to, and buries what is left to it.
+ */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
