@@ -77,18 +77,26 @@ enum kafka_answer {
     KAFKA_COMMIT_REFUSED, /* the broker takes these ledgers neither now nor later */
 };
 
+/* How a rebalance takes partitions. */
+enum kafka_parting {
+    KAFKA_REVOKED,   /* they stay ours until kafka_unassign, unless told otherwise before that */
+    KAFKA_LOST,      /* the membership may be over. Until kafka_unassign transactions go under the
+                        one that granted them, which the coordinator takes as long as nobody else
+                        can have them */
+    KAFKA_OVERTAKEN, /* they may be another's already: no transaction may carry them any more */
+};
+
 struct kafka_handler {
     /* A rebalance gave partitions (maybe none, which needs no answer). Nothing is delivered of them
-     * until kafka_assign. A newer rebalance may overtake the answer: then they are told as lost
-     * before anything else, and again as assigned if they are still ours. */
+     * until kafka_assign. A newer rebalance may overtake the answer: then they are told as
+     * overtaken before anything else, and again as assigned if they are still ours. */
     void (*assigned)(void *arg, uint64_t rebalance, const struct kafka_partition *list,
                      size_t count);
-    /* A rebalance takes partitions. lost: they are another's already. Otherwise they stay ours
-     * until kafka_unassign, unless they are told as lost before that. */
-    void (*revoked)(void *arg, uint64_t rebalance, bool lost, const struct kafka_partition *list,
-                    size_t count);
-    /* The log of partitions is not the one that was read, or is shorter: they are told as lost and
-     * as assigned next, and their committed state alone decides. May be NULL. */
+    /* A rebalance takes partitions. */
+    void (*revoked)(void *arg, uint64_t rebalance, enum kafka_parting parting,
+                    const struct kafka_partition *list, size_t count);
+    /* The log of partitions is not the one that was read, or is shorter: they are told as
+     * overtaken and as assigned next, and their committed state alone decides. May be NULL. */
     void (*log_changed)(void *arg, const struct kafka_partition *list, size_t count);
     /* The producer is ready (after kafka_start and kafka_renew_producer): transactions of an
      * earlier one have ended. */
@@ -183,12 +191,12 @@ const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,
                   size_t count);
 
-/* Tells a partition that is held as lost and as assigned again, so that its committed state is read
- * and claimed anew. The group does not hear of it. */
+/* Tells a partition that is held as overtaken and as assigned again, so that its committed state is
+ * read and claimed anew. The group does not hear of it. */
 void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partition);
 
-/* Answers `revoked` (lost or not): the partitions are given back. A number that is not the newest
- * rebalance's is ignored. */
+/* Answers `revoked`: the partitions are given back, and what was lost is asked for anew. A number
+ * that is not the newest rebalance's is ignored. */
 void kafka_unassign(struct kafka *kafka, uint64_t rebalance);
 
 /* Jobs: at most one transaction or renewal, and one of the ledger runner's (the next three), at a

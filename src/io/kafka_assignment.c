@@ -26,9 +26,15 @@
  *     steady state librdkafka finds out by a heartbeat, revokes and rejoins. Should it not, what is
  *     owed is offered again after a while. A commit that was asked for before the offer says
  *     nothing of this: under load one is always on its way when the generation changes.
- *  6. What leaves while a rejoin has begun must not be committed under the new generation: see
+ *  6. What is lost by librdkafka's own clock, as Kafka was away for longer than the session, may be
+ *     ours still: a coordinator that comes back gives the members that it remembers another
+ *     session. So transactions go on under the membership that granted it, a copy of which is kept
+ *     (librdkafka has forgotten its member id), until the handler answers; only then librdkafka
+ *     joins anew. The coordinator takes them as long as there is no newer generation and that
+ *     member has not been removed; and no other can have been given anything of it before that.
+ *  7. What leaves while a rejoin has begun must not be committed under the new generation: see
  *     kafka_membership.
- *  7. A cooperative revocation that was overtaken leaves librdkafka unable to take part in any
+ *  8. A cooperative revocation that was overtaken leaves librdkafka unable to take part in any
  *     later rebalance. The consumer is then closed as for a stop (so the rest is drained and given
  *     back in order), and a new one joins. */
 #include <assert.h>
@@ -98,7 +104,7 @@ static struct kafka_slot *slot_next(struct kafka *kafka, const struct kafka_slot
 }
 
 /* librdkafka keeps what is to be assigned after a revocation; overtaken by another event it keeps
- * that for ever, and ignores every rebalance from then on (2.0.2). Rule 7. */
+ * that for ever, and ignores every rebalance from then on (2.0.2). Rule 8. */
 static bool must_renew(const struct kafka_assignment *a)
 {
     return !a->eager && a->asked == ASKED_UNASSIGN && !a->closing;
@@ -273,7 +279,7 @@ static void withdraw(struct kafka *kafka)
     move_all(kafka, SLOT_OFFERED, SLOT_OWED);
     move_all(kafka, SLOT_LEAVING, SLOT_NONE);
     if (a->told_count > 0)
-        kafka->handler->revoked(kafka->arg, ++a->number, true, a->told, a->told_count);
+        kafka->handler->revoked(kafka->arg, ++a->number, KAFKA_OVERTAKEN, a->told, a->told_count);
 }
 
 /* Tells the handler of what is owed; answers at once when that is nothing. */
@@ -344,6 +350,54 @@ rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka)
     return NULL;
 }
 
+/* NULL: it cannot be copied. */
+static rd_kafka_consumer_group_metadata_t *
+copy_membership(const rd_kafka_consumer_group_metadata_t *membership)
+{
+    rd_kafka_consumer_group_metadata_t *copy = NULL;
+    void *bytes = NULL;
+    size_t size = 0;
+    rd_kafka_error_t *error = rd_kafka_consumer_group_metadata_write(membership, &bytes, &size);
+    if (!error) {
+        error = rd_kafka_consumer_group_metadata_read(&copy, bytes, size);
+        rd_kafka_mem_free(NULL, bytes);
+    }
+    if (error)
+        rd_kafka_error_destroy(error);
+    return copy;
+}
+
+static void grant(struct kafka_assignment *a, rd_kafka_consumer_group_metadata_t *membership)
+{
+    if (a->granted)
+        rd_kafka_consumer_group_metadata_destroy(a->granted);
+    a->granted = membership;
+}
+
+/* Keeps the present membership for rule 6, if there is one. Returns its generation; -1: none. */
+static int32_t keep_membership(struct kafka *kafka)
+{
+    rd_kafka_consumer_group_metadata_t *membership =
+        rd_kafka_consumer_group_metadata(kafka->consumer);
+    int32_t generation = generation_of(membership);
+    if (generation >= 0)
+        grant(&kafka->assignment, membership);
+    else if (membership)
+        rd_kafka_consumer_group_metadata_destroy(membership);
+    return generation;
+}
+
+rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    rd_kafka_consumer_group_metadata_t *membership = kafka_membership(kafka);
+    if (membership)
+        grant(a, copy_membership(membership));
+    else if (a->asked == ASKED_UNASSIGN && a->granted)
+        membership = copy_membership(a->granted);
+    return membership;
+}
+
 void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
                               rd_kafka_topic_partition_list_t *list, void *opaque)
 {
@@ -384,7 +438,7 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
         if (slot && slot->standing == SLOT_NONE)
             slot->standing = SLOT_OWED;
     }
-    a->generation = generation_now(kafka);
+    a->generation = keep_membership(kafka);
     a->no_member_since_ms = 0;
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     if (event->list->cnt > 0)
@@ -434,10 +488,11 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
         unassigned(kafka);
         return;
     }
-    a->generation = generation_now(kafka);
+    a->generation = keep_membership(kafka);
     a->asked = ASKED_UNASSIGN;
     a->number++;
-    kafka->handler->revoked(kafka->arg, a->number, event->lost, a->told, a->told_count);
+    kafka->handler->revoked(kafka->arg, a->number, event->lost ? KAFKA_LOST : KAFKA_REVOKED,
+                            a->told, a->told_count);
 }
 
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,
@@ -645,7 +700,7 @@ static void restart(struct kafka *kafka)
     if (a->told_count == 0)
         return;
     tell_changed(kafka);
-    kafka->handler->revoked(kafka->arg, ++a->number, true, a->told, a->told_count);
+    kafka->handler->revoked(kafka->arg, ++a->number, KAFKA_OVERTAKEN, a->told, a->told_count);
     a->partial = true;
     offer(kafka);
 }
@@ -700,6 +755,8 @@ void kafka_assignment_fini(struct kafka *kafka)
     kafka_assignment_close_queues(kafka);
     for (size_t i = 0; i < a->event_count; i++)
         rd_kafka_topic_partition_list_destroy(a->events[i].list);
+    if (a->granted)
+        rd_kafka_consumer_group_metadata_destroy(a->granted);
     free(a->events);
     free(a->told);
     for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {

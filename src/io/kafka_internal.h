@@ -100,11 +100,12 @@ enum kafka_question { ASKED_NOTHING, ASKED_ASSIGN, ASKED_UNASSIGN };
 /* The Kafka thread's: the assignment (kafka_assignment.c). */
 struct kafka_assignment {
     struct kafka_slots slots[REQUEST_KINDS];
-    uint64_t number;                   /* of the newest rebalance told to the handler */
-    enum kafka_question asked;         /* what that one has to be answered with */
-    int32_t generation;                /* the group's when the newest rebalance was told */
-    bool eager;                        /* the group's protocol */
-    bool assign_again, unassign_again; /* a call failed and is due again at that time: */
+    uint64_t number;           /* of the newest rebalance told to the handler */
+    enum kafka_question asked; /* what that one has to be answered with */
+    int32_t generation;        /* the group's when the newest rebalance was told */
+    rd_kafka_consumer_group_metadata_t *granted; /* the last membership that we had; NULL: none */
+    bool eager;                                  /* the group's protocol */
+    bool assign_again, unassign_again;           /* a call failed and is due again at that time: */
     int64_t again_at_ms;
     bool partial;       /* the newest offer is none of the group's: what is not in it stays */
     bool leaving;       /* kafka_leave was called */
@@ -342,9 +343,12 @@ struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, 
 void kafka_assignment_fini(struct kafka *kafka);
 /* Kind of a requests topic, or REQUEST_KINDS. */
 enum request_kind kafka_topic_kind(const struct config *config, const char *topic);
-/* Present membership, for a transaction; NULL: none, or not the one under which what is still being
- * given back was ours. */
+/* Present membership; NULL: none, or not the one under which what is still being given back was
+ * ours. */
 rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka);
+/* The same for a transaction; while partitions are given back, the one that granted them, though
+ * librdkafka has given it up. */
+rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafka);
 
 /* kafka_partition.c; Kafka thread */
 

@@ -562,7 +562,7 @@ void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transac
     }
     job->kind = WRITE_TRANSACTION;
     job->transaction = transaction;
-    job->membership = kafka_membership(kafka);
+    job->membership = kafka_membership_to_write(kafka);
     job->rebalance = kafka->assignment.number;
     job->failed = job->no_member = false;
     job->error.text[0] = '\0';

@@ -72,6 +72,7 @@ struct kafka_thread {
     int64_t stuck_at;    /* when stuck partitions were last complained of */
     uint64_t rate_waits; /* as last seen */
     bool said_lasting;   /* the broker, of the job whose end is told next */
+    bool losing;         /* partitions are lost, and being handed over */
     bool joined, leaving, done, gave_up, has_twin;
     int status;
 };
@@ -153,16 +154,20 @@ static void on_assigned(void *argument, uint64_t rebalance, const struct kafka_p
     free(places);
 }
 
-static void on_revoked(void *argument, uint64_t rebalance, bool lost,
+static void on_revoked(void *argument, uint64_t rebalance, enum kafka_parting parting,
                        const struct kafka_partition *list, size_t count)
 {
+    static const enum engine_parting partings[] = {[KAFKA_REVOKED] = ENGINE_REVOKED,
+                                                   [KAFKA_LOST] = ENGINE_LOST,
+                                                   [KAFKA_OVERTAKEN] = ENGINE_OVERTAKEN};
     struct kafka_thread *thread = argument;
     struct engine_place *places = places_of(list, count);
-    log_partitions(thread, lost ? "lost" : "revoked", list, count);
+    log_partitions(thread, parting == KAFKA_REVOKED ? "revoked" : "lost", list, count);
     count_rebalance(thread, rebalance);
-    if (lost)
+    if (parting != KAFKA_REVOKED)
         atomic_store(&thread->metrics->in_group[thread->job], false);
-    engine_revoked(thread->engine, rebalance, lost, places, count, thread->now);
+    thread->losing = parting == KAFKA_LOST;
+    engine_revoked(thread->engine, rebalance, partings[parting], places, count, thread->now);
     free(places);
 }
 
@@ -487,6 +492,29 @@ static void do_recall(struct kafka_thread *thread, const struct engine_action *a
     call_thread_recall(thread->calls, thread->job, all ? DISPATCH_ALL : action->partition);
 }
 
+static void log_hand_over(struct kafka_thread *thread)
+{
+    struct engine_partition_view view;
+    size_t started = 0;
+    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++)
+        started += view.away ? view.started : 0;
+    if (started)
+        log_warn("what was lost could not be handed over in full: %zu request(s) of it are still "
+                 "started, and go on if their partitions come back to this worker before another "
+                 "has had them, else they become unknown",
+                 started);
+    else
+        log_info("what was lost is handed over: nothing of it is started any more");
+    thread->losing = false;
+}
+
+static void do_unassign(struct kafka_thread *thread, const struct engine_action *action)
+{
+    if (thread->losing)
+        log_hand_over(thread);
+    kafka_unassign(thread->kafka, action->rebalance);
+}
+
 static void do_leave(struct kafka_thread *thread)
 {
     thread->leaving = true;
@@ -545,7 +573,7 @@ static void carry_out(struct kafka_thread *thread, const struct engine_action *a
         do_assign(thread, action);
         break;
     case ENGINE_UNASSIGN:
-        kafka_unassign(thread->kafka, action->rebalance);
+        do_unassign(thread, action);
         break;
     case ENGINE_START:
         call_thread_start(thread->calls, action->request);

@@ -30,13 +30,13 @@ static void assigned(void *arg, uint64_t number, const struct kafka_partition *l
         kafka_assign(side->kafka, number, list, count);
 }
 
-static void revoked(void *arg, uint64_t number, bool lost, const struct kafka_partition *list,
-                    size_t count)
+static void revoked(void *arg, uint64_t number, enum kafka_parting parting,
+                    const struct kafka_partition *list, size_t count)
 {
     struct side *side = arg;
     struct rebalance *seen = note(side, number, list, count);
     seen->revoked = true;
-    seen->lost = lost;
+    seen->lost = parting != KAFKA_REVOKED;
     if (side->answers)
         kafka_unassign(side->kafka, number);
 }

@@ -278,6 +278,29 @@ void check_given_back(struct world *world, const struct job *job, unsigned logs)
     }
 }
 
+/* It gives back what it has lost by its own clock, while the group counts on it still. What it has
+ * started there is to be told before that, unless it has waited long enough for it. */
+void check_handed_over(struct world *world, const struct job *job, unsigned logs)
+{
+    const struct client *client = &job->client;
+    int64_t since = client->answered_at ? client->answered_at : world->now;
+    bool all = true;
+    for (int i = 0; i < world->task_count; i++) {
+        struct task *task = &world->tasks[i];
+        if (!(logs & 1u << task->log) || task->kind != job->kind ||
+            task->starter != job->process->incarnation)
+            continue;
+        if (world->now < since + world->options.drain_ms &&
+            job_now(world, job) < job->drain_until[task->log])
+            broken(world, "%s lets %d go, which it has lost, while %d is started, %d ms too early",
+                   job_name(job), task->log, (int)task->offset,
+                   (int)(since + world->options.drain_ms - world->now));
+        task->outlived = job->process->incarnation;
+        all = false;
+    }
+    world->counts.handed_over += all;
+}
+
 /* A request is handed out. */
 void check_start(struct world *world, const struct job *job, const struct request *request)
 {

@@ -37,6 +37,7 @@ static void ask_unassign(struct world *world, struct job *job, unsigned logs, bo
     client->asked_since = world->now;
     client->asked_logs = logs;
     client->lost = lost;
+    client->answered_at = 0;
     say(world, "%s %s %x", job_name(job), lost ? "has lost" : "is asked to give back", logs);
     for (int i = 0; lost && i < world->task_count; i++)
         world->tasks[i].inherited |= world->tasks[i].kind == job->kind &&
@@ -45,7 +46,8 @@ static void ask_unassign(struct world *world, struct job *job, unsigned logs, bo
         job->lost |= logs;
     else
         job_drain(world, job, logs);
-    engine_revoked(job->engine, ++client->rebalance, lost, places, count, job_now(world, job));
+    engine_revoked(job->engine, ++client->rebalance, lost ? ENGINE_LOST : ENGINE_REVOKED, places,
+                   count, job_now(world, job));
 }
 
 static void be_out(struct client *client)
@@ -87,11 +89,17 @@ void client_alone(struct world *world, struct job *job)
 {
     struct client *client = &job->client;
     if (client->state == CLIENT_OUT || client->state == CLIENT_GONE || !client->member ||
-        world->now - client->heard_at <= world->session_ms)
+        client->lost || world->now - client->heard_at <= world->session_ms)
         return;
     /* It takes all for lost, and will join anew, as another member. */
     world->counts.unheard++;
     say(world, "%s has not been answered for a session", job_name(job));
+    if (client->state == CLIENT_STABLE && !client->asked && client->owned) {
+        /* What it commits goes as the member that it was, until the answer. */
+        client->then_assign = 0;
+        ask_unassign(world, job, client->owned, true);
+        return;
+    }
     client->member = 0;
     client->generation = -1;
     lose_all(world, job);
@@ -238,6 +246,8 @@ void client_unassign(struct world *world, struct job *job, const struct engine_a
     if (action->rebalance != client->rebalance || client->asked != ASKED_UNASSIGN)
         return;
     check_given_back(world, job, client->asked_logs);
+    if (client->lost && group_find(group_of(world, job), client->member))
+        check_handed_over(world, job, client->asked_logs);
     client->owned &= ~client->asked_logs;
     client->fetching &= ~client->asked_logs;
     client->asked = ASKED_NOTHING;

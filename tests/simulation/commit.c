@@ -164,6 +164,9 @@ static void told(struct world *world, struct job *job)
     static const char *const names[] = {"committed", "aborted",   "refused",         "unknown",
                                         "fenced",    "no member", "offsets refused", "expired"};
     job->transact = PHASE_IDLE;
+    if (job->client.lost && !job->client.answered_at && job->outcome != ENGINE_UNKNOWN &&
+        job->outcome != ENGINE_FENCED)
+        job->client.answered_at = world->now;
     say(world, "%s is told: %s", job_name(job), names[job->outcome]);
     engine_broker_says(job->engine, "no", job->about_size);
     job->about_size = false;

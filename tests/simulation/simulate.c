@@ -142,9 +142,9 @@ static void print_counts(const struct counts *counts, uint64_t seeds, const stru
 /* A fault that never strikes tests nothing. */
 static bool all_struck(const struct counts *sum, const struct plan *plan)
 {
-    bool all = sum->resumed && sum->unheard;
+    bool all = sum->resumed && sum->unheard && sum->handed_over;
     if (!all)
-        fprintf(stderr, "nothing was gone on with from memory\n");
+        fprintf(stderr, "nothing was gone on with from memory, or nothing lost was handed over\n");
     for (int i = 0; i < FAULT_COUNT; i++) {
         if (sum->faults[i] || !fault_may(plan, (enum fault)i))
             continue;

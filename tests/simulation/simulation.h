@@ -265,6 +265,7 @@ struct client {
     unsigned asked_logs, then_assign;
     uint64_t rebalance;
     bool lost, rejoin, leaving;
+    int64_t answered_at; /* lost: when a transaction was first answered since; 0: not yet */
 };
 
 /* What passes between a process's two threads. */
@@ -383,9 +384,11 @@ struct plan {
     X(gone)                                                                                        \
     X(transactions)                                                                                \
     X(rebalances)                                                                                  \
-    X(came_back) /* partitions that were lost and came back, and nobody else had had them */       \
-    X(resumed)   /* ... and went on from memory */                                                 \
-    X(unheard)   /* times that a coordinator answered nothing for a whole session */               \
+    X(came_back)   /* partitions that were lost and came back, and nobody else had had them */     \
+    X(resumed)     /* ... and went on from memory */                                               \
+    X(handed_over) /* times that all of an assignment that a client took for lost was handed over  \
+                    */                                                                             \
+    X(unheard)     /* times that a coordinator answered nothing for a whole session */             \
     X(kicks)                                                                                       \
     X(fenced)                                                                                      \
     X(accused) /* took two successors who came too late for a twin, and ended */                   \
@@ -567,6 +570,7 @@ void check_replaced(struct world *world, int id, int index);
 void check_plain_commit(struct world *world, const struct job *job,
                         const struct engine_ledger *ledger);
 void check_given_back(struct world *world, const struct job *job, unsigned logs);
+void check_handed_over(struct world *world, const struct job *job, unsigned logs);
 void check_start(struct world *world, const struct job *job, const struct request *request);
 void check_post(struct world *world, struct process *process, struct task *task);
 void check_recalled(struct world *world, const struct process *process, const struct call *call);

@@ -174,7 +174,8 @@ static void take(struct desk *desk, int first, int count, bool lost)
     struct engine_place places[4];
     for (int i = 0; i < count; i++)
         places[i] = (struct engine_place){first + i, -1};
-    engine_revoked(desk->engine, ++desk->rebalance, lost, places, (size_t)count, desk->now);
+    engine_revoked(desk->engine, ++desk->rebalance, lost ? ENGINE_OVERTAKEN : ENGINE_REVOKED,
+                   places, (size_t)count, desk->now);
 }
 
 /* What an assignment begins with, if its ledgers name nobody else. */
@@ -1944,6 +1945,124 @@ static void test_lost_and_back(void **state)
     desk_fini(&desk);
 }
 
+/* Two calls that are handed out, and the partition is lost by this process's own clock. */
+static void lose_by_clock(struct desk *desk)
+{
+    struct engine_place place = {0, -1};
+    ready(desk);
+    arrive(desk, 0, 0, "a");
+    arrive(desk, 0, 1, "b");
+    commit_tick(desk);
+    expect(desk, ENGINE_START);
+    expect(desk, ENGINE_START);
+    arrive(desk, 0, 2, "c");
+    engine_revoked(desk->engine, ++desk->rebalance, ENGINE_LOST, &place, 1, desk->now);
+    expect(desk, ENGINE_RECALL);
+    expect(desk, ENGINE_NOTHING);
+}
+
+/* What is outstanding ends and is told before the answer; nothing new is started. */
+static void test_lost_and_handed_over(void **state)
+{
+    (void)state;
+    struct desk desk;
+    lose_by_clock(&desk);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    assert_owner(&desk, 0, "me");
+    expect(&desk, ENGINE_NOTHING);
+    unsent(&desk, 1, 0);
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
+    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
+    expect(&desk, ENGINE_UNASSIGN);
+    expect(&desk, ENGINE_NOTHING);
+    assign(&desk, 0, 1);
+    assert_int_equal(desk.action.places[0].offset, 3); /* it goes on from memory */
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
+/* The group has removed this member: that is asked for at once, not when the calls have ended. */
+static void test_lost_and_refused(void **state)
+{
+    (void)state;
+    struct desk desk;
+    lose_by_clock(&desk);
+    desk.now += 100;
+    expect(&desk, ENGINE_TRANSACT);
+    assert_int_equal(desk.action.ledger_count, 1);
+    assert_int_equal(desk.action.item_count, 0);
+    engine_transacted(desk.engine, ENGINE_NOT_MEMBER, NULL, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_UNASSIGN);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+/* As long as no broker answers, nothing is lost by waiting; then calls have the time of a drain. */
+static void test_lost_and_waited_for(void **state)
+{
+    (void)state;
+    struct desk desk;
+    lose_by_clock(&desk);
+    desk.now += 100;
+    expect(&desk, ENGINE_TRANSACT);
+    desk.now += 10 * options().drain_ms;
+    expect(&desk, ENGINE_NOTHING);
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + options().drain_ms);
+    desk.now += options().drain_ms - 1;
+    expect(&desk, ENGINE_NOTHING);
+    desk.now++;
+    expect(&desk, ENGINE_UNASSIGN);
+    desk_fini(&desk);
+}
+
+/* A transaction that was asked for under an older membership says nothing of this one. */
+static void test_lost_during_an_older_transaction(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_place place = {0, -1};
+    ready_with_a_call(&desk);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_TRANSACT);
+    desk.now++;
+    engine_revoked(desk.engine, ++desk.rebalance, ENGINE_LOST, &place, 1, desk.now);
+    expect(&desk, ENGINE_NOTHING);
+    engine_transacted(desk.engine, ENGINE_NOT_MEMBER, NULL, desk.now);
+    desk.now += 1000;
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    expect(&desk, ENGINE_UNASSIGN);
+    desk_fini(&desk);
+}
+
+/* A stop keeps its own limit. */
+static void test_lost_and_stopped(void **state)
+{
+    (void)state;
+    struct desk desk;
+    lose_by_clock(&desk);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_TRANSACT);
+    engine_stop(desk.engine, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    desk.now += options().drain_ms;
+    expect(&desk, ENGINE_NOTHING);
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    expect(&desk, ENGINE_LEAVE);
+    desk_fini(&desk);
+}
+
 /* What it has begun to commit is read back before it goes on. */
 static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **state)
 {
@@ -2583,6 +2702,11 @@ int main(void)
         cmocka_unit_test(test_back_with_another_log),
         cmocka_unit_test(test_lost_partitions),
         cmocka_unit_test(test_lost_and_back),
+        cmocka_unit_test(test_lost_and_handed_over),
+        cmocka_unit_test(test_lost_and_refused),
+        cmocka_unit_test(test_lost_and_waited_for),
+        cmocka_unit_test(test_lost_during_an_older_transaction),
+        cmocka_unit_test(test_lost_and_stopped),
         cmocka_unit_test(test_lost_and_back_with_a_transaction_of_unknown_outcome),
         cmocka_unit_test(test_lost_and_back_while_an_older_assignment_is_read),
         cmocka_unit_test(test_lost_and_back_after_another),

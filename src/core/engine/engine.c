@@ -328,9 +328,9 @@ int64_t engine_wake_time(const struct engine *engine)
     list_each(at, &engine->partitions)
     {
         const struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase == PARTITION_DRAINING)
+        if (partition->phase == PARTITION_DRAINING || partition->phase == PARTITION_LOST)
             wake = drain_wake(partition, wake);
-        if (partition->changed && engine->now + 100 < wake)
+        if ((partition->changed || partition->asks) && engine->now + 100 < wake)
             wake = engine->now + 100;
         if (partition->short_since && partition->short_since + ENGINE_SHORT_LOG_MS < wake)
             wake = partition->short_since + ENGINE_SHORT_LOG_MS;
@@ -472,6 +472,7 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
     assert(engine->producer == PRODUCER_TICK);
     engine->producer = PRODUCER_IDLE;
     engine->forgotten = outcome == ENGINE_EXPIRED;
+    group_answered(engine, outcome);
     switch (outcome) {
     case ENGINE_COMMITTED: /* "answered" */
         engine->unfenced_at = engine->tick.began;
@@ -773,7 +774,7 @@ bool engine_look_partition(const struct engine *engine, size_t i,
     bool blocked = (partition->stuck_until || partition->unclaimed) && partition->halt_reason;
     *view = (struct engine_partition_view){
         .partition = partition->number,
-        .away = partition->phase == PARTITION_AWAY,
+        .away = partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST,
         .active = partition->phase == PARTITION_ACTIVE,
         .halted = partition->phase == PARTITION_HALTED || blocked,
         .needs_repair = partition->needs_repair,

@@ -9,7 +9,8 @@
  * back.
  *
  *   partition:   arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone
- *                (lost while active: away, until it comes back or does not; else gone at once; its state not to be trusted: halted)
+ *                (lost while active: lost, until it is handed over or that is refused, then away, until it comes back or
+ *                does not; else gone at once; its state not to be trusted: halted)
  *   producer:    starting ──▶ idle ──▶ in a tick ──▶ idle
  *                (outcome unknown: renewing ──▶ reading back ──▶ idle)
  *   ledger job:  none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
@@ -133,11 +134,22 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
 /* When engine_next may have something to do though nothing happens: a time, INT64_MAX for never. */
 int64_t engine_wake_time(const struct engine *engine);
 
-/* The group. What is lost is remembered until the next assignment: if it comes back with a ledger
- * that is still as this process committed it last, it goes on from memory. */
+/* How partitions go. */
+enum engine_parting {
+    ENGINE_REVOKED,   /* they stay ours until ENGINE_UNASSIGN */
+    ENGINE_LOST,      /* the membership may be over: Kafka was away for longer than the session, or
+                         the group has removed this member. The broker tells, as transactions go on
+                         under the membership that granted the partitions */
+    ENGINE_OVERTAKEN, /* nothing of them can be committed any more */
+};
+
+/* The group. What is lost is handed over, if the broker takes that still: nothing new is started,
+ * what is outstanding ends and is told (for drain_ms from the broker's first answer on). Handed
+ * over or not, it is remembered until the next assignment: if it comes back with a ledger that is
+ * still as this process committed it last, it goes on from memory. */
 void engine_assigned(struct engine *engine, uint64_t rebalance, const struct engine_place *places,
                      size_t count, int64_t now);
-void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
+void engine_revoked(struct engine *engine, uint64_t rebalance, enum engine_parting parting,
                     const struct engine_place *places, size_t count, int64_t now);
 
 /* The partition's log is not the one that was read: once lost, it is not gone on with from memory,
@@ -203,7 +215,7 @@ void engine_give_up(struct engine *engine);
 /* For logs, metrics and checks. */
 struct engine_partition_view {
     int32_t partition;
-    bool away; /* lost, and remembered until the next assignment */
+    bool away; /* lost: being handed over, or remembered until the next assignment */
     bool active, halted, draining;
     bool needs_repair;       /* halted until a person has mended its committed state */
     bool unclaimed;          /* halted, as the broker refuses its claim */

@@ -168,15 +168,28 @@ static void stop_starts(struct engine *engine, struct partition *partition)
     }
 }
 
-/* Kafka's absence loses partitions, too. What is known of them stays until it is known whether
- * another had them meanwhile: see engine_assigned and load_ledgers. */
+/* What is known of a lost partition stays until it is known whether another had it meanwhile: see
+ * engine_assigned and load_ledgers. */
 static void suspend(struct engine *engine, struct partition *partition)
 {
     partition->phase = PARTITION_AWAY;
-    partition->revoked = partition->kept = partition->claimed = false;
+    partition->revoked = partition->kept = partition->claimed = partition->asks = false;
     partition->recall = partition->handed > 0;
     stop_starts(engine, partition);
     lane_settle_all(partition);
+}
+
+/* Kafka's absence loses partitions by this process's own clock, while the group, when it is back,
+ * counts on its members for another session: they can be handed over as long as it does. */
+static void lose(struct engine *engine, struct partition *partition)
+{
+    if (partition->phase == PARTITION_ACTIVE)
+        partition->drain_until = INT64_MAX;
+    suspend(engine, partition);
+    partition->phase = PARTITION_LOST;
+    partition->revoked = true; /* until then librdkafka does not join again */
+    partition->lost_at = engine->now;
+    partition->asks = true;
 }
 
 /* It will not come back, or another has had it. */
@@ -307,9 +320,19 @@ static void taken(struct partition *partition)
         partition->phase = PARTITION_ARRIVING;
 }
 
+/* When what a lost partition has to tell is given up, too, as the broker neither takes it nor says
+ * that it never will. */
+static int64_t loss_gives_up_at(const struct partition *partition)
+{
+    int64_t until = partition->drain_until;
+    return until == INT64_MAX ? until : until + 2 * partition->engine->options.lease_ms;
+}
+
 int64_t group_gives_up_at(const struct partition *partition)
 {
     const struct engine *engine = partition->engine;
+    if (partition->phase == PARTITION_LOST)
+        return loss_gives_up_at(partition);
     if (engine->aborts < DRAIN_ABORTS || !partition->revoked)
         return INT64_MAX;
     return partition->drain_until + 2 * engine->options.lease_ms;
@@ -334,12 +357,55 @@ static void check_log(struct partition *partition)
     }
 }
 
+/* It is handed over as far as may be: its ledger names this process still, whose transactions the
+ * next owner ends. */
+static void end_loss(struct engine *engine, struct partition *partition)
+{
+    engine->amnesty_until = engine->now + ENGINE_TWIN_MS;
+    if (engine->stopping)
+        partition_forget(partition);
+    else
+        suspend(engine, partition);
+}
+
+static bool is_handed_over(const struct partition *partition)
+{
+    return partition_drained(partition) ||
+           (!partition->in_tick && partition->engine->now >= loss_gives_up_at(partition));
+}
+
+/* A transaction that took as long as a drain may met no Kafka. */
+static bool begins_to_count(const struct partition *partition)
+{
+    const struct engine *engine = partition->engine;
+    return partition->drain_until == INT64_MAX ||
+           (!engine->stopping && engine->now - engine->tick.began >= engine->options.drain_ms);
+}
+
+void group_answered(struct engine *engine, enum engine_outcome outcome)
+{
+    if (outcome == ENGINE_UNKNOWN || outcome == ENGINE_FENCED)
+        return; /* another one follows */
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase != PARTITION_LOST || engine->tick.began <= partition->lost_at)
+            continue;
+        if (outcome == ENGINE_NOT_MEMBER)
+            end_loss(engine, partition);
+        else if (begins_to_count(partition))
+            partition->drain_until = engine->now + engine->options.drain_ms;
+    }
+}
+
 static void check_partitions(struct engine *engine)
 {
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
         check_log(partition);
+        if (partition->phase == PARTITION_LOST && is_handed_over(partition))
+            end_loss(engine, partition);
         if (partition->phase == PARTITION_DRAINING && engine->now >= group_gives_up_at(partition))
             taken(partition);
     }
@@ -456,8 +522,10 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
     engine->now = now;
     for (size_t i = 0; i < count; i++) {
         struct partition *partition = partition_find(engine, places[i].partition);
-        if (partition && partition->phase == PARTITION_AWAY) {
+        if (partition &&
+            (partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST)) {
             partition->phase = PARTITION_ARRIVING;
+            partition->revoked = false;
             partition->kept = true;
         } else {
             partition = arrive_anew(engine, &places[i]);
@@ -495,8 +563,15 @@ static void cancel_load(struct engine *engine)
 static bool may_come_back(const struct partition *partition)
 {
     return !partition->engine->stopping && !partition->log_changed &&
-           (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_AWAY ||
+           (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_LOST ||
+            partition->phase == PARTITION_AWAY ||
             (partition->phase == PARTITION_ARRIVING && partition->kept));
+}
+
+static bool may_be_handed_over(const struct partition *partition)
+{
+    return !partition->log_changed &&
+           (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING);
 }
 
 void engine_log_changed(struct engine *engine, int32_t number)
@@ -507,9 +582,10 @@ void engine_log_changed(struct engine *engine, int32_t number)
 }
 
 /* "lost", "revoke" */
-void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
+void engine_revoked(struct engine *engine, uint64_t rebalance, enum engine_parting parting,
                     const struct engine_place *places, size_t count, int64_t now)
 {
+    bool lost = parting != ENGINE_REVOKED;
     engine->now = now;
     engine->revoking = true;
     engine->revoke_rebalance = rebalance;
@@ -518,7 +594,9 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, bool lost,
         if (!partition)
             continue;
         partition->revoked = true;
-        if (lost && may_come_back(partition))
+        if (parting == ENGINE_LOST && may_be_handed_over(partition))
+            lose(engine, partition);
+        else if (lost && may_come_back(partition))
             suspend(engine, partition);
         else if (lost)
             partition_forget(partition);
@@ -546,6 +624,9 @@ void engine_stop(struct engine *engine, int64_t now)
             drain(engine, partition);
         else if (partition->phase == PARTITION_AWAY)
             drop(partition);
+        else if (partition->phase == PARTITION_LOST &&
+                 partition->drain_until > now + engine->options.drain_ms)
+            partition->drain_until = now + engine->options.drain_ms;
     }
 }
 

@@ -49,6 +49,7 @@ enum partition_phase {
     PARTITION_HALTED,    /* its state is not to be trusted: nothing is read or written */
     PARTITION_DRAINING,  /* no new starts; what is outstanding ends */
     PARTITION_RELEASING, /* "release" is on its way */
+    PARTITION_LOST,      /* as draining, if the broker still takes what it is told */
     PARTITION_AWAY,      /* lost, and remembered: it may come back before another has had it */
     PARTITION_GONE, /* handed over, or never claimed, or taken by another; waits for the revocation
                      */
@@ -118,6 +119,8 @@ struct partition {
     size_t resting; /* lanes */
     size_t ledger_size;
     int64_t drain_until;
+    int64_t lost_at;     /* lost: since when; */
+    bool asks;           /* ... its next transaction is to tell whether the broker takes it */
     int64_t short_since; /* 0, or when its log was first seen to end below what is marked in it */
     int64_t stuck_until; /* something of it was refused for good: no transaction before it */
     int64_t stuck_pause; /* ... and how long that was */
@@ -322,6 +325,9 @@ bool batch_refused(struct engine *engine, const struct engine_ledger *ledgers, s
 
 /* group.c */
 bool group_next(struct engine *engine, struct engine_action *action);
+/* The broker has answered a transaction: lost partitions may be another's, or have their time to be
+ * handed over. */
+void group_answered(struct engine *engine, enum engine_outcome outcome);
 /* When a revoked partition's drain is given up: transaction after transaction has been aborted for
  * a whole session after the drain's end, so the membership is gone, told or not, and the partition
  * is another's. INT64_MAX: not as it is. */

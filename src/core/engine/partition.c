@@ -88,7 +88,7 @@ void partition_forget(struct partition *partition)
     partition->engine->bytes -= partition->bytes;
     partition->unfinished = partition->bytes = partition->busy = partition->handed = 0;
     partition->loaded_end = partition->short_since = 0;
-    partition->in_tick = partition->changed = false;
+    partition->in_tick = partition->changed = partition->asks = false;
     partition->phase = PARTITION_GONE;
 }
 
@@ -303,7 +303,8 @@ int64_t partition_start_limit(const struct partition *partition)
 
 bool partition_takes_part(const struct partition *partition)
 {
-    return (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING) &&
+    return (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
+            partition->phase == PARTITION_LOST) &&
            partition->engine->now >= partition->stuck_until;
 }
 

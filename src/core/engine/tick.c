@@ -200,14 +200,14 @@ static void join_moved(struct engine *engine, bool anything)
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->changed && partition_takes_part(partition))
+        if ((partition->changed || partition->asks) && partition_takes_part(partition))
             join_tick(partition);
     }
 }
 
 static bool changes_ledger(const struct partition *partition)
 {
-    if (partition->changed)
+    if (partition->changed || partition->asks)
         return true;
     list_each(at, &partition->requests)
     {
@@ -442,6 +442,7 @@ static void ledgers_landed(struct engine *engine)
         if (!partition->in_tick)
             continue;
         partition->in_tick = false;
+        partition->asks &= engine->tick.began <= partition->lost_at;
         partition_unblock(partition);
         partition->sequence++;
         partition->base = partition->tick_base;
