@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build install page demo play test test-packages simulate takeover broker-death spread chaos soak compose arm64 bench asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
+.PHONY: build install install-sandbox deb deb-test page demo play test test-packages simulate takeover broker-death spread chaos soak compose arm64 bench asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
 
 build:
 	@tools/install-packages.sh build
@@ -22,6 +22,21 @@ PREFIX ?= /usr/local
 install:
 	@$(MAKE) --no-print-directory build PRESET=release
 	@cmake --install build/release --prefix $(PREFIX)
+
+# A component of its own: nothing of it belongs on a machine that serves.
+install-sandbox:
+	@$(MAKE) --no-print-directory build PRESET=release
+	@cmake --install build/release --prefix $(PREFIX) --component sandbox
+
+# Debian packages of this source, for the Debian that runs this, into build/deb; deb-test installs, runs, upgrades and removes them in
+# fresh Debian 12 and 13 roots with systemd as pid 1 (as root, without network but for making the roots).
+deb:
+	@tools/install-packages.sh deb
+	@tools/deb
+
+deb-test: deb
+	@tools/install-packages.sh distro
+	@tests/packaging/deb-test build/deb
 
 demo play: build
 	@tools/demo $@ $(BUILD)

@@ -1,14 +1,15 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs and that are missing, saying which; with sudo when not root. Where it may not or cannot
 # (no sudo without a password, no network) it says within seconds which command would do it, and exits with 1. It asks for nothing.
-# usage: tools/install-packages.sh build|test|page|bench|distro|compose|kubernetes|kubernetes-check
+# usage: tools/install-packages.sh build|test|page|bench|distro|deb|compose|kubernetes|kubernetes-check
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev zlib1g-dev
     libmicrohttpd-dev kcat'
-test="$build libcmocka-dev rumur curl python3 python3-confluent-kafka python3-yaml python3-fastjsonschema default-jre-headless maven clang-tidy clang-format cppcheck"
+test="$build libcmocka-dev rumur curl zsh mandoc man-db python3 python3-confluent-kafka python3-yaml python3-fastjsonschema default-jre-headless maven clang-tidy clang-format cppcheck"
 bench="$build python3 openssl default-jre-headless maven golang-go"
 page='chromium python3 python3-confluent-kafka'
 distro='mmdebstrap'
+deb="$build debhelper lintian"
 compose='docker.io iptables iproute2 slirp4netns mmdebstrap python3 kcat default-jre-headless maven'
 kubernetes='python3 python3-yaml python3-confluent-kafka'
 kubernetes_check='golang-go'
@@ -18,6 +19,7 @@ test) wanted=$test ;;
 page) wanted=$page ;;
 bench) wanted=$bench ;;
 distro) wanted=$distro ;;
+deb) wanted=$deb ;;
 compose) wanted=$compose ;;
 kubernetes) wanted=$kubernetes ;;
 kubernetes-check) wanted=$kubernetes_check ;;
