@@ -41,6 +41,17 @@ def table(rows):
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
+def print_outages(outages):
+    """The table of docs/guarantees.md: (seconds, workers, row, seconds without a result after the return, load) of each."""
+    if not outages:
+        return
+    what = ("events", "results", "lost", "duplicate results", "second POSTs", "order violations", "unknown")
+    print(f"\n| away for | workers | {' | '.join(what)} | a partition stands after the return | load |")
+    print(f"|{' --- |' * (len(what) + 4)}")
+    for seconds, workers, row, stood, load in sorted(outages, key=lambda outage: outage[:2]):
+        print(f"| {seconds} s | {workers} | {' | '.join(str(row[name]) for name in what)} | {stood:.1f} s | {load:.1f} |", flush=True)
+
+
 def sentence(rows):
     total = {what: sum(row[what] for row in rows) for what in SUMS}
     counts = ", ".join(f"{what} {total[what]:,}" for what in SUMS[2:-1])

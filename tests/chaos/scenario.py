@@ -12,7 +12,7 @@ from case import KafkaCase, wait_until
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from findings import BAD, Death, astray, findings, place, started, unexplained
 from programs import ROOT, Worker
-from records import QUIET, Requests, Topic, call, ends, zipf_keys
+from records import QUICK, QUIET, Requests, Topic, call, ends, zipf_keys
 from report import line, write
 
 LONG = os.environ.get("CHAOS") == "long"
@@ -29,7 +29,7 @@ class Load(threading.Thread):
     def __init__(self, bootstrap, topic, first=0, rate=RATE):
         super().__init__(daemon=True)
         self.first, self.rate = first, rate
-        self.writers, self.problem = [Requests(bootstrap, topic)], None
+        self.writers, self.problem = [Requests(bootstrap, topic, **QUICK)], None
         self.bootstrap, self.topic = bootstrap, topic
         self.ended = threading.Event()
         self.keys = zipf_keys(200000, keys=1000, exponent=0.7)
@@ -49,7 +49,7 @@ class Load(threading.Thread):
         try:
             self.writers[-1].send(value, key)
         except KafkaException:  # a producer that has lost count of its records, as when all brokers were killed, can only be replaced
-            self.writers.append(Requests(self.bootstrap, self.topic))
+            self.writers.append(Requests(self.bootstrap, self.topic, **QUICK))
 
     def end(self):
         """The messages that Kafka has acknowledged."""
@@ -169,7 +169,7 @@ class Scenario(KafkaCase):
         return [started(*ledger)[0] for ledger in self.ledgers().values()]
 
     def finish(self, faults, outlived=False):
-        """outlived: the workers whose calls became unknown have got the platform's answers all the same."""
+        """faults: what went wrong, in words, or what tells that of the results. outlived: the workers whose calls became unknown have got the platform's answers all the same."""
         scenario = inspect.getdoc(getattr(self, self._testMethodName))
         sent = self.sent + self.load.end()
         requests = self.read_requests()
@@ -186,7 +186,7 @@ class Scenario(KafkaCase):
         finally:
             results = self.all_results()
             found = findings(self.group, {where: m for where, m in requests.items() if where not in keyless}, results, self.platform.calls()[self.before["calls"]:])
-            row = {"scenario": scenario, "faults": faults, "events": count, "results": len(results),
+            row = {"scenario": scenario, "faults": faults(results) if callable(faults) else faults, "events": count, "results": len(results),
                    **{what: len(found[what]) for what in BAD}}
             row["order violations"] += self.overlaps + self.platform.stats()["overlaps"]
             row["unknown"] = self.statuses(results).get("unknown", 0)
@@ -197,6 +197,7 @@ class Scenario(KafkaCase):
             row["seconds"] = round(time.monotonic() - self.began)
             print("\n" + line(row), flush=True)
         row["line"] = self.BROKERS == 1, getattr(type(self), self._testMethodName).__code__.co_firstlineno
+        self.row = row
         self.rows.append(row)
         self.assertEqual({}, {what: items for what, items in {**found, "unexplained": doubt, "dead letters": letters}.items() if items})
         self.assertEqual(set(), keyless, "invalid requests without a key, and without a dead letter")

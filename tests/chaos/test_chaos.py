@@ -3,7 +3,9 @@
 Each scenario prints one line of figures. CHAOS=long: the long form (make chaos), test_refusals.py included; CHAOS_REPORT=FILE: a table
 of the lines, written when every scenario has one.
 """
+import atexit
 import hashlib
+import os
 import signal
 import time
 
@@ -14,10 +16,12 @@ from findings import PlatformDeath
 from kafka import free_ports
 from programs import Sandbox, Worker
 from records import QUIET, coordinator
+from report import print_outages
 from scenario import LONG, SHIPPED, Scenario
 from store import Store
 
 RECORDING = 50000  # bytes behind the head of each
+OUTAGES = []  # of the table: seconds, workers, figures of the scenario, seconds without a result after the return, load of the machine
 
 
 class Chaos(Scenario):
@@ -121,20 +125,63 @@ class Chaos(Scenario):
         self.wait_in_sync()
         self.finish("broker " + ", then ".join(story))
 
-    def test_brokers_all_down(self):
-        """kill -9 of all brokers at once, and up again"""
+    def test_outage(self):
+        """all brokers are away for 5 s, 2 workers"""
+        self.outage(5, "a", "b")
+
+    def test_outage_of_3(self):
+        """all brokers are away for 5 s, 3 workers"""
+        self.outage(5, "a", "b", "c")
+
+    def test_outage_longer_than_the_session(self):
+        """all brokers are away for 40 s, 2 workers"""
+        self.outage(40, "a", "b")
+
+    def test_outage_longer_than_the_session_of_3(self):
+        """all brokers are away for 40 s, 3 workers"""
+        self.outage(40, "a", "b", "c")
+
+    def test_outage_of_minutes(self):
+        """all brokers are away for 180 s, 2 workers"""
+        self.outage(180, "a", "b")
+
+    def test_outage_of_minutes_of_3(self):
+        """all brokers are away for 180 s, 3 workers"""
+        self.outage(180, "a", "b", "c")
+
+    def outage(self, seconds, *names):
+        """kill -9 of all brokers, which then start again with their data; the workers' defaults, whose session is 30 s."""
         self.begin()
-        # A group whose brokers are away for longer than the session ends: that is another matter.
-        self.start_all("a", "b", **{"kafka.session.timeout.ms": "120000", "kafka.transaction.timeout.ms": "240000"})
-        rounds = 2 if LONG else 1
-        for _ in range(rounds):
-            self.progress(50)
-            for n in self.kafka.numbers():
-                self.kafka.kill(n)
-            self.kafka.restart(*self.kafka.numbers())
-            self.wait_in_sync()
-        self.progress(50)
-        self.finish(f"{rounds} times, until they have started again; session 2 minutes")
+        workers = self.start_all(*names, **SHIPPED)
+        self.progress(100)
+        logged = [worker.logged() for worker in workers]
+        for n in self.kafka.numbers():
+            self.kafka.kill(n)
+        time.sleep(seconds)
+        began = time.time()
+        self.kafka.restart(*self.kafka.numbers())
+        returned = time.time()
+        self.progress(100)
+        self.wait_in_sync()
+        self.progress(100)
+        until = time.time()
+        lost = sum("lost: " in e["message"] for worker, after in zip(workers, logged) for e in worker.events()[after:])
+
+        def told(results):
+            self.stood = self.standstill(results, returned, until)
+            return (f"kill -9 of all 3 and {seconds} s later up again, which took {returned - began:.0f} s; {lost} of {len(names)} workers lost "
+                    f"their assignment; then the longest time without a result of a partition was {self.stood:.1f} s")
+        self.finish(told)
+        OUTAGES.append((seconds, len(names), self.row, self.stood, os.getloadavg()[0]))
+
+    def standstill(self, results, since, until):
+        """The longest time without a result of any one partition between two moments."""
+        longest = 0
+        for partition in range(self.PARTITIONS):
+            times = sorted(r["_timestamp"] / 1000 for r in results if r["source"]["partition"] == partition)
+            times = [since, *(t for t in times if since < t < until), until]
+            longest = max(longest, *(b - a for a, b in zip(times, times[1:])))
+        return longest
 
     def test_broker_paused(self):
         """SIGSTOP of the broker that coordinates the group, and SIGCONT"""
@@ -277,6 +324,9 @@ if LONG:
     from test_refusals import Limits, Refusals  # noqa: F401
 else:  # others do much the same: test_broker_trouble.py freezes a broker, test_kill.py kills new members
     del Chaos.test_broker_paused, Chaos.test_workers_cut_off, Chaos.test_workers_killed
+    for name in [name for name in vars(Chaos) if name.startswith("test_outage_")]:
+        delattr(Chaos, name)
 
 if __name__ == "__main__":
+    atexit.register(lambda: print_outages(OUTAGES))
     main()

@@ -44,7 +44,7 @@ def print_table():
 
 class BothLoads(Load):
     """Requests for both jobs, on every partition."""
-    RATE = 80  # a second for each job
+    RATE = 40  # a second for each job
 
     def __init__(self, bootstrap, names, partitions):
         super().__init__(bootstrap, names["call.requests"], partitions, **QUICK)
@@ -192,6 +192,8 @@ class BrokerDeath(UnderLoad):
         longest = {job: max(stood[place][0] for place in stood if place[0] == job) for job in JOBS}
         beyond = {job: max(stood[place][1] for place in stood if place[0] == job) - noticed for job in JOBS}
         ROWS.append((role, noticed - died, longest, beyond, os.getloadavg()[0]))
+        told = ", ".join(f"{job}s stood {longest[job]:.1f} s, until {beyond[job]:.1f} s later" for job in JOBS)
+        print(f"broker {broker}, noticed after {noticed - died:.1f} s; {told}; load {os.getloadavg()[0]:.1f}", flush=True)
         self.wait_in_sync()
         return max(beyond.values())
 
