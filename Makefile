@@ -111,7 +111,6 @@ distro:
 # docker/kubernetes on the cluster that kubectl points at: tests/kubernetes/prove.py says what IMAGE, KAFKA and the others are.
 kubernetes kubernetes-identity: export PYTHONDONTWRITEBYTECODE := 1
 kubernetes kubernetes-identity: export BUILD_DIR := $(abspath $(BUILD))
-kubernetes kubernetes-identity: export IMAGE SANDBOX_IMAGE KAFKA KAFKA_HERE KILL HPA NODE_DOWN NODE_UP RATE KEEP
 kubernetes:
 	@tools/install-packages.sh kubernetes
 	@/usr/bin/python3 tests/kubernetes/prove.py $(STEPS)

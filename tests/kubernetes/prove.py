@@ -175,7 +175,7 @@ class Proof:
             self.cluster.spread(2, self.stage.topics)
             return flight
         if not command:
-            self.cluster.faults("latency=4s-5s")
+            self.cluster.faults("latency=4000-5000ms")
         try:
             window, flight = self.under_load(killed, after=5.0)
         finally:
@@ -268,7 +268,7 @@ class Proof:
         if not self.stage.keda:
             raise Skip("the cluster has no KEDA")
         self.cluster.scale(1)
-        self.cluster.faults("latency=2s-3s")
+        self.cluster.faults("latency=2000-3000ms")
         first = self.load.mark()
         begun = time.monotonic()
         (self.hpa if HPA else self.unpause)()
