@@ -440,6 +440,23 @@ static void check_drain(struct world *world, struct job *job)
     }
 }
 
+/* A ledger that is too long, in a transaction alone, is not offered again at once without having
+ * become shorter. */
+void check_offered(struct world *world, struct job *job)
+{
+    enum { PAUSE_MS = 900 };
+    const struct engine_ledger *ledger = job->transaction.ledgers;
+    int log = ledger->partition;
+    int64_t now = job_now(world, job);
+    if (job->transaction.ledger_count != 1)
+        return;
+    if (job->too_long[log].size && ledger->metadata_size >= job->too_long[log].size &&
+        now - job->too_long[log].at < PAUSE_MS)
+        broken(world, "%s offers a ledger of %d again that is too long", job_name(job), log);
+    job->too_long[log].size = ledger->metadata_size;
+    job->too_long[log].at = now;
+}
+
 /* A claim that is refused for good is made some times for a partition alone, and then not again
  * before another assignment; from then on it says that it is halted. */
 void check_claim_refused(struct world *world, struct job *job)

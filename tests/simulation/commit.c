@@ -120,6 +120,7 @@ static void send_offsets(struct world *world, struct job *job)
     if (!begin(world, job, transaction))
         return;
     if (refusal_of_size(world, job->transaction.ledgers, job->transaction.ledger_count)) {
+        check_offered(world, job);
         job->about_size = true;
         commit_abort(world, job, ENGINE_OFFSETS_REFUSED);
         return;

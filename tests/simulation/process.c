@@ -236,9 +236,8 @@ void process_heartbeat(struct world *world, struct process *process)
     each_job(job, process)
     {
         struct member *member = group_find(group_of(world, job), job->client.member);
-        if (job->client.lost)
-            continue;
-        if (coordinator_is_away(world, COORDINATOR_GROUP, job->kind))
+        if (job->client.lost || job->client.state == CLIENT_GONE ||
+            coordinator_is_away(world, COORDINATOR_GROUP, job->kind))
             continue;
         job->client.heard_at = world->now;
         if (member && world->now - member->heard_at >= world->session_ms / 3)

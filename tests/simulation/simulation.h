@@ -313,6 +313,10 @@ struct job {
     int64_t wake_at;
     uint64_t resumed; /* partitions gone on with from memory, as its engine counts them */
     struct client client;
+    struct {
+        int64_t at;
+        size_t size;
+    } too_long[LOGS_MOST];         /* ledgers that were refused last, each alone */
     int claims_refused[LOGS_MOST]; /* in the assignment, alone */
     unsigned lost;                 /* logs, since it has had them last */
     bool fenced;                   /* another static member has its place */
@@ -575,6 +579,7 @@ void check_start(struct world *world, const struct job *job, const struct reques
 void check_post(struct world *world, struct process *process, struct task *task);
 void check_recalled(struct world *world, const struct process *process, const struct call *call);
 void check_job(struct world *world, struct job *job);
+void check_offered(struct world *world, struct job *job);
 void check_claim_refused(struct world *world, struct job *job);
 void check_refused(struct world *world, const struct job *job);
 void check_others_went_on(struct world *world);
