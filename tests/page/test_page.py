@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The page for people, in a headless Chromium: in each state of a real worker what the sentence says and in which colour, whether all
 of it can be read, reached and named, and that nothing is fetched or run that the page's policy forbids. Pictures of each state, wide
-and narrow, light and dark, are left in build/tests/page/. With PICTURE=FILE one of a worker after some minutes is written there."""
+and narrow, light and dark, are left in build/tests/page/. With PICTURE=FILE one of a worker after
+MINUTES=14 is written there."""
 import json
 import os
 import random
@@ -355,27 +356,22 @@ class Page(ProgramCase):
     def test_picture(self):
         sandbox = self.sandbox("latency=60-260ms,flag=1003@4%,latency=900ms@2%", kafka=True)
         self.worker(sandbox, sandbox, {"platform.breaker.open.ms": "20000", "kafka.group.id": "calls-production"})
-        end, n = time.monotonic() + 14 * 60, 0
-        while time.monotonic() < end:
-            left = end - time.monotonic()
-            count = random.randint(18, 30) if left > 20 else 44
-            self.send(sandbox.bootstrap, count, n)
-            if n % 7 == 0:
-                self.send_recording(sandbox.bootstrap, n)
-            n += count
-            if left < 30:
+        requests, n = Requests(sandbox.bootstrap, "call-requests"), 0
+        seconds = 60 * int(os.environ.get("MINUTES", 14))
+        for second in range(seconds):
+            if second == seconds - 25:
                 sandbox.add_fault("refuse")
+            for n in range(n + 1, n + 1 + (random.randint(18, 30) if second < seconds - 25 else 44)):
+                requests.send({"Caller": f"183{n:08d}", "Callee": "18516000000"}, f"o-{n}")
+            if second % 5 == 0:
+                requests.send({"CallIdentifier": f"c-{n}"}, f"o-{n}", topic="recording-requests")
+            requests.flush()
             time.sleep(1)
         self.open()
         self.state("paused")
-        self.browser.look(1120, 1000)
+        self.browser.look(1120, 770)
         self.browser.idle(3)
         self.browser.picture(os.environ["PICTURE"], whole=False)
-
-    def send_recording(self, bootstrap, n):
-        requests = Requests(bootstrap, "recording-requests")
-        requests.send({"CallIdentifier": f"c-{n}"}, f"o-{n}")
-        requests.flush()
 
 
 if __name__ == "__main__":

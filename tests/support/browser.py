@@ -141,10 +141,11 @@ class Browser:
 
     def picture(self, path, whole=True):
         """A PNG of the page, or of what of it is in the window."""
-        more = {"captureBeyondViewport": True}
-        if whole:
-            size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-            more["clip"] = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        metrics = self.call("Page.getLayoutMetrics")
+        width, height = metrics["cssContentSize"]["width"], metrics["cssContentSize"]["height"]
+        if not whole:
+            height = metrics["cssLayoutViewport"]["clientHeight"]
+        more = {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
         with open(path, "wb") as file:
             file.write(base64.b64decode(self.call("Page.captureScreenshot", format="png", **more)["data"]))
 
