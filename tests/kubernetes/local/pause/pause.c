@@ -1,5 +1,4 @@
-/* The process that holds a pod's namespaces: it ends when told to, and buries what is left to it.
- */
+/* Holds a pod's namespaces: ends when told to, and buries what is left to it. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
