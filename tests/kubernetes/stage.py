@@ -53,6 +53,15 @@ metadata: {name: %(name)s-kafka}
 """
 
 
+def kustomized(image):
+    """An image's name as kustomize wants it: name[:tag][@digest] in parts."""
+    image, _, digest = image.partition("@")
+    name, colon, tag = image.rpartition(":")
+    if not colon or "/" in tag:  # no tag, but perhaps a registry's port
+        name, tag = image, "latest"
+    return {"newName": name, **({"digest": digest} if digest else {"newTag": tag})}
+
+
 class Stage:
     """image, sandbox: images that the cluster's nodes can get; kafka: the address that pods use; prefix: of this run's topics and group."""
 
@@ -100,11 +109,10 @@ class Stage:
     def objects(self):
         """The manifests of production (of minimal, where the cluster has no KEDA and no Prometheus operator), for this test."""
         names = {"name": NAME, "kafka": self.kafka, "port": self.kafka.rsplit(":", 1)[1], "group": self.prefix, "prefix": self.prefix}
-        image, tag = self.image.rsplit(":", 1)
         full = self.keda and self.monitoring
         patches = [POLICY % names] + ([SCALED % names, UNAUTHENTICATED % names] if full else [])
         folder = self.overlay("overlay", {"worker.conf": self.configuration()}, resources=["overlays/production" if full else "overlays/minimal"],
-                              images=[{"name": "registry.example/" + NAME, "newName": image, "newTag": tag}],
+                              images=[{"name": "registry.example/" + NAME, **kustomized(self.image)}],
                               configMapGenerator=[{"name": NAME, "namespace": "privacy-call", "behavior": "replace", "files": ["worker.conf"]}],
                               patches=[{"patch": p} for p in patches])
         return self.change(self.cluster.render(folder))
