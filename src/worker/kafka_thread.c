@@ -36,6 +36,10 @@ struct shown {
     bool stuck;
 };
 
+struct claim {
+    int64_t at, pause; /* when it is made again; 0: it was not refused */
+};
+
 struct kafka_thread {
     const struct config *config;
     enum request_kind job;
@@ -62,9 +66,7 @@ struct kafka_thread {
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     int64_t waits_until, pardoned_at; /* the recordings', see do_fail; 0: never */
     struct troubles troubles;
-    struct claim {
-        int64_t at, pause; /* when it is made again; 0: it was not refused */
-    } * claims;            /* of the partitions by number */
+    struct claim *claims; /* of the partitions by number */
     size_t claim_count;
     struct shown *shown; /* of the partitions by number */
     size_t shown_count;

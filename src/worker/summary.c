@@ -428,12 +428,14 @@ static void say_well(struct summary *summary, const struct overview *overview)
 
 void summary_make(struct summary *summary, const struct overview *overview)
 {
-    static void (*const finders[])(struct summary * summary, const struct overview *overview) = {
-        find_dead,  find_silence, find_pause,   find_halted, find_stuck,   find_failing,
-        find_right, find_topic,   find_unknown, find_full,   find_outside, find_stop};
+    static const struct {
+        void (*find)(struct summary *summary, const struct overview *overview);
+    } finders[] = {{find_dead},    {find_silence}, {find_pause},   {find_halted},
+                   {find_stuck},   {find_failing}, {find_right},   {find_topic},
+                   {find_unknown}, {find_full},    {find_outside}, {find_stop}};
     summary->count = 0;
     for (size_t i = 0; i < sizeof finders / sizeof *finders; i++)
-        finders[i](summary, overview);
+        finders[i].find(summary, overview);
     if (!summary->count)
         say_well(summary, overview);
     /* Worst first; what is as bad stays in order. */
