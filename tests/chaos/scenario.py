@@ -19,6 +19,7 @@ LONG = os.environ.get("CHAOS") == "long"
 REPORT = os.environ.get("CHAOS_REPORT")
 RATE = 60 if LONG else 40  # requests a second
 LATENCY = (20, 100)  # of the platform, in ms
+ONCE = {"enable.idempotence": False, "retries": 0, **QUICK}  # a producer that numbers its records is of no more use when brokers lose count
 SHIPPED = {"kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}  # the worker's own defaults
 
 
@@ -29,7 +30,7 @@ class Load(threading.Thread):
     def __init__(self, bootstrap, topic, first=0, rate=RATE):
         super().__init__(daemon=True)
         self.first, self.rate = first, rate
-        self.writers, self.problem = [Requests(bootstrap, topic, **QUICK)], None
+        self.writers, self.problem = [Requests(bootstrap, topic, **ONCE)], None
         self.bootstrap, self.topic = bootstrap, topic
         self.ended = threading.Event()
         self.keys = zipf_keys(200000, keys=1000, exponent=0.7)
@@ -49,7 +50,7 @@ class Load(threading.Thread):
         try:
             self.writers[-1].send(value, key)
         except KafkaException:  # a producer that has lost count of its records, as when all brokers were killed, can only be replaced
-            self.writers.append(Requests(self.bootstrap, self.topic, **QUICK))
+            self.writers.append(Requests(self.bootstrap, self.topic, **ONCE))
 
     def end(self):
         """The messages that Kafka has acknowledged."""
