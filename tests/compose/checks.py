@@ -296,6 +296,11 @@ def check_docker_kill():
     since = now()
     run("docker", "kill", "-s", "INT", containers("worker")[0])
     check("a worker is back after `docker kill -s INT`", back("worker", 3, since), health())
+    victim = containers("platform")[0]
+    run("docker", "kill", victim)
+    time.sleep(5)
+    check("Docker lets down what `docker kill` ended, and `up -d` starts it", inspect(victim, ".State.Running") == "false"
+          and compose("up", "-d", "--scale", "worker=3").returncode == 0 and inspect(victim, ".State.Running") == "true")
     os.environ["DOCKER_SOCKET"] = os.environ.get("DOCKER_HOST", "").removeprefix("unix://") or "/var/run/docker.sock"
     keep = [*COMPOSE, "--profile", "keep"]
     check("the profile `keep` comes up", run(*keep, "up", "-d", "--scale", "worker=3").returncode == 0 and within(30, lambda: "watching" in out(*keep, "logs", "keeper")))
