@@ -36,7 +36,7 @@ put("${source}/packaging/completion/_privacy-call-worker" "${staged}/share/zsh/s
 put("${source}/packaging/systemd/privacy-call-worker.service.in" "${staged}/lib/systemd/system/privacy-call-worker.service")
 put("${source}/packaging/systemd/sysusers.conf" "${staged}/lib/sysusers.d/privacy-call-worker.conf")
 
-file(GLOB documents "${source}/docs/*.md")
+file(GLOB documents "${source}/docs/*.md" "${source}/docs/*.png")
 file(INSTALL ${documents} "${source}/README.md" DESTINATION "${prefix}/share/doc/privacy-call-worker")
 file(GLOB examples "${source}/config/*")
 file(INSTALL ${examples} DESTINATION "${prefix}/share/doc/privacy-call-worker/examples")
