@@ -23,6 +23,7 @@ installed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-St
 assert sorted(listed) == sorted(l.split()[0] for l in installed.splitlines() if l.endswith(" installed")), "packages"
 assert document["metadata"]["timestamp"] == "2026-01-12T10:00:43Z", document["metadata"]
 assert document["metadata"]["component"]["version"] == "1.2.3"
+assert all(c["purl"] == c["bom-ref"] and c["version"] for c in document["components"] if c["type"] == "library"), "package URLs"
 references = [c["bom-ref"] for c in document["components"]]
 assert len(set(references)) == len(references), "two components have one reference"
 ' || { bad=1; echo 'sbom: see above'; }
