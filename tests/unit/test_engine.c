@@ -1501,6 +1501,33 @@ static void test_unknown_and_lost(void **state)
     desk_fini(&desk);
 }
 
+/* A result that was refused in every form, and is in a transaction again when its partition is
+ * lost, is a late outcome that the dead letters have not been asked to take. */
+static void test_a_refused_result_becomes_a_late_outcome(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    arrive(&desk, 0, 0, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_TRANSACT);
+    engine_refused_for(desk.engine, 0, REFUSED_AS_IS);
+    engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true}, desk.now);
+    desk.now += 60000;
+    expect(&desk, ENGINE_TRANSACT);
+    take(&desk, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    give(&desk, 0, 0);
+    expect(&desk, ENGINE_ASSIGN);
+    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    desk.now += 1000;
+    commit_tick(&desk);
+    assert_published(&desk, "late:0:succeeded ");
+    desk_fini(&desk);
+}
+
 /* The dead letters refuse a late outcome. */
 static void refuse_late(struct desk *desk)
 {
@@ -2674,6 +2701,7 @@ int main(void)
         cmocka_unit_test(test_a_short_limit_counts_from_what_is_left),
         cmocka_unit_test(test_a_ledger_that_is_too_long_ends_an_overdue_drain),
         cmocka_unit_test(test_a_ledger_that_is_too_long_leaves_its_slots_to_others),
+        cmocka_unit_test(test_a_refused_result_becomes_a_late_outcome),
         cmocka_unit_test(test_a_stop_asks_often_for_late_outcomes),
         cmocka_unit_test(test_claims_and_releases_are_split),
         cmocka_unit_test(test_a_claim_that_is_refused_alone_halts_its_partition),

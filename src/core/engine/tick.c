@@ -475,7 +475,7 @@ static void ending_failed(struct engine *engine, struct request *request)
     if (request->marked)
         engine->marked--;
     request->marked = false;
-    if (!request->refused) {
+    if (!request->late || !request->refused) { /* a result that was refused is no dead letter yet */
         request_late_or_free(engine, request);
         return;
     }
