@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build install install-sandbox deb deb-test page demo play test test-packages simulate takeover broker-death spread outages chaos soak compose arm64 bench asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
+.PHONY: build install install-sandbox deb deb-test page demo play test test-packages simulate takeover broker-death spread outages clients chaos soak compose arm64 bench asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
 
 build:
 	@tools/install-packages.sh build
@@ -58,7 +58,7 @@ simulate: test-packages build
 
 PYTHON_TEST = PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) /usr/bin/python3
 KILLS ?= 20
-takeover broker-death spread outages: CONFIGURE = -DBUILD_TESTING=ON
+takeover broker-death spread outages clients: CONFIGURE = -DBUILD_TESTING=ON
 takeover: test-packages build
 	@KILLS=$(KILLS) $(PYTHON_TEST) tests/takeover/takeover.py
 	@KILLS=$(KILLS) $(PYTHON_TEST) tests/takeover/broker_death.py
@@ -71,6 +71,9 @@ spread: test-packages build
 
 outages: test-packages build
 	@CI=true CHAOS=long $(PYTHON_TEST) tests/chaos/test_chaos.py -k test_outage
+
+clients: test-packages build
+	@CI=true $(PYTHON_TEST) tests/clients/test_clients.py
 
 chaos: test-packages build
 	@CI=true CHAOS=long CHAOS_REPORT=docs/chaos.md $(PYTHON_TEST) tests/chaos/test_chaos.py
