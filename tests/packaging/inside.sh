@@ -12,7 +12,7 @@ until_true() { n=$(($1 * 5)); while ! eval "$2"; do n=$((n - 1)); [ $n -gt 0 ] |
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o Dpkg::Use-Pty=0 "$@" </dev/null; }
 apt_log() { apt "$@" >/tmp/apt.log 2>&1 || { cat /tmp/apt.log; return 1; }; }
 
-old=/shared/old/privacy-call-worker_*.deb new=/shared/new/privacy-call-worker_*.deb sandbox=/shared/old/privacy-call-sandbox_*.deb
+new=/shared/new/privacy-call-worker_*.deb sandbox=/shared/old/privacy-call-sandbox_*.deb
 
 # ---- README.md's own commands, with what a user would type (in /shared/commands; `make deb` was run outside)
 mkdir -p /tmp/bin /tmp/build
