@@ -21,8 +21,8 @@ enum options_action {
 struct options {
     enum options_action action;
     enum options_action about; /* of ACTION_HELP: the command; ACTION_RUN: all of it */
-    const char *file;      /* -c; NULL: none. Borrowed from argv */
-    const char **settings; /* -o KEY=VALUE, in their order; the array is owned */
+    const char *file;          /* -c; NULL: none. Borrowed from argv */
+    const char **settings;     /* -o KEY=VALUE, in their order; the array is owned */
     size_t setting_count;
     /* Of the commands; NULL: not given. Borrowed from argv. */
     bool json;                                         /* ledger */
