@@ -41,6 +41,7 @@ class Clients(KafkaCase):
 
     def write(self, name):
         text = PROGRAMS[name].replace("broker-1:9092", self.bootstrap)
+        text = re.sub("(?m)^kcat", "exec kcat", text)  # it is to end with the shell that the test ends
         for topic, role in (("call-requests", "call.requests"), ("call-results", "call.results")):
             text = text.replace(topic, self.names[role])
         path = os.path.join(self.directory, name)

@@ -1,4 +1,5 @@
 """Topics that change while they are read: deleted and made again, grown, and with batches that cannot be read."""
+import functools
 import json
 import signal
 import struct
@@ -156,7 +157,7 @@ class Topics(KafkaCase):
         big = Requests(self.bootstrap, self.names["call.requests"], **{"compression.type": "zstd", "linger.ms": 1000, "batch.size": 30000000,
                                                                        "message.max.bytes": 30000000})
         for n in range(3, 203):
-            big.producer.produce(self.names["call.requests"], key=f"k{n}", partition=0, on_delivery=big._delivered,
+            big.producer.produce(self.names["call.requests"], key=f"k{n}", partition=0, on_delivery=functools.partial(big._delivered, False),
                                  value=json.dumps(call(n, f"k{n}", filler="x" * 60000)))
         big.flush()
         self.ask_calls(203, 2, producer=None)  # to partitions 2 and 0
