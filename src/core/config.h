@@ -20,6 +20,7 @@ struct kafka_setting {
     bool newer;      /* a default that older versions of librdkafka do not know */
     char *origin;    /* for error messages: file:line, variable or option */
     char *key;       /* for error messages: the whole key as it was written, without `.file` */
+    char *path;      /* of the file that the value came from and may be read from again, or NULL */
     char *label;     /* for config_print: default, file:line, environment or command line */
 };
 
@@ -87,6 +88,10 @@ int config_load(struct config *config, const struct config_input *input, struct 
 /* Reads platform.token again from its file, by the same rules (platform_token_path is not NULL).
  * Returns 0 or -1; *token is released with free. Any thread. */
 int config_read_token(const struct config *config, char **token, struct error *error);
+
+/* Reads a setting's value again from its file (path is not NULL). Returns 0 or -1; *value is
+ * released with free. Any thread. */
+int config_read_setting(const struct kafka_setting *setting, char **value, struct error *error);
 
 /* Whether the value of that setting is never shown (name as in struct kafka_setting). */
 bool kafka_setting_is_secret(const char *name);

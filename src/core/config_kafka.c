@@ -377,6 +377,7 @@ void config_kafka_setting_fini(struct kafka_setting *setting)
     free(setting->value);
     free(setting->origin);
     free(setting->key);
+    free(setting->path);
     free(setting->label);
 }
 
@@ -468,8 +469,30 @@ static void add_given(struct config *config, const struct config_sources *source
                             .producer = sides & KAFKA_PRODUCER,
                             .origin = memory_string(entry->origin),
                             .key = memory_copy(entry->written, key_size),
+                            .path = entry->from_file && config_is_regular(entry->value)
+                                        ? memory_string(entry->value)
+                                        : NULL, /* what a pipe gave is gone */
                             .label = memory_string(config_entry_label(entry)),
                         });
+}
+
+int config_read_setting(const struct kafka_setting *setting, char **value, struct error *error)
+{
+    const struct config_entry entry = {.value = setting->path, .from_file = true};
+    const enum kafka_sides sides =
+        (setting->consumer ? KAFKA_CONSUMER : 0) | (setting->producer ? KAFKA_PRODUCER : 0);
+    bool secret = kafka_setting_is_secret(setting->name);
+    *value = NULL;
+    int rc = config_entry_value(&entry, secret, value, error);
+    if (!rc && !**value)
+        rc = error_set(error, "expected a value, not an empty file");
+    if (!rc)
+        rc = check_value(setting->name, *value, sides, error);
+    if (!rc)
+        return 0;
+    free(*value);
+    *value = NULL;
+    return error_prefix(error, "%s.file: ", setting->key);
 }
 
 void config_kafka_transactional_id(struct text *id, const char *group_id, const char *instance_id)

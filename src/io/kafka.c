@@ -11,7 +11,11 @@
 #include "base/memory.h"
 #include "io/kafka_internal.h"
 
-enum { POLL_IDLE_EVERY_MS = 1000 };
+enum {
+    POLL_IDLE_EVERY_MS = 1000,
+    RENEW_EACH_MS = 60000, /* at least between two consumers, whatever files do */
+    RENEW_AGAIN_MS = 1000, /* until a consumer that could not be made is tried again */
+};
 
 void kafka_fail(struct kafka *kafka, const char *text)
 {
@@ -35,19 +39,40 @@ static void add_outputs(struct kafka *kafka)
     add_output(kafka, kafka->config->dead_letters);
 }
 
+static void drop_consumer(struct kafka *kafka)
+{
+    kafka_assignment_close_queues(kafka);
+    if (kafka->close_queue)
+        rd_kafka_queue_destroy(kafka->close_queue);
+    if (kafka->consumer_queue)
+        rd_kafka_queue_destroy(kafka->consumer_queue);
+    kafka_client_ends(kafka, kafka->consumer);
+    /* Without a close of its own, which would wait for callbacks that nobody serves. */
+    if (kafka->consumer)
+        rd_kafka_destroy_flags(kafka->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka->close_queue = kafka->consumer_queue = NULL;
+    kafka->consumer = NULL;
+}
+
+/* On failure the one before stays. */
 static int make_consumer(struct kafka *kafka, struct error *error)
 {
     const uint64_t one = 1;
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_CONSUMER, error);
+    unsigned version;
+    rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_CONSUMER, &version, error);
     if (!conf)
         return -1;
     rd_kafka_conf_set_rebalance_cb(conf, kafka_rebalance_callback);
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
-    kafka->consumer = kafka_client(RD_KAFKA_CONSUMER, conf, error);
-    if (!kafka->consumer)
+    rd_kafka_t *consumer = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    if (!consumer)
         return -1;
+    drop_consumer(kafka);
+    kafka->consumer = consumer;
+    kafka->consumer_version = version;
+    kafka_client_runs(kafka, SIDE_CONSUMER, consumer);
     rd_kafka_poll_set_consumer(kafka->consumer);
     kafka->consumer_queue = memory_must(rd_kafka_queue_get_consumer(kafka->consumer));
     rd_kafka_queue_io_event_enable(kafka->consumer_queue, kafka->event_fd, &one, sizeof one);
@@ -55,11 +80,13 @@ static int make_consumer(struct kafka *kafka, struct error *error)
 }
 
 struct kafka *kafka_new(const struct config *config, enum request_kind job,
-                        const struct kafka_handler *handler, void *arg, struct error *error)
+                        struct kafka_files *files, const struct kafka_handler *handler, void *arg,
+                        struct error *error)
 {
     struct kafka *kafka = memory_zeroed(1, sizeof *kafka);
     kafka->config = config;
     kafka->job = job;
+    kafka->files = files;
     kafka->handler = handler;
     kafka->arg = arg;
     pthread_mutex_init(&kafka->noise.lock, NULL);
@@ -89,6 +116,10 @@ fail:
 
 void kafka_join(struct kafka *kafka)
 {
+    struct error error;
+    if (!kafka->joined && kafka_is_outdated(kafka, kafka->consumer_version))
+        (void)make_consumer(kafka, &error); /* else as soon as it is due, see follow_files */
+    kafka->joined = true;
     rd_kafka_topic_partition_list_t *topics = memory_must(rd_kafka_topic_partition_list_new(1));
     rd_kafka_topic_partition_list_add(topics, kafka->config->request_topics[kafka->job],
                                       RD_KAFKA_PARTITION_UA);
@@ -103,29 +134,44 @@ bool kafka_lacks_topic(const struct kafka *kafka)
     return kafka->lacks_input || atomic_load(&kafka->lacks_output);
 }
 
-static void drop_consumer(struct kafka *kafka)
+static void drop_onlooker(struct kafka *kafka)
 {
-    kafka_assignment_close_queues(kafka);
-    if (kafka->close_queue)
-        rd_kafka_queue_destroy(kafka->close_queue);
-    if (kafka->consumer_queue)
-        rd_kafka_queue_destroy(kafka->consumer_queue);
-    /* Without a close of its own, which would wait for callbacks that nobody serves. */
-    if (kafka->consumer)
-        rd_kafka_destroy_flags(kafka->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    kafka->close_queue = kafka->consumer_queue = NULL;
-    kafka->consumer = NULL;
+    kafka_client_ends(kafka, kafka->onlooker);
+    if (kafka->onlooker)
+        rd_kafka_destroy_flags(kafka->onlooker, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka->onlooker = NULL;
 }
 
-void kafka_consumer_renew(struct kafka *kafka)
+bool kafka_consumer_renew(struct kafka *kafka)
 {
     struct error error;
-    drop_consumer(kafka);
+    int64_t now = clock_boot_ms();
+    if (now < kafka->renew_at_ms)
+        return false;
     if (make_consumer(kafka, &error)) {
-        kafka_fail(kafka, error.text);
-        return;
+        kafka->renew_at_ms = now + RENEW_AGAIN_MS;
+        if (kafka_noise_due(&kafka->noise, "new consumer", KAFKA_REMIND_MS))
+            log_error("kafka: a new consumer cannot be made: %s; trying again", error.text);
+        return false;
     }
+    if (kafka_is_outdated(kafka, kafka->onlooker_version))
+        drop_onlooker(kafka); /* made again when it is needed */
     kafka_join(kafka);
+    return true;
+}
+
+/* Files that librdkafka reads have changed: in good order, as for a stop. The producer is made anew
+ * by the writer. */
+static void follow_files(struct kafka *kafka, int64_t now_ms)
+{
+    bool due = !kafka->renewed_at_ms || now_ms - kafka->renewed_at_ms >= RENEW_EACH_MS;
+    if (!kafka->joined || !due || !kafka_is_outdated(kafka, kafka->consumer_version) ||
+        !kafka_assignment_renew(kafka))
+        return;
+    kafka->renewed_at_ms = now_ms;
+    log_info("kafka: files that its clients are made with have changed: leaving group %s in order, "
+             "and joining it again with new clients",
+             kafka->config->group_ids[kafka->job]);
 }
 
 void kafka_wait(struct kafka *kafka, int timeout_ms)
@@ -235,6 +281,7 @@ void kafka_serve(struct kafka *kafka)
     int64_t now = clock_boot_ms();
     kafka_probe_serve(kafka, now);
     kafka_assignment_serve(kafka, now);
+    follow_files(kafka, now);
     if (kafka_runner_take(&kafka->writer))
         kafka_writing_told(kafka);
     if (kafka_runner_take(&kafka->reader))
@@ -255,8 +302,7 @@ void kafka_free(struct kafka *kafka)
     kafka_reading_fini(&kafka->reading);
     drop_consumer(kafka);
     kafka_assignment_fini(kafka);
-    if (kafka->onlooker)
-        rd_kafka_destroy_flags(kafka->onlooker, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    drop_onlooker(kafka);
     if (kafka->event_fd >= 0)
         close(kafka->event_fd);
     pthread_mutex_destroy(&kafka->noise.lock);

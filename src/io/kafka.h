@@ -18,6 +18,7 @@
 #include "core/config.h"
 #include "core/request.h"
 #include "core/result.h"
+#include "io/kafka_files.h"
 
 struct kafka;
 
@@ -140,9 +141,11 @@ void kafka_fit_settings(struct config *config);
  * Returns 0, or -1. */
 int kafka_check_settings(const struct config *config, struct text *errors);
 
-/* Creates the clients of a job; config, handler and arg must outlive it. NULL on failure. */
+/* Creates the clients of a job; config, files (NULL: what they say stays as it was), handler and
+ * arg must outlive it. NULL on failure. */
 struct kafka *kafka_new(const struct config *config, enum request_kind job,
-                        const struct kafka_handler *handler, void *arg, struct error *error);
+                        struct kafka_files *files, const struct kafka_handler *handler, void *arg,
+                        struct error *error);
 
 /* Begins: makes the producer ready (waiting for brokers and for the topics written to, and saying
  * so in the log), tells producer_ready. */

@@ -605,9 +605,8 @@ static void closed(struct kafka *kafka)
     if (a->leaving) {
         a->left = true;
     } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader) &&
-               kafka_runner_idle(&kafka->prober)) {
+               kafka_runner_idle(&kafka->prober) && kafka_consumer_renew(kafka)) {
         a->closing = a->renewing = false;
-        kafka_consumer_renew(kafka);
     }
 }
 
@@ -619,6 +618,21 @@ void kafka_leave(struct kafka *kafka)
     a->leaving = true;
     if (!a->closing && a->asked != ASKED_UNASSIGN)
         begin_close(kafka);
+}
+
+bool kafka_assignment_renew(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->leaving || a->closing || a->renewing || a->asked != ASKED_NOTHING || a->event_count)
+        return false;
+    a->renewing = true;
+    /* In the eager protocol a close would leave without a word; unsubscribing revokes first, and
+     * what follows on the answer closes. */
+    if (a->eager && !has_nothing(kafka))
+        rd_kafka_unsubscribe(kafka->consumer);
+    else
+        begin_close(kafka);
+    return true;
 }
 
 bool kafka_left(const struct kafka *kafka)

@@ -195,6 +195,7 @@ enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
 struct kafka {
     const struct config *config;
     enum request_kind job;
+    struct kafka_files *files; /* NULL: none */
     const struct kafka_handler *handler;
     void *arg;
     int event_fd;
@@ -204,6 +205,10 @@ struct kafka {
 
     rd_kafka_t *consumer;
     rd_kafka_queue_t *consumer_queue, *close_queue;
+    unsigned consumer_version; /* of the files that it was made with */
+    bool joined;
+    int64_t renewed_at_ms; /* when it was last made anew for changed files; 0: never */
+    int64_t renew_at_ms;   /* when one that could not be made is tried again */
     struct kafka_assignment assignment;
     struct kafka_probe probe;
     struct record_header *headers; /* scratch of kafka_take */
@@ -219,8 +224,10 @@ struct kafka {
     struct kafka_runner writer, reader, prober;
     struct kafka_writing writing;
     struct kafka_reading reading;
-    rd_kafka_t *producer; /* the writer's */
-    bool former_ended;    /* the writer's: what this process's former id had open */
+    rd_kafka_t *producer; /* the writer's, like the next two */
+    unsigned producer_version;
+    int64_t producer_renewed_ms; /* as above */
+    bool former_ended;           /* the writer's: what this process's former id had open */
     struct {
         const char *name;
         rd_kafka_topic_t *topic;
@@ -228,6 +235,7 @@ struct kafka {
     size_t output_count;
     pthread_mutex_t onlooker_lock;
     rd_kafka_t *onlooker; /* reads without waiting for open transactions; made under the lock */
+    unsigned onlooker_version;
 };
 
 /* kafka_runner.c */
@@ -325,6 +333,20 @@ void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *val
 /* Makes a client of the configuration, which it takes over also on failure. NULL on failure. */
 rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error);
 
+/* Whether a client can be made of the settings; it connects to nothing. Returns 0, or -1. */
+int kafka_try_settings(const struct config *config, enum kafka_side side, struct error *error);
+
+/* kafka_files.c; any thread */
+
+/* kafka_settings with what files say now. */
+rd_kafka_conf_t *kafka_settings_now(struct kafka *kafka, enum kafka_side side, unsigned *version,
+                                    struct error *error);
+/* Whether a client made with that version has to be made anew. */
+bool kafka_is_outdated(const struct kafka *kafka, unsigned version);
+/* It is told of other credentials, until it ends (which is said before it is destroyed). */
+void kafka_client_runs(struct kafka *kafka, enum kafka_side side, rd_kafka_t *client);
+void kafka_client_ends(struct kafka *kafka, const rd_kafka_t *client);
+
 /* kafka_assignment.c; Kafka thread */
 
 void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
@@ -336,6 +358,9 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms);
 void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t now_ms);
 /* The coordinator has just taken a commit of ours. */
 void kafka_assignment_is_member(struct kafka *kafka);
+/* Has the consumer closed as for a stop, what it holds drained and given back in order, and a new
+ * one join. Returns whether that was begun: not while a rebalance is under way. */
+bool kafka_assignment_renew(struct kafka *kafka);
 /* Lets go of the queues of the consumer. */
 void kafka_assignment_close_queues(struct kafka *kafka);
 /* The partition's slot, or NULL. */
@@ -415,8 +440,10 @@ enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
 
 /* kafka.c */
 
-/* Replaces the closed consumer by a new one and joins the group again. Kafka thread. */
-void kafka_consumer_renew(struct kafka *kafka);
+/* Replaces the closed consumer by a new one and joins the group again, while no runner has a job.
+ * Returns false where none can be made (the log says why): tried again a second later. Kafka
+ * thread. */
+bool kafka_consumer_renew(struct kafka *kafka);
 
 /* Tells `failed`, once. Kafka thread. */
 void kafka_fail(struct kafka *kafka, const char *text);

@@ -70,7 +70,8 @@ static rd_kafka_resp_err_t commit_plain(struct kafka *kafka,
 
 static rd_kafka_t *onlooker_new(struct kafka *kafka, struct error *error)
 {
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_CONSUMER, error);
+    rd_kafka_conf_t *conf =
+        kafka_settings_now(kafka, SIDE_CONSUMER, &kafka->onlooker_version, error);
     if (!conf)
         return NULL;
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
@@ -79,6 +80,7 @@ static rd_kafka_t *onlooker_new(struct kafka *kafka, struct error *error)
     rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
     if (client)
         rd_kafka_poll_set_consumer(client);
+    kafka_client_runs(kafka, SIDE_CONSUMER, client);
     return client;
 }
 

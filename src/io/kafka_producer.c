@@ -17,11 +17,29 @@
 #include "core/config_kafka.h"
 #include "io/kafka_internal.h"
 
-enum { END_OTHER_MS = 5000, START_AGAIN_MS = 100, START_AGAIN_MOST_MS = 5000 };
+enum {
+    END_OTHER_MS = 5000,
+    START_AGAIN_MS = 100,
+    START_AGAIN_MOST_MS = 5000,
+    RENEW_EACH_MS = 60000,   /* at least between two producers, whatever files do */
+    OUTDATED_MOST_MS = 10000 /* how long one with outdated files is tried on */
+};
 
 static bool stopping(const struct kafka *kafka)
 {
     return atomic_load(&kafka->stopping);
+}
+
+static bool is_outdated(const struct kafka *kafka)
+{
+    return kafka_is_outdated(kafka, kafka->producer_version);
+}
+
+/* Whether a call that failed since then is not made again. Brokers may refuse the certificate that
+ * this producer was made with: the next one has the new. */
+static bool gives_up(const struct kafka *kafka, int64_t since_ms)
+{
+    return stopping(kafka) || (is_outdated(kafka) && clock_boot_ms() - since_ms > OUTDATED_MOST_MS);
 }
 
 /* A record cannot be written; the first one's reason is told. */
@@ -68,14 +86,17 @@ static void drop_producer(struct kafka *kafka)
             rd_kafka_topic_destroy(kafka->outputs[i].topic);
             kafka->outputs[i].topic = NULL;
         }
+    kafka_client_ends(kafka, kafka->producer);
     if (kafka->producer)
         rd_kafka_destroy(kafka->producer);
     kafka->producer = NULL;
 }
 
+/* On failure the one before stays. */
 static int make_producer(struct kafka *kafka, struct error *error)
 {
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_PRODUCER, error);
+    unsigned version;
+    rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_PRODUCER, &version, error);
     if (!conf)
         return -1;
     /* Without a delivery callback rd_kafka_flush would look only each 10 ms. */
@@ -83,9 +104,13 @@ static int make_producer(struct kafka *kafka, struct error *error)
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
-    kafka->producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
-    if (!kafka->producer)
+    rd_kafka_t *producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
+    if (!producer)
         return -1;
+    drop_producer(kafka);
+    kafka->producer = producer;
+    kafka->producer_version = version;
+    kafka_client_runs(kafka, SIDE_PRODUCER, producer);
     for (size_t i = 0; i < kafka->output_count; i++)
         kafka->outputs[i].topic =
             memory_must(rd_kafka_topic_new(kafka->producer, kafka->outputs[i].name, NULL));
@@ -134,7 +159,7 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
 
 static void wait_for_topics(struct kafka *kafka)
 {
-    for (size_t i = 0; i < kafka->output_count && !stopping(kafka);) {
+    for (size_t i = 0; i < kafka->output_count && !stopping(kafka) && !is_outdated(kafka);) {
         if (look_for_topic(kafka, kafka->outputs[i].name, kafka->outputs[i].topic) == 0) {
             i++;
             continue;
@@ -159,7 +184,7 @@ static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
 static int init_transactions(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
-    while (!stopping(kafka)) {
+    while (!stopping(kafka) && !is_outdated(kafka)) {
         rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_SLICE_MS);
         if (!error) {
             kafka_right_given(kafka, RIGHT_WRITE_ID, NULL);
@@ -180,14 +205,15 @@ static int init_transactions(struct kafka *kafka)
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
             kafka_runner_nap(&kafka->writer, 50);
     }
-    return -1;
+    return stopping(kafka) ? -1 : 1;
 }
 
 /* Ends what a transactional id has open, with a producer of its own. For about 5 s at most. */
 static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafka_runner *runner,
                                 struct error *error, bool *forbidden)
 {
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_PRODUCER, error);
+    unsigned version;
+    rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_PRODUCER, &version, error);
     if (!conf)
         return KAFKA_AGAIN;
     kafka_setting_must(conf, "transactional.id", id);
@@ -246,18 +272,29 @@ enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
     return answer == KAFKA_DONE ? end_former_id(kafka, owner, &kafka->reader, error) : answer;
 }
 
-static void start_producer(struct kafka *kafka)
+/* 0: ready, or stopping; 1: needs a new producer. */
+static int make_ready(struct kafka *kafka)
+{
+    wait_for_topics(kafka);
+    return stopping(kafka) ? 0 : init_transactions(kafka);
+}
+
+/* is_new: the one that there is has just been made. One that cannot be made is only at first an
+ * error for good: files that were fine then may be fine again. */
+static void prepare_producer(struct kafka *kafka, bool is_new)
 {
     struct kafka_writing *job = &kafka->writing;
     int result = 1, pause = START_AGAIN_MS;
     while (result > 0 && !stopping(kafka)) {
-        drop_producer(kafka);
-        if (make_producer(kafka, &job->error)) {
+        if (is_new || !make_producer(kafka, &job->error)) {
+            result = make_ready(kafka);
+        } else if (!kafka->producer) {
             job->failed = true;
             return;
+        } else {
+            tell_not_ready(kafka, RD_KAFKA_RESP_ERR_NO_ERROR);
         }
-        wait_for_topics(kafka);
-        result = stopping(kafka) ? 0 : init_transactions(kafka);
+        is_new = false;
         if (result > 0)
             kafka_runner_nap(&kafka->writer, pause);
         pause = pause < START_AGAIN_MOST_MS / 2 ? 2 * pause : START_AGAIN_MOST_MS;
@@ -271,6 +308,28 @@ static void start_producer(struct kafka *kafka)
         tell_not_ready(kafka, RD_KAFKA_RESP_ERR_NO_ERROR);
         kafka_runner_nap(&kafka->writer, START_AGAIN_MS);
     }
+}
+
+static void start_producer(struct kafka *kafka)
+{
+    prepare_producer(kafka, false);
+}
+
+/* Files that librdkafka reads have changed: between two transactions, so that nothing is open. */
+static void follow_files(struct kafka *kafka)
+{
+    struct kafka_writing *job = &kafka->writing;
+    int64_t now = clock_boot_ms();
+    if (!is_outdated(kafka) ||
+        (kafka->producer_renewed_ms && now - kafka->producer_renewed_ms < RENEW_EACH_MS))
+        return;
+    kafka->producer_renewed_ms = now;
+    if (make_producer(kafka, &job->error))
+        log_error("kafka: a new producer cannot be made: %s; the one before goes on",
+                  job->error.text);
+    else
+        prepare_producer(kafka, true);
+    job->error.text[0] = '\0';
 }
 
 static rd_kafka_topic_t *topic_of(struct kafka *kafka, const char *name)
@@ -389,7 +448,7 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
     bool abort_it = rd_kafka_error_txn_requires_abort(error);
     bool fatal = rd_kafka_error_is_fatal(error);
     *again = !fatal && !abort_it && rd_kafka_error_is_retriable(error);
-    if (!*again && !job->any_failed) {
+    if ((!*again || is_outdated(kafka)) && !job->any_failed) {
         struct error words;
         error_set(&words, "%s: %s", what, rd_kafka_error_string(error));
         kafka_explain(&job->error, code, words.text);
@@ -419,8 +478,9 @@ static enum step send_offsets(struct kafka *kafka)
     rd_kafka_topic_partition_list_t *list =
         kafka_ledger_list(kafka->config, transaction->ledgers, transaction->ledger_count);
     enum step step = STEP_DONE;
+    int64_t since = clock_boot_ms();
     bool again = true;
-    while (again && !stopping(kafka)) {
+    while (again && !gives_up(kafka, since)) {
         rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(
             kafka->producer, list, kafka->writing.membership, KAFKA_SLICE_MS);
         again = false;
@@ -436,8 +496,9 @@ static enum step send_offsets(struct kafka *kafka)
 static enum step commit_transaction(struct kafka *kafka)
 {
     enum step step = STEP_DONE;
+    int64_t since = clock_boot_ms();
     bool again = true;
-    while (again && !stopping(kafka)) {
+    while (again && !gives_up(kafka, since)) {
         rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, KAFKA_SLICE_MS);
         again = false;
         if (error)
@@ -451,8 +512,9 @@ static enum step commit_transaction(struct kafka *kafka)
 /* Whether the abort went through. */
 static bool abort_transaction(struct kafka *kafka)
 {
+    int64_t since = clock_boot_ms();
     bool again = true;
-    while (again && !stopping(kafka)) {
+    while (again && !gives_up(kafka, since)) {
         rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka->producer, KAFKA_SLICE_MS);
         if (!error)
             return true;
@@ -518,6 +580,7 @@ static void transact(struct kafka *kafka)
         kafka_runner_nap(&kafka->writer, NO_MEMBER_NAP_MS);
         return;
     }
+    follow_files(kafka);
     transact_once(kafka, false);
     /* The broker refuses whole batches. Which record it was, if any alone, shows when each goes in
      * one of its own; and if none was, this try is the one that counts. */

@@ -189,9 +189,8 @@ static void keep_still(rd_kafka_conf_t *conf)
 
 /* Settings that are fine one by one may not be so together (or name files that cannot be read):
  * that shows only when a client is made. Without addresses it connects to nothing. */
-static int check_together(const struct config *config, enum kafka_side side, struct text *errors)
+int kafka_try_settings(const struct config *config, enum kafka_side side, struct error *error)
 {
-    struct error error;
     struct config copy = *config;
     copy.kafka = memory_zeroed(config->kafka_count + 1, sizeof *copy.kafka);
     copy.kafka_count = 0;
@@ -200,23 +199,28 @@ static int check_together(const struct config *config, enum kafka_side side, str
             strcmp(config->kafka[i].name, "metadata.broker.list") &&
             strcmp(config->kafka[i].name, "debug"))
             copy.kafka[copy.kafka_count++] = config->kafka[i];
-    int result = -1;
-    rd_kafka_conf_t *conf = kafka_settings(&copy, REQUEST_CALL, side, &error);
+    rd_kafka_conf_t *conf = kafka_settings(&copy, REQUEST_CALL, side, error);
     rd_kafka_t *client = NULL;
     if (conf) {
         rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
         keep_still(conf);
         client =
-            new_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, &error);
-    }
-    if (client) {
-        rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-        result = 0;
-    } else {
-        config_error(errors, NULL, "kafka.*", "%s", error.text);
+            new_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, error);
     }
     free(copy.kafka);
-    return result;
+    if (!client)
+        return -1;
+    rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return 0;
+}
+
+static int check_together(const struct config *config, enum kafka_side side, struct text *errors)
+{
+    struct error error;
+    if (!kafka_try_settings(config, side, &error))
+        return 0;
+    config_error(errors, NULL, "kafka.*", "%s", error.text);
+    return -1;
 }
 
 static int check_one(const struct kafka_setting *setting, struct text *errors)

@@ -48,7 +48,8 @@ struct kafka_print kafka_print_of(const rd_kafka_message_t *message)
 
 static rd_kafka_t *witness_new(struct kafka *kafka, struct error *error)
 {
-    rd_kafka_conf_t *conf = kafka_settings(kafka->config, kafka->job, SIDE_CONSUMER, error);
+    unsigned version;
+    rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_CONSUMER, &version, error);
     if (!conf)
         return NULL;
     kafka_setting_must(conf, "auto.offset.reset", "error"); /* what is not there is an answer */

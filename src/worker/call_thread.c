@@ -309,7 +309,7 @@ static void on_ended(void *argument, struct request *request, struct attempt *at
     thread->something_happened = true;
 }
 
-/* ---- token and certificates */
+/* ---- secrets and certificates */
 
 static void on_token(void *argument, char *token)
 {
@@ -331,6 +331,14 @@ static void on_trust(void *argument, struct platform_trust *trust)
     exchanges_use_trust(&thread->exchanges, trust);
     log_info("platform.ca.file, platform.cert.file, platform.key.file: read again; calls from now "
              "on go over new connections");
+}
+
+static void on_kafka_files(void *argument, const char *words)
+{
+    struct call_thread *thread = argument;
+    count(&thread->counters.reloads);
+    trouble_ends(&thread->reload_trouble);
+    log_info("files of kafka.*: read again; %s", words);
 }
 
 static void on_reload_failed(void *argument, const char *words)
@@ -458,7 +466,7 @@ static void receive(struct call_thread *thread, struct message *message)
         break;
     case MESSAGE_REREAD:
         free(message);
-        log_info("reading token and certificates again");
+        log_info("reading secrets and certificates again");
         reload_now(&thread->reload);
         break;
     case MESSAGE_STOP:
@@ -553,7 +561,7 @@ static int start(struct call_thread *thread, struct error *error)
     return rc ? error_set(error, "call thread: %s", strerror(rc)) : 0;
 }
 
-struct call_thread *call_thread_new(const struct config *config,
+struct call_thread *call_thread_new(const struct config *config, struct kafka_files *kafka,
                                     struct queue *const finished[REQUEST_KINDS],
                                     struct error *error)
 {
@@ -569,9 +577,9 @@ struct call_thread *call_thread_new(const struct config *config,
     if (open_loop(thread, error) < 0)
         goto release;
     static const struct exchange_events events = {.answered = on_answered, .ended = on_ended};
-    static const struct reload_events reload_events = {on_token, on_trust, on_reload_failed,
-                                                       on_reread};
-    reload_init(&thread->reload, &thread->loop, config, &reload_events, thread);
+    static const struct reload_events reload_events = {on_token, on_trust, on_kafka_files,
+                                                       on_reload_failed, on_reread};
+    reload_init(&thread->reload, &thread->loop, config, kafka, &reload_events, thread);
     if (exchanges_init(&thread->exchanges, &thread->loop, config, &events, thread, error) < 0)
         goto close;
     if (start(thread, error) == 0)

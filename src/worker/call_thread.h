@@ -50,10 +50,12 @@ struct call_pause {
 };
 
 struct call_thread;
+struct kafka_files;
 
-/* Starts the thread. finished: each job's queue, NULL for one that is off; they (whose wakes wake
- * the takers) and config must outlive it. NULL on failure. */
-struct call_thread *call_thread_new(const struct config *config,
+/* Starts the thread. kafka: files to look at (NULL: none). finished: each job's queue, NULL for one
+ * that is off; they (whose wakes wake the takers), kafka and config must outlive it. NULL on
+ * failure. */
+struct call_thread *call_thread_new(const struct config *config, struct kafka_files *kafka,
                                     struct queue *const finished[REQUEST_KINDS],
                                     struct error *error);
 
@@ -66,7 +68,7 @@ void call_thread_start(struct call_thread *thread, struct request *request);
  * kind, and from then on nothing of it is sent any more (a stop). That job's Kafka thread. */
 void call_thread_recall(struct call_thread *thread, enum request_kind kind, int32_t partition);
 
-/* Asks for the files of token and certificates to be read again (they are too when they change).
+/* Asks for the files of secrets and certificates to be read again (they are too when they change).
  * Any thread. */
 void call_thread_reread(struct call_thread *thread);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "io/kafka_files.h"
 #include "worker/call_thread.h"
 #include "worker/kafka_thread.h"
 
@@ -18,6 +19,7 @@ struct job {
 
 struct jobs {
     struct job all[REQUEST_KINDS];
+    struct kafka_files *files;
     struct call_thread *calls;
     struct stop *stop;
 };
@@ -28,19 +30,20 @@ static int make_calls(struct jobs *jobs, const struct config *config, struct err
     for (int i = 0; i < REQUEST_KINDS; i++)
         if (jobs->all[i].kafka)
             finished[i] = kafka_thread_finished(jobs->all[i].kafka);
-    jobs->calls = call_thread_new(config, finished, error);
+    jobs->calls = call_thread_new(config, jobs->files, finished, error);
     return jobs->calls ? 0 : -1;
 }
 
 struct jobs *jobs_new(const struct config *config, struct metrics *metrics, struct error *error)
 {
     struct jobs *jobs = memory_zeroed(1, sizeof *jobs);
+    jobs->files = kafka_files_new(config);
     for (int i = 0; i < REQUEST_KINDS; i++) {
         struct job *job = &jobs->all[i];
         job->jobs = jobs;
         if (!*config->request_topics[i])
             continue;
-        job->kafka = kafka_thread_new(config, (enum request_kind)i, metrics, error);
+        job->kafka = kafka_thread_new(config, (enum request_kind)i, jobs->files, metrics, error);
         if (!job->kafka)
             goto fail;
     }
@@ -117,6 +120,7 @@ bool jobs_free(struct jobs *jobs)
         return false;
     for (int i = 0; i < REQUEST_KINDS; i++)
         kafka_thread_free(jobs->all[i].kafka);
+    kafka_files_free(jobs->files);
     free(jobs);
     return true;
 }

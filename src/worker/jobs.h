@@ -20,7 +20,7 @@ struct jobs *jobs_new(const struct config *config, struct metrics *metrics, stru
 /* Ends a wait of all their loops. Any thread. Its argument is the struct jobs. */
 void jobs_wake(void *jobs);
 
-/* Asks for the files of token and certificates to be read again. Any thread. Its argument is the
+/* Asks for the files of secrets and certificates to be read again. Any thread. Its argument is the
  * struct jobs. */
 void jobs_reread(void *jobs);
 

@@ -1035,7 +1035,8 @@ struct queue *kafka_thread_finished(struct kafka_thread *thread)
 }
 
 struct kafka_thread *kafka_thread_new(const struct config *config, enum request_kind job,
-                                      struct metrics *metrics, struct error *error)
+                                      struct kafka_files *files, struct metrics *metrics,
+                                      struct error *error)
 {
     struct kafka_thread *thread = memory_zeroed(1, sizeof *thread);
     struct engine_options options = {
@@ -1058,7 +1059,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, enum request_
                              .max_bytes = (size_t)config->event_max_bytes};
     publish_init(&thread->publish, config, job);
     thread->engine = engine_new(&options);
-    thread->kafka = kafka_new(config, job, &handler, thread, error);
+    thread->kafka = kafka_new(config, job, files, &handler, thread, error);
     if (!thread->kafka)
         goto free_engine;
     queue_init(&thread->finished, wake_for_finished, thread);

@@ -14,9 +14,11 @@
 
 struct kafka_thread;
 
-/* Creates the job's clients and engine. config and metrics must outlive it. NULL on failure. */
+/* Creates the job's clients and engine. config, files and metrics must outlive it. NULL on failure.
+ */
 struct kafka_thread *kafka_thread_new(const struct config *config, enum request_kind job,
-                                      struct metrics *metrics, struct error *error);
+                                      struct kafka_files *files, struct metrics *metrics,
+                                      struct error *error);
 
 /* Where the call thread returns the job's requests. */
 struct queue *kafka_thread_finished(struct kafka_thread *thread);

@@ -122,7 +122,7 @@ struct metrics {
     ROW(recording_copy_failures_total, counter, PLAIN, &c->copy_failures,                          \
         "Tries whose file could not be fetched or kept")                                           \
     ROW(reloads_total, counter, PLAIN, &c->reloads,                                                \
-        "Changed files of token and certificates that were read again and are used")               \
+        "Changed files of secrets and certificates that were read again and are used")             \
     ROW(reload_failures_total, counter, PLAIN, &c->reload_failures,                                \
         "Times that such a file could not be used: what was read before stays in force")           \
     ROW(breaker_state, gauge, PLAIN, &c->breaker,                                                  \

@@ -7,7 +7,7 @@ static const char worker_help[] =
     "\n"
     "Takes call and recording requests from Kafka, carries them out at the privacy-\n"
     "call platform, and publishes one result for each. Without a command it runs\n"
-    "until SIGTERM or SIGINT. SIGHUP reads token and certificates again.\n"
+    "until SIGTERM or SIGINT. SIGHUP reads secrets and certificates again.\n"
     "\n"
     "Configuration (what stands first wins: -o, environment, file, default):\n"
     "  -c FILE          reads `key = value` lines from FILE\n"

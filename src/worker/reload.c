@@ -1,37 +1,15 @@
 #include "worker/reload.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/list.h"
 
 enum { LOOK_MS = 1000 };
 
-static void look(struct file_state *state, const char *path)
-{
-    struct stat status;
-    *state = (struct file_state){0};
-    if (stat(path, &status)) {
-        state->facts[7] = errno;
-        return;
-    }
-    const int64_t facts[] = {(int64_t)status.st_dev, (int64_t)status.st_ino, status.st_size,
-                             status.st_mtim.tv_sec,  status.st_mtim.tv_nsec, status.st_ctim.tv_sec,
-                             status.st_ctim.tv_nsec};
-    memcpy(state->facts, facts, sizeof facts);
-}
-
 static bool has_changed(struct reload *reload, int file)
 {
-    struct file_state now;
-    if (!reload->paths[file])
-        return false;
-    look(&now, reload->paths[file]);
-    bool changed = memcmp(now.facts, reload->seen[file].facts, sizeof now.facts) != 0;
-    reload->seen[file] = now;
-    return changed;
+    return reload->paths[file] && file_state_changed(&reload->seen[file], reload->paths[file]);
 }
 
 static void read_token(struct reload *reload)
@@ -55,12 +33,14 @@ static void work(uv_work_t *work_)
     atomic_load(&reload->turns);
     for (int file = RELOAD_AUTHORITIES; file < RELOAD_FILES; file++)
         changed |= has_changed(reload, file);
-    reload->token_error.text[0] = reload->trust_error.text[0] = '\0';
+    reload->token_error.text[0] = reload->trust_error.text[0] = reload->kafka_error.text[0] = '\0';
     if ((has_changed(reload, RELOAD_TOKEN) || reload->all || reload->again[0]) &&
         reload->paths[RELOAD_TOKEN])
         read_token(reload);
     if (changed || reload->all || reload->again[1])
         read_trust(reload);
+    if (reload->kafka)
+        reload->news = kafka_files_look(reload->kafka, reload->all, &reload->kafka_error);
     atomic_fetch_add(&reload->turns, 1);
 }
 
@@ -84,10 +64,15 @@ static void on_done(uv_work_t *work_, int status)
         reload->events->token(reload->argument, token);
     if (trust)
         reload->events->trust(reload->argument, trust);
+    if (reload->news)
+        reload->events->kafka(reload->argument, reload->news);
+    reload->news = NULL;
     if (*reload->token_error.text)
         reload->events->failed(reload->argument, reload->token_error.text);
     if (*reload->trust_error.text)
         reload->events->failed(reload->argument, reload->trust_error.text);
+    if (*reload->kafka_error.text)
+        reload->events->failed(reload->argument, reload->kafka_error.text);
     if (reload->all)
         reload->events->reread(reload->argument);
     if (reload->asked)
@@ -110,10 +95,10 @@ static void on_timer(uv_timer_t *timer)
 }
 
 void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *config,
-                 const struct reload_events *events, void *argument)
+                 struct kafka_files *kafka, const struct reload_events *events, void *argument)
 {
-    *reload =
-        (struct reload){.loop = loop, .config = config, .events = events, .argument = argument};
+    *reload = (struct reload){
+        .loop = loop, .config = config, .kafka = kafka, .events = events, .argument = argument};
     reload->paths[RELOAD_TOKEN] = config->platform_token_path;
     reload->paths[RELOAD_AUTHORITIES] = platform_authorities_file(config);
     reload->paths[RELOAD_CERTIFICATE] = config->platform_cert_file;

@@ -1,26 +1,25 @@
 /* The files that are read again while the worker runs: platform.token.file, the certificates of
- * authorities, and the client's certificate with its key. They are looked at each second and when
- * asked; what has changed is read and checked on libuv's pool, and handed over on the loop. A file
- * that cannot be used leaves the old one in force. All of it is the call thread's. */
+ * authorities, the client's certificate with its key, and Kafka's (io/kafka_files.h). They are
+ * looked at each second and when asked; what has changed is read and checked on libuv's pool, and
+ * handed over on the loop. A file that cannot be used leaves the old one in force. All of it is the
+ * call thread's. */
 #pragma once
 
 #include <stdatomic.h>
 #include <uv.h>
 
 #include "base/error.h"
+#include "base/file_state.h"
 #include "core/config.h"
+#include "io/kafka_files.h"
 #include "io/platform.h"
 
 enum { RELOAD_TOKEN, RELOAD_AUTHORITIES, RELOAD_CERTIFICATE, RELOAD_KEY, RELOAD_FILES };
 
-/* What tells one state of a file from another. */
-struct file_state {
-    int64_t facts[8]; /* device, inode, size, written and changed (s and ns each), errno */
-};
-
 struct reload_events {
     void (*token)(void *argument, char *token);                  /* takes it over */
     void (*trust)(void *argument, struct platform_trust *trust); /* takes it over */
+    void (*kafka)(void *argument, const char *words);            /* what is in force from now on */
     void (*failed)(void *argument, const char *words);
     void (*reread)(void *argument); /* all files were read, as was asked for; the last one told */
 };
@@ -28,6 +27,7 @@ struct reload_events {
 struct reload {
     uv_loop_t *loop;
     const struct config *config;
+    struct kafka_files *kafka; /* NULL: none */
     const struct reload_events *events;
     void *argument;
     uv_timer_t timer;
@@ -43,13 +43,14 @@ struct reload {
     bool again[2]; /* token, certificates: what was read last could not be used */
     char *token;   /* what was read; NULL: nothing */
     struct platform_trust *trust;
-    struct error token_error, trust_error; /* empty: none */
+    const char *news;                                   /* of Kafka's files; NULL: nothing */
+    struct error token_error, trust_error, kafka_error; /* empty: none */
 };
 
-/* To be called before the certificates are read for the first time. loop and config must outlive
- * it. */
+/* To be called before the certificates are read for the first time. loop, config and kafka
+ * (NULL: none) must outlive it. */
 void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *config,
-                 const struct reload_events *events, void *argument);
+                 struct kafka_files *kafka, const struct reload_events *events, void *argument);
 
 /* Reads all of them again. */
 void reload_now(struct reload *reload);

@@ -45,6 +45,18 @@ def make_certificates(directory):
                 out.write(file.read())
 
 
+def put(path, text):
+    """In one step, as Kubernetes does."""
+    with open(path + ".new", "w") as out:
+        out.write(text)
+    os.rename(path + ".new", path)
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
 class Security(KafkaCase):
     PARTITIONS = 2
 
@@ -242,6 +254,76 @@ class Security(KafkaCase):
         foreign = self.secured(sandbox, {"kafka.ssl.ca.location": sandbox.ca}, name="foreign")
         foreign.wait_log(lambda e: e["log.level"] == "error" and "certificate" in e["message"])
         self.assertEqual(503, foreign.get("/readyz")[0])
+
+    def restart_broker(self, settings):
+        """kill -9, which cuts all connections, and a start with other settings."""
+        self.kafka.kill()
+        self.kafka.settings = {**self.kafka.settings, **settings}
+        self.kafka.restart()
+
+    def change_broker(self, settings):
+        self.addCleanup(self.restart_broker, {key: self.kafka.settings[key] for key in settings})
+        self.restart_broker(settings)
+
+    def failures(self, worker):
+        return float(next(line for line in worker.get("/metrics")[1].splitlines()
+                          if line.startswith("privacy_call_reload_failures_total")).split()[-1])
+
+    def ask_without_waiting(self, count):
+        for n in range(self.sent, self.sent + count):
+            self.requests.send(call(n, f"k{n}"), f"k{n}", partition=n % 2)
+        self.requests.flush()
+        self.sent += count
+
+    def test_another_password(self):
+        """Changed in its file and at the broker: further connections are made with it, without a restart and without a doubt."""
+        self.give(*self.rights)
+        sandbox = self.sandbox()
+        path = f"{self.directory}/password"
+        put(path, f"{PASSWORD}\n")
+        worker = self.secured(sandbox, {"kafka.sasl.password": None, "kafka.sasl.password.file": path})
+        self.ask_and_wait(sandbox)
+        self.ask_without_waiting(4)
+        put(path, "another-secret\n")
+        self.change_broker({"listener.name.secure.plain.sasl.jaas.config":
+                            SETTINGS["listener.name.secure.plain.sasl.jaas.config"].replace(PASSWORD, "another-secret")})
+        self.ask_and_wait(sandbox, seconds=90)
+        put(path, "")  # what cannot be used changes nothing
+        worker.wait_log(lambda e: e["log.level"] == "error" and "kafka.sasl.password.file" in e["message"])
+        self.assertGreaterEqual(self.failures(worker), 1)
+        self.ask_and_wait(sandbox)
+        self.assertEqual(self.sent, len(sandbox.calls()))
+        self.assertEqual(0, worker.terminate())
+        self.assertNotIn("another-secret", "\n".join(worker.lines["stderr"]))
+
+    def test_another_authority(self):
+        """A file that librdkafka reads: the clients are made anew in good order, once a minute at most, and never with what is no use."""
+        self.give(*self.rights)
+        sandbox = self.sandbox()
+        path, other = f"{self.directory}/kafka-ca.pem", f"{self.directory}/other"
+        os.mkdir(other)
+        make_certificates(other)
+        put(path, read(self.ca))
+        worker = self.secured(sandbox, {"kafka.ssl.ca.location": path})
+        self.ask_and_wait(sandbox)
+        at = worker.logged()
+        put(path, read(self.ca) + read(f"{other}/ca.pem"))
+        self.ask_without_waiting(20)
+        worker.wait_log("with new clients", after=at)
+        self.ask_without_waiting(20)
+        worker.wait_assigned(after=at)
+        self.ask_and_wait(sandbox)
+        self.change_broker({"listener.name.secure.ssl.keystore.location": f"{other}/broker.pem"})
+        self.ask_and_wait(sandbox, seconds=90)
+        at = worker.logged()
+        put(path, read(f"{other}/ca.pem"))
+        worker.wait_log("files of kafka", after=at)
+        put(path, read(self.ca)[:200])
+        worker.wait_log(lambda e: e["log.level"] == "error" and "ssl.ca.location" in e["message"])
+        self.ask_and_wait(sandbox)
+        self.assertEqual(1, len([e for e in worker.events() if "with new clients" in e["message"]]))
+        self.assertEqual(self.sent, len(sandbox.calls()))
+        self.assertEqual(0, worker.terminate())
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ void side_init(struct side *side, const char *bootstrap, const char *group, cons
     text_fini(&errors);
     struct error error;
     side->answers = true;
-    side->kafka = kafka_new(&side->config, REQUEST_CALL, &handler, side, &error);
+    side->kafka = kafka_new(&side->config, REQUEST_CALL, NULL, &handler, side, &error);
     if (!side->kafka)
         fail_msg("%s", error.text);
 }

@@ -118,7 +118,7 @@ void open_thread(struct bench *bench, const char *url)
     struct error error;
     bench->config.platform_url = memory_string(url);
     struct queue *finished[REQUEST_KINDS] = {&bench->finished, &bench->finished};
-    bench->thread = call_thread_new(&bench->config, finished, &error);
+    bench->thread = call_thread_new(&bench->config, NULL, finished, &error);
     assert_non_null(bench->thread);
 }
 

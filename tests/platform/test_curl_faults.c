@@ -294,7 +294,7 @@ static void starts_fail_in_words(void **state)
         for (int which = 1; did && which < 300; which++) {
             error.text[0] = '\0';
             arm(at_start[i], which, 1, at_start[i] == SETOPT ? 43 : 1);
-            bench->thread = call_thread_new(&bench->config, finished, &error);
+            bench->thread = call_thread_new(&bench->config, NULL, finished, &error);
             did = disarm();
             if (did != !bench->thread || (did && !strstr(error.text, "curl")))
                 fail_msg("%s number %d: %s", names[at_start[i]], which, error.text);

@@ -160,7 +160,7 @@ class Service(unittest.TestCase):
                 at = int(lines[1].removeprefix("MONOTONIC_USEC=")) / 1e6
                 self.assertTrue(before - 0.001 <= at <= time.clock_gettime(time.CLOCK_MONOTONIC), lines)
                 manager.wait_for("READY=1", 5)
-            self.assertEqual(3, process.text.count("reading token and certificates again"))
+            self.assertEqual(3, process.text.count("reading secrets and certificates again"))
 
     def test_another_process_watchdog(self):
         manager = self.manager()

@@ -1,0 +1,253 @@
+#include "io/kafka_files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file_state.h"
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+enum { TRY_AGAIN_LOOKS = 10 }; /* what could not be used is tried again, though no file changed */
+
+struct watched {
+    const char *path;
+    struct file_state seen;
+    bool is_value; /* else librdkafka reads the file itself */
+};
+
+struct running {
+    rd_kafka_t *client;
+    bool producer;
+};
+
+struct kafka_files {
+    /* The pool's. */
+    struct watched *watched;
+    size_t watched_count;
+    bool owed, failed; /* a file of librdkafka's has changed; what was read could not be used */
+    int looks;         /* since then */
+
+    /* The pool writes it under the lock; others read it under the lock. */
+    pthread_mutex_t lock;
+    struct config now; /* the configuration with the values in force; the array and those are its */
+    bool told;         /* other credentials than the configuration's */
+    struct running *running;
+    size_t running_count;
+
+    atomic_uint version; /* of what clients have to be made anew for */
+};
+
+static bool is_credential(const struct kafka_setting *setting)
+{
+    return !strcmp(setting->name, "sasl.username") || !strcmp(setting->name, "sasl.password");
+}
+
+static bool is_certificate(const struct kafka_setting *setting)
+{
+    return !strcmp(setting->name, "ssl.ca.pem") || !strcmp(setting->name, "ssl.certificate.pem");
+}
+
+static bool is_read_again(const struct kafka_setting *setting)
+{
+    return setting->path && (is_credential(setting) || is_certificate(setting) ||
+                             kafka_setting_is_secret(setting->name));
+}
+
+static bool is_location(const struct kafka_setting *setting)
+{
+    static const char *const names[] = {"ssl.ca.location", "ssl.certificate.location",
+                                        "ssl.key.location", "ssl.keystore.location",
+                                        "ssl.crl.location"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(setting->name, names[i]))
+            return true;
+    return false;
+}
+
+/* A copy whose values that are read again are its own. */
+static struct config copy_config(const struct config *config)
+{
+    struct config copy = *config;
+    copy.kafka = memory_zeroed(config->kafka_count + 1, sizeof *copy.kafka);
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        copy.kafka[i] = config->kafka[i];
+        if (is_read_again(&copy.kafka[i]))
+            copy.kafka[i].value = memory_string(copy.kafka[i].value);
+    }
+    return copy;
+}
+
+static void release_config(struct config *copy)
+{
+    for (size_t i = 0; i < copy->kafka_count; i++)
+        if (is_read_again(&copy->kafka[i]))
+            free(copy->kafka[i].value);
+    free(copy->kafka);
+}
+
+static void watch(struct kafka_files *files, const char *path, bool is_value)
+{
+    struct watched *watched = &files->watched[files->watched_count++];
+    *watched = (struct watched){.path = path, .is_value = is_value};
+    file_state_changed(&watched->seen, path);
+}
+
+struct kafka_files *kafka_files_new(const struct config *config)
+{
+    struct kafka_files *files = memory_zeroed(1, sizeof *files);
+    pthread_mutex_init(&files->lock, NULL);
+    files->now = copy_config(config);
+    files->watched = memory_zeroed(config->kafka_count + 1, sizeof *files->watched);
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        const struct kafka_setting *setting = &config->kafka[i];
+        if (is_read_again(setting))
+            watch(files, setting->path, true);
+        else if (is_location(setting) && *setting->value)
+            watch(files, setting->value, false);
+    }
+    return files;
+}
+
+void kafka_files_free(struct kafka_files *files)
+{
+    if (!files)
+        return;
+    release_config(&files->now);
+    pthread_mutex_destroy(&files->lock);
+    free(files->watched);
+    free(files->running);
+    free(files);
+}
+
+static int read_values(struct config *next, struct error *error)
+{
+    for (size_t i = 0; i < next->kafka_count; i++) {
+        char *value;
+        if (!is_read_again(&next->kafka[i]))
+            continue;
+        if (config_read_setting(&next->kafka[i], &value, error) < 0)
+            return -1;
+        free(next->kafka[i].value);
+        next->kafka[i].value = value;
+    }
+    return 0;
+}
+
+static bool differ(const struct config *one, const struct config *other, bool credentials)
+{
+    for (size_t i = 0; i < one->kafka_count; i++)
+        if (is_credential(&one->kafka[i]) == credentials &&
+            strcmp(one->kafka[i].value, other->kafka[i].value) != 0)
+            return true;
+    return false;
+}
+
+/* Under the lock. A mechanism without a password answers with an error. */
+static void tell(const struct kafka_files *files, const struct running *running)
+{
+    const struct kafka_setting *username =
+        config_kafka_setting(&files->now, running->producer, "sasl.username");
+    const struct kafka_setting *password =
+        config_kafka_setting(&files->now, running->producer, "sasl.password");
+    if (!username || !password)
+        return;
+    rd_kafka_error_t *error =
+        rd_kafka_sasl_set_credentials(running->client, username->value, password->value);
+    if (error)
+        rd_kafka_error_destroy(error);
+}
+
+static void put_in_force(struct kafka_files *files, const struct config *next, bool credentials,
+                         bool others)
+{
+    pthread_mutex_lock(&files->lock);
+    struct config before = files->now;
+    files->now = *next;
+    files->told |= credentials;
+    for (size_t i = 0; credentials && i < files->running_count; i++)
+        tell(files, &files->running[i]);
+    if (others)
+        atomic_fetch_add(&files->version, 1);
+    pthread_mutex_unlock(&files->lock);
+    release_config(&before);
+}
+
+/* Whether it is time to read them. */
+static bool is_due(struct kafka_files *files)
+{
+    bool changed = false;
+    for (size_t i = 0; i < files->watched_count; i++)
+        if (file_state_changed(&files->watched[i].seen, files->watched[i].path)) {
+            changed = true;
+            files->owed |= !files->watched[i].is_value;
+        }
+    return changed || (files->failed && ++files->looks >= TRY_AGAIN_LOOKS);
+}
+
+const char *kafka_files_look(struct kafka_files *files, bool all, struct error *error)
+{
+    if (!files->watched_count || (!is_due(files) && !all))
+        return NULL;
+    struct config next = copy_config(&files->now);
+    files->looks = 0;
+    files->failed = read_values(&next, error) || kafka_try_settings(&next, SIDE_CONSUMER, error) ||
+                    kafka_try_settings(&next, SIDE_PRODUCER, error);
+    bool credentials = !files->failed && differ(&next, &files->now, true);
+    bool others = !files->failed && (files->owed || differ(&next, &files->now, false));
+    if (!credentials && !others) {
+        release_config(&next);
+        return NULL;
+    }
+    files->owed = false;
+    put_in_force(files, &next, credentials, others);
+    return others ? "Kafka's clients are made anew with them"
+                  : "further connections to Kafka are made with the new user and password";
+}
+
+/* For the jobs' threads. */
+
+rd_kafka_conf_t *kafka_settings_now(struct kafka *kafka, enum kafka_side side, unsigned *version,
+                                    struct error *error)
+{
+    struct kafka_files *files = kafka->files;
+    *version = 0;
+    if (!files)
+        return kafka_settings(kafka->config, kafka->job, side, error);
+    pthread_mutex_lock(&files->lock);
+    *version = atomic_load(&files->version);
+    rd_kafka_conf_t *conf = kafka_settings(&files->now, kafka->job, side, error);
+    pthread_mutex_unlock(&files->lock);
+    return conf;
+}
+
+bool kafka_is_outdated(const struct kafka *kafka, unsigned version)
+{
+    return kafka->files && atomic_load(&kafka->files->version) != version;
+}
+
+void kafka_client_runs(struct kafka *kafka, enum kafka_side side, rd_kafka_t *client)
+{
+    struct kafka_files *files = kafka->files;
+    if (!files || !client)
+        return;
+    pthread_mutex_lock(&files->lock);
+    files->running =
+        memory_resize(files->running, (files->running_count + 1) * sizeof *files->running);
+    struct running *running = &files->running[files->running_count++];
+    *running = (struct running){client, side == SIDE_PRODUCER};
+    if (files->told) /* they may have changed since its settings were read */
+        tell(files, running);
+    pthread_mutex_unlock(&files->lock);
+}
+
+void kafka_client_ends(struct kafka *kafka, const rd_kafka_t *client)
+{
+    struct kafka_files *files = kafka->files;
+    if (!files)
+        return;
+    pthread_mutex_lock(&files->lock);
+    for (size_t i = 0; i < files->running_count; i++)
+        if (files->running[i].client == client)
+            files->running[i--] = files->running[--files->running_count];
+    pthread_mutex_unlock(&files->lock);
+}

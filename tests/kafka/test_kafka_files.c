@@ -1,0 +1,155 @@
+/* Files that Kafka's clients take something from: what is new comes into force, what is no use does
+ * not. No broker. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/config.h"
+#include "io/kafka_files.h"
+
+static const char certificate[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBdTCCARugAwIBAgIUZSdcOTllrO0wFTSXZoy+Jt1WKZQwCgYIKoZIzj0EAwIw\n"
+    "DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjkwMjEyNDJaGA8yMTI2MTEwNTAyMTI0\n"
+    "MlowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABCZD\n"
+    "mc/rpKsBjjwishr4OSgNo1cky165MXfZQnox9XjOpYM+Lou/9RXRhGf/4TJoAymA\n"
+    "NgS28oPAbDdsofOH86yjUzBRMB0GA1UdDgQWBBTGsdZ1XYtQzyx/59ajqbCbOymU\n"
+    "sTAfBgNVHSMEGDAWgBTGsdZ1XYtQzyx/59ajqbCbOymUsTAPBgNVHRMBAf8EBTAD\n"
+    "AQH/MAoGCCqGSM49BAMCA0gAMEUCIGrRVs0Xk8KexkLI7C90EhrxdRdUXVzxN9Xf\n"
+    "PWugD9K8AiEA4ZpVFT/FXCjU77KLh30GUsge94c3o0cV8BMVO6clUOQ=\n"
+    "-----END CERTIFICATE-----\n";
+
+static char folder[] = "/tmp/test-kafka-files-XXXXXX";
+
+static const char *path_of(const char *name)
+{
+    static char path[4][96];
+    static size_t at;
+    at = (at + 1) % 4;
+    snprintf(path[at], sizeof path[at], "%s/%s", folder, name);
+    return path[at];
+}
+
+/* In one step, as another file: sizes and times may be the same. */
+static void put(const char *name, const char *text)
+{
+    FILE *file = fopen(path_of("aside"), "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    fclose(file);
+    assert_int_equal(rename(path_of("aside"), path_of(name)), 0);
+}
+
+static struct config config_of(const char *const *options, size_t count)
+{
+    const char *all[12] = {"platform.url=https://127.0.0.1:1", "platform.token=t",
+                           "platform.app.id=a", "kafka.bootstrap.servers=127.0.0.1:1"};
+    char *environment[] = {NULL};
+    struct config config;
+    struct text errors = {0};
+    for (size_t i = 0; i < count; i++)
+        all[4 + i] = options[i];
+    const struct config_input input = {
+        .options = all, .option_count = 4 + count, .environment = environment};
+    if (config_load(&config, &input, &errors))
+        fail_msg("%s", errors.data);
+    text_fini(&errors);
+    return config;
+}
+
+/* What a look finds, and the error of that look alone. */
+static struct error error;
+
+static const char *look(struct kafka_files *files, bool all)
+{
+    error.text[0] = '\0';
+    return kafka_files_look(files, all, &error);
+}
+
+static void a_password_is_read_again(void **state)
+{
+    (void)state;
+    char option[128];
+    put("password", "one-secret\n");
+    snprintf(option, sizeof option, "kafka.sasl.password.file=%s", path_of("password"));
+    const char *options[] = {"kafka.security.protocol=sasl_plaintext", "kafka.sasl.mechanism=PLAIN",
+                             "kafka.sasl.username=u", option};
+    struct config config = config_of(options, 4);
+    struct kafka_files *files = kafka_files_new(&config);
+    assert_null(look(files, false));
+    assert_null(look(files, true));
+    assert_string_equal(error.text, "");
+    put("password", "two-secret");
+    assert_non_null(strstr(look(files, false), "user and password"));
+    assert_null(look(files, false));
+    put("password", "");
+    assert_null(look(files, false));
+    assert_non_null(strstr(error.text, "kafka.sasl.password.file: expected a value"));
+    unlink(path_of("password"));
+    assert_null(look(files, false));
+    assert_non_null(strstr(error.text, "kafka.sasl.password.file: expected a readable file"));
+    assert_null(strstr(error.text, folder)); /* it might be the secret */
+    put("password", "two-secret");
+    assert_null(look(files, false)); /* the one that is in force */
+    assert_string_equal(error.text, "");
+    kafka_files_free(files);
+    config_fini(&config);
+}
+
+static void certificate_is_read_again(const char *option, const char *name, bool is_value)
+{
+    const char *options[] = {"kafka.security.protocol=ssl", option};
+    put(name, certificate);
+    struct config config = config_of(options, 2);
+    struct kafka_files *files = kafka_files_new(&config);
+    assert_null(look(files, true));
+    assert_string_equal(error.text, "");
+    put(name, "-----BEGIN CERTIFICATE-----\nMIIBdTCCARug");
+    assert_null(look(files, false));
+    assert_non_null(strstr(error.text, "ssl."));
+    put(name, certificate);
+    const char *words = look(files, false);
+    if (is_value) /* the same one again; of a file of librdkafka's is only known that it changed */
+        assert_null(words);
+    else
+        assert_non_null(strstr(words, "made anew"));
+    char text[sizeof certificate + 16];
+    snprintf(text, sizeof text, "%s# another\n", certificate);
+    put(name, text);
+    assert_non_null(strstr(look(files, false), "made anew"));
+    assert_null(look(files, false));
+    assert_string_equal(error.text, "");
+    kafka_files_free(files);
+    config_fini(&config);
+}
+
+static void certificates_make_new_clients(void **state)
+{
+    (void)state;
+    char location[128], pem[128];
+    snprintf(location, sizeof location, "kafka.ssl.ca.location=%s", path_of("ca"));
+    snprintf(pem, sizeof pem, "kafka.ssl.ca.pem.file=%s", path_of("pem"));
+    certificate_is_read_again(location, "ca", false);
+    certificate_is_read_again(pem, "pem", true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_password_is_read_again),
+        cmocka_unit_test(certificates_make_new_clients),
+    };
+    if (!mkdtemp(folder))
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(path_of("password"));
+    unlink(path_of("ca"));
+    unlink(path_of("pem"));
+    rmdir(folder);
+    return failed;
+}
