@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 static enum http_progress broken(struct http_request *request, const char *problem)
 {
@@ -215,10 +216,22 @@ const char *http_reason(int status)
     return "Status";
 }
 
+/* RFC 9110, 6.6.1: it has a clock, so it says what time it is. */
+static void add_date(struct text *out)
+{
+    char date[40];
+    time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    if (strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        text_printf(out, "Date: %s\r\n", date);
+}
+
 void http_head(struct text *out, int status, const char *type, size_t length, bool last,
                const char *extra)
 {
     text_printf(out, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+    add_date(out);
     if (type)
         text_printf(out, "Content-Type: %s\r\n", type);
     if (status != 204 && status != 304)

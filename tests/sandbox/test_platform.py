@@ -2,6 +2,7 @@
 
 usage: test_platform.py SANDBOX_PROGRAM [unittest arguments]"""
 import base64
+import email.utils
 import hashlib
 import http.client
 import json
@@ -194,6 +195,8 @@ class Answers(Case):
     def test_large_recording(self):
         answer, data = self.post({**ACCOUNT, "CallIdentifier": "size-5000000-a"}, VOICE)
         self.assertEqual((len(data), int(answer.headers["Content-Length"])), (5000044, 5000044))
+        told = email.utils.parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        self.assertAlmostEqual(time.time(), told, delta=60)
         self.assertEqual(data[44:], bytes(5000000))
 
     def test_refused(self):
