@@ -769,6 +769,48 @@ static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state
     desk_fini(&desk);
 }
 
+/* Its partition is lost while its result is on its way, small, and is refused once more. */
+static void lose_with_result(struct desk *desk, enum record_refusal why)
+{
+    expect(desk, ENGINE_TRANSACT);
+    assert_true(desk->action.items[0].small);
+    take(desk, 0, 1, true);
+    expect(desk, ENGINE_UNASSIGN);
+    give(desk, 0, 0);
+    engine_refused_for(desk->engine, 0, why);
+    engine_transacted(desk->engine, ENGINE_REFUSED, (bool[]){true}, desk->now);
+    expect(desk, ENGINE_ASSIGN);
+    desk->now += 20; /* nothing holds the dead letters back */
+    expect(desk, ENGINE_TRANSACT);
+    assert_false(desk->action.items[0].small); /* it is another record, for the dead letters */
+    land(desk);
+    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+    assert_published(desk, "late:0:succeeded ");
+}
+
+/* That the results do not take it says nothing of the dead letters: its answer is not dropped. */
+static void test_a_result_that_is_refused_while_it_is_lost_ends_late(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready_with_a_call(&desk);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    refuse(&desk, 0);
+    lose_with_result(&desk, REFUSED_FOR_SIZE);
+    desk_fini(&desk);
+}
+
+static void test_a_result_that_is_refused_as_it_is_ends_late_at_once(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready_with_a_call(&desk);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    refuse(&desk, 0);
+    lose_with_result(&desk, REFUSED_AS_IS);
+    desk_fini(&desk);
+}
+
 /* ... nor does a call that came back unsent meanwhile, whose mark no transaction takes away: the
  * hand-over does. */
 static void test_what_is_refused_for_good_keeps_no_unsent_call(void **state)
@@ -2687,6 +2729,8 @@ int main(void)
         cmocka_unit_test(test_a_refused_record_is_made_smaller),
         cmocka_unit_test(test_what_is_refused_for_good_holds_its_partition_alone),
         cmocka_unit_test(test_what_is_refused_for_good_does_not_hold_a_hand_over),
+        cmocka_unit_test(test_a_result_that_is_refused_while_it_is_lost_ends_late),
+        cmocka_unit_test(test_a_result_that_is_refused_as_it_is_ends_late_at_once),
         cmocka_unit_test(test_what_is_refused_for_good_keeps_no_unsent_call),
         cmocka_unit_test(test_no_trial_call_beyond_the_marks),
         cmocka_unit_test(test_aborts_end_in_a_new_producer),

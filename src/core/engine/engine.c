@@ -405,7 +405,8 @@ static void hold_back(struct engine *engine, struct request *request, int64_t pa
     struct text reason = {0};
     struct partition *partition = request->partition;
     if (!partition) {
-        hold_late_back(engine);
+        if (request->late) /* else it becomes late, which is another record */
+            hold_late_back(engine);
         return;
     }
     request->refused = true;

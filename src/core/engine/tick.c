@@ -479,7 +479,7 @@ static void ending_failed(struct engine *engine, struct request *request)
         request_late_or_free(engine, request);
         return;
     }
-    engine->late -= request->late; /* not even the dead letters take it */
+    engine->late--; /* not even the dead letters take it */
     request_move(engine, request, REQUEST_WAITING);
     request_free(request);
 }
