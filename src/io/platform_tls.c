@@ -31,24 +31,28 @@ static void see(const SSL *ssl, uintptr_t bits)
     SSL_set_ex_data((SSL *)(uintptr_t)ssl, tls_index, (void *)(seen(ssl) | bits));
 }
 
+/* Noted in the transfer too, which makes the handshake: of one that fails, libcurl does not show
+ * the connection any more. Of a later handshake (NULL) nobody knows who uses the connection. */
+static int on_certificate_asked(SSL *ssl, void *argument)
+{
+    struct transfer *transfer = argument;
+    if (transfer)
+        transfer->tls.certificate_asked_for = true;
+    see(ssl, SSL_get_certificate(ssl) ? TLS_CERT_ASKED : TLS_CERT_ASKED | TLS_CERT_WANTED);
+    return 1;
+}
+
 static void on_state(const SSL *ssl, int where, int value)
 {
+    /* The connection may outlive the transfer that has made it. */
+    if (where & SSL_CB_HANDSHAKE_DONE)
+        SSL_set_cert_cb((SSL *)(uintptr_t)ssl, on_certificate_asked, NULL);
     if ((where & SSL_CB_READ_ALERT) != SSL_CB_READ_ALERT)
         return;
     if ((value & 0xff) == SSL3_AD_CLOSE_NOTIFY)
         see(ssl, TLS_CLOSED);
     else if (value >> 8 == SSL3_AL_FATAL)
         see(ssl, TLS_ALERTED | (uintptr_t)(value & 0xff) << TLS_ALERT_SHIFT);
-}
-
-/* Noted in the transfer too, which makes the handshake: of one that fails, libcurl does not show
- * the connection any more. */
-static int on_certificate_asked(SSL *ssl, void *argument)
-{
-    struct transfer *transfer = argument;
-    transfer->tls.certificate_asked_for = true;
-    see(ssl, SSL_get_certificate(ssl) ? TLS_CERT_ASKED : TLS_CERT_ASKED | TLS_CERT_WANTED);
-    return 1;
 }
 
 static bool use_trust(SSL_CTX *context, const struct transfer *transfer)

@@ -92,6 +92,18 @@ static void send_more(struct server_connection *connection)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* As servers do that want a client certificate for some of their paths only. */
+static void shake_hands_again(SSL *tls)
+{
+    char nothing;
+    SSL_set_options(tls, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
+    SSL_clear_mode(tls, SSL_MODE_AUTO_RETRY);
+    SSL_renegotiate(tls);
+    SSL_do_handshake(tls);            /* asks for it; */
+    (void)SSL_peek(tls, &nothing, 0); /* it takes place while something is read */
+    SSL_set_mode(tls, SSL_MODE_AUTO_RETRY);
+}
+
 /* Returns whether the connection goes on. */
 static bool act(struct server_connection *connection, struct reply reply)
 {
@@ -101,6 +113,8 @@ static bool act(struct server_connection *connection, struct reply reply)
     pthread_mutex_lock(&server->lock);
     server->open--;
     pthread_mutex_unlock(&server->lock);
+    if (server->shakes_hands_again)
+        shake_hands_again(connection->tls);
     if (reply.bytes)
         put(connection, reply.bytes);
     send_more(connection);

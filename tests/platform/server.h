@@ -38,7 +38,8 @@ struct server {
     const char *greeting; /* what each connection begins with; NULL: nothing */
     const char *more;     /* what comes behind the first answer, after more_ms; NULL: nothing */
     int more_ms;
-    bool says_goodbye; /* TLS ends with close_notify */
+    bool says_goodbye;               /* TLS ends with close_notify */
+    _Atomic bool shakes_hands_again; /* before each answer (TLS 1.2) */
     int listener;
     pthread_t thread;
     pthread_mutex_t lock;

@@ -370,6 +370,33 @@ static void a_refusal_of_the_second_connection_takes_nothing_back(void **state)
     free(bench->config.platform_key_file);
 }
 
+/* A platform may ask for a certificate once more on a connection whose first user is gone: it was
+ * idle when the authorities were read again. */
+static void a_second_handshake_outlives_the_first_user(void **state)
+{
+    enum { MANY = 8, FEW = 4 };
+    struct bench *bench = *state;
+    bench->config.platform_timeout_ms = 10000;
+    use_tls(bench);
+    SSL_CTX_set_verify(bench->tls, SSL_VERIFY_PEER, any_certificate);
+    SSL_CTX_set_max_proto_version(bench->tls, TLS1_2_VERSION);
+    bench->server.delay_ms = 1000;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < MANY; i++)
+        start(bench, REQUEST_CALL, i);
+    for (int i = 0; i < MANY; i++)
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    bench->server.shakes_hands_again = true;
+    for (int i = 0; i < FEW; i++)
+        start(bench, REQUEST_CALL, MANY + i);
+    server_await(&bench->server, MANY + FEW);
+    call_thread_reread(bench->thread);
+    await(&call_thread_counters(bench->thread)->reloads, 1);
+    for (int i = 0; i < FEW; i++)
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(server_connections(&bench->server), MANY);
+}
+
 static void the_start_needs_what_can_be_used(void **state)
 {
     struct bench *bench = *state;
@@ -470,6 +497,7 @@ int main(void)
         PATIENT(a_certificate_is_given),
         PATIENT(many_connections_do_not_hold_the_loop_up),
         PATIENT(a_refusal_of_the_second_connection_takes_nothing_back),
+        PATIENT(a_second_handshake_outlives_the_first_user),
         PATIENT(the_start_needs_what_can_be_used),
         PATIENT(groups_are_offered),
     };
