@@ -2,21 +2,23 @@
 #include "base/memory.h"
 #include "io/kafka_internal.h"
 
-/* The record's headers, borrowed from the message. */
-static size_t read_headers(struct kafka *kafka, const rd_kafka_message_t *message)
+size_t kafka_read_headers(const rd_kafka_message_t *message, struct record_header **list,
+                          size_t *room)
 {
     rd_kafka_headers_t *headers;
     if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return 0;
     size_t count = rd_kafka_header_cnt(headers);
-    if (count > kafka->header_room) {
-        kafka->headers = memory_resize(kafka->headers, count * sizeof *kafka->headers);
-        kafka->header_room = count;
+    if (count > *room) {
+        *list = memory_resize(*list, count * sizeof **list);
+        *room = count;
     }
-    for (size_t i = 0; i < count; i++)
-        if (rd_kafka_header_get_all(headers, i, &kafka->headers[i].name, &kafka->headers[i].value,
-                                    &kafka->headers[i].size) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    for (size_t i = 0; i < count; i++) {
+        struct record_header *header = &(*list)[i];
+        if (rd_kafka_header_get_all(headers, i, &header->name, &header->value, &header->size) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR)
             return i;
+    }
     return count;
 }
 
@@ -30,7 +32,7 @@ static void deliver(struct kafka *kafka, struct place place, const rd_kafka_mess
         .key_size = message->key_len,
         .value = message->payload,
         .value_size = message->len,
-        .header_count = read_headers(kafka, message),
+        .header_count = kafka_read_headers(message, &kafka->headers, &kafka->header_room),
         .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
     };
     raw.headers = kafka->headers;

@@ -428,6 +428,13 @@ kafka_ledger_list(const struct config *config, const struct kafka_ledger *ledger
 void kafka_reading_told(struct kafka *kafka);
 void kafka_reading_fini(struct kafka_reading *job);
 
+/* kafka_consume.c; any thread */
+
+/* A message's headers, borrowed from it, into a list that has room for some and grows; it is to be
+ * released with free. Returns how many. */
+size_t kafka_read_headers(const rd_kafka_message_t *message, struct record_header **list,
+                          size_t *room);
+
 /* kafka_producer.c */
 
 /* Tells the handler how the writer's job ended. Kafka thread. */

@@ -116,15 +116,6 @@ static size_t own_headers_at(const struct record_header *headers, size_t count)
     return at;
 }
 
-static struct record_header *read_headers(const rd_kafka_headers_t *headers, size_t *count)
-{
-    *count = headers ? rd_kafka_header_cnt(headers) : 0;
-    struct record_header *list = memory_zeroed(*count + 1, sizeof *list);
-    for (size_t i = 0; i < *count; i++)
-        rd_kafka_header_get_all(headers, i, &list[i].name, &list[i].value, &list[i].size);
-    return list;
-}
-
 static bool has_header(const rd_kafka_headers_t *headers, const char *name)
 {
     const void *value;
@@ -191,6 +182,48 @@ static int write_ledger(struct redrive *redrive, struct text *metadata, int64_t 
                      redrive->partition);
 }
 
+/* The steps of a commit; the list is that of what is noted. */
+static rd_kafka_error_t *send_offsets(struct redrive *redrive,
+                                      const rd_kafka_topic_partition_list_t *list)
+{
+    return rd_kafka_send_offsets_to_transaction(redrive->producer, list, redrive->membership,
+                                                ANSWER_MS);
+}
+
+static rd_kafka_error_t *commit_transaction(struct redrive *redrive,
+                                            const rd_kafka_topic_partition_list_t *list)
+{
+    (void)list;
+    return rd_kafka_commit_transaction(redrive->producer, ANSWER_MS);
+}
+
+/* Makes the step, and makes it again until that time as long as librdkafka calls it retriable. */
+static int make_step(struct redrive *redrive, const rd_kafka_topic_partition_list_t *list,
+                     rd_kafka_error_t *(*step)(struct redrive *redrive,
+                                               const rd_kafka_topic_partition_list_t *list),
+                     int64_t until, const char *what, struct error *error)
+{
+    rd_kafka_error_t *problem = step(redrive, list);
+    while (problem && rd_kafka_error_is_retriable(problem) && clock_boot_ms() < until) {
+        rd_kafka_error_destroy(problem);
+        problem = step(redrive, list);
+    }
+    return take_error(problem, what, error);
+}
+
+/* The list with the one partition's base and metadata, which it takes over. */
+static rd_kafka_topic_partition_list_t *list_of_note(const struct redrive *redrive, int64_t base,
+                                                     struct text *metadata)
+{
+    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_t *at =
+        rd_kafka_topic_partition_list_add(list, redrive->config->dead_letters, redrive->partition);
+    at->offset = base;
+    at->metadata_size = metadata->length;
+    at->metadata = text_take(metadata); /* released with the list */
+    return list;
+}
+
 static int commit(struct redrive *redrive, struct error *error)
 {
     struct text metadata = {0};
@@ -199,31 +232,17 @@ static int commit(struct redrive *redrive, struct error *error)
         text_fini(&metadata);
         return -1;
     }
-    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
-    rd_kafka_topic_partition_t *at =
-        rd_kafka_topic_partition_list_add(list, redrive->config->dead_letters, redrive->partition);
-    at->offset = base;
-    at->metadata_size = metadata.length;
-    at->metadata = text_take(&metadata); /* released with the list */
-    rd_kafka_error_t *problem;
+    rd_kafka_topic_partition_list_t *list = list_of_note(redrive, base, &metadata);
     int64_t until = clock_boot_ms() + ANSWER_MS;
-    do
-        problem = rd_kafka_send_offsets_to_transaction(redrive->producer, list, redrive->membership,
-                                                       ANSWER_MS);
-    while (problem && rd_kafka_error_is_retriable(problem) && clock_boot_ms() < until &&
-           (rd_kafka_error_destroy(problem), true));
-    rd_kafka_topic_partition_list_destroy(list);
-    if (take_error(problem, "noting what was redriven", error))
-        return -1;
-    do
-        problem = rd_kafka_commit_transaction(redrive->producer, ANSWER_MS);
-    while (problem && rd_kafka_error_is_retriable(problem) && clock_boot_ms() < until &&
-           (rd_kafka_error_destroy(problem), true));
-    if (take_error(problem, "committing", error)) {
-        if (redrive->refused)
+    int rc = make_step(redrive, list, send_offsets, until, "noting what was redriven", error);
+    if (!rc) {
+        rc = make_step(redrive, list, commit_transaction, until, "committing", error);
+        if (rc && redrive->refused)
             error_prefix(error, "a request is refused (%s): ", rd_kafka_err2str(redrive->refused));
-        return -1;
     }
+    rd_kafka_topic_partition_list_destroy(list);
+    if (rc)
+        return -1;
     redrive->open = false;
     redrive->handler->committed(redrive->arg, redrive->batch_count,
                                 redrive->position - redrive->told);
@@ -257,9 +276,9 @@ static int take_letter(struct redrive *redrive, const rd_kafka_message_t *messag
 {
     char reason[64], code[64], topic[256], number[24];
     rd_kafka_headers_t *headers = NULL;
-    size_t count;
+    struct record_header *list = NULL;
+    size_t room = 0, count = kafka_read_headers(message, &list, &room);
     rd_kafka_message_headers(message, &headers);
-    struct record_header *list = read_headers(headers, &count);
     struct kafka_letter letter = {
         .reason = header_text(headers, "dlq.reason", reason, sizeof reason),
         .code = header_text(headers, "dlq.code", code, sizeof code),
