@@ -149,24 +149,45 @@ RULE(group)
                                   : refuse(rule, why, "1 to 249 bytes without control characters");
 }
 
+/* The length of a protocol in front; librdkafka leaves a server with one that it does not know out.
+ */
+static size_t protocol_length(const char *text, size_t n)
+{
+    for (size_t i = 0; i + 3 <= n; i++)
+        if (!memcmp(text + i, "://", 3))
+            return listed("plaintext|ssl|sasl_plaintext|sasl_ssl", '|', text, i) ? i + 3 : 0;
+    return 0;
+}
+
+/* The length of the host in front: an IPv6 address in brackets, or a name. 0: there is none. */
+static size_t host_length(const char *text, size_t n)
+{
+    size_t i = n && text[0] == '[';
+    if (i) {
+        while (i < n && (isalnum((unsigned char)text[i]) || strchr(":.%-_", text[i])))
+            i++;
+        return i > 1 && i < n && text[i] == ']' ? i + 1 : 0;
+    }
+    while (i < n && (isalnum((unsigned char)text[i]) || strchr("._-", text[i]) ||
+                     (unsigned char)text[i] >= 0x80))
+        i++;
+    return i;
+}
+
 /* Whether text[0..n) is [protocol://]host[:port]. */
 static bool is_server(const char *text, size_t n)
 {
-    size_t visible = 0;
-    for (size_t i = 0; i < n; i++)
-        visible += (unsigned char)text[i] > ' ' && (unsigned char)text[i] != 0x7f;
-    if (!n || visible < n || text[0] == ':')
-        return false;
-    size_t colon = n;
-    while (colon > 0 && isdigit((unsigned char)text[colon - 1]))
-        colon--;
-    if (colon == 0 || text[colon - 1] != ':')
-        return text[n - 1] != ':' && text[n - 1] != '/';
+    size_t protocol = protocol_length(text, n);
+    text += protocol, n -= protocol;
+    size_t host = host_length(text, n);
+    if (!host || host == n)
+        return host > 0;
     int64_t port;
     char digits[8];
-    if (n - colon > 5 || colon == n)
+    size_t count = n - host - 1;
+    if (text[host] != ':' || count > 5)
         return false;
-    snprintf(digits, sizeof digits, "%.*s", (int)(n - colon), text + colon);
+    snprintf(digits, sizeof digits, "%.*s", (int)count, text + host + 1);
     return !text_to_integer(digits, 1, 65535, &port);
 }
 

@@ -268,6 +268,23 @@ void kafka_fit_settings(struct config *config)
     config->kafka_count = kept;
 }
 
+/* What both sides refuse in the same words is one mistake. */
+static int check_both_together(const struct config *config, struct text *errors)
+{
+    size_t start = errors->length;
+    int result = check_together(config, SIDE_CONSUMER, errors);
+    size_t middle = errors->length;
+    if (check_together(config, SIDE_PRODUCER, errors))
+        result = -1;
+    size_t n = middle - start;
+    if (n && errors->length - middle == n &&
+        !memcmp(errors->data + start, errors->data + middle, n)) {
+        errors->length = middle;
+        errors->data[middle] = '\0';
+    }
+    return result;
+}
+
 int kafka_check_settings(const struct config *config, struct text *errors)
 {
     char *table = property_table();
@@ -279,11 +296,5 @@ int kafka_check_settings(const struct config *config, struct text *errors)
             warn_of_wrong_side(table, &config->kafka[i]);
     }
     free(table);
-    if (result)
-        return result;
-    if (check_together(config, SIDE_CONSUMER, errors))
-        result = -1;
-    if (check_together(config, SIDE_PRODUCER, errors))
-        result = -1;
-    return result;
+    return result ? result : check_both_together(config, errors);
 }

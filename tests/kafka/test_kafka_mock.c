@@ -303,6 +303,8 @@ static void checks_settings(void **state)
     /* Wrong only when used, or together with others. */
     assert_int_equal(check("ssl.ca.location", "/nowhere", true, true, said, sizeof said), -1);
     assert_non_null(strstr(said, "ssl.ca.location"));
+    /* What consumer and producer refuse alike is said once. */
+    assert_ptr_equal(strchr(said, '\n'), strrchr(said, '\n'));
     assert_int_equal(check("max.poll.interval.ms", "7000", true, false, said, sizeof said), -1);
     /* A secret's value is not repeated. */
     assert_int_equal(check("ssl.key.pem", "hush-hush", true, true, said, sizeof said), -1);

@@ -1044,8 +1044,10 @@ static void kafka_values_refused(void **state)
         refused(bad[i][0], bad[i][1], "");
     refused("kafka.consumer.bootstrap.servers=k:1", "expected kafka.bootstrap.servers, for", "");
     refused("kafka.producer.group.id=g", "expected kafka.group.id, for", "");
-    static const char *const servers[] = {"",        ",",  "a,,b",  "a b:1", "a:0",
-                                          "a:65536", "a:", ":9092", "a:1,",  "ssl://"};
+    static const char *const servers[] = {"",         ",",      "a,,b",  "a b:1",      "a:0",
+                                          "a:65536",  "a:",     ":9092", "a:1,",       "a:-1",
+                                          "ssl://",   "a:9O92", "a:1;b", "a:1/",       "a:1:2",
+                                          "[::1]x:1", "[]:1",   "::1",   "http://a:1", "kafka://a"};
     char option[64];
     for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
         struct run run = {.file = REQUIRED, .options = {option}};
@@ -1097,6 +1099,8 @@ static void kafka_values_accepted(void **state)
         "kafka.ssl.ca.location=/",
         "kafka.ssl.ca.location=probe",
         "kafka.bootstrap.servers=a, b:1,SSL://c:2 ,[::1]:9",
+        "kafka.bootstrap.servers=plaintext://my_broker-1.example.,[::ffff:10.0.0.1],sasl_ssl://"
+        "[::1]",
         "kafka.group.id=\xe5\x91\xbc",
         "kafka.session.timeout.ms=6000",
         "kafka.socket.timeout.ms=60100",
