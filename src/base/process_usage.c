@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -23,16 +24,20 @@ static double entries(const char *path)
     return count;
 }
 
+/* /proc/self/statm: all pages, those that are resident, and more. */
 static void read_memory(struct process_usage *usage)
 {
-    unsigned long pages, resident;
+    char line[256], *behind;
     double page = (double)sysconf(_SC_PAGESIZE);
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file)
         return;
-    if (fscanf(file, "%lu %lu", &pages, &resident) == 2) {
-        usage->virtual_bytes = (double)pages * page;
-        usage->resident_bytes = (double)resident * page;
+    if (fgets(line, sizeof line, file)) {
+        unsigned long pages = strtoul(line, &behind, 10), resident = strtoul(behind, NULL, 10);
+        if (pages && resident) {
+            usage->virtual_bytes = (double)pages * page;
+            usage->resident_bytes = (double)resident * page;
+        }
     }
     fclose(file);
 }

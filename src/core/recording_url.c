@@ -131,19 +131,19 @@ static size_t scheme_at(const char *text, size_t size)
 
 size_t recording_url_drop_users(char *text, size_t size)
 {
-    for (size_t at = 0, scheme; at < size; at++) {
-        if (!(scheme = scheme_at(text + at, size - at)))
-            continue;
-        at += scheme;
-        size_t host = at, end = authority_end(text, at, size);
+    size_t kept = 0;
+    for (size_t at = 0; at < size;) {
+        size_t scheme = scheme_at(text + at, size - at);
+        size_t n = scheme ? scheme : 1;
+        memmove(text + kept, text + at, n);
+        kept += n;
+        at += n;
+        size_t end = scheme ? authority_end(text, at, size) : at;
         for (size_t i = at; i < end; i++)
             if (text[i] == '@')
-                host = i + 1;
-        memmove(text + at, text + host, size - host);
-        size -= host - at;
-        at--;
+                at = i + 1;
     }
-    return size;
+    return kept;
 }
 
 void recording_url_add_plain(struct text *out, const char *url)

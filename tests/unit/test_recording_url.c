@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -179,13 +181,34 @@ static void user_information_is_dropped(void **state)
     text_fini(&plain);
 }
 
+/* As much as an answer may hold. */
+static void many_urls_take_no_long_time(void **state)
+{
+    (void)state;
+    static const char each[] = "http://u@h ";
+    enum { MANY = 100000, SIZE = sizeof each - 1 };
+    char *text = malloc((size_t)MANY * SIZE);
+    for (size_t i = 0; i < MANY; i++)
+        memcpy(text + i * SIZE, each, SIZE);
+    clock_t began = clock();
+    assert_int_equal(recording_url_drop_users(text, (size_t)MANY * SIZE), MANY * (SIZE - 2));
+    assert_true(clock() - began < CLOCKS_PER_SEC / 2);
+    assert_memory_equal(text, "http://h http://h ", 18);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_url),  cmocka_unit_test(padded_and_unescaped),
-        cmocka_unit_test(a_named_member), cmocka_unit_test(paths),
-        cmocka_unit_test(hosts),          cmocka_unit_test(only_listed_hosts),
-        cmocka_unit_test(plain_http),     cmocka_unit_test(user_information_is_dropped),
+        cmocka_unit_test(the_first_url),
+        cmocka_unit_test(padded_and_unescaped),
+        cmocka_unit_test(a_named_member),
+        cmocka_unit_test(paths),
+        cmocka_unit_test(hosts),
+        cmocka_unit_test(only_listed_hosts),
+        cmocka_unit_test(plain_http),
+        cmocka_unit_test(user_information_is_dropped),
+        cmocka_unit_test(many_urls_take_no_long_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
