@@ -181,7 +181,7 @@ bool broker_is_unstable(const struct world *world, int log)
     return false;
 }
 
-static void set_offset(struct world *world, const struct offset_commit *commit)
+static void set_offset(struct world *world, const struct offset_commit *commit, int incarnation)
 {
     struct log *log = &world->logs[commit->log];
     uint64_t size = strlen(commit->metadata);
@@ -192,6 +192,9 @@ static void set_offset(struct world *world, const struct offset_commit *commit)
         broken(world, "a ledger of %d has %d characters", commit->log, (int)size);
     if (size > world->counts.ledger_most)
         world->counts.ledger_most = size;
+    if (log->writer != incarnation)
+        log->writer_since = world->step;
+    log->writer = incarnation;
     log->committed = commit->offset;
     log->written_at = world->step;
     log->moved_at = world->now;
@@ -209,7 +212,7 @@ bool broker_land(struct world *world, struct flight *flight)
         say(world, "%s commits %d: base %d %s", job_name_of(flight->kind, flight->id), commit->log,
             (int)commit->offset, commit->metadata);
         check_replaced(world, flight->id, commit->log);
-        set_offset(world, commit);
+        set_offset(world, commit, flight->incarnation);
         check_ledger(world, commit->log, NULL);
         world->counts.claims++;
     }
@@ -276,7 +279,7 @@ void broker_apply(struct world *world, struct transaction *transaction)
         transaction->item_count);
     world->counts.transactions++;
     for (size_t i = 0; i < transaction->offset_count; i++)
-        set_offset(world, &transaction->offsets[i]);
+        set_offset(world, &transaction->offsets[i], transaction->incarnation);
     for (size_t i = 0; i < transaction->item_count; i++)
         check_published(world, &transaction->items[i]);
     for (size_t i = 0; i < transaction->offset_count; i++)

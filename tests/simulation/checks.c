@@ -160,7 +160,7 @@ static void check_mark(struct world *world, struct task *task, enum ledger_mark 
         !task->deleted)
         broken(world, "%d/%d was called and its mark is gone", task->log, (int)task->offset);
     if (!started) {
-        task->starter = task->inherited = 0;
+        task->starter = task->inherited = task->resumed = task->given_up = 0;
     } else if (!task->starter && transaction) {
         task->starter = transaction->incarnation;
         task->started_at = transaction->opened_step;
@@ -279,7 +279,9 @@ void check_given_back(struct world *world, const struct job *job, unsigned logs)
 }
 
 /* It gives back what it has lost by its own clock, while the group counts on it still. What it has
- * started there is to be told before that, unless it has waited long enough for it. */
+ * started there is to be told before that, unless it has waited long enough for it, or it had lost
+ * that before and did not go on from memory: then it is a successor's of its own calls, and what it
+ * knows of them is told without the partition. */
 void check_handed_over(struct world *world, const struct job *job, unsigned logs)
 {
     const struct client *client = &job->client;
@@ -288,7 +290,7 @@ void check_handed_over(struct world *world, const struct job *job, unsigned logs
     for (int i = 0; i < world->task_count; i++) {
         struct task *task = &world->tasks[i];
         if (!(logs & 1u << task->log) || task->kind != job->kind ||
-            task->starter != job->process->incarnation)
+            task->starter != job->process->incarnation || task->given_up)
             continue;
         if (world->now < since + world->options.drain_ms &&
             job_now(world, job) < job->drain_until[task->log])

@@ -24,8 +24,34 @@ static void ask_assign(struct world *world, struct job *job, unsigned logs)
     client->asked = ASKED_ASSIGN;
     memset(job->claims_refused, 0, sizeof job->claims_refused);
     client->asked_logs = logs;
+    job->lost &= logs; /* what does not come back with the first assignment is another's */
     say(world, "%s is given %x", job_name(job), logs);
     engine_assigned(job->engine, ++client->rebalance, places, count, job_now(world, job));
+}
+
+/* What it had lost, or let go, before this is its own again only if it went on from memory. Else it
+ * has taken it over as any successor, and knows the end of it as a late outcome, if at all: that
+ * needs no partition, and nothing of it is to be handed over. */
+static void note_lost(struct world *world, struct job *job, unsigned logs)
+{
+    job->lost |= logs;
+    for (int i = 0; i < world->task_count; i++) {
+        struct task *task = &world->tasks[i];
+        if (task->kind != job->kind || task->starter != job->process->incarnation)
+            continue;
+        task->given_up = task->inherited && !task->resumed;
+        task->inherited = true;
+        task->resumed = false;
+    }
+}
+
+/* What was started as it was being lost is lost, too. */
+static void note_parted(struct world *world, const struct job *job)
+{
+    for (int i = 0; i < world->task_count; i++) {
+        struct task *task = &world->tasks[i];
+        task->inherited |= task->kind == job->kind && task->starter == job->process->incarnation;
+    }
 }
 
 static void ask_unassign(struct world *world, struct job *job, unsigned logs, bool lost)
@@ -39,11 +65,8 @@ static void ask_unassign(struct world *world, struct job *job, unsigned logs, bo
     client->lost = lost;
     client->answered_at = 0;
     say(world, "%s %s %x", job_name(job), lost ? "has lost" : "is asked to give back", logs);
-    for (int i = 0; lost && i < world->task_count; i++)
-        world->tasks[i].inherited |= world->tasks[i].kind == job->kind &&
-                                     world->tasks[i].starter == job->process->incarnation;
     if (lost)
-        job->lost |= logs;
+        note_lost(world, job, logs);
     else
         job_drain(world, job, logs);
     engine_revoked(job->engine, ++client->rebalance, lost ? ENGINE_LOST : ENGINE_REVOKED, places,
@@ -206,11 +229,36 @@ void client_step(struct world *world, struct job *job)
         ask_unassign(world, job, client->owned, false);
 }
 
+static bool is_active(const struct job *job, int log)
+{
+    struct engine_partition_view view;
+    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
+        if (view.partition == log)
+            return view.active;
+    return false;
+}
+
+/* What has come back is claimed. It went on from memory with what had been started since nobody
+ * else wrote its ledger. */
+static void note_resumed(struct world *world, const struct job *job, int index)
+{
+    const struct log *log = &world->logs[index];
+    int incarnation = job->process->incarnation;
+    if (log->writer != incarnation || !is_active(job, index))
+        return;
+    for (int i = 0; i < log->task_count; i++) {
+        struct task *task = &world->tasks[log->tasks[i]];
+        task->resumed |= task->starter == incarnation && task->started_at > log->writer_since;
+    }
+}
+
 /* What was lost comes back, and nobody else has had it. */
 static void note_holder(struct world *world, struct job *job, int log)
 {
     bool lost = job->lost & 1u << log;
     world->counts.came_back += lost && world->logs[log].holder == job->process->incarnation;
+    if (lost)
+        note_resumed(world, job, log);
     job->lost &= ~(1u << log);
     world->logs[log].holder = job->process->incarnation;
 }
@@ -251,8 +299,10 @@ void client_unassign(struct world *world, struct job *job, const struct engine_a
     client->owned &= ~client->asked_logs;
     client->fetching &= ~client->asked_logs;
     client->asked = ASKED_NOTHING;
-    if (client->lost)
+    if (client->lost) {
+        note_parted(world, job);
         be_out(client);
+    }
 }
 
 static void deliver(struct world *world, struct job *job, const struct task *task)

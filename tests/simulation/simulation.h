@@ -125,6 +125,8 @@ struct task {
     int starter;           /* incarnation that committed its 'started' last */
     uint64_t started_at;   /* step at which that commit began */
     bool inherited;        /* its starter has lost it, or handed it over, since */
+    bool resumed;          /* ... and has it back from memory */
+    bool given_up;         /* ... and had not got it back when it lost the partition again */
     int64_t running_until; /* the platform may be at it until then */
     enum ending told;      /* how its call ended, as its process heard */
     int doubted_by;        /* incarnation whose call ended in doubt; 0: none */
@@ -147,6 +149,8 @@ struct log {
     int64_t too_long_at;            /* its ledger, alone, was last too long for the brokers then */
     int64_t last_result[KEYS_MOST]; /* offset of the last one published */
     int holder;                     /* incarnation to which it was given last */
+    int writer;                     /* incarnation that wrote its ledger last, */
+    uint64_t writer_since;          /* ... and the step since which nobody else has */
     int left_most;                  /* the most that processes have left started for others */
 };
 

@@ -2089,6 +2089,39 @@ static void test_lost_and_waited_for(void **state)
     desk.now += options().drain_ms - 1;
     expect(&desk, ENGINE_NOTHING);
     desk.now++;
+    expect(&desk, ENGINE_RECALL); /* what is not sent by then must not be, before it is let go */
+    expect(&desk, ENGINE_UNASSIGN);
+    expect(&desk, ENGINE_NOTHING);
+    desk_fini(&desk);
+}
+
+/* Its drain is over when it is lost, and the answer waits for the release of another: what there is
+ * to do is done at once, as nothing would wake the engine for it. */
+static void test_lost_after_its_drain(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    const struct engine_place places[] = {{0, -1}, {1, -1}};
+    desk_init(&desk, &given);
+    assign(&desk, 0, 2);
+    arrive(&desk, 0, 0, "a");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    take(&desk, 1, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(desk.action.ledgers[0].partition, 1);
+    take(&desk, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_NOTHING);
+    desk.now += options().drain_ms;
+    engine_revoked(desk.engine, ++desk.rebalance, ENGINE_LOST, places, 2, desk.now);
+    while (step(&desk) == ENGINE_RECALL)
+        ;
+    assert_int_equal(desk.action.type, ENGINE_NOTHING);
+    expect(&desk, ENGINE_NOTHING);
+    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     desk_fini(&desk);
 }
@@ -2127,6 +2160,7 @@ static void test_lost_and_stopped(void **state)
     expect(&desk, ENGINE_NOTHING);
     land(&desk);
     engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_UNASSIGN);
     expect(&desk, ENGINE_LEAVE);
     desk_fini(&desk);
@@ -2449,6 +2483,29 @@ static void test_a_log_that_ends_below_a_mark_is_halted(void **state)
     assert_string_equal(view_of(&desk, 0).halt_reason,
                         "its log ends at offset 4, and its committed metadata tells of requests up "
                         "to 7: the topic was deleted and created anew, or has lost records");
+    desk_fini(&desk);
+}
+
+/* What was handed out of another log and is not sent yet is not sent: no event has to come first.
+ */
+static void test_what_is_halted_is_recalled_at_once(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    preset(&desk, 0, 0, 7, "", "fffffd");
+    assign(&desk, 0, 1);
+    arrive(&desk, 0, 0, "o-1");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    engine_end(desk.engine, 0, 1, desk.now, WALL + desk.now);
+    expect(&desk, ENGINE_NOTHING);
+    desk.now += 10000;
+    expect(&desk, ENGINE_RECALL);
+    assert_int_equal(desk.action.partition, 0);
+    assert_true(view_of(&desk, 0).halted);
+    expect(&desk, ENGINE_NOTHING);
     desk_fini(&desk);
 }
 
@@ -2777,6 +2834,7 @@ int main(void)
         cmocka_unit_test(test_lost_and_handed_over),
         cmocka_unit_test(test_lost_and_refused),
         cmocka_unit_test(test_lost_and_waited_for),
+        cmocka_unit_test(test_lost_after_its_drain),
         cmocka_unit_test(test_lost_during_an_older_transaction),
         cmocka_unit_test(test_lost_and_stopped),
         cmocka_unit_test(test_lost_and_back_with_a_transaction_of_unknown_outcome),
@@ -2790,6 +2848,7 @@ int main(void)
         cmocka_unit_test(test_unreadable_ledger_halts_alone),
         cmocka_unit_test(test_a_log_that_ends_below_the_base_is_halted),
         cmocka_unit_test(test_a_log_that_ends_below_a_mark_is_halted),
+        cmocka_unit_test(test_what_is_halted_is_recalled_at_once),
         cmocka_unit_test(test_window_is_bounded),
         cmocka_unit_test(test_partitions_take_turns),
         cmocka_unit_test(test_never_more_than_twice_the_slots),

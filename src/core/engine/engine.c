@@ -277,8 +277,9 @@ static bool next_step(struct engine *engine, struct engine_action *action)
 {
     do {
         engine->blocked = false;
-        if (group_next(engine, action) || next_producer(engine, action) ||
-            next_leave(engine, action))
+        group_check(engine);
+        if (next_recall(engine, action) || group_next(engine, action) ||
+            next_producer(engine, action) || next_leave(engine, action))
             return true;
     } while (engine->blocked);
     return false;

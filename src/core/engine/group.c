@@ -398,7 +398,7 @@ void group_answered(struct engine *engine, enum engine_outcome outcome)
     }
 }
 
-static void check_partitions(struct engine *engine)
+void group_check(struct engine *engine)
 {
     list_each(at, &engine->partitions)
     {
@@ -485,7 +485,6 @@ static void free_dropped(struct engine *engine)
 
 bool group_next(struct engine *engine, struct engine_action *action)
 {
-    check_partitions(engine);
     free_dropped(engine);
     if (next_unassign(engine, action))
         return true;

@@ -324,6 +324,8 @@ void batch_taken(struct engine *engine, const struct engine_ledger *ledgers, siz
 bool batch_refused(struct engine *engine, const struct engine_ledger *ledgers, size_t count);
 
 /* group.c */
+/* Ends what is over by now: that may leave calls to be recalled, before anything is let go. */
+void group_check(struct engine *engine);
 bool group_next(struct engine *engine, struct engine_action *action);
 /* The broker has answered a transaction: lost partitions may be another's, or have their time to be
  * handed over. */
