@@ -186,8 +186,14 @@ static void drop_credentials(json_t *value)
         json_string_setn_nocheck(value, text, recording_url_drop_users(text, size));
         free(text);
     }
-    json_object_foreach(value, name, member) drop_credentials(member);
-    json_array_foreach(value, i, member) drop_credentials(member);
+    json_object_foreach(value, name, member)
+    {
+        drop_credentials(member);
+    }
+    json_array_foreach(value, i, member)
+    {
+        drop_credentials(member);
+    }
 }
 
 static void read_members(struct answer *answer, const struct exact_json *json,

@@ -1,7 +1,8 @@
 /* What the files of io/kafka share, and nobody else sees. Each struct says which thread may touch
- * it. Three threads of ours run here: the Kafka thread (the caller of kafka.h), the writer (a
- * runner: producer, transactions) and the reader (a runner: committed state). librdkafka's own
- * threads come in only through the log callback. */
+ * it. Four threads of ours run here: the Kafka thread (the caller of kafka.h) and three runners:
+ * the writer (producer, transactions), the reader (committed state) and the prober (whether
+ * committed offsets are still there). librdkafka's own threads come in only through the log
+ * callback. */
 #pragma once
 
 #include <librdkafka/rdkafka.h>

@@ -74,6 +74,8 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     if (!kafka)
         return;
     text = without_thread(text);
+    if (is_connection(facility) && strstr(text, " brokers are down"))
+        return; /* kafka_error_callback says so */
     if (is_connection(facility))
         kafka_silence_reason(kafka, text);
     if (strstr(text, "uthorization failed")) {

@@ -13,8 +13,12 @@ void kafka_silence_began(struct kafka *kafka, int64_t wall_ms)
     atomic_compare_exchange_strong(&kafka->silent_since_ms, &none, wall_ms);
 }
 
+/* What was said of connections before that is no reason for a later silence. */
 void kafka_silence_ended(struct kafka *kafka)
 {
+    pthread_mutex_lock(&kafka->noise.lock);
+    kafka->silence[0] = '\0';
+    pthread_mutex_unlock(&kafka->noise.lock);
     atomic_store(&kafka->silent_since_ms, 0);
 }
 

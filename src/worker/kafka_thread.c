@@ -407,6 +407,7 @@ static bool take_records(struct kafka_thread *thread)
 }
 
 /* What the call thread sends back. */
+
 /* Calls that their partition has not waited for. (Recordings are asked for again by the next owner,
  * and nothing of them is in doubt.) */
 static void tell_orphans(struct kafka_thread *thread)

@@ -1,7 +1,7 @@
 /* What the worker counts. The Kafka threads and the call thread write, the HTTP thread reads: plain
  * counters as relaxed atomics, and for each job a table of its partitions that its Kafka thread
- * renews about once a second under a lock of their own, which it only tries and which nobody holds
- * for longer than it takes to copy the tables. One row of METRICS is one metric; docs/metrics.md
+ * renews about once a second under a lock of their own, which nobody holds for longer than it takes
+ * to copy the tables. One row of METRICS is one metric; docs/metrics.md
  * lists the same. */
 #pragma once
 

@@ -12,9 +12,10 @@
 
 enum {
     DAY_MS = 24 * 3600 * 1000,
-    JOINING_MS = 60000, /* to join the group takes no longer, as a rule */
-    FULL_PERCENT = 90,  /* of a ledger */
-    RATE_STEPS = 6,     /* of the history */
+    STOP_GRACE_MS = 5000, /* what a stop may take beyond drain.timeout.ms */
+    JOINING_MS = 60000,   /* to join the group takes no longer, as a rule */
+    FULL_PERCENT = 90,    /* of a ledger */
+    RATE_STEPS = 6,       /* of the history */
 };
 
 static const char *const jobs[] = {[REQUEST_CALL] = "calls", [REQUEST_RECORDING] = "recordings"};
@@ -387,7 +388,7 @@ static void find_stop(struct summary *summary, const struct overview *overview)
     WORDS(problem->reason, "no more calls are begun, %" PRIu64 " %s under way", in_flight,
           in_flight == 1 ? "is" : "are");
     problem->next_action = "ends at the latest";
-    problem->next_ms = problem->since_ms + metrics->config->drain_timeout_ms;
+    problem->next_ms = problem->since_ms + metrics->config->drain_timeout_ms + STOP_GRACE_MS;
 }
 
 /* Tries that ended, a second, in the last half minute that is known. */

@@ -230,6 +230,26 @@ static void tells_of_a_record_that_the_broker_refuses(void **state)
     side_fini(&side);
 }
 
+/* What was said of connections before brokers answered is no reason for a later silence. */
+static void tells_since_when_no_broker_answers_and_why(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    char reason[256];
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    assert_int_equal(kafka_silent_since(side.kafka, reason, sizeof reason), 0);
+    rd_kafka_mock_broker_set_down(cluster->mock, 1);
+    side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) != 0);
+    assert_true(clock_wall_ms() - kafka_silent_since(side.kafka, reason, sizeof reason) < 10000);
+    assert_non_null(strstr(reason, "127.0.0.1:"));
+    rd_kafka_mock_broker_set_up(cluster->mock, 1);
+    side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) == 0);
+    assert_string_equal(reason, "");
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void frees_while_jobs_hang(void **state)
 {
     (void)state;
@@ -339,6 +359,7 @@ int main(int argc, char **argv)
         with_cluster(gives_up_connections_that_are_not_acknowledged),
         with_cluster(tells_a_commit_that_may_be_repeated),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
+        with_cluster(tells_since_when_no_broker_answers_and_why),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
