@@ -72,6 +72,8 @@ static int load(struct config *config, const struct options *options)
     };
     struct text errors = {0};
     int rc = config_load(config, &input, &errors);
+    if (!rc) /* what follows may have something to say */
+        log_setup(config->log_level, config->log_format, config->instance_id);
     kafka_fit_settings(config);
     if (kafka_check_settings(config, &errors) < 0)
         rc = -1;
@@ -109,13 +111,6 @@ static void keep_secrets(void)
     prctl(PR_SET_DUMPABLE, 0);
 }
 
-static void prepare_process(const struct config *config)
-{
-    /* An arena for each of librdkafka's threads would keep tens of MiB that two share well. */
-    mallopt(M_ARENA_MAX, 2);
-    log_setup(config->log_level, config->log_format, config->instance_id);
-}
-
 static int act(const struct config *config, const struct options *options)
 {
     struct text out = {0};
@@ -141,7 +136,8 @@ static int act(const struct config *config, const struct options *options)
         status = redrive_command(config, options);
         break;
     default:
-        prepare_process(config);
+        /* An arena for each of librdkafka's threads would keep tens of MiB that two share well. */
+        mallopt(M_ARENA_MAX, 2);
         status = worker_run(config);
         break;
     }

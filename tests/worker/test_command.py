@@ -3,6 +3,7 @@
 
 usage: test_command.py WORKER
 """
+import json
 import os
 import re
 import socket
@@ -68,6 +69,14 @@ class Command(unittest.TestCase):
             self.assertIn("option -o: kafka.consumer.linger.ms has no effect", result.stderr)
             self.assertRegex(result.stderr, r"(?m)^environment variable PRIVACY_CALL_KAFKA_SOCKET_TIMEOUT_MS: kafka\.socket\.")
             self.assertEqual(len(result.stderr.splitlines()), 4, result.stderr)
+
+    def test_warnings_about_settings_are_lines_of_the_log(self):
+        settings = {**REQUIRED, "kafka.consumer.linger.ms": 1, "instance.id": "i-1"}
+        line = json.loads(run("--check", settings=settings).stderr)
+        self.assertEqual((line["log.level"], line["service.instance.id"]), ("warn", "i-1"))
+        result = run("--check", settings={**settings, "log.format": "text"})
+        self.assertRegex(result.stderr, r"^\S+Z warn  option -o: kafka\.consumer\.linger\.ms has no effect")
+        self.assertEqual(run("--check", settings={**settings, "log.level": "error"}).stderr, "")
 
     def test_librdkafka_knows_what_the_worker_sets(self):
         """With every default written down as the user's own, none is refused as unknown."""
