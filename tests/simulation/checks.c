@@ -503,12 +503,24 @@ static bool may_start(const struct world *world, const struct job *job)
     return (int64_t)view.started < 2 * world->options.slots;
 }
 
+/* Its claim was refused for its length, which the brokers still do not take. (The worker's thread
+ * joins anew to claim it again, which here nobody does: only the limit that stands excuses it.) */
+static bool is_unclaimed_for_size(const struct world *world, const struct job *job, int log)
+{
+    struct engine_partition_view view;
+    bool too_long = world->ledger_most && world->logs[log].too_long_size > world->ledger_most;
+    for (size_t i = 0; too_long && engine_look_partition(job->engine, i, &view); i++)
+        if (view.partition == log)
+            return view.unclaimed;
+    return false;
+}
+
 static bool is_held_by_any(const struct world *world, int log)
 {
     for (int i = 0; i < world->process_count; i++) {
         const struct job *job = &world->processes[i].jobs[world->logs[log].kind];
         if (job->engine && !job->process->stopping && job->client.owned & 1u << log &&
-            may_start(world, job))
+            may_start(world, job) && !is_unclaimed_for_size(world, job, log))
             return true;
     }
     return false;

@@ -147,6 +147,7 @@ struct log {
     int64_t moved_at;               /* the same as a time */
     int64_t away_until;             /* it has no leader until then */
     int64_t too_long_at;            /* its ledger, alone, was last too long for the brokers then */
+    int64_t too_long_size;          /* ... and how long that one was */
     int64_t last_result[KEYS_MOST]; /* offset of the last one published */
     int holder;                     /* incarnation to which it was given last */
     int writer;                     /* incarnation that wrote its ledger last, */
