@@ -24,7 +24,7 @@ struct kafka_admin *kafka_admin_new(const struct config *config, const char *gro
     rd_kafka_conf_t *conf = kafka_settings(config, REQUEST_CALL, SIDE_CONSUMER, error);
     if (!conf)
         return NULL;
-    rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_keep);
     kafka_setting_must(conf, "group.id", group);
     /* A dead worker's open transaction must not hide what it had committed before. */
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
@@ -51,8 +51,7 @@ void kafka_admin_free(struct kafka_admin *admin)
     free(admin);
 }
 
-int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *group,
-                         struct error *error)
+static int describe(struct kafka_admin *admin, struct kafka_admin_group *group, struct error *error)
 {
     const struct rd_kafka_group_list *list = NULL;
     rd_kafka_resp_err_t code = rd_kafka_list_groups(admin->client, admin->group, &list, ANSWER_MS);
@@ -73,6 +72,12 @@ int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *gr
     }
     rd_kafka_group_list_destroy(list);
     return code ? -1 : 0;
+}
+
+int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *group,
+                         struct error *error)
+{
+    return describe(admin, group, error) ? kafka_add_kept(error) : 0;
 }
 
 int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *error)
@@ -181,7 +186,7 @@ int kafka_admin_read(struct kafka_admin *admin, const char *topic,
 {
     int partitions = kafka_partition_count(admin->client, topic, error);
     if (partitions < 0)
-        return -1;
+        return kafka_add_kept(error);
     *count = (size_t)partitions;
     *list = memory_zeroed(*count, sizeof **list);
     for (size_t i = 0; i < *count; i++)
@@ -190,7 +195,7 @@ int kafka_admin_read(struct kafka_admin *admin, const char *topic,
     if (read_committed(admin, topic, *list, *count, error) ||
         read_ends(admin, topic, *list, *count, error)) {
         kafka_admin_partitions_free(*list, *count);
-        return -1;
+        return kafka_add_kept(error);
     }
     read_oldest(admin, topic, *list, *count);
     return 0;

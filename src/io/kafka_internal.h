@@ -270,6 +270,11 @@ bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms);
 /* librdkafka's callback for clients whose troubles come back as errors: its own lines would stand
  * between a command's. */
 void kafka_log_nothing(const rd_kafka_t *handle, int level, const char *facility, const char *text);
+/* The same for a command's clients, and it keeps the last connection that failed: a request to a
+ * broker that cannot be reached ends as a bare time-out. One place for the whole process. */
+void kafka_log_keep(const rd_kafka_t *handle, int level, const char *facility, const char *text);
+/* Adds to an error which connection failed last, if one did. Returns -1. */
+int kafka_add_kept(struct error *error);
 /* librdkafka's callbacks; their opaque is the struct kafka. */
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility,
                         const char *text);

@@ -67,6 +67,33 @@ void kafka_log_nothing(const rd_kafka_t *handle, int level, const char *facility
     (void)handle, (void)level, (void)facility, (void)text;
 }
 
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+static char kept[300];
+
+void kafka_log_keep(const rd_kafka_t *handle, int level, const char *facility, const char *text)
+{
+    (void)handle, (void)level;
+    if (!is_connection(facility) || strstr(text, " brokers are down"))
+        return;
+    pthread_mutex_lock(&kept_lock);
+    snprintf(kept, sizeof kept, "%s", without_thread(text));
+    pthread_mutex_unlock(&kept_lock);
+}
+
+int kafka_add_kept(struct error *error)
+{
+    size_t length = strlen(error->text);
+    struct text seen = {0};
+    pthread_mutex_lock(&kept_lock);
+    text_visible(&seen, kept, strlen(kept)); /* a broker's words may be in it */
+    pthread_mutex_unlock(&kept_lock);
+    if (seen.length)
+        snprintf(error->text + length, sizeof error->text - length,
+                 "; the last connection that failed: %s", seen.data);
+    text_fini(&seen);
+    return -1;
+}
+
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     struct kafka *kafka = rd_kafka_opaque(handle);

@@ -61,7 +61,7 @@ static int make_consumer(struct redrive *redrive, struct error *error)
     rd_kafka_conf_t *conf = kafka_settings(redrive->config, REQUEST_CALL, SIDE_CONSUMER, error);
     if (!conf)
         return -1;
-    rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_keep);
     kafka_setting_must(conf, "group.id", redrive->group);
     kafka_setting_must(conf, "enable.partition.eof", "true");
     kafka_setting_must(conf, "auto.offset.reset", "earliest");
@@ -80,7 +80,7 @@ static int make_producer(struct redrive *redrive, struct error *error)
         return -1;
     struct text id = {0};
     text_printf(&id, "%s:redrive", redrive->group);
-    rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_keep);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_opaque(conf, redrive);
     kafka_setting_must(conf, "transactional.id", id.data);
@@ -442,6 +442,8 @@ int kafka_redrive(const struct config *config, bool dry_run,
         rc = 0;
     for (int32_t i = 0; i < count && !rc && !redrive.stop; i++)
         rc = go_through(&redrive, i, error);
+    if (rc)
+        kafka_add_kept(error);
     redrive_fini(&redrive);
     return rc;
 }

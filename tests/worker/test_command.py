@@ -50,6 +50,13 @@ class Command(unittest.TestCase):
         result = run("--check", "-c", f"{ROOT}/config/privacy-call-worker.conf", settings=REQUIRED)
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "configuration is valid\n", ""))
 
+    def test_no_broker(self):
+        """A command for operators says which broker it could not reach, and why: a time-out alone tells nobody what to mend."""
+        for arguments in (["ledger"], ["redrive", "--dry-run"]):
+            result = run(*arguments, settings={**REQUIRED, "topic.recording.requests": ""})
+            self.assertEqual(1, result.returncode, arguments)
+            self.assertRegex(result.stderr, r"cannot be read: .*127\.0\.0\.1:1/bootstrap: .*Connection refused", arguments)
+
     def test_nothing_given(self):
         for arguments in ([], ["--check"], ["--print-config"]):
             result = run(*arguments)
