@@ -122,23 +122,28 @@ static size_t authority_end(const char *text, size_t at, size_t size)
     return at;
 }
 
-static size_t scheme_at(const char *text, size_t size)
+/* Whether the two slashes behind that text begin an authority: behind any scheme, or with nothing
+ * before them, as in a URL that takes its scheme from elsewhere. */
+static bool is_before_authority(const char *text, size_t size)
 {
-    if (size >= 8 && strncasecmp(text, "https://", 8) == 0)
-        return 8;
-    return size >= 7 && strncasecmp(text, "http://", 7) == 0 ? 7 : 0;
+    if (size >= 2 && text[size - 1] == ':')
+        return isalnum((unsigned char)text[size - 2]);
+    while (size && isspace((unsigned char)text[size - 1]))
+        size--;
+    return size == 0;
 }
 
 size_t recording_url_drop_users(char *text, size_t size)
 {
     size_t kept = 0;
     for (size_t at = 0; at < size;) {
-        size_t scheme = scheme_at(text + at, size - at);
-        size_t n = scheme ? scheme : 1;
+        bool slashes = size - at >= 2 && text[at] == '/' && text[at + 1] == '/';
+        bool authority = slashes && is_before_authority(text, kept);
+        size_t n = authority ? 2 : 1;
         memmove(text + kept, text + at, n);
         kept += n;
         at += n;
-        size_t end = scheme ? authority_end(text, at, size) : at;
+        size_t end = authority ? authority_end(text, at, size) : at;
         for (size_t i = at; i < end; i++)
             if (text[i] == '@')
                 at = i + 1;

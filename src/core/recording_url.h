@@ -35,7 +35,8 @@ bool recording_url_is_http(const char *url);
 /* Why the settings do not let that URL be fetched, in words for people; NULL: they do. */
 const char *recording_url_refusal(const char *url, const struct config *config);
 
-/* Drops the user information of each http(s) URL in the text, in place; returns its size then. */
+/* Drops the user information of each URL in the text, whatever its scheme, in place; returns its
+ * size then. */
 size_t recording_url_drop_users(char *text, size_t size);
 
 /* Adds the URL without user information and fragment. */

@@ -301,6 +301,12 @@ static void credentials_in_urls_are_dropped(void **state)
                "https://h:1/b");
     assert_string_equal(outcome.msg_json, "\"see HTTP://h/a or  https://h\"");
     assert_string_equal(outcome.platform_json, "{\"x\":{\"u\":[\" https://h:1/b\",7]}}");
+    assert_url("{\"Flag\":1,\"Msg\":\" //us:hush@h/a or //b@c\","
+               "\"x\":\"see sftp://us:hush@h/@ or s3://hush@h, and a//b@c or ://d@e\"}",
+               NULL);
+    assert_string_equal(outcome.msg_json, "\" //h/a or //b@c\"");
+    assert_string_equal(outcome.platform_json,
+                        "{\"x\":\"see sftp://h/@ or s3://h, and a//b@c or ://d@e\"}");
 }
 
 static void assert_body(const struct request *request, const char *expected)
