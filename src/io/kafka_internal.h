@@ -77,6 +77,7 @@ struct kafka_slot {
     bool log_changed;                 /* ... as its log is another one, or has lost records */
     bool restarted;                   /* so it was, and nothing at or above `next` came since */
     bool had_ledger;                  /* this process has seen or committed a ledger of it */
+    bool lost;                        /* its committed offset is gone, and there is no other yet */
     struct kafka_print first, last;   /* of the records taken; and the last one when the newest */
     struct kafka_print asked, before; /* probe began, and when one began that found offsets */
     bool told_bare;                   /* the offset without a ledger was told; until there is one */
@@ -150,7 +151,7 @@ enum kafka_log {
 
 /* What is remembered of a partition's log. */
 struct kafka_memory {
-    bool had_ledger, doubtful;
+    bool had_ledger, lost, doubtful;
     struct kafka_print first, last, before;
     int64_t next;
 };

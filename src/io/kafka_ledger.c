@@ -94,15 +94,15 @@ rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error)
     return client;
 }
 
-/* What the engine has to know of an offset that is gone, or of a log that is another one. */
+/* What the engine has to know of an offset that is gone. What was unclear once stays so: how far
+ * the log was read is forgotten while the partition is halted, so that a new log is no finding
+ * then. */
 static enum kafka_loss loss_of(const rd_kafka_topic_partition_t *at, const struct kafka_memory *of,
                                enum kafka_log log)
 {
-    if (!of->had_ledger || (at->offset >= 0 && !of->doubtful) || log == KAFKA_LOG_OTHER)
+    if (!of->had_ledger || at->offset >= 0 || (log == KAFKA_LOG_OTHER && !of->lost))
         return KAFKA_NOT_LOST;
-    if (log == KAFKA_LOG_UNKNOWN)
-        return at->offset < 0 ? KAFKA_LOSS_UNCLEAR : KAFKA_NOT_LOST;
-    return at->offset < 0 ? KAFKA_OFFSET_LOST : KAFKA_NOT_LOST;
+    return log == KAFKA_LOG_SAME ? KAFKA_OFFSET_LOST : KAFKA_LOSS_UNCLEAR;
 }
 
 static void take_ledgers(struct kafka_reading *job)
@@ -205,6 +205,7 @@ void kafka_read_ledgers(struct kafka *kafka, const struct kafka_partition *list,
         job->kinds[i] = list[i].kind;
         if (slot)
             job->memories[i] = (struct kafka_memory){.had_ledger = slot->had_ledger,
+                                                     .lost = slot->lost,
                                                      .doubtful = slot->restarted,
                                                      .first = slot->first,
                                                      .last = slot->last,
@@ -298,7 +299,9 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
                       "kafka: its committed offset is gone, and its log is the one that was read: "
                       "the brokers have lost data of __consumer_offsets; what is known of it here "
                       "is committed again");
-        if (job->logs[i] != KAFKA_LOG_OTHER || !slot)
+        if (slot)
+            slot->lost = ledger->loss != KAFKA_NOT_LOST;
+        if (job->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
         slot->first = slot->last = slot->asked = slot->before = (struct kafka_print){-1, 0};
         if (slot->next > 0)
@@ -319,6 +322,7 @@ static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_lis
             continue;
         slot->had_ledger = at->metadata_size > 0;
         slot->told_bare = slot->told_bare && !slot->had_ledger;
+        slot->lost = slot->lost && !slot->had_ledger;
     }
 }
 

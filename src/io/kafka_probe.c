@@ -26,13 +26,18 @@ enum {
     PROBES_UNANSWERED = 5,
 };
 
-/* A partition that is read and has a ledger of ours; NULL: none. */
+static bool has_offset(const struct kafka_slot *slot)
+{
+    return slot->standing == SLOT_HELD && slot->had_ledger && !slot->lost;
+}
+
+/* A partition that is held and has a committed ledger of ours; NULL: none. */
 static const struct kafka_slot *choose(const struct kafka *kafka)
 {
     for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
         const struct kafka_slots *slots = &kafka->assignment.slots[kind];
         for (size_t i = 0; i < slots->count; i++)
-            if (slots->at[i] && slots->at[i]->standing == SLOT_HELD && slots->at[i]->had_ledger)
+            if (slots->at[i] && has_offset(slots->at[i]))
                 return slots->at[i];
     }
     return NULL;
@@ -58,7 +63,7 @@ static void look(struct kafka *kafka)
     for (size_t kind_ = 0; kind_ < REQUEST_KINDS; kind_++)                                         \
         for (size_t i_ = 0; i_ < (kafka)->assignment.slots[kind_].count; i_++)                     \
             for (struct kafka_slot *slot = (kafka)->assignment.slots[kind_].at[i_];                \
-                 slot && slot->standing == SLOT_HELD && slot->had_ledger; slot = NULL)
+                 slot && has_offset(slot); slot = NULL)
 
 static void ask(struct kafka *kafka, const struct kafka_slot *slot, int64_t now_ms)
 {

@@ -202,6 +202,32 @@ class LostOffsets(KafkaCase):
         sandbox.wait_calls(first + count, 60)
         self.assertEqual({"succeeded": first + count}, self.statuses(self.topic("call.results").results(first + count, 60)))
 
+    def test_lost_where_another_worker_had_it(self):
+        """Nobody knows what was done there: that partition is halted and stays so, the other one goes on undisturbed."""
+        sandbox = self.sandbox()
+        options = {"kafka.session.timeout.ms": "30000", "kafka.partition.assignment.strategy": "range"}
+        worker = self.worker(sandbox, options).wait_assigned()
+        other = self.worker(sandbox, options, name="a").wait_assigned()  # partition 0 goes to the first by name
+        self.ask_and_wait(sandbox, 0, 20)
+        self.wait_idle()
+        theirs = other.wait_log("^call .*: try 1")["kafka.partition"]
+        self.assertEqual(0, theirs)
+        at = worker.logged()
+        self.assertEqual(0, other.terminate())
+        worker.wait_assigned(after=at)
+        self.wait_idle()
+        self.forget_offsets()
+        said = worker.wait_log("is halted.*its committed offset is gone", 60, after=at)
+        self.assertEqual(theirs, said["kafka.partition"])
+        for n in range(20, 40):
+            self.requests.send(call(n, f"k{n}"), f"k{n}", partition=n % 2)
+        self.requests.flush()
+        self.assertEqual(30, len(self.topic("call.results").results(30, 60, settle=4)))
+        self.assertEqual(30, len(sandbox.calls()))
+        self.assertEqual(1, len([e for e in worker.events() if "committed offsets of this group are gone" in e["message"]]))
+        row, = [p for p in json.loads(worker.get("/status")[1])["partitions"] if p["partition"] == theirs]
+        self.assertEqual("halted", row["state"])
+
     def test_lost_while_it_runs(self):
         """The log is the one that was read: what is known is committed again, and nothing is called twice."""
         sandbox = self.sandbox()
