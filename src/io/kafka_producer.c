@@ -199,7 +199,8 @@ static int init_transactions(struct kafka *kafka)
         kafka_explain(&job->error, code, words.text);
         rd_kafka_error_destroy(error);
         rd_kafka_poll(kafka->producer, 0);
-        tell_not_ready(kafka, code);
+        if (!kafka_is_denied(kafka, code, kafka->writing.error.text))
+            tell_not_ready(kafka, code);
         if (!retriable)
             return 1;
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)

@@ -21,12 +21,10 @@ static void render_livez(struct metrics *metrics, struct http_answer *answer)
 
 static void render_readyz(struct metrics *metrics, struct http_answer *answer)
 {
-    char failing[400];
-    bool fails = metrics_copy_failing(metrics, failing, sizeof failing);
-    put_word(answer, health_is_ready(metrics), "ready\n",
-             atomic_load(&metrics->draining) ? "draining\n"
-             : fails                         ? failing
-                                             : "not in the group yet\n");
+    char why[400];
+    health_why_unready(metrics, why, sizeof why);
+    put_word(answer, health_is_ready(metrics), "ready", why);
+    text_add(&answer->body, "\n");
 }
 
 static void render_metrics(struct metrics *metrics, struct http_answer *answer)

@@ -1,5 +1,7 @@
 #include "worker/health.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 
 enum { TURN_MOST_MS = 10000 }; /* a loop that has not turned for longer is not alive */
@@ -23,17 +25,36 @@ static bool is_in_groups(const struct metrics *metrics)
     return joined > 0;
 }
 
+static bool of_any_job(const _Atomic bool states[REQUEST_KINDS])
+{
+    bool any = false;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        any |= atomic_load(&states[job]);
+    return any;
+}
+
 static bool is_failing(const struct metrics *metrics)
 {
-    bool lacks_right = false;
-    for (int job = 0; job < REQUEST_KINDS; job++)
-        lacks_right |= atomic_load(&metrics->lacks_right[job]);
-    return lacks_right || metrics_sum(metrics->failing_jobs) > 0;
+    return of_any_job(metrics->lacks_right) || metrics_sum(metrics->failing_jobs) > 0;
 }
 
 bool health_is_ready(const struct metrics *metrics)
 {
     return is_in_groups(metrics) && !atomic_load(&metrics->draining) && !is_failing(metrics);
+}
+
+void health_why_unready(struct metrics *metrics, char *out, size_t size)
+{
+    if (atomic_load(&metrics->draining))
+        snprintf(out, size, "draining");
+    else if (of_any_job(metrics->lacks_right))
+        snprintf(out, size, "Kafka refuses a right that the worker needs; the log says which");
+    else if (metrics_copy_failing(metrics, out, size))
+        return;
+    else if (of_any_job(metrics->lacks_topic))
+        snprintf(out, size, "a topic does not exist yet; the log says which");
+    else
+        snprintf(out, size, "not in the group yet");
 }
 
 const char *health_dead(const struct metrics *metrics)

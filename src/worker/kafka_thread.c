@@ -22,10 +22,13 @@ enum {
     STOP_GRACE_MS = 4000,    /* beyond drain.timeout.ms, until a stop ends without a proper leave */
     TABLE_EACH_MS = 1000,    /* how often the metrics' table of partitions is renewed */
     TWIN_WAIT_MS = 5000,     /* how long recordings wait to see which of two namesakes ends */
-    TROUBLE_EACH_MS = 60000, /* how often a halted partition is complained of */
+    TROUBLE_EACH_MS = 60000, /* how often a halted partition is told of, for each reason */
     CLAIM_FIRST_MS = 1000,   /* until a claim that was refused is made again; doubles */
     CLAIM_MOST_MS = 30000,
 };
+
+/* What holds a halted partition up. */
+enum hold { HOLD_REPAIR, HOLD_READING, HOLD_WRITING, HOLDS };
 
 /* What is known of a partition from the last time that it was looked at. */
 struct shown {
@@ -34,6 +37,7 @@ struct shown {
     int64_t since_ms;  /* wall clock: in that state */
     uint64_t round;    /* when that was */
     bool stuck;
+    int64_t told_at[HOLDS]; /* when the log last said that it is halted; 0: never */
 };
 
 struct claim {
@@ -59,8 +63,6 @@ struct kafka_thread {
     int64_t table_at;            /* when the metrics' table is due */
     struct partition_row *table; /* the next one */
     int64_t turned_at;           /* when the loop last turned */
-    int64_t trouble_at;          /* when halted partitions were last complained of */
-    size_t halted;               /* how many there were when the table was renewed */
     int64_t renewing_since;      /* 0: the producer is ready */
     int64_t stop_until;          /* 0: no stop yet */
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
@@ -486,7 +488,6 @@ static void do_assign(struct kafka_thread *thread, const struct engine_action *a
     struct kafka_partition *list = partitions_of(thread, action);
     kafka_assign(thread->kafka, action->rebalance, list, action->place_count);
     free(list);
-    thread->trouble_at = 0;
 }
 
 static void do_recall(struct kafka_thread *thread, const struct engine_action *action)
@@ -637,44 +638,63 @@ static void claim_again(struct kafka_thread *thread)
     }
 }
 
-static void complain_of(const struct kafka_thread *thread, const struct engine_partition_view *view)
+static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
+{
+    size_t number = (size_t)partition;
+    if (number >= thread->shown_count) {
+        thread->shown = memory_resize(thread->shown, (number + 1) * sizeof *thread->shown);
+        memset(thread->shown + thread->shown_count, 0,
+               (number + 1 - thread->shown_count) * sizeof *thread->shown);
+        thread->shown_count = number + 1;
+    }
+    return &thread->shown[number];
+}
+
+static void say_halted(const struct kafka_thread *thread, const struct engine_partition_view *view,
+                       enum hold hold)
 {
     const char *topic = topic_of(thread);
     struct log_about about = {.topic = topic, .partition = view->partition, .offset = -1};
-    if (view->needs_repair)
+    if (hold == HOLD_REPAIR)
         log_write(LOG_ERROR, &about,
                   "partition %s/%d is halted, nothing of it is dialled: %s; stop all workers of "
                   "group %s, run `privacy-call-worker ledger repair --topic %s --partition %d` "
                   "(with --offset, where to go on), then start them again",
                   topic, view->partition, view->halt_reason, group_of(thread), topic,
                   view->partition);
-    else if (!view->halted)
+    else if (hold == HOLD_READING)
         log_write(LOG_ERROR, &about,
                   "partition %s/%d is halted, nothing more of it is read: %s; it is tried again by "
                   "itself",
                   topic, view->partition,
                   kafka_trouble(thread->kafka, thread->job, view->partition));
-    else if (view->halt_reason)
+    else
         log_write(LOG_ERROR, &about,
                   "partition %s/%d is halted, nothing more of it is dialled or published: %s; it "
                   "is tried again by itself",
                   topic, view->partition, view->halt_reason);
 }
 
-/* Halted partitions, each minute. */
+/* A halted partition is told at once, then each minute: also one that goes on in between, as its
+ * claims are made again and refused again. */
+static void complain_of(struct kafka_thread *thread, const struct engine_partition_view *view)
+{
+    enum hold hold = view->needs_repair ? HOLD_REPAIR : view->halted ? HOLD_WRITING : HOLD_READING;
+    if (hold == HOLD_WRITING && !view->halt_reason)
+        return;
+    int64_t *told_at = &shown_of(thread, view->partition)->told_at[hold];
+    if (*told_at && thread->now < *told_at + TROUBLE_EACH_MS)
+        return;
+    *told_at = thread->now;
+    say_halted(thread, view, hold);
+}
+
 static void complain(struct kafka_thread *thread)
 {
     struct engine_partition_view view;
-    if (thread->trouble_at && thread->now < thread->trouble_at + TROUBLE_EACH_MS)
-        return;
-    thread->trouble_at = thread->now;
-    thread->halted = 0;
-    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        if (!view.halted && !kafka_trouble(thread->kafka, thread->job, view.partition))
-            continue;
-        complain_of(thread, &view);
-        thread->halted++;
-    }
+    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++)
+        if (view.halted || kafka_trouble(thread->kafka, thread->job, view.partition))
+            complain_of(thread, &view);
 }
 
 static const char *state_of(const struct engine_partition_view *view, const char *trouble)
@@ -714,18 +734,6 @@ static bool lets_wait(struct kafka_thread *thread)
     return limited || atomic_load_explicit(&calls->breaker, memory_order_relaxed) || all.stopping ||
            (int64_t)all.handed >= slots_of(thread->config, thread->job) ||
            troubles_any(&thread->troubles, thread->now);
-}
-
-static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
-{
-    size_t number = (size_t)partition;
-    if (number >= thread->shown_count) {
-        thread->shown = memory_resize(thread->shown, (number + 1) * sizeof *thread->shown);
-        memset(thread->shown + thread->shown_count, 0,
-               (number + 1 - thread->shown_count) * sizeof *thread->shown);
-        thread->shown_count = number + 1;
-    }
-    return &thread->shown[number];
 }
 
 /* Whether nobody knows why nothing happens in it. */
@@ -828,9 +836,6 @@ static void show_partitions(struct kafka_thread *thread)
         if (count < METRICS_PARTITIONS)
             thread->table[count++] = row;
     }
-    if (halted > thread->halted)
-        thread->trouble_at = 0; /* say so now */
-    thread->halted = halted;
     metrics_table(metrics, thread->job, thread->table, count);
     metrics_set(&metrics->partitions[thread->job], all - away);
     metrics_set(&metrics->halted[thread->job], halted);
@@ -895,6 +900,7 @@ static void show(struct kafka_thread *thread)
     claim_again(thread);
     check_waiting(thread);
     watch_partitions(thread);
+    complain(thread);
     show_partitions(thread);
     show_counts(thread);
     show_conditions(thread);
@@ -997,7 +1003,6 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
         bool more = take_records(thread);
         check_stop(thread, stop); /* before the engine is asked: the loop may sleep for long then */
         act(thread);
-        complain(thread);
         show(thread);
         if (!thread->done)
             kafka_wait(thread->kafka, wait_time(thread, more));

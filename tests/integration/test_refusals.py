@@ -81,6 +81,8 @@ class Rights(KafkaCase):
             self.requests.send(call(2), "b", partition=0)
             sent = self.requests.flush()
             worker.wait_log(lambda e: e["log.level"] == "error" and words in e["message"], 60)
+            wait_until(lambda: worker.get("/readyz")[0] == 503, what="not ready")
+            self.assertIn("refuses a right", worker.get("/readyz")[1])
         finally:
             allow(self.bootstrap, kind, name)
         results = self.results(2, seconds=60)
@@ -118,6 +120,21 @@ class SmallMetadata(KafkaCase):
         self.check_run(sent, results, sandbox)
         self.assertEqual({"succeeded": 1000}, self.statuses(results))
         self.assertEqual(0, worker.terminate())
+
+
+class TinyMetadata(KafkaCase):
+    BROKERS = 1
+    SETTINGS = {"offset.metadata.max.bytes": 10}
+    PARTITIONS = 3
+
+    def test_claims_that_are_never_taken(self):
+        """They are made again, and the log says so once a minute."""
+        worker = self.worker(self.sandbox())
+        wait_until(lambda: len([e for e in worker.events() if e["message"].startswith("lost: ")]) >= 5, 40,
+                   "claims are made again")
+        wait_until(lambda: f"privacy_call_partitions_halted {self.PARTITIONS}\n" in worker.get("/metrics")[1], 40, "all are halted again")
+        self.assertEqual([0, 1, 2], sorted(e["kafka.partition"] for e in errors(worker, "is halted")))
+        self.assertIn("offset.metadata.max.bytes", errors(worker, "is halted")[0]["message"])
 
 
 if __name__ == "__main__":

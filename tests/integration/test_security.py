@@ -238,7 +238,8 @@ class Security(KafkaCase):
                 at = worker.logged()
                 self.take(missing)
                 self.wait_named(worker, right, what, after=at)
-                self.wait_ready(worker, False)
+                wait_until(lambda: worker.get("/readyz")[0] == 503, what="not ready")
+                self.assertIn("refuses a right", worker.get("/readyz")[1])
                 self.give(missing)
                 self.wait_ready(worker, True, 60)  # though nothing is there to be read
                 self.ask_and_wait(sandbox, seconds=90)
