@@ -28,18 +28,42 @@ static char *property_table(void)
     return memory_must(table);
 }
 
-/* '*', 'C' or 'P'; 0 when the table does not name it. */
-static char property_side(const char *table, const char *name)
+/* The columns behind a property's name, from the first '|' on; NULL when the table does not name
+ * it.
+ */
+static const char *property_columns(const char *table, const char *name)
 {
     size_t length = strlen(name);
     for (const char *line = table; line; line = strchr(line, '\n')) {
         line += *line == '\n';
-        if (strncmp(line, name, length) || (line[length] != ' ' && line[length] != '|'))
-            continue;
-        const char *column = strchr(line, '|');
-        return column ? column[2] == ' ' ? column[3] : column[2] : 0;
+        if (!strncmp(line, name, length) && (line[length] == ' ' || line[length] == '|'))
+            return strchr(line, '|');
     }
-    return 0;
+    return NULL;
+}
+
+/* '*', 'C' or 'P'; 0 when the table does not name it. */
+static char property_side(const char *table, const char *name)
+{
+    const char *column = property_columns(table, name);
+    return column ? column[2] == ' ' ? column[3] : column[2] : 0;
+}
+
+/* What the table says of a property's values, such as "0 .. 900000"; empty when nothing. */
+static void property_values(const char *name, char *out, size_t size)
+{
+    char *table = property_table();
+    const char *column = property_columns(table, name);
+    const char *from = column ? strchr(column + 1, '|') : NULL;
+    *out = '\0';
+    if (from) {
+        from += 1 + strspn(from + 1, " ");
+        size_t n = strcspn(from, "|\n");
+        while (n && from[n - 1] == ' ')
+            n--;
+        snprintf(out, size, "%.*s", (int)n, from);
+    }
+    free(table);
 }
 
 /* Whether the setting goes to that side. A property that the table does not name (hidden ones, or
@@ -77,9 +101,14 @@ static int apply(rd_kafka_conf_t *conf, const struct kafka_setting *setting, str
     if (result == RD_KAFKA_CONF_UNKNOWN)
         return error_set(error, "%s: %s: librdkafka %s has no such setting", origin,
                          key_of(setting), rd_kafka_version_str());
-    return error_set(error, "%s: %s: %s", origin, key_of(setting),
-                     kafka_setting_is_secret(setting->name) ? "librdkafka refuses the value"
-                                                            : reason);
+    if (kafka_setting_is_secret(setting->name))
+        return error_set(error, "%s: %s: librdkafka refuses the value", origin, key_of(setting));
+    char values[200] = "";
+    if (!strncmp(reason, "Invalid value", strlen("Invalid value")))
+        property_values(setting->name, values, sizeof values);
+    reason[strcspn(reason, "\n")] = '\0';
+    return error_set(error, "%s: %s: %s%s%s", origin, key_of(setting), reason,
+                     *values ? ": expected " : "", values);
 }
 
 void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value)

@@ -314,6 +314,11 @@ static void checks_settings(void **state)
     assert_int_equal(check("linger.ms", "many", true, true, said, sizeof said), -1);
     assert_non_null(strstr(said, "file.conf:7"));
     assert_non_null(strstr(said, "kafka.linger.ms"));
+    assert_non_null(strstr(said, "expected 0 .. 900000\n"));
+    assert_int_equal(check("compression.codec", "zip", true, true, said, sizeof said), -1);
+    assert_non_null(strstr(said, "expected none, gzip, "));
+    assert_int_equal(check("linger.ms", "900001", true, true, said, sizeof said), -1);
+    assert_null(strchr(said, '\\'));
     assert_int_equal(check("lingering", "5", true, true, said, sizeof said), -1);
     assert_non_null(strstr(said, "kafka.lingering"));
     /* For the side that does not know it: the other one does, so it is no error. */
