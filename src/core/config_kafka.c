@@ -529,6 +529,27 @@ bool config_kafka_former_id(struct text *id, const char *group_id, const char *i
     return true;
 }
 
+static uint32_t java_hash(const char *string)
+{
+    uint32_t hash = 0;
+    for (; *string; string++)
+        hash = 31 * hash + (unsigned char)*string;
+    return hash;
+}
+
+/* Seven digits to the base of 31, written as A to _, make up any difference of 32 bits. */
+void config_kafka_neighbour_id(struct text *neighbour, const char *id)
+{
+    char end[] = ":AAAAAAA";
+    struct text begun = {0};
+    text_printf(&begun, "%s%s", id, end);
+    uint32_t missing = java_hash(id) - java_hash(begun.data);
+    text_fini(&begun);
+    for (size_t i = strlen(end) - 1; i > 0; i--, missing /= 31)
+        end[i] = (char)(end[i] + (int)(missing % 31));
+    text_printf(neighbour, "%s%s", id, end);
+}
+
 /* The value of a default, to be released with free; NULL when there is none. */
 static char *default_value(const struct config *config, const struct kafka_default *row)
 {

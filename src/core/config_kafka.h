@@ -56,6 +56,9 @@ void config_kafka_transactional_id(struct text *id, const char *group_id, const 
  * Returns false, and adds nothing, where the group's name holds a colon: "a:b" and "c" made
  * "a:b-c", which is now the id of instance b-c in group a. */
 bool config_kafka_former_id(struct text *id, const char *group_id, const char *instance_id);
+/* Adds an id that begins with this one, is no member's, and has the same coordinator: the hash by
+ * which Kafka spreads transactional ids is the same (that of Java's strings; of ASCII only). */
+void config_kafka_neighbour_id(struct text *neighbour, const char *id);
 
 /* Adds a default's or setting's key as it is written in a configuration. */
 void config_kafka_write_key(struct text *text, enum kafka_sides sides, const char *name);

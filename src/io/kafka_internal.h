@@ -256,6 +256,20 @@ bool kafka_runner_idle(struct kafka_runner *runner);
 /* Sleeps in a job for that long, or until the runner is stopped. */
 void kafka_runner_nap(struct kafka_runner *runner, int ms);
 
+/* kafka_nudge.c; the runner */
+
+/* One call that is repeated. */
+struct kafka_nudge {
+    struct kafka_runner *runner;
+    const char *id; /* whose transaction; NULL: this process's */
+    int64_t due_ms; /* boot clock */
+    int pause_ms;
+};
+
+/* The call has failed with that code and is made again. Where the coordinator has been ending the
+ * transaction before for too long, it is woken, less and less often: for 4 s at most each time. */
+void kafka_nudge(struct kafka *kafka, struct kafka_nudge *nudge, rd_kafka_resp_err_t code);
+
 /* kafka_silence.c; any thread */
 
 /* No broker answers, since then. */

@@ -184,6 +184,7 @@ static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
 static int init_transactions(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
+    struct kafka_nudge nudge = {.runner = &kafka->writer};
     while (!stopping(kafka) && !is_outdated(kafka)) {
         rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_SLICE_MS);
         if (!error) {
@@ -203,13 +204,15 @@ static int init_transactions(struct kafka *kafka)
             tell_not_ready(kafka, code);
         if (!retriable)
             return 1;
+        kafka_nudge(kafka, &nudge, code);
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
             kafka_runner_nap(&kafka->writer, 50);
     }
     return stopping(kafka) ? -1 : 1;
 }
 
-/* Ends what a transactional id has open, with a producer of its own. For about 5 s at most. */
+/* Ends what a transactional id has open, with a producer of its own. For about 5 s at most, and the
+ * time of a nudge. */
 static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafka_runner *runner,
                                 struct error *error, bool *forbidden)
 {
@@ -224,6 +227,7 @@ static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafk
     if (!producer)
         return KAFKA_AGAIN;
     enum kafka_answer answer = KAFKA_AGAIN;
+    struct kafka_nudge nudge = {.runner = runner, .id = id};
     int64_t until = clock_boot_ms() + END_OTHER_MS;
     bool again = true;
     while (again && answer == KAFKA_AGAIN && clock_boot_ms() < until && !stopping(kafka)) {
@@ -238,6 +242,8 @@ static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafk
         error_set(error, "ending the transactions of %s: %s", id, rd_kafka_error_string(failure));
         if (again && rd_kafka_error_code(failure) != RD_KAFKA_RESP_ERR__TIMED_OUT)
             kafka_runner_nap(runner, 20);
+        if (again)
+            kafka_nudge(kafka, &nudge, rd_kafka_error_code(failure));
         rd_kafka_error_destroy(failure);
     }
     rd_kafka_destroy(producer);
@@ -480,13 +486,17 @@ static enum step send_offsets(struct kafka *kafka)
         kafka_ledger_list(kafka->config, transaction->ledgers, transaction->ledger_count);
     enum step step = STEP_DONE;
     int64_t since = clock_boot_ms();
+    struct kafka_nudge nudge = {.runner = &kafka->writer};
     bool again = true;
     while (again && !gives_up(kafka, since)) {
         rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(
             kafka->producer, list, kafka->writing.membership, KAFKA_SLICE_MS);
+        rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
         again = false;
         if (error)
             step = read_error(kafka, "sending the offsets", error, &again);
+        if (again)
+            kafka_nudge(kafka, &nudge, code);
         else
             step = STEP_DONE;
     }

@@ -165,14 +165,22 @@ class Chaos(Scenario):
         self.wait_in_sync()
         self.progress(100)
         until = time.time()
-        lost = sum("lost: " in e["message"] for worker, after in zip(workers, logged) for e in worker.events()[after:])
+        lost = sum(e["message"].startswith("lost: ") for worker, after in zip(workers, logged) for e in worker.events()[after:])
 
         def told(results):
             self.stood = self.standstill(results, returned, until)
             return (f"kill -9 of all 3 and {seconds} s later up again, which took {returned - began:.0f} s; {lost} of {len(names)} workers lost "
-                    f"their assignment; then the longest time without a result of a partition was {self.stood:.1f} s")
+                    f"their assignment; ends of transactions were refused for too few replicas {self.refused_ends()} times; then the longest time without a result of a partition was {self.stood:.1f} s")
         self.finish(told)
         OUTAGES.append((seconds, len(names), self.row, self.stood, os.getloadavg()[0]))
+
+    def refused_ends(self):
+        """How often a coordinator could not write a transaction's end since the brokers' last start."""
+        count = 0
+        for n in self.kafka.numbers():
+            with open(f"{self.kafka.directory}/{n}/server.log", errors="replace") as log:
+                count += sum("Not available to append PendingCompleteTxn" in line for line in log)
+        return count
 
     def standstill(self, results, since, until):
         """The longest time without a result of any one partition between two moments."""

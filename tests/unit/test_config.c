@@ -1303,10 +1303,32 @@ static void test_former_transactional_ids(void **state)
     text_fini(&id);
 }
 
+/* Kafka hashes both alike, so that they have the same coordinator. */
+static void test_neighbour_of_a_transactional_id(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"calls:eu-1", "privacy-call-worker:a", "x:y",
+                                      "g.recordings:host_0123456789.example"};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        struct text id = {0};
+        uint32_t hash[2] = {0};
+        config_kafka_neighbour_id(&id, ids[i]);
+        assert_int_equal(strlen(ids[i]) + 8, id.length);
+        assert_memory_equal(ids[i], id.data, strlen(ids[i]));
+        for (const char *at = ids[i]; *at; at++)
+            hash[0] = 31 * hash[0] + (unsigned char)*at;
+        for (const char *at = id.data; *at; at++)
+            hash[1] = 31 * hash[1] + (unsigned char)*at;
+        assert_int_equal(hash[0], hash[1]);
+        text_fini(&id);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_former_transactional_ids),
+        cmocka_unit_test(test_neighbour_of_a_transactional_id),
         cmocka_unit_test(defaults),
         cmocka_unit_test(each_value_reaches_its_field),
         cmocka_unit_test(precedence),
