@@ -495,10 +495,10 @@ static enum step send_offsets(struct kafka *kafka)
         again = false;
         if (error)
             step = read_error(kafka, "sending the offsets", error, &again);
-        if (again)
-            kafka_nudge(kafka, &nudge, code);
         else
             step = STEP_DONE;
+        if (again)
+            kafka_nudge(kafka, &nudge, code);
     }
     rd_kafka_topic_partition_list_destroy(list);
     return step;
