@@ -9,7 +9,7 @@ EVENTS = load(3000)
 class Outage(KafkaCase):
     BROKERS = 1
     WORKERS = 2
-    SESSION = {"kafka.session.timeout.ms": "6000"}
+    SESSION = {"kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}  # the defaults: so long they may hand over
 
     def begin(self, latency="30-300ms"):
         self.platform = self.sandbox(f"latency={latency}")
@@ -35,7 +35,7 @@ class Outage(KafkaCase):
         self.kafka.kill()
         try:
             for worker in self.workers:
-                worker.wait_log("^lost: [1-9]", 60)
+                worker.wait_log("^lost: [1-9]", 90)
         finally:
             self.kafka.restart()
         self.finish()
