@@ -439,6 +439,10 @@ int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *li
 
 /* kafka_ledger.c, on whichever runner */
 
+/* A client of the group that reads what stands there, transactions that are open included, and
+ * never subscribes. *version: which settings it was made with (kafka_is_outdated). NULL on failure.
+ * Any thread. */
+rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct error *error);
 /* A client of the group that reads committed offsets as they stand, even while a transaction on
  * them is open. It never subscribes, so it is no member. NULL on failure. Any thread. */
 rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error);

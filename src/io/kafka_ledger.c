@@ -68,18 +68,24 @@ static rd_kafka_resp_err_t commit_plain(struct kafka *kafka,
     return code;
 }
 
-static rd_kafka_t *onlooker_new(struct kafka *kafka, struct error *error)
+rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct error *error)
 {
-    rd_kafka_conf_t *conf =
-        kafka_settings_now(kafka, SIDE_CONSUMER, &kafka->onlooker_version, error);
+    rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_CONSUMER, version, error);
     if (!conf)
         return NULL;
+    kafka_setting_must(conf, "auto.offset.reset", "error"); /* what is not there is an answer */
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
     rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
     if (client)
         rd_kafka_poll_set_consumer(client);
+    return client;
+}
+
+static rd_kafka_t *onlooker_new(struct kafka *kafka, struct error *error)
+{
+    rd_kafka_t *client = kafka_reading_client(kafka, &kafka->onlooker_version, error);
     kafka_client_runs(kafka, SIDE_CONSUMER, client);
     return client;
 }

@@ -46,22 +46,6 @@ struct kafka_print kafka_print_of(const rd_kafka_message_t *message)
     return (struct kafka_print){message->offset, mix_text(hash, message->payload, message->len)};
 }
 
-static rd_kafka_t *witness_new(struct kafka *kafka, struct error *error)
-{
-    unsigned version;
-    rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_CONSUMER, &version, error);
-    if (!conf)
-        return NULL;
-    kafka_setting_must(conf, "auto.offset.reset", "error"); /* what is not there is an answer */
-    kafka_setting_must(conf, "isolation.level", "read_uncommitted");
-    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
-    rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
-    if (client)
-        rd_kafka_poll_set_consumer(client);
-    return client;
-}
-
 /* What stands at the print's place; KAFKA_LOG_OPEN: nobody answers. */
 static enum kafka_log look_at(struct kafka *kafka, rd_kafka_t *client,
                               rd_kafka_topic_partition_list_t *place, struct kafka_print print)
@@ -134,12 +118,13 @@ int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *li
                   const struct kafka_memory *memories, enum kafka_log *logs, struct error *error)
 {
     rd_kafka_t *client = NULL;
+    unsigned version; /* it is gone before it can be outdated */
     for (int i = 0; i < list->cnt && !atomic_load(&kafka->stopping); i++) {
         const rd_kafka_topic_partition_t *at = &list->elems[i];
         logs[i] = KAFKA_LOG_SAME;
         if (!memories[i].had_ledger || (at->offset >= 0 && !memories[i].doubtful))
             continue;
-        if (!client && !(client = witness_new(kafka, error)))
+        if (!client && !(client = kafka_reading_client(kafka, &version, error)))
             return -1;
         rd_kafka_topic_partition_list_t *place = memory_must(rd_kafka_topic_partition_list_new(1));
         rd_kafka_topic_partition_list_add(place, at->topic, at->partition);
