@@ -76,6 +76,13 @@ class Readme(KafkaCase):
             headings = re.findall(r"^#+ (.*)$", file.read(), re.MULTILINE)
         return {re.sub(r"[^\w -]", "", heading.replace("`", "").lower()).replace(" ", "-") for heading in headings}
 
+    def test_files_that_the_map_names(self):
+        with open(f"{ROOT}/docs/architecture.md") as file:
+            names = re.findall(r"`((?:src|tests|docs|config|cmake|packaging|worker|io|core|base)/[\w./-]+)`", file.read())
+        self.assertGreater(len(names), 30)
+        missing = [name for name in names if not os.path.exists(f"{ROOT}/{name}") and not os.path.exists(f"{ROOT}/src/{name}")]
+        self.assertEqual([], missing)
+
     def test_links(self):
         pages = [f"{ROOT}/README.md", *sorted(glob.glob(f"{ROOT}/docs/*.md"))]
         broken, count = [], 0
