@@ -1077,6 +1077,71 @@ static void test_refused_offsets_halt_the_one_partition(void **state)
     desk_fini(&desk);
 }
 
+/* Each partition has another call when its last one has ended. */
+static void keep_busy(struct desk *desk, int64_t *offsets, int partitions)
+{
+    while (desk->lent_count)
+        finish(desk, desk->lent[0]->place.offset, STATUS_SUCCEEDED);
+    for (int partition = 0; partition < partitions; partition++) {
+        char id[24];
+        if (view_of(desk, partition).unfinished)
+            continue;
+        snprintf(id, sizeof id, "o-%d", (int)offsets[partition]);
+        arrive(desk, partition, offsets[partition], id);
+        offsets[partition] += partitions;
+    }
+}
+
+/* What lands between its refusals makes batches grow again, and gives it company: it stands alone
+ * soon all the same, and from then on it is tried alone, and less and less often. */
+static void refuse_offsets_of(int bad, int partitions)
+{
+    enum { MINUTE = 60000 };
+    struct desk desk;
+    struct engine_options given = options();
+    int64_t offsets[4];
+    int searched = 0, late = 0, landed = 0;
+    desk_init(&desk, &given);
+    assign(&desk, 0, partitions);
+    for (int partition = 0; partition < partitions; partition++)
+        offsets[partition] = partition;
+    for (int64_t began = desk.now; desk.now < began + 4 * MINUTE;) {
+        keep_busy(&desk, offsets, partitions);
+        enum engine_action_type type = step(&desk);
+        if (type == ENGINE_NOTHING)
+            desk.now = engine_wake_time(desk.engine);
+        if (type != ENGINE_TRANSACT)
+            continue;
+        bool with = false, is_known = view_of(&desk, bad).halted;
+        for (size_t i = 0; i < desk.action.ledger_count; i++)
+            with |= desk.action.ledgers[i].partition == bad;
+        searched += with && !is_known;
+        late += with && desk.now >= began + 2 * MINUTE;
+        landed += !with;
+        assert_true(!with || !late || desk.action.ledger_count == 1);
+        engine_broker_says(desk.engine, "no such topic", false);
+        if (!with)
+            land(&desk);
+        desk.published[0] = '\0';
+        desk.now += 300;
+        engine_transacted(desk.engine, with ? ENGINE_OFFSETS_REFUSED : ENGINE_COMMITTED, NULL,
+                          desk.now);
+    }
+    assert_true(view_of(&desk, bad).halted);
+    assert_in_range(late, 3, 6);
+    assert_in_range(searched, 1, 16);
+    assert_in_range(landed, 100, 2000);
+    desk_fini(&desk);
+}
+
+static void test_refused_offsets_are_found_among_busy_ones(void **state)
+{
+    (void)state;
+    for (int partitions = 2; partitions <= 4; partitions++)
+        for (int bad = 0; bad < partitions; bad++)
+            refuse_offsets_of(bad, partitions);
+}
+
 /* A broker that takes ledgers of up to 60 characters only. */
 static void test_a_short_limit_is_found_out_and_kept(void **state)
 {
@@ -2797,6 +2862,7 @@ int main(void)
         cmocka_unit_test(test_many_refused_at_once_make_one_pause),
         cmocka_unit_test(test_what_is_refused_as_it_is_halts_its_partition),
         cmocka_unit_test(test_refused_offsets_halt_the_one_partition),
+        cmocka_unit_test(test_refused_offsets_are_found_among_busy_ones),
         cmocka_unit_test(test_a_short_limit_is_found_out_and_kept),
         cmocka_unit_test(test_a_limit_that_is_raised_is_noticed_soon),
         cmocka_unit_test(test_a_short_limit_counts_from_what_is_left),

@@ -98,6 +98,7 @@ struct partition {
     int claim_refusals;    /* ... or has been refused so often, alone */
     bool unclaimed;        /* halted, or arriving again, as its claim was refused */
     bool in_tick;          /* the transaction on its way carries its ledger */
+    bool suspect;          /* the last one that did was refused for its offsets */
     bool changed;          /* the ledger would differ from the committed one, if only by its base */
     bool without_commit;   /* nothing was committed, and its end has not been seen since */
     bool older_than_group; /* ... and a record came before the end */
@@ -188,6 +189,7 @@ struct engine {
     char broker_says[400]; /* of the job that ends */
     bool says_size;
     size_t batch_most;   /* ledgers in one transaction or commit */
+    size_t search_most;  /* ... in one transaction with a suspect */
     int64_t ledger_max;  /* characters of one that the broker takes, as far as is known */
     int64_t ledger_good; /* characters of the longest that it has taken */
     int64_t limit_until; /* 0, or when what was learned of the limit is forgotten */

@@ -88,7 +88,7 @@ void partition_forget(struct partition *partition)
     partition->engine->bytes -= partition->bytes;
     partition->unfinished = partition->bytes = partition->busy = partition->handed = 0;
     partition->loaded_end = partition->short_since = 0;
-    partition->in_tick = partition->changed = partition->asks = false;
+    partition->in_tick = partition->changed = partition->asks = partition->suspect = false;
     partition->phase = PARTITION_GONE;
 }
 

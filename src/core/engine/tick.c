@@ -276,6 +276,18 @@ static void block_too_long(struct partition *partition)
     text_fini(&reason);
 }
 
+/* Among those whose offsets were refused together, the one that is refused by itself is found by
+ * halving. What lands meanwhile makes batches grow again: these do not, or the one that is looked
+ * for would have company for ever. */
+static bool fits(const struct engine *engine, const struct partition *partition, size_t bytes,
+                 bool suspects)
+{
+    size_t before = engine->tick.ledger_count - 1;
+    if ((suspects || partition->suspect) && before && before >= engine->search_most)
+        return false;
+    return batch_fits(engine, before, bytes, partition->ledger_size);
+}
+
 /* Writes the ledgers of those in it. What is too much for one transaction is left for the next one,
  * and comes first there; returns whether there is such. */
 static bool write_ledgers(struct engine *engine)
@@ -283,6 +295,7 @@ static bool write_ledgers(struct engine *engine)
     struct tick *tick = &engine->tick;
     struct list left_out;
     size_t bytes = 0;
+    bool suspects = false;
     list_init(&left_out);
     free_ledgers(tick);
     list_each_safe(at, &engine->partitions)
@@ -294,8 +307,8 @@ static bool write_ledgers(struct engine *engine)
             continue;
         write_ledger(engine, partition);
         bool too_long = is_too_long(partition);
-        if (!too_long &&
-            batch_fits(engine, tick->ledger_count - 1, bytes, partition->ledger_size)) {
+        if (!too_long && fits(engine, partition, bytes, suspects)) {
+            suspects |= partition->suspect;
             bytes += partition->ledger_size;
             continue;
         }
@@ -441,7 +454,7 @@ static void ledgers_landed(struct engine *engine)
         struct partition *partition = list_of(at, struct partition, node);
         if (!partition->in_tick)
             continue;
-        partition->in_tick = false;
+        partition->in_tick = partition->suspect = false;
         partition->asks &= engine->tick.began <= partition->lost_at;
         partition_unblock(partition);
         partition->sequence++;
@@ -490,9 +503,11 @@ void tick_offsets_refused(struct engine *engine)
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
+        partition->suspect |= partition->in_tick;
         if (partition->in_tick && partition->offer_at)
             put_off(partition);
     }
+    engine->search_most = tick->ledger_count > 1 ? tick->ledger_count / 2 : 1;
     if (!batch_refused(engine, tick->ledgers, tick->ledger_count) && tick->ledger_count) {
         struct partition *partition = partition_find(engine, tick->ledgers[0].partition);
         struct text reason = {0};
