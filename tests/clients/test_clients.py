@@ -17,7 +17,7 @@ from programs import Program, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = dict(re.findall(r"```\w+\n(?:#|//) ([\w.]+)\n(.*?)```", (ROOT / "docs/clients.md").read_text(), re.DOTALL))
 ORDERS = [f"o-{number}" for number in range(1001, 1025)]
-FRANZ_GO, KAFKAJS = "github.com/twmb/franz-go@v1.17.1", "kafkajs@2.2.4"
+FRANZ_GO, KAFKAJS = "github.com/twmb/franz-go/pkg/kgo@v1.17.1", "kafkajs@2.2.4"
 
 
 def murmur2(data):
