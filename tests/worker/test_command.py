@@ -181,9 +181,9 @@ class Command(unittest.TestCase):
     def test_secrets_that_are_refused(self):
         """An error about a secret's value does not show it, whatever is wrong with it; run() looks."""
         for more in ({"platform.token": f"{SECRET}\n"}, {"platform.token": f"{SECRET}:"}, {"platform.token": SECRET * 100},
-                     {"kafka.ssl.key.pem": SECRET, "kafka.security.protocol": "SSL"}, 
-                     {"kafka.sasl.oauthbearer.client.secret": SECRET}, {"kafka.ssl.keystore.password": SECRET,
-                      "kafka.ssl.keystore.location": "/etc/passwd", "kafka.security.protocol": "SSL"},
+                     {"kafka.ssl.key.pem": SECRET, "kafka.security.protocol": "SSL"},
+                     {"kafka.sasl.oauthbearer.client.secret": SECRET, "kafka.sasl.oauthbearer.method": "no such"},
+                     {"kafka.ssl.keystore.password": SECRET, "kafka.ssl.keystore.location": "/etc/passwd", "kafka.security.protocol": "SSL"},
                      {"kafka.no.such.password": SECRET}, {"kafka.sasl.password.file": SECRET}, {"kafka.ssl.key.pem.file": f"/{SECRET}"}):
             key = next(iter(more))
             with self.subTest(key):
