@@ -30,6 +30,10 @@ enum {
 /* What holds a halted partition up. */
 enum hold { HOLD_REPAIR, HOLD_READING, HOLD_WRITING, HOLDS };
 
+struct claim {
+    int64_t at, pause; /* when it is made again; 0: it was not refused */
+};
+
 /* What is known of a partition from the last time that it was looked at. */
 struct shown {
     struct watch watch;
@@ -38,10 +42,7 @@ struct shown {
     uint64_t round;    /* when that was */
     bool stuck;
     int64_t told_at[HOLDS]; /* when the log last said that it is halted; 0: never */
-};
-
-struct claim {
-    int64_t at, pause; /* when it is made again; 0: it was not refused */
+    struct claim claim;
 };
 
 struct kafka_thread {
@@ -68,8 +69,6 @@ struct kafka_thread {
     atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
     int64_t waits_until, pardoned_at; /* the recordings', see do_fail; 0: never */
     struct troubles troubles;
-    struct claim *claims; /* of the partitions by number */
-    size_t claim_count;
     struct shown *shown; /* of the partitions by number */
     size_t shown_count;
     uint64_t round;      /* how often partitions were shown */
@@ -606,16 +605,16 @@ static void act(struct kafka_thread *thread)
         carry_out(thread, &action);
 }
 
-static struct claim *claim_of(struct kafka_thread *thread, int32_t partition)
+static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
 {
     size_t number = (size_t)partition;
-    if (number >= thread->claim_count) {
-        thread->claims = memory_resize(thread->claims, (number + 1) * sizeof *thread->claims);
-        memset(thread->claims + thread->claim_count, 0,
-               (number + 1 - thread->claim_count) * sizeof *thread->claims);
-        thread->claim_count = number + 1;
+    if (number >= thread->shown_count) {
+        thread->shown = memory_resize(thread->shown, (number + 1) * sizeof *thread->shown);
+        memset(thread->shown + thread->shown_count, 0,
+               (number + 1 - thread->shown_count) * sizeof *thread->shown);
+        thread->shown_count = number + 1;
     }
-    return &thread->claims[number];
+    return &thread->shown[number];
 }
 
 /* A person may have changed what the broker refused, so a claim is made again after a pause that
@@ -624,7 +623,7 @@ static void claim_again(struct kafka_thread *thread)
 {
     struct engine_partition_view view;
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        struct claim *claim = claim_of(thread, view.partition);
+        struct claim *claim = &shown_of(thread, view.partition)->claim;
         if (view.active)
             *claim = (struct claim){0};
         if (!view.unclaimed || view.active || thread->stop_until || thread->now < claim->at)
@@ -636,18 +635,6 @@ static void claim_again(struct kafka_thread *thread)
                                                           : CLAIM_MOST_MS;
         claim->at = thread->now + claim->pause;
     }
-}
-
-static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
-{
-    size_t number = (size_t)partition;
-    if (number >= thread->shown_count) {
-        thread->shown = memory_resize(thread->shown, (number + 1) * sizeof *thread->shown);
-        memset(thread->shown + thread->shown_count, 0,
-               (number + 1 - thread->shown_count) * sizeof *thread->shown);
-        thread->shown_count = number + 1;
-    }
-    return &thread->shown[number];
 }
 
 static void say_halted(const struct kafka_thread *thread, const struct engine_partition_view *view,
@@ -1091,7 +1078,6 @@ void kafka_thread_free(struct kafka_thread *thread)
     queue_fini(&thread->finished);
     free(thread->ledgers);
     free(thread->table);
-    free(thread->claims);
     free(thread->shown);
     free(thread);
 }
