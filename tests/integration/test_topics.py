@@ -1,6 +1,7 @@
 """Topics that change while they are read: deleted and made again, grown, and with batches that cannot be read."""
 import functools
 import json
+import re
 import signal
 import struct
 import time
@@ -163,9 +164,9 @@ class Topics(KafkaCase):
         self.ask_calls(203, 2, producer=None)  # to partitions 2 and 0
         said = worker.wait_log(lambda e: e.get("log.level") == "error" and "receive.message.max.bytes" in e.get("message", ""), 40)
         self.assertEqual(0, said["kafka.partition"])
-        row, = [p for p in self.status(worker)["partitions"] if p["partition"] == 0]
-        self.assertEqual("halted", row["state"])
-        self.assertRegex(worker.get("/metrics")[1], r"(?m)^privacy_call_partitions_halted 1$")
+        # The page and the metrics follow the log within a second.
+        wait_until(lambda: [row["state"] for row in self.status(worker)["partitions"] if row["partition"] == 0] == ["halted"])
+        wait_until(lambda: re.search(r"(?m)^privacy_call_partitions_halted 1$", worker.get("/metrics")[1]))
         self.assertEqual(200, worker.get("/readyz")[0])
         sandbox.wait_calls(4)
         self.assertEqual(0, worker.terminate())
