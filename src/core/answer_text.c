@@ -193,7 +193,7 @@ static void add_gb(struct text *out, struct span in)
     iconv_t converter = iconv_open("UTF-8", "GB18030");
     bool damaged;
     for (size_t n; in.size; in = behind(in, n)) {
-        char character[16], *from = (char *)in.bytes, *to = character;
+        char character[16] = "", *from = (char *)in.bytes, *to = character;
         size_t room = sizeof character;
         n = gb_step(in, &damaged);
         size_t left = n;
