@@ -84,7 +84,7 @@ class Readme(KafkaCase):
         self.assertEqual([], missing)
 
     def test_links(self):
-        pages = [f"{ROOT}/README.md", *sorted(glob.glob(f"{ROOT}/docs/*.md"))]
+        pages = [page for part in ("*.md", "docs/*.md", "tests/README.md", "tests/*/README.md") for page in sorted(glob.glob(f"{ROOT}/{part}"))]
         broken, count = [], 0
         for page in pages:
             with open(page) as file:
