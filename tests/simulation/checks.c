@@ -443,7 +443,8 @@ static void check_drain(struct world *world, struct job *job)
 }
 
 /* A ledger that is too long, in a transaction alone, is not offered again at once without having
- * become shorter. */
+ * become shorter. Each assignment may offer it once: it may be another's in between, who got on
+ * with it, and only the next transaction tells. */
 void check_offered(struct world *world, struct job *job)
 {
     enum { PAUSE_MS = 900 };

@@ -23,6 +23,9 @@ static void ask_assign(struct world *world, struct job *job, unsigned logs)
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_ASSIGN;
     memset(job->claims_refused, 0, sizeof job->claims_refused);
+    for (int log = 0; log < world->log_count; log++)
+        if (logs & 1u << log) /* what was known of it before went with the partition */
+            job->too_long[log].size = 0;
     client->asked_logs = logs;
     job->lost &= logs; /* what does not come back with the first assignment is another's */
     say(world, "%s is given %x", job_name(job), logs);

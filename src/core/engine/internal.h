@@ -18,8 +18,9 @@ enum { ENGINE_YOUNG_MS = 5000, ENGINE_YOUNG_FENCED = 2 };
 enum { DRAIN_ABORTS = 5 };
 
 /* So many may mean that only a new producer helps (its transactional id has expired, say); if it
- * does not, another one is made after each so many more. */
-enum { RENEW_ABORTS = 3, RENEW_ABORTS_MORE = 16 };
+ * does not, another one is made after each so many more: fewer where they are far apart, as what
+ * went wrong first may have passed, and now it is the producer. */
+enum { RENEW_ABORTS = 3, RENEW_ABORTS_MORE = 16, RENEW_ABORTS_FAR_APART = 2 };
 
 /* What of a partition the broker refuses for good is offered again, as a person may have changed a
  * setting: after the first of these times, which doubles up to the second; what is too large even
