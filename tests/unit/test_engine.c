@@ -2309,6 +2309,34 @@ static void test_lost_and_back_after_another(void **state)
     desk_fini(&desk);
 }
 
+/* Its claim is on its way when it is lost once more: it lands, and is none of the next assignment,
+ * before which another has had it. */
+static void test_lost_and_back_and_lost_during_its_claim(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    take(&desk, 0, 1, true);
+    give(&desk, 0, 1);
+    expect(&desk, ENGINE_UNASSIGN);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    take(&desk, 0, 1, true);
+    land(&desk);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    preset(&desk, 0, 1, 9, "", "s");
+    give(&desk, 0, 1);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    assert_owner(&desk, 0, "me");
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    assert_int_equal(desk.action.places[0].offset, 1);
+    desk_fini(&desk);
+}
+
 /* The log is another one, or has lost its end: what was read of it is no news of what stands there,
  * though nobody else has had the partition. */
 static void test_back_with_another_log(void **state)
@@ -2912,6 +2940,7 @@ int main(void)
         cmocka_unit_test(test_lost_and_back_with_a_transaction_of_unknown_outcome),
         cmocka_unit_test(test_lost_and_back_while_an_older_assignment_is_read),
         cmocka_unit_test(test_lost_and_back_after_another),
+        cmocka_unit_test(test_lost_and_back_and_lost_during_its_claim),
         cmocka_unit_test(test_lost_during_a_transaction),
         cmocka_unit_test(test_unassignment_waits_for_a_claim),
         cmocka_unit_test(test_release_of_unknown_end),

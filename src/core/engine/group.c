@@ -526,6 +526,8 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
             partition->phase = PARTITION_ARRIVING;
             partition->revoked = false;
             partition->kept = true;
+            /* A claim of an older assignment may have ended since it was lost, or be on its way. */
+            partition->claimed = partition->in_job = false;
         } else {
             partition = arrive_anew(engine, &places[i]);
         }
