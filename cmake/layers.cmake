@@ -1,15 +1,26 @@
-# Each folder of src/ is a static library that sees only the folders it may use: its include path is a tree of links to just
-# those, so that a forbidden include does not compile. A main.c is kept out of the library and becomes a program.
+# Each folder of src/, and the two of sandbox/, is a static library that sees only the folders it may use: its include path is a tree
+# of links to just those, so that a forbidden include does not compile. A main.c is kept out of the library and becomes a program.
 
 add_custom_target(layers ALL
     COMMAND ${CMAKE_SOURCE_DIR}/cmake/check-layers.sh ${CMAKE_SOURCE_DIR}
     COMMENT "Checking that no layer includes what it may not" VERBATIM)
 
+# layer_path(VARIABLE FOLDER): where a folder (or a header) stands that an include names: the sandbox beside src/, all others in it
+function(layer_path VARIABLE FOLDER)
+    if(FOLDER MATCHES "^sandbox(/|$)")
+        set(${VARIABLE} ${CMAKE_SOURCE_DIR}/${FOLDER} PARENT_SCOPE)
+    else()
+        set(${VARIABLE} ${CMAKE_SOURCE_DIR}/src/${FOLDER} PARENT_SCOPE)
+    endif()
+endfunction()
+
 function(layer_tree NAME)
     set(tree ${CMAKE_BINARY_DIR}/layers/${NAME})
-    file(MAKE_DIRECTORY ${tree})
     foreach(folder IN LISTS ARGN)
-        file(CREATE_LINK ${CMAKE_SOURCE_DIR}/src/${folder} ${tree}/${folder} SYMBOLIC)
+        layer_path(path ${folder})
+        get_filename_component(parent ${tree}/${folder} DIRECTORY)
+        file(MAKE_DIRECTORY ${parent})
+        file(CREATE_LINK ${path} ${tree}/${folder} SYMBOLIC)
     endforeach()
 endfunction()
 
@@ -24,10 +35,12 @@ function(layer_library NAME TREE USES LINKS SOURCES)
     add_dependencies(${NAME} layers)
 endfunction()
 
-# layer(NAME USES folders... LINKS targets...): all of src/NAME but main.c
-function(layer NAME)
+# layer(FOLDER USES folders... LINKS targets...): all of FOLDER but main.c; the library of a/b is called a-b
+function(layer FOLDER)
     cmake_parse_arguments(L "" "" "USES;LINKS" ${ARGN})
-    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${NAME}/*.c)
+    layer_path(path ${FOLDER})
+    string(REPLACE "/" "-" NAME ${FOLDER})
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${path}/*.c)
     list(FILTER sources EXCLUDE REGEX "/main\\.c$")
     layer_library(${NAME} ${NAME} "${L_USES}" "${L_LINKS}" "${sources}")
 endfunction()
@@ -45,18 +58,20 @@ function(layer_part FOLDER NAME)
     endforeach()
 endfunction()
 
-# program(NAME LAYER layer): src/LAYER/main.c with its layer's library
+# program(NAME FOLDER folder USES folders... LINKS targets...): FOLDER/main.c; the folder is its component of the installation
 function(program NAME)
-    cmake_parse_arguments(P "" "LAYER" "" ${ARGN})
-    if(NOT EXISTS ${CMAKE_SOURCE_DIR}/src/${P_LAYER}/main.c)
+    cmake_parse_arguments(P "" "FOLDER" "USES;LINKS" ${ARGN})
+    layer_path(path ${P_FOLDER})
+    if(NOT EXISTS ${path}/main.c)
         return()
     endif()
-    add_executable(${NAME} ${CMAKE_SOURCE_DIR}/src/${P_LAYER}/main.c)
-    target_include_directories(${NAME} PRIVATE ${CMAKE_BINARY_DIR}/layers/${P_LAYER})
-    target_link_libraries(${NAME} PRIVATE ${P_LAYER})
+    layer_tree(${NAME} ${P_USES})
+    add_executable(${NAME} ${path}/main.c)
+    target_include_directories(${NAME} PRIVATE ${CMAKE_BINARY_DIR}/layers/${NAME})
+    target_link_libraries(${NAME} PRIVATE ${P_LINKS})
     set(only "")
-    if(P_LAYER STREQUAL sandbox)
+    if(P_FOLDER STREQUAL sandbox)
         set(only EXCLUDE_FROM_ALL)
     endif()
-    install(TARGETS ${NAME} RUNTIME DESTINATION bin COMPONENT ${P_LAYER} ${only})
+    install(TARGETS ${NAME} RUNTIME DESTINATION bin COMPONENT ${P_FOLDER} ${only})
 endfunction()

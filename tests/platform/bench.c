@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "bench.h"
-#include "sandbox/platform_certificate.h"
+#include "sandbox/platform/certificate.h"
 
 /* How many parts of files are in the store; removes all files when asked. */
 int count_store(const struct bench *bench, bool remove_them)

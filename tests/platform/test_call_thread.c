@@ -28,7 +28,7 @@
 #include "core/answer.h"
 #include "core/dispatch.h"
 #include "core/signature.h"
-#include "sandbox/platform_certificate.h"
+#include "sandbox/platform/certificate.h"
 #include "worker/call_thread.h"
 
 /* What the linker puts in the place of fsync and write (--wrap): those of the store alone. */

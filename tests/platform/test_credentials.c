@@ -22,7 +22,7 @@
 #include "bench.h"
 #include "core/signature.h"
 #include "io/platform.h"
-#include "sandbox/platform_certificate.h"
+#include "sandbox/platform/certificate.h"
 
 static char directory[] = "/tmp/test-credentials-XXXXXX";
 

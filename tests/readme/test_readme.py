@@ -78,7 +78,7 @@ class Readme(KafkaCase):
 
     def test_files_that_the_map_names(self):
         with open(f"{ROOT}/docs/architecture.md") as file:
-            names = re.findall(r"`((?:src|tests|docs|config|cmake|packaging|worker|io|core|base)/[\w./-]+)`", file.read())
+            names = re.findall(r"`((?:src|tests|docs|config|cmake|packaging|sandbox|worker|io|core|base)/[\w./-]+)`", file.read())
         self.assertGreater(len(names), 30)
         missing = [name for name in names if not os.path.exists(f"{ROOT}/{name}") and not os.path.exists(f"{ROOT}/src/{name}")]
         self.assertEqual([], missing)

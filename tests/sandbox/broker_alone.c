@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "sandbox/broker.h"
+#include "sandbox/broker/broker.h"
 
 int main(int argc, char **argv)
 {

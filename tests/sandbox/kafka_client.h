@@ -5,7 +5,7 @@
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
 
-#include "sandbox/broker.h"
+#include "sandbox/broker/broker.h"
 
 enum { PATIENCE_MS = 20000 }; /* until something that must happen counts as failed */
 

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
-#include "sandbox/broker_partition.h"
-#include "sandbox/broker_protocol.h"
+#include "sandbox/broker/partition.h"
+#include "sandbox/broker/protocol.h"
 
 enum { P = 7, Q = 8 }; /* producer ids */
 

@@ -14,8 +14,8 @@
 #include <cmocka.h>
 
 #include "kafka_client.h"
-#include "sandbox/broker_protocol.h"
-#include "sandbox/broker_wire.h"
+#include "sandbox/broker/protocol.h"
+#include "sandbox/broker/wire.h"
 
 static const struct broker_topic topics[] = {{"one", 1}};
 

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "sandbox/platform_checks.h"
+#include "sandbox/platform/checks.h"
 
 #define TOKEN "akwiKeKEKG01kfas63910IRJL6ask38fKF6"
 #define APP   "774e5e14a0874r725bfb90351f1e84f677"

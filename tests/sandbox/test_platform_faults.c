@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "sandbox/platform_faults.h"
+#include "sandbox/platform/faults.h"
 
 static struct faults read_faults(const char *spec)
 {

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "sandbox/platform_http.h"
+#include "sandbox/platform/http.h"
 
 static const char sample[] = "POST /a/b?sig=1 HTTP/1.1\r\nHost: h\r\nContent-length: 5\r\n"
                              "X-Empty:\r\nX-Two: \t two words \r\n\r\nhello";

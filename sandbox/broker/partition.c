@@ -1,0 +1,254 @@
+#include "sandbox/broker/partition.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "sandbox/broker/protocol.h"
+
+enum {
+    PRODUCERS_MAX =
+        1000,   /* remembered; the longest silent one without a transaction is forgotten first */
+    RECENT = 5, /* batches known again when they are sent twice, as in Kafka */
+};
+
+struct recent {
+    int32_t first, last; /* sequence numbers */
+    int64_t base;
+};
+
+struct producer {
+    struct list node; /* partition.producers, last active first */
+    int64_t id;
+    int16_t epoch;
+    int64_t open; /* offset of the first record of its open transaction; -1: none */
+    struct recent recent[RECENT];
+    int recent_count; /* newest last */
+};
+
+void partition_init(struct partition *partition, size_t bytes_max)
+{
+    *partition = (struct partition){.bytes_max = bytes_max};
+    list_init(&partition->producers);
+}
+
+void partition_fini(struct partition *partition)
+{
+    for (size_t i = 0; i < partition->count; i++)
+        free(partition->batches[partition->head + i]);
+    free(partition->batches);
+    free(partition->aborts);
+    for (struct list *node; (node = list_take_first(&partition->producers));)
+        free(list_of(node, struct producer, node));
+}
+
+const struct batch *partition_batch(const struct partition *partition, size_t index)
+{
+    return partition->batches[partition->head + index];
+}
+
+size_t partition_find(const struct partition *partition, int64_t offset)
+{
+    size_t low = 0, high = partition->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (partition_batch(partition, middle)->last < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int64_t partition_stable_end(const struct partition *partition)
+{
+    int64_t end = partition->end;
+    list_each(node, &partition->producers)
+    {
+        const struct producer *producer = list_of(node, struct producer, node);
+        if (producer->open >= 0 && producer->open < end)
+            end = producer->open;
+    }
+    return end;
+}
+
+static void drop_first(struct partition *partition)
+{
+    struct batch *batch = partition->batches[partition->head++];
+    partition->count--;
+    partition->bytes -= batch->size;
+    if (batch->last + 1 > partition->start)
+        partition->start = batch->last + 1;
+    free(batch);
+}
+
+static void forget_aborts(struct partition *partition)
+{
+    size_t gone = 0;
+    while (gone < partition->abort_count && partition->aborts[gone].last < partition->start)
+        gone++;
+    if (!gone)
+        return;
+    partition->abort_count -= gone;
+    memmove(partition->aborts, partition->aborts + gone,
+            partition->abort_count * sizeof(*partition->aborts));
+}
+
+void partition_delete_before(struct partition *partition, int64_t offset)
+{
+    while (partition->count && partition_batch(partition, 0)->last < offset)
+        drop_first(partition);
+    if (offset > partition->start)
+        partition->start = offset;
+    forget_aborts(partition);
+}
+
+/* Gives the batch its place at the end and drops the oldest ones over the limit. */
+static void push(struct partition *partition, struct batch *batch)
+{
+    if (partition->head + partition->count == partition->capacity) {
+        if (partition->head > partition->capacity / 2) {
+            memmove(partition->batches, partition->batches + partition->head,
+                    partition->count * sizeof(*partition->batches));
+            partition->head = 0;
+        } else {
+            partition->capacity = partition->capacity ? partition->capacity * 2 : 16;
+            partition->batches = memory_resize(partition->batches,
+                                               partition->capacity * sizeof(*partition->batches));
+        }
+    }
+    partition->batches[partition->head + partition->count++] = batch;
+    partition->bytes += batch->size;
+    partition->end = batch->last + 1;
+    while (partition->bytes > partition->bytes_max && partition->count > 1)
+        drop_first(partition);
+    forget_aborts(partition);
+}
+
+static void forget_producers(struct partition *partition)
+{
+    struct list *node = partition->producers.previous;
+    while (partition->producer_count > PRODUCERS_MAX && node != &partition->producers) {
+        struct producer *producer = list_of(node, struct producer, node);
+        node = node->previous;
+        if (producer->open >= 0)
+            continue;
+        list_remove(&producer->node);
+        free(producer);
+        partition->producer_count--;
+    }
+}
+
+static struct producer *find_producer(const struct partition *partition, int64_t id)
+{
+    list_each(node, &partition->producers)
+    {
+        struct producer *producer = list_of(node, struct producer, node);
+        if (producer->id == id)
+            return producer;
+    }
+    return NULL;
+}
+
+/* What is known of the producer, made when it is new, moved to the front. */
+static struct producer *touch_producer(struct partition *partition, int64_t id, int16_t epoch)
+{
+    struct producer *producer = find_producer(partition, id);
+    if (producer) {
+        list_remove(&producer->node);
+    } else {
+        producer = memory_zeroed(1, sizeof(*producer));
+        *producer = (struct producer){.id = id, .epoch = epoch, .open = -1};
+        partition->producer_count++;
+    }
+    list_prepend(&partition->producers, &producer->node);
+    if (epoch != producer->epoch) {
+        producer->epoch = epoch;
+        producer->recent_count = 0;
+    }
+    forget_producers(partition);
+    return producer;
+}
+
+/* Kafka's rules of sequence numbers: the next one, or one of the last five batches again. */
+static int16_t check_sequence(const struct producer *producer, const struct batch *batch,
+                              int64_t *base)
+{
+    if (!producer || producer->epoch != batch->producer_epoch)
+        return producer && batch->base_sequence != 0 ? CODE_OUT_OF_ORDER_SEQUENCE : CODE_NONE;
+    for (int i = 0; i < producer->recent_count; i++) {
+        const struct recent *recent = &producer->recent[i];
+        if (recent->first != batch->base_sequence || recent->last != batch->last_sequence)
+            continue;
+        *base = recent->base;
+        return CODE_DUPLICATE_SEQUENCE;
+    }
+    if (!producer->recent_count)
+        return CODE_NONE;
+    int32_t last = producer->recent[producer->recent_count - 1].last;
+    int32_t next = last == INT32_MAX ? 0 : last + 1;
+    return batch->base_sequence == next ? CODE_NONE : CODE_OUT_OF_ORDER_SEQUENCE;
+}
+
+static int16_t check_producer(const struct partition *partition, const struct batch *batch,
+                              int64_t *base)
+{
+    const struct producer *producer = find_producer(partition, batch->producer_id);
+    if (producer && batch->producer_epoch < producer->epoch)
+        return CODE_INVALID_PRODUCER_EPOCH;
+    return check_sequence(producer, batch, base);
+}
+
+static void remember(struct partition *partition, const struct batch *batch)
+{
+    struct producer *producer =
+        touch_producer(partition, batch->producer_id, batch->producer_epoch);
+    if (producer->recent_count == RECENT) {
+        producer->recent_count--;
+        memmove(producer->recent, producer->recent + 1, sizeof(*producer->recent) * (RECENT - 1));
+    }
+    producer->recent[producer->recent_count++] =
+        (struct recent){batch->base_sequence, batch->last_sequence, batch->base};
+    if (batch->transactional && producer->open < 0)
+        producer->open = batch->base;
+}
+
+int16_t partition_append(struct partition *partition, struct batch *batch, int64_t *base)
+{
+    int16_t code = CODE_NONE;
+    if (batch->producer_id >= 0)
+        code = check_producer(partition, batch, base);
+    if (code != CODE_NONE) {
+        free(batch);
+        return code == CODE_DUPLICATE_SEQUENCE ? CODE_NONE : code;
+    }
+    batch_set_base(batch, partition->end);
+    *base = batch->base;
+    if (batch->producer_id >= 0)
+        remember(partition, batch);
+    push(partition, batch);
+    return CODE_NONE;
+}
+
+static void add_abort(struct partition *partition, struct partition_abort abort)
+{
+    if (partition->abort_count == partition->abort_capacity) {
+        partition->abort_capacity = partition->abort_capacity ? partition->abort_capacity * 2 : 16;
+        partition->aborts = memory_resize(partition->aborts,
+                                          partition->abort_capacity * sizeof(*partition->aborts));
+    }
+    partition->aborts[partition->abort_count++] = abort;
+}
+
+void partition_end_transaction(struct partition *partition, int64_t producer_id, int16_t epoch,
+                               bool commit, int64_t timestamp)
+{
+    struct producer *producer = find_producer(partition, producer_id);
+    int64_t first = producer ? producer->open : -1;
+    producer = touch_producer(partition, producer_id, epoch);
+    producer->open = -1;
+    struct batch *marker = batch_marker(partition->end, producer_id, epoch, commit, timestamp);
+    if (!commit && first >= 0)
+        add_abort(partition, (struct partition_abort){producer_id, first, marker->last});
+    push(partition, marker);
+}

@@ -1,0 +1,65 @@
+#include "sandbox/broker/topics.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+void topics_init(struct topics *topics, size_t partition_bytes)
+{
+    *topics = (struct topics){.partition_bytes = partition_bytes};
+    list_init(&topics->list);
+    map_init(&topics->by_name);
+}
+
+void topics_fini(struct topics *topics)
+{
+    for (struct list *node; (node = list_take_first(&topics->list));) {
+        struct topic *topic = list_of(node, struct topic, node);
+        for (int32_t i = 0; i < topic->partition_count; i++)
+            partition_fini(&topic->partitions[i]);
+        free(topic->name);
+        free(topic);
+    }
+    map_fini(&topics->by_name);
+}
+
+struct topic *topics_find(const struct topics *topics, struct slice name)
+{
+    if (!name.data)
+        return NULL;
+    struct map_node *node = map_find(&topics->by_name, name.data, (size_t)name.length);
+    return node ? list_of(node, struct topic, by_name) : NULL;
+}
+
+bool topics_name_valid(struct slice name)
+{
+    if (name.length < 1 || name.length > 249 || slice_equal(name, ".") || slice_equal(name, ".."))
+        return false;
+    for (int32_t i = 0; i < name.length; i++) {
+        char c = name.data[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-')
+            return false;
+    }
+    return true;
+}
+
+struct topic *topics_add(struct topics *topics, struct slice name, int32_t partitions)
+{
+    struct topic *topic =
+        memory_zeroed(1, sizeof(*topic) + (size_t)partitions * sizeof(topic->partitions[0]));
+    topic->name = slice_copy(name);
+    topic->partition_count = partitions;
+    for (int32_t i = 0; i < partitions; i++)
+        partition_init(&topic->partitions[i], topics->partition_bytes);
+    list_append(&topics->list, &topic->node);
+    map_add(&topics->by_name, &topic->by_name, topic->name, strlen(topic->name));
+    topics->count++;
+    return topic;
+}
+
+struct partition *topic_partition(struct topic *topic, int32_t index)
+{
+    return topic && index >= 0 && index < topic->partition_count ? &topic->partitions[index] : NULL;
+}

@@ -1,0 +1,272 @@
+#include "sandbox/broker/txn.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "sandbox/broker/protocol.h"
+
+enum {
+    TIMEOUT_MAX_MS = 900000, /* transaction.max.timeout.ms */
+    NO_EPOCH = -1,
+};
+
+enum txn_state { TXN_EMPTY, TXN_OPEN, TXN_COMMITTED, TXN_ABORTED };
+
+/* Something that the open transaction touches: a partition or a group. */
+struct part {
+    struct list node; /* txn.parts */
+    struct partition *partition;
+    struct group *group;
+};
+
+struct txn {
+    struct list node; /* txns.list */
+    char *id;
+    int64_t producer_id;
+    int16_t epoch;
+    int16_t previous_epoch; /* the one that the caller itself bumped from; NO_EPOCH: none */
+    int32_t timeout_ms;
+    enum txn_state state;
+    int64_t deadline;
+    struct list parts;
+};
+
+void txns_init(struct txns *txns, struct groups *groups)
+{
+    *txns = (struct txns){.next_producer_id = 1000, .groups = groups};
+    list_init(&txns->list);
+}
+
+static void drop_parts(struct txn *txn)
+{
+    for (struct list *node; (node = list_take_first(&txn->parts));)
+        free(list_of(node, struct part, node));
+}
+
+void txns_fini(struct txns *txns)
+{
+    for (struct list *node; (node = list_take_first(&txns->list));) {
+        struct txn *txn = list_of(node, struct txn, node);
+        drop_parts(txn);
+        free(txn->id);
+        free(txn);
+    }
+}
+
+int64_t txns_allocate(struct txns *txns)
+{
+    return txns->next_producer_id++;
+}
+
+static struct txn *find(const struct txns *txns, struct slice id)
+{
+    list_each(node, &txns->list)
+    {
+        struct txn *txn = list_of(node, struct txn, node);
+        if (slice_equal(id, txn->id))
+            return txn;
+    }
+    return NULL;
+}
+
+static struct txn *make(struct txns *txns, struct slice id)
+{
+    struct txn *txn = memory_zeroed(1, sizeof(*txn));
+    txn->id = slice_copy(id);
+    txn->producer_id = txns_allocate(txns);
+    txn->epoch = txn->previous_epoch = NO_EPOCH;
+    list_init(&txn->parts);
+    list_append(&txns->list, &txn->node);
+    return txn;
+}
+
+static void finish(struct txn *txn, bool commit)
+{
+    int64_t now = clock_wall_ms();
+    list_each(node, &txn->parts)
+    {
+        struct part *part = list_of(node, struct part, node);
+        if (part->partition)
+            partition_end_transaction(part->partition, txn->producer_id, txn->epoch, commit, now);
+        else
+            offsets_end_transaction(&part->group->offsets, txn->producer_id, commit);
+    }
+    drop_parts(txn);
+    txn->state = commit ? TXN_COMMITTED : TXN_ABORTED;
+}
+
+/* The next epoch, under a new producer id once they are used up. */
+static void bump(struct txns *txns, struct txn *txn)
+{
+    if (txn->epoch < INT16_MAX - 1) {
+        txn->epoch++;
+        return;
+    }
+    txn->producer_id = txns_allocate(txns);
+    txn->epoch = 0;
+}
+
+/* Aborts an open transaction under a new epoch, so that its producer can add nothing more. */
+static void fence(struct txns *txns, struct txn *txn)
+{
+    if (txn->epoch < INT16_MAX)
+        txn->epoch++;
+    txn->previous_epoch = NO_EPOCH;
+    finish(txn, false);
+    if (txn->epoch == INT16_MAX)
+        bump(txns, txn);
+}
+
+int16_t txns_init_producer(struct txns *txns, struct txn_caller *caller, int32_t timeout_ms)
+{
+    if (caller->transactional_id.length == 0)
+        return CODE_INVALID_REQUEST;
+    if (timeout_ms <= 0 || timeout_ms > TIMEOUT_MAX_MS)
+        return CODE_INVALID_TRANSACTION_TIMEOUT;
+    struct txn *txn = find(txns, caller->transactional_id);
+    if (!txn)
+        txn = make(txns, caller->transactional_id);
+    bool knows = caller->producer_id >= 0 && txn->epoch != NO_EPOCH;
+    bool again = knows && txn->previous_epoch != NO_EPOCH && caller->epoch == txn->previous_epoch;
+    if (knows &&
+        (caller->producer_id != txn->producer_id || (caller->epoch != txn->epoch && !again)))
+        return CODE_PRODUCER_FENCED;
+    if (txn->state == TXN_OPEN)
+        fence(txns, txn);
+    if (!again) {
+        txn->previous_epoch = knows ? txn->epoch : NO_EPOCH;
+        bump(txns, txn);
+    }
+    txn->timeout_ms = timeout_ms;
+    txn->state = TXN_EMPTY;
+    caller->producer_id = txn->producer_id;
+    caller->epoch = txn->epoch;
+    return CODE_NONE;
+}
+
+static int16_t check(struct txns *txns, const struct txn_caller *caller, struct txn **txn)
+{
+    *txn = find(txns, caller->transactional_id);
+    if (!*txn || (*txn)->producer_id != caller->producer_id)
+        return CODE_INVALID_PRODUCER_ID_MAPPING;
+    return (*txn)->epoch == caller->epoch ? CODE_NONE : CODE_PRODUCER_FENCED;
+}
+
+int16_t txns_check(struct txns *txns, const struct txn_caller *caller)
+{
+    struct txn *txn;
+    return check(txns, caller, &txn);
+}
+
+static bool has_part(const struct txn *txn, const struct partition *partition,
+                     const struct group *group)
+{
+    if (txn->state != TXN_OPEN)
+        return false;
+    list_each(node, &txn->parts)
+    {
+        const struct part *part = list_of(node, struct part, node);
+        if (part->partition == partition && part->group == group)
+            return true;
+    }
+    return false;
+}
+
+static int16_t add_part(struct txns *txns, const struct txn_caller *caller,
+                        struct partition *partition, struct group *group, int64_t now)
+{
+    struct txn *txn;
+    int16_t code = check(txns, caller, &txn);
+    if (code != CODE_NONE)
+        return code;
+    if (txn->state != TXN_OPEN) {
+        txn->state = TXN_OPEN;
+        txn->deadline = now + txn->timeout_ms;
+    }
+    if (has_part(txn, partition, group))
+        return CODE_NONE;
+    struct part *part = memory_zeroed(1, sizeof(*part));
+    part->partition = partition;
+    part->group = group;
+    list_append(&txn->parts, &part->node);
+    return CODE_NONE;
+}
+
+int16_t txns_add_partition(struct txns *txns, const struct txn_caller *caller,
+                           struct partition *partition, int64_t now)
+{
+    return add_part(txns, caller, partition, NULL, now);
+}
+
+int16_t txns_add_group(struct txns *txns, const struct txn_caller *caller, struct group *group,
+                       int64_t now)
+{
+    return add_part(txns, caller, NULL, group, now);
+}
+
+static int16_t check_part(struct txns *txns, const struct txn_caller *caller,
+                          const struct partition *partition, const struct group *group)
+{
+    struct txn *txn;
+    int16_t code = check(txns, caller, &txn);
+    if (code != CODE_NONE)
+        return code;
+    return has_part(txn, partition, group) ? CODE_NONE : CODE_INVALID_TXN_STATE;
+}
+
+int16_t txns_check_partition(struct txns *txns, const struct txn_caller *caller,
+                             const struct partition *partition)
+{
+    return check_part(txns, caller, partition, NULL);
+}
+
+int16_t txns_check_group(struct txns *txns, const struct txn_caller *caller,
+                         const struct group *group)
+{
+    return check_part(txns, caller, NULL, group);
+}
+
+int16_t txns_end(struct txns *txns, const struct txn_caller *caller, bool commit)
+{
+    struct txn *txn;
+    int16_t code = check(txns, caller, &txn);
+    if (code != CODE_NONE)
+        return code;
+    if (txn->state == TXN_OPEN) {
+        finish(txn, commit);
+        return CODE_NONE;
+    }
+    /* The same once more, when the first answer was lost. */
+    return txn->state == (commit ? TXN_COMMITTED : TXN_ABORTED) ? CODE_NONE
+                                                                : CODE_INVALID_TXN_STATE;
+}
+
+bool txns_expire(struct txns *txns, int64_t now)
+{
+    bool any = false;
+    list_each(node, &txns->list)
+    {
+        struct txn *txn = list_of(node, struct txn, node);
+        if (txn->state != TXN_OPEN || txn->deadline > now)
+            continue;
+        log_info("broker: transaction of %s timed out after %d ms: aborted", txn->id,
+                 (int)txn->timeout_ms);
+        fence(txns, txn);
+        any = true;
+    }
+    return any;
+}
+
+int64_t txns_deadline(const struct txns *txns)
+{
+    int64_t deadline = INT64_MAX;
+    list_each(node, &txns->list)
+    {
+        const struct txn *txn = list_of(node, struct txn, node);
+        if (txn->state == TXN_OPEN && txn->deadline < deadline)
+            deadline = txn->deadline;
+    }
+    return deadline;
+}

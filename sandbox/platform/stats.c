@@ -1,0 +1,220 @@
+#include "sandbox/platform/stats.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+/* A number, a pair of numbers or an identifier that was seen. */
+struct stats_number {
+    struct map_node node;
+    uint32_t seen, rung, open;
+    char key[];
+};
+
+void stats_init(struct stats *stats)
+{
+    *stats = (struct stats){0};
+    map_init(&stats->callers);
+    map_init(&stats->callees);
+    map_init(&stats->pairs);
+    map_init(&stats->recordings);
+    map_init(&stats->files);
+}
+
+static struct stats_number *number_of(struct map_node *node)
+{
+    return (struct stats_number *)((char *)node - offsetof(struct stats_number, node));
+}
+
+static void map_free_all(struct map *map)
+{
+    for (size_t i = 0; i < map->bucket_count; i++)
+        for (struct map_node *node = map->buckets[i], *next; node; node = next) {
+            next = node->next;
+            free(number_of(node));
+        }
+    map_fini(map);
+}
+
+void stats_fini(struct stats *stats)
+{
+    map_free_all(&stats->callers);
+    map_free_all(&stats->callees);
+    map_free_all(&stats->pairs);
+    map_free_all(&stats->recordings);
+    map_free_all(&stats->files);
+}
+
+/* The open requests point at their numbers, so these are kept and only set to zero. */
+static void map_zero_all(struct map *map)
+{
+    for (size_t i = 0; i < map->bucket_count; i++)
+        for (struct map_node *node = map->buckets[i]; node; node = node->next)
+            number_of(node)->seen = number_of(node)->rung = 0;
+}
+
+void stats_reset(struct stats *stats)
+{
+    struct stats kept = *stats;
+    *stats = (struct stats){.callers = kept.callers,
+                            .callees = kept.callees,
+                            .pairs = kept.pairs,
+                            .recordings = kept.recordings,
+                            .files = kept.files,
+                            .open = kept.open,
+                            .open_max = kept.open,
+                            .connections_open = kept.connections_open};
+    map_zero_all(&stats->callers);
+    map_zero_all(&stats->callees);
+    map_zero_all(&stats->pairs);
+    map_zero_all(&stats->recordings);
+    map_zero_all(&stats->files);
+}
+
+static struct stats_number *see(struct map *map, const char *key)
+{
+    if (!key)
+        return NULL;
+    size_t length = strlen(key);
+    struct map_node *node = map_find(map, key, length);
+    struct stats_number *number = node ? number_of(node) : NULL;
+    if (!number) {
+        number = memory_zeroed(1, sizeof *number + length + 1);
+        memcpy(number->key, key, length + 1);
+        map_add(map, &number->node, number->key, length);
+    }
+    number->seen++;
+    return number;
+}
+
+static struct stats_number *see_pair(struct map *map, const char *caller, const char *callee)
+{
+    if (!caller || !callee)
+        return NULL;
+    struct text key = {0};
+    text_add(&key, caller);
+    text_add(&key, " ");
+    text_add(&key, callee);
+    struct stats_number *number = see(map, key.data);
+    text_fini(&key);
+    return number;
+}
+
+static uint64_t again(const struct stats_number *number)
+{
+    return number && number->seen > 1;
+}
+
+static void begin(struct stats *stats, struct stats_request *request)
+{
+    stats->posts++;
+    request->open = true;
+    if (++stats->open > stats->open_max)
+        stats->open_max = stats->open;
+}
+
+void stats_call(struct stats *stats, struct stats_request *request, const char *caller,
+                const char *callee)
+{
+    *request = (struct stats_request){.caller = see(&stats->callers, caller),
+                                      .callee = see(&stats->callees, callee),
+                                      .pair = see_pair(&stats->pairs, caller, callee)};
+    begin(stats, request);
+    stats->calls++;
+    stats->again_caller += again(request->caller);
+    stats->again_pair += again(request->pair);
+    if (request->pair)
+        request->occurrence = request->pair->seen - 1;
+    if (!request->callee)
+        return;
+    stats->overlaps += request->callee->open > 0;
+    if (++request->callee->open > stats->callee_open_max)
+        stats->callee_open_max = request->callee->open;
+}
+
+void stats_recording(struct stats *stats, struct stats_request *request,
+                     const char *call_identifier)
+{
+    *request = (struct stats_request){0};
+    struct stats_number *seen = see(&stats->recordings, call_identifier);
+    begin(stats, request);
+    stats->recording_posts++;
+    stats->again_recording += again(seen);
+    if (seen)
+        request->occurrence = seen->seen - 1;
+}
+
+uint64_t stats_file(struct stats *stats, const char *call_identifier)
+{
+    return see(&stats->files, call_identifier)->seen - 1;
+}
+
+void stats_rung(struct stats *stats, const struct stats_request *request)
+{
+    stats->rung++;
+    stats->rung_again_caller += request->caller && request->caller->rung++ > 0;
+    stats->rung_again_pair += request->pair && request->pair->rung++ > 0;
+}
+
+void stats_end(struct stats *stats, struct stats_request *request)
+{
+    if (!request->open)
+        return;
+    request->open = false;
+    stats->open--;
+    if (request->callee)
+        request->callee->open--;
+}
+
+void stats_violation(struct stats *stats, const char *problem)
+{
+    stats->violations++;
+    snprintf(stats->last_violation, sizeof stats->last_violation, "%s", problem);
+}
+
+static void print_statuses(const struct stats *stats, struct text *out)
+{
+    const char *separator = "";
+    text_add(out, "\"status\":{");
+    for (int i = 0; i < STATS_STATUS_MAX; i++) {
+        if (!stats->status[i])
+            continue;
+        text_printf(out, "%s\"%d\":%" PRIu64, separator, i, stats->status[i]);
+        separator = ",";
+    }
+    text_add(out, "}");
+}
+
+void stats_print(const struct stats *stats, const char *faults, struct text *out)
+{
+    text_printf(out, "{\"requests\":%" PRIu64 ",\"calls\":%" PRIu64 ",\"recordings\":%" PRIu64 ",",
+                stats->posts, stats->calls, stats->recording_posts);
+    print_statuses(stats, out);
+    text_printf(out, ",\"unanswered\":%" PRIu64 ",\"in_flight\":%" PRIu64, stats->unanswered,
+                stats->open);
+    text_printf(out,
+                ",\"duplicates\":{\"caller_callee\":%" PRIu64 ",\"caller\":%" PRIu64
+                ",\"call_identifier\":%" PRIu64 "}",
+                stats->again_pair, stats->again_caller, stats->again_recording);
+    text_printf(out,
+                ",\"rung\":{\"total\":%" PRIu64 ",\"duplicates_caller_callee\":%" PRIu64
+                ",\"duplicates_caller\":%" PRIu64 "}",
+                stats->rung, stats->rung_again_pair, stats->rung_again_caller);
+    text_printf(out,
+                ",\"max_concurrent\":{\"overall\":%" PRIu64 ",\"callee\":%" PRIu64
+                "},\"overlaps\":%" PRIu64,
+                stats->open_max, stats->callee_open_max, stats->overlaps);
+    text_printf(out,
+                ",\"connections\":{\"total\":%" PRIu64 ",\"open\":%" PRIu64 ",\"resumed\":%" PRIu64
+                "}",
+                stats->connections, stats->connections_open, stats->connections_resumed);
+    text_printf(out, ",\"violations\":{\"count\":%" PRIu64 ",\"last\":", stats->violations);
+    text_json(out, stats->last_violation, strlen(stats->last_violation));
+    text_add(out, "},\"faults\":");
+    text_json(out, faults, strlen(faults));
+    text_add(out, "}\n");
+}
