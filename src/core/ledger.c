@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/memory.h"
 
@@ -72,13 +73,7 @@ enum ledger_mark ledger_at(const struct ledger *ledger, int64_t offset)
 
 static uint32_t crc32_add(uint32_t crc, const char *bytes, size_t n)
 {
-    crc = ~crc;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= (unsigned char)bytes[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = (crc >> 1) ^ (0xedb88320u & -(crc & 1u));
-    }
-    return ~crc;
+    return (uint32_t)crc32(crc, (const unsigned char *)bytes, (uInt)n);
 }
 
 static uint32_t checksum(int64_t base, const char *sequence, size_t sequence_size,

@@ -546,6 +546,34 @@ void check_others_went_on(struct world *world)
     }
 }
 
+/* Besides the window: what it, or predecessors, had started and retention has deleted. (Counted
+ * only where the rest does not suffice: it is a walk over all requests.) */
+static void check_window(struct world *world, const struct job *job,
+                         const struct engine_partition_view *view)
+{
+    const struct engine_options *options = &world->options;
+    int64_t allowed = options->window + 2 * options->slots;
+    if ((int64_t)view->unfinished > allowed &&
+        (int64_t)view->unfinished >
+            allowed + left_started(world, view->partition, job->process->incarnation))
+        broken(world, "%s holds %zu of partition %d", job_name(job), view->unfinished,
+               view->partition);
+}
+
+/* Besides the bound: one request of each partition, and what predecessors had started. */
+static void check_memory(struct world *world, const struct job *job, const struct engine_view *all)
+{
+    int64_t allowed = world->options.memory_bytes + RECORD_MOST * ((int64_t)all->partitions + 1);
+    struct engine_partition_view view;
+    for (size_t i = 0; (int64_t)all->bytes > allowed; i++) {
+        if (!engine_look_partition(job->engine, i, &view)) {
+            broken(world, "%s holds %zu bytes", job_name(job), all->bytes);
+            return;
+        }
+        allowed += RECORD_MOST * left_started(world, view.partition, job->process->incarnation);
+    }
+}
+
 /* Bounded memory and time. */
 void check_job(struct world *world, struct job *job)
 {
@@ -554,7 +582,6 @@ void check_job(struct world *world, struct job *job)
     struct engine_partition_view view;
     struct engine_view all;
     engine_look(job->engine, &all);
-    int64_t left = 0;
     size_t ready = 0, bytes = 0;
     for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++) {
         ready += view.ready_lanes;
@@ -562,13 +589,7 @@ void check_job(struct world *world, struct job *job)
         if (view.active && !view.unfinished && !engine_wants(job->engine, view.partition))
             broken(world, "%s holds nothing of partition %d, and yet reads nothing of it",
                    job_name(job), view.partition);
-        left += left_started(world, view.partition, job->process->incarnation);
-        /* Besides the window: what it, or predecessors, had started and retention has deleted. */
-        if ((int64_t)view.unfinished >
-            options->window + 2 * options->slots +
-                left_started(world, view.partition, job->process->incarnation))
-            broken(world, "%s holds %zu of partition %d", job_name(job), view.unfinished,
-                   view.partition);
+        check_window(world, job, &view);
         if ((int64_t)view.unfinished_bytes > options->window_bytes + RECORD_MOST * TAKE_MOST)
             broken(world, "%s holds %zu bytes of partition %d", job_name(job),
                    view.unfinished_bytes, view.partition);
@@ -580,10 +601,7 @@ void check_job(struct world *world, struct job *job)
     if (ready != all.ready_lanes || bytes != all.bytes)
         broken(world, "%s counts %zu lanes and %zu bytes where there are %zu and %zu",
                job_name(job), all.ready_lanes, all.bytes, ready, bytes);
-    /* Besides the bound: one request of each partition, and what predecessors had started. */
-    if ((int64_t)all.bytes >
-        options->memory_bytes + RECORD_MOST * ((int64_t)all.partitions + 1) + RECORD_MOST * left)
-        broken(world, "%s holds %zu bytes", job_name(job), all.bytes);
+    check_memory(world, job, &all);
     check_idle(world, job, &all);
     check_stop(world, job->process);
     check_drain(world, job);
