@@ -1,4 +1,5 @@
 /* The ledger's codec: round trips of random states, damage, and the bound that keeps it small. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -307,6 +308,35 @@ static void test_sure_span_fits_whatever_stands_in_it(void **state)
     text_fini(&text);
 }
 
+/* The examples of docs/records.md: each is read, and written in the same way. */
+static void test_the_document_has_true_examples(void **state)
+{
+    (void)state;
+    char path[512], line[1024];
+    int examples = 0;
+    const char *tail = strstr(__FILE__, "tests/unit/");
+    assert_non_null(tail);
+    snprintf(path, sizeof path, "%.*sdocs/records.md", (int)(tail - __FILE__), __FILE__);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        int64_t base;
+        char metadata[256];
+        struct text again = {0};
+        if (sscanf(line, "| %" SCNd64 " | `%255[^`]`", &base, metadata) != 2)
+            continue;
+        struct ledger ledger = decoded(base, metadata);
+        assert_int_equal(ledger.base, base);
+        ledger_encode(&ledger, &again);
+        assert_string_equal(again.data, metadata);
+        text_fini(&again);
+        ledger_fini(&ledger);
+        examples++;
+    }
+    fclose(file);
+    assert_int_equal(examples, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_bound_is_an_upper_bound),
         cmocka_unit_test(test_bound_never_grows_by_progress),
         cmocka_unit_test(test_sure_span_fits_whatever_stands_in_it),
+        cmocka_unit_test(test_the_document_has_true_examples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
