@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -101,16 +102,39 @@ int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *e
     return count;
 }
 
+/* A broker that has just become a partition's leader, or has ceased to be it, refuses for a moment.
+ */
+static bool passes(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH;
+}
+
+int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *begin,
+                    int64_t *end, struct error *error)
+{
+    int64_t until = clock_boot_ms() + ANSWER_MS;
+    for (;;) {
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(client, topic, partition, begin, end, ANSWER_MS);
+        if (!code)
+            return 0;
+        if (!passes(code) || clock_boot_ms() >= until)
+            return error_set(error, "topic %s, partition %d: its end cannot be read: %s", topic,
+                             partition, rd_kafka_err2str(code));
+        nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
+    }
+}
+
 static int read_ends(struct kafka_admin *admin, const char *topic,
                      struct kafka_admin_partition *list, size_t count, struct error *error)
 {
-    for (size_t i = 0; i < count; i++) {
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-            admin->client, topic, (int32_t)i, &list[i].begin, &list[i].end, ANSWER_MS);
-        if (code)
-            return error_set(error, "topic %s, partition %zu: its end cannot be read: %s", topic, i,
-                             rd_kafka_err2str(code));
-    }
+    for (size_t i = 0; i < count; i++)
+        if (kafka_read_ends(admin->client, topic, (int32_t)i, &list[i].begin, &list[i].end, error))
+            return -1;
     return 0;
 }
 

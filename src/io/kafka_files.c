@@ -55,11 +55,8 @@ static bool is_read_again(const struct kafka_setting *setting)
 
 static bool is_location(const struct kafka_setting *setting)
 {
-    static const char *const names[] = {"ssl.ca.location", "ssl.certificate.location",
-                                        "ssl.key.location", "ssl.keystore.location",
-                                        "ssl.crl.location"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(setting->name, names[i]))
+    for (const char *const *name = kafka_locations; *name; name++)
+        if (!strcmp(setting->name, *name))
             return true;
     return false;
 }

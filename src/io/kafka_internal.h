@@ -341,6 +341,10 @@ bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *
 
 /* How many partitions a topic has; -1 on failure. Waits some seconds for an answer. */
 int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *error);
+/* The offsets of a partition's first and next record. Returns 0, or -1. Waits some seconds for an
+ * answer, and for a leader. */
+int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *begin,
+                    int64_t *end, struct error *error);
 
 /* kafka_settings.c */
 
@@ -353,6 +357,9 @@ rd_kafka_conf_t *kafka_settings(const struct config *config, enum request_kind j
 void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value);
 /* Makes a client of the configuration, which it takes over also on failure. NULL on failure. */
 rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error);
+
+/* The settings that name files which librdkafka reads; NULL at the end. */
+extern const char *const kafka_locations[];
 
 /* Whether a client can be made of the settings; it connects to nothing. Returns 0, or -1. */
 int kafka_try_settings(const struct config *config, enum kafka_side side, struct error *error);

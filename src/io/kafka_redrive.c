@@ -383,11 +383,8 @@ static int go_through(struct redrive *redrive, int32_t partition, struct error *
     const char *topic = redrive->config->dead_letters;
     int64_t begin, end;
     redrive->partition = partition;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(redrive->consumer, topic, partition,
-                                                                &begin, &end, ANSWER_MS);
-    if (code)
-        return error_set(error, "topic %s, partition %d: its end cannot be read: %s", topic,
-                         partition, rd_kafka_err2str(code));
+    if (kafka_read_ends(redrive->consumer, topic, partition, &begin, &end, error))
+        return -1;
     if (read_committed(redrive, error) < 0)
         return -1;
     redrive->position = redrive->read.base > begin ? redrive->read.base : begin;
@@ -397,7 +394,7 @@ static int go_through(struct redrive *redrive, int32_t partition, struct error *
         return 0;
     rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = redrive->position;
-    code = rd_kafka_assign(redrive->consumer, list);
+    rd_kafka_resp_err_t code = rd_kafka_assign(redrive->consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
         return error_set(error, "topic %s, partition %d: %s", topic, partition,

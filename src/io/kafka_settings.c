@@ -177,14 +177,43 @@ rd_kafka_conf_t *kafka_settings(const struct config *config, enum request_kind j
     return NULL;
 }
 
+const char *const kafka_locations[] = {"ssl.ca.location",  "ssl.certificate.location",
+                                       "ssl.key.location", "ssl.keystore.location",
+                                       "ssl.crl.location", NULL};
+
+/* Whether librdkafka's words are about what this setting names. Of a key that does not belong to
+ * its certificate it names one or neither. */
+static bool is_about(const char *reason, const char *location)
+{
+    bool pair = strstr(reason, "key values mismatch") || strstr(reason, "rivate key check");
+    return strstr(reason, location) || (pair && (!strcmp(location, "ssl.certificate.location") ||
+                                                 !strcmp(location, "ssl.key.location")));
+}
+
+/* It names settings; whoever mends it looks for files. */
+static void set_reason(struct error *error, const rd_kafka_conf_t *conf, const char *reason)
+{
+    struct text files = {0};
+    for (const char *const *location = kafka_locations; *location; location++) {
+        char path[300];
+        size_t size = sizeof path;
+        if (is_about(reason, *location) &&
+            rd_kafka_conf_get(conf, *location, path, &size) == RD_KAFKA_CONF_OK && *path)
+            text_printf(&files, "%skafka.%s = %s", files.length ? ", " : " (", *location, path);
+    }
+    error_set(error, "librdkafka: %s%s%s", reason, files.length ? files.data : "",
+              files.length ? ")" : "");
+    text_fini(&files);
+}
+
 static rd_kafka_t *new_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error)
 {
     char reason[400];
     rd_kafka_t *client = rd_kafka_new(type, conf, reason, sizeof reason);
     if (client)
         return client;
+    set_reason(error, conf, reason);
     rd_kafka_conf_destroy(conf);
-    error_set(error, "librdkafka: %s", reason);
     return NULL;
 }
 

@@ -19,30 +19,30 @@ READ, WRITE, DESCRIBE, LITERAL, PREFIXED = 3, 4, 8, 3, 4
 SETTINGS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": "User:ANONYMOUS",  # the tests themselves and the broker, without TLS
-    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL",
     "listener.name.secure.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
     "listener.name.secure.plain.sasl.jaas.config":
         f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
     "listener.name.secure.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
     "listener.name.secure.ssl.keystore.type": "PEM",
+    "listener.name.mutual.ssl.keystore.type": "PEM",
+    "listener.name.mutual.ssl.truststore.type": "PEM",
+    "listener.name.mutual.ssl.client.auth": "required",
 }
 
 
 def make_certificates(directory):
-    """ca.pem, and broker.pem with key and certificate for 127.0.0.1."""
+    """ca.pem; broker.pem, with key and certificate for 127.0.0.1; and a worker's certificate and key."""
     def openssl(*arguments):
         subprocess.run(["openssl", *arguments], check=True, cwd=directory, capture_output=True)
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test CA")
-    openssl("req", *curve, "-keyout", "broker.key", "-out", "broker.csr", "-subj", "/CN=broker")
-    with open(f"{directory}/san", "w") as out:
-        out.write("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "broker.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "broker.crt",
-            "-days", "2", "-extfile", "san")
-    with open(f"{directory}/broker.pem", "w") as out:
-        for part in ("broker.key", "broker.crt", "ca.pem"):
-            with open(f"{directory}/{part}") as file:
-                out.write(file.read())
+    put(f"{directory}/san", "subjectAltName=IP:127.0.0.1\n")
+    for who in ("broker", USER):
+        openssl("req", *curve, "-keyout", f"{who}.key", "-out", f"{who}.csr", "-subj", f"/CN={who}")
+        openssl("x509", "-req", "-in", f"{who}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{who}.crt",
+                "-days", "2", "-extfile", "san")
+    put(f"{directory}/broker.pem", "".join(read(f"{directory}/{part}") for part in ("broker.key", "broker.crt", "ca.pem")))
 
 
 def put(path, text):
@@ -70,18 +70,23 @@ class Security(KafkaCase):
             cls.kafka = kafka_module.Kafka(directory, format_options=("--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"))
         except kafka_module.Unavailable as why:
             raise unittest.SkipTest(f"no Apache Kafka here: {why}") from None
-        plain, secure = f"BROKER://127.0.0.1:{cls.kafka.ports[1]}", f"SECURE://127.0.0.1:{kafka_module.free_ports(1)[0]}"
+        ports = kafka_module.free_ports(2)
+        cls.secure, cls.mutual = (f"127.0.0.1:{port}" for port in ports)
+        listeners = f"BROKER://127.0.0.1:{cls.kafka.ports[1]},SECURE://{cls.secure},MUTUAL://{cls.mutual}"
         cls.kafka.settings = {**SETTINGS, "listener.name.secure.ssl.keystore.location": f"{directory}/broker.pem",
-                              "listeners": f"{plain},{secure},CONTROLLER://127.0.0.1:{cls.kafka.controllers[1]}",
-                              "advertised.listeners": f"{plain},{secure}"}
+                              "listener.name.mutual.ssl.keystore.location": f"{directory}/broker.pem",
+                              "listener.name.mutual.ssl.truststore.location": f"{directory}/ca.pem",
+                              "listeners": f"{listeners},CONTROLLER://127.0.0.1:{cls.kafka.controllers[1]}",
+                              "advertised.listeners": listeners}
         cls.addClassCleanup(cls.kafka.close)
         cls.kafka.start()
-        cls.bootstrap, cls.secure = cls.kafka.bootstrap, secure.split("//")[1]
-        cls.ca = f"{directory}/ca.pem"
+        cls.bootstrap = cls.kafka.bootstrap
+        cls.ca, cls.first = f"{directory}/ca.pem", directory
 
     def setUp(self):
         super().setUp()
         self.sent = 0
+        self.principal = f"User:{USER}"
         topics = self.names
         self.rights = {
             "requests": (TOPIC, topics["call.requests"], LITERAL, READ),
@@ -102,7 +107,7 @@ class Security(KafkaCase):
         body = struct.pack(">i", len(names))
         for name in names:
             kind, resource, pattern, right = {**self.rights, **self.more_for_redrive}[name]
-            body += struct.pack(">b", kind) + _string(resource) + struct.pack(">b", pattern) + _string(f"User:{USER}") + _string("*")
+            body += struct.pack(">b", kind) + _string(resource) + struct.pack(">b", pattern) + _string(self.principal) + _string("*")
             body += struct.pack(">bb", right, 3)
         with socket.create_connection((host, int(port)), 10) as connection:
             answer = _Answer(_request(connection, key, version_one, body))
@@ -325,6 +330,68 @@ class Security(KafkaCase):
         self.assertEqual(1, len([e for e in worker.events() if "with new clients" in e["message"]]))
         self.assertEqual(self.sent, len(sandbox.calls()))
         self.assertEqual(0, worker.terminate())
+
+    def said_of_files(self, worker):
+        return [e["message"] for e in worker.events() if e["log.level"] == "error" and "a file that has changed cannot be used" in e["message"]]
+
+    def test_client_certificates(self):
+        """The certificate's name has the rights. Another authority, key and certificate: nothing is lost or doubtful, and what is
+        half done or no use is one error that names the file."""
+        self.principal = f"User:CN={USER}"
+        self.give(*self.rights)
+        sandbox = self.sandbox()
+        other = f"{self.directory}/other"
+        os.mkdir(other)
+        make_certificates(other)
+        paths = {key: f"{self.directory}/{key}.pem" for key in ("ca", "certificate", "key")}
+        first = {"ca": read(self.ca), "certificate": read(f"{self.first}/{USER}.crt"), "key": read(f"{self.first}/{USER}.key")}
+        for key, path in paths.items():
+            put(path, first[key])
+        both = f"{self.directory}/both.pem"
+        put(both, read(self.ca) + read(f"{other}/ca.pem"))
+        self.change_broker({"listener.name.mutual.ssl.truststore.location": both})
+        worker = self.worker(sandbox, {"kafka.bootstrap.servers": self.mutual, "kafka.security.protocol": "SSL",
+                                       **{f"kafka.ssl.{key}.location": path for key, path in paths.items()}})
+        self.ask_and_wait(sandbox)
+        at = worker.logged()
+        put(paths["certificate"], read(f"{other}/{USER}.crt"))  # which the key does not fit yet
+        self.ask_without_waiting(4)
+        said = worker.wait_log(lambda e: e["log.level"] == "error" and "cannot be used" in e["message"], after=at)
+        self.assertIn(paths["key"], said["message"])
+        self.assertIn(paths["certificate"], said["message"])
+        for bad in (first["certificate"][:200], "", None):  # the old goes on, and a minute has one line
+            before = self.failures(worker)
+            put(paths["certificate"], bad) if bad is not None else os.unlink(paths["certificate"])
+            wait_until(lambda: self.failures(worker) > before, 30, "a failure is counted")
+            self.ask_and_wait(sandbox)
+        self.assertEqual(1, len(self.said_of_files(worker)), self.said_of_files(worker))
+        put(paths["certificate"], read(f"{other}/{USER}.crt"))
+        put(paths["ca"], read(both))
+        put(paths["key"], read(f"{other}/{USER}.key"))
+        self.ask_without_waiting(20)
+        worker.wait_log("with new clients", after=at)
+        worker.wait_assigned(after=at)
+        self.ask_and_wait(sandbox)
+        self.restart_broker({"listener.name.mutual.ssl.truststore.location": f"{other}/ca.pem"})  # the first authority counts no more
+        self.ask_and_wait(sandbox, seconds=90)
+        self.assertEqual(self.sent, len(sandbox.calls()))
+        self.assertEqual(0, worker.terminate())
+
+    def test_files_that_cannot_be_used_are_named(self):
+        """Without a broker: librdkafka names a setting, the error its file too."""
+        half = f"{self.directory}/half.pem"
+        put(half, read(self.ca)[:200])
+        good = {"ca": self.ca, "certificate": f"{self.first}/{USER}.crt", "key": f"{self.first}/{USER}.key"}
+        for change in ({"ca": half}, {"certificate": half}, {"key": half}, {"key": f"{self.first}/broker.key"}, {"crl": half}):
+            with self.subTest(change):
+                command = [f"{BUILD}/privacy-call-worker", "--check"]
+                for key, value in {"kafka.bootstrap.servers": "k:1", "platform.url": "https://p", "platform.token": "t", "platform.app.id": "a",
+                                   "kafka.security.protocol": "SSL",
+                                   **{f"kafka.ssl.{k}.location": path for k, path in {**good, **change}.items()}}.items():
+                    command += ["-o", f"{key}={value}"]
+                run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+                self.assertEqual(2, run.returncode, run.stderr)
+                self.assertIn(*change.values(), run.stderr)
 
 
 if __name__ == "__main__":
