@@ -151,8 +151,13 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     struct platform_post *post = transfer->post;
     struct attempt attempt = transfer->attempt;
     bool proven, whole = answer_is_whole(transfer, &proven);
-    if (failure == FAILURE_NONE && !whole)
+    if (failure == FAILURE_NONE && transfer->head.framing.contradictory) {
+        failure = FAILURE_OTHER;
+        snprintf(transfer->words, sizeof transfer->words,
+                 "Content-Length and Transfer-Encoding do not say where the answer ends");
+    } else if (failure == FAILURE_NONE && !whole) {
         failure = FAILURE_CUT;
+    }
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;
     attempt.end_proven = attempt.complete && proven;
@@ -320,6 +325,8 @@ static void finish(struct transfer *transfer, CURLcode code)
             platform_fail_soon(transfer);
         return;
     }
+    if (transfer->head.ended) /* libcurl was stopped at the answer's end, which it did not see */
+        code = CURLE_OK;
     if (code != CURLE_OK && !transfer->words[0])
         snprintf(transfer->words, sizeof transfer->words, "%s", curl_easy_strerror(code));
     if (code == CURLE_COULDNT_CONNECT)

@@ -22,11 +22,6 @@ static const char *header_value(const char *line, size_t size, const char *name,
     return from;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* By libcurl, and not by what a line looks like: any header may begin with HTTP/. */
 int answer_status(const struct transfer *transfer)
 {
@@ -46,37 +41,6 @@ static void begin_head(struct transfer *transfer, const char *line, size_t size)
     attempt->retry_after_ms = attempt->content_length = -1;
 }
 
-/* The empty line. Where it is not beyond doubt where the body ends, or libcurl would drop unseen
- * what stands behind it, the connection is not used again. */
-static void end_head(struct transfer *transfer)
-{
-    struct answer_head *head = &transfer->head;
-    int status = answer_status(transfer);
-    transfer->attempt.http_status = status;
-    head->begun = false;
-    head->done = status != 0; /* an interim answer (1xx) is none */
-    head->bodiless = status == 204 || status == 304;
-    bool doubtful = head->lengths + head->codings > 1 || head->old ||
-                    (head->codings && !head->chunked) || head->bodiless || head->empty;
-    if (head->done && doubtful)
-        transfer_spoil(transfer);
-}
-
-static void read_length(struct transfer *transfer, const char *value, size_t size)
-{
-    int64_t length = 0;
-    transfer->head.lengths++;
-    for (size_t i = 0; i < size; i++) {
-        if (!is_digit(value[i]) || i > 17)
-            return;
-        length = length * 10 + (value[i] - '0');
-    }
-    if (!size)
-        return;
-    transfer->attempt.content_length = length;
-    transfer->head.empty = length == 0;
-}
-
 /* Several such headers count as one with a list. */
 static void read_content_encoding(struct attempt *attempt, const char *value, size_t size)
 {
@@ -85,23 +49,10 @@ static void read_content_encoding(struct attempt *attempt, const char *value, si
     snprintf(all + used, room, "%s%.*s", used ? "," : "", (int)(size < room ? size : room), value);
 }
 
-/* Chunked has to be the last one, and where it is, chunks are taken apart here; what lies beneath
- * them is undone with the encodings of the content. */
-static void read_coding(struct transfer *transfer, const char *value, size_t size)
+/* What lies beneath the chunks is undone with the encodings of the content. */
+static void take_coding(void *attempt, const char *name, size_t size)
 {
-    static const char chunked[] = "chunked";
-    size_t n = sizeof chunked - 1;
-    struct answer_head *head = &transfer->head;
-    head->codings++;
-    head->chunked = size >= n && strncasecmp(value + size - n, chunked, n) == 0;
-    if (!head->chunked || size == n)
-        return;
-    size -= n;
-    while (size && (value[size - 1] == ' ' || value[size - 1] == '\t'))
-        size--;
-    head->chunked = size && value[size - 1] == ',';
-    if (head->chunked)
-        read_content_encoding(&transfer->attempt, value, size - 1);
+    read_content_encoding(attempt, name, size);
 }
 
 static void read_date(struct attempt *attempt, const char *value, size_t size)
@@ -112,9 +63,22 @@ static void read_date(struct attempt *attempt, const char *value, size_t size)
         attempt->clock_offset_ms = clock_wall_ms() - date;
 }
 
+/* A name of the framing's with blanks before or behind it, which some read and some do not. */
+static bool is_disguised(const char *line, size_t size)
+{
+    const char *colon = memchr(line, ':', size);
+    size_t n = colon ? (size_t)(colon - line) : 0, name = n;
+    while (name && (line[name - 1] == ' ' || line[name - 1] == '\t'))
+        name--;
+    return name < n && ((name == 14 && !strncasecmp(line, "Content-Length", name)) ||
+                        (name == 17 && !strncasecmp(line, "Transfer-Encoding", name)));
+}
+
 static void read_header(struct transfer *transfer, const char *line, size_t size)
 {
     struct attempt *attempt = &transfer->attempt;
+    struct framing *framing = &transfer->head.framing;
+    int before = framing->lengths + framing->codings;
     const char *value;
     size_t n;
     if ((value = header_value(line, size, "Content-Type", &n)))
@@ -127,29 +91,93 @@ static void read_header(struct transfer *transfer, const char *line, size_t size
     else if ((value = header_value(line, size, "Date", &n)))
         read_date(attempt, value, n);
     else if ((value = header_value(line, size, "Content-Length", &n)))
-        read_length(transfer, value, n);
+        framing_length(framing, value, n);
     else if ((value = header_value(line, size, "Transfer-Encoding", &n)))
-        read_coding(transfer, value, n);
+        framing_coding(framing, value, n, take_coding, attempt);
+    if (framing->lengths + framing->codings > before && transfer->head.line_cut)
+        framing->contradictory = true;
+    if (is_disguised(line, size))
+        framing->contradictory = true;
 }
 
-void answer_head_line(struct transfer *transfer, const char *line, size_t size)
+/* The line before this one is over: no other goes on with it. */
+static void end_line(struct transfer *transfer)
+{
+    struct answer_head *head = &transfer->head;
+    if (head->line_size)
+        read_header(transfer, head->line, head->line_size);
+    head->line_size = 0;
+    head->line_cut = false;
+}
+
+/* A line that begins with a blank goes on with the one before it (obs-fold). libcurl takes each for
+ * itself. */
+static void keep_line(struct transfer *transfer, const char *line, size_t size)
+{
+    struct answer_head *head = &transfer->head;
+    if (*line != ' ' && *line != '\t') {
+        end_line(transfer);
+    } else {
+        head->own_end = true;
+        while (head->line_size && strchr("\r\n", head->line[head->line_size - 1]))
+            head->line_size--;
+        if (!head->line_size) /* there is none before it */
+            head->framing.contradictory = true;
+    }
+    size_t room = sizeof head->line - head->line_size, n = size < room ? size : room;
+    memcpy(head->line + head->line_size, line, n);
+    head->line_size += n;
+    head->line_cut |= n < size;
+}
+
+/* The empty line. Where it is not beyond doubt where the body ends, or libcurl would drop unseen
+ * what stands behind it, the connection is not used again. */
+static void end_head(struct transfer *transfer)
+{
+    struct answer_head *head = &transfer->head;
+    struct framing *framing = &head->framing;
+    int status = answer_status(transfer);
+    end_line(transfer);
+    transfer->attempt.http_status = status;
+    head->begun = false;
+    head->done = status != 0; /* an interim answer (1xx) is none */
+    head->bodiless = status == 204 || status == 304;
+    framing_settle(framing);
+    head->left = framing->length_known ? framing->length : -1;
+    transfer->attempt.content_length = head->left;
+    head->own_end |= !framing_is_plain(framing);
+    /* libcurl has unpacked the content of a fetch: its bytes are not those that were counted. */
+    if (transfer->use == TRANSFER_FETCH && *transfer->attempt.content_encoding)
+        head->own_end = false;
+    if (head->done &&
+        (head->own_end || head->old || head->bodiless || !head->left || framing->contradictory))
+        transfer_spoil(transfer);
+    head->ended =
+        head->done && !head->bodiless && (framing->contradictory || (head->own_end && !head->left));
+}
+
+bool answer_head_line(struct transfer *transfer, const char *line, size_t size)
 {
     const struct answer_head *head = &transfer->head;
     if (head->done)
-        return; /* a trailer: the answer's head is over */
+        return true; /* a trailer: the answer's head is over */
     if (!head->begun)
         begin_head(transfer, line, size);
     else if (line[0] == '\n' || (size > 1 && line[0] == '\r' && line[1] == '\n'))
         end_head(transfer);
     else
-        read_header(transfer, line, size);
+        keep_line(transfer, line, size);
+    return !head->ended;
 }
 
 bool answer_is_whole(const struct transfer *transfer, bool *proven)
 {
     const struct answer_head *head = &transfer->head;
-    bool chunks = head->chunked && transfer->use != TRANSFER_FETCH;
-    *proven = head->bodiless || head->lengths || head->chunked || transfer->tls.closed;
+    const struct framing *framing = &head->framing;
+    bool chunks = framing->chunked && transfer->use != TRANSFER_FETCH;
+    *proven = head->bodiless || framing->length_known || framing->chunked || transfer->tls.closed;
+    if (head->own_end && framing->length_known && head->left)
+        return head->bodiless;
     return !chunks || head->bodiless || head->chunks.state == CHUNKS_DONE;
 }
 
@@ -189,13 +217,40 @@ static enum platform_taken give_chunks(struct transfer *transfer, const char *by
     return PLATFORM_TAKEN;
 }
 
+/* Takes the body as far as it goes, where libcurl may wait for more. */
+static enum platform_taken give_counted(struct transfer *transfer, const char *bytes, size_t size)
+{
+    struct answer_head *head = &transfer->head;
+    size_t n = (int64_t)size < head->left ? size : (size_t)head->left;
+    enum platform_taken taken = give(transfer, bytes, n);
+    if (taken == PLATFORM_TAKEN)
+        head->left -= (int64_t)n;
+    return taken;
+}
+
+static enum platform_taken give_body(struct transfer *transfer, const char *bytes, size_t size)
+{
+    struct answer_head *head = &transfer->head;
+    enum platform_taken taken;
+    if (head->framing.chunked && transfer->use != TRANSFER_FETCH) {
+        taken = give_chunks(transfer, bytes, size);
+        head->ended = head->own_end && head->chunks.state == CHUNKS_DONE;
+    } else if (head->own_end && head->left >= 0) {
+        taken = give_counted(transfer, bytes, size);
+        head->ended = head->left == 0;
+    } else {
+        taken = give(transfer, bytes, size);
+    }
+    head->ended &= taken == PLATFORM_TAKEN;
+    return taken;
+}
+
 size_t answer_bytes(struct transfer *transfer, const char *bytes, size_t size)
 {
-    bool chunks = transfer->head.chunked && transfer->use != TRANSFER_FETCH;
     list_remove(&transfer->awaiting_node);
-    switch (chunks ? give_chunks(transfer, bytes, size) : give(transfer, bytes, size)) {
+    switch (give_body(transfer, bytes, size)) {
     case PLATFORM_TAKEN:
-        return size;
+        return transfer->head.ended ? 0 : size;
     case PLATFORM_LATER:
         return CURL_WRITEFUNC_PAUSE;
     case PLATFORM_TOO_LARGE:

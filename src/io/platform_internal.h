@@ -1,7 +1,8 @@
 /* What the files of io/platform share: platform.c starts and ends posts, platform_transfer.c is
- * what libcurl is told and tells of one, platform_answer.c reads an answer's head and framing,
- * platform_chunks.c its chunks, platform_sockets.c ties libcurl's sockets and timers to the loop,
- * platform_tls.c looks into TLS. All of it runs on the loop's thread. */
+ * what libcurl is told and tells of one, platform_answer.c reads an answer's head and body,
+ * platform_framing.c where it ends, platform_chunks.c its chunks, platform_sockets.c ties libcurl's
+ * sockets and timers to the loop, platform_tls.c looks into TLS. All of it runs on the loop's
+ * thread. */
 #pragma once
 
 #include <curl/curl.h>
@@ -11,6 +12,7 @@
 #include "base/list.h"
 #include "io/platform.h"
 #include "io/platform_chunks.h"
+#include "io/platform_framing.h"
 
 enum { PLATFORM_HEADERS = 4 };
 
@@ -54,12 +56,18 @@ struct tls_seen {
 
 /* What is known of the answer's head, and how its body ends. */
 struct answer_head {
-    bool begun, done;         /* within a head; the final one is complete */
-    int lengths, codings;     /* Content-Length and Transfer-Encoding lines */
-    bool empty, chunked, old; /* Content-Length: 0; the last coding is chunked; HTTP/1.0 */
-    bool bodiless;            /* by its status */
-    struct chunks chunks;     /* of a chunked body that libcurl leaves as it is */
-    size_t taken;             /* of the bytes that will be delivered again after a pause */
+    bool begun, done; /* within a head; the final one is complete */
+    bool old;         /* HTTP/1.0 */
+    bool bodiless;    /* by its status */
+    bool own_end;     /* libcurl may miss the body's end: it is found here */
+    bool ended;       /* ... and was found: the transfer is over */
+    char line[512];   /* the last line of the head, which the next one may go on with */
+    size_t line_size; /* without what did not fit */
+    bool line_cut;
+    struct framing framing;
+    int64_t left;         /* own_end: of the body, where its length is known */
+    struct chunks chunks; /* of a chunked body that libcurl leaves as it is */
+    size_t taken;         /* of the bytes that will be delivered again after a pause */
 };
 
 /* One slot: an easy handle with all that never changes already set. */
@@ -148,8 +156,9 @@ void transfer_spoil(struct transfer *transfer);
 
 /* ---- platform_answer.c */
 
-/* Takes a line of the answer's head, or of what stands behind its last chunk. */
-void answer_head_line(struct transfer *transfer, const char *line, size_t size);
+/* Takes a line of the answer's head, or of what stands behind its last chunk. Returns whether the
+ * transfer goes on. */
+bool answer_head_line(struct transfer *transfer, const char *line, size_t size);
 
 /* The status of a final answer as libcurl has read it; 0: none yet. */
 int answer_status(const struct transfer *transfer);

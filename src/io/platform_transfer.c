@@ -106,8 +106,7 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
 
 static size_t on_header(char *line, size_t one, size_t size, void *argument)
 {
-    answer_head_line(argument, line, size);
-    return one * size;
+    return answer_head_line(argument, line, size) ? one * size : 0;
 }
 
 static size_t on_body(char *bytes, size_t one, size_t size, void *argument)
@@ -123,7 +122,8 @@ static int on_progress(void *argument, curl_off_t a, curl_off_t b, curl_off_t c,
     (void)a, (void)b, (void)c, (void)d;
     struct transfer *transfer = argument;
     const struct answer_head *head = &transfer->head;
-    bool open_ended = head->done && !head->bodiless && !head->lengths && !head->chunked;
+    bool open_ended =
+        head->done && !head->bodiless && !head->framing.lengths && !head->framing.chunked;
     if (open_ended || (transfer->opened && transfer->attempt.sends && !head->begun && !head->done))
         platform_tls_look(transfer);
     return 0;

@@ -340,24 +340,6 @@ static void chunked_answers_keep_their_connection(void **state)
     assert_int_equal(server_connections(&bench->server), 1);
 }
 
-/* A coding beneath the chunks is no less known for not having been asked for. */
-static void a_coding_beneath_the_chunks_is_decoded(void **state)
-{
-    struct bench *bench = *state;
-    OPEN(bench,
-         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: deflate , Chunked\r\n\r\n28\r\n"
-          "\x78\xda\xab\x56\x72\xcb\x49\x4c\x57\xb2\x52\x30\xd4\x51\x50\xf2\x2d\x06\xb1\x94"
-          "\x2c\xcc\x0c\xcd\x0d\x0d\x4d\x0d\x0c\x0c\x0c\x0d\x0c\x94\x6a\x01\x9b\xcd\x08\x25"
-          "\r\n0\r\n\r\n",
-          THEN_KEEP},
-         {OK_ANSWER, THEN_KEEP});
-    for (int i = 0; i < 2; i++) {
-        start(bench, REQUEST_CALL, i);
-        ends(bench, STATUS_SUCCEEDED, NULL);
-    }
-    assert_int_equal(server_connections(&bench->server), 1);
-}
-
 static void who_speaks_first_is_not_asked(void **state)
 {
     struct bench *bench = *state;
@@ -497,7 +479,6 @@ int main(void)
         cmocka_unit_test(what_is_behind_an_answer_is_nobodys),
         cmocka_unit_test(what_is_behind_an_answer_is_nobodys_with_tls),
         TEST(chunked_answers_keep_their_connection),
-        TEST(a_coding_beneath_the_chunks_is_decoded),
         TEST(who_speaks_first_is_not_asked),
         TEST(a_status_line_stands_first),
         TEST(interim_answers_are_none),
