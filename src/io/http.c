@@ -292,6 +292,19 @@ static int listen_on(const struct addrinfo *address)
     return -1;
 }
 
+/* What to do about an address that cannot be listened on. */
+static const char *hint(int why)
+{
+    if (why == EADDRINUSE)
+        return "; give this worker a port of its own with http.listen (127.0.0.1:0: one that is "
+               "free), or no page with an empty http.listen";
+    if (why == EADDRNOTAVAIL)
+        return "; http.listen must be an address of this machine (0.0.0.0: each of them)";
+    if (why == EACCES)
+        return "; give http.listen a port from 1024 up, or the process CAP_NET_BIND_SERVICE";
+    return "";
+}
+
 static int open_socket(const char *listen, struct error *error)
 {
     char host[NI_MAXHOST];
@@ -308,7 +321,8 @@ static int open_socket(const char *listen, struct error *error)
     for (const struct addrinfo *at = list; at && fd < 0; at = at->ai_next)
         fd = listen_on(at);
     if (fd < 0)
-        error_set(error, "http.listen: cannot listen on %s: %s", listen, strerror(errno));
+        error_set(error, "http.listen: cannot listen on %s: %s%s", listen, strerror(errno),
+                  hint(errno));
     freeaddrinfo(list);
     return fd;
 }

@@ -9,8 +9,21 @@
 #include "base/text.h"
 #include "core/ledger.h"
 #include "io/kafka_admin.h"
+#include "worker/wait_line.h"
 
 static const char *const job_names[REQUEST_KINDS] = {"calls", "recordings"};
+
+static void show_wait(const struct config *config, const char *group, const char *topic)
+{
+    const char *servers = "?";
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        if (!strcmp(config->kafka[i].name, "bootstrap.servers"))
+            servers = config->kafka[i].value;
+    }
+    wait_line_show(
+        "asking Kafka at %.60s about group %.60s and topic %.60s; an answer may take 10 s", servers,
+        group, topic);
+}
 
 /* A partition's committed offset, decoded. */
 struct view {
@@ -177,6 +190,7 @@ static int show_job(const struct config *config, enum request_kind kind, bool js
     struct kafka_admin_group state;
     struct kafka_admin_partition *list = NULL;
     size_t count = 0;
+    show_wait(config, group, topic);
     struct kafka_admin *admin = kafka_admin_new(config, group, error);
     int rc = -1;
     if (admin && !kafka_admin_describe(admin, &state, error) &&
@@ -191,6 +205,7 @@ static int show_job(const struct config *config, enum request_kind kind, bool js
         rc = 0;
     }
     kafka_admin_free(admin);
+    wait_line_clear();
     return rc;
 }
 
@@ -326,9 +341,14 @@ static int repair_partition(const struct config *config, const struct options *o
     struct kafka_admin_partition *list = NULL;
     size_t count = 0;
     int rc = -1;
+    show_wait(config, group, options->topic);
     struct kafka_admin *admin = kafka_admin_new(config, group, error);
-    if (!admin || kafka_admin_read(admin, options->topic, &list, &count, error) < 0)
+    if (admin)
+        rc = kafka_admin_read(admin, options->topic, &list, &count, error);
+    wait_line_clear();
+    if (rc < 0)
         goto done;
+    rc = -1;
     if (partition >= (int64_t)count) {
         error_set(error, "topic %s has partitions 0 to %zu only", options->topic, count - 1);
     } else {

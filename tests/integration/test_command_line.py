@@ -1,6 +1,8 @@
 """The command line and the configuration, without Kafka and platform."""
 import os
+import pty
 import re
+import select
 import socket
 import subprocess
 
@@ -202,6 +204,33 @@ class CommandLine(ProgramCase):
             run = self.run_worker(options={**GOOD, "http.listen": f"127.0.0.1:{port}"})
         self.assertEqual(1, run.returncode)
         self.assertIn(str(port), run.stderr)
+        self.assertIn("with http.listen (127.0.0.1:0", run.stderr)
+        run = self.run_worker(options={**GOOD, "http.listen": "192.0.2.1:9464"})
+        self.assertEqual(1, run.returncode)
+        self.assertIn("an address of this machine", run.stderr)
+
+    def test_ledger_says_what_it_waits_for(self):
+        """On a terminal, as Kafka may take ten seconds; a program that reads standard error gets only what went wrong."""
+        for terminal in (True, False):
+            with self.subTest(terminal=terminal), socket.create_server(("127.0.0.1", 0)) as silent:
+                address = f"127.0.0.1:{silent.getsockname()[1]}"
+                reader, writer = pty.openpty() if terminal else os.pipe()
+                command = [f"{BUILD}/privacy-call-worker", "ledger"]
+                for key, value in {**GOOD, "kafka.bootstrap.servers": address, "kafka.group.id": "the group"}.items():
+                    command += ["-o", f"{key}={value}"]
+                run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writer)
+                try:
+                    silent.accept()[0].close()  # by now it waits
+                    found = os.read(reader, 1000).decode() if select.select([reader], [], [], 5 if terminal else 0)[0] else ""
+                finally:
+                    run.kill()
+                    run.wait()
+                    os.close(reader)
+                    os.close(writer)
+                if terminal:
+                    self.assertIn(f"asking Kafka at {address} about group the group and topic call-requests", found)
+                else:
+                    self.assertEqual("", found)
 
 
 if __name__ == "__main__":
