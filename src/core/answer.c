@@ -180,7 +180,7 @@ static void drop_credentials(json_t *value)
     const char *name;
     json_t *member;
     size_t i;
-    if (json_is_string(value) && memchr(json_string_value(value), '@', json_string_length(value))) {
+    if (json_is_string(value)) {
         size_t size = json_string_length(value);
         char *text = memory_copy(json_string_value(value), size);
         json_string_setn_nocheck(value, text, recording_url_drop_users(text, size));

@@ -1,6 +1,8 @@
 #include "core/recording_url.h"
 
 #include <ctype.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -114,39 +116,101 @@ static const char *host_of(const char *url, size_t *size)
     return *size && !backslash && (*size == n || host[*size] == ':') ? host : NULL;
 }
 
-/* Where the authority of a URL in a longer text ends. */
-static size_t authority_end(const char *text, size_t at, size_t size)
+/* The length of that character where it stands, as it is or in a form in which other texts hold it:
+ * %2F, %252F, \/ or \u002F; 0: it is another one. */
+static size_t form_length(const char *text, size_t at, size_t size, char c, bool *escaped)
 {
-    while (at < size && !strchr("/?#\\\"'<> \t\r\n", text[at]))
-        at++;
-    return at;
+    char digits[3];
+    size_t n = at;
+    snprintf(digits, sizeof digits, "%02x", c);
+    if (at < size && text[at] == c)
+        return 1;
+    if (size - at >= 2 && text[at] == '\\' && text[at + 1] == c)
+        return 2;
+    if (size - at >= 6 && !strncasecmp(text + at, "\\u00", 4) &&
+        !strncasecmp(text + at + 4, digits, 2))
+        return 6;
+    if (at >= size || text[n++] != '%')
+        return 0;
+    while (size - n >= 2 && n - at < 9 && text[n] == '2' && text[n + 1] == '5')
+        n += 2;
+    if (size - n < 2 || strncasecmp(text + n, digits, 2) != 0)
+        return 0;
+    *escaped = true;
+    return n + 2 - at;
 }
 
-/* Whether the two slashes behind that text begin an authority: behind any scheme, or with nothing
- * before them, as in a URL that takes its scheme from elsewhere. */
-static bool is_before_authority(const char *text, size_t size)
+/* At most that many slashes; some take a backslash for one. */
+static size_t slashes_length(const char *text, size_t at, size_t size, int *most, bool *escaped)
 {
-    if (size >= 2 && text[size - 1] == ':')
-        return isalnum((unsigned char)text[size - 2]);
-    while (size && isspace((unsigned char)text[size - 1]))
-        size--;
-    return size == 0;
+    size_t end = at, n;
+    for (; *most > 0; --*most, end += n)
+        if (!(n = form_length(text, end, size, '/', escaped)) &&
+            !(n = form_length(text, end, size, '\\', escaped)))
+            break;
+    return end - at;
+}
+
+static bool ends_with(const char *text, size_t size, const char *end)
+{
+    size_t n = strlen(end);
+    return size >= n && strncasecmp(text + size - n, end, n) == 0;
+}
+
+/* The length of what leads to an authority, where that begins here: behind the name of a scheme (of
+ * which `kept` bytes of the text are known), a colon and two slashes, of which many readers do
+ * without in http and https; or two slashes with nothing before them, as in a URL that takes its
+ * scheme from elsewhere. 0: none begins. */
+static size_t lead_length(const char *text, size_t kept, size_t at, size_t size, bool blank,
+                          bool *escaped)
+{
+    int missing = 2;
+    size_t colon = form_length(text, at, size, ':', escaped);
+    if (blank || !kept || !isalnum((unsigned char)text[kept - 1]))
+        colon = 0;
+    bool http = colon && (ends_with(text, kept, "http") || ends_with(text, kept, "https"));
+    if ((!colon && !blank) || (colon && at + colon >= size))
+        return 0;
+    if (http)
+        missing = INT_MAX;
+    size_t slashes = slashes_length(text, at + colon, size, &missing, escaped);
+    return http || !missing ? colon + slashes : 0;
+}
+
+/* Where the authority that begins there goes on behind its user information. One in an escaped text
+ * ends as that does. */
+static size_t skip_users(const char *text, size_t at, size_t size, bool escaped)
+{
+    size_t behind = at, n;
+    while (at < size) {
+        bool unused;
+        n = form_length(text, at, size, '@', &unused);
+        if (n)
+            behind = at + n;
+        else if (strchr("/?#\\\"'<> \t\r\n", text[at]) || (escaped && text[at] == '&'))
+            break;
+        else if (escaped && (form_length(text, at, size, '/', &unused) ||
+                             form_length(text, at, size, '?', &unused) ||
+                             form_length(text, at, size, '#', &unused)))
+            break;
+        at += n ? n : 1;
+    }
+    return behind;
 }
 
 size_t recording_url_drop_users(char *text, size_t size)
 {
-    size_t kept = 0;
-    for (size_t at = 0; at < size;) {
-        bool slashes = size - at >= 2 && text[at] == '/' && text[at + 1] == '/';
-        bool authority = slashes && is_before_authority(text, kept);
-        size_t n = authority ? 2 : 1;
+    size_t kept = 0, at = 0;
+    bool blank = true; /* nothing stands before */
+    while (at < size) {
+        bool escaped = false;
+        size_t lead = lead_length(text, kept, at, size, blank, &escaped), n = lead ? lead : 1;
+        blank &= isspace((unsigned char)text[at]) != 0;
         memmove(text + kept, text + at, n);
         kept += n;
         at += n;
-        size_t end = authority ? authority_end(text, at, size) : at;
-        for (size_t i = at; i < end; i++)
-            if (text[i] == '@')
-                at = i + 1;
+        if (lead)
+            at = skip_users(text, at, size, escaped);
     }
     return kept;
 }

@@ -181,6 +181,64 @@ static void user_information_is_dropped(void **state)
     text_fini(&plain);
 }
 
+static void is_dropped(const char *from, const char *to)
+{
+    char text[256];
+    strcpy(text, from);
+    text[recording_url_drop_users(text, strlen(from))] = '\0';
+    assert_string_equal(text, to);
+}
+
+static void user_information_is_dropped_in_each_form(void **state)
+{
+    (void)state;
+    is_dropped("http:/u:p@h/a@b", "http:/h/a@b");
+    is_dropped("HTTPS:u:p@h", "HTTPS:h");
+    is_dropped("http:///u:p@h", "http:///h");
+    is_dropped("http:\\\\u:p@h\\a@b", "http:\\\\h\\a@b");
+    is_dropped("{\"u\":\"http:\\/\\/u:p@h\\/a@b\"}", "{\"u\":\"http:\\/\\/h\\/a@b\"}");
+    is_dropped("http:\\u002f\\u002Fu:p\\u0040h", "http:\\u002f\\u002Fh");
+    is_dropped("x?to=http%3A%2F%2Fu%3Ap%40h%2Fa%40b&m=a%40b",
+               "x?to=http%3A%2F%2Fh%2Fa%40b&m=a%40b");
+    is_dropped("x?to=s3%3a%2f%2fu:p@h&m=a@b", "x?to=s3%3a%2f%2fh&m=a@b");
+    is_dropped("http%253A%252F%252Fu%253Ap%2540h", "http%253A%252F%252Fh");
+    is_dropped("http://u:p%40h/a", "http://h/a");
+    is_dropped("%2F%2Fu:p@h", "%2F%2Fh");
+    is_dropped("sftp://a:b@h http:/c@d e", "sftp://h http:/d e");
+}
+
+static void harmless_text_stays(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        "@",
+        "http:",
+        "http://",
+        "a:b@c",
+        "me@example.org",
+        "mailto:me@example.org",
+        "news:me@example.org",
+        "sip:a:b@c",
+        "s3:/bucket/a@b",
+        "see http: me@example.org",
+        "http://h?mail=a@b",
+        "http://h/a%40b",
+        "http%3A%2F%2Fh%3Fmail%3Da%40b",
+        "http%3A%2F%2Fh&mail=a@b",
+        "a//b@c",
+        "://d@e",
+        "%",
+        "%2",
+        "%25",
+        "\\",
+        "\\u00",
+        "file:///a@b",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        is_dropped(texts[i], texts[i]);
+}
+
 /* As much as an answer may hold. */
 static void many_urls_take_no_long_time(void **state)
 {
@@ -208,6 +266,8 @@ int main(void)
         cmocka_unit_test(only_listed_hosts),
         cmocka_unit_test(plain_http),
         cmocka_unit_test(user_information_is_dropped),
+        cmocka_unit_test(user_information_is_dropped_in_each_form),
+        cmocka_unit_test(harmless_text_stays),
         cmocka_unit_test(many_urls_take_no_long_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
