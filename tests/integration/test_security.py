@@ -393,6 +393,37 @@ class Security(KafkaCase):
                 self.assertEqual(2, run.returncode, run.stderr)
                 self.assertIn(*change.values(), run.stderr)
 
+    def several(self, **options):
+        """Two workers of one group see the same new authorities: each makes its clients anew, and nothing is doubtful."""
+        self.give(*self.rights)
+        sandbox = self.sandbox()
+        path = f"{self.directory}/kafka-ca.pem"
+        put(path, read(self.ca))
+        workers = [self.secured(sandbox, {"kafka.ssl.ca.location": path,
+                                          **{key: value.format(name) for key, value in options.items()}}, name=name)
+                   for name in ("one", "two")]
+        self.ask_and_wait(sandbox)
+        at = [worker.logged() for worker in workers]
+        put(path, read(self.ca) * 2)
+        self.ask_without_waiting(40)
+        for worker, after in zip(workers, at):
+            worker.wait_log("with new clients", after=after)
+        self.ask_and_wait(sandbox, seconds=90)
+        self.assertEqual(self.sent, len(sandbox.calls()))
+        for worker in workers:
+            self.assertEqual(1, len([e for e in worker.events() if "with new clients" in e["message"]]))
+            self.assertEqual([], [e["message"] for e in worker.events() if e["log.level"] == "error"])
+            self.assertEqual(0, worker.terminate())
+
+    def test_several_workers(self):
+        self.several()
+
+    def test_several_workers_with_eager_assignment(self):
+        self.several(**{"kafka.partition.assignment.strategy": "range"})
+
+    def test_several_static_members(self):
+        self.several(**{"kafka.group.instance.id": "{}", "kafka.session.timeout.ms": "6000", "kafka.heartbeat.interval.ms": "1000"})
+
 
 if __name__ == "__main__":
     main()
