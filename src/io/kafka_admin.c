@@ -138,6 +138,13 @@ static int read_ends(struct kafka_admin *admin, const char *topic,
     return 0;
 }
 
+const char *kafka_why_unread(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__TIMED_OUT
+               ? " (no broker answers, or the right READ on this group is missing)"
+               : "";
+}
+
 static int read_committed(struct kafka_admin *admin, const char *topic,
                           struct kafka_admin_partition *list, size_t count, struct error *error)
 {
@@ -157,8 +164,8 @@ static int read_committed(struct kafka_admin *admin, const char *topic,
     }
     rd_kafka_topic_partition_list_destroy(wanted);
     if (code)
-        return error_set(error, "group %s: its committed offsets of topic %s cannot be read: %s",
-                         admin->group, topic, rd_kafka_err2str(code));
+        return error_set(error, "group %s: its committed offsets of topic %s cannot be read: %s%s",
+                         admin->group, topic, rd_kafka_err2str(code), kafka_why_unread(code));
     return 0;
 }
 

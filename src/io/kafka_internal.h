@@ -346,6 +346,10 @@ int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *e
 int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *begin,
                     int64_t *end, struct error *error);
 
+/* What to add to the error of a group's committed offsets: librdkafka asks again until the time is
+ * over where the right to read them is missing. */
+const char *kafka_why_unread(rd_kafka_resp_err_t code);
+
 /* kafka_settings.c */
 
 enum kafka_side { SIDE_CONSUMER, SIDE_PRODUCER };

@@ -1,5 +1,6 @@
 #include "io/kafka_redrive.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,18 +79,19 @@ static int make_producer(struct redrive *redrive, struct error *error)
     rd_kafka_conf_t *conf = kafka_settings(redrive->config, REQUEST_CALL, SIDE_PRODUCER, error);
     if (!conf)
         return -1;
+    char what[320];
     struct text id = {0};
     text_printf(&id, "%s:redrive", redrive->group);
     rd_kafka_conf_set_log_cb(conf, kafka_log_keep);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_opaque(conf, redrive);
     kafka_setting_must(conf, "transactional.id", id.data);
+    snprintf(what, sizeof what, "preparing the transactions of %s", id.data);
     text_fini(&id);
     redrive->producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
     if (!redrive->producer)
         return -1;
-    return take_error(rd_kafka_init_transactions(redrive->producer, ANSWER_MS),
-                      "preparing the transactions", error);
+    return take_error(rd_kafka_init_transactions(redrive->producer, ANSWER_MS), what, error);
 }
 
 static const char *header_text(const rd_kafka_headers_t *headers, const char *name, char *out,
@@ -341,10 +343,7 @@ static int read_committed(struct redrive *redrive, struct error *error)
     int rc = 0;
     if (code)
         rc = error_set(error, "group %s: what was redriven before cannot be read: %s%s",
-                       redrive->group, rd_kafka_err2str(code),
-                       code != RD_KAFKA_RESP_ERR__TIMED_OUT
-                           ? ""
-                           : " (no broker answers, or the right READ on this group is missing)");
+                       redrive->group, rd_kafka_err2str(code), kafka_why_unread(code));
     else if (ledger_decode(&redrive->read, at->offset < 0 ? 0 : at->offset,
                            at->metadata_size ? at->metadata : "", at->metadata_size, error) < 0)
         rc = error_prefix(error,
@@ -371,6 +370,10 @@ static int read_letters(struct redrive *redrive, int64_t end, struct error *erro
             rc = take_message(redrive, message, error), until = clock_boot_ms() + SILENCE_MS;
         else if (!message->err)
             pass(redrive, end);
+        else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+            rc = error_set(error,
+                           "topic %s: the letters cannot be read: %s: the right READ is missing",
+                           redrive->config->dead_letters, rd_kafka_err2str(message->err));
         rd_kafka_message_destroy(message);
         if (rc < 0)
             return -1;

@@ -424,6 +424,57 @@ class Security(KafkaCase):
     def test_several_static_members(self):
         self.several(**{"kafka.group.instance.id": "{}", "kafka.session.timeout.ms": "6000", "kafka.heartbeat.interval.ms": "1000"})
 
+    def command(self, *words):
+        command = [f"{BUILD}/privacy-call-worker", *words]
+        for key, value in {**self.secure_settings(), "platform.url": "https://p", "platform.token": "t", "platform.app.id": "a",
+                           "kafka.group.id": self.group, "topic.recording.requests": "",
+                           **{f"topic.{role}": name for role, name in self.names.items() if role != "recording.requests"}}.items():
+            command += ["-o", f"{key}={value}"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    def check_refused(self, what, run):
+        self.assertEqual(1, run.returncode, run.stdout)
+        self.assertRegex(run.stderr, "uthorization failed|the right READ on this group is missing")
+        self.assertIn(what, run.stderr)
+
+    def test_what_ledger_needs(self):
+        """READ on the request topic and on the group, and nothing else, to show and to repair."""
+        requests, group = self.names["call.requests"], self.group
+        self.give("requests", "group")
+        self.offsets().commit(requests, 1, 0, "consumed by another program")
+        run = self.command("ledger")
+        self.assertIn("HALTED", run.stdout, run.stderr)
+        repair = ("ledger", "repair", "--topic", requests, "--partition", "1", "--yes")
+        for missing, what in (("requests", requests), ("group", group)):
+            with self.subTest(missing):
+                self.take(missing)
+                runs = self.command("ledger"), self.command(*repair)
+                self.give(missing)
+                for run in runs:
+                    self.check_refused(what, run)
+        run = self.command(*repair)
+        self.assertEqual(0, run.returncode, run.stderr)
+        run = self.command("ledger")
+        self.assertEqual(0, run.returncode, run.stderr)
+
+    def test_redrive_names_what_it_lacks(self):
+        needs = {"letters": self.names["dead.letters"], "note": f"{self.group}-redrive",
+                 "transactions": f"{self.group}-redrive:redrive"}
+        self.give(*self.rights, *self.more_for_redrive)
+        worker = self.secured(self.sandbox(), name="one")
+        self.requests.send(b"no JSON", "k")
+        self.requests.flush()
+        self.dead_letters(1)
+        self.assertEqual(0, worker.terminate())
+        for missing, what in needs.items():
+            with self.subTest(missing):
+                self.take(missing)
+                run = self.command("redrive")
+                self.give(missing)
+                self.check_refused(what, run)
+        run = self.command("redrive")
+        self.assertEqual((0, "redriven 1\n"), (run.returncode, run.stdout), run.stderr)
+
 
 if __name__ == "__main__":
     main()
