@@ -462,9 +462,11 @@ static int64_t retry_pause(const struct engine *engine)
 /* Aborted again and again: what is asked for is right, so it may be who asks. */
 static bool needs_new_producer(const struct engine *engine)
 {
+    if (engine->aborts < RENEW_ABORTS)
+        return false;
     bool far_apart = retry_pause(engine) > RETRY_MOST_MS;
     int more = far_apart ? RENEW_ABORTS_FAR_APART : RENEW_ABORTS_MORE;
-    return engine->aborts >= RENEW_ABORTS && (engine->aborts - RENEW_ABORTS) % more == 0;
+    return (engine->aborts - RENEW_ABORTS) % more == 0;
 }
 
 void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
