@@ -300,6 +300,11 @@ static void forget_all(struct ledger *ledger, int64_t base)
     ledger->owner[0] = '\0';
 }
 
+bool ledger_is_halt(const char *metadata, size_t size)
+{
+    return size == strlen(LEDGER_HALT) && !memcmp(metadata, LEDGER_HALT, size);
+}
+
 int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, size_t size,
                   struct error *error)
 {
@@ -309,6 +314,9 @@ int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, siz
         return error_set(error, "at an offset that cannot be one (%" PRId64 ")", base);
     if (!size)
         return 0;
+    if (ledger_is_halt(metadata, size))
+        return error_set(error, "the mark of a worker that found the committed offset gone and "
+                                "could not tell what had been done");
     if (size > LEDGER_MAX)
         return error_set(error, "%zu characters long, and a ledger has %d at most", size,
                          LEDGER_MAX);

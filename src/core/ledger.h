@@ -17,7 +17,10 @@
  *     low bits
  *   - x….r… or x….b…: calls whose `unknown` is published may still be running: between x and the
  *     dot, four characters of base64 for each of their order ids (ledger_name)
- *   - R… and B… instead of r… and b…: such calls of order ids that are not named, too */
+ *   - R… and B… instead of r… and b…: such calls of order ids that are not named, too
+ *
+ * Or it is LEDGER_HALT, which is no ledger: it halts the partition for every worker (for those that
+ * do not know it, too) until a person has said where to go on. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,6 +38,10 @@ enum {
      * have as many results of unknown outcome published, and as much memory taken for them. */
     LEDGER_STARTED_MAX = 2 * 65536,
 };
+
+/* What the worker commits, at offset 0, that has found a committed offset gone and cannot tell what
+ * had been done: without it the next one would begin at the oldest request, and call again. */
+#define LEDGER_HALT "pcw1:halted:offset-lost"
 
 enum ledger_mark { LEDGER_FRESH, LEDGER_STARTED, LEDGER_DONE };
 
@@ -79,6 +86,9 @@ void ledger_encode(const struct ledger *ledger, struct text *out);
  * written, whatever its checksum says. */
 int ledger_decode(struct ledger *ledger, int64_t base, const char *metadata, size_t size,
                   struct error *error);
+
+/* Whether it is LEDGER_HALT. */
+bool ledger_is_halt(const char *metadata, size_t size);
 
 /* Upper bound of the encoded length of any ledger in which `span` offsets from the base on are
  * told, `undone` of them not done, and no doubt is named. It never grows when an offset becomes

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "core/ledger.h"
 #include "io/kafka_internal.h"
 
 enum { READ_TIMEOUT_MS = 1000 };
@@ -117,7 +118,8 @@ static void take_ledgers(struct kafka_reading *job)
     job->ledgers = memory_zeroed(job->ledger_count + 1, sizeof *job->ledgers);
     for (size_t i = 0; i < job->ledger_count; i++) {
         const rd_kafka_topic_partition_t *at = &job->list->elems[i];
-        bool none = at->offset < 0 || (job->stable && job->logs[i] == KAFKA_LOG_OTHER);
+        bool other = job->logs[i] == KAFKA_LOG_OTHER && !job->memories[i].lost;
+        bool none = at->offset < 0 || (job->stable && other);
         size_t size = none ? 0 : at->metadata_size;
         job->ledgers[i] = (struct kafka_ledger){
             .kind = job->kinds[i],
@@ -306,7 +308,8 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
                       "the brokers have lost data of __consumer_offsets; what is known of it here "
                       "is committed again");
         if (slot)
-            slot->lost = ledger->loss != KAFKA_NOT_LOST;
+            slot->lost = ledger->loss != KAFKA_NOT_LOST ||
+                         ledger_is_halt(ledger->metadata, ledger->metadata_size);
         if (job->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
         slot->first = slot->last = slot->asked = slot->before = (struct kafka_print){-1, 0};
@@ -328,7 +331,8 @@ static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_lis
             continue;
         slot->had_ledger = at->metadata_size > 0;
         slot->told_bare = slot->told_bare && !slot->had_ledger;
-        slot->lost = slot->lost && !slot->had_ledger;
+        slot->lost =
+            slot->lost && (!slot->had_ledger || ledger_is_halt(at->metadata, at->metadata_size));
     }
 }
 

@@ -284,6 +284,12 @@ static int choose_offset(const struct view *view, const struct options *options,
 {
     const struct kafka_admin_partition *at = view->at;
     *offset = at->committed;
+    if (!options->offset && ledger_is_halt(at->metadata, at->metadata_size))
+        return error_set(error,
+                         "where to go on is not known: --offset N must say it, from %" PRId64
+                         " to %" PRId64 "; look at the results topic for the last request that "
+                         "has a result",
+                         at->begin, at->end);
     if (!options->offset && at->committed > at->end)
         return error_set(error,
                          "the committed offset is not in the log: --offset N must say where to go "

@@ -4,12 +4,13 @@ import json
 import re
 import signal
 import struct
+import subprocess
 import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from case import KafkaCase, main, wait_until
+from case import BUILD, KafkaCase, main, wait_until
 from records import QUIET, Requests, call, create_topics, delete_topic
 
 
@@ -228,6 +229,46 @@ class LostOffsets(KafkaCase):
         self.assertEqual(1, len([e for e in worker.events() if "committed offsets of this group are gone" in e["message"]]))
         row, = [p for p in json.loads(worker.get("/status")[1])["partitions"] if p["partition"] == theirs]
         self.assertEqual("halted", row["state"])
+        self.check_halt_outlives(worker, sandbox, options, theirs)
+
+    def ledger(self, *words):
+        command = [f"{BUILD}/privacy-call-worker", "ledger", *words, "-o", f"kafka.bootstrap.servers={self.bootstrap}", "-o",
+                   f"kafka.group.id={self.group}", "-o", f"topic.call.requests={self.names['call.requests']}",
+                   "-o", "topic.recording.requests=", "-o", "platform.url=https://127.0.0.1:1", "-o", "platform.token=t",
+                   "-o", "platform.app.id=a"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    def check_halt_outlives(self, worker, sandbox, options, partition):
+        """What is halted as its committed offset was lost is halted for whoever gets it next, until it is repaired."""
+        self.assertEqual(0, worker.terminate())
+        first = self.worker(sandbox, options, name="b")
+        first.wait_log("is halted.*the mark of a worker that found the committed offset gone")
+        second = self.worker(sandbox, options, name="a")  # to which the partition goes, as it is the first by name
+        said = second.wait_log("is halted.*the mark of a worker that found the committed offset gone", 60)
+        self.assertEqual(partition, said["kafka.partition"])
+        shown = self.ledger("--json")
+        self.assertEqual(1, shown.returncode, shown.stderr)
+        row, = [p for p in json.loads(shown.stdout)["jobs"][0]["partitions"] if p["halted"]]
+        self.assertEqual(partition, row["partition"])
+        self.assertIn("the mark of a worker", row["reason"])
+        self.assertEqual([0, 0], [first.terminate(), second.terminate()])
+        self.assertEqual(30, len(sandbox.calls()))
+        where = ("repair", "--topic", self.names["call.requests"], "--partition", str(partition), "--yes")
+        refused = self.ledger(*where)
+        self.assertEqual(1, refused.returncode)
+        self.assertIn("--offset N must say it", refused.stderr)
+        repaired = self.ledger(*where, "--offset", str(self.called(sandbox, partition)))
+        self.assertEqual(0, repaired.returncode, repaired.stderr)
+        self.worker(sandbox, options)
+        self.assertEqual({"succeeded": 40}, self.statuses(self.topic("call.results").results(40, 60)))
+        self.assertEqual(40, len(sandbox.calls()))
+        self.wait_idle()
+        self.assertEqual(0, self.ledger().returncode)
+
+    def called(self, sandbox, partition):
+        """The offset behind the last request of the partition that has a result."""
+        results = self.topic("call.results").results(30, 30)
+        return 1 + max(r["source"]["offset"] for r in results if r["source"]["partition"] == partition)
 
     def test_lost_while_it_runs(self):
         """The log is the one that was read: what is known is committed again, and nothing is called twice."""

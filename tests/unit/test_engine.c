@@ -1513,11 +1513,95 @@ static void test_what_was_committed_is_gone_and_not_known(void **state)
         give(&desk, 0, 1);
         expect(&desk, ENGINE_UNASSIGN);
         lose_offset(&desk, unclear ? ENGINE_LOSS_UNCLEAR : ENGINE_OFFSET_LOST);
+        expect(&desk, ENGINE_COMMIT);
+        land(&desk);
+        assert_string_equal(desk.metadata[0], LEDGER_HALT);
+        assert_int_equal(desk.base[0], 0);
+        engine_committed(desk.engine, ENGINE_DONE, desk.now);
         expect(&desk, ENGINE_ASSIGN);
+        expect(&desk, ENGINE_NOTHING);
         assert_true(view_of(&desk, 0).halted);
         assert_true(view_of(&desk, 0).needs_repair);
         desk_fini(&desk);
     }
+}
+
+static void halted_unsaid(struct desk *desk)
+{
+    ready(desk);
+    take(desk, 0, 1, true);
+    give(desk, 0, 1);
+    expect(desk, ENGINE_UNASSIGN);
+    lose_offset(desk, ENGINE_LOSS_UNCLEAR);
+    expect(desk, ENGINE_COMMIT);
+    engine_committed(desk->engine, ENGINE_AGAIN, desk->now);
+    expect(desk, ENGINE_NOTHING);
+}
+
+/* Whoever gets the partition next is to know that it is halted: it is said before it is let go. */
+static void test_a_halt_is_committed_before_the_partition_is_let_go(void **state)
+{
+    (void)state;
+    for (int stops = 0; stops < 2; stops++) {
+        struct desk desk;
+        halted_unsaid(&desk);
+        if (stops)
+            engine_stop(desk.engine, desk.now);
+        else
+            take(&desk, 0, 1, false);
+        desk.now = engine_wake_time(desk.engine);
+        if (stops) {
+            expect(&desk, ENGINE_RECALL);
+            desk.now += 1000;
+        }
+        expect(&desk, ENGINE_COMMIT);
+        land(&desk);
+        assert_string_equal(desk.metadata[0], LEDGER_HALT);
+        engine_committed(desk.engine, ENGINE_DONE, desk.now);
+        if (stops)
+            expect(&desk, ENGINE_ASSIGN);
+        expect(&desk, stops ? ENGINE_LEAVE : ENGINE_UNASSIGN);
+        desk_fini(&desk);
+    }
+}
+
+/* The next one, in this process or another. */
+static void test_a_committed_halt_halts(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    desk.metadata[0] = memory_string(LEDGER_HALT);
+    desk.base[0] = 0;
+    give(&desk, 0, 1);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_ASSIGN);
+    expect(&desk, ENGINE_NOTHING);
+    assert_true(view_of(&desk, 0).needs_repair);
+    assert_non_null(strstr(view_of(&desk, 0).halt_reason, "found the committed offset gone"));
+    desk_fini(&desk);
+}
+
+/* Refused, it is not asked for without end; the next assignment begins anew. */
+static void test_a_halt_that_is_refused(void **state)
+{
+    (void)state;
+    struct desk desk;
+    ready(&desk);
+    take(&desk, 0, 1, true);
+    give(&desk, 0, 1);
+    expect(&desk, ENGINE_UNASSIGN);
+    lose_offset(&desk, ENGINE_LOSS_UNCLEAR);
+    for (int times = 0; times < 10; times++) {
+        expect(&desk, ENGINE_COMMIT);
+        engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+        desk.now += 1000;
+    }
+    expect(&desk, ENGINE_ASSIGN);
+    assert_true(view_of(&desk, 0).needs_repair);
+    assert_non_null(strstr(view_of(&desk, 0).halt_reason, "its committed offset is gone"));
+    desk_fini(&desk);
 }
 
 /* One call ended and one chosen in a transaction of unknown end. */
@@ -2909,6 +2993,9 @@ int main(void)
         cmocka_unit_test(test_a_refused_claim_is_made_again),
         cmocka_unit_test(test_what_was_committed_is_gone),
         cmocka_unit_test(test_what_was_committed_is_gone_and_not_known),
+        cmocka_unit_test(test_a_halt_is_committed_before_the_partition_is_let_go),
+        cmocka_unit_test(test_a_committed_halt_halts),
+        cmocka_unit_test(test_a_halt_that_is_refused),
 
         cmocka_unit_test(test_unknown_that_landed),
         cmocka_unit_test(test_unknown_that_did_not_land),

@@ -58,14 +58,26 @@ static void clear_job_ledgers(struct engine *engine)
     engine->job_ledger_count = 0;
 }
 
+/* What a plain commit says of it; returns the offset. */
+static int64_t encode_job_ledger(struct partition *partition, const char *owner, struct text *out)
+{
+    struct engine *engine = partition->engine;
+    if (partition->owes_halt) {
+        text_add(out, LEDGER_HALT);
+        return 0;
+    }
+    partition_ledger(partition, owner, partition->sequence, partition->top);
+    ledger_encode(&engine->scratch, out);
+    return engine->scratch.base;
+}
+
 /* Adds the partition's ledger to the commit, unless it has to wait for the next one. `bytes` counts
  * what is in it. */
 static void add_job_ledger(struct engine *engine, struct partition *partition, const char *owner,
                            size_t *bytes)
 {
     struct text metadata = {0};
-    partition_ledger(partition, owner, partition->sequence, partition->top);
-    ledger_encode(&engine->scratch, &metadata);
+    int64_t offset = encode_job_ledger(partition, owner, &metadata);
     if (engine->job_ledger_count == engine->job_ledger_capacity) {
         engine->job_ledger_capacity =
             engine->job_ledger_capacity ? engine->job_ledger_capacity * 2 : 16;
@@ -80,7 +92,7 @@ static void add_job_ledger(struct engine *engine, struct partition *partition, c
     *bytes += size;
     partition->in_job = true;
     engine->job_ledgers[engine->job_ledger_count++] = (struct engine_ledger){
-        partition->number, engine->scratch.base, text_take(&metadata), size, ENGINE_NOT_LOST};
+        partition->number, offset, text_take(&metadata), size, ENGINE_NOT_LOST};
 }
 
 static bool arriving(const struct partition *partition)
@@ -224,9 +236,14 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
     return true;
 }
 
+static bool owes_halt(const struct partition *partition)
+{
+    return partition->phase == PARTITION_HALTED && partition->owes_halt;
+}
+
 static bool is_unclaimed(const struct partition *partition)
 {
-    return partition->phase == PARTITION_ARRIVING && !partition->claimed;
+    return (partition->phase == PARTITION_ARRIVING && !partition->claimed) || owes_halt(partition);
 }
 
 static bool emit_claim(struct engine *engine, struct engine_action *action)
@@ -297,6 +314,8 @@ static bool next_load(struct engine *engine, struct engine_action *action)
 
 static void drain(struct engine *engine, struct partition *partition)
 {
+    if (owes_halt(partition))
+        partition->phase = PARTITION_RELEASING;
     if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED ||
         partition->phase == PARTITION_AWAY)
         partition_forget(partition);
@@ -621,7 +640,7 @@ void engine_stop(struct engine *engine, int64_t now)
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase == PARTITION_ACTIVE)
+        if (partition->phase == PARTITION_ACTIVE || owes_halt(partition))
             drain(engine, partition);
         else if (partition->phase == PARTITION_AWAY)
             drop(partition);
@@ -694,7 +713,8 @@ static bool is_as_it_was(const struct partition *partition, const struct ledger 
 
 /* What was committed is gone. What is remembered takes its place, as nobody else can have had the
  * partition; where nothing is, or the log may be another one, a person has to say where to go on:
- * from the oldest request on, calls would be made twice. */
+ * from the oldest request on, calls would be made twice. That is committed, too, for those who get
+ * the partition next. */
 static void take_loss(struct partition *partition, enum engine_loss loss)
 {
     struct text reason = {0};
@@ -707,7 +727,7 @@ static void take_loss(struct partition *partition, enum engine_loss loss)
                     ? "and what had been done is not known here any more"
                     : "and whether its topic is still the one that was read cannot be told");
     partition_halt(partition, text_take(&reason));
-    partition->needs_repair = true;
+    partition->needs_repair = partition->owes_halt = true;
 }
 
 static void take_ledger(struct partition *partition, const struct ledger *ledger,
@@ -856,6 +876,8 @@ static void claim_landed(struct engine *engine)
     {
         struct partition *partition = list_of(at, struct partition, node);
         partition->claimed |= partition->in_job;
+        if (owes_halt(partition) && partition->in_job)
+            partition->owes_halt = false;
         left += is_unclaimed(partition);
     }
     batch_taken(engine, engine->job_ledgers, engine->job_ledger_count);
@@ -876,10 +898,14 @@ static void claim_refused(struct engine *engine)
     batch_refused(engine, engine->job_ledgers, engine->job_ledger_count);
     struct partition *partition = only_one_in_job(engine);
     struct text reason = {0};
-    if (!partition || partition->phase != PARTITION_ARRIVING)
+    if (!partition || !is_unclaimed(partition))
         return;
     if (++partition->claim_refusals < CLAIM_REFUSALS) {
         again(engine); /* an answer may be a passing one */
+        return;
+    }
+    if (owes_halt(partition)) { /* it stays halted here, and is asked for in the next assignment */
+        partition->owes_halt = false;
         return;
     }
     text_printf(&reason, "the broker refuses to commit its ledger of %zu characters: %s",
