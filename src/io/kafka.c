@@ -169,8 +169,8 @@ static void follow_files(struct kafka *kafka, int64_t now_ms)
         !kafka_assignment_renew(kafka))
         return;
     kafka->renewed_at_ms = now_ms;
-    log_info("kafka: files that its clients are made with have changed: leaving group %s in order, "
-             "and joining it again with new clients",
+    log_info("kafka: certificate or secret files have changed: this worker leaves group %s in good "
+             "order and joins it again with new clients",
              kafka->config->group_ids[kafka->job]);
 }
 

@@ -92,8 +92,8 @@ void kafka_nudge(struct kafka *kafka, struct kafka_nudge *nudge, rd_kafka_resp_e
     if (now < nudge->due_ms)
         return;
     if (kafka_noise_due(&kafka->noise, "nudge", KAFKA_REMIND_MS))
-        log_info("kafka: the coordinator does not end %s last transaction; one that "
-                 "does nothing reminds it",
+        log_info("kafka: the coordinator has not ended %s last transaction; an empty "
+                 "transaction wakes it",
                  nudge->id ? "a predecessor's" : "the");
     wake_coordinator(kafka, nudge->runner, nudge->id);
     nudge->pause_ms = nudge->pause_ms < MOST_MS / 2 ? 2 * nudge->pause_ms : MOST_MS;

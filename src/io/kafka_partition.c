@@ -138,7 +138,7 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
     if (!is_due(kafka, slot, "reading"))
         return;
     struct log_about where = about(kafka, slot);
-    log_write(LOG_WARN, &where, "kafka: %s; trying on", trouble->reason);
+    log_write(LOG_WARN, &where, "kafka: %s; it is tried again", trouble->reason);
 }
 
 void kafka_partitions_failed(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words)

@@ -119,7 +119,8 @@ static void answered(struct kafka *kafka, int64_t now_ms)
     if (probe->rebalance != a->number || a->asked != ASKED_NOTHING)
         return;
     log_warn("kafka: the committed offsets of this group are gone: topic %s was deleted and made "
-             "again, or the brokers have lost them; its partitions' logs are looked at",
+             "again, or the brokers have lost them; the worker checks whether its partitions' logs "
+             "are still those that it has read",
              kafka->config->request_topics[kafka->job]);
     each_held(slot, kafka) slot->restart = true;
 }

@@ -176,7 +176,7 @@ static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
     char name[32];
     snprintf(name, sizeof name, "init %d", (int)code);
     if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
-        log_write(kafka_remedy(code) ? LOG_ERROR : LOG_WARN, NULL, "kafka: %s; trying on",
+        log_write(kafka_remedy(code) ? LOG_ERROR : LOG_WARN, NULL, "kafka: %s; it is tried again",
                   kafka->writing.error.text);
 }
 
@@ -332,7 +332,7 @@ static void follow_files(struct kafka *kafka)
         return;
     kafka->producer_renewed_ms = now;
     if (make_producer(kafka, &job->error))
-        log_error("kafka: a new producer cannot be made: %s; the one before goes on",
+        log_error("kafka: a new producer cannot be made: %s; the current one is kept",
                   job->error.text);
     else
         prepare_producer(kafka, true);

@@ -35,8 +35,8 @@ void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char
     atomic_fetch_or(&kafka->rights_missing, bit_of(kafka, right, on));
     snprintf(name, sizeof name, "right %s %s", names[right], on);
     if (kafka_noise_due(&kafka->noise, name, SAY_EVERY_MS))
-        log_error("kafka: no permission (%s): the worker needs the right %s %s; trying on", words,
-                  names[right], on);
+        log_error("kafka: no permission (%s): the worker needs the right %s %s; it is tried again",
+                  words, names[right], on);
 }
 
 void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *on)

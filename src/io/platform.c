@@ -228,8 +228,7 @@ static void complain(struct platform *platform, const char *what, const char *wo
     if (platform->complained_ms && now - platform->complained_ms < COMPLAIN_MS)
         return;
     platform->complained_ms = now;
-    log_error("platform: libcurl fails: %s: %s; what runs goes on, or ends if it fails again and "
-              "again",
+    log_error("platform: libcurl failed: %s: %s; open calls go on; repeated failures end them",
               what, words);
 }
 

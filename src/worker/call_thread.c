@@ -431,8 +431,9 @@ static void on_tick(uv_timer_t *timer)
 static void on_stuck(uv_timer_t *timer)
 {
     struct call_thread *thread = timer->data;
-    log_warn("recording.store: the file system has not answered for %d ms; it is not waited for",
-             STORE_GRACE_MS);
+    log_warn(
+        "recording.store: the file system has not answered for %d ms; the stop goes on without it",
+        STORE_GRACE_MS);
     thread->stuck = true;
     uv_stop(&thread->loop);
 }

@@ -337,7 +337,7 @@ static void on_committed(void *argument, enum kafka_answer answer, const char *e
 static void on_failed(void *argument, const char *error)
 {
     struct kafka_thread *thread = argument;
-    log_error("cannot go on: %s", error);
+    log_error("the worker stops: %s", error);
     thread->status = 1;
     thread->done = true;
 }
@@ -502,12 +502,13 @@ static void log_hand_over(struct kafka_thread *thread)
     for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++)
         started += view.away ? view.started : 0;
     if (started)
-        log_warn("what was lost could not be handed over in full: %zu request(s) of it are still "
-                 "started, and go on if their partitions come back to this worker before another "
-                 "has had them, else they become unknown",
-                 started);
+        log_warn(
+            "lost partitions could not be handed over completely: %zu started request(s) go on "
+            "if their partitions come back to this worker before another worker has had them; "
+            "otherwise they become unknown",
+            started);
     else
-        log_info("what was lost is handed over: nothing of it is started any more");
+        log_info("lost partitions are handed over: no call of theirs is started");
     thread->losing = false;
 }
 
@@ -898,8 +899,8 @@ static void notice_freeze(struct kafka_thread *thread)
 {
     int64_t most = thread->config->session_timeout_ms / 3;
     if (thread->turned_at && thread->now - thread->turned_at > WAIT_MOST_MS + most) {
-        log_warn("the process stood still for %" PRId64
-                 " ms; what was started meanwhile is proven again before it is dialled",
+        log_warn("the process was paused for %" PRId64
+                 " ms; a call that is not sent yet needs a new lease before it is dialled",
                  thread->now - thread->turned_at);
         engine_frozen(thread->engine, thread->now);
     }

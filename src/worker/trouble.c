@@ -49,12 +49,12 @@ void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t n
         return;
     int64_t seconds = (now_ms - trouble->since_ms) / 1000;
     if (now_ms - trouble->since_ms >= LASTING_MS && kind != TROUBLE_REFUSALS)
-        log_error("%s; so it has been for %" PRId64 " s: this worker is not ready, and tries on",
+        log_error("%s; it has failed for %" PRId64 " s: /readyz answers 503; it is tried again",
                   text, seconds);
     else if (lasting)
-        log_error("%s; trying on", text);
+        log_error("%s; it is tried again", text);
     else
-        log_warn("%s; trying on", text);
+        log_warn("%s; it is tried again", text);
 }
 
 void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t since_ms,
@@ -73,7 +73,7 @@ void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now
     struct trouble *trouble = &troubles->all[kind];
     if (trouble->since_ms && now_ms - trouble->since_ms >= LASTING_MS &&
         now_ms - trouble->last_ms < LASTING_MS)
-        log_info("over after %" PRId64 " s: %s", (now_ms - trouble->since_ms) / 1000,
+        log_info("recovered after %" PRId64 " s: %s", (now_ms - trouble->since_ms) / 1000,
                  trouble->text);
     trouble->since_ms = 0;
 }

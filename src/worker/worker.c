@@ -51,7 +51,8 @@ static struct service *tell_service_manager(struct metrics *metrics)
     struct error error;
     struct service *service = service_new(metrics, &error);
     if (*error.text)
-        log_warn("the service manager is not told of anything: %s", error.text);
+        log_warn("the service manager cannot be notified: %s; the worker runs without it",
+                 error.text);
     return service;
 }
 

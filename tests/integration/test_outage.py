@@ -40,7 +40,7 @@ class Outage(KafkaCase):
             self.kafka.restart()
         self.finish()
         for worker in self.workers:
-            worker.wait_log("^what was lost is handed over", 1)
+            worker.wait_log("^lost partitions are handed over", 1)
 
 
 if __name__ == "__main__":
