@@ -12,7 +12,8 @@ HPA            optional, not empty: scales by a HorizontalPodAutoscaler on the e
 RATE           requests a second while something happens (default 40)
 KEEP           not empty: leaves the namespace as it is
 
-It works in a namespace of its own (privacy-call-test), and beside it only cordons one node for a moment, for the drain of its own pods.
+It works in two namespaces of its own (privacy-call-test, and privacy-call-test-monitoring in the place of Prometheus's), and beside them only
+cordons one node for a moment, for the drain of its own pods.
 """
 import os
 import subprocess
@@ -22,6 +23,7 @@ import time
 
 from cluster import NAME, SELECTOR, Cluster, Problem, is_ready, until
 from load import Load, drop_topics, make_topics
+from network import Network
 from stage import TOKENS, Stage
 
 BUILD = os.environ.get("BUILD_DIR", "build")
@@ -119,15 +121,15 @@ class Proof:
         check(f"{self.prefix}-call-requests" in ledger, ledger)
 
     def network(self):
-        """the network policy lets the worker out to Kafka, the platform and name servers only"""
-        pod = self.cluster.pods()[0]["metadata"]["name"]
-        address = self.cluster.run("get", "service", "kubernetes", "-n", "default", "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}").split(":")
-
-        def open_to(host, port):
-            return "open" in self.cluster.run("exec", pod, "-c", "worker", "--", "bash", "-c", f"timeout 3 bash -c 'exec 3<>/dev/tcp/{host}/{port}' 2>/dev/null && echo open || echo shut")
-        check(open_to("platform", 8443), "the platform cannot be reached")
-        if open_to(*address):
-            raise Skip("this cluster does not enforce NetworkPolicy: the API server can be reached from the pod")
+        """NetworkPolicy: out to name servers, Kafka and the platform, in from Prometheus's namespace to the page; nothing else, either way"""
+        network = Network(self.stage)
+        leaks = network.tried()
+        if len(leaks) == len(network.shut):
+            raise Skip("this cluster does not enforce NetworkPolicy: the worker reaches the API server and other pods, and is reached by them")
+        check(not leaks, f"open, and should be shut: {', '.join(leaks)}")
+        check("platform" in network.name(), "no name server answers the worker")
+        check("\nprivacy_call_" in network.scrape(), "the page has no metrics for Prometheus")
+        self.say(f"    open: {', '.join(network.open)}, names, a scrape; shut: {', '.join(network.shut)}")
 
     def rolling(self):
         """a rolling update under load: unknown 0, lost 0"""

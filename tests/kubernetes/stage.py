@@ -5,7 +5,7 @@ import subprocess
 
 import yaml
 
-from cluster import MANIFESTS, NAME, Cluster, until
+from cluster import MANIFESTS, NAME, Cluster, is_ready, until
 
 TOKENS = ("first-token-of-the-test", "second-token-of-the-test")
 APP_ID = "774e5e14a0874r725bfb90351f1e84f677"
@@ -20,6 +20,31 @@ spec:
   - ports: [{port: %(port)s, protocol: TCP}]
   - to: [{podSelector: {matchLabels: {app: platform}}}]
     ports: [{port: 8443, protocol: TCP}]
+"""
+
+# Prometheus is somewhere else in this test: all that it changes in the rule for it.
+SCRAPER = """
+- op: replace
+  path: /spec/ingress/0/from/0/namespaceSelector/matchLabels/kubernetes.io~1metadata.name
+  value: %(scraper)s
+"""
+
+# A pod that listens on the platform's port, and from which something is tried. It is no part of what is tested.
+NEIGHBOUR = """
+apiVersion: v1
+kind: Pod
+metadata: {name: neighbour, labels: {app: neighbour}}
+spec:
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsNonRoot: true, runAsUser: 10001, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - name: neighbour
+    image: %(image)s
+    command: [perl, -MIO::Socket::INET, -e, "$s = IO::Socket::INET->new(Listen => 5, LocalPort => 8443) or die; while ($c = $s->accept) { close $c }"]
+    readinessProbe: {tcpSocket: {port: 8443}, periodSeconds: 1}
+    resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {memory: 128Mi}}
+    securityContext: {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
 """
 
 # The same thing as in production, in a hurry: what takes minutes there takes seconds here.
@@ -67,6 +92,7 @@ class Stage:
 
     def __init__(self, folder, namespace, image, sandbox, kafka, prefix):
         self.cluster = Cluster(namespace)
+        self.scraper = Cluster(namespace + "-monitoring")
         self.folder, self.image, self.sandbox, self.kafka, self.prefix = folder, image, sandbox, kafka, prefix
         self.settings = {}
         self.ca = ""  # of the simulated platform, once that runs
@@ -108,13 +134,14 @@ class Stage:
 
     def objects(self):
         """The manifests of production (of minimal, where the cluster has no KEDA and no Prometheus operator), for this test."""
-        names = {"name": NAME, "kafka": self.kafka, "port": self.kafka.rsplit(":", 1)[1], "group": self.prefix, "prefix": self.prefix}
+        names = {"name": NAME, "kafka": self.kafka, "port": self.kafka.rsplit(":", 1)[1], "group": self.prefix, "prefix": self.prefix,
+                 "scraper": self.scraper.namespace}
         full = self.keda and self.monitoring
         patches = [POLICY % names] + ([SCALED % names, UNAUTHENTICATED % names] if full else [])
         folder = self.overlay("overlay", {"worker.conf": self.configuration()}, resources=["overlays/production" if full else "overlays/minimal"],
                               images=[{"name": "registry.example/" + NAME, **kustomized(self.image)}],
                               configMapGenerator=[{"name": NAME, "namespace": "privacy-call", "behavior": "replace", "files": ["worker.conf"]}],
-                              patches=[{"patch": p} for p in patches])
+                              patches=[{"patch": p} for p in patches] + [{"target": {"kind": "NetworkPolicy", "name": NAME}, "patch": SCRAPER % names}])
         return self.change(self.cluster.render(folder))
 
     def apply(self):
@@ -125,14 +152,25 @@ class Stage:
 
     def start(self):
         """The namespace, the platform, the secret."""
-        self.cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.cluster.namespace, "labels": {
-            "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}}}])
-        until(30, lambda: self.cluster.get("serviceaccount", "default"), "the namespace's service account")
+        self.namespace(self.cluster)
         self.platform(TOKENS[0])
         files = {n: self.cluster.run("exec", "deploy/platform", "-c", "platform", "--", "cat", "/ca/" + n) for n in ("ca.pem", "ca.pem.key")}
         self.ca = files["ca.pem"]
         self.secret("platform-ca", files)
         self.token(TOKENS[0])
+
+    def namespace(self, cluster):
+        cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": cluster.namespace, "labels": {
+            "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}}}])
+        until(30, lambda: cluster.get("serviceaccount", "default"), "the namespace's service account")
+
+    def neighbours(self):
+        """A pod beside the worker's, and one in the namespace that scrapes. Returns their addresses."""
+        self.namespace(self.scraper)
+        for cluster in (self.cluster, self.scraper):
+            cluster.apply(list(yaml.safe_load_all(NEIGHBOUR % {"image": self.sandbox})))
+        return [until(60, lambda c=cluster: (lambda p: is_ready(p) and p["status"]["podIP"])(c.get("pod", "neighbour")), "the neighbour ready")
+                for cluster in (self.cluster, self.scraper)]
 
     def platform(self, token):
         """The simulated platform, which takes this token and no other."""
@@ -156,5 +194,5 @@ class Stage:
         if self.keda:
             subprocess.run(["kubectl", "-n", self.cluster.namespace, "delete", "scaledobjects.keda.sh", "--all", "--timeout=60s"], check=False,
                            stdout=subprocess.DEVNULL)
-        subprocess.run(["kubectl", "delete", "namespace", self.cluster.namespace, "--timeout=180s", "--ignore-not-found"], check=False,
+        subprocess.run(["kubectl", "delete", "namespace", self.cluster.namespace, self.scraper.namespace, "--timeout=180s", "--ignore-not-found"], check=False,
                        stdout=subprocess.DEVNULL, timeout=200)
