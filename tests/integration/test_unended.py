@@ -47,7 +47,7 @@ class Unended(KafkaCase):
 
     def check_soon(self, worker, began):
         self.assertLess(time.monotonic() - began, SOON, "as long as the coordinator sleeps")
-        worker.wait_log("the coordinator does not end the last transaction", 1)
+        worker.wait_log("the coordinator has not ended the last transaction", 1)
 
     def test_start(self):
         aside = self.names["recording.results"]
