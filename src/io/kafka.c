@@ -234,7 +234,10 @@ static void check_fatal(struct kafka *kafka)
         return;
     struct error error;
     if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-        error_set(&error, "another process has the same group.instance.id (%s)", reason);
+        error_set(&error,
+                  "another process has the same kafka.group.instance.id and took this one's place "
+                  "in group %s; give each its own (%s)",
+                  kafka->config->group_ids[kafka->job], reason);
     else
         error_set(&error, "the consumer cannot go on: %s", reason);
     kafka_fail(kafka, error.text);

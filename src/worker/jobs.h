@@ -27,7 +27,8 @@ void jobs_reread(void *jobs);
 /* Runs until all are stopped. Returns the exit status, or -1 when a thread cannot be started. */
 int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error);
 
-/* Whether a stop ended without Kafka's answer. */
+/* Whether it ended without Kafka's answer, or as a client of Kafka failed for good: ending the
+ * clients may then take long, or for ever. */
 bool jobs_gave_up(const struct jobs *jobs);
 
 /* false: what hangs was not released (call_thread_free), and the process can only _exit. */

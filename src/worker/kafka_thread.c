@@ -339,7 +339,7 @@ static void on_failed(void *argument, const char *error)
     struct kafka_thread *thread = argument;
     log_error("the worker stops: %s", error);
     thread->status = 1;
-    thread->done = true;
+    thread->done = thread->gave_up = true; /* what failed for good may never end */
 }
 
 static const struct kafka_handler handler = {.assigned = on_assigned,

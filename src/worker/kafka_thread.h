@@ -33,7 +33,8 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
 /* Whether it ended as another process has its instance.id. */
 bool kafka_thread_has_twin(const struct kafka_thread *thread);
 
-/* Whether a stop ended without Kafka's answer. */
+/* Whether it ended without Kafka's answer, or as a client of Kafka failed for good: ending the
+ * clients may then take long, or for ever. */
 bool kafka_thread_gave_up(const struct kafka_thread *thread);
 
 /* Releases it with what has come back. The call thread has been freed. NULL is fine. */

@@ -72,8 +72,8 @@ static int run(const struct config *config, struct metrics *metrics, struct erro
     status = jobs_run(jobs, stop, error);
     log_info("stopped with status %d", status < 0 ? 1 : status);
     if (jobs_gave_up(jobs))
-        _exit(
-            status); /* clients that reach no broker take seconds to end: a stop has no such time */
+        _exit(status); /* clients that reach no broker take seconds to end, one that failed for good
+                          may spin for ever (librdkafka 2.0): a stop has no such time */
     stop_free(stop);
 free_service:
     service_free(told.service);

@@ -50,6 +50,18 @@ class Identity(KafkaCase):
         sent = [m for m in self.requests.sent if m.topic() == self.names["call.requests"]]
         self.check_that_one_ended(workers, ended, sent, sandbox, lambda: self.results(count, role="recording.results"))
 
+    def test_the_earlier_of_two_static_members_ends_idle_as_it_is(self):
+        sandbox = self.sandbox()
+        first, second = [self.worker(sandbox, options={"kafka.group.instance.id": "same"}, name=f"process-{n}") for n in (1, 2)]
+        wait_until(lambda: not (first.alive() and second.alive()), 60, "one of the two ends")
+        ended, other = (second, first) if first.alive() else (first, second)
+        self.assertEqual(1, ended.wait())
+        ended.wait_log(f"another process has the same kafka.group.instance.id and took this one's place in group {self.group}; give each its own")
+        self.requests.send(call(1, "k1"), "k1")
+        sent = self.requests.flush()
+        self.check_run(sent, self.results(1), sandbox)
+        self.assertEqual(0, other.terminate())
+
     def check_that_one_ended(self, workers, ended, sent, sandbox, then=lambda: None):
         self.assertEqual(1, len(ended), "both go on, or neither")
         self.assertEqual(1, ended[0].wait())
