@@ -157,6 +157,8 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
                  "Content-Length and Transfer-Encoding do not say where the answer ends");
     } else if (failure == FAILURE_NONE && !whole) {
         failure = FAILURE_CUT;
+        if (transfer->head.chunks.state == CHUNKS_BROKEN)
+            snprintf(transfer->words, sizeof transfer->words, "the answer's chunks are malformed");
     }
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;

@@ -199,7 +199,7 @@ static enum platform_taken give_chunks(struct transfer *transfer, const char *by
     struct answer_head *head = &transfer->head;
     size_t at = head->taken, content;
     head->taken = 0;
-    while (at < size && head->chunks.state != CHUNKS_DONE) {
+    while (at < size && head->chunks.state < CHUNKS_DONE) {
         struct chunks before = head->chunks;
         size_t n = chunks_take(&head->chunks, bytes + at, size - at, &content);
         enum platform_taken taken =
@@ -234,7 +234,8 @@ static enum platform_taken give_body(struct transfer *transfer, const char *byte
     enum platform_taken taken;
     if (head->framing.chunked && transfer->use != TRANSFER_FETCH) {
         taken = give_chunks(transfer, bytes, size);
-        head->ended = head->own_end && head->chunks.state == CHUNKS_DONE;
+        head->ended = head->chunks.state == CHUNKS_BROKEN ||
+                      (head->own_end && head->chunks.state == CHUNKS_DONE);
     } else if (head->own_end && head->left >= 0) {
         taken = give_counted(transfer, bytes, size);
         head->ended = head->left == 0;

@@ -18,12 +18,17 @@ static void end_of_size(struct chunks *chunks)
 static void take_size(struct chunks *chunks, char c)
 {
     int digit = hex_of(c);
-    if (c == '\n')
+    if (digit < 0 && !chunks->line_begun)
+        chunks->state = CHUNKS_BROKEN;
+    else if (c == '\n')
         end_of_size(chunks);
     else if (digit < 0)
         chunks->state = CHUNKS_EXTENSION;
-    else if (chunks->left < INT64_MAX / 32)
+    else if (chunks->left >= INT64_MAX / 32)
+        chunks->state = CHUNKS_BROKEN;
+    else
         chunks->left = chunks->left * 16 + digit;
+    chunks->line_begun = chunks->state == CHUNKS_SIZE || chunks->state == CHUNKS_EXTENSION;
 }
 
 static void take_framing(struct chunks *chunks, char c)
@@ -39,6 +44,8 @@ static void take_framing(struct chunks *chunks, char c)
     case CHUNKS_DATA_END:
         if (c == '\n')
             *chunks = (struct chunks){.state = CHUNKS_SIZE};
+        else if (c != '\r')
+            chunks->state = CHUNKS_BROKEN;
         break;
     case CHUNKS_TRAILER:
         if (c == '\n' && !chunks->line_begun)
@@ -48,6 +55,7 @@ static void take_framing(struct chunks *chunks, char c)
         break;
     case CHUNKS_DATA:
     case CHUNKS_DONE:
+    case CHUNKS_BROKEN:
         break;
     }
 }
@@ -56,7 +64,7 @@ size_t chunks_take(struct chunks *chunks, const char *bytes, size_t n, size_t *c
 {
     size_t taken = 0;
     *content = 0;
-    while (taken < n && chunks->state != CHUNKS_DONE) {
+    while (taken < n && chunks->state < CHUNKS_DONE) {
         if (chunks->state != CHUNKS_DATA) {
             take_framing(chunks, bytes[taken++]);
             continue;

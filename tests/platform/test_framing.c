@@ -19,6 +19,8 @@
 #define CL          "Content-Length: 35\r\n"
 #define TE(value)   "Transfer-Encoding:" value "\r\n"
 #define CHUNKS      "23\r\n" OK_BODY "\r\n0\r\n\r\n"
+#define OK_REST     "\"Flag\": 1, \"Msg\": \"8617115230000\"}"
+#define LAST        "\r\n0\r\n\r\n"
 #define DEFLATED                                                                                   \
     "28\r\n\x78\xda\xab\x56\x72\xcb\x49\x4c\x57\xb2\x52\x30\xd4\x51\x50\xf2\x2d\x06\xb1\x94"       \
     "\x2c\xcc\x0c\xcd\x0d\x0d\x4d\x0d\x0c\x0c\x0c\x0d\x0c\x94\x6a\x01\x9b\xcd\x08\x25\r\n0\r\n\r"  \
@@ -116,6 +118,15 @@ static const struct answer answers[] = {
     {HEAD(TE(" chunked;q=1") CL) OK_BODY, UNKNOWN, THEN_KEEP},
     {HEAD(TE(" chunked, gzip")) CHUNKS, UNKNOWN, THEN_KEEP},
     {HEAD(TE(" gzip") CL) OK_BODY, UNKNOWN, THEN_KEEP},
+
+    /* chunks that are none: what is left of the body without them is not the answer */
+    {HEAD(TE(" chunked")) "1\r\n{?\r\n22\r\n" OK_REST LAST, UNKNOWN, THEN_KEEP},
+    {HEAD(TE(" identity") TE(" chunked")) "1\r\n{?\r\n22\r\n" OK_REST LAST, UNKNOWN, THEN_KEEP},
+    {HEAD(TE(" identity") TE(" chunked")) "23\r\n" OK_BODY "\r\n\r\n\r\n", UNKNOWN, THEN_KEEP},
+    {HEAD(TE(" identity") TE(" chunked")) "23\r\n" OK_BODY "\r\n?\r\n\r\n", UNKNOWN, THEN_KEEP},
+    {HEAD(TE(" identity") TE(" chunked")) "23\r\n" OK_BODY "\r\n 0\r\n\r\n", UNKNOWN, THEN_KEEP},
+    {HEAD(TE(" identity") TE(" chunked")) "\r\n" CHUNKS, UNKNOWN, THEN_KEEP},
+    {HEAD(TE(" identity") TE(" chunked")) "10000000000000023\r\n" OK_BODY LAST, UNKNOWN, THEN_KEEP},
 };
 
 static void set_script(struct reply *script, const struct answer *answer)
