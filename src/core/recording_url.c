@@ -178,10 +178,13 @@ static size_t lead_length(const char *text, size_t kept, size_t at, size_t size,
 }
 
 /* Where the authority that begins there goes on behind its user information. One in an escaped text
- * ends as that does. */
-static size_t skip_users(const char *text, size_t at, size_t size, bool escaped)
+ * ends as that does. Up to *clear none is left, as was seen from an earlier beginning: a text of
+ * nothing but beginnings is gone through once. */
+static size_t skip_users(const char *text, size_t at, size_t size, bool escaped, size_t *clear)
 {
     size_t behind = at, n;
+    if (at < *clear)
+        return at;
     while (at < size) {
         bool unused;
         n = form_length(text, at, size, '@', &unused);
@@ -195,13 +198,14 @@ static size_t skip_users(const char *text, size_t at, size_t size, bool escaped)
             break;
         at += n ? n : 1;
     }
+    *clear = at;
     return behind;
 }
 
 size_t recording_url_drop_users(char *text, size_t size)
 {
-    size_t kept = 0, at = 0;
-    bool blank = true; /* nothing stands before */
+    size_t kept = 0, at = 0, clear[2] = {0}; /* in a plain and in an escaped text */
+    bool blank = true;                       /* nothing stands before */
     while (at < size) {
         bool escaped = false;
         size_t lead = lead_length(text, kept, at, size, blank, &escaped), n = lead ? lead : 1;
@@ -210,7 +214,7 @@ size_t recording_url_drop_users(char *text, size_t size)
         kept += n;
         at += n;
         if (lead)
-            at = skip_users(text, at, size, escaped);
+            at = skip_users(text, at, size, escaped, &clear[escaped]);
     }
     return kept;
 }

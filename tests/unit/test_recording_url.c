@@ -255,6 +255,21 @@ static void many_urls_take_no_long_time(void **state)
     free(text);
 }
 
+/* Each of them begins an authority, which none ends. */
+static void many_beginnings_take_no_long_time(void **state)
+{
+    (void)state;
+    static const char each[] = "http:";
+    enum { MANY = 13107, SIZE = sizeof each - 1 };
+    char *text = malloc((size_t)MANY * SIZE);
+    for (size_t i = 0; i < MANY; i++)
+        memcpy(text + i * SIZE, each, SIZE);
+    clock_t began = clock();
+    assert_int_equal(recording_url_drop_users(text, (size_t)MANY * SIZE), MANY * SIZE);
+    assert_true(clock() - began < CLOCKS_PER_SEC / 2);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +284,7 @@ int main(void)
         cmocka_unit_test(user_information_is_dropped_in_each_form),
         cmocka_unit_test(harmless_text_stays),
         cmocka_unit_test(many_urls_take_no_long_time),
+        cmocka_unit_test(many_beginnings_take_no_long_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
