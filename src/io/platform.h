@@ -44,8 +44,9 @@ enum platform_taken {
 };
 
 struct platform_events {
-    /* Bytes of the answer's body; attempt holds status and Content-Type. No post may be started or
-     * aborted from here. */
+    /* Bytes of the answer's body, after a call without bytes when its head is complete; attempt
+     * holds what the head says. No post may be started or aborted from here. PLATFORM_LATER is for
+     * bytes only. */
     enum platform_taken (*body)(void *argument, struct platform_post *post,
                                 const struct attempt *attempt, const char *bytes, size_t n);
     /* The post has ended; the attempt (without body) lasts until this returns. May start others. */

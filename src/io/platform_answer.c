@@ -130,6 +130,16 @@ static void keep_line(struct transfer *transfer, const char *line, size_t size)
     head->line_cut |= n < size;
 }
 
+static enum platform_taken give(struct transfer *transfer, const char *bytes, size_t n)
+{
+    struct platform *platform = transfer->platform;
+    enum platform_taken taken =
+        platform->events->body(platform->argument, transfer->post, &transfer->attempt, bytes, n);
+    if (taken == PLATFORM_TOO_LARGE)
+        transfer->attempt.too_large = true;
+    return taken;
+}
+
 /* The empty line. Where it is not beyond doubt where the body ends, or libcurl would drop unseen
  * what stands behind it, the connection is not used again. */
 static void end_head(struct transfer *transfer)
@@ -167,6 +177,8 @@ bool answer_head_line(struct transfer *transfer, const char *line, size_t size)
         end_head(transfer);
     else
         keep_line(transfer, line, size);
+    if (head->done && !head->ended)
+        return give(transfer, "", 0) == PLATFORM_TAKEN;
     return !head->ended;
 }
 
@@ -182,16 +194,6 @@ bool answer_is_whole(const struct transfer *transfer, bool *proven)
 }
 
 /* ---- the body */
-
-static enum platform_taken give(struct transfer *transfer, const char *bytes, size_t n)
-{
-    struct platform *platform = transfer->platform;
-    enum platform_taken taken =
-        platform->events->body(platform->argument, transfer->post, &transfer->attempt, bytes, n);
-    if (taken == PLATFORM_TOO_LARGE)
-        transfer->attempt.too_large = true;
-    return taken;
-}
 
 /* After a pause libcurl delivers from the same byte on: what was taken is skipped then. */
 static enum platform_taken give_chunks(struct transfer *transfer, const char *bytes, size_t size)

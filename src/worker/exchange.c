@@ -352,6 +352,14 @@ static bool may_be_file(const struct exchange *exchange, const struct attempt *a
            (!*attempt->content_encoding || !strcasecmp(attempt->content_encoding, "identity"));
 }
 
+static void take_as_file(struct exchange *exchange)
+{
+    struct exchanges *all = exchange->all;
+    exchange->is_file = true;
+    text_clear(&exchange->answer);
+    all->events->answered(all->argument, exchange->request);
+}
+
 /* What an answer begins with tells whether it is the file itself. */
 static enum platform_taken judge_answer(struct exchange *exchange, const struct attempt *attempt,
                                         bool whole)
@@ -359,14 +367,26 @@ static enum platform_taken judge_answer(struct exchange *exchange, const struct 
     struct exchanges *all = exchange->all;
     enum platform_taken taken = take_head(exchange, &exchange->answer, whole, attempt);
     if (exchange->audio == AUDIO_YES) {
-        exchange->is_file = true;
-        text_clear(&exchange->answer);
-        all->events->answered(all->argument, exchange->request);
+        take_as_file(exchange);
     } else if (exchange->audio == AUDIO_NO &&
                (int64_t)exchange->answer.length > all->config->platform_answer_max_bytes) {
         return PLATFORM_TOO_LARGE;
     }
     return taken;
+}
+
+/* A file whose length alone is too large is not waited for: that is known before its first byte. */
+static enum platform_taken judge_length(struct exchange *exchange, const struct attempt *attempt)
+{
+    bool is_file = exchange->fetching ? attempt->http_status == 200
+                                      : may_be_file(exchange, attempt) &&
+                                            !strncasecmp(attempt->content_type, "audio/", 6);
+    if (!is_file || attempt->content_length <= exchange->all->config->recording_max_bytes)
+        return PLATFORM_TAKEN;
+    copy_failed(exchange, COPY_TOO_LARGE, "a file larger than recording.max.bytes");
+    if (!exchange->fetching)
+        take_as_file(exchange);
+    return PLATFORM_TOO_LARGE;
 }
 
 static enum platform_taken on_body(void *argument, struct platform_post *post,
@@ -376,7 +396,7 @@ static enum platform_taken on_body(void *argument, struct platform_post *post,
     struct exchange *exchange = list_of(post, struct exchange, post);
     const struct config *config = exchange->all->config;
     if (n == 0)
-        return PLATFORM_TAKEN;
+        return judge_length(exchange, attempt);
     if (exchange->fetching)
         return take_fetched(exchange, attempt, bytes, n);
     if (exchange->is_file)

@@ -923,6 +923,29 @@ static void a_length_that_is_too_large(void **state)
     ends(bench, STATUS_UNAVAILABLE, "answer-too-large");
 }
 
+/* Before there is anything to judge, too. */
+static void a_length_is_known_before_the_file(void **state)
+{
+    struct bench *bench = *state;
+    be_patient(bench);
+    OPEN_URL(bench, "/f", {FILE_ANSWER("2000000000", ""), THEN_HANG},
+             {FILE_ANSWER("2000000000", "RIFF"), THEN_HANG});
+    for (int i = 0; i < 2; i++) {
+        start(bench, REQUEST_RECORDING, i);
+        ends(bench, STATUS_UNAVAILABLE, "answer-too-large");
+    }
+}
+
+static void an_answers_length_is_known_before_its_file(void **state)
+{
+    struct bench *bench = *state;
+    be_patient(bench);
+    OPEN(bench, {"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: 2000000000\r\n\r\n",
+                 THEN_HANG});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "answer-too-large");
+}
+
 static void a_file_without_an_end(void **state)
 {
     struct bench *bench = *state;
@@ -1201,6 +1224,8 @@ int main(int argc, char **argv)
         TEST(what_is_no_recording),
         TEST(a_refusal_in_place_of_a_file),
         TEST(a_length_that_is_too_large),
+        TEST(a_length_is_known_before_the_file),
+        TEST(an_answers_length_is_known_before_its_file),
         TEST(a_file_without_an_end),
         TEST(an_answer_that_redirects),
         TEST(addresses_that_are_refused),
