@@ -60,13 +60,14 @@ static void check_result(struct world *world, struct task *task, enum status sta
     }
 }
 
-/* A commit of unknown end that cannot be read back is made again: better twice than never. */
+/* What a commit of unknown end told, which cannot be read back as its partitions are gone, is told
+ * again as a late outcome: better twice than never. */
 static void check_late(struct world *world, struct task *task, enum status status)
 {
     world->counts.late++;
     task->late++;
     check_answer(world, task, status);
-    if (!world->counts.faults[FAULT_unclear] && !world->counts.fenced &&
+    if (!world->counts.unanswered && !world->counts.fenced &&
         (task->late > 1 || (task->results && task->result != STATUS_UNKNOWN)))
         broken(world, "%d/%d has a late outcome besides its result", task->log, (int)task->offset);
 }

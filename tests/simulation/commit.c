@@ -25,6 +25,7 @@ void commit_lose_answer(struct world *world, struct job *job, bool on_its_way)
 {
     struct transaction *transaction = transaction_of(world, job);
     transaction->on_its_way |= on_its_way && transaction->state == TRANSACTION_OPEN;
+    world->counts.unanswered++;
     tell(job, ENGINE_UNKNOWN);
 }
 
@@ -153,6 +154,7 @@ static void commit_transaction(struct world *world, struct job *job)
         default:
             break;
         }
+        world->counts.unanswered++;
         tell(job, ENGINE_UNKNOWN);
         return;
     }

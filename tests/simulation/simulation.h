@@ -400,7 +400,8 @@ struct plan {
     X(unheard)     /* times that a coordinator answered nothing for a whole session */             \
     X(kicks)                                                                                       \
     X(fenced)                                                                                      \
-    X(accused) /* took two successors who came too late for a twin, and ended */                   \
+    X(unanswered) /* transactions whose end was not answered */                                    \
+    X(accused)    /* took two successors who came too late for a twin, and ended */                \
     X(claims)
 
 struct counts {
