@@ -122,15 +122,17 @@ static size_t form_length(const char *text, size_t at, size_t size, char c, bool
 {
     char digits[3];
     size_t n = at;
-    snprintf(digits, sizeof digits, "%02x", c);
     if (at < size && text[at] == c)
         return 1;
+    if (at >= size || (text[at] != '\\' && text[at] != '%')) /* as nearly every character is */
+        return 0;
+    snprintf(digits, sizeof digits, "%02x", c);
     if (size - at >= 2 && text[at] == '\\' && text[at + 1] == c)
         return 2;
     if (size - at >= 6 && !strncasecmp(text + at, "\\u00", 4) &&
         !strncasecmp(text + at + 4, digits, 2))
         return 6;
-    if (at >= size || text[n++] != '%')
+    if (text[n++] != '%')
         return 0;
     while (size - n >= 2 && n - at < 9 && text[n] == '2' && text[n + 1] == '5')
         n += 2;

@@ -82,7 +82,6 @@ static void take_coding(struct framing *framing, const struct member *member,
     if (!chunked && (framing->chunked || !is_known(member)))
         framing->contradictory = true;
     framing->coding_count++;
-    framing->chunked_count += chunked;
     framing->chunked = chunked;
     if (!chunked)
         told(argument, member->name, member->size);

@@ -11,9 +11,9 @@ struct framing {
     int lengths, codings; /* Content-Length and Transfer-Encoding lines */
     bool length_known;
     int64_t length;
-    int coding_count, chunked_count; /* codings but for identity; of these chunked */
-    bool chunked;                    /* the last coding is chunked */
-    bool simple;                     /* the last value was what servers usually send */
+    int coding_count;   /* codings but for identity */
+    bool chunked;       /* the last coding is chunked */
+    bool simple;        /* the last value was what servers usually send */
     bool contradictory; /* two readers may find two ends: nothing of the body is known */
 };
 

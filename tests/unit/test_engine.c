@@ -1526,13 +1526,18 @@ static void test_what_was_committed_is_gone_and_not_known(void **state)
     }
 }
 
-static void halted_unsaid(struct desk *desk)
+static void halted_as_its_offset_is_gone(struct desk *desk)
 {
     ready(desk);
     take(desk, 0, 1, true);
     give(desk, 0, 1);
     expect(desk, ENGINE_UNASSIGN);
     lose_offset(desk, ENGINE_LOSS_UNCLEAR);
+}
+
+static void halted_unsaid(struct desk *desk)
+{
+    halted_as_its_offset_is_gone(desk);
     expect(desk, ENGINE_COMMIT);
     engine_committed(desk->engine, ENGINE_AGAIN, desk->now);
     expect(desk, ENGINE_NOTHING);
@@ -1588,11 +1593,7 @@ static void test_a_halt_that_is_refused(void **state)
 {
     (void)state;
     struct desk desk;
-    ready(&desk);
-    take(&desk, 0, 1, true);
-    give(&desk, 0, 1);
-    expect(&desk, ENGINE_UNASSIGN);
-    lose_offset(&desk, ENGINE_LOSS_UNCLEAR);
+    halted_as_its_offset_is_gone(&desk);
     for (int times = 0; times < 10; times++) {
         expect(&desk, ENGINE_COMMIT);
         engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "core/ledger.h"
+#include "page.h"
 
 static uint64_t seed = 1;
 
@@ -312,13 +313,9 @@ static void test_sure_span_fits_whatever_stands_in_it(void **state)
 static void test_the_document_has_true_examples(void **state)
 {
     (void)state;
-    char path[512], line[1024];
+    char line[1024];
     int examples = 0;
-    const char *tail = strstr(__FILE__, "tests/unit/");
-    assert_non_null(tail);
-    snprintf(path, sizeof path, "%.*sdocs/records.md", (int)(tail - __FILE__), __FILE__);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
+    FILE *file = open_page("docs/records.md");
     while (fgets(line, sizeof line, file)) {
         int64_t base;
         char metadata[256];

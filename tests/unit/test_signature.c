@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "core/signature.h"
+#include "page.h"
 
 static int64_t wall_ms_at(const char *time)
 {
@@ -84,13 +85,9 @@ static char *next_cell(char **at)
 static void the_document_has_true_vectors(void **state)
 {
     (void)state;
-    char path[512], line[1024];
+    char line[1024];
     int vectors = 0;
-    const char *tail = strstr(__FILE__, "tests/unit/");
-    assert_non_null(tail);
-    snprintf(path, sizeof path, "%.*sdocs/platform-api.md", (int)(tail - __FILE__), __FILE__);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
+    FILE *file = open_page("docs/platform-api.md");
     while (fgets(line, sizeof line, file)) {
         char *at = line, time[32], *cells[5] = {0};
         for (size_t i = 0; i < 5; i++)

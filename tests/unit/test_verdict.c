@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "core/verdict.h"
+#include "page.h"
 
 static int64_t auth_flags[] = {40, 41}, call_flags[] = {50}, recording_flags[] = {60};
 static struct config config = {
@@ -346,18 +347,11 @@ static void urls_of_files(void **state)
 
 static void read_document(struct text *document)
 {
-    char path[] = __FILE__, buffer[4096];
-    struct text name = {0};
-    char *end = strstr(path, "tests/unit/");
-    assert_non_null(end);
-    *end = '\0';
-    text_printf(&name, "%sdocs/verdicts.md", path);
-    FILE *file = fopen(name.data, "r");
-    assert_non_null(file);
+    char buffer[4096];
+    FILE *file = open_page("docs/verdicts.md");
     for (size_t n; (n = fread(buffer, 1, sizeof buffer, file)) > 0;)
         text_append(document, buffer, n);
     fclose(file);
-    text_fini(&name);
 }
 
 /* docs/verdicts.md has the same table, row by row; and the cases above reach each row. */
