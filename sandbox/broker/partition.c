@@ -232,11 +232,8 @@ int16_t partition_append(struct partition *partition, struct batch *batch, int64
 
 static void add_abort(struct partition *partition, struct partition_abort abort)
 {
-    if (partition->abort_count == partition->abort_capacity) {
-        partition->abort_capacity = partition->abort_capacity ? partition->abort_capacity * 2 : 16;
-        partition->aborts = memory_resize(partition->aborts,
-                                          partition->abort_capacity * sizeof(*partition->aborts));
-    }
+    partition->aborts = memory_grow(partition->aborts, partition->abort_count,
+                                    &partition->abort_capacity, sizeof(*partition->aborts), 16);
     partition->aborts[partition->abort_count++] = abort;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 void topics_init(struct topics *topics, size_t partition_bytes)
 {
@@ -39,7 +40,7 @@ bool topics_name_valid(struct slice name)
     for (int32_t i = 0; i < name.length; i++) {
         char c = name.data[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-')
+        if (!letter && !text_is_digit(c) && c != '.' && c != '_' && c != '-')
             return false;
     }
     return true;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "sandbox/platform/http.h"
 
 enum { TONE_BYTES = 1600, SAMPLE_RATE = 8000, FILE_BYTES_MAX = 1 << 30 };
@@ -38,9 +39,7 @@ void answer_flag(struct answer *answer, int status, int64_t flag, const char *me
 
 static uint64_t hash(const char *text)
 {
-    uint64_t x = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        x = (x ^ (unsigned char)*text) * 0x100000001b3u;
+    uint64_t x = hash_add(HASH_EMPTY, text, strlen(text));
     x = (x ^ (x >> 31)) * 0x94d049bb133111ebu;
     return x ^ (x >> 29);
 }

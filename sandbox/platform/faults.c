@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 
 enum { SHARE_ALL = 1000000, PATTERN_MAX = 128 };
@@ -260,9 +261,7 @@ static uint64_t mix(uint64_t x)
 
 static uint64_t mix_text(uint64_t x, const char *text)
 {
-    for (; text && *text; text++)
-        x = (x ^ (unsigned char)*text) * 0x100000001b3u;
-    return mix(x);
+    return mix(text ? hash_add(x, text, strlen(text)) : x);
 }
 
 static uint64_t subject_draw(const struct faults *faults, const struct fault_subject *subject)

@@ -140,7 +140,7 @@ static enum http_progress read_body_length(struct http_request *request, size_t 
     if (count > 1 || !value.length || value.length > 7)
         return broken(request, "Content-Length is malformed, repeated or too large");
     for (size_t i = 0; i < value.length; i++) {
-        if (value.data[i] < '0' || value.data[i] > '9')
+        if (!text_is_digit(value.data[i]))
             return broken(request, "Content-Length is malformed, repeated or too large");
         *length = *length * 10 + (size_t)(value.data[i] - '0');
     }

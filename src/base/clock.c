@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
+
 static int64_t clock_us(clockid_t id)
 {
     struct timespec now;
@@ -43,7 +45,7 @@ static int digits(const char **p, int count, int min, int max, int *value)
 {
     int number = 0;
     for (int i = 0; i < count; i++) {
-        if ((*p)[i] < '0' || (*p)[i] > '9')
+        if (!text_is_digit((*p)[i]))
             return -1;
         number = number * 10 + ((*p)[i] - '0');
     }
@@ -69,7 +71,7 @@ static int fraction(const char **p, int *ms)
         return 0;
     ++*p;
     int scale = 100, count = 0;
-    for (; **p >= '0' && **p <= '9'; ++*p, count++) {
+    for (; text_is_digit(**p); ++*p, count++) {
         *ms += (**p - '0') * scale;
         scale /= 10;
     }

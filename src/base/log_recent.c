@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static struct {
     pthread_mutex_t lock;
     struct log_recent all[LOG_RECENT];
@@ -25,7 +27,7 @@ static void copy_text(char *out, size_t size, const char *text)
 
 static const char *skip_figures(const char *text)
 {
-    while (*text >= '0' && *text <= '9')
+    while (text_is_digit(*text))
         text++;
     return text;
 }

@@ -28,6 +28,21 @@ void *memory_resize(void *block, size_t n)
     return memory_must(realloc(block, n ? n : 1));
 }
 
+void *memory_grow(void *items, size_t count, size_t *capacity, size_t size, size_t least)
+{
+    if (items && count < *capacity)
+        return items;
+    *capacity = *capacity ? 2 * *capacity : least;
+    return memory_resize(items, *capacity * size);
+}
+
+void *memory_extend(void *items, size_t before, size_t count, size_t size)
+{
+    char *bigger = memory_resize(items, count * size);
+    memset(bigger + before * size, 0, (count - before) * size);
+    return bigger;
+}
+
 char *memory_copy(const void *bytes, size_t n)
 {
     char *copy = memory_alloc(n + 1);

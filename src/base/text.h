@@ -38,6 +38,12 @@ char *text_take(struct text *text);
 /* Whether the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool text_is_utf8(const char *bytes, size_t n);
 
+/* Whether it is one of 0 to 9, in any locale. */
+static inline bool text_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
 /* Reads a whole decimal integer within [min, max]: no sign but '-', no spaces. Returns 0, or -1 and
  * leaves *value. */
 int text_to_integer(const char *string, int64_t min, int64_t max, int64_t *value);

@@ -39,7 +39,7 @@ static struct json_number trim(struct json_number t)
 static size_t take_digits(struct json_number *t, struct text *digits)
 {
     size_t n = 0;
-    while (n < t->size && t->text[n] >= '0' && t->text[n] <= '9')
+    while (n < t->size && text_is_digit(t->text[n]))
         n++;
     text_append(digits, t->text, n);
     t->text += n, t->size -= n;

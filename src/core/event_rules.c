@@ -18,7 +18,7 @@ enum {
 static bool all_digits(const char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++)
-        if (text[i] < '0' || text[i] > '9')
+        if (!text_is_digit(text[i]))
             return false;
     return true;
 }
@@ -56,7 +56,7 @@ bool event_is_time(const char *text, size_t size, int64_t *wall_ms)
 
 static bool is_lower_hex(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    return text_is_digit(c) || (c >= 'a' && c <= 'f');
 }
 
 static bool all_zeros(const char *text, size_t size)
@@ -124,7 +124,7 @@ static bool is_call_identifier(const char *text, size_t size, int64_t now_wall_m
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!letter && !(c >= '0' && c <= '9') && c != '-' && c != '_')
+        if (!letter && !text_is_digit(c) && c != '-' && c != '_')
             return false;
     }
     return true;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 enum { EXACT_DIGITS = 18 }; /* so many always fit 64 bits */
 
@@ -48,17 +49,15 @@ static bool take(struct reader *reader, char c)
 static size_t take_digits(struct reader *reader)
 {
     const char *from = reader->at;
-    while (reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9')
+    while (reader->at < reader->end && text_is_digit(*reader->at))
         reader->at++;
     return (size_t)(reader->at - from);
 }
 
 static json_t *remember_number(struct exact_json *json, struct json_number number)
 {
-    if (json->number_count == json->number_capacity) {
-        json->number_capacity = json->number_capacity ? json->number_capacity * 2 : 8;
-        json->numbers = memory_resize(json->numbers, json->number_capacity * sizeof *json->numbers);
-    }
+    json->numbers = memory_grow(json->numbers, json->number_count, &json->number_capacity,
+                                sizeof *json->numbers, 8);
     json->numbers[json->number_count] = number;
     return json_real((double)json->number_count++ + 0.5);
 }
@@ -227,11 +226,8 @@ static void remember_duplicate(struct reader *reader, const json_t *object, cons
                                size_t length)
 {
     struct exact_json *json = reader->json;
-    if (json->duplicate_count == json->duplicate_capacity) {
-        json->duplicate_capacity = json->duplicate_capacity ? json->duplicate_capacity * 2 : 8;
-        json->duplicates =
-            memory_resize(json->duplicates, json->duplicate_capacity * sizeof *json->duplicates);
-    }
+    json->duplicates = memory_grow(json->duplicates, json->duplicate_count,
+                                   &json->duplicate_capacity, sizeof *json->duplicates, 8);
     json->duplicates[json->duplicate_count++] =
         (struct json_duplicate){object, memory_copy(name, length)};
     fail(reader, JSON_DUPLICATE);

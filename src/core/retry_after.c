@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/text.h"
 #include "core/http_date.h"
 
 enum {
@@ -14,7 +15,7 @@ static int64_t read_seconds(const char *text)
 {
     int64_t seconds = 0;
     for (; *text; text++) {
-        if (*text < '0' || *text > '9')
+        if (!text_is_digit(*text))
             return -1;
         if (seconds < SECONDS_MOST)
             seconds = seconds * 10 + (*text - '0');

@@ -77,8 +77,7 @@ static struct kafka_slot *slot_get(struct kafka *kafka, enum request_kind kind, 
     assert(partition >= 0);
     if ((size_t)partition >= slots->count) {
         size_t count = (size_t)partition + 1;
-        slots->at = memory_resize(slots->at, count * sizeof *slots->at);
-        memset(slots->at + slots->count, 0, (count - slots->count) * sizeof *slots->at);
+        slots->at = memory_extend(slots->at, slots->count, count, sizeof *slots->at);
         slots->count = count;
     }
     struct kafka_slot *slot = slots->at[partition];
@@ -126,10 +125,7 @@ static size_t move_all(struct kafka *kafka, enum kafka_standing from, enum kafka
 
 static void told_add(struct kafka_assignment *a, const struct kafka_slot *slot)
 {
-    if (a->told_count == a->told_room) {
-        a->told_room = a->told_room ? 2 * a->told_room : 16;
-        a->told = memory_resize(a->told, a->told_room * sizeof *a->told);
-    }
+    a->told = memory_grow(a->told, a->told_count, &a->told_room, sizeof *a->told, 16);
     a->told[a->told_count++] =
         (struct kafka_partition){.kind = slot->kind, .partition = slot->partition, .offset = -1};
 }
@@ -403,10 +399,7 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
 {
     struct kafka *kafka = opaque;
     struct kafka_assignment *a = &kafka->assignment;
-    if (a->event_count == a->event_room) {
-        a->event_room = a->event_room ? 2 * a->event_room : 4;
-        a->events = memory_resize(a->events, a->event_room * sizeof *a->events);
-    }
+    a->events = memory_grow(a->events, a->event_count, &a->event_room, sizeof *a->events, 4);
     const char *protocol = rd_kafka_rebalance_protocol(handle);
     a->eager = !protocol || strcmp(protocol, "COOPERATIVE") != 0;
     a->events[a->event_count++] = (struct kafka_event){

@@ -5,20 +5,15 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "io/kafka_internal.h"
-
-static uint64_t hash(const char *text)
-{
-    uint64_t value = 1469598103934665603u;
-    for (; *text; text++)
-        value = (value ^ (unsigned char)*text) * 1099511628211u;
-    return value ? value : 1;
-}
 
 bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms)
 {
-    uint64_t key = hash(name);
+    uint64_t key = hash_add(HASH_EMPTY, name, strlen(name));
+    key += !key; /* 0: a place without one */
     int64_t now = clock_boot_ms();
     size_t place = 0;
     bool due = true;
@@ -116,7 +111,7 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
         size_t length = 0;
         /* A time or a sequence number that differs does not make another trouble. */
         for (const char *at = text; *at && length < sizeof name - 1; at++)
-            if (*at < '0' || *at > '9')
+            if (!text_is_digit(*at))
                 name[length++] = *at;
         name[length] = '\0';
         if (to < LOG_WARN || kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))

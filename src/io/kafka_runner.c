@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/condition.h"
 #include "io/kafka_internal.h"
 
 static void *run(void *arg)
@@ -30,11 +31,7 @@ static void *run(void *arg)
 int kafka_runner_init(struct kafka_runner *runner, struct kafka *kafka, const char *name,
                       struct error *error)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&runner->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&runner->changed);
     pthread_mutex_init(&runner->lock, NULL);
     runner->kafka = kafka;
     int failed = pthread_create(&runner->thread, NULL, run, runner);
@@ -92,11 +89,7 @@ bool kafka_runner_idle(struct kafka_runner *runner)
 
 void kafka_runner_nap(struct kafka_runner *runner, int ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = condition_deadline(ms);
     pthread_mutex_lock(&runner->lock);
     while (!runner->stop && !atomic_load(&runner->kafka->stopping))
         if (pthread_cond_timedwait(&runner->changed, &runner->lock, &until) == ETIMEDOUT)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "io/kafka_internal.h"
 
@@ -20,28 +21,20 @@ enum {
     EDGE = 64, /* bytes at each end of a text that are told apart */
 };
 
-static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
-{
-    const unsigned char *at = bytes;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ at[i]) * 1099511628211u;
-    return hash;
-}
-
 static uint64_t mix_text(uint64_t hash, const char *text, size_t size)
 {
     size_t head = size < EDGE ? size : EDGE, tail = size - head < EDGE ? size - head : EDGE;
-    hash = mix(hash, &size, sizeof size);
+    hash = hash_add(hash, &size, sizeof size);
     if (head)
-        hash = mix(hash, text, head);
-    return tail ? mix(hash, text + size - tail, tail) : hash;
+        hash = hash_add(hash, text, head);
+    return tail ? hash_add(hash, text + size - tail, tail) : hash;
 }
 
 struct kafka_print kafka_print_of(const rd_kafka_message_t *message)
 {
     rd_kafka_timestamp_type_t type;
     int64_t timestamp = rd_kafka_message_timestamp(message, &type);
-    uint64_t hash = mix(1469598103934665603u, &timestamp, sizeof timestamp);
+    uint64_t hash = hash_add(HASH_EMPTY, &timestamp, sizeof timestamp);
     hash = mix_text(hash, message->key, message->key_len);
     return (struct kafka_print){message->offset, mix_text(hash, message->payload, message->len)};
 }

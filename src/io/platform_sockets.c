@@ -41,9 +41,8 @@ static struct watch *find_watch(struct platform *platform, curl_socket_t socket)
     size_t index = (size_t)socket;
     if (index >= platform->watch_count) {
         size_t count = index + 64;
-        platform->watches = memory_resize(platform->watches, count * sizeof(struct watch *));
-        memset(platform->watches + platform->watch_count, 0,
-               (count - platform->watch_count) * sizeof(struct watch *));
+        platform->watches =
+            memory_extend(platform->watches, platform->watch_count, count, sizeof(struct watch *));
         platform->watch_count = count;
     }
     if (!platform->watches[index]) {

@@ -610,9 +610,8 @@ static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
 {
     size_t number = (size_t)partition;
     if (number >= thread->shown_count) {
-        thread->shown = memory_resize(thread->shown, (number + 1) * sizeof *thread->shown);
-        memset(thread->shown + thread->shown_count, 0,
-               (number + 1 - thread->shown_count) * sizeof *thread->shown);
+        thread->shown =
+            memory_extend(thread->shown, thread->shown_count, number + 1, sizeof *thread->shown);
         thread->shown_count = number + 1;
     }
     return &thread->shown[number];

@@ -71,9 +71,8 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
                                        size_t ledger_count)
 {
     if (item_count > publish->record_capacity) {
-        publish->records = memory_resize(publish->records, item_count * sizeof *publish->records);
-        memset(publish->records + publish->record_capacity, 0,
-               (item_count - publish->record_capacity) * sizeof *publish->records);
+        publish->records = memory_extend(publish->records, publish->record_capacity, item_count,
+                                         sizeof *publish->records);
         publish->record_capacity = item_count;
     }
     if (ledger_count > publish->ledger_capacity) {

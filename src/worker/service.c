@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "core/breaker.h"
@@ -167,13 +168,7 @@ static int64_t pause_ms(const struct service *service)
 /* Under the lock. */
 static void wait_for_turn(struct service *service)
 {
-    struct timespec until;
-    int64_t pause = pause_ms(service);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += pause / 1000;
-    until.tv_nsec += pause % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = condition_deadline(pause_ms(service));
     pthread_cond_timedwait(&service->woken, &service->lock, &until);
 }
 
@@ -210,11 +205,7 @@ static void release(struct service *service)
 
 static void init_locks(struct service *service)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&service->woken, &attributes);
-    pthread_condattr_destroy(&attributes);
+    condition_init(&service->woken);
     pthread_mutex_init(&service->lock, NULL);
 }
 

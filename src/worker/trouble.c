@@ -4,23 +4,25 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/hash.h"
 #include "base/log.h"
+#include "base/text.h"
 
 enum { LASTING_MS = 60000, LINE_EACH_MS = 60000 };
 
 /* A time or a number of bytes that differs does not make another trouble. */
-static uint32_t hash(const char *text)
+static uint64_t hash(const char *text)
 {
-    uint32_t value = 2166136261u;
+    uint64_t value = HASH_EMPTY;
     for (; *text; text++)
-        if (*text < '0' || *text > '9')
-            value = (value ^ (unsigned char)*text) * 16777619u;
+        if (!text_is_digit(*text))
+            value = hash_add(value, text, 1);
     return value;
 }
 
 static bool is_due(struct trouble *trouble, int64_t now_ms, const char *text)
 {
-    uint32_t key = hash(text);
+    uint64_t key = hash(text);
     size_t oldest = 0;
     for (size_t i = 0; i < TROUBLE_LINES; i++) {
         if (trouble->lines[i].at_ms && trouble->lines[i].hash == key) {

@@ -22,7 +22,7 @@ struct trouble {
     int64_t last_ms;  /* when it last failed */
     char text[TROUBLE_TEXT];
     struct {
-        uint32_t hash;
+        uint64_t hash;
         int64_t at_ms;
     } lines[TROUBLE_LINES]; /* logged lately */
 };
