@@ -352,10 +352,10 @@ static void on_reload_failed(void *argument, const char *words)
             words);
 }
 
-static void on_reread(void *argument)
+static void on_reread(void *argument, unsigned times)
 {
     struct call_thread *thread = argument;
-    count(&thread->counters.rereads);
+    atomic_fetch_add_explicit(&thread->counters.rereads, times, memory_order_relaxed);
 }
 
 /* ---- the loop */

@@ -31,12 +31,12 @@ struct call_counters {
     _Atomic uint64_t returned;                       /* came back as CALL_RETURNED */
     _Atomic uint64_t rate_waits;                     /* turns that held a call back for the rate */
     _Atomic uint64_t in_flight;
-    _Atomic uint64_t breaker;                /* enum breaker_state */
-    _Atomic uint64_t files, file_bytes;      /* kept in recording.store */
-    _Atomic uint64_t copy_failures;          /* tries whose file could not be kept */
-    _Atomic uint64_t reloads;                /* token or certificates read anew, and used */
-    _Atomic uint64_t reload_failures;        /* those that could not be used */
-    _Atomic uint64_t rereads;                /* call_thread_reread, done whatever came of it */
+    _Atomic uint64_t breaker;           /* enum breaker_state */
+    _Atomic uint64_t files, file_bytes; /* kept in recording.store */
+    _Atomic uint64_t copy_failures;     /* tries whose file could not be kept */
+    _Atomic uint64_t reloads;           /* token or certificates read anew, and used */
+    _Atomic uint64_t reload_failures;   /* those that could not be used */
+    _Atomic uint64_t rereads;           /* calls of call_thread_reread that are done, well or not */
     struct histogram latency[REQUEST_KINDS]; /* of the tries */
     _Atomic bool clock_known;                /* an answer has said what time it is there */
     _Atomic int64_t clock_offset_ms; /* how far this machine's clock is ahead of the platform's */

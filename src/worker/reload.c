@@ -74,7 +74,7 @@ static void on_done(uv_work_t *work_, int status)
     if (*reload->kafka_error.text)
         reload->events->failed(reload->argument, reload->kafka_error.text);
     if (reload->all)
-        reload->events->reread(reload->argument);
+        reload->events->reread(reload->argument, reload->all);
     if (reload->asked)
         begin(reload);
 }
@@ -84,7 +84,7 @@ static void begin(struct reload *reload)
     if (reload->working || reload->ended)
         return;
     reload->all = reload->asked;
-    reload->asked = false;
+    reload->asked = 0;
     atomic_fetch_add(&reload->turns, 1);
     reload->working = uv_queue_work(reload->loop, &reload->work, work, on_done) == 0;
 }
@@ -113,7 +113,7 @@ void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *co
 
 void reload_now(struct reload *reload)
 {
-    reload->asked = true;
+    reload->asked++;
     begin(reload);
 }
 

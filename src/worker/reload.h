@@ -21,7 +21,9 @@ struct reload_events {
     void (*trust)(void *argument, struct platform_trust *trust); /* takes it over */
     void (*kafka)(void *argument, const char *words);            /* what is in force from now on */
     void (*failed)(void *argument, const char *words);
-    void (*reread)(void *argument); /* all files were read, as was asked for; the last one told */
+    /* All files were read, from their beginning after reload_now was called so often. The last one
+     * told. */
+    void (*reread)(void *argument, unsigned times);
 };
 
 struct reload {
@@ -34,12 +36,12 @@ struct reload {
     uv_work_t work;
     atomic_uint turns; /* as a store_file's: orders loop and pool visibly */
     bool working, ended;
-    bool asked; /* read all, changed or not */
+    unsigned asked; /* to read all, changed or not: so often since the last reading began */
 
     /* The pool's while working, else the loop's. */
     const char *paths[RELOAD_FILES]; /* NULL: none */
     struct file_state seen[RELOAD_FILES];
-    bool all;
+    unsigned all;  /* what asked was when it began; 0: what has changed */
     bool again[2]; /* token, certificates: what was read last could not be used */
     char *token;   /* what was read; NULL: nothing */
     struct platform_trust *trust;

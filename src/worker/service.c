@@ -30,11 +30,11 @@ struct service {
     pthread_mutex_t lock;
     pthread_cond_t woken;
     /* under the lock */
-    bool stopping, reread, over;
-    uint64_t rereads; /* done before that was asked for */
+    bool stopping, over;
+    uint64_t asked; /* readings again, all that were asked for so far */
     /* the thread's */
     bool told_ready, told_stopping, rereading;
-    uint64_t rereads_before;
+    uint64_t told_asked; /* of those, what RELOADING=1 has told */
     int64_t reread_at, watchdog_at, status_at;
     struct text status, message;
 };
@@ -94,7 +94,8 @@ static void tell_stopping(struct service *service)
     service->status_at = 0;
 }
 
-static void begin_reread(struct service *service, int64_t now)
+/* One that the manager's socket does not take is sent again: it waits for it. */
+static void begin_reread(struct service *service, uint64_t asked, int64_t now)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -102,6 +103,7 @@ static void begin_reread(struct service *service, int64_t now)
                 (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000);
     if (send_message(service) < 0)
         return;
+    service->told_asked = asked;
     service->rereading = true;
     service->reread_at = now;
 }
@@ -109,8 +111,7 @@ static void begin_reread(struct service *service, int64_t now)
 static void look_at_reread(struct service *service, int64_t now)
 {
     const struct call_counters *calls = call_thread_counters(service->metrics->calls);
-    if (get(&calls->rereads) == service->rereads_before &&
-        now - service->reread_at < REREAD_MOST_MS)
+    if (get(&calls->rereads) < service->told_asked && now - service->reread_at < REREAD_MOST_MS)
         return;
     service->rereading = false;
     service->told_ready = false;
@@ -142,17 +143,17 @@ static void feed_watchdog(struct service *service, int64_t now)
         service->watchdog_at = now + service->notify.watchdog_ms / 3;
 }
 
-static void turn(struct service *service, bool stopping, bool reread)
+static void turn(struct service *service, bool stopping, uint64_t asked)
 {
     int64_t now = clock_boot_ms();
     if (stopping && !service->told_stopping)
         tell_stopping(service);
-    if (reread && !stopping)
-        begin_reread(service, now);
     if (service->rereading)
         look_at_reread(service, now);
     if (!service->told_ready && !service->rereading && !stopping)
         tell_ready(service);
+    if (asked != service->told_asked && !stopping)
+        begin_reread(service, asked, now);
     feed_watchdog(service, now);
     tell_status(service, now);
 }
@@ -178,13 +179,12 @@ static void *run(void *argument)
     pthread_setname_np(pthread_self(), "service");
     pthread_mutex_lock(&service->lock);
     while (!service->over) {
-        bool stopping = service->stopping, reread = service->reread;
-        service->reread = false;
-        service->rereads_before = reread ? service->rereads : service->rereads_before;
+        bool stopping = service->stopping;
+        uint64_t asked = service->asked;
         pthread_mutex_unlock(&service->lock);
-        turn(service, stopping, reread);
+        turn(service, stopping, asked);
         pthread_mutex_lock(&service->lock);
-        if (!service->over && service->stopping == stopping && !service->reread)
+        if (!service->over && service->stopping == stopping && service->asked == asked)
             wait_for_turn(service);
     }
     if (service->stopping && !service->told_stopping)
@@ -242,8 +242,7 @@ void service_rereads(struct service *service)
     if (!service)
         return;
     pthread_mutex_lock(&service->lock);
-    service->reread = true;
-    service->rereads = get(&call_thread_counters(service->metrics->calls)->rereads);
+    service->asked++;
     pthread_cond_signal(&service->woken);
     pthread_mutex_unlock(&service->lock);
 }

@@ -17,7 +17,8 @@ struct service *service_new(struct metrics *metrics, struct error *error);
 /* A stop has begun. Any thread; service may be NULL, here and below. */
 void service_stopping(struct service *service);
 
-/* Files of secrets and certificates are about to be read again. Any thread. */
+/* Before each call_thread_reread: files of secrets and certificates are about to be read again. Any
+ * thread. */
 void service_rereads(struct service *service);
 
 /* To be called before metrics->calls is released. */

@@ -162,6 +162,47 @@ class Service(unittest.TestCase):
                 manager.wait_for("READY=1", 5)
             self.assertEqual(3, process.text.count("reading secrets and certificates again"))
 
+    def test_asked_again_while_files_are_read(self):
+        """READY=1 ends the second reading, which alone has seen what was written before the second signal."""
+        manager, ca = self.manager(), f"{self.directory}/ca.pem"
+        shutil.copy("/etc/ssl/certs/ca-certificates.crt", ca)
+        with open(ca) as file:
+            first = file.read().partition("-----END CERTIFICATE-----")
+        certificate = first[0] + first[1] + "\n"
+
+        def renew():
+            os.mkfifo(f"{ca}.new")
+            os.rename(f"{ca}.new", ca)
+
+        def serve(pipe):
+            """One reading, which opens the file twice: each time another pipe, so that each has its end."""
+            pipe.write(certificate)
+            renew()
+            pipe.close()
+            with open(ca, "w") as second:
+                second.write(certificate)
+                renew()
+
+        with self.worker(manager, {"platform.ca.file": ca}) as process:
+            manager.wait_for("READY=1")
+            renew()
+            unasked = open(ca, "w")  # waits until it is read
+            process.signal(signal.SIGHUP)
+            manager.wait_for("RELOADING=1")
+            process.wait_for("(?s)reading secrets and certificates again")
+            serve(unasked)
+            one = open(ca, "w")
+            process.signal(signal.SIGHUP)
+            manager.wait_for("RELOADING=1")
+            process.wait_for("(?s)(reading secrets and certificates again.*){2}")
+            serve(one)
+            other = open(ca, "w")
+            self.assertNotIn("READY=1", sum(manager.until_silent("READY=1", 0.5, 5), []))
+            serve(other)
+            manager.wait_for("READY=1", 5)
+            shutil.copy("/etc/ssl/certs/ca-certificates.crt", f"{ca}.new")
+            os.rename(f"{ca}.new", ca)
+
     def test_another_process_watchdog(self):
         manager = self.manager()
         with self.worker(manager, WATCHDOG_PID="1"):
@@ -180,6 +221,21 @@ class Service(unittest.TestCase):
                 process.wait_for(r"http://127\.0\.0\.1:\d+/")
                 process.signal(signal.SIGHUP, signal.SIGTERM)
                 self.assertEqual(0, process.end(), process.text)
+
+    def test_manager_that_reads_late(self):
+        """Its socket is full when files are read again: it hears of it all the same, which it waits for."""
+        manager = self.manager()
+        with self.worker(manager, watchdog=False) as process:
+            manager.wait_for("READY=1")
+            manager.wait_for("STATUS=")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as filler:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        filler.sendto(b"X=1", manager.name)
+            process.signal(signal.SIGHUP)
+            process.wait_for("reading secrets and certificates again")
+            manager.wait_for("RELOADING=1", 5)
+            manager.wait_for("READY=1", 5)
 
     def test_no_manager(self):
         """Whatever the variable says: a worker, without a word or with one line."""
