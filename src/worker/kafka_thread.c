@@ -857,10 +857,9 @@ static void show_conditions(struct kafka_thread *thread)
     struct metrics *metrics = thread->metrics;
     enum request_kind job = thread->job;
     char silence[256];
-    const char *failing = troubles_lasting(&thread->troubles, thread->now);
-    int64_t failing_ms = thread->now - troubles_since(&thread->troubles, thread->now);
-    metrics_failing(metrics, job, failing);
-    metrics_condition(metrics, job, CONDITION_FAILING, failing ? thread->wall - failing_ms : 0);
+    int64_t failing_since = 0;
+    const char *failing = troubles_lasting(&thread->troubles, thread->now, &failing_since);
+    metrics_failing(metrics, job, failing, thread->wall - thread->now + failing_since);
     int64_t silent = kafka_silent_since(thread->kafka, silence, sizeof silence);
     if (silent)
         metrics_silence(metrics, job, silence);

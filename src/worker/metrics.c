@@ -267,6 +267,21 @@ void metrics_condition(struct metrics *metrics, enum request_kind job, enum cond
         atomic_store(since, since_ms);
 }
 
+/* The job for which it has held for longest; -1: none. */
+static int job_of(const struct metrics *metrics, enum condition condition)
+{
+    int first = -1;
+    int64_t oldest = 0;
+    for (int job = 0; job < REQUEST_KINDS; job++) {
+        int64_t since = atomic_load(&metrics->since[job][condition]);
+        if (!since || (first >= 0 && since >= oldest))
+            continue;
+        first = job;
+        oldest = since;
+    }
+    return first;
+}
+
 void metrics_silence(struct metrics *metrics, enum request_kind job, const char *reason)
 {
     pthread_mutex_lock(&metrics->lock);
@@ -278,9 +293,9 @@ void metrics_copy_silence(struct metrics *metrics, char *out, size_t size)
 {
     *out = '\0';
     pthread_mutex_lock(&metrics->lock);
-    for (int job = 0; job < REQUEST_KINDS && !*out; job++)
-        if (atomic_load(&metrics->since[job][CONDITION_NO_KAFKA]))
-            snprintf(out, size, "%s", metrics->silence[job]);
+    int job = job_of(metrics, CONDITION_NO_KAFKA);
+    if (job >= 0)
+        snprintf(out, size, "%s", metrics->silence[job]);
     pthread_mutex_unlock(&metrics->lock);
 }
 
@@ -319,10 +334,16 @@ void metrics_table(struct metrics *metrics, enum request_kind job, const struct 
     pthread_mutex_unlock(&metrics->lock);
 }
 
-void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text)
+/* The condition's time stays as it is while it is worked out anew from another clock. */
+void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text,
+                     int64_t since_ms)
 {
+    enum { SAME_MS = 1000 };
+    _Atomic int64_t *since = &metrics->since[job][CONDITION_FAILING];
     pthread_mutex_lock(&metrics->lock);
     snprintf(metrics->failing[job], sizeof metrics->failing[job], "%s", text ? text : "");
+    if (!text || llabs(since_ms - atomic_load(since)) >= SAME_MS)
+        atomic_store(since, text ? since_ms : 0);
     pthread_mutex_unlock(&metrics->lock);
     metrics_set(&metrics->failing_jobs[job], text != NULL);
 }
@@ -331,7 +352,8 @@ bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size)
 {
     *out = '\0';
     pthread_mutex_lock(&metrics->lock);
-    for (int job = 0; job < REQUEST_KINDS && !*out; job++)
+    int job = job_of(metrics, CONDITION_FAILING);
+    if (job >= 0)
         snprintf(out, size, "%s", metrics->failing[job]);
     pthread_mutex_unlock(&metrics->lock);
     return *out;

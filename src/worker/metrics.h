@@ -196,10 +196,13 @@ void metrics_published(struct metrics *metrics, const struct published *publishe
 void metrics_table(struct metrics *metrics, enum request_kind job, const struct partition_row *rows,
                    size_t count);
 
-/* What a job has repeated in vain for a minute; NULL: nothing. Its Kafka thread. */
-void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text);
+/* What a job has repeated in vain for a minute, and since when (wall clock); NULL: nothing. Its
+ * Kafka thread. */
+void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text,
+                     int64_t since_ms);
 
-/* The same of any job. Returns whether there is anything. HTTP thread. */
+/* The same of the job that has failed for longest. Returns whether there is anything. HTTP thread.
+ */
 bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size);
 
 /* Notes that a condition holds from then on (wall clock), unless it is known to hold already; 0: it
@@ -207,7 +210,8 @@ bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size);
 void metrics_condition(struct metrics *metrics, enum request_kind job, enum condition condition,
                        int64_t since_ms);
 
-/* Why no broker answers a job. Its Kafka thread. The same of any job, for the HTTP thread. */
+/* Why no broker answers a job. Its Kafka thread. The same of the job that has waited for longest,
+ * for the HTTP thread. */
 void metrics_silence(struct metrics *metrics, enum request_kind job, const char *reason);
 void metrics_copy_silence(struct metrics *metrics, char *out, size_t size);
 

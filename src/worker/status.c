@@ -317,7 +317,8 @@ static void put_history(struct text *out, const struct overview *overview)
     put_open(out, "history", "{");
     put_number(out, "stepSeconds", HISTORY_STEP_MS / 1000);
     put_number(out, "steps", HISTORY_STEPS);
-    put_time(out, "until", overview->wall_ms - overview->boot_ms + overview->stepped_ms);
+    if (first_known(overview->steps) < HISTORY_STEPS)
+        put_time(out, "until", overview->wall_ms - overview->boot_ms + overview->stepped_ms);
     put_series(out, "inFlight", overview->steps, in_flight_of, 0, 0);
     put_open(out, "jobs", "[");
     for (int job = 0; job < REQUEST_KINDS; job++)

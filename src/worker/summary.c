@@ -431,9 +431,20 @@ void summary_make(struct summary *summary, const struct overview *overview)
 {
     static const struct {
         void (*find)(struct summary *summary, const struct overview *overview);
-    } finders[] = {{find_dead},    {find_silence}, {find_pause},   {find_halted},
-                   {find_stuck},   {find_failing}, {find_right},   {find_topic},
-                   {find_unknown}, {find_full},    {find_outside}, {find_stop}};
+    } finders[] = {/* what concerns the whole worker */
+                   {find_dead},
+                   {find_silence},
+                   {find_right},
+                   {find_failing},
+                   {find_pause},
+                   /* some of it */
+                   {find_halted},
+                   {find_stuck},
+                   {find_topic},
+                   {find_unknown},
+                   {find_full},
+                   {find_outside},
+                   {find_stop}};
     summary->count = 0;
     for (size_t i = 0; i < sizeof finders / sizeof *finders; i++)
         finders[i].find(summary, overview);

@@ -94,22 +94,17 @@ static bool is_lasting(const struct troubles *troubles, int kind, int64_t now_ms
     return kind != TROUBLE_REFUSALS && since && now_ms - since >= LASTING_MS;
 }
 
-const char *troubles_lasting(struct troubles *troubles, int64_t now_ms)
+const char *troubles_lasting(struct troubles *troubles, int64_t now_ms, int64_t *since_ms)
 {
+    const struct trouble *oldest = NULL;
     for (int kind = 0; kind < TROUBLES; kind++) {
         struct trouble *trouble = &troubles->all[kind];
         if (now_ms - trouble->last_ms >= LASTING_MS)
             trouble->since_ms = 0;
-        if (is_lasting(troubles, kind, now_ms))
-            return trouble->text;
+        if (is_lasting(troubles, kind, now_ms) && (!oldest || trouble->since_ms < oldest->since_ms))
+            oldest = trouble;
     }
-    return NULL;
-}
-
-int64_t troubles_since(const struct troubles *troubles, int64_t now_ms)
-{
-    for (int kind = 0; kind < TROUBLES; kind++)
-        if (is_lasting(troubles, kind, now_ms))
-            return troubles->all[kind].since_ms;
-    return 0;
+    if (oldest && since_ms)
+        *since_ms = oldest->since_ms;
+    return oldest ? oldest->text : NULL;
 }

@@ -46,9 +46,7 @@ void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now
 /* Whether anything fails at present. */
 bool troubles_any(const struct troubles *troubles, int64_t now_ms);
 
-/* What has failed for a minute, in words; NULL: nothing. What has not been tried for a minute
- * counts as over. */
-const char *troubles_lasting(struct troubles *troubles, int64_t now_ms);
-
-/* Since when that fails which troubles_lasting has just named. */
-int64_t troubles_since(const struct troubles *troubles, int64_t now_ms);
+/* What has failed for a minute, in words, and since when (NULL: not asked); of several the oldest,
+ * which may be why the others fail. NULL: nothing. What has not been tried for a minute counts as
+ * over. */
+const char *troubles_lasting(struct troubles *troubles, int64_t now_ms, int64_t *since_ms);

@@ -53,6 +53,8 @@ class StatusPage(unittest.TestCase):
         with worker(WORKER) as process:
             url = process.wait_for(r"http://127\.0\.0\.1:\d+/").group() + "status"
             opener, deadline = urllib.request.build_opener(urllib.request.ProxyHandler({})), time.monotonic() + 30
+            history = json.load(opener.open(url, timeout=10))["history"]
+            self.assertEqual(bool(history["inFlight"]), "until" in history, "a step has ended, but there is none")
             while (status := json.load(opener.open(url, timeout=10)))["summary"]["state"] != "no-kafka":
                 self.assertLess(time.monotonic(), deadline, status["summary"])
                 time.sleep(0.05)

@@ -182,15 +182,16 @@ static void kafka(void **state)
            "A topic of the recordings does not exist since 19:28 UTC: the last errors say which "
            "one; create it, and it goes on by itself");
     assert_int_equal(summary.count, 1); /* it is why it is not in its group */
+    metrics_failing(metrics, REQUEST_CALL, "no claim is taken", since + 60000);
+    metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end", since);
+    metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end", since + 2);
+    expect(SEVERITY_ERROR, "failing",
+           "Kafka does not take what this worker asks for since 19:28 UTC: a transaction does not "
+           "end; it is tried again by itself");
     holds(CONDITION_NO_RIGHT);
     expect(SEVERITY_ERROR, "no-right",
            "Kafka refuses a right that the recordings need since 19:28 UTC: the last errors say "
            "which one; grant it, and it goes on by itself");
-    holds(CONDITION_FAILING);
-    metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end");
-    expect(SEVERITY_ERROR, "failing",
-           "Kafka does not take what this worker asks for since 19:28 UTC: a transaction does not "
-           "end; it is tried again by itself");
     holds(CONDITION_NO_KAFKA);
     metrics_silence(metrics, REQUEST_RECORDING, "Connection refused");
     expect(SEVERITY_ERROR, "no-kafka",
@@ -201,6 +202,22 @@ static void kafka(void **state)
            "Nothing goes on here: the call thread does not turn: restart this worker, and report "
            "it");
     assert_int_equal(summary.count, 5);
+}
+
+static void what_concerns_all_comes_before_one_partition(void **state)
+{
+    (void)state;
+    rows[1].state = "halted";
+    rows[2].stuck = true;
+    metrics_condition(metrics, REQUEST_CALL, CONDITION_STUCK, since);
+    pause_now.since_ms = since;
+    holds(CONDITION_NO_RIGHT);
+    metrics_failing(metrics, REQUEST_CALL, "no claim is taken", since);
+    summary_make(&summary, &overview);
+    static const char *const states[] = {"no-right", "failing", "paused", "halted", "stuck"};
+    assert_int_equal(summary.count, 5);
+    for (size_t i = 0; i < summary.count; i++)
+        assert_string_equal(summary.all[i].state, states[i]);
 }
 
 static void a_stop(void **state)
@@ -244,6 +261,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pause, begin, end),
         cmocka_unit_test_setup_teardown(partitions, begin, end),
         cmocka_unit_test_setup_teardown(kafka, begin, end),
+        cmocka_unit_test_setup_teardown(what_concerns_all_comes_before_one_partition, begin, end),
         cmocka_unit_test_setup_teardown(a_stop, begin, end),
         cmocka_unit_test_setup_teardown(unknown, begin, end),
     };

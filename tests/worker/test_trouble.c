@@ -58,13 +58,35 @@ static void unready_after_a_minute(void **state)
     for (int64_t now = 1000; now < 1000 + 60000; now += 10000) {
         trouble_failed(&troubles, TROUBLE_COMMITS, now, "no right", true);
         trouble_failed(&troubles, TROUBLE_REFUSALS, now, "one partition's record", true);
-        assert_null(troubles_lasting(&troubles, now));
+        assert_null(troubles_lasting(&troubles, now, NULL));
         assert_true(troubles_any(&troubles, now));
     }
     trouble_failed(&troubles, TROUBLE_REFUSALS, 61000, "one partition's record", true);
-    assert_string_equal(troubles_lasting(&troubles, 61000), "no right");
+    assert_string_equal(troubles_lasting(&troubles, 61000, NULL), "no right");
     trouble_over(&troubles, TROUBLE_COMMITS, 61000);
-    assert_null(troubles_lasting(&troubles, 61000)); /* a halted partition alone is no reason */
+    assert_null(
+        troubles_lasting(&troubles, 61000, NULL)); /* a halted partition alone is no reason */
+}
+
+static void the_oldest_is_named(void **state)
+{
+    (void)state;
+    struct troubles troubles = {0};
+    int64_t since;
+    for (int64_t now = 1000; now <= 91000; now += 10000) {
+        trouble_failed(&troubles, TROUBLE_COMMITS, now, "first", false);
+        if (now >= 11000)
+            trouble_failed(&troubles, TROUBLE_TRANSACTIONS, now, "second", false);
+        if (now >= 41000)
+            trouble_failed(&troubles, TROUBLE_PRODUCER, now, "third", false);
+    }
+    assert_string_equal(troubles_lasting(&troubles, 91000, &since), "first");
+    assert_int_equal(since, 1000);
+    trouble_over(&troubles, TROUBLE_COMMITS, 91000);
+    assert_string_equal(troubles_lasting(&troubles, 91000, &since), "second");
+    assert_int_equal(since, 11000);
+    trouble_over(&troubles, TROUBLE_TRANSACTIONS, 91000);
+    assert_null(troubles_lasting(&troubles, 91000, &since)); /* the third is not old enough */
 }
 
 static void what_is_not_asked_any_more_is_over(void **state)
@@ -73,11 +95,11 @@ static void what_is_not_asked_any_more_is_over(void **state)
     struct troubles troubles = {0};
     for (int64_t now = 1000; now <= 61000; now += 10000)
         trouble_failed(&troubles, TROUBLE_READS, now, "no answer", false);
-    assert_non_null(troubles_lasting(&troubles, 61000));
-    assert_non_null(troubles_lasting(&troubles, 120999));
-    assert_null(troubles_lasting(&troubles, 121000));
+    assert_non_null(troubles_lasting(&troubles, 61000, NULL));
+    assert_non_null(troubles_lasting(&troubles, 120999, NULL));
+    assert_null(troubles_lasting(&troubles, 121000, NULL));
     trouble_failed(&troubles, TROUBLE_READS, 200000, "no answer", false);
-    assert_null(troubles_lasting(&troubles, 200000));
+    assert_null(troubles_lasting(&troubles, 200000, NULL));
 }
 
 static void what_waits_counts_from_its_beginning(void **state)
@@ -85,8 +107,8 @@ static void what_waits_counts_from_its_beginning(void **state)
     (void)state;
     struct troubles troubles = {0};
     trouble_waits(&troubles, TROUBLE_TRANSACTIONS, 1000, 31000, "no end");
-    assert_null(troubles_lasting(&troubles, 60999));
-    assert_string_equal(troubles_lasting(&troubles, 61000), "no end");
+    assert_null(troubles_lasting(&troubles, 60999, NULL));
+    assert_string_equal(troubles_lasting(&troubles, 61000, NULL), "no end");
 }
 
 int main(void)
@@ -94,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(one_line_a_minute, catch_lines),
         cmocka_unit_test_setup(unready_after_a_minute, catch_lines),
+        cmocka_unit_test_setup(the_oldest_is_named, catch_lines),
         cmocka_unit_test_setup(what_is_not_asked_any_more_is_over, catch_lines),
         cmocka_unit_test_setup(what_waits_counts_from_its_beginning, catch_lines),
     };
