@@ -1,4 +1,4 @@
-/* Where the sandbox's servers listen, as it is written: "host:port" or "[v6]:port". */
+/* Parses where the sandbox's servers listen: "host:port" or "[v6]:port". */
 #pragma once
 
 #include "base/error.h"
@@ -8,5 +8,5 @@ struct address {
     char port[8];   /* 0 to 65535 */
 };
 
-/* Returns 0; or -1 when it is written otherwise. */
+/* Returns 0, or -1 for any other form. */
 int address_split(struct address *address, const char *text, struct error *error);

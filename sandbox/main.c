@@ -169,7 +169,7 @@ static const struct option options[] = {
     {0},
 };
 
-/* Options that are a switch or a plain string. Returns whether it was one. */
+/* Sets an option that is a switch or a plain string. Returns whether it is one. */
 static bool set_plain(struct settings *settings, int option)
 {
     struct platform_options *platform = &settings->platform;
@@ -250,7 +250,7 @@ static int check_faults(const struct settings *settings, struct error *error)
     return result;
 }
 
-/* What is bad usage is to be known before anything starts. */
+/* Bad usage is found before anything starts. */
 static int check(const struct settings *settings)
 {
     struct error error;
@@ -261,7 +261,7 @@ static int check(const struct settings *settings)
     return -1;
 }
 
-/* Returns -1 to go on, or the exit status. */
+/* Returns -1: go on; otherwise the exit status. */
 static int read_command_line(struct settings *settings, int argc, char **argv)
 {
     int option, index = 0;
@@ -326,8 +326,9 @@ static void wait_for_end(const sigset_t *signals, struct platform *platform)
             platform_lift_faults(platform);
 }
 
-/* SIGTERM and SIGINT end it, SIGUSR1 lifts the faults; all others that may be meant for a worker
- * beside it are ignored. Before any other thread is started. */
+/* SIGTERM and SIGINT end the sandbox, and SIGUSR1 lifts the faults. Other signals, which may be
+ * meant for a worker in the same process group, are ignored. Called before any other thread starts.
+ */
 static void prepare_signals(sigset_t *signals)
 {
     static const int ignored[] = {SIGHUP, SIGQUIT, SIGUSR2, SIGPIPE};
@@ -340,7 +341,7 @@ static void prepare_signals(sigset_t *signals)
     pthread_sigmask(SIG_BLOCK, signals, NULL);
 }
 
-/* Each connection is a descriptor. */
+/* Each connection needs a file descriptor. */
 static void allow_descriptors(void)
 {
     struct rlimit limit;

@@ -85,8 +85,8 @@ static void add_wav_head(struct text *out, uint32_t data_bytes)
     add_little_endian(out, data_bytes, 4);
 }
 
-/* What stands behind a prefix, or NULL. */
-static const char *behind(const char *text, const char *prefix)
+/* The text after a prefix; NULL: it has another one. */
+static const char *text_after(const char *text, const char *prefix)
 {
     size_t length = strlen(prefix);
     return strncmp(text, prefix, length) ? NULL : text + length;
@@ -94,15 +94,15 @@ static const char *behind(const char *text, const char *prefix)
 
 void answer_file(struct answer *answer, const char *call_identifier)
 {
-    const char *rest = behind(call_identifier, "json-moved-");
+    const char *rest = text_after(call_identifier, "json-moved-");
     if (rest) {
         begin(answer, 302, "text/html");
         text_add(&answer->body, "<html><body>moved</body></html>\n");
         text_printf(&answer->extra, "Location: /sandbox/recordings/json-%s.wav\r\n", rest);
         return;
     }
-    rest = behind(call_identifier, "json-");
-    const char *size_text = behind(rest ? rest : call_identifier, "size-");
+    rest = text_after(call_identifier, "json-");
+    const char *size_text = text_after(rest ? rest : call_identifier, "size-");
     begin(answer, 200, "audio/wav");
     if (size_text) {
         unsigned long size = strtoul(size_text, NULL, 10);
@@ -111,7 +111,7 @@ void answer_file(struct answer *answer, const char *call_identifier)
         return;
     }
     add_wav_head(&answer->body, TONE_BYTES);
-    uint32_t step = 400 + hash(call_identifier) % 400; /* each call has a pitch of its own */
+    uint32_t step = 400 + hash(call_identifier) % 400; /* each call has its own pitch */
     for (uint32_t i = 0; i < TONE_BYTES / 2; i++) {
         uint32_t phase = i * step * 8 % 65536;
         uint32_t level = phase < 32768 ? phase : 65535 - phase;
@@ -121,17 +121,17 @@ void answer_file(struct answer *answer, const char *call_identifier)
 
 void answer_recording(struct answer *answer, const char *call_identifier, struct http_span host)
 {
-    if (behind(call_identifier, "none-")) {
+    if (text_after(call_identifier, "none-")) {
         answer_flag(answer, 200, 1004, "no such recording");
         return;
     }
-    if (!behind(call_identifier, "json-")) {
+    if (!text_after(call_identifier, "json-")) {
         answer_file(answer, call_identifier);
         return;
     }
     struct text url = {0};
     text_add(&url, "https://");
-    if (behind(call_identifier, "json-closed-"))
+    if (text_after(call_identifier, "json-closed-"))
         text_add(&url, CLOSED_HOST);
     else
         text_append(&url, host.data, host.length);

@@ -1,4 +1,4 @@
-/* What the platform answers: the true answers, and those that a fault puts in their place. The
+/* What the platform answers: regular answers, and those that a fault puts in their place. The
  * platform's thread. */
 #pragma once
 
@@ -15,7 +15,7 @@ struct answer {
     const char *type;  /* constant */
     struct text extra; /* whole header lines */
     struct text body;
-    size_t zeros; /* so many zero bytes follow the body: silence in a recording */
+    size_t zeros; /* how many zero bytes follow the body: silence in a recording */
 };
 
 void answer_fini(struct answer *answer);
@@ -23,18 +23,19 @@ void answer_fini(struct answer *answer);
 /* {"Flag": flag, "Msg": message} with an HTTP status. */
 void answer_flag(struct answer *answer, int status, int64_t flag, const char *message);
 
-/* The virtual number that was asked for, or one from the pool that only the callee decides; call
- * counts the calls. */
+/* Answers with the virtual number of the request, or with one from the pool that depends on the
+ * callee alone. call: the number of this call. */
 void answer_call(struct answer *answer, const struct platform_body *body, uint64_t call);
 
-/* By the identifier: "none-...": Flag 1004; "json-closed-...": the URL of a file where nobody
- * listens; "json-...": the URL of the file at the host that the request named; others: the file
+/* The identifier decides. "none-...": Flag 1004. "json-closed-...": the URL of a file at an address
+ * where nobody listens. "json-...": the URL of the file at the request's host. Any other: the file
  * itself. */
 void answer_recording(struct answer *answer, const char *call_identifier, struct http_span host);
 
-/* The file: a short tone, or with an identifier "size-BYTES-..." or "json-size-BYTES-..." so many
- * bytes of silence behind the WAV head. That of "json-moved-..." has moved to "json-...". */
+/* The file: a short tone. With an identifier "size-BYTES-..." or "json-size-BYTES-..." it is that
+ * many bytes of silence after the WAV header. The file of "json-moved-..." redirects to that of
+ * "json-...". */
 void answer_file(struct answer *answer, const char *call_identifier);
 
-/* Puts in place of a true answer what the outcome says. */
+/* Replaces a regular answer by the one that the fault's outcome demands. */
 void answer_spoil(struct answer *answer, const struct fault_choice *fault);

@@ -116,8 +116,8 @@ static int make_server(struct identity *server, const struct identity *ca, const
     return X509_sign(certificate, ca->key, EVP_sha256()) ? 0 : -1;
 }
 
-/* The names go into an OpenSSL configuration string, where commas and the like would mean
- * something. */
+/* The names go into an OpenSSL configuration string, in which commas and similar characters have a
+ * meaning. */
 static bool is_dns_name(const char *name)
 {
     for (const char *c = name; *c; c++)
@@ -153,7 +153,7 @@ static int collect_names(struct text *names, const char *host, const char *const
     return 0;
 }
 
-/* Writes the certificate, or when there is a key the key, which only the owner may read. */
+/* Writes the key if there is one, readable by the owner only; otherwise the certificate. */
 static int write_pem(const char *path, X509 *certificate, EVP_PKEY *key, struct error *error)
 {
     struct text aside = {0};
@@ -182,8 +182,8 @@ static bool still_valid(const struct identity *identity)
            X509_check_private_key(identity->certificate, identity->key) == 1;
 }
 
-/* Reads a CA that an earlier run has left. Returns false, and leaves *ca empty, when there is none
- * that is still good. */
+/* Reads a CA that an earlier run has left. Returns false, with *ca empty, if there is none that is
+ * still valid. */
 static bool read_ca(struct identity *ca, const char *ca_file, const char *key_file)
 {
     FILE *certificate = fopen(ca_file, "re"), *key = fopen(key_file, "re");
@@ -204,7 +204,7 @@ static bool read_ca(struct identity *ca, const char *ca_file, const char *key_fi
     return good;
 }
 
-/* The CA of an earlier run or a new one; keep: leave it to later runs. */
+/* The CA of an earlier run, or a new one. keep: keep it for later runs. */
 static int get_ca(struct identity *ca, const char *ca_file, bool keep, struct error *error)
 {
     struct text key_file = {0};
@@ -221,7 +221,7 @@ static int get_ca(struct identity *ca, const char *ca_file, bool keep, struct er
     return result;
 }
 
-/* HTTP/1.1 is all that is spoken here, so a client that offers several protocols is told so. */
+/* The platform speaks HTTP/1.1 only, so it chooses that from the protocols that a client offers. */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_size,
                            const unsigned char *offered, unsigned int offered_size, void *unused)
 {

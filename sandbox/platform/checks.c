@@ -59,7 +59,7 @@ static struct verdict check_credentials(const struct credentials *expected,
     return signature_check(expected, authorization, sig, wall_ms);
 }
 
-/* A number is 3 to 20 digits, perhaps after a '+'. */
+/* A number is 3 to 20 digits, with an optional '+' before them. */
 static bool is_number(const char *text)
 {
     text += *text == '+';
@@ -77,7 +77,7 @@ static bool is_direct(const char *text)
     return *text >= '0' && *text <= '2' && !text[1];
 }
 
-/* Minutes, or an instant like 2016-05-20T23:59:59Z that is still to come. */
+/* Minutes, or an instant like 2016-05-20T23:59:59Z that has not passed. */
 static bool is_end_minute(const char *text)
 {
     int64_t value;
@@ -92,7 +92,7 @@ static bool is_end_minute(const char *text)
     return !clock_from_text(text, &value) && value > clock_wall_ms();
 }
 
-/* An area code; empty means none, as the document says for it and VirtualNum. */
+/* An area code, or empty for none, as the platform's document says of Code and VirtualNum. */
 static bool is_code_or_empty(const char *text)
 {
     size_t length = strlen(text);

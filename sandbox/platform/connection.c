@@ -15,19 +15,19 @@
 
 enum {
     INPUT_MAX = HTTP_HEAD_MAX + HTTP_BODY_MAX + CONNECTION_READ_SIZE,
-    BUFFER_KEPT = 8192,     /* memory that an idle connection's buffer may keep */
-    PIECES = 10,            /* of a slow body; the first comes at once */
-    REQUEST_RECORD_MIN = 64 /* a TLS record that is shorter is no request but an alert */
+    BUFFER_KEPT_MAX = 8192, /* largest buffer that an idle connection keeps */
+    PIECES = 10,            /* of a slow body; the first one is sent at once */
+    REQUEST_RECORD_MIN = 64 /* a shorter TLS record is an alert, not a request */
 };
 
 enum phase {
     PHASE_HANDSHAKE,
-    PHASE_DEAF,    /* accepted, but never served */
-    PHASE_IDLE,    /* waiting for a request, or for the rest of one */
-    PHASE_LATE,    /* the answer waits for the timer */
-    PHASE_SENDING, /* the answer, or as much of it as is allowed yet, is on its way */
-    PHASE_HANGING, /* no answer will come */
-    PHASE_CLOSED,  /* waiting for libuv to let go */
+    PHASE_UNSERVED, /* accepted, and never served */
+    PHASE_IDLE,     /* waiting for a request, or for the rest of one */
+    PHASE_DELAYED,  /* the timer will start the answer */
+    PHASE_SENDING,  /* the answer is being sent, up to `allowed` */
+    PHASE_HANGING,  /* no answer will come */
+    PHASE_CLOSED,   /* waiting for libuv to close its handles */
 };
 
 struct connection {
@@ -35,13 +35,13 @@ struct connection {
     struct connections *all;
     uv_poll_t poll;
     uv_timer_t timer;
-    int handles; /* that libuv still holds */
+    int handles; /* libuv's, not closed yet */
     int fd, events;
     SSL *tls;
     uint64_t number;
     enum phase phase;
-    bool last;    /* ends after the answer under way */
-    bool control; /* its last request was to the sandbox itself */
+    bool last;    /* ends after the current answer */
+    bool control; /* its last request was a control request, to the sandbox itself */
     struct text in, out;
     size_t head, sent, allowed,
         total; /* bytes of the answer: out and then zeros; total may be cut short */
@@ -75,11 +75,12 @@ static void close_socket(int fd, enum ending ending)
     close(fd);
 }
 
-static void finish(struct connection *connection, enum ending ending)
+static void close_connection(struct connection *connection, enum ending ending)
 {
     if (connection->phase == PHASE_CLOSED)
         return;
-    bool greet = ending == END_QUIET && connection->tls && SSL_is_init_finished(connection->tls);
+    bool send_close_notify =
+        ending == END_QUIET && connection->tls && SSL_is_init_finished(connection->tls);
     if (connection->phase != PHASE_HANDSHAKE && connection->phase != PHASE_IDLE)
         end_exchange(connection, false);
     connection->phase = PHASE_CLOSED;
@@ -89,14 +90,14 @@ static void finish(struct connection *connection, enum ending ending)
     uv_close((uv_handle_t *)&connection->poll, on_handle_closed);
     uv_close((uv_handle_t *)&connection->timer, on_handle_closed);
     ERR_clear_error();
-    if (greet)
+    if (send_close_notify)
         SSL_shutdown(connection->tls);
     SSL_free(connection->tls);
     close_socket(connection->fd, ending);
     ERR_clear_error();
 }
 
-static void want(struct connection *connection, int events)
+static void watch_events(struct connection *connection, int events)
 {
     if (connection->events == events)
         return;
@@ -104,24 +105,24 @@ static void want(struct connection *connection, int events)
     uv_poll_start(&connection->poll, events, on_ready);
 }
 
-/* Says whether an operation of OpenSSL that did not succeed only has to wait; ends the connection
- * when not. */
-static bool must_wait(struct connection *connection, int result)
+/* After an operation of OpenSSL that did not succeed: returns true if it only has to wait;
+ * otherwise closes the connection. */
+static bool wait_or_close(struct connection *connection, int result)
 {
     int error = SSL_get_error(connection->tls, result);
     if (error == SSL_ERROR_WANT_WRITE) {
-        want(connection, UV_READABLE | UV_WRITABLE);
+        watch_events(connection, UV_READABLE | UV_WRITABLE);
         return true;
     }
     if (error == SSL_ERROR_WANT_READ)
         return true;
     if (error == SSL_ERROR_SYSCALL || error == SSL_ERROR_SSL)
         SSL_set_quiet_shutdown(connection->tls, 1);
-    finish(connection, END_QUIET);
+    close_connection(connection, END_QUIET);
     return false;
 }
 
-/* The wait of a timer begins now, not when the loop last looked at the clock. */
+/* Starts the timer from now, not from the time at which the loop last read the clock. */
 static void start_timer(struct connection *connection, int64_t ms)
 {
     uv_update_time(connection->all->loop);
@@ -146,7 +147,7 @@ static void become_idle(struct connection *connection)
     start_idle_timer(connection);
 }
 
-/* The next bytes of the answer: some of out, or some of the zeros behind it. */
+/* The next bytes of the answer: from `out`, or from the zeros that follow it. */
 static const char *next_bytes(const struct connection *connection, size_t *length)
 {
     static const char zeros[CONNECTION_READ_SIZE];
@@ -162,10 +163,10 @@ static const char *next_bytes(const struct connection *connection, size_t *lengt
     return bytes;
 }
 
-/* Makes a buffer empty, and small again after something large. */
-static void empty(struct text *text)
+/* Empties a buffer, and releases its memory if it has grown large. */
+static void reset_buffer(struct text *text)
 {
-    if (text->capacity > BUFFER_KEPT)
+    if (text->capacity > BUFFER_KEPT_MAX)
         text_fini(text);
     else
         text_clear(text);
@@ -174,14 +175,14 @@ static void empty(struct text *text)
 static void answer_sent(struct connection *connection)
 {
     end_exchange(connection, true);
-    empty(&connection->out);
-    want(connection, UV_READABLE);
+    reset_buffer(&connection->out);
+    watch_events(connection, UV_READABLE);
     become_idle(connection);
     if (connection->last)
-        finish(connection, END_QUIET);
+        close_connection(connection, END_QUIET);
 }
 
-static void send_some(struct connection *connection)
+static void send_output(struct connection *connection)
 {
     while (connection->sent < connection->allowed) {
         size_t length;
@@ -189,7 +190,7 @@ static void send_some(struct connection *connection)
         ERR_clear_error();
         int sent = SSL_write(connection->tls, bytes, (int)length);
         if (sent <= 0) {
-            must_wait(connection, sent);
+            wait_or_close(connection, sent);
             return;
         }
         connection->sent += (size_t)sent;
@@ -197,11 +198,11 @@ static void send_some(struct connection *connection)
     if (connection->sent == connection->total)
         answer_sent(connection);
     else
-        want(connection, UV_READABLE); /* the timer will allow more */
+        watch_events(connection, UV_READABLE); /* the timer allows the next piece */
 }
 
-/* Lets the next piece of a slow body go, and the timer come back for the one after it. */
-static void allow_more(struct connection *connection)
+/* Allows the next piece of a slow body to be sent, and starts the timer for the one after it. */
+static void allow_next_piece(struct connection *connection)
 {
     size_t piece = (connection->total - connection->head) / PIECES + 1;
     connection->allowed += piece;
@@ -209,7 +210,7 @@ static void allow_more(struct connection *connection)
         connection->allowed = connection->total;
     else
         start_timer(connection, connection->exchange.fault.slow_body_ms / (PIECES - 1));
-    send_some(connection);
+    send_output(connection);
 }
 
 static void start_answer(struct connection *connection)
@@ -229,21 +230,21 @@ static void start_answer(struct connection *connection)
     connection->allowed = connection->total;
     if (exchange->fault.slow_body_ms > 0) {
         connection->allowed = connection->head;
-        allow_more(connection);
+        allow_next_piece(connection);
     } else {
-        send_some(connection);
+        send_output(connection);
     }
 }
 
-/* Does with a request what was decided for it, once its latency is over. */
-static void act(struct connection *connection)
+/* Begins what was decided for a request, after its latency. */
+static void start_outcome(struct connection *connection)
 {
     switch (connection->exchange.fault.outcome) {
     case FAULT_RESET:
-        finish(connection, END_RESET);
+        close_connection(connection, END_RESET);
         break;
     case FAULT_CLOSE:
-        finish(connection, END_QUIET);
+        close_connection(connection, END_QUIET);
         break;
     case FAULT_HANG:
         connection->phase = PHASE_HANGING;
@@ -253,18 +254,18 @@ static void act(struct connection *connection)
     }
 }
 
-static void act_in_time(struct connection *connection)
+static void schedule_outcome(struct connection *connection)
 {
     int64_t latency = connection->exchange.fault.latency_ms;
     connection->control = connection->exchange.control;
     uv_timer_stop(&connection->timer);
-    connection->phase = PHASE_LATE;
+    connection->phase = PHASE_DELAYED;
     if (connection->exchange.faults_changed)
         connection->all->faults_changed(connection->all->argument);
     if (latency > 0)
         start_timer(connection, latency);
     else
-        act(connection);
+        start_outcome(connection);
 }
 
 static void drop_input(struct connection *connection, size_t size)
@@ -272,14 +273,15 @@ static void drop_input(struct connection *connection, size_t size)
     struct text *in = &connection->in;
     size_t rest = in->length - size;
     if (!rest) {
-        empty(in);
+        reset_buffer(in);
         return;
     }
     memmove(in->data, in->data + size, rest + 1);
     in->length = rest;
 }
 
-/* Begins the next request if it is there in full. Returns whether another one might be. */
+/* Begins the next request if all of it has arrived. Returns whether another one may have arrived,
+ * too. */
 static bool take_request(struct connection *connection)
 {
     struct http_request request;
@@ -300,11 +302,11 @@ static bool take_request(struct connection *connection)
         drop_input(connection, request.size);
         break;
     }
-    act_in_time(connection);
+    schedule_outcome(connection);
     return true;
 }
 
-/* A reset before the request was read: looks at the record that is there and leaves it in the
+/* Resets the connection before the request is read: peeks at the TLS record and leaves it in the
  * socket. */
 static bool reset_unread(struct connection *connection)
 {
@@ -318,24 +320,24 @@ static bool reset_unread(struct connection *connection)
     if ((head[3] << 8 | head[4]) < REQUEST_RECORD_MIN ||
         !faults_hit_connection(faults, FAULT_RESET_BEFORE))
         return false;
-    finish(connection, END_RESET);
+    close_connection(connection, END_RESET);
     return true;
 }
 
-static void read_some(struct connection *connection)
+static void read_input(struct connection *connection)
 {
     if (connection->phase == PHASE_IDLE && reset_unread(connection))
         return;
     char *scratch = connection->all->scratch;
     for (;;) {
         if (connection->in.length > INPUT_MAX) {
-            want(connection, UV_WRITABLE & connection->events);
+            watch_events(connection, UV_WRITABLE & connection->events);
             return;
         }
         ERR_clear_error();
         int length = SSL_read(connection->tls, scratch, CONNECTION_READ_SIZE);
         if (length <= 0) {
-            must_wait(connection, length);
+            wait_or_close(connection, length);
             return;
         }
         text_append(&connection->in, scratch, (size_t)length);
@@ -344,50 +346,50 @@ static void read_some(struct connection *connection)
     }
 }
 
-static void shake_hands(struct connection *connection)
+static void continue_handshake(struct connection *connection)
 {
     ERR_clear_error();
     int result = SSL_accept(connection->tls);
     if (result != 1) {
-        must_wait(connection, result);
+        wait_or_close(connection, result);
         return;
     }
     if (SSL_session_reused(connection->tls))
         connection->all->service.stats.connections_resumed++;
-    want(connection, UV_READABLE);
+    watch_events(connection, UV_READABLE);
     become_idle(connection);
-    if (SSL_has_pending(connection->tls)) /* a request that came right behind the handshake */
-        read_some(connection);
+    if (SSL_has_pending(connection->tls)) /* a request that came with the end of the handshake */
+        read_input(connection);
 }
 
-/* Reads and forgets, to notice when the other side gives up. */
-static void ignore(struct connection *connection)
+/* Reads and discards input, to notice when the client gives up. */
+static void discard_input(struct connection *connection)
 {
     ssize_t length = recv(connection->fd, connection->all->scratch, CONNECTION_READ_SIZE, 0);
     if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR))
-        finish(connection, END_QUIET);
+        close_connection(connection, END_QUIET);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct connection *connection = poll->data;
     if (status < 0) {
-        finish(connection, END_QUIET);
+        close_connection(connection, END_QUIET);
         return;
     }
-    if (connection->phase == PHASE_DEAF) {
-        ignore(connection);
+    if (connection->phase == PHASE_UNSERVED) {
+        discard_input(connection);
         return;
     }
     if (connection->phase == PHASE_HANDSHAKE) {
-        shake_hands(connection);
+        continue_handshake(connection);
     } else {
         if ((events & UV_WRITABLE) && connection->phase != PHASE_SENDING)
-            want(connection, UV_READABLE);
-        read_some(connection);
+            watch_events(connection, UV_READABLE);
+        read_input(connection);
     }
     if (connection->phase == PHASE_SENDING)
-        send_some(connection);
+        send_output(connection);
     while (take_request(connection))
         ;
 }
@@ -399,7 +401,7 @@ static void end_idle(struct connection *connection)
         ERR_clear_error();
         SSL_write(connection->tls, connection->out.data, (int)connection->out.length);
     }
-    finish(connection, END_QUIET);
+    close_connection(connection, END_QUIET);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -407,10 +409,10 @@ static void on_timer(uv_timer_t *timer)
     struct connection *connection = timer->data;
     if (connection->phase == PHASE_IDLE)
         end_idle(connection);
-    else if (connection->phase == PHASE_LATE)
-        act(connection);
+    else if (connection->phase == PHASE_DELAYED)
+        start_outcome(connection);
     else if (connection->phase == PHASE_SENDING)
-        allow_more(connection);
+        allow_next_piece(connection);
     while (take_request(connection))
         ;
 }
@@ -437,11 +439,11 @@ void connections_add(struct connections *all, int fd)
     connection->tls = memory_must(SSL_new(all->tls));
     SSL_set_fd(connection->tls, fd);
     connection->phase =
-        faults_hit_connection(faults, FAULT_HANG_ACCEPT) ? PHASE_DEAF : PHASE_HANDSHAKE;
-    want(connection, UV_READABLE);
+        faults_hit_connection(faults, FAULT_HANG_ACCEPT) ? PHASE_UNSERVED : PHASE_HANDSHAKE;
+    watch_events(connection, UV_READABLE);
 }
 
-void connections_heed_faults(struct connections *all)
+void connections_apply_faults(struct connections *all)
 {
     bool refused = faults_value(&all->service.faults, FAULT_REFUSE) >= 0;
     list_each_safe(node, &all->open)
@@ -450,7 +452,7 @@ void connections_heed_faults(struct connections *all)
         if (refused && !connection->control) {
             connection->last = true;
             if (connection->phase == PHASE_IDLE || connection->phase == PHASE_HANDSHAKE)
-                finish(connection, END_QUIET);
+                close_connection(connection, END_QUIET);
         } else if (connection->phase == PHASE_IDLE && !connection->in.length) {
             start_idle_timer(connection);
         }
@@ -459,5 +461,6 @@ void connections_heed_faults(struct connections *all)
 
 void connections_close(struct connections *all)
 {
-    list_each_safe(node, &all->open) finish(list_of(node, struct connection, node), END_QUIET);
+    list_each_safe(node, &all->open)
+        close_connection(list_of(node, struct connection, node), END_QUIET);
 }

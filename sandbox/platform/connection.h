@@ -1,6 +1,6 @@
-/* The platform's TLS connections: reads requests, sends answers when and how the faults want it.
- * One loop, one timer a connection, no thread. A connection frees itself when it ends. The
- * platform's thread. */
+/* The platform's TLS connections: reads requests, and sends answers when and how the faults say.
+ * One loop, and one timer per connection. A connection frees itself when it ends. The platform's
+ * thread. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -19,17 +19,17 @@ struct connections {
     struct service service;
     struct list open; /* of struct connection */
     uint64_t accepted;
-    void (*faults_changed)(void *argument); /* called when a request changed the faults in force */
+    void (*faults_changed)(void *argument); /* a request has changed the faults in force */
     void *argument;
     char scratch[CONNECTION_READ_SIZE];
 };
 
-/* Serves an accepted, non-blocking socket, which belongs to the connection from here on. */
+/* Serves an accepted, non-blocking socket. The socket belongs to the connection from here on. */
 void connections_add(struct connections *all, int fd);
 
-/* Makes the connections heed the faults that are in force now; refuse: those that did no control
- * request end. */
-void connections_heed_faults(struct connections *all);
+/* Applies the faults that are in force now to open connections. `refuse` ends each connection whose
+ * last request was not a control request. */
+void connections_apply_faults(struct connections *all);
 
-/* Closes all; they are gone when the loop has turned. */
+/* Closes all connections. They are freed in the loop's next iteration. */
 void connections_close(struct connections *all);

@@ -8,7 +8,7 @@
 
 enum { SHARE_ALL = 1000000, PATTERN_MAX = 128 };
 
-/* A rule: what happens, to which share of which requests. */
+/* A rule: what happens to which share of which requests. */
 struct fault {
     enum fault_kind kind;
     int64_t low, high;  /* the value, or its range */
@@ -25,7 +25,7 @@ static const struct fault_form {
     enum fault_kind kind;
     enum value_form form;
     int64_t min, max;
-    int64_t preset; /* when no value is given; -1: one must be */
+    int64_t preset; /* default; -1: a value is required */
 } forms[] = {
     {"latency", FAULT_LATENCY, VALUE_TIME_RANGE, 0, 3600000, -1},
     {"slow-body", FAULT_SLOW_BODY, VALUE_TIME, 0, 3600000, 1000},
@@ -109,7 +109,7 @@ const char *faults_name(enum fault_kind kind)
     return "none";
 }
 
-/* Cuts the unit off a time and says how many milliseconds it is; 0: none is there. */
+/* Cuts the unit off a time. Returns the unit in milliseconds; 0: there is no unit. */
 static int64_t cut_unit(char *text)
 {
     size_t length = strlen(text);
@@ -197,7 +197,7 @@ static int read_matches(struct fault *fault, char *matches)
                : -1;
 }
 
-/* Cuts the text at a separator and gives what stands behind it, or NULL. */
+/* Cuts the text at a separator. Returns the part after the separator, or NULL. */
 static char *cut(char *text, char separator)
 {
     char *at = strchr(text, separator);
@@ -291,7 +291,7 @@ static bool matches(const struct fault *fault, const struct fault_subject *subje
            fits(fault->callee, subject->callee) && fits(fault->id, subject->call_identifier);
 }
 
-/* Whether a rule that fits hits with this draw; counts its times. */
+/* Whether a rule that matches hits with this random number; counts down its times. */
 static bool hit(struct fault *fault, uint64_t draw)
 {
     if (fault->times_left == 0 || draw % SHARE_ALL >= fault->share)
@@ -330,7 +330,7 @@ struct fault_choice faults_choose(struct faults *faults, const struct fault_subj
     struct fault_choice choice = {0};
     if (!faults->count)
         return choice;
-    uint32_t seen = 0; /* of each kind, and of all outcomes, the first that hits counts */
+    uint32_t seen = 0; /* the first hit of each kind counts, and the first of all outcomes */
     uint64_t seed = subject_draw(faults, subject);
     for (size_t i = 0; i < faults->count; i++) {
         struct fault *fault = &faults->items[i];

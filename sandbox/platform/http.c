@@ -16,8 +16,7 @@ bool http_span_is(struct http_span span, const char *string)
     return span.data && span.length == strlen(string) && !memcmp(span.data, string, span.length);
 }
 
-/* Takes the bytes up to a separator off the front of *rest; data NULL when the separator is not
- * there. */
+/* Takes the bytes before a separator off the front of *rest. data NULL: there is no separator. */
 static struct http_span take_until(struct http_span *rest, char separator)
 {
     const char *end = memchr(rest->data, separator, rest->length);
@@ -216,7 +215,7 @@ const char *http_reason(int status)
     return "Status";
 }
 
-/* RFC 9110, 6.6.1: it has a clock, so it says what time it is. */
+/* RFC 9110, 6.6.1: a server with a clock sends Date. */
 static void add_date(struct text *out)
 {
     char date[40];

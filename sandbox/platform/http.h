@@ -1,6 +1,6 @@
-/* Reads one HTTP/1.1 request out of a buffer, strictly, and writes the heads of answers. It copies
- * nothing: a request points into the buffer that it was read from and is good as long as that
- * stays. The platform's thread. */
+/* Parses one HTTP/1.1 request from a buffer, strictly, and writes the heads of answers. Nothing is
+ * copied: a request points into its buffer and is valid as long as the buffer is unchanged. The
+ * platform's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +21,7 @@ struct http_header {
 };
 
 struct http_request {
-    struct http_span method, path, query; /* query: what stands behind '?', data NULL without one */
+    struct http_span method, path, query; /* query: after '?'; data NULL: there is none */
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_count;
     struct http_span body;
@@ -33,19 +33,19 @@ struct http_request {
 
 enum http_progress { HTTP_MORE, HTTP_READY, HTTP_BROKEN };
 
-/* Reads the request that begins at data. HTTP_MORE: it is not there in full yet. */
+/* Parses the request that begins at data. HTTP_MORE: a part of it has not arrived yet. */
 enum http_progress http_read(struct http_request *request, const char *data, size_t length);
 
-/* The value of the header with that name (lower case), data NULL when there is none; *count: how
+/* The value of the header with that name (in lower case); data NULL: there is none. *count: how
  * many there are. */
 struct http_span http_header(const struct http_request *request, const char *name, size_t *count);
 
 bool http_span_is(struct http_span span, const char *string);
 
-/* Adds a status line and headers: type may be NULL, extra is NULL or whole lines with their ends.
+/* Adds a status line and headers. type may be NULL; extra is NULL or whole header lines with CR LF.
  */
 void http_head(struct text *out, int status, const char *type, size_t length, bool last,
                const char *extra);
 
-/* The usual words for a status. */
+/* The usual reason phrase of a status. */
 const char *http_reason(int status);

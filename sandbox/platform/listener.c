@@ -26,7 +26,7 @@ static int resolve(struct listener *listener, struct error *error)
     return 0;
 }
 
-/* shared: with other sockets that are bound to the address and want to share it, too. */
+/* shared: other sockets that are shared, too, may bind the same address. */
 static int bound_socket(const struct listener *listener, bool shared)
 {
     int fd = socket(listener->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -56,7 +56,7 @@ int listener_init(struct listener *listener, uv_loop_t *loop, const char *addres
     *listener = (struct listener){.loop = loop, .holder = -1, .fd = -1};
     if (address_split(&listener->given, address, error) || resolve(listener, error))
         return -1;
-    int probe = bound_socket(listener, false); /* fails when another program listens there */
+    int probe = bound_socket(listener, false); /* fails if another program listens there */
     if (probe >= 0) {
         close(probe);
         listener->holder = bound_socket(listener, true);

@@ -1,6 +1,6 @@
-/* The platform's listening socket, which the fault `refuse` closes and opens again without losing
- * its port: a second socket stays bound to it and never listens. The platform's thread (opened by
- * the owner's before that starts). */
+/* The platform's listening socket. The fault `refuse` closes it and opens it again without losing
+ * its port, because a second socket stays bound to the port and never listens. The platform's
+ * thread; the owner's thread opens it before that one starts. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,16 +22,16 @@ struct listener {
     void *argument;
 };
 
-/* Binds "host:port" ("[v6]:port") and does not listen yet. accepted takes over each non-blocking
- * socket. */
+/* Binds "host:port" ("[v6]:port"), and does not listen yet. The callback `accepted` gets each new
+ * socket, which is non-blocking, and owns it. */
 int listener_init(struct listener *listener, uv_loop_t *loop, const char *address,
                   struct error *error);
 
-/* Listens; harmless when it does. */
+/* Listens. Nothing happens if it listens already. */
 int listener_open(struct listener *listener, struct error *error);
 
-/* Refuses connections until it is opened again. */
+/* Refuses connections until listener_open. */
 void listener_close(struct listener *listener);
 
-/* Closes all; the loop has to turn once more. */
+/* Closes all sockets. The loop has to run one more iteration. */
 void listener_fini(struct listener *listener);

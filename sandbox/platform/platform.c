@@ -17,28 +17,28 @@
 
 struct platform {
     uv_loop_t loop;
-    uv_async_t wake;      /* the owner's thread sets one of the flags below and sends it */
-    uv_timer_t reopening; /* the end of `refuse` with a time */
+    uv_async_t wake;      /* the owner's thread sets one of the flags below and then sends this */
+    uv_timer_t reopening; /* ends a `refuse` with a time */
     atomic_bool stopping, lifting;
     pthread_t thread;
     bool started;
     struct listener listener;
     struct connections connections;
     char *token, *app_id, *version, *address, *ca_file;
-    bool own_ca_file; /* made here, so removed at the end */
+    bool own_ca_file; /* the platform made the file, and removes it at the end */
 };
 
-static void heed_faults(void *argument);
+static void apply_faults(void *argument);
 
 static void on_reopening(uv_timer_t *timer)
 {
     struct platform *platform = timer->data;
     faults_drop(&platform->connections.service.faults, FAULT_REFUSE);
-    heed_faults(platform);
+    apply_faults(platform);
 }
 
 /* Brings the listening socket and the connections in line with the faults in force. */
-static void heed_faults(void *argument)
+static void apply_faults(void *argument)
 {
     struct platform *platform = argument;
     struct error error;
@@ -52,7 +52,7 @@ static void heed_faults(void *argument)
         uv_update_time(&platform->loop);
         uv_timer_start(&platform->reopening, on_reopening, (uint64_t)refuse_ms, 0);
     }
-    connections_heed_faults(&platform->connections);
+    connections_apply_faults(&platform->connections);
 }
 
 static void on_wake(uv_async_t *wake)
@@ -60,7 +60,7 @@ static void on_wake(uv_async_t *wake)
     struct platform *platform = wake->data;
     if (atomic_exchange(&platform->lifting, false)) {
         faults_clear(&platform->connections.service.faults);
-        heed_faults(platform);
+        apply_faults(platform);
     }
     if (!atomic_load(&platform->stopping))
         return;
@@ -145,11 +145,11 @@ static int prepare(struct platform *platform, const struct platform_options *opt
                                            platform->ca_file, !platform->own_ca_file, error);
     if (!connections->tls || listener_open(&platform->listener, error))
         return -1;
-    heed_faults(platform);
+    apply_faults(platform);
     return 0;
 }
 
-/* Signals are the owner's business, and a write to a dead connection is to fail without one. */
+/* The owner's thread handles signals, and a write to a dead connection must not raise SIGPIPE. */
 static int start_thread(struct platform *platform, struct error *error)
 {
     sigset_t all, before;
@@ -174,7 +174,7 @@ struct platform *platform_new(const struct platform_options *options, struct err
     platform->wake.data = platform->reopening.data = platform;
     platform->listener.fd = platform->listener.holder = -1;
     connections->loop = &platform->loop;
-    connections->faults_changed = heed_faults;
+    connections->faults_changed = apply_faults;
     connections->argument = platform;
     list_init(&connections->open);
     faults_init(&connections->service.faults, options->seed);

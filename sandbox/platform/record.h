@@ -1,6 +1,7 @@
-/* The test record: one JSON line for each POST and each GET of a file, written with one write(2) on
- * arrival, before any answer, so that it survives a kill -9 of either side. Numbers stand in it in
- * full: they are made up, and tests count second POSTs with it. The platform's thread. */
+/* The test record: one JSON line for each POST and each GET of a file. Each line is one write(2) on
+ * arrival, before any answer, so that it survives a kill -9 of either side. Phone numbers are
+ * written in full, because they are invented and tests count second POSTs by them. The platform's
+ * thread. */
 #pragma once
 
 #include <stdint.h>
@@ -9,18 +10,18 @@
 #include "base/text.h"
 
 struct record {
-    int file; /* -1: nothing is recorded */
+    int file; /* -1: no record is kept */
     struct text line;
 };
 
-/* What is written of a POST, or of the GET of a recording's file; strings may be NULL. */
+/* What is recorded of a POST, or of a GET of a recording's file. Strings may be NULL. */
 struct record_entry {
     int64_t wall_ms;
     const char *endpoint, *caller, *callee, *call_identifier, *fault, *violation;
     uint64_t connection;
 };
 
-/* Opens the file for appending; path NULL: records nothing. */
+/* Opens the file for appending. path NULL: nothing is recorded. */
 int record_init(struct record *record, const char *path, struct error *error);
 void record_fini(struct record *record);
 

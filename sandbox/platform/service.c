@@ -12,7 +12,7 @@ static void violate(struct service *service, struct exchange *exchange, struct v
     answer_flag(&exchange->answer, verdict.status, verdict.flag, verdict.problem);
 }
 
-/* Whether what the caller will learn leaves it possible that a phone has rung. */
+/* Whether a phone may have rung, judged by what the client learns from the outcome. */
 static bool may_ring(const struct fault_choice *fault)
 {
     if (fault->outcome == FAULT_STATUS)
@@ -79,8 +79,8 @@ static void post(struct service *service, enum endpoint endpoint,
     platform_body_fini(&body);
 }
 
-/* GET /sandbox/recordings/ID.wav: anybody may have the file, and nobody should send credentials for
- * it: no Authorization, no query (the URL that was given has none) and no body. */
+/* GET /sandbox/recordings/ID.wav: anybody may have the file, and a client that sends credentials
+ * for it is at fault: no Authorization, no query (the URL in the answer has none) and no body. */
 static void get_file(struct service *service, const struct http_request *request,
                      struct http_span name, uint64_t connection, struct exchange *exchange)
 {
@@ -115,7 +115,7 @@ static void show_faults(struct service *service, struct exchange *exchange)
     text_add(&answer->body, "\n");
 }
 
-/* POST replaces the faults in force, PATCH adds to them. */
+/* POST replaces the faults in force; PATCH adds to them. */
 static void set_faults(struct service *service, const struct http_request *request,
                        struct exchange *exchange)
 {

@@ -1,5 +1,5 @@
-/* What happens with one request: it is checked, counted, recorded, meets the faults in force, and
- * gets an answer. No input or output but the test record. The platform's thread. */
+/* Handles one request: checks, counts and records it, applies the faults in force, and makes the
+ * answer. The only I/O is the test record. The platform's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ struct service {
     struct faults faults;
     struct stats stats;
     struct record record;
-    uint64_t calls; /* answered with success, for their identifiers */
+    uint64_t calls; /* calls answered with success; their identifiers count up with it */
 };
 
 /* One request between its arrival and its end. */
@@ -25,18 +25,18 @@ struct exchange {
     struct answer answer;
     struct fault_choice fault;
     struct stats_request counted;
-    bool posted;         /* to one of the two endpoints */
-    bool control;        /* to the sandbox itself */
-    bool faults_changed; /* the faults in force are no longer the same */
+    bool posted;         /* a POST to one of the two endpoints */
+    bool control;        /* a request to the sandbox itself */
+    bool faults_changed; /* the request has changed the faults in force */
 };
 
-/* Decides everything about a request that was read from a connection. Ended by exchange_end. */
+/* Decides everything about a request. The caller ends the exchange with exchange_end. */
 void exchange_begin(struct service *service, const struct http_request *request,
                     uint64_t connection, struct exchange *exchange);
 
-/* The same for bytes that are no request. */
+/* The same for bytes that are not an HTTP request. */
 void exchange_begin_broken(struct service *service, const char *problem, struct exchange *exchange);
 
-/* Counts how it ended (answered: the answer's status was sent) and releases what the exchange
- * holds. Twice is harmless. */
+/* Counts how the exchange ended (answered: the answer was sent) and releases what it holds. A
+ * second call does nothing. */
 void exchange_end(struct service *service, struct exchange *exchange, bool answered);

@@ -15,7 +15,7 @@ enum {
     BASE64_MAX = 512
 };
 
-/* The text between the base64 and the digest: token:app id:timestamp. */
+/* What base64 holds and the digest is made of: token:app id:timestamp. */
 struct material {
     char text[MATERIAL_MAX + 4];
     size_t length;
@@ -26,8 +26,8 @@ static struct verdict refuse(int flag, const char *problem)
     return (struct verdict){401, flag, problem};
 }
 
-/* Decodes standard base64 with padding and nothing else: what does not encode to the same bytes
- * again is refused. */
+/* Decodes standard base64 with padding only: text that does not encode to the same characters again
+ * is refused. */
 static bool decode(struct http_span base64, struct material *out)
 {
     if (!base64.length || base64.length % 4 || base64.length > BASE64_MAX)
@@ -65,7 +65,7 @@ static int number(const char *digits, int count)
     return value;
 }
 
-/* Seconds since 1970 of a timestamp read as UTC; -1 when there is no such day or time. */
+/* Seconds since 1970 of a timestamp, read as UTC; -1: there is no such day or time. */
 static int64_t timestamp_seconds(const char *digits)
 {
     struct tm wanted = {.tm_year = number(digits, 4) - 1900,
@@ -96,8 +96,8 @@ static struct verdict check_timestamp(const struct credentials *expected, const 
     return (struct verdict){0};
 }
 
-/* Fetching an algorithm costs more than the digest itself, so it is done once; the platform has one
- * thread. */
+/* Fetching the algorithm costs more than the digest itself, so it is fetched once. The platform has
+ * one thread. */
 static void md5_upper(char out[MD5_DIGITS + 1], const struct material *material)
 {
     static EVP_MD *md5;

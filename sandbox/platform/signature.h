@@ -1,6 +1,6 @@
-/* Checks the signature and credentials of a request as the platform's document has them. Written
- * from the document alone and not shared with what signs, so that one mistake is not made on both
- * sides. The platform's thread. */
+/* Checks the signature and the credentials of a request, as the platform's document describes them.
+ * This code is written from the document alone and shares nothing with the worker's signing code,
+ * so that one mistake cannot be on both sides. The platform's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,15 +9,15 @@
 
 #include "sandbox/platform/http.h"
 
-/* What is expected. The strings are the owner's. */
+/* What is expected. The strings belong to the owner. */
 struct credentials {
     const char *token, *app_id, *version;
     int utc_offset_minutes;
     bool any_timestamp;
 };
 
-/* What is wrong with a request; problem NULL: nothing. problem is a constant text without any value
- * from the request. */
+/* What is wrong with a request. problem is a constant text without any value from the request;
+ * NULL: nothing is wrong. */
 struct verdict {
     int status; /* of HTTP */
     int flag;   /* of the answer */
@@ -26,7 +26,7 @@ struct verdict {
 
 enum { SIGNATURE_TOLERANCE_S = 600 };
 
-/* Checks the value of Authorization and of the URL parameter sig against each other, the
- * credentials and the wall clock (ms). */
+/* Checks Authorization and the URL parameter sig against each other, the credentials and the wall
+ * clock (ms). */
 struct verdict signature_check(const struct credentials *expected, struct http_span authorization,
                                struct http_span sig, int64_t wall_ms);

@@ -8,7 +8,7 @@
 
 #include "base/memory.h"
 
-/* A number, a pair of numbers or an identifier that was seen. */
+/* A phone number, a pair of numbers or an identifier, with its counts. */
 struct stats_number {
     struct map_node node;
     uint32_t seen, rung, open;
@@ -25,7 +25,7 @@ void stats_init(struct stats *stats)
     map_init(&stats->files);
 }
 
-static struct stats_number *number_of(struct map_node *node)
+static struct stats_number *stats_number_of(struct map_node *node)
 {
     return (struct stats_number *)((char *)node - offsetof(struct stats_number, node));
 }
@@ -35,7 +35,7 @@ static void map_free_all(struct map *map)
     for (size_t i = 0; i < map->bucket_count; i++)
         for (struct map_node *node = map->buckets[i], *next; node; node = next) {
             next = node->next;
-            free(number_of(node));
+            free(stats_number_of(node));
         }
     map_fini(map);
 }
@@ -49,12 +49,12 @@ void stats_fini(struct stats *stats)
     map_free_all(&stats->files);
 }
 
-/* The open requests point at their numbers, so these are kept and only set to zero. */
+/* Open requests point at their numbers, so the numbers are kept and set to zero. */
 static void map_zero_all(struct map *map)
 {
     for (size_t i = 0; i < map->bucket_count; i++)
         for (struct map_node *node = map->buckets[i]; node; node = node->next)
-            number_of(node)->seen = number_of(node)->rung = 0;
+            stats_number_of(node)->seen = stats_number_of(node)->rung = 0;
 }
 
 void stats_reset(struct stats *stats)
@@ -75,13 +75,13 @@ void stats_reset(struct stats *stats)
     map_zero_all(&stats->files);
 }
 
-static struct stats_number *see(struct map *map, const char *key)
+static struct stats_number *count_seen(struct map *map, const char *key)
 {
     if (!key)
         return NULL;
     size_t length = strlen(key);
     struct map_node *node = map_find(map, key, length);
-    struct stats_number *number = node ? number_of(node) : NULL;
+    struct stats_number *number = node ? stats_number_of(node) : NULL;
     if (!number) {
         number = memory_zeroed(1, sizeof *number + length + 1);
         memcpy(number->key, key, length + 1);
@@ -91,7 +91,7 @@ static struct stats_number *see(struct map *map, const char *key)
     return number;
 }
 
-static struct stats_number *see_pair(struct map *map, const char *caller, const char *callee)
+static struct stats_number *count_seen_pair(struct map *map, const char *caller, const char *callee)
 {
     if (!caller || !callee)
         return NULL;
@@ -99,17 +99,17 @@ static struct stats_number *see_pair(struct map *map, const char *caller, const 
     text_add(&key, caller);
     text_add(&key, " ");
     text_add(&key, callee);
-    struct stats_number *number = see(map, key.data);
+    struct stats_number *number = count_seen(map, key.data);
     text_fini(&key);
     return number;
 }
 
-static uint64_t again(const struct stats_number *number)
+static uint64_t is_repeated(const struct stats_number *number)
 {
     return number && number->seen > 1;
 }
 
-static void begin(struct stats *stats, struct stats_request *request)
+static void begin_request(struct stats *stats, struct stats_request *request)
 {
     stats->posts++;
     request->open = true;
@@ -120,13 +120,13 @@ static void begin(struct stats *stats, struct stats_request *request)
 void stats_call(struct stats *stats, struct stats_request *request, const char *caller,
                 const char *callee)
 {
-    *request = (struct stats_request){.caller = see(&stats->callers, caller),
-                                      .callee = see(&stats->callees, callee),
-                                      .pair = see_pair(&stats->pairs, caller, callee)};
-    begin(stats, request);
+    *request = (struct stats_request){.caller = count_seen(&stats->callers, caller),
+                                      .callee = count_seen(&stats->callees, callee),
+                                      .pair = count_seen_pair(&stats->pairs, caller, callee)};
+    begin_request(stats, request);
     stats->calls++;
-    stats->again_caller += again(request->caller);
-    stats->again_pair += again(request->pair);
+    stats->repeated_caller += is_repeated(request->caller);
+    stats->repeated_pair += is_repeated(request->pair);
     if (request->pair)
         request->occurrence = request->pair->seen - 1;
     if (!request->callee)
@@ -140,24 +140,24 @@ void stats_recording(struct stats *stats, struct stats_request *request,
                      const char *call_identifier)
 {
     *request = (struct stats_request){0};
-    struct stats_number *seen = see(&stats->recordings, call_identifier);
-    begin(stats, request);
+    struct stats_number *seen = count_seen(&stats->recordings, call_identifier);
+    begin_request(stats, request);
     stats->recording_posts++;
-    stats->again_recording += again(seen);
+    stats->repeated_recording += is_repeated(seen);
     if (seen)
         request->occurrence = seen->seen - 1;
 }
 
 uint64_t stats_file(struct stats *stats, const char *call_identifier)
 {
-    return see(&stats->files, call_identifier)->seen - 1;
+    return count_seen(&stats->files, call_identifier)->seen - 1;
 }
 
 void stats_rung(struct stats *stats, const struct stats_request *request)
 {
     stats->rung++;
-    stats->rung_again_caller += request->caller && request->caller->rung++ > 0;
-    stats->rung_again_pair += request->pair && request->pair->rung++ > 0;
+    stats->rung_repeated_caller += request->caller && request->caller->rung++ > 0;
+    stats->rung_repeated_pair += request->pair && request->pair->rung++ > 0;
 }
 
 void stats_end(struct stats *stats, struct stats_request *request)
@@ -199,11 +199,11 @@ void stats_print(const struct stats *stats, const char *faults, struct text *out
     text_printf(out,
                 ",\"duplicates\":{\"caller_callee\":%" PRIu64 ",\"caller\":%" PRIu64
                 ",\"call_identifier\":%" PRIu64 "}",
-                stats->again_pair, stats->again_caller, stats->again_recording);
+                stats->repeated_pair, stats->repeated_caller, stats->repeated_recording);
     text_printf(out,
                 ",\"rung\":{\"total\":%" PRIu64 ",\"duplicates_caller_callee\":%" PRIu64
                 ",\"duplicates_caller\":%" PRIu64 "}",
-                stats->rung, stats->rung_again_pair, stats->rung_again_caller);
+                stats->rung, stats->rung_repeated_pair, stats->rung_repeated_caller);
     text_printf(out,
                 ",\"max_concurrent\":{\"overall\":%" PRIu64 ",\"callee\":%" PRIu64
                 "},\"overlaps\":%" PRIu64,

@@ -15,9 +15,11 @@ struct stats_number;
 struct stats {
     struct map callers, callees, pairs, recordings, files; /* of struct stats_number */
     uint64_t posts, calls, recording_posts, unanswered, rung;
-    uint64_t again_caller, again_pair, again_recording; /* POSTs whose numbers had come before */
-    uint64_t rung_again_caller, rung_again_pair; /* of these, may have rung a phone once more */
-    uint64_t overlaps; /* POSTs that began while another one for the same callee was open */
+    uint64_t repeated_caller, repeated_pair,
+        repeated_recording; /* POSTs with numbers that came before */
+    uint64_t rung_repeated_caller,
+        rung_repeated_pair; /* of these, POSTs that may have rung a phone again */
+    uint64_t overlaps;      /* POSTs that began while another POST for the same callee was open */
     uint64_t open, open_max, callee_open_max;
     uint64_t connections, connections_open, connections_resumed;
     uint64_t violations;
@@ -25,17 +27,17 @@ struct stats {
     char last_violation[160];
 };
 
-/* One request's place in the counts while it is open. */
+/* The counts that an open request belongs to. */
 struct stats_request {
     struct stats_number *caller, *callee, *pair;
-    uint64_t occurrence; /* how many with the same numbers came before */
+    uint64_t occurrence; /* how many requests with the same numbers came before */
     bool open;
 };
 
 void stats_init(struct stats *stats);
 void stats_fini(struct stats *stats);
 
-/* Sets all counts to zero, but for what is open now. */
+/* Sets all counts to zero, except those of open requests and connections. */
 void stats_reset(struct stats *stats);
 
 /* Counts a POST on arrival. Its numbers may be NULL. */
@@ -44,17 +46,17 @@ void stats_call(struct stats *stats, struct stats_request *request, const char *
 void stats_recording(struct stats *stats, struct stats_request *request,
                      const char *call_identifier);
 
-/* Notes that a recording's file is asked for; how often it was before. */
+/* Counts a GET of a recording's file. Returns how many came before. */
 uint64_t stats_file(struct stats *stats, const char *call_identifier);
 
-/* Counts a call whose answer does not say that nothing was dialled. */
+/* Counts a call after whose answer a phone may have rung. */
 void stats_rung(struct stats *stats, const struct stats_request *request);
 
-/* Counts the end of a request; harmless when it has ended. */
+/* Counts the end of a request. A second call does nothing. */
 void stats_end(struct stats *stats, struct stats_request *request);
 
-/* A constant text, without values. */
+/* problem: a constant text without values from the request. */
 void stats_violation(struct stats *stats, const char *problem);
 
-/* Adds all of it as one JSON object; faults: the SPEC in force. */
+/* Adds all counts as one JSON object. faults: the SPEC in force. */
 void stats_print(const struct stats *stats, const char *faults, struct text *out);

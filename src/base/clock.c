@@ -41,7 +41,7 @@ void clock_to_text(char out[CLOCK_TEXT_SIZE], int64_t wall_ms)
 }
 
 /* Exactly `count` digits at *p within [min, max]; moves *p behind them. */
-static int digits(const char **p, int count, int min, int max, int *value)
+static int read_digits(const char **p, int count, int min, int max, int *value)
 {
     int number = 0;
     for (int i = 0; i < count; i++) {
@@ -56,7 +56,7 @@ static int digits(const char **p, int count, int min, int max, int *value)
     return 0;
 }
 
-static int literal(const char **p, const char *set)
+static int read_literal(const char **p, const char *set)
 {
     if (!**p || !strchr(set, **p))
         return -1;
@@ -64,7 +64,7 @@ static int literal(const char **p, const char *set)
     return 0;
 }
 
-static int fraction(const char **p, int *ms)
+static int read_fraction(const char **p, int *ms)
 {
     *ms = 0;
     if (**p != '.')
@@ -78,14 +78,14 @@ static int fraction(const char **p, int *ms)
     return count ? 0 : -1;
 }
 
-static int zone(const char **p, int *offset_minutes)
+static int read_utc_offset(const char **p, int *offset_minutes)
 {
     *offset_minutes = 0;
-    if (!literal(p, "Zz"))
+    if (!read_literal(p, "Zz"))
         return 0;
     int sign = **p == '-' ? -1 : 1, hours, minutes;
-    if (literal(p, "+-") || digits(p, 2, 0, 23, &hours) || literal(p, ":") ||
-        digits(p, 2, 0, 59, &minutes))
+    if (read_literal(p, "+-") || read_digits(p, 2, 0, 23, &hours) || read_literal(p, ":") ||
+        read_digits(p, 2, 0, 59, &minutes))
         return -1;
     *offset_minutes = sign * (hours * 60 + minutes);
     return 0;
@@ -102,13 +102,15 @@ int clock_from_text(const char *text, int64_t *wall_ms)
 {
     const char *p = text;
     int year, month, day, hour, minute, second, ms, offset;
-    if (digits(&p, 4, 0, 9999, &year) || literal(&p, "-") || digits(&p, 2, 1, 12, &month) ||
-        literal(&p, "-") || digits(&p, 2, 1, days_in_month(year, month), &day))
+    if (read_digits(&p, 4, 0, 9999, &year) || read_literal(&p, "-") ||
+        read_digits(&p, 2, 1, 12, &month) || read_literal(&p, "-") ||
+        read_digits(&p, 2, 1, days_in_month(year, month), &day))
         return -1;
-    if (literal(&p, "Tt ") || digits(&p, 2, 0, 23, &hour) || literal(&p, ":") ||
-        digits(&p, 2, 0, 59, &minute) || literal(&p, ":") || digits(&p, 2, 0, 60, &second))
+    if (read_literal(&p, "Tt ") || read_digits(&p, 2, 0, 23, &hour) || read_literal(&p, ":") ||
+        read_digits(&p, 2, 0, 59, &minute) || read_literal(&p, ":") ||
+        read_digits(&p, 2, 0, 60, &second))
         return -1;
-    if (fraction(&p, &ms) || zone(&p, &offset) || *p)
+    if (read_fraction(&p, &ms) || read_utc_offset(&p, &offset) || *p)
         return -1;
     struct tm tm = {.tm_year = year - 1900,
                     .tm_mon = month - 1,

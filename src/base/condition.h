@@ -1,12 +1,13 @@
-/* Condition variables whose waits end by a clock that nobody sets. Any thread. */
+/* Condition variables with time-outs on CLOCK_MONOTONIC, which nobody can set. Any thread. */
 #pragma once
 
 #include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
-/* Waits on it end by CLOCK_MONOTONIC. To be destroyed with pthread_cond_destroy. */
+/* Initialises a condition variable whose time-outs are on CLOCK_MONOTONIC. The caller releases it
+ * with pthread_cond_destroy. */
 void condition_init(pthread_cond_t *condition);
 
-/* That many milliseconds from now, for pthread_cond_timedwait on such a condition. */
+/* The time in `ms` milliseconds, for pthread_cond_timedwait on such a condition variable. */
 struct timespec condition_deadline(int64_t ms);

@@ -1,5 +1,5 @@
-/* What went wrong, in words for the log. The caller owns the struct; a function that fails fills it
- * and returns -1. Any thread. */
+/* What went wrong, as a text for the log. The caller owns the struct. A function that fails fills
+ * it and returns -1. Any thread. */
 #pragma once
 
 struct error {
@@ -10,6 +10,6 @@ struct error {
  * error_set(...)` reads well. */
 int error_set(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Puts a prefix ("what was attempted: ") before the message that stands there. Returns -1. */
+/* Puts a prefix ("what was attempted: ") before the message. Returns -1. */
 int error_prefix(struct error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -8,18 +8,18 @@
 
 #include "base/log.h"
 
-static atomic_flag told = ATOMIC_FLAG_INIT;
+static atomic_flag reported = ATOMIC_FLAG_INIT;
 
-static void tell(const char *what)
+static void report(const char *what)
 {
-    if (!atomic_flag_test_and_set(&told))
+    if (!atomic_flag_test_and_set(&reported))
         log_fatal(what);
 }
 
 static void on_abort(int number)
 {
-    tell("aborted: an internal contradiction, here or in a library; the process ends");
-    signal(number, SIG_DFL); /* somebody else may have sent it, who will not do so again */
+    report("aborted: an internal contradiction, here or in a library; the process ends");
+    signal(number, SIG_DFL); /* a SIGABRT from outside comes once only: end here */
     raise(number);
 }
 
@@ -32,11 +32,11 @@ void fatal_prepare(void)
 
 void fatal(const char *what)
 {
-    tell(what);
+    report(what);
     abort();
 }
 
-/* The C library's, which writes a line of its own form. */
+/* Replaces the C library's function, whose line is not in the log's format. */
 void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)
 {
     char what[512];

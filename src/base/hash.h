@@ -1,5 +1,5 @@
-/* FNV-1a, 64 bits: what is the same has the same hash in every process. For telling texts apart in
- * short, not for keys that somebody chooses (base/map.h has a seed for those). Any thread. */
+/* FNV-1a with 64 bits: equal texts have the same hash in every process. Use it to fingerprint texts,
+ * not for keys that an attacker may choose (base/map.h has a seed for those). Any thread. */
 #pragma once
 
 #include <stddef.h>
@@ -7,7 +7,8 @@
 
 static const uint64_t HASH_EMPTY = 0xcbf29ce484222325u;
 
-/* The hash of what `hash` stands for with n bytes behind it; begin with HASH_EMPTY. */
+/* Adds n bytes to the text whose hash is `hash`, and returns the new hash. Begin with
+ * HASH_EMPTY. */
 static inline uint64_t hash_add(uint64_t hash, const void *bytes, size_t n)
 {
     const unsigned char *at = bytes;

@@ -1,5 +1,5 @@
-/* Intrusive doubly linked list: the node is a member of the thing listed, and `list_of` finds the
- * thing again. A thing stands in as many lists as it has nodes. No thread safety. */
+/* Intrusive doubly linked list: the node is a member of the listed object, and `list_of` gives the
+ * object of a node. An object can be in as many lists as it has nodes. No thread safety. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,11 +9,11 @@ struct list {
     struct list *next, *previous;
 };
 
-/* clang-format off */ /* its versions differ about the minus */
+/* clang-format off */ /* clang-format's versions space the minus differently */
 #define list_of(node, type, member) ((type *)((char *)(node) - offsetof(type, member)))
 /* clang-format on */
 #define list_each(at, head) for (struct list *at = (head)->next; at != (head); at = at->next)
-/* The same, for loops that remove the node they stand on. */
+/* Like list_each, for loops that remove the current node. */
 #define list_each_safe(at, head)                                                                   \
     for (struct list *at = (head)->next, *at##_next = at->next; at != (head);                      \
          at = at##_next, at##_next = at->next)
@@ -28,7 +28,7 @@ static inline bool list_empty(const struct list *list)
     return list->next == list;
 }
 
-/* Whether an initialised node stands in a list. */
+/* Whether an initialised node is in a list. */
 static inline bool list_linked(const struct list *node)
 {
     return node->next != node;
@@ -52,7 +52,7 @@ static inline void list_prepend(struct list *list, struct list *node)
     list_insert_before(list->next, node);
 }
 
-/* Takes the node out of its list; harmless when it stands in none. */
+/* Takes the node out of its list. A node that is in no list stays as it is. */
 static inline void list_remove(struct list *node)
 {
     node->previous->next = node->next;
@@ -60,7 +60,7 @@ static inline void list_remove(struct list *node)
     list_init(node);
 }
 
-/* Takes the first node out; NULL when empty. */
+/* Takes the first node out. NULL: the list is empty. */
 static inline struct list *list_take_first(struct list *list)
 {
     struct list *node = list->next;

@@ -33,7 +33,7 @@ bool log_enabled(enum log_level level)
     return level >= logger.level;
 }
 
-static void member(struct text *line, const char *name, const char *value)
+static void add_member(struct text *line, const char *name, const char *value)
 {
     if (!value || !*value)
         return;
@@ -49,16 +49,16 @@ static void write_json(struct text *line, enum log_level level, const struct log
     text_printf(line, "{\"@timestamp\":\"%s\",\"log.level\":\"%s\",\"message\":", now,
                 level_names[level]);
     text_json_visible(line, message, strlen(message));
-    member(line, "service.instance.id", logger.instance);
+    add_member(line, "service.instance.id", logger.instance);
     if (about && about->topic) {
-        member(line, "kafka.topic", about->topic);
+        add_member(line, "kafka.topic", about->topic);
         text_printf(line, ",\"kafka.partition\":%d", about->partition);
         if (about->offset >= 0)
             text_printf(line, ",\"kafka.offset\":%lld", (long long)about->offset);
     }
     if (about) {
-        member(line, "order.id", about->order_id);
-        member(line, "trace.id", about->trace_id);
+        add_member(line, "order.id", about->order_id);
+        add_member(line, "trace.id", about->trace_id);
     }
     text_add(line, ",\"ecs.version\":\"8.11.0\"}\n");
 }
@@ -85,7 +85,7 @@ static void write_text(struct text *line, enum log_level level, const struct log
     text_add(line, "\n");
 }
 
-/* Formats the message into the buffer; one that is too long ends with a whole character. */
+/* Formats the message into the buffer. A message that is too long is cut between two characters. */
 __attribute__((format(printf, 3, 0))) static void format_message(char *buffer, size_t size,
                                                                  const char *format, va_list args)
 {
@@ -100,24 +100,28 @@ __attribute__((format(printf, 3, 0))) static void format_message(char *buffer, s
     buffer[end] = '\0';
 }
 
-/* ---- standard error. One that takes nothing for a while (a pipe whose reader hangs, a terminal
- * that was stopped) costs lines, not calls. */
+/* ---- standard error. When it accepts nothing for a while (the reader of a pipe hangs, a terminal
+ * is stopped), log lines are lost, but calls go on. */
 
-enum { PATIENCE_MS = 1000, PIECE = 4096 /* a pipe that is ready takes as much at once */ };
+enum {
+    WRITE_TIMEOUT_MS = 1000,
+    PIECE = 4096 /* a pipe that is ready accepts that many bytes at once */
+};
 
 static struct {
     pthread_mutex_t lock;
-    uint64_t lost; /* lines, since it took one; then nothing is waited for */
-    bool cut;      /* of the last line a part was taken */
+    uint64_t lost; /* lines since one was last written; above 0, writes do not wait */
+    bool cut;      /* only a part of the last line was written */
 } output = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Returns how much was taken. What cannot be written at all counts as taken. */
-static size_t put(const char *bytes, size_t n, int patience_ms)
+/* Returns how many bytes were written. Bytes that can never be written (standard error is closed)
+ * count as written. */
+static size_t write_bytes(const char *bytes, size_t n, int timeout_ms)
 {
     size_t done = 0;
     while (done < n) {
         struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
-        int rc = poll(&ready, 1, patience_ms);
+        int rc = poll(&ready, 1, timeout_ms);
         if (rc == 0 || (rc < 0 && errno != EINTR))
             return done;
         size_t piece = n - done < PIECE ? n - done : PIECE;
@@ -131,7 +135,7 @@ static size_t put(const char *bytes, size_t n, int patience_ms)
     return n;
 }
 
-static void tell_lost(void)
+static void report_lost_lines(void)
 {
     char message[128];
     struct text line = {0};
@@ -142,19 +146,19 @@ static void tell_lost(void)
         write_json(&line, LOG_WARN, NULL, message);
     else
         write_text(&line, LOG_WARN, NULL, message);
-    if (put(line.data, line.length, 0) == line.length)
+    if (write_bytes(line.data, line.length, 0) == line.length)
         output.lost = 0;
     text_fini(&line);
 }
 
-static void put_line(const char *line, size_t n)
+static void write_line(const char *line, size_t n)
 {
-    int patience_ms = output.lost ? 0 : PATIENCE_MS;
-    if (output.cut && put("\n", 1, patience_ms))
+    int timeout_ms = output.lost ? 0 : WRITE_TIMEOUT_MS;
+    if (output.cut && write_bytes("\n", 1, timeout_ms))
         output.cut = false;
     if (output.lost && !output.cut)
-        tell_lost();
-    size_t done = output.cut || output.lost ? 0 : put(line, n, patience_ms);
+        report_lost_lines();
+    size_t done = output.cut || output.lost ? 0 : write_bytes(line, n, timeout_ms);
     if (done < n) {
         output.cut = output.cut || done;
         output.lost++;
@@ -180,7 +184,7 @@ void log_write(enum log_level level, const struct log_about *about, const char *
     else
         write_text(&line, level, about, buffer);
     pthread_mutex_lock(&output.lock);
-    put_line(line.data, line.length);
+    write_line(line.data, line.length);
     pthread_mutex_unlock(&output.lock);
     text_fini(&line);
 }
@@ -190,8 +194,8 @@ void log_fatal(const char *message)
     char now[CLOCK_TEXT_SIZE], plain[600], line[1024];
     size_t n = 0;
     for (; n < sizeof plain - 1 && message[n]; n++) {
-        bool strange = message[n] < ' ' || message[n] > '~' || strchr("\"\\", message[n]);
-        plain[n] = strange ? '\'' : message[n];
+        bool unprintable = message[n] < ' ' || message[n] > '~' || strchr("\"\\", message[n]);
+        plain[n] = unprintable ? '\'' : message[n];
     }
     plain[n] = '\0';
     clock_to_text(now, clock_wall_ms());
@@ -201,5 +205,5 @@ void log_fatal(const char *message)
                                 "{\"@timestamp\":\"%s\",\"log.level\":\"fatal\",\"message\":\"%s\","
                                 "\"service.instance.id\":\"%s\",\"ecs.version\":\"8.11.0\"}\n",
                                 now, plain, logger.instance);
-    put(line, (size_t)length, PATIENCE_MS);
+    write_bytes(line, (size_t)length, WRITE_TIMEOUT_MS);
 }

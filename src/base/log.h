@@ -1,7 +1,7 @@
-/* The log: one line an entry on standard error, JSON with ECS names or text. Any thread; a line is
- * one write(2), or lost where standard error has taken nothing for a second. Levels below the one
- * set cost a comparison. Nothing that is secret is ever handed to it; phone numbers go through
- * text_mask_number first. */
+/* The log: one line per entry on standard error, as JSON with ECS names or as text. Any thread. A
+ * line is one write(2); when standard error has accepted nothing for a second, lines are dropped
+ * and counted. An entry below the level that is set costs a comparison. Callers never pass secrets,
+ * and mask phone numbers with text_mask_number first. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,8 +10,8 @@
 enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_JSON, LOG_TEXT };
 
-/* What an entry is about; members left out are not written (partition and offset count only with a
- * topic; offset -1: none). */
+/* What an entry is about. Members that are NULL are not written. Partition and offset are written
+ * only with a topic; offset -1: none. */
 struct log_about {
     const char *topic;
     int32_t partition;
@@ -28,7 +28,8 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const struct log_about *about, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Writes an entry of the level fatal, whatever level is set, without allocating. For fatal.c. */
+/* Writes an entry of level fatal, whatever level is set, without allocating. Only fatal.c calls it.
+ */
 void log_fatal(const char *message);
 
 #define log_debug(...) (log_enabled(LOG_DEBUG) ? log_write(LOG_DEBUG, NULL, __VA_ARGS__) : (void)0)

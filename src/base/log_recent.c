@@ -12,7 +12,7 @@ static struct {
     struct log_recent all[LOG_RECENT];
 } recent = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Copies what fits, and no half character. */
+/* Copies what fits, without half a character at the end. */
 static void copy_text(char *out, size_t size, const char *text)
 {
     size_t n = strnlen(text, size);
@@ -32,7 +32,7 @@ static const char *skip_figures(const char *text)
     return text;
 }
 
-/* Whether `kept`, which may have been cut, and `text` differ in figures at most. */
+/* Whether `kept`, which may have been cut, and `text` differ at most in digits. */
 static bool is_same(const char *kept, const char *text)
 {
     for (;;) {
@@ -54,8 +54,8 @@ static bool is_about_same(const struct log_recent *entry, enum log_level level,
 }
 
 /* The entry that the line goes into. */
-static struct log_recent *choose(enum log_level level, const struct log_about *about,
-                                 const char *message)
+static struct log_recent *find_or_evict(enum log_level level, const struct log_about *about,
+                                        const char *message)
 {
     struct log_recent *oldest = &recent.all[0];
     for (size_t i = 0; i < LOG_RECENT; i++) {
@@ -75,7 +75,7 @@ void log_recent_add(enum log_level level, const struct log_about *about, const c
     char cut[LOG_RECENT_MESSAGE];
     copy_text(cut, sizeof cut, message);
     pthread_mutex_lock(&recent.lock);
-    struct log_recent *entry = choose(level, about, cut);
+    struct log_recent *entry = find_or_evict(level, about, cut);
     if (!entry->times++)
         entry->first_ms = wall_ms;
     entry->last_ms = wall_ms;

@@ -7,8 +7,8 @@
 
 #include "base/memory.h"
 
-/* Keys come from outside: a seed drawn at start keeps chosen keys from sharing a bucket. Constant
- * once drawn. */
+/* Keys come from outside. A random seed keeps an attacker from choosing keys that share a bucket.
+ * Constant after the start. */
 static uint64_t seed;
 
 static void __attribute__((constructor)) draw_seed(void)

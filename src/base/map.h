@@ -1,5 +1,5 @@
-/* Intrusive hash map from byte strings to things: the node is a member of the thing and points at
- * the key, which the thing owns. Grows by itself. No thread safety. */
+/* Intrusive hash map from byte strings to objects: the node is a member of the object and points at
+ * the key, which the object owns. The map grows by itself. No thread safety. */
 #pragma once
 
 #include <stddef.h>
@@ -19,14 +19,15 @@ struct map {
 
 void map_init(struct map *map);
 
-/* Releases the map; its nodes are the caller's. */
+/* Releases the map. The nodes belong to the caller. */
 void map_fini(struct map *map);
 
 /* The node with that key, or NULL. */
 struct map_node *map_find(const struct map *map, const void *key, size_t key_size);
 
-/* Adds a node; the key must not be there and must live as long as the node stands in the map. */
+/* Adds a node. Its key must not be in the map yet, and must live as long as the node is in the map.
+ */
 void map_add(struct map *map, struct map_node *node, const void *key, size_t key_size);
 
-/* Takes out a node that stands in the map. */
+/* Takes a node, which must be in the map, out of it. */
 void map_remove(struct map *map, struct map_node *node);

@@ -50,7 +50,7 @@ void process_usage_read(struct process_usage *usage)
     if (getrusage(RUSAGE_SELF, &used) == 0)
         usage->cpu_seconds = seconds(used.ru_utime) + seconds(used.ru_stime);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-        usage->files_most = (double)files.rlim_cur;
+        usage->max_files = (double)files.rlim_cur;
     usage->threads = entries("/proc/self/task");
     usage->open_files = entries("/proc/self/fd");
     if (usage->open_files > 0)

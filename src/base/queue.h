@@ -1,6 +1,6 @@
-/* The way between two threads: any thread pushes, one takes all. Nothing is called while its lock
- * is held. A push onto an empty queue calls `wake` afterwards, so the taker may sleep on whatever
- * it likes. */
+/* A queue between threads: any thread pushes, one thread takes all items. Nothing is called while
+ * the lock is held. A push onto an empty queue calls `wake` afterwards, so the taking thread may
+ * sleep in any way. */
 #pragma once
 
 #include <pthread.h>
@@ -17,11 +17,11 @@ struct queue {
 /* wake may be NULL. */
 void queue_init(struct queue *queue, void (*wake)(void *argument), void *argument);
 
-/* The items that are still in it are the caller's to release first. */
+/* The caller releases the items that are still queued first. */
 void queue_fini(struct queue *queue);
 
-/* Any thread. The node's thing belongs to the taker from here on. */
+/* Any thread. The node's object belongs to the taking thread from here on. */
 void queue_push(struct queue *queue, struct list *node);
 
-/* Appends to an empty list at once what was pushed, in order. The taker's thread. */
+/* Moves all items, in order, to the end of `into`. The taking thread. */
 void queue_take(struct queue *queue, struct list *into);

@@ -91,8 +91,8 @@ static uint32_t code_point(const unsigned char *p, size_t length)
     return code;
 }
 
-/* What steers a terminal, or hides, reorders or breaks text instead of being seen: Unicode's
- * categories Cc, Cf, Zl and Zp, and its noncharacters. */
+/* Characters that control a terminal, or hide, reorder or break text: Unicode's categories Cc, Cf,
+ * Zl and Zp, and its noncharacters. */
 static bool is_invisible(uint32_t code)
 {
     static const uint32_t ranges[][2] = {
@@ -124,7 +124,7 @@ static void add_escape(struct text *text, uint32_t code)
         text_printf(text, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10), 0xdc00 + (code & 0x3ff));
 }
 
-/* How many bytes from p on stand for themselves in JSON, a log and an error message. */
+/* How many bytes from p on need no escape in JSON, a log or an error message. */
 static size_t plain_length(const unsigned char *p, size_t n)
 {
     size_t plain = 0;
@@ -133,7 +133,7 @@ static size_t plain_length(const unsigned char *p, size_t n)
     return plain;
 }
 
-/* quoted: as a JSON string. visible: nothing in it that is not seen. */
+/* quoted: write a JSON string. visible: escape invisible characters. */
 static void add_string(struct text *text, const char *bytes, size_t n, bool quoted, bool visible)
 {
     const unsigned char *p = (const unsigned char *)bytes;

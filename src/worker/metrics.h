@@ -167,7 +167,7 @@ struct metrics {
     ROW(process_resident_memory_bytes, gauge, resident_bytes, "Memory that is resident")           \
     ROW(process_virtual_memory_bytes, gauge, virtual_bytes, "Address space")                       \
     ROW(process_open_fds, gauge, open_files, "Open file descriptors")                              \
-    ROW(process_max_fds, gauge, files_most, "How many there may be")                               \
+    ROW(process_max_fds, gauge, max_files, "How many there may be")                                \
     ROW(process_threads, gauge, threads, "Threads")                                                \
     ROW(process_start_time_seconds, gauge, started_seconds,                                        \
         "When the process started, seconds since 1970")
