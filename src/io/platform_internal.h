@@ -1,8 +1,8 @@
 /* What the files of io/platform share: platform.c starts and ends posts, platform_transfer.c is
  * what libcurl is told and tells of one, platform_answer.c reads an answer's head and body,
  * platform_framing.c where it ends, platform_chunks.c its chunks, platform_sockets.c ties libcurl's
- * sockets and timers to the loop, platform_tls.c looks into TLS. All of it runs on the loop's
- * thread. */
+ * sockets and timers to the loop, platform_ports.c finds connections by their local port,
+ * platform_tls.c looks into TLS. All of it runs on the loop's thread. */
 #pragma once
 
 #include <curl/curl.h>
@@ -14,7 +14,7 @@
 #include "io/platform_chunks.h"
 #include "io/platform_framing.h"
 
-enum { PLATFORM_HEADERS = 4 };
+enum { PLATFORM_HEADERS = 4, PORT_BUCKETS = 1024 };
 
 /* What an easy handle is for: its options never change but for those of one request. */
 enum transfer_use { TRANSFER_CALL, TRANSFER_RECORDING, TRANSFER_FETCH, TRANSFER_USES };
@@ -27,11 +27,17 @@ struct watch {
     curl_socket_t socket;
     int armed; /* libuv's events; 0: none */
     bool pooled, of_connection;
-    bool connected;      /* as last seen */
-    bool spoilt;         /* it brought more than its answer: nothing else may be asked on it */
-    int local_port;      /* of a connection; 0: not known yet */
-    int64_t made_ms;     /* CLOCK_BOOTTIME */
-    unsigned generation; /* of the certificates that it was made with */
+    bool connected;        /* as last seen */
+    bool spoilt;           /* it brought more than its answer: nothing else may be asked on it */
+    struct list port_node; /* in platform.ports, a connection's */
+    int local_port;        /* of a connection; 0: not known yet */
+    int64_t made_ms;       /* CLOCK_BOOTTIME */
+    unsigned generation;   /* of the certificates that it was made with */
+};
+
+/* The connections by their local port, which two to different addresses may share. */
+struct ports {
+    struct list unknown, known[PORT_BUCKETS]; /* of watch.port_node */
 };
 
 /* The certificates, and the TLS sessions that were made with them. */
@@ -116,6 +122,7 @@ struct platform {
     int64_t active_count;
     struct watch **watches; /* by descriptor */
     size_t watch_count;
+    struct ports ports;
     int multi_failures; /* of libcurl's multi interface, one after another */
     int64_t complained_ms;
     bool certificate_settled; /* the platform has answered after it had asked for one */
@@ -180,6 +187,21 @@ bool platform_tls_pending(const struct transfer *transfer);
 
 /* Fills transfer->tls, where it has a connection with TLS. */
 void platform_tls_look(struct transfer *transfer);
+
+/* ---- platform_ports.c */
+
+void ports_init(struct ports *ports);
+
+/* A connection whose port is not known yet. To forget it, take port_node out of its list. */
+void ports_add(struct ports *ports, struct watch *watch);
+
+/* The connections with that local port, one by one, however many there are with others; NULL: no
+ * more. `after`: the last one found; NULL: begin. */
+struct watch *ports_next(struct ports *ports, int local_port, const struct watch *after);
+
+#define ports_each(watch, ports, local_port)                                                       \
+    for (struct watch *watch = ports_next(ports, local_port, NULL); watch;                         \
+         watch = ports_next(ports, local_port, watch))
 
 /* ---- platform_sockets.c */
 

@@ -3,7 +3,6 @@
  */
 #define CURL_DISABLE_DEPRECATION
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
@@ -32,6 +31,7 @@ static void forget_watch(struct platform *platform, curl_socket_t socket)
     if (!watch)
         return;
     platform->watches[socket] = NULL;
+    list_remove(&watch->port_node);
     uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
 }
 
@@ -50,6 +50,7 @@ static struct watch *find_watch(struct platform *platform, curl_socket_t socket)
         watch->platform = platform;
         watch->socket = socket;
         watch->made_ms = clock_boot_ms();
+        list_init(&watch->port_node);
         if (uv_poll_init(platform->loop, &watch->poll, socket)) {
             free(watch);
             return NULL;
@@ -169,10 +170,10 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
     transfer->reopened = transfer->attempt.sends > 0;
     forget_watch(transfer->platform, made); /* of a socket that libcurl closed without a word */
     struct watch *watch = find_watch(transfer->platform, made);
-    if (watch)
-        watch->of_connection = true;
-    if (watch)
+    if (watch) {
+        ports_add(&transfer->platform->ports, watch);
         watch->generation = transfer->trust->generation;
+    }
     return made;
 }
 
@@ -212,20 +213,6 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *argument)
     return 0;
 }
 
-/* The local port of a connection's socket; 0: it has none yet. */
-static int port_of(struct watch *watch)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t size = sizeof address;
-    if (watch->local_port || getsockname(watch->socket, (struct sockaddr *)&address, &size))
-        return watch->local_port;
-    if (address.ss_family == AF_INET)
-        watch->local_port = ntohs(((struct sockaddr_in *)&address)->sin_port);
-    else if (address.ss_family == AF_INET6)
-        watch->local_port = ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    return watch->local_port;
-}
-
 /* Whether bytes, or the end, can be read from it. */
 static bool is_readable(const struct watch *watch)
 {
@@ -248,12 +235,9 @@ static bool is_stale(const struct watch *watch, const struct transfer *transfer)
 
 bool platform_has_gone_stale(struct transfer *transfer, int local_port)
 {
-    struct platform *platform = transfer->platform;
     bool found = false, stale = platform_tls_pending(transfer);
-    for (size_t i = 0; i < platform->watch_count; i++) {
-        struct watch *watch = platform->watches[i];
-        if (!watch || !watch->of_connection || port_of(watch) != local_port)
-            continue;
+    ports_each(watch, &transfer->platform->ports, local_port)
+    {
         found = true;
         stale |= is_stale(watch, transfer);
     }
@@ -285,9 +269,9 @@ static bool refuses(const struct watch *watch)
 
 bool platform_socket_refuses(struct platform *platform, int local_port)
 {
-    for (size_t i = 0; i < platform->watch_count; i++) {
-        struct watch *watch = platform->watches[i];
-        if (watch && watch->of_connection && port_of(watch) == local_port && refuses(watch))
+    ports_each(watch, &platform->ports, local_port)
+    {
+        if (refuses(watch))
             return true;
     }
     return false;
@@ -295,10 +279,9 @@ bool platform_socket_refuses(struct platform *platform, int local_port)
 
 void platform_socket_spoil(struct platform *platform, int local_port)
 {
-    for (size_t i = 0; i < platform->watch_count; i++) {
-        struct watch *watch = platform->watches[i];
-        if (watch && watch->of_connection && port_of(watch) == local_port)
-            watch->spoilt = true;
+    ports_each(watch, &platform->ports, local_port)
+    {
+        watch->spoilt = true;
     }
 }
 
@@ -318,6 +301,7 @@ void platform_sockets_init(struct platform *platform)
 {
     uv_timer_init(platform->loop, &platform->timer);
     platform->timer.data = platform;
+    ports_init(&platform->ports);
 }
 
 void platform_sockets_forget(struct platform *platform)
