@@ -1,78 +1,66 @@
 #include "sandbox/broker/api.h"
 
-#include <assert.h>
-
-enum { NEVER = INT16_MAX };
-
 static void api_versions(struct broker *broker, struct call *call);
 
-/* Produce begins at 0 because librdkafka takes the lower versions as a sign of features; below 3
- * (older formats) it is refused. */
+/* One version of each is served, the newest that librdkafka 2.0.2 speaks. Those below it, down to
+ * `least`, are offered only because librdkafka takes them as the sign of a feature. */
 static const struct api {
-    int16_t key, min, max;
-    int16_t flexible; /* first version that is */
+    int16_t key, least, version;
+    bool flexible;
     void (*serve)(struct broker *broker, struct call *call);
 } apis[] = {
-    {API_PRODUCE, 0, 7, NEVER, api_produce},
-    {API_FETCH, 4, 11, NEVER, api_fetch},
-    {API_LIST_OFFSETS, 1, 5, NEVER, api_list_offsets},
-    {API_METADATA, 0, 8, NEVER, api_metadata},
-    {API_OFFSET_COMMIT, 2, 7, NEVER, api_offset_commit},
-    {API_OFFSET_FETCH, 1, 7, 6, api_offset_fetch},
-    {API_FIND_COORDINATOR, 0, 2, NEVER, api_find_coordinator},
-    {API_JOIN_GROUP, 0, 5, NEVER, api_join_group},
-    {API_HEARTBEAT, 0, 3, NEVER, api_heartbeat},
-    {API_LEAVE_GROUP, 0, 3, NEVER, api_leave_group},
-    {API_SYNC_GROUP, 0, 3, NEVER, api_sync_group},
-    {API_DESCRIBE_GROUPS, 0, 4, NEVER, api_describe_groups},
-    {API_LIST_GROUPS, 0, 4, 3, api_list_groups},
-    {API_VERSIONS, 0, 3, 3, api_versions},
-    {API_CREATE_TOPICS, 0, 4, NEVER, api_create_topics},
-    {API_DELETE_RECORDS, 0, 1, NEVER, api_delete_records},
-    {API_INIT_PRODUCER_ID, 0, 4, 2, api_init_producer_id},
-    {API_ADD_PARTITIONS_TO_TXN, 0, 2, NEVER, api_add_partitions_to_txn},
-    {API_ADD_OFFSETS_TO_TXN, 0, 2, NEVER, api_add_offsets_to_txn},
-    {API_END_TXN, 0, 2, NEVER, api_end_txn},
-    {API_TXN_OFFSET_COMMIT, 0, 3, 3, api_txn_offset_commit},
+    {API_PRODUCE, 3, 7, false, api_produce},
+    {API_FETCH, 4, 11, false, api_fetch},
+    {API_LIST_OFFSETS, 1, 2, false, api_list_offsets},
+    {API_METADATA, 4, 4, false, api_metadata},
+    {API_OFFSET_COMMIT, 2, 7, false, api_offset_commit},
+    {API_OFFSET_FETCH, 1, 7, true, api_offset_fetch},
+    {API_FIND_COORDINATOR, 0, 2, false, api_find_coordinator},
+    {API_JOIN_GROUP, 0, 5, false, api_join_group},
+    {API_HEARTBEAT, 0, 3, false, api_heartbeat},
+    {API_LEAVE_GROUP, 0, 1, false, api_leave_group},
+    {API_SYNC_GROUP, 0, 3, false, api_sync_group},
+    {API_DESCRIBE_GROUPS, 0, 0, false, api_describe_groups},
+    {API_LIST_GROUPS, 0, 0, false, api_list_groups},
+    {API_VERSIONS, 0, 3, true, api_versions},
+    {API_INIT_PRODUCER_ID, 0, 4, true, api_init_producer_id},
+    {API_ADD_PARTITIONS_TO_TXN, 0, 0, false, api_add_partitions_to_txn},
+    {API_ADD_OFFSETS_TO_TXN, 0, 0, false, api_add_offsets_to_txn},
+    {API_END_TXN, 1, 1, false, api_end_txn},
+    {API_TXN_OFFSET_COMMIT, 3, 3, true, api_txn_offset_commit},
 };
 enum { API_COUNT = sizeof(apis) / sizeof(apis[0]) };
 
-static const struct api *find(int16_t key)
+/* NULL when it is not served. */
+static const struct api *find(int16_t key, int16_t version)
 {
     for (int i = 0; i < API_COUNT; i++)
-        if (apis[i].key == key)
+        if (apis[i].key == key && apis[i].version == version)
             return &apis[i];
     return NULL;
 }
 
 bool api_is_flexible(int16_t key, int16_t version)
 {
-    const struct api *api = find(key);
-    return api && version >= api->flexible;
+    const struct api *api = find(key, version);
+    return api && api->flexible;
 }
 
-/* A client that asks for a newer version of ApiVersions than we have is answered in the oldest. */
+/* A client that asks in another version is answered in the oldest, and asks again. */
 static void api_versions(struct broker *broker, struct call *call)
 {
     (void)broker;
-    const struct api *own = find(API_VERSIONS);
-    assert(own);
-    bool known = call->version >= 0 && call->version <= own->max;
-    if (!known) {
-        call->version = 0;
-        call->flexible = false;
-    }
     struct wire_out out;
     call_begin(call, &out);
-    wire_put_i16(&out, known ? CODE_NONE : CODE_UNSUPPORTED_VERSION);
+    wire_put_i16(&out, call->flexible ? CODE_NONE : CODE_UNSUPPORTED_VERSION);
     wire_put_array(&out, API_COUNT);
     for (int i = 0; i < API_COUNT; i++) {
         wire_put_i16(&out, apis[i].key);
-        wire_put_i16(&out, apis[i].min);
-        wire_put_i16(&out, apis[i].max);
+        wire_put_i16(&out, apis[i].least);
+        wire_put_i16(&out, apis[i].version);
         wire_put_tags(&out);
     }
-    if (call->version >= 1)
+    if (call->flexible)
         wire_put_i32(&out, 0);
     wire_put_tags(&out);
     call_answer(call, &out);
@@ -80,10 +68,10 @@ static void api_versions(struct broker *broker, struct call *call)
 
 void api_serve(struct broker *broker, struct call *call)
 {
-    const struct api *api = find(call->api);
-    bool known = api && call->version >= api->min && call->version <= api->max;
-    assert(api || call->api != API_VERSIONS);
-    if ((known && !call->in.bad) || (!known && call->api == API_VERSIONS))
+    const struct api *api = find(call->api, call->version);
+    if (call->api == API_VERSIONS)
+        api_versions(broker, call);
+    else if (api && !call->in.bad)
         api->serve(broker, call);
     else
         call_refuse(call);

@@ -1,7 +1,5 @@
 /* The requests of the Kafka protocol that the broker answers, one function each: reads the request,
- * asks the module that knows, writes the answer. The versions offered are those that are written
- * down here, mostly without flexible encodings, which every client from librdkafka 1.8 and Java 2.1
- * on accepts. The broker's thread. */
+ * asks the module that knows, writes the answer. The broker's thread. */
 #pragma once
 
 #include "sandbox/broker/client.h"
@@ -36,7 +34,6 @@ void api_finish(struct call *call, struct wire_out *out);
 /* api_records.c */
 void api_produce(struct broker *broker, struct call *call);
 void api_list_offsets(struct broker *broker, struct call *call);
-void api_delete_records(struct broker *broker, struct call *call);
 
 /* api_fetch.c; the second answers a waiting one with what there is. */
 void api_fetch(struct broker *broker, struct call *call);
@@ -47,7 +44,6 @@ int64_t api_fetch_deadline(const struct broker *broker);
 
 /* api_topics.c */
 void api_metadata(struct broker *broker, struct call *call);
-void api_create_topics(struct broker *broker, struct call *call);
 void api_find_coordinator(struct broker *broker, struct call *call);
 
 /* api_groups.c */

@@ -1,33 +1,27 @@
 /* Fetch: answered at once when there are enough bytes or there is something to say, else kept until
- * then. The request is walked anew each time: first to count, then to answer. */
+ * then. The answer is made anew each time, and dropped when it is not enough. */
 #include "sandbox/broker/api.h"
 
 enum { ANSWER_MAX = 52428800 };
 
 struct fetch {
-    struct broker *broker;
-    struct call *call;
-    struct wire_in in; /* at the array of topics */
     int32_t max_wait_ms, min_bytes, budget;
     bool committed;
-    struct wire_out *out; /* NULL while counting */
-    int64_t bytes;        /* found so far */
-    bool urgent;          /* some partition has an error to tell */
+    int64_t bytes; /* found so far */
+    bool urgent;   /* some partition has an error to tell */
 };
 
-static void read_head(struct fetch *fetch)
+static struct fetch read_head(struct wire_in *in)
 {
-    struct wire_in *in = &fetch->in;
+    struct fetch fetch = {0};
     wire_get_i32(in); /* replica */
-    fetch->max_wait_ms = wire_get_i32(in);
-    fetch->min_bytes = wire_get_i32(in);
+    fetch.max_wait_ms = wire_get_i32(in);
+    fetch.min_bytes = wire_get_i32(in);
     int32_t max_bytes = wire_get_i32(in);
-    fetch->budget = max_bytes < 0 || max_bytes > ANSWER_MAX ? ANSWER_MAX : max_bytes;
-    fetch->committed = wire_get_i8(in) == 1;
-    if (fetch->call->version >= 7) { /* incremental sessions are not offered */
-        wire_get_i32(in);
-        wire_get_i32(in);
-    }
+    fetch.budget = max_bytes < 0 || max_bytes > ANSWER_MAX ? ANSWER_MAX : max_bytes;
+    fetch.committed = wire_get_i8(in) == 1;
+    wire_get_i64(in); /* id and epoch of a session, which is not offered */
+    return fetch;
 }
 
 static void put_aborted(struct wire_out *out, const struct partition *partition, int64_t from,
@@ -77,136 +71,114 @@ static void put_records(struct wire_out *out, const struct partition *partition,
     wire_put_now(out, where, (int32_t)(out->text.length - begin));
 }
 
-static void put_partition(struct fetch *fetch, const struct partition *partition, int32_t index,
-                          int16_t code, int64_t offset, int32_t max)
+static void put_partition(struct api_walk *walk, const struct partition *partition, int64_t offset,
+                          int32_t max)
 {
-    struct wire_out *out = fetch->out;
-    int64_t end = !partition         ? -1
-                  : fetch->committed ? partition_stable_end(partition)
-                                     : partition->end;
-    size_t first = 0, count = 0;
-    if (code == CODE_NONE) {
-        first = partition_find(partition, offset);
-        count = take_batches(fetch, partition, first, end, max);
-    }
-    if (!out)
-        return;
+    struct fetch *fetch = walk->context;
+    struct wire_out *out = walk->out;
+    int64_t stable = partition_stable_end(partition);
+    size_t first = partition_find(partition, offset);
+    size_t count =
+        take_batches(fetch, partition, first, fetch->committed ? stable : partition->end, max);
     int64_t next = count ? partition_batch(partition, first + count - 1)->last + 1 : offset;
-    wire_put_i32(out, index);
-    wire_put_i16(out, code);
-    wire_put_i64(out, partition ? partition->end : -1);
-    wire_put_i64(out, partition ? partition_stable_end(partition) : -1);
-    if (fetch->call->version >= 5)
-        wire_put_i64(out, partition ? partition->start : -1);
-    if (code == CODE_NONE && fetch->committed)
+    wire_put_i16(out, CODE_NONE);
+    wire_put_i64(out, partition->end);
+    wire_put_i64(out, stable);
+    wire_put_i64(out, partition->start);
+    if (fetch->committed)
         put_aborted(out, partition, offset, next);
     else
         wire_put_array(out, -1);
-    if (fetch->call->version >= 11)
-        wire_put_i32(out, -1); /* no preferred replica */
-    if (code == CODE_NONE)
-        put_records(out, partition, first, count);
-    else
-        wire_put_i32(out, 0);
+    wire_put_i32(out, -1); /* no preferred replica */
+    put_records(out, partition, first, count);
 }
 
-static void walk_partition(struct fetch *fetch, struct topic *topic)
+static void put_error(struct api_walk *walk, int16_t code)
 {
-    struct wire_in *in = &fetch->in;
-    int16_t version = fetch->call->version;
-    int32_t index = wire_get_i32(in);
-    if (version >= 9)
-        wire_get_i32(in); /* leader epoch */
-    int64_t offset = wire_get_i64(in);
-    if (version >= 5)
-        wire_get_i64(in);
-    int32_t max = wire_get_i32(in);
-    const struct partition *partition = topic_partition(topic, index);
-    int16_t code = CODE_NONE;
+    struct fetch *fetch = walk->context;
+    fetch->urgent = true;
+    wire_put_i16(walk->out, code);
+    wire_put_i64(walk->out, -1); /* end, stable end and start */
+    wire_put_i64(walk->out, -1);
+    wire_put_i64(walk->out, -1);
+    wire_put_array(walk->out, -1);
+    wire_put_i32(walk->out, -1);
+    wire_put_i32(walk->out, 0);
+}
+
+static void fetch_one(struct api_walk *walk)
+{
+    int32_t index = wire_get_i32(walk->in);
+    wire_get_i32(walk->in); /* leader epoch */
+    int64_t offset = wire_get_i64(walk->in);
+    wire_get_i64(walk->in); /* where the log of a follower begins */
+    int32_t max = wire_get_i32(walk->in);
+    const struct partition *partition = topic_partition(walk->topic, index);
+    wire_put_i32(walk->out, index);
     if (!partition)
-        code = CODE_UNKNOWN_TOPIC_OR_PARTITION;
+        put_error(walk, CODE_UNKNOWN_TOPIC_OR_PARTITION);
     else if (offset < partition->start || offset > partition->end)
-        code = CODE_OFFSET_OUT_OF_RANGE;
-    fetch->urgent |= code != CODE_NONE;
-    put_partition(fetch, partition, index, code, offset, max);
+        put_error(walk, CODE_OFFSET_OUT_OF_RANGE);
+    else
+        put_partition(walk, partition, offset, max);
 }
 
-static void walk_topics(struct fetch *fetch)
+/* Makes the answer to what stands in call->in. */
+static struct fetch make_answer(struct broker *broker, struct call *call, struct wire_out *out)
 {
-    struct wire_in *in = &fetch->in;
-    int32_t topics = wire_get_array(in);
-    if (fetch->out)
-        wire_put_i32(fetch->out, topics < 0 ? 0 : topics);
-    for (int32_t i = 0; i < topics && !in->bad; i++) {
-        struct slice name = wire_get_string(in);
-        struct topic *topic = topics_find(&fetch->broker->topics, name);
-        int32_t partitions = wire_get_array(in);
-        if (fetch->out) {
-            wire_put_string(fetch->out, name);
-            wire_put_i32(fetch->out, partitions < 0 ? 0 : partitions);
-        }
-        for (int32_t k = 0; k < partitions && !in->bad; k++)
-            walk_partition(fetch, topic);
-    }
-}
-
-static struct fetch begin(struct broker *broker, struct call *call)
-{
-    struct fetch fetch = {.broker = broker, .call = call, .in = call->in};
-    if (call->body.length) {
-        fetch.in.at = (const uint8_t *)call->body.data;
-        fetch.in.end = fetch.in.at + call->body.length;
-    }
-    read_head(&fetch);
+    struct fetch fetch = read_head(&call->in);
+    call_begin(call, out);
+    wire_put_i32(out, 0);
+    wire_put_i16(out, CODE_NONE);
+    wire_put_i32(out, 0); /* no session */
+    api_walk(broker, call, out, fetch_one, &fetch);
     return fetch;
 }
 
-void api_fetch_now(struct broker *broker, struct call *call)
+static bool enough(const struct fetch *fetch, const struct call *call)
 {
-    struct fetch fetch = begin(broker, call);
-    struct wire_out out;
-    call_begin(call, &out);
-    wire_put_i32(&out, 0);
-    if (call->version >= 7) {
-        wire_put_i16(&out, CODE_NONE);
-        wire_put_i32(&out, 0); /* no session */
-    }
-    fetch.out = &out;
-    walk_topics(&fetch);
-    call->in.bad = fetch.in.bad;
-    api_finish(call, &out);
-}
-
-/* Whether the answer need not wait any longer. */
-static bool enough(const struct fetch *fetch)
-{
-    return fetch->urgent || fetch->in.bad || fetch->bytes >= fetch->min_bytes;
+    return fetch->urgent || call->in.bad || fetch->bytes >= fetch->min_bytes;
 }
 
 void api_fetch(struct broker *broker, struct call *call)
 {
-    struct fetch fetch = begin(broker, call);
-    walk_topics(&fetch);
-    if (enough(&fetch) || fetch.max_wait_ms <= 0) {
-        api_fetch_now(broker, call);
+    struct wire_in request = call->in;
+    struct wire_out out;
+    struct fetch fetch = make_answer(broker, call, &out);
+    if (enough(&fetch, call) || fetch.max_wait_ms <= 0) {
+        api_finish(call, &out);
         return;
     }
-    text_append(&call->body, call->in.at, (size_t)(call->in.end - call->in.at));
+    text_fini(&out.text);
+    text_append(&call->body, request.at, (size_t)(request.end - request.at));
     call->deadline = broker_now(broker) + fetch.max_wait_ms;
     list_append(&broker->fetches, &call->node);
 }
 
+/* Answers a waiting one now, or if it need not wait any longer. */
+static void answer(struct broker *broker, struct call *call, bool now)
+{
+    const uint8_t *body = (const uint8_t *)call->body.data;
+    call->in = (struct wire_in){.at = body, .end = body + call->body.length};
+    struct wire_out out;
+    struct fetch fetch = make_answer(broker, call, &out);
+    if (now || enough(&fetch, call))
+        api_finish(call, &out);
+    else
+        text_fini(&out.text);
+}
+
+void api_fetch_now(struct broker *broker, struct call *call)
+{
+    answer(broker, call, true);
+}
+
 void api_fetch_check(struct broker *broker)
 {
-    int64_t now = broker_now(broker);
     list_each_safe(node, &broker->fetches)
     {
         struct call *call = list_of(node, struct call, node);
-        struct fetch fetch = begin(broker, call);
-        if (call->deadline > now)
-            walk_topics(&fetch);
-        if (call->deadline <= now || enough(&fetch))
-            api_fetch_now(broker, call);
+        answer(broker, call, call->deadline <= broker_now(broker));
     }
 }
 

@@ -4,8 +4,7 @@
 struct commit {
     struct group *group;
     int64_t producer_id;
-    int16_t code;        /* of the whole request */
-    int16_t epoch_since; /* version from which a leader epoch stands behind the offset */
+    int16_t code; /* of the whole request */
 };
 
 static void commit_one(struct api_walk *walk)
@@ -13,7 +12,7 @@ static void commit_one(struct api_walk *walk)
     const struct commit *commit = walk->context;
     int32_t index = wire_get_i32(walk->in);
     int64_t offset = wire_get_i64(walk->in);
-    int32_t leader_epoch = walk->call->version >= commit->epoch_since ? wire_get_i32(walk->in) : -1;
+    int32_t leader_epoch = wire_get_i32(walk->in);
     struct slice metadata = wire_get_string(walk->in);
     wire_get_tags(walk->in);
     if (walk->in->bad)
@@ -32,12 +31,8 @@ void api_offset_commit(struct broker *broker, struct call *call)
     struct wire_in *in = &call->in;
     struct slice name = wire_get_string(in);
     int32_t generation = wire_get_i32(in);
-    struct slice member = wire_get_string(in), instance = {NULL, -1};
-    if (call->version >= 7)
-        instance = wire_get_string(in);
-    if (call->version <= 4)
-        wire_get_i64(in); /* retention */
-    struct commit commit = {.producer_id = OFFSET_PLAIN, .epoch_since = 6};
+    struct slice member = wire_get_string(in), instance = wire_get_string(in);
+    struct commit commit = {.producer_id = OFFSET_PLAIN};
     if (name.length <= 0)
         commit.code = CODE_INVALID_GROUP_ID;
     else if (!groups_find(&broker->groups, name) && generation >= 0)
@@ -49,8 +44,7 @@ void api_offset_commit(struct broker *broker, struct call *call)
     }
     struct wire_out out;
     call_begin(call, &out);
-    if (call->version >= 3)
-        wire_put_i32(&out, 0);
+    wire_put_i32(&out, 0);
     api_walk(broker, call, &out, commit_one, &commit);
     api_finish(call, &out);
 }
@@ -60,16 +54,9 @@ static int16_t check_txn_commit(struct broker *broker, struct call *call, struct
                                 const struct txn_caller *caller)
 {
     struct wire_in *in = &call->in;
-    int32_t generation = -1;
-    struct slice member = {"", 0}, instance = {NULL, -1};
-    if (call->version >= 3) {
-        generation = wire_get_i32(in);
-        member = wire_get_string(in);
-        instance = wire_get_string(in);
-    }
+    int32_t generation = wire_get_i32(in);
+    struct slice member = wire_get_string(in), instance = wire_get_string(in);
     int16_t code = txns_check_group(&broker->txns, caller, group);
-    if (code == CODE_PRODUCER_FENCED)
-        code = CODE_INVALID_PRODUCER_EPOCH;
     if (code != CODE_NONE)
         return code;
     return group_check_commit(group, member, instance, generation, true, broker_now(broker));
@@ -82,7 +69,7 @@ void api_txn_offset_commit(struct broker *broker, struct call *call)
     struct slice name = wire_get_string(in);
     caller.producer_id = wire_get_i64(in);
     caller.epoch = wire_get_i16(in);
-    struct commit commit = {.producer_id = caller.producer_id, .epoch_since = 2};
+    struct commit commit = {.producer_id = caller.producer_id};
     if (name.length > 0) {
         commit.group = groups_make(&broker->groups, name);
         commit.code = check_txn_commit(broker, call, commit.group, &caller);
@@ -102,69 +89,28 @@ struct reading {
     bool stable;               /* undecided offsets are an error */
 };
 
-static void put_offset(struct wire_out *out, int16_t version, const struct reading *reading,
-                       const struct topic *topic, int32_t index)
+static void fetch_one(struct api_walk *walk)
 {
+    const struct reading *reading = walk->context;
+    struct wire_out *out = walk->out;
+    int32_t index = wire_get_i32(walk->in);
     bool unstable = false;
     const struct offset *offset = NULL;
-    if (reading->group && topic)
-        offset = offsets_get(&reading->group->offsets, topic, index, &unstable);
+    if (reading->group && walk->topic)
+        offset = offsets_get(&reading->group->offsets, walk->topic, index, &unstable);
     bool wait = unstable && reading->stable;
     if (wait)
         offset = NULL;
     wire_put_i32(out, index);
     wire_put_i64(out, offset ? offset->offset : -1);
-    if (version >= 5)
-        wire_put_i32(out, offset ? offset->leader_epoch : -1);
+    wire_put_i32(out, offset ? offset->leader_epoch : -1);
     wire_put_string(out, slice_of(offset ? offset->metadata : ""));
     wire_put_i16(out, wait ? CODE_UNSTABLE_OFFSET_COMMIT : CODE_NONE);
     wire_put_tags(out);
 }
 
-static void fetch_one(struct api_walk *walk)
-{
-    int32_t index = wire_get_i32(walk->in);
-    if (!walk->in->bad)
-        put_offset(walk->out, walk->call->version, walk->context, walk->topic, index);
-}
-
-/* Whether something is committed or undecided there. */
-static bool has_offset(const struct group *group, const struct topic *topic, int32_t index)
-{
-    bool unstable;
-    return offsets_get(&group->offsets, topic, index, &unstable) || unstable;
-}
-
-static void put_all_of_topic(struct wire_out *out, int16_t version, const struct reading *reading,
-                             const struct topic *topic)
-{
-    int32_t count = 0;
-    for (int32_t i = 0; i < topic->partition_count; i++)
-        count += has_offset(reading->group, topic, i);
-    wire_put_string(out, slice_of(topic->name));
-    wire_put_array(out, count);
-    for (int32_t i = 0; i < topic->partition_count; i++)
-        if (has_offset(reading->group, topic, i))
-            put_offset(out, version, reading, topic, i);
-    wire_put_tags(out);
-}
-
-static void put_all(struct wire_out *out, int16_t version, const struct reading *reading)
-{
-    if (!reading->group) {
-        wire_put_array(out, 0);
-        return;
-    }
-    const struct list *topics = &reading->group->offsets.topics;
-    int32_t count = 0;
-    list_each(node, topics) count++;
-    wire_put_array(out, count);
-    list_each(node, topics)
-        put_all_of_topic(out, version, reading, list_of(node, struct offset_topic, node)->topic);
-}
-
 /* Whether stable offsets are wanted stands behind the partitions. */
-static bool wants_stable(const struct call *call, struct wire_in in)
+static bool wants_stable(struct wire_in in)
 {
     int32_t topics = wire_get_array(&in);
     for (int32_t i = 0; i < topics && !in.bad; i++) {
@@ -174,26 +120,18 @@ static bool wants_stable(const struct call *call, struct wire_in in)
             wire_get_i32(&in);
         wire_get_tags(&in);
     }
-    return call->version >= 7 && wire_get_i8(&in);
+    return wire_get_i8(&in);
 }
 
 void api_offset_fetch(struct broker *broker, struct call *call)
 {
-    struct wire_in *in = &call->in;
-    struct reading reading = {.group = groups_find(&broker->groups, wire_get_string(in))};
-    reading.stable = wants_stable(call, *in);
-    struct wire_in ahead = *in;
-    bool all = wire_get_array(&ahead) < 0 && call->version >= 2;
+    struct reading reading = {.group = groups_find(&broker->groups, wire_get_string(&call->in))};
+    reading.stable = wants_stable(call->in);
     struct wire_out out;
     call_begin(call, &out);
-    if (call->version >= 3)
-        wire_put_i32(&out, 0);
-    if (all)
-        put_all(&out, call->version, &reading);
-    else
-        api_walk(broker, call, &out, fetch_one, &reading);
-    if (call->version >= 2)
-        wire_put_i16(&out, CODE_NONE);
+    wire_put_i32(&out, 0);
+    api_walk(broker, call, &out, fetch_one, &reading);
+    wire_put_i16(&out, CODE_NONE);
     wire_put_tags(&out);
     api_finish(call, &out);
 }

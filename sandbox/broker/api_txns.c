@@ -1,13 +1,6 @@
 /* InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn. */
 #include "sandbox/broker/api.h"
 
-/* Versions before PRODUCER_FENCED was known are told the older code. */
-static int16_t code_for(const struct call *call, int16_t since, int16_t code)
-{
-    return code == CODE_PRODUCER_FENCED && call->version < since ? CODE_INVALID_PRODUCER_EPOCH
-                                                                 : code;
-}
-
 static struct txn_caller get_caller(struct wire_in *in)
 {
     struct txn_caller caller = {.transactional_id = wire_get_string(in)};
@@ -19,15 +12,13 @@ static struct txn_caller get_caller(struct wire_in *in)
 void api_init_producer_id(struct broker *broker, struct call *call)
 {
     struct wire_in *in = &call->in;
-    struct txn_caller caller = {wire_get_string(in), -1, -1};
+    struct txn_caller caller = {.transactional_id = wire_get_string(in)};
     int32_t timeout_ms = wire_get_i32(in);
-    if (call->version >= 3) {
-        caller.producer_id = wire_get_i64(in);
-        caller.epoch = wire_get_i16(in);
-    }
+    caller.producer_id = wire_get_i64(in);
+    caller.epoch = wire_get_i16(in);
     int16_t code = CODE_NONE;
     if (caller.transactional_id.data && !in->bad) {
-        code = code_for(call, 4, txns_init_producer(&broker->txns, &caller, timeout_ms));
+        code = txns_init_producer(&broker->txns, &caller, timeout_ms);
         broker->logs_changed = true;
     } else {
         caller.producer_id = txns_allocate(&broker->txns);
@@ -52,7 +43,7 @@ static void add_one(struct api_walk *walk)
     if (partition && !walk->in->bad)
         code = txns_add_partition(&walk->broker->txns, caller, partition, broker_now(walk->broker));
     wire_put_i32(walk->out, index);
-    wire_put_i16(walk->out, code_for(walk->call, 2, code));
+    wire_put_i16(walk->out, code);
 }
 
 void api_add_partitions_to_txn(struct broker *broker, struct call *call)
@@ -76,7 +67,7 @@ void api_add_offsets_to_txn(struct broker *broker, struct call *call)
     struct wire_out out;
     call_begin(call, &out);
     wire_put_i32(&out, 0);
-    wire_put_i16(&out, code_for(call, 2, code));
+    wire_put_i16(&out, code);
     api_finish(call, &out);
 }
 
@@ -91,6 +82,6 @@ void api_end_txn(struct broker *broker, struct call *call)
     struct wire_out out;
     call_begin(call, &out);
     wire_put_i32(&out, 0);
-    wire_put_i16(&out, code_for(call, 2, code));
+    wire_put_i16(&out, code);
     api_finish(call, &out);
 }

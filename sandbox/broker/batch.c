@@ -51,15 +51,10 @@ static struct batch *batch_new(const void *bytes, uint32_t size)
     uint16_t attributes = (uint16_t)wire_load(at + AT_ATTRIBUTES, 2);
     batch->base = (int64_t)wire_load(at, 8);
     batch->last = batch->base + delta;
-    batch->max_timestamp = (int64_t)wire_load(at + AT_MAX_TIMESTAMP, 8);
     batch->producer_id = (int64_t)wire_load(at + AT_PRODUCER_ID, 8);
     batch->producer_epoch = (int16_t)wire_load(at + AT_PRODUCER_EPOCH, 2);
     batch->base_sequence = (int32_t)wire_load(at + AT_BASE_SEQUENCE, 4);
-    /* Sequence numbers wrap after INT32_MAX. */
-    batch->last_sequence =
-        (int32_t)(((uint32_t)batch->base_sequence + (uint32_t)delta) & INT32_MAX);
     batch->transactional = attributes & TRANSACTIONAL;
-    batch->control = attributes & CONTROL;
     return batch;
 }
 

@@ -11,12 +11,11 @@
 enum { BATCH_HEADER_SIZE = 61 };
 
 struct batch {
-    int64_t base, last; /* offsets */
-    int64_t max_timestamp;
+    int64_t base, last;  /* offsets */
     int64_t producer_id; /* -1: none */
     int16_t producer_epoch;
-    int32_t base_sequence, last_sequence;
-    bool transactional, control;
+    int32_t base_sequence;
+    bool transactional;
     uint32_t size;
     uint8_t bytes[]; /* the whole batch, header included */
 };

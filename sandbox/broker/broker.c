@@ -12,7 +12,7 @@
 #include "sandbox/broker/client.h"
 #include "sandbox/broker/core.h"
 
-enum { BACKLOG = 128, PARTITION_BYTES = 67108864, PARTITIONS = 4, SESSION_MIN_MS = 6000 };
+enum { BACKLOG = 128 };
 
 int64_t broker_now(const struct broker *broker)
 {
@@ -138,36 +138,17 @@ static int listen_on(struct broker *broker, const char *address, struct error *e
     return 0;
 }
 
-static int add_topics(struct broker *broker, const struct broker_options *options,
-                      struct error *error)
-{
-    for (size_t i = 0; i < options->topic_count; i++) {
-        const struct broker_topic *topic = &options->topics[i];
-        struct slice name = slice_of(topic->name);
-        if (!topics_name_valid(name) || topic->partitions < 1 ||
-            topic->partitions > TOPIC_PARTITIONS_MAX)
-            return error_set(error, "topic %s: invalid name or number of partitions", topic->name);
-        if (topics_find(&broker->topics, name))
-            return error_set(error, "topic %s: given twice", topic->name);
-        topics_add(&broker->topics, name, topic->partitions);
-    }
-    return 0;
-}
-
 static void init(struct broker *broker, const struct broker_options *options)
 {
     broker->timer_at = INT64_MAX;
-    broker->default_partitions =
-        options->default_partitions ? options->default_partitions : PARTITIONS;
     list_init(&broker->clients);
     list_init(&broker->ready);
     list_init(&broker->fetches);
-    topics_init(&broker->topics,
-                options->partition_bytes ? options->partition_bytes : PARTITION_BYTES);
+    topics_init(&broker->topics);
+    for (size_t i = 0; i < options->topic_count; i++)
+        topics_add(&broker->topics, slice_of(options->topics[i].name),
+                   options->topics[i].partitions);
     groups_init(&broker->groups, api_group_hooks());
-    broker->groups.initial_rebalance_ms = options->initial_rebalance_ms;
-    broker->groups.session_min_ms =
-        options->session_timeout_min_ms ? options->session_timeout_min_ms : SESSION_MIN_MS;
     txns_init(&broker->txns, &broker->groups);
     uv_loop_init(&broker->loop);
     uv_tcp_init(&broker->loop, &broker->listener);
@@ -191,9 +172,7 @@ struct broker *broker_new(const struct broker_options *options, struct error *er
     struct broker *broker = memory_zeroed(1, sizeof(*broker));
     init(broker, options);
     const char *address = options->address ? options->address : "127.0.0.1:0";
-    int status = add_topics(broker, options, error);
-    if (status == 0)
-        status = listen_on(broker, address, error);
+    int status = listen_on(broker, address, error);
     if (status == 0 && uv_thread_create(&broker->thread, run, broker) < 0)
         status = error_set(error, "cannot start the broker's thread");
     if (status == 0)

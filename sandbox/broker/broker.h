@@ -1,18 +1,18 @@
 /* A small Kafka broker inside the process, for the demo and the quick tests: one node, one replica,
  * everything in memory.
  *
- * It speaks the Kafka protocol to any client (librdkafka 2.0.2 and newer, kcat, Java): produce and
- * fetch with the clients' own record batches kept as they came, consumer groups of the classic
- * protocol (eager and cooperative, dynamic and static members), offsets with metadata, idempotent
- * producers, and transactions as Kafka has them: fencing by epoch, pending offsets, control
- * markers, aborted records hidden from read_committed, transaction time-outs.
+ * It speaks to librdkafka from 2.0.2 on (the worker, kcat, Python), in one version of each request:
+ * produce and fetch with the clients' own record batches kept as they came, consumer groups of the
+ * classic protocol (eager and cooperative, dynamic and static members), offsets with metadata,
+ * idempotent producers, and transactions as Kafka has them: fencing by epoch, pending offsets,
+ * control markers, aborted records hidden from read_committed, transaction time-outs.
  *
  * It does not wrap librdkafka's mock cluster: that one throws transactional offsets away, fences
  * nobody, shows aborted records and waits 3 s in each rebalance, so that a proxy in front of it
  * would have had to answer most requests itself anyway, while the rest (append a batch, give it
- * back) is the easy part. What is missing against Kafka: durability, replicas, TLS and SASL, the
- * new consumer protocol (KIP-848), deletion of topics, compaction; each partition keeps its newest
- * bytes only.
+ * back) is the easy part. What is missing against Kafka: durability, replicas, TLS and SASL, other
+ * topics than those it starts with, offsets by time, the new consumer protocol (KIP-848),
+ * compaction; each partition keeps its newest bytes only.
  *
  * The broker owns one thread and everything in it; the functions below are called from one other
  * thread. */
@@ -30,17 +30,11 @@ struct broker_topic {
     int32_t partitions; /* at least 1 */
 };
 
-/* What is 0 or NULL takes the default in brackets. Everything is copied. */
+/* Everything is copied. */
 struct broker_options {
-    const char *address; /* "host:port" or "[v6]:port" ["127.0.0.1:0"]; port 0: a free one */
-    const struct broker_topic *topics; /* made at the start; others come with their first use */
+    const char *address; /* "host:port" or "[v6]:port"; port 0: a free one; NULL: "127.0.0.1:0" */
+    const struct broker_topic *topics; /* there are no others; each name is valid and stands once */
     size_t topic_count;
-    int32_t default_partitions; /* of topics made by their first use [4] */
-    size_t
-        partition_bytes; /* kept in memory for each partition; oldest batches go first [64 MiB] */
-    int32_t initial_rebalance_ms;   /* how long an empty group waits for more members [0] */
-    int32_t session_timeout_min_ms; /* shortest session.timeout.ms that may join, as
-                                       group.min.session.timeout.ms [6000] */
 };
 
 /* Listens and starts the thread. Clients are told the address at which they reached it. NULL and

@@ -33,7 +33,7 @@ void broker_client_close(struct broker_client *client)
     if (uv_is_closing((uv_handle_t *)&client->tcp))
         return;
     if (client->call) {
-        groups_forget_call(&client->broker->groups, client->call);
+        groups_forget_call(&client->broker->groups, client->call, broker_now(client->broker));
         call_free(client->call);
     }
     list_remove(&client->ready);

@@ -19,7 +19,6 @@ struct broker {
     uv_timer_t timer;
     int64_t timer_at; /* when the timer is set to fire; INT64_MAX: it is not */
     char address[80];
-    int32_t default_partitions;
 
     struct topics topics;
     struct groups groups;

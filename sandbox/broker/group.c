@@ -11,24 +11,12 @@
 #include "sandbox/broker/protocol.h"
 #include "sandbox/broker/rebalance.h"
 
-enum {
-    SESSION_MAX_MS = 1800000,
-    NEW_MEMBER_MS = 300000, /* a new member's first join may wait that long, as in Kafka */
-};
-
 static const struct slice NOBODY = {"", 0};
 
 void groups_init(struct groups *groups, struct group_hooks hooks)
 {
-    *groups = (struct groups){.hooks = hooks, .session_min_ms = 6000};
+    *groups = (struct groups){.hooks = hooks};
     list_init(&groups->list);
-}
-
-static void invited_free(struct invited *invited)
-{
-    list_remove(&invited->node);
-    free(invited->id);
-    free(invited);
 }
 
 void groups_fini(struct groups *groups)
@@ -36,7 +24,6 @@ void groups_fini(struct groups *groups)
     for (struct list *node; (node = list_take_first(&groups->list));) {
         struct group *group = list_of(node, struct group, node);
         list_each_safe(at, &group->members) member_remove(group, list_of(at, struct member, node));
-        list_each_safe(at, &group->invited) invited_free(list_of(at, struct invited, node));
         offsets_fini(&group->offsets);
         free(group->protocol_type);
         free(group->protocol);
@@ -63,9 +50,8 @@ struct group *groups_make(struct groups *groups, struct slice name)
         return group;
     group = memory_zeroed(1, sizeof(*group));
     group->name = slice_copy(name);
-    group->phase_deadline = INT64_MAX;
+    group->join_deadline = INT64_MAX;
     list_init(&group->members);
-    list_init(&group->invited);
     offsets_init(&group->offsets);
     list_append(&groups->list, &group->node);
     return group;
@@ -84,22 +70,11 @@ static void refuse_join(struct groups *groups, struct call *call, int16_t code, 
     groups->hooks.joined(call, code, NULL, NULL, id);
 }
 
-static struct invited *find_invited(const struct group *group, struct slice id)
-{
-    list_each(node, &group->invited)
-    {
-        struct invited *invited = list_of(node, struct invited, node);
-        if (slice_equal(id, invited->id))
-            return invited;
-    }
-    return NULL;
-}
-
 static void join_new(struct groups *groups, struct group *group, const struct group_join *join,
                      struct slice id, struct call *call, int64_t now)
 {
     struct member *member = member_add(group, id, join);
-    member->deadline = now + NEW_MEMBER_MS;
+    member->deadline = now + join->session_ms;
     free(group->protocol_type);
     group->protocol_type = slice_copy(join->protocol_type);
     await_join(groups, group, member, call, now);
@@ -112,23 +87,14 @@ static void join_instead(struct groups *groups, struct group *group, struct memb
 {
     answer_join(groups, group, member, CODE_FENCED_INSTANCE_ID);
     answer_sync(groups, member, CODE_FENCED_INSTANCE_ID);
-    char *old_id = member->id;
+    free(member->id);
     member->id = slice_copy(id);
     member_update(member, join);
     member->deadline = now + member->session_ms;
-    const struct group_protocol *next = members_select(group);
-    if (group->state == GROUP_STABLE && next && slice_equal(next->name, group->protocol)) {
-        /* Nothing changes for anybody. The leader is told its old id, so that it does not assign
-         * again. */
-        struct group told = *group;
-        struct member old = {.id = old_id};
-        if (group->leader == member)
-            told.leader = &old;
-        groups->hooks.joined(call, CODE_NONE, &told, member, slice_of(member->id));
-    } else {
+    if (group->state == GROUP_STABLE && members_have(group, slice_of(group->protocol)))
+        groups->hooks.joined(call, CODE_NONE, group, member, id); /* nothing changes for anybody */
+    else
         await_join(groups, group, member, call, now);
-    }
-    free(old_id);
 }
 
 static void join_unknown(struct groups *groups, struct group *group, const struct group_join *join,
@@ -139,28 +105,15 @@ static void join_unknown(struct groups *groups, struct group *group, const struc
     snprintf(id, sizeof(id), "%.*s-%08llx", prefix.length > 200 ? 200 : (int)prefix.length,
              prefix.length > 0 ? prefix.data : "", (unsigned long long)++groups->next_member);
     struct member *instance = member_find_instance(group, join->instance);
-    if (instance) {
+    if (instance)
         join_instead(groups, group, instance, join, slice_of(id), call, now);
-    } else if (join->instance.data || !join->id_required) {
+    else
         join_new(groups, group, join, slice_of(id), call, now);
-    } else {
-        struct invited *invited = memory_zeroed(1, sizeof(*invited));
-        invited->id = memory_string(id);
-        invited->deadline = now + join->session_ms;
-        list_append(&group->invited, &invited->node);
-        refuse_join(groups, call, CODE_MEMBER_ID_REQUIRED, slice_of(id));
-    }
 }
 
 static void join_known(struct groups *groups, struct group *group, const struct group_join *join,
                        struct call *call, int64_t now)
 {
-    struct invited *invited = find_invited(group, join->member);
-    if (invited) {
-        invited_free(invited);
-        join_new(groups, group, join, join->member, call, now);
-        return;
-    }
     int16_t code;
     struct member *member = member_check(group, join->member, join->instance, &code);
     if (!member || group->state == GROUP_EMPTY) {
@@ -185,9 +138,7 @@ void group_join(struct groups *groups, struct group *group, const struct group_j
     bool fits = join->protocol_count > 0 && join->protocol_type.length > 0 &&
                 (!group->member_count || (slice_equal(join->protocol_type, group->protocol_type) &&
                                           members_support(group, join)));
-    if (join->session_ms < groups->session_min_ms || join->session_ms > SESSION_MAX_MS)
-        refuse_join(groups, call, CODE_INVALID_SESSION_TIMEOUT, join->member);
-    else if (!fits)
+    if (!fits)
         refuse_join(groups, call, CODE_INCONSISTENT_GROUP_PROTOCOL, join->member);
     else if (join->member.length > 0)
         join_known(groups, group, join, call, now);
@@ -211,7 +162,6 @@ void group_sync(struct groups *groups, struct group *group, const struct group_s
     assert(member);
     answer_sync(groups, member, CODE_UNKNOWN_MEMBER_ID); /* an older one that still waits */
     member->sync = call;
-    member->synced = true;
     member->deadline = now + member->session_ms;
     if (group->state == GROUP_STABLE)
         answer_sync(groups, member, CODE_NONE);
@@ -232,24 +182,11 @@ int16_t group_heartbeat(struct group *group, struct slice id, struct slice insta
     return group->state == GROUP_PREPARING ? CODE_REBALANCE_IN_PROGRESS : CODE_NONE;
 }
 
-int16_t group_leave(struct groups *groups, struct group *group, struct slice id,
-                    struct slice instance, int64_t now)
+int16_t group_leave(struct groups *groups, struct group *group, struct slice id, int64_t now)
 {
-    if (!group)
-        return CODE_UNKNOWN_MEMBER_ID;
-    struct invited *invited = find_invited(group, id);
-    if (invited) {
-        invited_free(invited);
-        if (group->state == GROUP_PREPARING)
-            rebalance_or_complete(groups, group, now);
-        return CODE_NONE;
-    }
-    int16_t code = CODE_NONE;
-    struct member *member = id.length == 0 && instance.data
-                                ? member_find_instance(group, instance)
-                                : member_check(group, id, instance, &code);
+    struct member *member = group ? member_find(group, id) : NULL;
     if (!member)
-        return code == CODE_NONE ? CODE_UNKNOWN_MEMBER_ID : code;
+        return CODE_UNKNOWN_MEMBER_ID;
     remove_member(groups, group, member);
     rebalance_or_complete(groups, group, now);
     return CODE_NONE;
@@ -277,14 +214,6 @@ int16_t group_check_commit(struct group *group, struct slice id, struct slice in
 static void expire_members(struct groups *groups, struct group *group, int64_t now)
 {
     bool any = false;
-    list_each_safe(node, &group->invited)
-    {
-        struct invited *invited = list_of(node, struct invited, node);
-        if (invited->deadline > now)
-            continue;
-        invited_free(invited);
-        any = group->state == GROUP_PREPARING;
-    }
     list_each_safe(node, &group->members)
     {
         struct member *member = list_of(node, struct member, node);
@@ -304,19 +233,14 @@ void groups_expire(struct groups *groups, int64_t now)
     {
         struct group *group = list_of(node, struct group, node);
         expire_members(groups, group, now);
-        if (group->phase_deadline <= now)
-            phase_expired(groups, group, now);
+        if (group->join_deadline <= now)
+            complete_join(groups, group, now);
     }
 }
 
 static int64_t group_deadline(const struct group *group)
 {
-    int64_t deadline = group->phase_deadline;
-    list_each(node, &group->invited)
-    {
-        int64_t at = list_of(node, struct invited, node)->deadline;
-        deadline = at < deadline ? at : deadline;
-    }
+    int64_t deadline = group->join_deadline;
     list_each(node, &group->members)
     {
         const struct member *member = list_of(node, struct member, node);
@@ -337,14 +261,27 @@ int64_t groups_deadline(const struct groups *groups)
     return deadline;
 }
 
-void groups_forget_call(struct groups *groups, const struct call *call)
+static void forget_call(struct groups *groups, struct group *group, const struct call *call,
+                        int64_t now)
 {
-    list_each(node, &groups->list) list_each(at, &list_of(node, struct group, node)->members)
+    list_each_safe(node, &group->members)
     {
-        struct member *member = list_of(at, struct member, node);
-        if (member->join == call)
-            member->join = NULL;
+        struct member *member = list_of(node, struct member, node);
         if (member->sync == call)
             member->sync = NULL;
+        if (member->join != call)
+            continue;
+        member->join = NULL;
+        if (member->known)
+            continue;
+        remove_member(groups, group, member);
+        rebalance_or_complete(groups, group, now);
+        return;
     }
+}
+
+void groups_forget_call(struct groups *groups, const struct call *call, int64_t now)
+{
+    list_each(node, &groups->list)
+        forget_call(groups, list_of(node, struct group, node), call, now);
 }

@@ -23,13 +23,12 @@ struct member {
     struct list node; /* group.members, in the order of joining */
     char *id;
     char *instance; /* NULL: dynamic */
-    char *client;
     int32_t session_ms, rebalance_ms;
     struct group_protocol *protocols; /* with their bytes in one block behind them */
     int32_t protocol_count;
     struct slice assignment;  /* ours */
     bool joined;              /* has asked to join in this rebalance */
-    bool synced;              /* has asked for its assignment in this generation */
+    bool known;               /* has been told its id */
     struct call *join, *sync; /* requests that wait for their answer */
     int64_t deadline;
 };
@@ -43,9 +42,7 @@ struct group {
     struct member *leader;
     struct list members;
     int32_t member_count;
-    struct list invited;    /* member ids given out that have not joined with them yet */
-    bool initial;           /* still in the initial rebalance, which lasts its full time */
-    int64_t phase_deadline; /* of the joins in PREPARING, of the syncs in COMPLETING and STABLE */
+    int64_t join_deadline; /* in PREPARING */
     struct offsets offsets;
 };
 
@@ -59,7 +56,6 @@ struct group_hooks {
 struct groups {
     struct list list;
     struct group_hooks hooks;
-    int32_t initial_rebalance_ms, session_min_ms;
     int64_t next_member;
 };
 
@@ -76,7 +72,6 @@ struct group_join {
     int32_t session_ms, rebalance_ms;
     const struct group_protocol *protocols;
     int32_t protocol_count;
-    bool id_required; /* the client knows MEMBER_ID_REQUIRED */
 };
 
 /* Answers the call through the hook, now or later. */
@@ -101,8 +96,7 @@ void group_sync(struct groups *groups, struct group *group, const struct group_s
 /* Return a code; group may be NULL. */
 int16_t group_heartbeat(struct group *group, struct slice member, struct slice instance,
                         int32_t generation, int64_t now);
-int16_t group_leave(struct groups *groups, struct group *group, struct slice member,
-                    struct slice instance, int64_t now);
+int16_t group_leave(struct groups *groups, struct group *group, struct slice member, int64_t now);
 
 /* Whether offsets may be committed under that membership. Returns a code. */
 int16_t group_check_commit(struct group *group, struct slice member, struct slice instance,
@@ -111,10 +105,10 @@ int16_t group_check_commit(struct group *group, struct slice member, struct slic
 /* The bytes of the chosen protocol that a member joined with. */
 struct slice group_metadata(const struct group *group, const struct member *member);
 
-/* Removes members that were silent for too long and ends phases whose time is up. */
+/* Removes members that were silent for too long and ends joining whose time is up. */
 void groups_expire(struct groups *groups, int64_t now);
 /* When the next one would; INT64_MAX: never. */
 int64_t groups_deadline(const struct groups *groups);
 
-/* Forgets a waiting call whose connection is gone. */
-void groups_forget_call(struct groups *groups, const struct call *call);
+/* Forgets a waiting call whose connection is gone, and a member that has not been told its id. */
+void groups_forget_call(struct groups *groups, const struct call *call, int64_t now);

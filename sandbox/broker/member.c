@@ -33,7 +33,7 @@ void member_update(struct member *member, const struct group_join *join)
     member->protocols = protocols;
     member->protocol_count = join->protocol_count;
     member->session_ms = join->session_ms;
-    member->rebalance_ms = join->rebalance_ms > 0 ? join->rebalance_ms : join->session_ms;
+    member->rebalance_ms = join->rebalance_ms;
 }
 
 struct member *member_add(struct group *group, struct slice id, const struct group_join *join)
@@ -41,7 +41,6 @@ struct member *member_add(struct group *group, struct slice id, const struct gro
     struct member *member = memory_zeroed(1, sizeof(*member));
     member->id = slice_copy(id);
     member->instance = slice_copy(join->instance);
-    member->client = slice_copy(join->client);
     member_update(member, join);
     list_append(&group->members, &member->node);
     group->member_count++;
@@ -56,7 +55,6 @@ void member_remove(struct group *group, struct member *member)
     group->member_count--;
     free(member->id);
     free(member->instance);
-    free(member->client);
     free(member->protocols);
     free((char *)member->assignment.data);
     free(member);
@@ -132,7 +130,7 @@ static bool member_has(const struct member *member, struct slice name)
     return false;
 }
 
-static bool all_have(const struct group *group, struct slice name)
+bool members_have(const struct group *group, struct slice name)
 {
     list_each(node, &group->members) if (!member_has(list_of(node, struct member, node),
                                                      name)) return false;
@@ -142,45 +140,18 @@ static bool all_have(const struct group *group, struct slice name)
 bool members_support(const struct group *group, const struct group_join *join)
 {
     for (int32_t i = 0; i < join->protocol_count; i++)
-        if (all_have(group, join->protocols[i].name))
+        if (members_have(group, join->protocols[i].name))
             return true;
     return false;
 }
 
-/* The first of the member's protocols that all have. */
-static const struct group_protocol *vote(const struct group *group, const struct member *member)
+struct slice members_select(const struct group *group)
 {
-    for (int32_t i = 0; i < member->protocol_count; i++)
-        if (all_have(group, member->protocols[i].name))
-            return &member->protocols[i];
-    return NULL;
-}
-
-static int count_votes(const struct group *group, struct slice name)
-{
-    int votes = 0;
-    list_each(node, &group->members)
-    {
-        const struct group_protocol *choice = vote(group, list_of(node, struct member, node));
-        votes += choice && same(choice->name, name);
-    }
-    return votes;
-}
-
-const struct group_protocol *members_select(const struct group *group)
-{
-    const struct group_protocol *best = NULL;
-    int best_votes = 0;
-    list_each(node, &group->members)
-    {
-        const struct group_protocol *choice = vote(group, list_of(node, struct member, node));
-        int votes = choice ? count_votes(group, choice->name) : 0;
-        if (votes > best_votes) {
-            best = choice;
-            best_votes = votes;
-        }
-    }
-    return best;
+    const struct member *leader = group->leader;
+    for (int32_t i = 0; i < leader->protocol_count; i++)
+        if (members_have(group, leader->protocols[i].name))
+            return leader->protocols[i].name;
+    return (struct slice){"", 0};
 }
 
 int32_t members_rebalance_ms(const struct group *group)

@@ -27,8 +27,10 @@ void member_set_assignment(struct member *member, struct slice bytes);
 /* Whether the join has a protocol that all members have. */
 bool members_support(const struct group *group, const struct group_join *join);
 
-/* The protocol that most members put first among those that all have; NULL without members. */
-const struct group_protocol *members_select(const struct group *group);
+bool members_have(const struct group *group, struct slice protocol);
+
+/* The first protocol of the leader's that all members have. */
+struct slice members_select(const struct group *group);
 
 /* The longest rebalance time-out of all. */
 int32_t members_rebalance_ms(const struct group *group);

@@ -6,24 +6,12 @@
 #include "base/memory.h"
 #include "sandbox/broker/protocol.h"
 
-enum {
-    PRODUCERS_MAX =
-        1000,   /* remembered; the longest silent one without a transaction is forgotten first */
-    RECENT = 5, /* batches known again when they are sent twice, as in Kafka */
-};
-
-struct recent {
-    int32_t first, last; /* sequence numbers */
-    int64_t base;
-};
-
 struct producer {
-    struct list node; /* partition.producers, last active first */
+    struct list node; /* partition.producers */
     int64_t id;
     int16_t epoch;
     int64_t open; /* offset of the first record of its open transaction; -1: none */
-    struct recent recent[RECENT];
-    int recent_count; /* newest last */
+    int32_t next; /* sequence number of its next record; -1: any */
 };
 
 void partition_init(struct partition *partition, size_t bytes_max)
@@ -94,49 +82,22 @@ static void forget_aborts(struct partition *partition)
             partition->abort_count * sizeof(*partition->aborts));
 }
 
-void partition_delete_before(struct partition *partition, int64_t offset)
-{
-    while (partition->count && partition_batch(partition, 0)->last < offset)
-        drop_first(partition);
-    if (offset > partition->start)
-        partition->start = offset;
-    forget_aborts(partition);
-}
-
 /* Gives the batch its place at the end and drops the oldest ones over the limit. */
 static void push(struct partition *partition, struct batch *batch)
 {
-    if (partition->head + partition->count == partition->capacity) {
-        if (partition->head > partition->capacity / 2) {
-            memmove(partition->batches, partition->batches + partition->head,
-                    partition->count * sizeof(*partition->batches));
-            partition->head = 0;
-        } else {
-            partition->capacity = partition->capacity ? partition->capacity * 2 : 16;
-            partition->batches = memory_resize(partition->batches,
-                                               partition->capacity * sizeof(*partition->batches));
-        }
+    if (partition->head > partition->capacity / 2) {
+        memmove(partition->batches, partition->batches + partition->head,
+                partition->count * sizeof(*partition->batches));
+        partition->head = 0;
     }
+    partition->batches = memory_grow(partition->batches, partition->head + partition->count,
+                                     &partition->capacity, sizeof(*partition->batches), 16);
     partition->batches[partition->head + partition->count++] = batch;
     partition->bytes += batch->size;
     partition->end = batch->last + 1;
     while (partition->bytes > partition->bytes_max && partition->count > 1)
         drop_first(partition);
     forget_aborts(partition);
-}
-
-static void forget_producers(struct partition *partition)
-{
-    struct list *node = partition->producers.previous;
-    while (partition->producer_count > PRODUCERS_MAX && node != &partition->producers) {
-        struct producer *producer = list_of(node, struct producer, node);
-        node = node->previous;
-        if (producer->open >= 0)
-            continue;
-        list_remove(&producer->node);
-        free(producer);
-        partition->producer_count--;
-    }
 }
 
 static struct producer *find_producer(const struct partition *partition, int64_t id)
@@ -150,77 +111,57 @@ static struct producer *find_producer(const struct partition *partition, int64_t
     return NULL;
 }
 
-/* What is known of the producer, made when it is new, moved to the front. */
+/* What is known of the producer, made when it is new. */
 static struct producer *touch_producer(struct partition *partition, int64_t id, int16_t epoch)
 {
     struct producer *producer = find_producer(partition, id);
-    if (producer) {
-        list_remove(&producer->node);
-    } else {
+    if (!producer) {
         producer = memory_zeroed(1, sizeof(*producer));
-        *producer = (struct producer){.id = id, .epoch = epoch, .open = -1};
-        partition->producer_count++;
+        *producer = (struct producer){.id = id, .epoch = epoch, .open = -1, .next = -1};
+        list_append(&partition->producers, &producer->node);
     }
-    list_prepend(&partition->producers, &producer->node);
     if (epoch != producer->epoch) {
         producer->epoch = epoch;
-        producer->recent_count = 0;
+        producer->next = 0;
     }
-    forget_producers(partition);
     return producer;
 }
 
-/* Kafka's rules of sequence numbers: the next one, or one of the last five batches again. */
-static int16_t check_sequence(const struct producer *producer, const struct batch *batch,
-                              int64_t *base)
+/* Sequence numbers go on after INT32_MAX with 0. */
+static int32_t sequence_add(int32_t sequence, int64_t records)
 {
-    if (!producer || producer->epoch != batch->producer_epoch)
-        return producer && batch->base_sequence != 0 ? CODE_OUT_OF_ORDER_SEQUENCE : CODE_NONE;
-    for (int i = 0; i < producer->recent_count; i++) {
-        const struct recent *recent = &producer->recent[i];
-        if (recent->first != batch->base_sequence || recent->last != batch->last_sequence)
-            continue;
-        *base = recent->base;
-        return CODE_DUPLICATE_SEQUENCE;
-    }
-    if (!producer->recent_count)
-        return CODE_NONE;
-    int32_t last = producer->recent[producer->recent_count - 1].last;
-    int32_t next = last == INT32_MAX ? 0 : last + 1;
-    return batch->base_sequence == next ? CODE_NONE : CODE_OUT_OF_ORDER_SEQUENCE;
+    return (int32_t)((sequence + records) & INT32_MAX);
 }
 
-static int16_t check_producer(const struct partition *partition, const struct batch *batch,
-                              int64_t *base)
+/* A batch that was sent twice has the sequence number of an earlier record: less than half the
+ * range back. */
+static int16_t check_producer(const struct producer *producer, const struct batch *batch)
 {
-    const struct producer *producer = find_producer(partition, batch->producer_id);
-    if (producer && batch->producer_epoch < producer->epoch)
+    if (batch->producer_epoch < producer->epoch)
         return CODE_INVALID_PRODUCER_EPOCH;
-    return check_sequence(producer, batch, base);
+    int32_t next = batch->producer_epoch == producer->epoch ? producer->next : 0;
+    if (next < 0 || batch->base_sequence == next)
+        return CODE_NONE;
+    bool earlier = sequence_add(next, -(int64_t)batch->base_sequence) < INT32_MAX / 2;
+    return earlier ? CODE_DUPLICATE_SEQUENCE : CODE_OUT_OF_ORDER_SEQUENCE;
 }
 
 static void remember(struct partition *partition, const struct batch *batch)
 {
     struct producer *producer =
         touch_producer(partition, batch->producer_id, batch->producer_epoch);
-    if (producer->recent_count == RECENT) {
-        producer->recent_count--;
-        memmove(producer->recent, producer->recent + 1, sizeof(*producer->recent) * (RECENT - 1));
-    }
-    producer->recent[producer->recent_count++] =
-        (struct recent){batch->base_sequence, batch->last_sequence, batch->base};
+    producer->next = sequence_add(batch->base_sequence, batch->last - batch->base + 1);
     if (batch->transactional && producer->open < 0)
         producer->open = batch->base;
 }
 
 int16_t partition_append(struct partition *partition, struct batch *batch, int64_t *base)
 {
-    int16_t code = CODE_NONE;
-    if (batch->producer_id >= 0)
-        code = check_producer(partition, batch, base);
+    const struct producer *producer = find_producer(partition, batch->producer_id);
+    int16_t code = producer ? check_producer(producer, batch) : CODE_NONE;
     if (code != CODE_NONE) {
         free(batch);
-        return code == CODE_DUPLICATE_SEQUENCE ? CODE_NONE : code;
+        return code;
     }
     batch_set_base(batch, partition->end);
     *base = batch->base;

@@ -20,7 +20,6 @@ struct partition {
     size_t bytes, bytes_max;
     int64_t start, end; /* first offset kept; next offset to be given */
     struct list producers;
-    size_t producer_count;
     struct partition_abort *aborts; /* ascending by last */
     size_t abort_count, abort_capacity;
 };
@@ -28,8 +27,8 @@ struct partition {
 void partition_init(struct partition *partition, size_t bytes_max);
 void partition_fini(struct partition *partition);
 
-/* Appends a producer's batch and takes it over (releases it when it is refused or was there
- * before). Returns a code and the offset of its first record. */
+/* Appends a producer's batch and takes it over (releases it when it is refused). Returns a code and
+ * the offset of its first record. */
 int16_t partition_append(struct partition *partition, struct batch *batch, int64_t *base);
 
 /* Ends the producer's transaction here by a marker; the epoch fences older ones. */
@@ -43,6 +42,3 @@ int64_t partition_stable_end(const struct partition *partition);
  * there is none. */
 size_t partition_find(const struct partition *partition, int64_t offset);
 const struct batch *partition_batch(const struct partition *partition, size_t index);
-
-/* Drops what lies below the offset, as retention does. */
-void partition_delete_before(struct partition *partition, int64_t offset);

@@ -21,6 +21,7 @@ void answer_join(struct groups *groups, struct group *group, struct member *memb
     member->join = NULL;
     if (!call)
         return;
+    member->known |= code == CODE_NONE;
     struct slice id = code == CODE_NONE ? slice_of(member->id) : NOBODY;
     groups->hooks.joined(call, code, group, member, id);
 }
@@ -67,18 +68,16 @@ static void elect(struct group *group)
 static void become_empty(struct group *group)
 {
     group->state = GROUP_EMPTY;
-    group->phase_deadline = INT64_MAX;
+    group->join_deadline = INT64_MAX;
     replace(&group->protocol, (struct slice){NULL, -1});
 }
 
-/* All have joined, or the time is up: the next generation begins. */
-static void complete_join(struct groups *groups, struct group *group, int64_t now)
+void complete_join(struct groups *groups, struct group *group, int64_t now)
 {
-    group->initial = false;
     remove_unjoined(groups, group);
     elect(group);
     if (group->member_count && !group->leader) {
-        group->phase_deadline =
+        group->join_deadline =
             now + members_rebalance_ms(group); /* static members only, all silent */
         return;
     }
@@ -87,14 +86,13 @@ static void complete_join(struct groups *groups, struct group *group, int64_t no
         become_empty(group);
         return;
     }
-    const struct group_protocol *protocol = members_select(group);
-    replace(&group->protocol, protocol ? protocol->name : NOBODY);
+    replace(&group->protocol, members_select(group));
     group->state = GROUP_COMPLETING;
-    group->phase_deadline = now + members_rebalance_ms(group);
+    group->join_deadline = INT64_MAX;
     list_each(node, &group->members)
     {
         struct member *member = list_of(node, struct member, node);
-        member->joined = member->synced = false;
+        member->joined = false;
         member->deadline = now + member->session_ms;
         answer_join(groups, group, member, CODE_NONE);
     }
@@ -105,26 +103,23 @@ static void complete_join(struct groups *groups, struct group *group, int64_t no
 static bool all_joined(const struct group *group)
 {
     list_each(node, &group->members) if (!list_of(node, struct member, node)->joined) return false;
-    return list_empty(&group->invited);
+    return true;
 }
 
 static void complete_join_if_all(struct groups *groups, struct group *group, int64_t now)
 {
-    if (group->state == GROUP_PREPARING && !group->initial && all_joined(group))
+    if (group->state == GROUP_PREPARING && all_joined(group))
         complete_join(groups, group, now);
 }
 
 /* Asks everybody to join again. */
 static void rebalance(struct groups *groups, struct group *group, int64_t now)
 {
-    group->initial = group->state == GROUP_EMPTY && groups->initial_rebalance_ms > 0;
     if (group->state == GROUP_COMPLETING)
         list_each(node, &group->members)
             answer_sync(groups, list_of(node, struct member, node), CODE_REBALANCE_IN_PROGRESS);
     group->state = GROUP_PREPARING;
-    group->phase_deadline = now + members_rebalance_ms(group);
-    if (group->initial)
-        group->phase_deadline = now + groups->initial_rebalance_ms;
+    group->join_deadline = now + members_rebalance_ms(group);
     complete_join_if_all(groups, group, now);
 }
 
@@ -143,29 +138,6 @@ void await_join(struct groups *groups, struct group *group, struct member *membe
     member->join = call;
     member->joined = true;
     rebalance_or_complete(groups, group, now);
-}
-
-static void remove_unsynced(struct groups *groups, struct group *group)
-{
-    list_each_safe(node, &group->members)
-    {
-        struct member *member = list_of(node, struct member, node);
-        if (!member->synced)
-            remove_member(groups, group, member);
-    }
-}
-
-void phase_expired(struct groups *groups, struct group *group, int64_t now)
-{
-    group->phase_deadline = INT64_MAX;
-    if (group->state == GROUP_PREPARING) {
-        complete_join(groups, group, now);
-        return;
-    }
-    int32_t before = group->member_count;
-    remove_unsynced(groups, group);
-    if (group->member_count != before)
-        rebalance(groups, group, now);
 }
 
 static struct slice find_assignment(const struct group_sync *sync, const struct member *member)

@@ -5,13 +5,6 @@
 
 #include "sandbox/broker/group.h"
 
-/* A member id that was given out. */
-struct invited {
-    struct list node; /* group.invited */
-    char *id;
-    int64_t deadline;
-};
-
 /* Answer a waiting request, if there is one. */
 void answer_join(struct groups *groups, struct group *group, struct member *member, int16_t code);
 void answer_sync(struct groups *groups, struct member *member, int16_t code);
@@ -26,8 +19,8 @@ void await_join(struct groups *groups, struct group *group, struct member *membe
 /* After a change of membership: starts a rebalance, or ends the joining when all have joined. */
 void rebalance_or_complete(struct groups *groups, struct group *group, int64_t now);
 
-/* The time of the phase is up: goes on without those that did not answer. */
-void phase_expired(struct groups *groups, struct group *group, int64_t now);
+/* The time for joining is up: goes on without those that have not. */
+void complete_join(struct groups *groups, struct group *group, int64_t now);
 
 /* Hands out the leader's assignment: the group is stable. */
 void assign(struct groups *groups, struct group *group, const struct group_sync *sync, int64_t now);

@@ -6,9 +6,11 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-void topics_init(struct topics *topics, size_t partition_bytes)
+enum { PARTITION_BYTES = 67108864 };
+
+void topics_init(struct topics *topics)
 {
-    *topics = (struct topics){.partition_bytes = partition_bytes};
+    *topics = (struct topics){0};
     list_init(&topics->list);
     map_init(&topics->by_name);
 }
@@ -53,7 +55,7 @@ struct topic *topics_add(struct topics *topics, struct slice name, int32_t parti
     topic->name = slice_copy(name);
     topic->partition_count = partitions;
     for (int32_t i = 0; i < partitions; i++)
-        partition_init(&topic->partitions[i], topics->partition_bytes);
+        partition_init(&topic->partitions[i], PARTITION_BYTES);
     list_append(&topics->list, &topic->node);
     map_add(&topics->by_name, &topic->by_name, topic->name, strlen(topic->name));
     topics->count++;

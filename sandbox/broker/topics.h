@@ -23,12 +23,11 @@ struct topics {
     struct list list;
     struct map by_name;
     int32_t count;
-    size_t partition_bytes;
 };
 
 enum { TOPIC_PARTITIONS_MAX = 10000 };
 
-void topics_init(struct topics *topics, size_t partition_bytes);
+void topics_init(struct topics *topics);
 void topics_fini(struct topics *topics);
 
 /* NULL when there is none. */

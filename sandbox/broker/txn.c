@@ -151,13 +151,7 @@ static int16_t check(struct txns *txns, const struct txn_caller *caller, struct 
     *txn = find(txns, caller->transactional_id);
     if (!*txn || (*txn)->producer_id != caller->producer_id)
         return CODE_INVALID_PRODUCER_ID_MAPPING;
-    return (*txn)->epoch == caller->epoch ? CODE_NONE : CODE_PRODUCER_FENCED;
-}
-
-int16_t txns_check(struct txns *txns, const struct txn_caller *caller)
-{
-    struct txn *txn;
-    return check(txns, caller, &txn);
+    return (*txn)->epoch == caller->epoch ? CODE_NONE : CODE_INVALID_PRODUCER_EPOCH;
 }
 
 static bool has_part(const struct txn *txn, const struct partition *partition,

@@ -34,9 +34,6 @@ int64_t txns_allocate(struct txns *txns);
  * transaction. Returns a code. */
 int16_t txns_init_producer(struct txns *txns, struct txn_caller *caller, int32_t timeout_ms);
 
-/* Whether the caller is in force: CODE_NONE, INVALID_PRODUCER_ID_MAPPING or PRODUCER_FENCED. */
-int16_t txns_check(struct txns *txns, const struct txn_caller *caller);
-
 /* Adds a partition or a group to the caller's transaction, which begins with the first, at now
  * (ms). Returns a code. */
 int16_t txns_add_partition(struct txns *txns, const struct txn_caller *caller,

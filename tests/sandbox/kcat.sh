@@ -1,14 +1,13 @@
 #!/bin/sh
 # kcat against the embedded broker: list, produce, consume, consume as a group that goes on where it stopped.
-# usage: kcat.sh BROKER_PROGRAM KCAT
+# usage: kcat.sh SANDBOX_PROGRAM KCAT
 set -eu
 work=$(mktemp -d)
-mkfifo "$work/hold" "$work/address"
-"$1" <"$work/hold" >"$work/address" &
+mkfifo "$work/address"
+"$1" --no-platform --topic orders:4 --topic zipped:1 >"$work/address" 2>"$work/log" &
 broker=$!
-exec 9>"$work/hold" # its end stops the broker
-trap 'exec 9>&-; wait "$broker" || true; rm -rf "$work"' EXIT
-read -r address <"$work/address"
+trap 'kill "$broker" && wait "$broker" || true; rm -rf "$work"' EXIT
+read -r _ address <"$work/address"
 run() { timeout 20 "$kcat" -b "$address" "$@"; }
 kcat=$2
 expect() { # WHAT EXPECTED ACTUAL

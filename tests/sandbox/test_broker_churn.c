@@ -109,8 +109,8 @@ static void count_answers(const struct broker *broker, int32_t partition, int *c
 static void each_record_is_answered_exactly_once(void **state)
 {
     (void)state;
-    struct broker *broker = start_broker(
-        (struct broker_options){.topics = topics, .topic_count = 2, .session_timeout_min_ms = 100});
+    struct broker *broker =
+        start_broker((struct broker_options){.topics = topics, .topic_count = 2});
     fill_input(broker);
     struct worker workers[WORKERS];
     for (int i = 0; i < WORKERS; i++) {

@@ -30,8 +30,7 @@ static rd_kafka_t *producer_new(const struct broker *broker, const char *setting
 static int set_up(void **state)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
-    scene->broker = start_broker(
-        (struct broker_options){.topics = topics, .topic_count = 2, .session_timeout_min_ms = 100});
+    scene->broker = start_broker((struct broker_options){.topics = topics, .topic_count = 2});
     scene->member = member_new(scene->broker, "group.id=g", "in");
     await_assignment(scene->member, NULL, 2);
     scene->producer = producer_new(scene->broker, "");
