@@ -994,7 +994,7 @@ static void kafka_values_refused(void **state)
         {"kafka.session.timeout.ms=soon", "an integer from 6000"},
         {"kafka.heartbeat.interval.ms=0", "an integer from 1"},
         {"kafka.max.poll.interval.ms=5999", "an integer from 6000"},
-        {"kafka.transactional.id=x", "it is made of kafka.group.id"},
+        {"kafka.transactional.id=x", "it is made from kafka.group.id"},
         {"kafka.producer.transactional.id=x", "expected privacy-call-worker:host-1: "},
         {"kafka.transaction.timeout.ms=5999", "an integer from 6000"},
         {"kafka.enable.idempotence=false", "true: "},
@@ -1226,7 +1226,7 @@ static void what_is_always_set(void **state)
     assert_has(named.printed.data, "\nkafka.transactional.id = g:i  # command line\n");
     done(&named);
     refused("kafka.transactional.id=privacy-call-worker",
-            "expected privacy-call-worker:host-1: ", "it is made of kafka.group.id");
+            "expected privacy-call-worker:host-1: ", "it is made from kafka.group.id");
 }
 
 /* Nobody in the worker gets a token but the library's own OIDC client. */
