@@ -304,6 +304,28 @@ void check_handed_over(struct world *world, const struct job *job, unsigned logs
     world->counts.handed_over += all;
 }
 
+/* It leaves, as it stops. What it has lost may come back as long as no assignment has said that it
+ * does not, and what it has started there only this process can tell: it waits for that as long as
+ * for a drain. */
+void check_stopped(struct world *world, const struct job *job)
+{
+    for (int i = 0; i < world->task_count; i++) {
+        const struct task *task = &world->tasks[i];
+        const struct log *log = &world->logs[task->log];
+        struct ledger ledger = {0};
+        if (task->kind != job->kind || !(job->lost & 1u << task->log) || task->given_up ||
+            task->starter != job->process->incarnation ||
+            log->writer != job->process->incarnation ||
+            job_now(world, job) >= job->process->stop_until || !decode(world, task->log, &ledger))
+            continue;
+        if (ledger_at(&ledger, task->offset) == LEDGER_STARTED)
+            broken(world, "%s leaves %d/%d, which it has started, %d ms too early", job_name(job),
+                   task->log, (int)task->offset,
+                   (int)(job->process->stop_until - job_now(world, job)));
+        ledger_fini(&ledger);
+    }
+}
+
 /* A request is handed out. */
 void check_start(struct world *world, const struct job *job, const struct request *request)
 {

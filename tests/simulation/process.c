@@ -222,6 +222,7 @@ static bool obey(struct world *world, struct job *job)
         return true;
     case ENGINE_LEAVE:
         say(world, "%s leaves", job_name(job));
+        check_stopped(world, job);
         job->client.leaving = true;
         return true;
     case ENGINE_FAIL:

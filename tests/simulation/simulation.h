@@ -353,6 +353,7 @@ struct process {
     bool has_twin;
     bool stopping;
     int64_t stops_since; /* ... or since it is calm */
+    int64_t stop_until;  /* by its clock: when its drains are over */
     struct caller caller;
     struct job jobs[REQUEST_KINDS];
 };
@@ -581,6 +582,7 @@ void check_plain_commit(struct world *world, const struct job *job,
                         const struct engine_ledger *ledger);
 void check_given_back(struct world *world, const struct job *job, unsigned logs);
 void check_handed_over(struct world *world, const struct job *job, unsigned logs);
+void check_stopped(struct world *world, const struct job *job);
 void check_start(struct world *world, const struct job *job, const struct request *request);
 void check_post(struct world *world, struct process *process, struct task *task);
 void check_recalled(struct world *world, const struct process *process, const struct call *call);

@@ -286,6 +286,7 @@ static void stop(struct world *world, struct process *process)
 {
     process->stopping = true;
     process->stops_since = world->now;
+    process->stop_until = process_now(world, process) + world->options.drain_ms;
     each_job(job, process)
     {
         job->asleep = false;

@@ -2322,6 +2322,152 @@ static void test_lost_and_stopped(void **state)
     desk_fini(&desk);
 }
 
+/* ... the group has removed this member, and a stop follows. */
+static void stop_while_away(struct desk *desk)
+{
+    lose_by_clock(desk);
+    desk->now += 100;
+    expect(desk, ENGINE_TRANSACT);
+    engine_transacted(desk->engine, ENGINE_NOT_MEMBER, NULL, desk->now);
+    expect(desk, ENGINE_RECALL);
+    expect(desk, ENGINE_UNASSIGN);
+    desk->now += 1000;
+    engine_stop(desk->engine, desk->now);
+    expect(desk, ENGINE_RECALL);
+    expect(desk, ENGINE_NOTHING);
+}
+
+/* What comes back to a worker that stops, as nobody else had it, is claimed, told and released;
+ * what had not been its own is left alone. */
+static void test_away_and_stopped(void **state)
+{
+    (void)state;
+    struct desk desk;
+    stop_while_away(&desk);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_NOTHING);
+    give(&desk, 0, 2);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(desk.action.ledger_count, 1);
+    land(&desk);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    assert_int_equal(desk.action.place_count, 2);
+    assert_int_equal(engine_wants(desk.engine, 0), 0);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    expect(&desk, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + options().drain_ms);
+    unsent(&desk, 1, 0);
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    assert_owner(&desk, 0, "");
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_LEAVE);
+    desk_fini(&desk);
+}
+
+/* The same in the other order: it stops, and learns then that the group has removed it. */
+static void test_stopped_and_then_away(void **state)
+{
+    (void)state;
+    struct desk desk;
+    lose_by_clock(&desk);
+    finish(&desk, 0, STATUS_SUCCEEDED);
+    desk.now += 100;
+    engine_stop(desk.engine, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_TRANSACT);
+    engine_transacted(desk.engine, ENGINE_NOT_MEMBER, NULL, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_UNASSIGN);
+    expect(&desk, ENGINE_NOTHING);
+    desk.now += 1000;
+    assign(&desk, 0, 1);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    unsent(&desk, 1, 0);
+    commit_tick(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_LEAVE);
+    desk_fini(&desk);
+}
+
+/* The stop comes while what has come back is being read. */
+static void test_stopped_while_it_comes_back(void **state)
+{
+    (void)state;
+    struct desk desk;
+    lose_three(&desk);
+    give(&desk, 0, 2);
+    expect(&desk, ENGINE_READ);
+    engine_stop(desk.engine, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_NOTHING);
+    answer_read(&desk);
+    expect(&desk, ENGINE_READ);
+    assert_int_equal(desk.action.place_count, 1);
+    answer_read(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    land(&desk);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    commit_tick(&desk);
+    assert_published(&desk, "result:0:succeeded ");
+    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
+    desk_fini(&desk);
+}
+
+/* Another has had it, or it is another's now: what is known is a late outcome. */
+static void test_away_and_stopped_and_not_back(void **state)
+{
+    (void)state;
+    struct desk desk;
+    for (int given = 0; given < 2; given++) {
+        stop_while_away(&desk);
+        finish(&desk, 0, STATUS_SUCCEEDED);
+        if (given)
+            preset(&desk, 0, 0, 9, "", "ss");
+        give(&desk, given ? 0 : 1, 1);
+        if (given)
+            read_ledgers(&desk);
+        expect(&desk, ENGINE_RECALL);
+        expect(&desk, ENGINE_ASSIGN);
+        commit_tick(&desk);
+        assert_published(&desk, "late:0:succeeded ");
+        expect(&desk, ENGINE_LEAVE);
+        desk_fini(&desk);
+    }
+}
+
+/* It waits for what may come back no longer than a drain, and not at all where nothing is started.
+ */
+static void test_away_and_stopped_in_vain(void **state)
+{
+    (void)state;
+    struct desk desk;
+    stop_while_away(&desk);
+    assert_int_equal(engine_wake_time(desk.engine), desk.now + options().drain_ms);
+    desk.now += options().drain_ms - 1;
+    expect(&desk, ENGINE_NOTHING);
+    desk.now++;
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_LEAVE);
+    desk_fini(&desk);
+    ready(&desk);
+    arrive(&desk, 0, 0, "a");
+    take(&desk, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    engine_stop(desk.engine, desk.now);
+    expect(&desk, ENGINE_RECALL);
+    expect(&desk, ENGINE_LEAVE);
+    desk_fini(&desk);
+}
+
 /* What it has begun to commit is read back before it goes on. */
 static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **state)
 {
@@ -3025,6 +3171,11 @@ int main(void)
         cmocka_unit_test(test_lost_after_its_drain),
         cmocka_unit_test(test_lost_during_an_older_transaction),
         cmocka_unit_test(test_lost_and_stopped),
+        cmocka_unit_test(test_away_and_stopped),
+        cmocka_unit_test(test_stopped_and_then_away),
+        cmocka_unit_test(test_stopped_while_it_comes_back),
+        cmocka_unit_test(test_away_and_stopped_and_not_back),
+        cmocka_unit_test(test_away_and_stopped_in_vain),
         cmocka_unit_test(test_lost_and_back_with_a_transaction_of_unknown_outcome),
         cmocka_unit_test(test_lost_and_back_while_an_older_assignment_is_read),
         cmocka_unit_test(test_lost_and_back_after_another),

@@ -331,6 +331,9 @@ int64_t engine_wake_time(const struct engine *engine)
         const struct partition *partition = list_of(at, struct partition, node);
         if (partition->phase == PARTITION_DRAINING || partition->phase == PARTITION_LOST)
             wake = drain_wake(partition, wake);
+        if (engine->stopping && partition->phase == PARTITION_AWAY &&
+            engine->stop_until > engine->now && engine->stop_until < wake)
+            wake = engine->stop_until;
         if ((partition->changed || partition->asks) && engine->now + 100 < wake)
             wake = engine->now + 100;
         if (partition->short_since && partition->short_since + ENGINE_SHORT_LOG_MS < wake)

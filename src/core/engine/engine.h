@@ -206,7 +206,9 @@ void engine_frozen(struct engine *engine, int64_t now);
  * one still. */
 void engine_pardon(struct engine *engine);
 
-/* No new starts; drains, releases, then ENGINE_LEAVE. */
+/* No new starts; drains, releases, then ENGINE_LEAVE. What is lost, and has calls started, is
+ * waited for until drains are over: if it comes back, it is claimed to tell of them, and released.
+ */
 void engine_stop(struct engine *engine, int64_t now);
 
 /* The stop is given up: all partitions are forgotten, and what is lent becomes an orphan. */

@@ -204,6 +204,26 @@ static void lose(struct engine *engine, struct partition *partition)
     partition->asks = true;
 }
 
+/* Whether something of it is started that only this process knows of: it is `unknown` with the next
+ * owner. O(requests). */
+static bool has_started(const struct partition *partition)
+{
+    list_each(at, &partition->requests)
+    {
+        if (list_of(at, struct request, partition_node)->marked)
+            return true;
+    }
+    return false;
+}
+
+/* Whether it is of use that it comes back: who stops wants it only to tell what it knows, as long
+ * as its drains may take. */
+static bool is_remembered(const struct partition *partition)
+{
+    const struct engine *engine = partition->engine;
+    return !engine->stopping || (engine->now < engine->stop_until && has_started(partition));
+}
+
 /* It will not come back, or another has had it. */
 static void drop(struct partition *partition)
 {
@@ -223,7 +243,7 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
                       partition->phase == PARTITION_HALTED ||
                       partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_GONE;
         add_place(engine, partition, oldest ? -1 : partition->next);
-        if (partition->phase == PARTITION_ARRIVING && partition->kept && !engine->stopping)
+        if (partition->phase == PARTITION_ARRIVING && partition->kept && is_remembered(partition))
             suspend(engine, partition);
         else if (partition->phase == PARTITION_ARRIVING)
             partition_forget(partition);
@@ -276,11 +296,29 @@ static bool waits_for_tick(const struct engine *engine)
     return false;
 }
 
+/* Who stops takes over nothing but what it has to tell of. */
+static void take_only_what_is_to_tell(struct engine *engine)
+{
+    bool any = false;
+    list_each(at, &engine->partitions)
+    {
+        struct partition *partition = list_of(at, struct partition, node);
+        if (partition->phase != PARTITION_ARRIVING)
+            continue;
+        if (partition->kept && is_remembered(partition))
+            any = true;
+        else
+            partition_forget(partition);
+    }
+    if (!any)
+        engine->load = LOAD_ASSIGN;
+}
+
 /* One step of taking over what a rebalance gave. */
 static bool next_load(struct engine *engine, struct engine_action *action)
 {
     if (engine->stopping && engine->load != LOAD_NONE)
-        engine->load = LOAD_ASSIGN;
+        take_only_what_is_to_tell(engine);
     /* In each step: the answer to a read of an older assignment may have ended the first one. */
     if (engine->load != LOAD_ASSIGN && waits_for_tick(engine))
         return false;
@@ -323,7 +361,8 @@ static void drain(struct engine *engine, struct partition *partition)
         return;
     partition->phase = PARTITION_DRAINING;
     partition->recall = !engine->stopping;
-    partition->drain_until = engine->now + engine->options.drain_ms;
+    partition->drain_until =
+        engine->stopping ? engine->stop_until : engine->now + engine->options.drain_ms;
     stop_starts(engine, partition);
 }
 
@@ -381,10 +420,10 @@ static void check_log(struct partition *partition)
 static void end_loss(struct engine *engine, struct partition *partition)
 {
     engine->amnesty_until = engine->now + ENGINE_TWIN_MS;
-    if (engine->stopping)
-        partition_forget(partition);
-    else
+    if (is_remembered(partition))
         suspend(engine, partition);
+    else
+        partition_forget(partition);
 }
 
 static bool is_handed_over(const struct partition *partition)
@@ -425,6 +464,8 @@ void group_check(struct engine *engine)
         check_log(partition);
         if (partition->phase == PARTITION_LOST && is_handed_over(partition))
             end_loss(engine, partition);
+        if (partition->phase == PARTITION_AWAY && !is_remembered(partition))
+            drop(partition);
         if (partition->phase == PARTITION_DRAINING && engine->now >= group_gives_up_at(partition))
             taken(partition);
     }
@@ -551,8 +592,6 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
             partition = arrive_anew(engine, &places[i]);
         }
         partition->arrived_with = rebalance;
-        if (engine->stopping)
-            partition->phase = PARTITION_GONE;
     }
     /* What does not come back with the first assignment is another's. */
     list_each(at, &engine->partitions)
@@ -582,7 +621,7 @@ static void cancel_load(struct engine *engine)
 
 static bool may_come_back(const struct partition *partition)
 {
-    return !partition->engine->stopping && !partition->log_changed &&
+    return is_remembered(partition) && !partition->log_changed &&
            (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_LOST ||
             partition->phase == PARTITION_AWAY ||
             (partition->phase == PARTITION_ARRIVING && partition->kept));
@@ -635,6 +674,7 @@ void engine_stop(struct engine *engine, int64_t now)
     if (engine->stopping)
         return;
     engine->stopping = engine->recall_all = true;
+    engine->stop_until = now + engine->options.drain_ms;
     if (engine->late_until > now + ENGINE_BLOCK_FIRST_MS) /* the stop waits for them */
         engine->late_until = now + ENGINE_BLOCK_FIRST_MS;
     list_each(at, &engine->partitions)
@@ -642,11 +682,8 @@ void engine_stop(struct engine *engine, int64_t now)
         struct partition *partition = list_of(at, struct partition, node);
         if (partition->phase == PARTITION_ACTIVE || owes_halt(partition))
             drain(engine, partition);
-        else if (partition->phase == PARTITION_AWAY)
-            drop(partition);
-        else if (partition->phase == PARTITION_LOST &&
-                 partition->drain_until > now + engine->options.drain_ms)
-            partition->drain_until = now + engine->options.drain_ms;
+        else if (partition->phase == PARTITION_LOST && partition->drain_until > engine->stop_until)
+            partition->drain_until = engine->stop_until;
     }
 }
 

@@ -240,6 +240,7 @@ struct engine {
     size_t ended_calls, surplus; /* since the last tick; more starts than slots */
     int64_t allowed;
     bool stopping, recall_all, left;
+    int64_t stop_until; /* stopping: when drains are over */
     uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
     struct ledger scratch;
 };
