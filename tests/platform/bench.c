@@ -212,3 +212,27 @@ void use_tls(struct bench *bench)
     bench->config.platform_ca_file = memory_string(bench->ca_file);
     bench->config.platform_allow_http = false;
 }
+
+void open_store(struct bench *bench)
+{
+    strcpy(bench->store, "/tmp/privacy-call-store-XXXXXX");
+    assert_non_null(mkdtemp(bench->store));
+    bench->config.recording_store = memory_string(bench->store);
+    bench->config.instance_id = memory_string("w-1");
+    bench->config.recording_attempts = 1;
+}
+
+void open_url(struct bench *bench, const char *path, const struct reply *script, int length)
+{
+    static char answer[512];
+    static struct reply replies[1];
+    char body[256];
+    open_store(bench);
+    server_start(&bench->files, "127.0.0.1", NULL, script, length);
+    snprintf(body, sizeof body, "{\"Flag\":1,\"Msg\":\"%s%s\"}", bench->files.url, path);
+    snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    replies[0] = (struct reply){answer, THEN_KEEP};
+    server_start(&bench->server, "127.0.0.1", NULL, replies, 1);
+    open_thread(bench, bench->server.url);
+}

@@ -50,6 +50,11 @@ void await_allowance(struct bench *bench, int64_t calls);
 void ends(struct bench *bench, enum status status, const char *code);
 /* The next one comes back so, and is to be tried again. */
 void comes_back(struct bench *bench, enum call_end end);
+/* Before the thread is opened: recordings are kept in a new directory, and tried once. */
+void open_store(struct bench *bench);
+/* The same and the thread: the platform answers with a URL at bench->files, which has this script.
+ */
+void open_url(struct bench *bench, const char *path, const struct reply *script, int length);
 /* Before the server starts: it speaks TLS, and the worker trusts it. */
 void use_tls(struct bench *bench);
 

@@ -753,31 +753,6 @@ static void failed_recordings_are_tried_again(void **state)
     "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: " length "\r\n\r\n" bytes
 #define SHA_ID3 "041149186b23a9502aea5a4e81bbc9620d2b4b76b4bad94e36c744abcf9d3771"
 
-static void open_store(struct bench *bench)
-{
-    strcpy(bench->store, "/tmp/privacy-call-store-XXXXXX");
-    assert_non_null(mkdtemp(bench->store));
-    bench->config.recording_store = memory_string(bench->store);
-    bench->config.instance_id = memory_string("w-1");
-    bench->config.recording_attempts = 1;
-}
-
-/* The platform answers with a URL at a server of files, which has this script. */
-static void open_url(struct bench *bench, const char *path, const struct reply *script, int length)
-{
-    static char answer[512];
-    static struct reply replies[1];
-    char body[256];
-    open_store(bench);
-    server_start(&bench->files, "127.0.0.1", NULL, script, length);
-    snprintf(body, sizeof body, "{\"Flag\":1,\"Msg\":\"%s%s\"}", bench->files.url, path);
-    snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
-             strlen(body), body);
-    replies[0] = (struct reply){answer, THEN_KEEP};
-    server_start(&bench->server, "127.0.0.1", NULL, replies, 1);
-    open_thread(bench, bench->server.url);
-}
-
 #define OPEN_URL(bench, path, ...)                                                                 \
     do {                                                                                           \
         static const struct reply script_[] = {__VA_ARGS__};                                       \

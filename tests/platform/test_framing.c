@@ -1,12 +1,16 @@
 /* Where an answer ends: what is known of it stays known however its head puts it, and at once;
  * where two readers may find two ends, nothing is known. Only the plainest answers keep their
  * connection. */
+#include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -194,6 +198,154 @@ static void a_refusal_is_known_at_once(void **state)
     assert_in_range(clock_boot_ms() - before, 0, bench->config.platform_timeout_ms - 1);
 }
 
+/* ---- files of recordings, which libcurl takes apart: what is kept is whole */
+
+#define FILE_BODY    "ID3aba\xf1\xf8\xf1\xf8\xf1\xf8"
+#define FL           "Content-Length: 12\r\n"
+#define PIECES       "5\r\nID3ab\r\n7\r\na\xf1\xf8\xf1\xf8\xf1\xf8\r\n0\r\n\r\n"
+#define SMALL        "\x78\xda\xf3\x74\x31\x4e\x4c\x4a\xfc\xf8\x03\x04\x01\x25\x86\x07\xa0"
+#define SMALL_PIECES "11\r\n" SMALL LAST
+
+static const struct {
+    const char *bytes;
+    bool kept; /* all of FILE_BODY; else nothing */
+    enum then then;
+} files[] = {
+    /* the plain ones */
+    {HEAD(FL) FILE_BODY, true, THEN_KEEP},
+    {HEAD(TE(" chunked")) PIECES, true, THEN_KEEP},
+    {HEAD(TE(" chunked") "Trailer: X\r\n") "C;a=b\r\n" FILE_BODY "\r\n0;c\r\nX: y\r\n\r\n", true,
+     THEN_KEEP},
+    {OLD(FL) FILE_BODY, true, THEN_CLOSE},
+
+    /* its end is known however the head puts it */
+    {HEAD(TE(" identity") FL) FILE_BODY, true, THEN_KEEP},
+    {HEAD(TE(" identity, chunked")) PIECES, true, THEN_KEEP},
+    {HEAD(TE(" chunked, identity")) PIECES, true, THEN_KEEP},
+    {HEAD(TE(" identity") TE(" chunked")) PIECES, true, THEN_KEEP},
+    {HEAD(TE(" deflate, chunked")) SMALL_PIECES, true, THEN_KEEP},
+    {HEAD(TE(" deflate") TE(" chunked")) SMALL_PIECES, true, THEN_KEEP},
+    {HEAD("Content-Encoding: deflate\r\nContent-Length: 17\r\n") SMALL, true, THEN_KEEP},
+    {HEAD("Content-Encoding: deflate\r\n" TE(" chunked")) SMALL_PIECES, true, THEN_KEEP},
+    {HEAD(FL FL) FILE_BODY, true, THEN_KEEP},
+    {HEAD("Content-Length: 12, 12\r\n") FILE_BODY, true, THEN_KEEP},
+    {HEAD(FL TE(" chunked")) PIECES, true, THEN_KEEP},
+    {HEAD(TE(" chunked") "Content-Length: 3\r\n") PIECES, true, THEN_KEEP},
+    {HEAD("X-A: b\r\n c\r\n" FL) FILE_BODY, true, THEN_KEEP},
+
+    /* what stands behind it is not its own */
+    {HEAD(FL) FILE_BODY "more", true, THEN_KEEP},
+    {HEAD(TE(" chunked")) PIECES "more", true, THEN_KEEP},
+    {HEAD(TE(" identity, chunked")) PIECES "more", true, THEN_KEEP},
+    {HEAD(TE(" identity") FL) FILE_BODY "more", true, THEN_KEEP},
+
+    /* cut off */
+    {HEAD(FL) "ID3ab", false, THEN_CLOSE},
+    {HEAD(FL) "ID3ab", false, THEN_RESET},
+    {HEAD(FL), false, THEN_CLOSE},
+    {HEAD(TE(" identity") FL) "ID3ab", false, THEN_CLOSE},
+    {HEAD(TE(" chunked")) "5\r\nID3ab\r\n", false, THEN_CLOSE},
+    {HEAD(TE(" chunked")) "C\r\nID3ab", false, THEN_CLOSE},
+    {HEAD(TE(" chunked")) "C\r\n" FILE_BODY "\r\n", false, THEN_CLOSE},
+    {HEAD(TE(" chunked")) "C\r\n" FILE_BODY "\r\n0", false, THEN_CLOSE},
+    {HEAD(TE(" chunked")) "C\r\n" FILE_BODY "\r\n0\r\n", false, THEN_CLOSE},
+    {HEAD(TE(" identity, chunked")) "5\r\nID3ab\r\n", false, THEN_CLOSE},
+    {HEAD(TE(" chunked, identity")) "5\r\nID3ab\r\n", false, THEN_CLOSE},
+    {HEAD(TE(" chunked") FL) "5\r\nID3ab\r\n", false, THEN_CLOSE},
+    {HEAD(TE(" chunked") "Content-Length: 5\r\n") "5\r\nID3ab\r\n", false, THEN_CLOSE},
+    {HEAD("Content-Encoding: deflate\r\nContent-Length: 5\r\n") "\x78\xda\xf3\x74\x31", false,
+     THEN_KEEP},
+    {HEAD("Content-Encoding: deflate\r\n" TE(" chunked")) "5\r\n\x78\xda\xf3\x74\x31" LAST, false,
+     THEN_KEEP},
+    {HEAD(TE(" deflate, chunked")) "5\r\n\x78\xda\xf3\x74\x31" LAST, false, THEN_KEEP},
+    {HEAD(TE(" deflate, chunked")) "11\r\n" SMALL "\r\n", false, THEN_CLOSE},
+    {HEAD("") FILE_BODY, false, THEN_CLOSE},
+    {HEAD(TE(" identity")) FILE_BODY, false, THEN_CLOSE},
+    {HEAD(TE(" deflate")) SMALL, false, THEN_CLOSE},
+    {OLD("") FILE_BODY, false, THEN_CLOSE},
+
+    /* two readers, two ends */
+    {HEAD(FL "Content-Length: 5\r\n") FILE_BODY, false, THEN_KEEP},
+    {HEAD("Content-Length: 5\r\n" FL) FILE_BODY, false, THEN_KEEP},
+    {HEAD("Content-Length: 5, 12\r\n") FILE_BODY, false, THEN_KEEP},
+    {HEAD("Content-Length: 12a\r\n") FILE_BODY, false, THEN_KEEP},
+    {HEAD("Content-Length: -12\r\n") FILE_BODY, false, THEN_CLOSE},
+    {HEAD("Content-Length: 99999999999999999999\r\n") FILE_BODY, false, THEN_CLOSE},
+    {HEAD("Content-Length : 5\r\n" FL) FILE_BODY, false, THEN_KEEP},
+    {HEAD("Transfer-Encoding : chunked\r\n" FL) FILE_BODY, false, THEN_KEEP},
+    {HEAD(TE(" xchunked") FL) FILE_BODY, false, THEN_KEEP},
+    {HEAD(TE(" chunked, gzip")) PIECES, false, THEN_KEEP},
+    {HEAD(TE(" gzip") FL) FILE_BODY, false, THEN_KEEP},
+
+    /* chunks that are none */
+    {HEAD(TE(" chunked")) "5\r\nID3ab?\r\n7\r\na\xf1\xf8\xf1\xf8\xf1\xf8" LAST, false, THEN_KEEP},
+    {HEAD(TE(" chunked")) "5\r\nID3ab"
+                          "7\r\na\xf1\xf8\xf1\xf8\xf1\xf8" LAST,
+     false, THEN_KEEP},
+    {HEAD(TE(" identity, chunked")) "5\r\nID3ab?\r\n7\r\na\xf1\xf8\xf1\xf8\xf1\xf8" LAST, false,
+     THEN_KEEP},
+    {HEAD(TE(" chunked, identity")) "5\r\nID3ab?\r\n7\r\na\xf1\xf8\xf1\xf8\xf1\xf8" LAST, false,
+     THEN_KEEP},
+    {HEAD(TE(" chunked")) "C\r\n" FILE_BODY "\r\n\r\n\r\n", false, THEN_KEEP},
+    {HEAD(TE(" identity, chunked")) "C\r\n" FILE_BODY "\r\n?\r\n\r\n", false, THEN_KEEP},
+    {HEAD(TE(" chunked")) "C\r\n" FILE_BODY "\r\n 0\r\n\r\n", false, THEN_KEEP},
+    {HEAD(TE(" chunked")) "\r\n" PIECES, false, THEN_KEEP},
+    {HEAD(TE(" chunked")) "1000000000000000C\r\n" FILE_BODY LAST, false, THEN_KEEP},
+    {HEAD(TE(" chunked")) "-C\r\n" FILE_BODY LAST, false, THEN_KEEP},
+    {HEAD(TE(" chunked")) FILE_BODY, false, THEN_CLOSE},
+};
+
+/* How many files were kept, and the size of one of them. */
+static int count_kept(const struct bench *bench, off_t *size)
+{
+    DIR *directory = opendir(bench->store);
+    const struct dirent *entry;
+    int kept = 0;
+    assert_non_null(directory);
+    while ((entry = readdir(directory))) {
+        char path[512];
+        struct stat status;
+        snprintf(path, sizeof path, "%s/%s", bench->store, entry->d_name);
+        if (entry->d_name[0] == '.' || stat(path, &status))
+            continue;
+        kept++;
+        *size = status.st_size;
+    }
+    closedir(directory);
+    return kept;
+}
+
+static void try_file(struct bench *bench, const struct reply *reply, bool kept)
+{
+    off_t size = -1;
+    bench->config.recording_timeout_ms = 2000;
+    open_url(bench, "/f.mp3", reply, 1);
+    start(bench, REQUEST_RECORDING, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_FINISHED);
+    assert_int_equal(request->outcome.status, kept ? STATUS_SUCCEEDED : STATUS_UNAVAILABLE);
+    assert_int_equal(request->outcome.recording.present, kept);
+    if (kept)
+        assert_string_equal(request->outcome.recording.sha256,
+                            "5c693a7c3f566ab3d27e9bf5d80a1b9ef68621d789a8cd7b79a300d33c909de2");
+    request_free(request);
+    assert_int_equal(count_kept(bench, &size), kept);
+    assert_int_equal(size, kept ? (int)strlen(FILE_BODY) : -1);
+}
+
+static void what_is_kept_is_whole(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        void *own;
+        struct reply reply = {files[i].bytes, files[i].then};
+        set_up(&own);
+        print_message("file %zu: %s\n", i, files[i].bytes); /* which one, when it fails */
+        try_file(own, &reply, files[i].kept);
+        tear_down(&own);
+    }
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -202,6 +354,7 @@ int main(void)
         cmocka_unit_test(what_is_known_stays_known),
         cmocka_unit_test(what_is_known_stays_known_with_tls),
         TEST(a_refusal_is_known_at_once),
+        cmocka_unit_test(what_is_kept_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
