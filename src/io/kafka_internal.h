@@ -180,16 +180,17 @@ struct kafka_reading {
 struct kafka_probe {
     rd_kafka_topic_partition_list_t *list; /* the prober's while that is busy, like `gone` */
     bool gone, there;
-    bool answered;       /* like `gone`: a broker said something, whatever it was */
-    int64_t asked_ms;    /* wall clock; of the first of those that nobody answered */
-    int unanswered;      /* in a row */
-    bool about_slot;     /* what was asked about is read, and has a ledger of ours */
-    uint64_t rebalance;  /* the newest one told when it was asked */
-    int64_t at_ms;       /* when the last answer came */
-    int64_t began_ms;    /* when the last one was asked */
-    int64_t verified_ms; /* when one was asked last that lets records be taken */
-    int64_t busy_until;  /* records are taken: it is asked often */
-    bool wanted;         /* records wait for it */
+    bool answered;               /* like `gone`: a broker said something, whatever it was */
+    rd_kafka_resp_err_t refusal; /* like `gone`: what came in place of offsets; 0: nothing */
+    int64_t asked_ms;            /* wall clock; of the first of those that nobody answered */
+    int unanswered;              /* in a row */
+    bool about_slot;             /* what was asked about is read, and has a ledger of ours */
+    uint64_t rebalance;          /* the newest one told when it was asked */
+    int64_t at_ms;               /* when the last answer came */
+    int64_t began_ms;            /* when the last one was asked */
+    int64_t verified_ms;         /* when one was asked last that lets records be taken */
+    int64_t busy_until;          /* records are taken: it is asked often */
+    bool wanted;                 /* records wait for it */
 };
 
 enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
@@ -277,6 +278,8 @@ void kafka_silence_began(struct kafka *kafka, int64_t wall_ms);
 void kafka_silence_ended(struct kafka *kafka);
 /* What librdkafka says of a connection that failed. */
 void kafka_silence_reason(struct kafka *kafka, const char *text);
+/* The same, where no connection that failed has said why. */
+void kafka_silence_guess(struct kafka *kafka, const char *text);
 
 /* kafka_log.c */
 

@@ -10,6 +10,7 @@
  * again (kafka_witness.c). That it is answered at all shows that Kafka is there: while it seems not
  * to be, the question is put also when nothing depends on what the answer says. Kafka thread, but
  * for the asking. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -24,6 +25,7 @@ enum {
     PROBE_LEAST_MS = 20,  /* and at least, however long it took */
     PROBE_TIMEOUT_MS = 500,
     PROBES_UNANSWERED = 5,
+    REFUSED_EVERY_MS = 60000,
 };
 
 static bool has_offset(const struct kafka_slot *slot)
@@ -50,6 +52,7 @@ static void look(struct kafka *kafka)
     struct error error;
     rd_kafka_t *client = kafka_onlooker(kafka, &error);
     probe->gone = probe->there = probe->answered = false;
+    probe->refusal = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (!client)
         return;
     rd_kafka_resp_err_t code = rd_kafka_committed(client, probe->list, PROBE_TIMEOUT_MS);
@@ -57,6 +60,7 @@ static void look(struct kafka *kafka)
     probe->gone = !code && !at->err && at->offset < 0; /* nothing less is certain */
     probe->there = !code && !at->err && at->offset >= 0;
     probe->answered = code >= 0; /* librdkafka's own errors are below, the broker's above */
+    probe->refusal = code ? code : at->err;
 }
 
 #define each_held(slot, kafka)                                                                     \
@@ -88,14 +92,41 @@ static void drop_list(struct kafka_probe *probe)
     probe->list = NULL;
 }
 
+/* An answer, but not the one that was asked for: in the broker's words. */
+static void say_refused(struct kafka *kafka)
+{
+    const char *group = kafka->config->group_ids[kafka->job];
+    const char *words = rd_kafka_err2str(kafka->probe.refusal);
+    if (kafka_noise_due(&kafka->noise, words, REFUSED_EVERY_MS))
+        log_warn("kafka: the coordinator of group %s does not tell its committed offsets: %s; it "
+                 "is asked again",
+                 group, words);
+}
+
+/* librdkafka repeats by itself what a coordinator that loads its groups refuses, and keeps its
+ * words to itself: nobody is known to be away then. */
+static void say_silent(struct kafka *kafka)
+{
+    char words[200];
+    snprintf(words, sizeof words,
+             "the coordinator of group %s gives no answer, or none but that it is not ready: %s",
+             kafka->config->group_ids[kafka->job], rd_kafka_err2str(kafka->probe.refusal));
+    kafka_silence_guess(kafka, words);
+    if (kafka_noise_due(&kafka->noise, "silent coordinator", REFUSED_EVERY_MS))
+        log_warn("kafka: %s; it is asked again", words);
+}
+
 static void note_answer(struct kafka *kafka)
 {
     struct kafka_probe *probe = &kafka->probe;
     if (probe->answered) {
         probe->unanswered = 0;
         kafka_silence_ended(kafka);
+        if (probe->refusal && probe->about_slot)
+            say_refused(kafka);
     } else if (++probe->unanswered == PROBES_UNANSWERED) {
         kafka_silence_began(kafka, probe->asked_ms);
+        say_silent(kafka);
     }
 }
 

@@ -31,6 +31,14 @@ void kafka_silence_reason(struct kafka *kafka, const char *text)
     pthread_mutex_unlock(&kafka->noise.lock);
 }
 
+void kafka_silence_guess(struct kafka *kafka, const char *text)
+{
+    pthread_mutex_lock(&kafka->noise.lock);
+    if (!*kafka->silence)
+        snprintf(kafka->silence, sizeof kafka->silence, "%s", text);
+    pthread_mutex_unlock(&kafka->noise.lock);
+}
+
 int64_t kafka_silent_since(struct kafka *kafka, char *reason, size_t size)
 {
     pthread_mutex_lock(&kafka->noise.lock);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -17,7 +18,7 @@
 
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
 
-enum { OFFSET_COMMIT = 8, PRODUCE = 0 }; /* API keys of the protocol */
+enum { OFFSET_COMMIT = 8, OFFSET_FETCH = 9, PRODUCE = 0 }; /* API keys of the protocol */
 
 struct cluster {
     rd_kafka_t *owner;
@@ -250,6 +251,64 @@ static void tells_since_when_no_broker_answers_and_why(void **state)
     side_fini(&side);
 }
 
+static void push_fetch_errors(struct cluster *cluster, rd_kafka_resp_err_t code)
+{
+    rd_kafka_resp_err_t errors[200];
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        errors[i] = code;
+    rd_kafka_mock_push_request_errors_array(cluster->mock, OFFSET_FETCH,
+                                            sizeof errors / sizeof *errors, errors);
+}
+
+/* Whether a line with these words has been written to the file. */
+static bool was_logged(FILE *caught, const char *words)
+{
+    char line[2000];
+    bool found = false;
+    fseek(caught, 0, SEEK_SET);
+    while (!found && fgets(line, sizeof line, caught))
+        found = strstr(line, words);
+    return found;
+}
+
+/* A coordinator that answers, but not with offsets: its words are told, not that nobody answers. */
+static void tells_what_the_coordinator_says(void **state)
+{
+    static const rd_kafka_resp_err_t codes[] = {RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+                                                RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+                                                RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS};
+    struct cluster *cluster = *state;
+    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = "1:2:a"};
+    struct side side;
+    char reason[256];
+    FILE *caught = tmpfile();
+    int before = dup(STDERR_FILENO);
+    ledger.metadata_size = strlen(ledger.metadata);
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    assert_int_equal(side_read(&side, 1, true), KAFKA_DONE);
+    assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
+    for (size_t i = 0; i < 2; i++) {
+        push_fetch_errors(cluster, codes[i]);
+        side_until(&side, was_logged(caught, rd_kafka_err2str(codes[i])));
+        assert_int_equal(kafka_silent_since(side.kafka, reason, sizeof reason), 0);
+        rd_kafka_mock_clear_request_errors(cluster->mock, OFFSET_FETCH);
+    }
+    /* librdkafka keeps this one to itself. */
+    push_fetch_errors(cluster, codes[2]);
+    side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) != 0);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    assert_non_null(strstr(reason, "the coordinator of group g gives no answer, or none but"));
+    rd_kafka_mock_clear_request_errors(cluster->mock, OFFSET_FETCH);
+    side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) == 0);
+    assert_string_equal(reason, "");
+    fclose(caught);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void frees_while_jobs_hang(void **state)
 {
     (void)state;
@@ -365,6 +424,7 @@ int main(int argc, char **argv)
         with_cluster(tells_a_commit_that_may_be_repeated),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_since_when_no_broker_answers_and_why),
+        with_cluster(tells_what_the_coordinator_says),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
