@@ -7,10 +7,12 @@ README_BLOCK = re.compile(r"(<!-- written by make chaos -->\n).*?(<!-- end -->)"
 
 PAGE = """# Chaos
 
-`make chaos` writes this page. Three Kafka brokers (replication 3, `min.insync.replicas` 2; one broker where the scenario is what a broker
-refuses), 60 requests a second whose order ids follow a Zipf distribution, and a simulated platform that answers after 20 to 100 ms and
-records every POST on arrival. Each scenario has topics and a group of its own; it ends when the workers are idle and have stopped with exit
-status 0. Then clients of the test's own read requests and results (read_committed), and compare them with the platform's record.
+`make chaos` writes this page. Each scenario runs on three Kafka brokers (replication 3,
+`min.insync.replicas` 2; one broker where the scenario is about a broker's refusals), with 60
+requests a second whose order ids follow a Zipf distribution, and a simulated platform that answers
+after 20 to 100 ms and records every POST on arrival. Each scenario has its own topics and its own
+group. It ends when the workers are idle and have stopped with exit status 0. Then the test's own
+clients read requests and results (read_committed), and compare them with the platform's record.
 
 {table}
 
@@ -18,15 +20,20 @@ status 0. Then clients of the test's own read requests and results (read_committ
 
 - **lost**: requests without a committed result. **duplicate results**: requests with more than one.
 - **second POSTs**: requests whose call reached the platform more than once.
-- **order violations**: calls or results of one order id that came out of order, or calls of one order id that ran side by side.
-- **unknown**: requests whose result says that the call may have been placed. **unexplained**: those of them that were not outstanding at
-  a kill, a freeze or a cut (not marked as started in the ledger that was committed then, or answered long before, or sent afterwards) or
-  at the platform's own death (its record shows no POST that waited for an answer).
+- **order violations**: calls or results of one order id that were out of order, or calls of one
+  order id that ran in parallel.
+- **unknown**: requests whose result says that the call may have been placed. **unexplained**: those
+  of them that were not outstanding at a kill, a freeze or a cut (not marked as started in the
+  ledger that was committed then, or answered long before, or sent afterwards) or at the platform's own
+  death (its record shows no POST that waited for an answer).
 
-Planned stops, moves of partitions, and whatever happens to brokers, connections and the store for recordings leave nothing unknown. Each
-recording, too, has exactly one result, and the store at any time those files that results speak of and no other. The dead letters hold
-nothing but late outcomes, one at most for each request left unknown by a worker, and one for each whose worker got the answer while it
-was cut off from Kafka. A scenario fails when any of this is not so; `tests/chaos/test_findings.py` seeds each fault of the table into a clean run and finds it. `make test` runs a short form.
+Planned stops, moves of partitions, and faults of brokers, connections and the store for recordings
+leave nothing unknown. Each recording has exactly one result, too, and the store holds at any time
+the files that results name, and no other. The dead letters hold only late outcomes: at most one for
+each request that a worker left unknown, and one for each request whose worker got the answer while
+it was cut off from Kafka. A scenario fails when any of this does not hold.
+`tests/chaos/test_findings.py` puts each fault of the table into a clean run, and finds it.
+`make test` runs a short form.
 """
 
 
