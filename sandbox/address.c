@@ -1,5 +1,6 @@
 #include "sandbox/address.h"
 
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,4 +19,17 @@ int address_split(struct address *address, const char *text, struct error *error
     address->host[length] = '\0';
     snprintf(address->port, sizeof address->port, "%d", (int)port);
     return 0;
+}
+
+void address_join(const struct address *address, char *text, size_t size)
+{
+    const char *form = strchr(address->host, ':') ? "[%s]:%s" : "%s:%s";
+    snprintf(text, size, form, address->host, address->port);
+}
+
+void address_of_name(struct address *address, const struct sockaddr_storage *name)
+{
+    *address = (struct address){0};
+    getnameinfo((const struct sockaddr *)name, sizeof *name, address->host, sizeof address->host,
+                address->port, sizeof address->port, NI_NUMERICHOST | NI_NUMERICSERV);
 }

@@ -1,6 +1,9 @@
 /* Parses where the sandbox's servers listen: "host:port" or "[v6]:port". */
 #pragma once
 
+#include <stddef.h>
+#include <sys/socket.h>
+
 #include "base/error.h"
 
 struct address {
@@ -10,3 +13,9 @@ struct address {
 
 /* Returns 0, or -1 for any other form. */
 int address_split(struct address *address, const char *text, struct error *error);
+
+/* Writes it so, the host in brackets when it is an IPv6 address. */
+void address_join(const struct address *address, char *text, size_t size);
+
+/* The address and port, in figures, of an IPv4 or IPv6 socket. */
+void address_of_name(struct address *address, const struct sockaddr_storage *name);

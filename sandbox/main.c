@@ -15,7 +15,6 @@
 #include "base/text.h"
 #include "sandbox/address.h"
 #include "sandbox/broker/broker.h"
-#include "sandbox/broker/topics.h"
 #include "sandbox/platform/faults.h"
 #include "sandbox/platform/platform.h"
 
@@ -59,7 +58,7 @@ static const char usage[] =
 struct settings {
     struct platform_options platform;
     struct broker_options broker;
-    struct broker_topic *topics;
+    struct broker_topic_spec *topics;
     const char **faults, **names;
     size_t fault_count, name_count;
     bool no_kafka, no_platform;
@@ -85,7 +84,7 @@ static void add_topic(struct settings *settings, const char *name, int32_t parti
 {
     size_t *count = &settings->broker.topic_count;
     settings->topics = memory_resize(settings->topics, (*count + 1) * sizeof *settings->topics);
-    settings->topics[(*count)++] = (struct broker_topic){name, partitions};
+    settings->topics[(*count)++] = (struct broker_topic_spec){name, partitions};
     settings->broker.topics = settings->topics;
 }
 
@@ -93,18 +92,20 @@ static int read_topic(struct settings *settings, const char *text)
 {
     const char *colon = strrchr(text, ':');
     int64_t partitions;
-    if (!colon || text_to_integer(colon + 1, 1, TOPIC_PARTITIONS_MAX, &partitions))
+    if (!colon || text_to_integer(colon + 1, 1, INT32_MAX, &partitions))
         return -1;
-    struct slice name = {text, (int32_t)(colon - text)};
-    if (!topics_name_valid(name))
-        return -1;
-    add_topic(settings, slice_copy(name), (int32_t)partitions);
-    return 0;
+    char *name = memory_copy(text, (size_t)(colon - text));
+    bool valid = broker_topic_valid(name, partitions);
+    if (valid)
+        add_topic(settings, name, (int32_t)partitions);
+    else
+        free(name);
+    return valid ? 0 : -1;
 }
 
 static void add_default_topics(struct settings *settings)
 {
-    static const struct broker_topic topics[] = {
+    static const struct broker_topic_spec topics[] = {
         {"call-requests", 4},
         {"call-results", 4},
         {"recording-requests", 4},
@@ -231,7 +232,7 @@ static int check_addresses(const struct settings *settings, struct error *error)
 
 static int check_topics(const struct settings *settings, struct error *error)
 {
-    const struct broker_topic *topics = settings->topics;
+    const struct broker_topic_spec *topics = settings->topics;
     for (size_t i = 0; i < settings->broker.topic_count; i++)
         for (size_t j = 0; j < i; j++)
             if (!strcmp(topics[i].name, topics[j].name))

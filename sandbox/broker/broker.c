@@ -2,79 +2,61 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #include "base/memory.h"
 #include "sandbox/address.h"
-#include "sandbox/broker/api.h"
-#include "sandbox/broker/client.h"
-#include "sandbox/broker/core.h"
+#include "sandbox/broker/api/api.h"
+#include "sandbox/broker/connection/connection.h"
 
-enum { BACKLOG = 128 };
+enum { BACKLOG = 128, PARTITIONS_MAX = 10000 };
 
-int64_t broker_now(const struct broker *broker)
-{
-    return (int64_t)uv_now(&broker->loop);
-}
+struct broker {
+    uv_loop_t loop;
+    uv_thread_t thread;
+    uv_tcp_t listener;
+    uv_async_t stop;
+    uv_prepare_t prepare;
+    uv_timer_t timer;
+    char address[80];
+    struct broker_state state;
+    struct broker_connections connections;
+};
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct broker *broker = timer->data;
-    broker->timer_at = INT64_MAX;
-    groups_expire(&broker->groups, broker_now(broker));
-    txns_expire(&broker->txns, broker_now(broker));
-    broker->logs_changed = true; /* fetches whose time is up */
-    broker_settle(broker);
+    (void)timer; /* on_prepare comes next */
 }
 
-/* A timer that fires too early only looks again, so it is moved only forward. */
-static void set_timer(struct broker *broker)
+/* Before the loop waits: everything is served that can be, and the timer is set. */
+static void on_prepare(uv_prepare_t *prepare)
 {
-    int64_t at = groups_deadline(&broker->groups);
-    int64_t txn = txns_deadline(&broker->txns), fetch = api_fetch_deadline(broker);
-    at = txn < at ? txn : at;
-    at = fetch < at ? fetch : at;
-    if (at >= broker->timer_at)
-        return;
-    broker->timer_at = at;
-    int64_t wait = at - broker_now(broker);
-    uv_timer_start(&broker->timer, on_timer, wait > 0 ? (uint64_t)wait : 0, 0);
-}
-
-void broker_settle(struct broker *broker)
-{
-    if (broker->stopping)
-        return;
-    for (;;) {
-        struct list *node = list_take_first(&broker->ready);
-        if (node) {
-            broker_client_serve(list_of(node, struct broker_client, ready));
-        } else if (broker->logs_changed) {
-            broker->logs_changed = false;
-            api_fetch_check(broker);
-        } else {
-            break;
-        }
-    }
-    set_timer(broker);
+    struct broker *broker = prepare->data;
+    do
+        broker_connections_serve(&broker->connections);
+    while (broker_api_wake(&broker->state));
+    int64_t at = broker_api_deadline(&broker->state), now = broker_state_now(&broker->state);
+    if (at == INT64_MAX)
+        uv_timer_stop(&broker->timer);
+    else
+        uv_timer_start(&broker->timer, on_timer, at > now ? (uint64_t)(at - now) : 0, 0);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct broker *broker = listener->data;
     if (status == 0)
-        broker_client_accept(broker);
+        broker_connections_accept(&broker->connections, listener);
 }
 
 static void on_stop(uv_async_t *stop)
 {
     struct broker *broker = stop->data;
-    broker->stopping = true;
-    list_each_safe(node, &broker->clients)
-        broker_client_close(list_of(node, struct broker_client, node));
+    broker_connections_close(&broker->connections);
     uv_close((uv_handle_t *)&broker->listener, NULL);
+    uv_close((uv_handle_t *)&broker->prepare, NULL);
     uv_close((uv_handle_t *)&broker->timer, NULL);
     uv_close((uv_handle_t *)&broker->stop, NULL);
 }
@@ -108,20 +90,12 @@ static int resolve(uv_loop_t *loop, const char *text, struct sockaddr_storage *f
 /* Writes the address in force. */
 static void note_address(struct broker *broker)
 {
-    struct sockaddr_storage name;
-    int length = sizeof(name);
-    char host[64] = "";
-    memset(&name, 0, sizeof(name));
-    uv_tcp_getsockname(&broker->listener, (struct sockaddr *)&name, &length);
-    bool v6 = name.ss_family == AF_INET6;
-    const struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&name;
-    const struct sockaddr_in *in4 = (struct sockaddr_in *)&name;
-    if (v6)
-        uv_ip6_name(in6, host, sizeof(host));
-    else
-        uv_ip4_name(in4, host, sizeof(host));
-    snprintf(broker->address, sizeof(broker->address), v6 ? "[%s]:%d" : "%s:%d", host,
-             ntohs(v6 ? in6->sin6_port : in4->sin_port));
+    struct sockaddr_storage name = {0};
+    struct address address;
+    int size = sizeof(name);
+    uv_tcp_getsockname(&broker->listener, (struct sockaddr *)&name, &size);
+    address_of_name(&address, &name);
+    address_join(&address, broker->address, sizeof(broker->address));
 }
 
 static int listen_on(struct broker *broker, const char *address, struct error *error)
@@ -140,30 +114,27 @@ static int listen_on(struct broker *broker, const char *address, struct error *e
 
 static void init(struct broker *broker, const struct broker_options *options)
 {
-    broker->timer_at = INT64_MAX;
-    list_init(&broker->clients);
-    list_init(&broker->ready);
-    list_init(&broker->fetches);
-    topics_init(&broker->topics);
-    for (size_t i = 0; i < options->topic_count; i++)
-        topics_add(&broker->topics, slice_of(options->topics[i].name),
-                   options->topics[i].partitions);
-    groups_init(&broker->groups, api_group_hooks());
-    txns_init(&broker->txns, &broker->groups);
+    static const struct broker_connection_hooks hooks = {broker_api_serve, broker_api_hurry,
+                                                         broker_api_lost};
     uv_loop_init(&broker->loop);
     uv_tcp_init(&broker->loop, &broker->listener);
+    uv_prepare_init(&broker->loop, &broker->prepare);
     uv_timer_init(&broker->loop, &broker->timer);
     uv_async_init(&broker->loop, &broker->stop, on_stop);
-    broker->listener.data = broker->timer.data = broker->stop.data = broker;
+    broker->listener.data = broker->prepare.data = broker->stop.data = broker;
+    uv_prepare_start(&broker->prepare, on_prepare);
+    broker_connections_init(&broker->connections, &broker->loop, hooks, &broker->state);
+    broker_api_init(&broker->state, &broker->loop);
+    for (size_t i = 0; i < options->topic_count; i++)
+        broker_topics_add(&broker->state.topics, broker_slice_of(options->topics[i].name),
+                          options->topics[i].partitions);
 }
 
 static void fini(struct broker *broker)
 {
     int status = uv_loop_close(&broker->loop);
     (void)status;
-    txns_fini(&broker->txns);
-    groups_fini(&broker->groups);
-    topics_fini(&broker->topics);
+    broker_api_fini(&broker->state);
     free(broker);
 }
 
@@ -181,6 +152,12 @@ struct broker *broker_new(const struct broker_options *options, struct error *er
     uv_run(&broker->loop, UV_RUN_DEFAULT);
     fini(broker);
     return NULL;
+}
+
+bool broker_topic_valid(const char *name, int64_t partitions)
+{
+    return broker_topics_name_valid(broker_slice_of(name)) && partitions >= 1 &&
+           partitions <= PARTITIONS_MAX;
 }
 
 const char *broker_address(const struct broker *broker)

@@ -18,6 +18,7 @@
  * thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,15 +26,18 @@
 
 struct broker;
 
-struct broker_topic {
+struct broker_topic_spec {
     const char *name;
-    int32_t partitions; /* at least 1 */
+    int32_t partitions;
 };
+
+/* Whether Kafka would take the name, and whether it is a number of partitions that is served. */
+bool broker_topic_valid(const char *name, int64_t partitions);
 
 /* Everything is copied. */
 struct broker_options {
     const char *address; /* "host:port" or "[v6]:port"; port 0: a free one; NULL: "127.0.0.1:0" */
-    const struct broker_topic *topics; /* there are no others; each name is valid and stands once */
+    const struct broker_topic_spec *topics; /* there are no others; each is valid and stands once */
     size_t topic_count;
 };
 

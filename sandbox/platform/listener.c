@@ -1,10 +1,7 @@
 #include "sandbox/platform/listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,13 +40,6 @@ static int bound_socket(const struct listener *listener, bool shared)
     return -1;
 }
 
-static unsigned int port_of(const struct sockaddr_storage *address)
-{
-    if (address->ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
-    return ntohs(((const struct sockaddr_in *)address)->sin_port);
-}
-
 int listener_init(struct listener *listener, uv_loop_t *loop, const char *address,
                   struct error *error)
 {
@@ -64,9 +54,10 @@ int listener_init(struct listener *listener, uv_loop_t *loop, const char *addres
     if (listener->holder < 0)
         return error_set(error, "cannot bind %s: %m", address);
     getsockname(listener->holder, (struct sockaddr *)&listener->address, &listener->address_size);
-    bool v6 = strchr(listener->given.host, ':') != NULL;
-    snprintf(listener->authority, sizeof listener->authority, "%s%s%s:%u", v6 ? "[" : "",
-             listener->given.host, v6 ? "]" : "", port_of(&listener->address));
+    struct address bound;
+    address_of_name(&bound, &listener->address);
+    memcpy(listener->given.port, bound.port, sizeof bound.port);
+    address_join(&listener->given, listener->authority, sizeof listener->authority);
     return 0;
 }
 

@@ -9,7 +9,7 @@
 
 #include "kafka_client.h"
 
-static const struct broker_topic topics[] = {{"orders", 4}, {"one", 1}};
+static const struct broker_topic_spec topics[] = {{"orders", 4}, {"one", 1}};
 
 static struct broker *start(void)
 {

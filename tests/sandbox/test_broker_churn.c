@@ -14,7 +14,7 @@
 
 enum { WORKERS = 3, RECORDS = 200, PATIENCE = 60000 };
 
-static const struct broker_topic topics[] = {{"in", 4}, {"out", 2}};
+static const struct broker_topic_spec topics[] = {{"in", 4}, {"out", 2}};
 
 struct worker {
     const struct broker *broker;

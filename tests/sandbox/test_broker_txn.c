@@ -9,7 +9,7 @@
 
 #include "kafka_client.h"
 
-static const struct broker_topic topics[] = {{"in", 2}, {"out", 1}};
+static const struct broker_topic_spec topics[] = {{"in", 2}, {"out", 1}};
 
 /* A broker, one member of group g with both partitions of `in`, and a transactional producer t. */
 struct scene {

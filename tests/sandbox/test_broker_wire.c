@@ -14,10 +14,10 @@
 #include <cmocka.h>
 
 #include "kafka_client.h"
-#include "sandbox/broker/protocol.h"
-#include "sandbox/broker/wire.h"
+#include "sandbox/broker/wire/protocol.h"
+#include "sandbox/broker/wire/wire.h"
 
-static const struct broker_topic topics[] = {{"one", 1}};
+static const struct broker_topic_spec topics[] = {{"one", 1}};
 
 static struct broker *start(void)
 {
@@ -37,21 +37,21 @@ static int dial(const struct broker *broker)
     return fd;
 }
 
-static struct wire_out request(int16_t api, int16_t version, int32_t correlation)
+static struct broker_out request(int16_t api, int16_t version, int32_t correlation)
 {
-    struct wire_out out = {0};
-    wire_put_later(&out);
-    wire_put_i16(&out, api);
-    wire_put_i16(&out, version);
-    wire_put_i32(&out, correlation);
-    wire_put_string(&out, slice_of("test"));
+    struct broker_out out = {0};
+    broker_put_later(&out);
+    broker_put_i16(&out, api);
+    broker_put_i16(&out, version);
+    broker_put_i32(&out, correlation);
+    broker_put_string(&out, broker_slice_of("test"));
     return out;
 }
 
 /* Sends it, or does not when the broker has closed the connection already. */
-static bool send_request(int fd, struct wire_out *out)
+static bool send_request(int fd, struct broker_out *out)
 {
-    wire_put_now(out, 0, (int32_t)(out->text.length - 4));
+    broker_put_now(out, 0, (int32_t)(out->text.length - 4));
     bool sent =
         send(fd, out->text.data, out->text.length, MSG_NOSIGNAL) == (ssize_t)out->text.length;
     text_fini(&out->text);
@@ -69,17 +69,17 @@ static int32_t read_answer(int fd)
     uint8_t head[8];
     if (!read_exactly(fd, head, sizeof(head)))
         return -1;
-    size_t rest = wire_load(head, 4) - 4;
+    size_t rest = broker_load(head, 4) - 4;
     char *body = malloc(rest + 1);
     assert_true(read_exactly(fd, body, rest));
     free(body);
-    return (int32_t)wire_load(head + 4, 4);
+    return (int32_t)broker_load(head + 4, 4);
 }
 
 static void expect_alive(const struct broker *broker)
 {
     int fd = dial(broker);
-    struct wire_out out = request(API_VERSIONS, 0, 77);
+    struct broker_out out = request(API_VERSIONS, 0, 77);
     assert_true(send_request(fd, &out));
     assert_int_equal(read_answer(fd), 77);
     close(fd);
@@ -91,10 +91,10 @@ static void requests_may_come_in_pieces_and_in_heaps(void **state)
     struct broker *broker = start();
     int fd = dial(broker), yes = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    struct wire_out heap = {0};
+    struct broker_out heap = {0};
     for (int i = 0; i < 3; i++) {
-        struct wire_out one = request(API_VERSIONS, (int16_t)i, 100 + i);
-        wire_put_now(&one, 0, (int32_t)(one.text.length - 4));
+        struct broker_out one = request(API_VERSIONS, (int16_t)i, 100 + i);
+        broker_put_now(&one, 0, (int32_t)(one.text.length - 4));
         text_append(&heap.text, one.text.data, one.text.length);
         text_fini(&one.text);
     }
@@ -109,23 +109,23 @@ static void requests_may_come_in_pieces_and_in_heaps(void **state)
     broker_free(broker);
 }
 
-static struct wire_out fetch(int32_t correlation, int32_t wait_ms)
+static struct broker_out fetch(int32_t correlation, int32_t wait_ms)
 {
-    struct wire_out out = request(API_FETCH, 11, correlation);
-    wire_put_i32(&out, -1);
-    wire_put_i32(&out, wait_ms);
-    wire_put_i32(&out, 1);
-    wire_put_i32(&out, 1000000);
-    wire_put_i8(&out, 0);
-    wire_put_i64(&out, -1);
-    wire_put_array(&out, 1);
-    wire_put_string(&out, slice_of("one"));
-    wire_put_array(&out, 1);
-    wire_put_i32(&out, 0);
-    wire_put_i32(&out, -1);
-    wire_put_i64(&out, 0);
-    wire_put_i64(&out, -1);
-    wire_put_i32(&out, 1000000);
+    struct broker_out out = request(API_FETCH, 11, correlation);
+    broker_put_i32(&out, -1);
+    broker_put_i32(&out, wait_ms);
+    broker_put_i32(&out, 1);
+    broker_put_i32(&out, 1000000);
+    broker_put_i8(&out, 0);
+    broker_put_i64(&out, -1);
+    broker_put_array(&out, 1);
+    broker_put_string(&out, broker_slice_of("one"));
+    broker_put_array(&out, 1);
+    broker_put_i32(&out, 0);
+    broker_put_i32(&out, -1);
+    broker_put_i64(&out, 0);
+    broker_put_i64(&out, -1);
+    broker_put_i32(&out, 1000000);
     return out;
 }
 
@@ -136,7 +136,7 @@ static void a_request_behind_a_waiting_fetch_ends_it(void **state)
     (void)state;
     struct broker *broker = start();
     int fd = dial(broker);
-    struct wire_out first = fetch(1, 3600000), second = request(API_VERSIONS, 0, 2);
+    struct broker_out first = fetch(1, 3600000), second = request(API_VERSIONS, 0, 2);
     assert_true(send_request(fd, &first));
     assert_true(send_request(fd, &second));
     assert_int_equal(read_answer(fd), 1);
@@ -150,7 +150,7 @@ static void a_fetch_waits_no_longer_than_asked(void **state)
     (void)state;
     struct broker *broker = start();
     int fd = dial(broker);
-    struct wire_out out = fetch(1, 300);
+    struct broker_out out = fetch(1, 300);
     assert_true(send_request(fd, &out));
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&ready, 1, 100), 0);
@@ -164,7 +164,7 @@ static void a_client_may_vanish_while_it_waits(void **state)
     (void)state;
     struct broker *broker = start();
     int fd = dial(broker);
-    struct wire_out out = fetch(1, 3600000);
+    struct broker_out out = fetch(1, 3600000);
     assert_true(send_request(fd, &out));
     close(fd);
     rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, "");
@@ -184,7 +184,7 @@ static void what_makes_no_sense_closes_the_connection(void **state)
         {999, 0}, {API_FETCH, 99}, {API_FETCH, -1}, {API_PRODUCE, 3}, {API_METADATA, 4}};
     for (size_t i = 0; i < sizeof(senseless) / sizeof(*senseless); i++) {
         int fd = dial(broker);
-        struct wire_out out = request(senseless[i].api, senseless[i].version, 1);
+        struct broker_out out = request(senseless[i].api, senseless[i].version, 1);
         send_request(fd, &out);
         assert_int_equal(read_answer(fd), -1);
         close(fd);
@@ -204,34 +204,34 @@ static void newer_clients_learn_the_versions(void **state)
     (void)state;
     struct broker *broker = start();
     int fd = dial(broker);
-    struct wire_out out = request(API_VERSIONS, 42, 5);
+    struct broker_out out = request(API_VERSIONS, 42, 5);
     assert_true(send_request(fd, &out));
     uint8_t head[10];
     assert_true(read_exactly(fd, head, sizeof(head)));
-    assert_int_equal(wire_load(head + 4, 4), 5);
-    assert_int_equal(wire_load(head + 8, 2), CODE_UNSUPPORTED_VERSION);
+    assert_int_equal(broker_load(head + 4, 4), 5);
+    assert_int_equal(broker_load(head + 8, 2), CODE_UNSUPPORTED_VERSION);
     close(fd);
     broker_free(broker);
 }
 
 /* Bodies of small numbers, names that exist and noise: they often get far into a request. */
-static void put_noise(struct wire_out *out, unsigned *seed)
+static void put_noise(struct broker_out *out, unsigned *seed)
 {
     static const char *const names[] = {"one", "g", "t", "consumer", ""};
     for (int n = rand_r(seed) % 14; n > 0; n--) {
         int pick = rand_r(seed) % 8, value = rand_r(seed) % 4 - 1;
         if (pick < 2)
-            wire_put_string(out, slice_of(names[rand_r(seed) % 5]));
+            broker_put_string(out, broker_slice_of(names[rand_r(seed) % 5]));
         else if (pick == 2)
-            wire_put_i16(out, (int16_t)value);
+            broker_put_i16(out, (int16_t)value);
         else if (pick == 3)
-            wire_put_i64(out, value);
+            broker_put_i64(out, value);
         else if (pick == 4)
-            wire_put_i8(out, (int8_t)rand_r(seed));
+            broker_put_i8(out, (int8_t)rand_r(seed));
         else if (pick == 5)
-            wire_put_i32(out, 10000);
+            broker_put_i32(out, 10000);
         else
-            wire_put_i32(out, value);
+            broker_put_i32(out, value);
     }
 }
 
@@ -248,7 +248,7 @@ static void noise_does_no_harm(void **state)
     for (int round = 0; round < 3000; round++) {
         int fd = dial(broker);
         size_t pick = rand_r(&seed) % (sizeof(apis) / sizeof(*apis));
-        struct wire_out out = request(apis[pick].key, apis[pick].version, round);
+        struct broker_out out = request(apis[pick].key, apis[pick].version, round);
         put_noise(&out, &seed);
         send_request(fd, &out);
         close(fd);
