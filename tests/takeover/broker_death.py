@@ -153,8 +153,11 @@ class BrokerDeath(UnderLoad):
         held = [[row["topic"] for row in json.loads(worker.get("/status")[1])["partitions"] if row["state"] == "active"] for worker in workers]
         return all(topics.count(self.names[f"{job}.requests"]) == self.PARTITIONS / len(workers) for topics in held for job in JOBS)
 
+    def arrivals_of(self, job):
+        return self.arrivals if job == "call" else self.recorded
+
     def seen(self, job):
-        return (self.arrivals if job == "call" else self.recorded).seen
+        return self.arrivals_of(job).seen
 
     def places(self):
         return [(job, partition) for job in JOBS for partition in range(self.PARTITIONS)]
@@ -166,13 +169,14 @@ class BrokerDeath(UnderLoad):
         def look():
             for job in JOBS:
                 seen = self.seen(job)
+                self.arrivals_of(job).check()
                 while looked[job] < len(seen):
                     r = seen[looked[job]][1]
                     looked[job] += 1
                     if self.began(r) > since:
                         missing.discard((job, r["source"]["partition"]))
             return not missing
-        wait_until(look, seconds, lambda: f"results of {sorted(missing)}")
+        wait_until(look, seconds, lambda: f"results of {sorted(missing)}; " + "; ".join(self.arrivals_of(job).told() for job in JOBS))
 
     def standstill(self, job, partition, since):
         """(how long, until when): the longest time without a result."""
@@ -223,8 +227,8 @@ class BrokerDeath(UnderLoad):
         topic = Topic(self.bootstrap, name)
         asked = topic.read(sum(ends(self.bootstrap, name).values()))
         topic.close()
-        wait_until(lambda: len(self.recorded.seen) >= len(asked), 60, "the recordings' results")
-        found = sorted((r["source"]["partition"], r["source"]["offset"]) for _, r in self.recorded.seen)
+        results = self.recorded.all(len(asked))
+        found = sorted((r["source"]["partition"], r["source"]["offset"]) for r in results)
         self.assertEqual(sorted((m.partition(), m.offset()) for m in asked), found)
 
 

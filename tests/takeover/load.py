@@ -81,12 +81,26 @@ class Arrivals(Loop):
 
     def __init__(self, bootstrap, topic, **config):
         super().__init__()
-        self.topic, self.seen = Topic(bootstrap, topic, **config), []
+        self.topic, self.seen, self.trouble = Topic(bootstrap, topic, **config), [], None
 
     def turn(self):
         message = self.topic.consumer.poll(0.1)
-        if message and not message.error():  # what a broker's death makes passes
+        if message and message.error():
+            self.trouble = message.error()  # what a broker's death makes passes
+        elif message:
             self.seen.append((time.time(), result(message)))
+
+    def check(self):
+        """A reader that has ended will get nothing any more."""
+        if self.failure:
+            raise AssertionError(f"the reader of {self.topic.name} has ended: {self.failure!r}") from self.failure
+
+    def told(self):
+        """What the reader has got, and what there is: for whoever waited in vain."""
+        there = sum(ends(self.topic.bootstrap, self.topic.name).values())
+        last = f"the last one {time.time() - self.seen[-1][0]:.1f} s ago" if self.seen else "none"
+        return (f"the reader of {self.topic.name} has got {len(self.seen)} ({last}) of at most {there} that are there; "
+                f"its last trouble: {self.trouble or 'none'}")
 
     def first(self, match, after, seconds):
         """The first one from number `after` on for which match(result) is true."""
@@ -94,12 +108,23 @@ class Arrivals(Loop):
 
         def look():
             nonlocal at
+            self.check()
             while at < len(self.seen):
                 at += 1
                 if match(self.seen[at - 1][1]):
                     return self.seen[at - 1]
             return None
-        return wait_until(look, seconds, "a result")
+        return wait_until(look, seconds, lambda: f"a result; {self.told()}")
+
+    def all(self, count, seconds=60):
+        """Waits until there are so many: the results. None would prove nothing."""
+        assert count, f"nothing was asked for whose result could stand in {self.topic.name}"
+
+        def look():
+            self.check()
+            return len(self.seen) >= count
+        wait_until(look, seconds, lambda: f"{count} results; {self.told()}")
+        return [r for _, r in self.seen]
 
 
 class UnderLoad(KafkaCase):
@@ -171,7 +196,7 @@ class UnderLoad(KafkaCase):
         self.assertEqual(0, self.load.requests.producer.flush(60))
         topic = self.topic("call.requests")
         sent = topic.read(sum(ends(self.bootstrap, topic.name).values()))
-        wait_until(lambda: len(self.arrivals.seen) >= len(sent), 60, lambda: f"{len(sent)} results: {len(self.arrivals.seen)}")
+        self.arrivals.all(len(sent))
         self.wait_idle()
         self.arrivals.end()
         results = [r for _, r in self.arrivals.seen]
