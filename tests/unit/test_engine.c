@@ -1570,6 +1570,49 @@ static void test_a_halt_is_committed_before_the_partition_is_let_go(void **state
     }
 }
 
+/* Told that it is no member, the process still owes it: if the partition stays its own it says so
+ * with the next assignment, else whoever gets it next would begin at the oldest request. */
+static void test_a_halt_that_no_member_could_say(void **state)
+{
+    (void)state;
+    struct desk desk;
+    halted_as_its_offset_is_gone(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    expect(&desk, ENGINE_NOTHING);
+    give(&desk, 1, 1);
+    read_ledgers(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    assert_int_equal(desk.action.ledger_count, 2);
+    land(&desk);
+    assert_string_equal(desk.metadata[0], LEDGER_HALT);
+    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    take(&desk, 0, 1, false); /* it is said once */
+    expect(&desk, ENGINE_UNASSIGN);
+    desk_fini(&desk);
+}
+
+/* Lost, it owes nothing any more: a person may have mended the ledger before it comes back. */
+static void test_a_halt_that_is_lost_is_not_said(void **state)
+{
+    (void)state;
+    struct desk desk;
+    halted_as_its_offset_is_gone(&desk);
+    expect(&desk, ENGINE_COMMIT);
+    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    expect(&desk, ENGINE_ASSIGN);
+    take(&desk, 0, 1, true);
+    expect(&desk, ENGINE_UNASSIGN);
+    preset(&desk, 0, 5, 3, "", "");
+    assign(&desk, 0, 1);
+    assert_int_equal(desk.action.places[0].offset, 5);
+    assert_owner(&desk, 0, "me");
+    assert_false(view_of(&desk, 0).needs_repair);
+    desk_fini(&desk);
+}
+
 /* The next one, in this process or another. */
 static void test_a_committed_halt_halts(void **state)
 {
@@ -3141,6 +3184,8 @@ int main(void)
         cmocka_unit_test(test_what_was_committed_is_gone),
         cmocka_unit_test(test_what_was_committed_is_gone_and_not_known),
         cmocka_unit_test(test_a_halt_is_committed_before_the_partition_is_let_go),
+        cmocka_unit_test(test_a_halt_that_no_member_could_say),
+        cmocka_unit_test(test_a_halt_that_is_lost_is_not_said),
         cmocka_unit_test(test_a_committed_halt_halts),
         cmocka_unit_test(test_a_halt_that_is_refused),
 

@@ -95,7 +95,8 @@ struct partition {
     bool recall;           /* unsent requests are to be asked for */
     bool in_job;           /* the commit on its way does */
     bool needs_repair;     /* halted: a person has to mend what is committed */
-    bool owes_halt;        /* ... and LEDGER_HALT is not committed yet, which tells others so */
+    bool owes_halt;        /* ... and LEDGER_HALT is not committed yet, which tells others so where
+                              what is committed does not: until then, or until it is lost */
     bool claimed;          /* arriving: its claim has landed */
     int claim_refusals;    /* ... or has been refused so often, alone */
     bool unclaimed;        /* halted, or arriving again, as its claim was refused */
