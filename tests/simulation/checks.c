@@ -134,7 +134,8 @@ void check_started(struct world *world)
     int started[INCARNATIONS_MOST] = {0};
     for (int i = 0; i < world->task_count; i++) {
         const struct task *task = &world->tasks[i];
-        if (task->starter && !task->inherited && holds(world, task->starter, task->log))
+        if (task->starter && (!task->inherited || task->resumed) &&
+            holds(world, task->starter, task->log))
             started[task->starter]++;
     }
     for (int i = 1; i <= world->incarnations; i++)
@@ -161,7 +162,7 @@ static void check_mark(struct world *world, struct task *task, enum ledger_mark 
         !task->deleted)
         broken(world, "%d/%d was called and its mark is gone", task->log, (int)task->offset);
     if (!started) {
-        task->starter = task->inherited = task->resumed = task->given_up = 0;
+        task->starter = task->inherited = task->resumed = task->dropped = task->given_up = 0;
     } else if (!task->starter && transaction) {
         task->starter = transaction->incarnation;
         task->started_at = transaction->opened_step;
@@ -499,15 +500,6 @@ void check_claim_refused(struct world *world, struct job *job)
             broken(world, "%s has %d, though its claim is refused", job_name(job), log);
 }
 
-bool check_is_halted(const struct job *job)
-{
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
-        if (view.halted && !view.active && !view.draining)
-            return true;
-    return false;
-}
-
 /* It has been refused something for longer than anybody would call passing. Where that is a
  * partition's matter, it says which one; of all else its thread keeps the count. */
 void check_refused(struct world *world, const struct job *job)
@@ -527,24 +519,12 @@ static bool may_start(const struct world *world, const struct job *job)
     return (int64_t)view.started < 2 * world->options.slots;
 }
 
-/* Its claim was refused for its length, which the brokers still do not take. (The worker's thread
- * joins anew to claim it again, which here nobody does: only the limit that stands excuses it.) */
-static bool is_unclaimed_for_size(const struct world *world, const struct job *job, int log)
-{
-    struct engine_partition_view view;
-    bool too_long = world->ledger_most && world->logs[log].too_long_size > world->ledger_most;
-    for (size_t i = 0; too_long && engine_look_partition(job->engine, i, &view); i++)
-        if (view.partition == log)
-            return view.unclaimed;
-    return false;
-}
-
 static bool is_held_by_any(const struct world *world, int log)
 {
     for (int i = 0; i < world->process_count; i++) {
         const struct job *job = &world->processes[i].jobs[world->logs[log].kind];
         if (job->engine && !job->process->stopping && job->client.owned & 1u << log &&
-            may_start(world, job) && !is_unclaimed_for_size(world, job, log))
+            may_start(world, job))
             return true;
     }
     return false;

@@ -16,6 +16,17 @@ static size_t places_of(const struct world *world, unsigned logs, struct engine_
     return count;
 }
 
+/* What it has started there is its own no more, also where no release landed and the ledger names
+ * it still: it remembers nothing of these logs, and goes on as a successor if they come back. */
+static void note_dropped(struct world *world, const struct job *job, unsigned logs)
+{
+    for (int i = 0; i < world->task_count; i++) {
+        struct task *task = &world->tasks[i];
+        if (logs & 1u << task->log && task->starter == job->process->incarnation)
+            task->inherited = task->dropped = true;
+    }
+}
+
 static void ask_assign(struct world *world, struct job *job, unsigned logs)
 {
     struct client *client = &job->client;
@@ -27,6 +38,7 @@ static void ask_assign(struct world *world, struct job *job, unsigned logs)
         if (logs & 1u << log) /* what was known of it before went with the partition */
             job->too_long[log].size = 0;
     client->asked_logs = logs;
+    note_dropped(world, job, job->lost & ~logs);
     job->lost &= logs; /* what does not come back with the first assignment is another's */
     say(world, "%s is given %x", job_name(job), logs);
     engine_assigned(job->engine, ++client->rebalance, places, count, job_now(world, job));
@@ -180,10 +192,48 @@ static void leave(struct world *world, struct job *job)
     client->state = CLIENT_GONE;
 }
 
+/* The log whose refused claim is to be made again now; -1: none. */
+static int claim_due(const struct world *world, struct job *job)
+{
+    enum { FIRST_MS = 1000, MOST_MS = 30000 };
+    struct engine_partition_view view;
+    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++) {
+        struct claim *claim = &job->claims[view.partition];
+        bool waits = view.unclaimed && !view.active && !job->process->stopping;
+        bool due = claim->at && job_now(world, job) >= claim->at;
+        if (view.active)
+            *claim = (struct claim){0};
+        if (!waits || (claim->at && !due))
+            continue;
+        claim->pause = !claim->pause ? FIRST_MS : 2 * claim->pause;
+        if (claim->pause > MOST_MS)
+            claim->pause = MOST_MS;
+        claim->at = job_now(world, job) + claim->pause;
+        if (due)
+            return view.partition;
+    }
+    return -1;
+}
+
+/* As the worker's thread does it: the log is told as lost and assigned anew, and the group does not
+ * hear of it. */
+static void claim_again(struct world *world, struct job *job, int log)
+{
+    struct client *client = &job->client;
+    struct engine_place place = {log, -1};
+    client->owned &= ~(1u << log);
+    client->fetching &= ~(1u << log);
+    note_dropped(world, job, 1u << log);
+    engine_revoked(job->engine, ++client->rebalance, ENGINE_OVERTAKEN, &place, 1,
+                   job_now(world, job));
+    ask_assign(world, job, 1u << log);
+}
+
 /* What a stable member is told, or does, when nothing is asked of it. */
 static void go_on(struct world *world, struct job *job, const struct member *member)
 {
     struct client *client = &job->client;
+    int due = client->then_assign || client->leaving ? -1 : claim_due(world, job);
     if (client->then_assign) {
         unsigned logs = client->then_assign;
         client->then_assign = 0;
@@ -192,6 +242,8 @@ static void go_on(struct world *world, struct job *job, const struct member *mem
         leave(world, job);
     } else if (client->rejoin || (group_of(world, job)->rebalancing && !member->joined)) {
         rejoin(world, job);
+    } else if (due >= 0) {
+        claim_again(world, job, due);
     }
 }
 
@@ -251,7 +303,8 @@ static void note_resumed(struct world *world, const struct job *job, int index)
         return;
     for (int i = 0; i < log->task_count; i++) {
         struct task *task = &world->tasks[log->tasks[i]];
-        task->resumed |= task->starter == incarnation && task->started_at > log->writer_since;
+        task->resumed |=
+            task->starter == incarnation && !task->dropped && task->started_at > log->writer_since;
     }
 }
 
@@ -305,6 +358,8 @@ void client_unassign(struct world *world, struct job *job, const struct engine_a
     if (client->lost) {
         note_parted(world, job);
         be_out(client);
+    } else {
+        note_dropped(world, job, client->asked_logs);
     }
 }
 

@@ -39,10 +39,8 @@ bool refusal_of_size(struct world *world, const struct engine_ledger *ledgers, s
         sum += (int64_t)ledgers[i].metadata_size + LEDGER_AROUND;
         too_long |= world->ledger_most && (int64_t)ledgers[i].metadata_size > world->ledger_most;
     }
-    if (too_long && count == 1) {
+    if (too_long && count == 1)
         world->logs[ledgers->partition].too_long_at = world->now;
-        world->logs[ledgers->partition].too_long_size = (int64_t)ledgers->metadata_size;
-    }
     if (too_long || (world->commit_most && sum > world->commit_most))
         say(world, "%zu ledgers with %d characters are too much", count, (int)sum);
     return too_long || (world->commit_most && sum > world->commit_most);

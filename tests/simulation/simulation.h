@@ -126,6 +126,7 @@ struct task {
     uint64_t started_at;   /* step at which that commit began */
     bool inherited;        /* its starter has lost it, or handed it over, since */
     bool resumed;          /* ... and has it back from memory */
+    bool dropped;          /* ... and cannot have it back so: it remembers nothing of it */
     bool given_up;         /* ... and had not got it back when it lost the partition again */
     int64_t running_until; /* the platform may be at it until then */
     enum ending told;      /* how its call ended, as its process heard */
@@ -147,7 +148,6 @@ struct log {
     int64_t moved_at;               /* the same as a time */
     int64_t away_until;             /* it has no leader until then */
     int64_t too_long_at;            /* its ledger, alone, was last too long for the brokers then */
-    int64_t too_long_size;          /* ... and how long that one was */
     int64_t last_result[KEYS_MOST]; /* offset of the last one published */
     int holder;                     /* incarnation to which it was given last */
     int writer;                     /* incarnation that wrote its ledger last, */
@@ -323,8 +323,11 @@ struct job {
         size_t size;
     } too_long[LOGS_MOST];         /* ledgers that were refused last, each alone */
     int claims_refused[LOGS_MOST]; /* in the assignment, alone */
-    unsigned lost;                 /* logs, since it has had them last */
-    bool fenced;                   /* another static member has its place */
+    struct claim {
+        int64_t at, pause;
+    } claims[LOGS_MOST]; /* when one that was refused is made again; 0: not yet known */
+    unsigned lost;       /* logs, since it has had them last */
+    bool fenced;         /* another static member has its place */
     bool joins, initialising, renewing;
     int epoch;
     enum transact_phase transact; /* the producer's job */
@@ -593,8 +596,6 @@ void check_refused(struct world *world, const struct job *job);
 void check_others_went_on(struct world *world);
 /* Whether it says that a partition is halted. */
 bool check_is_stuck(const struct job *job);
-/* Whether something of it waits for the process to be started anew. */
-bool check_is_halted(const struct job *job);
 bool check_all_done(struct world *world, bool say_why);
 int task_of(const struct world *world, const struct request *request);
 

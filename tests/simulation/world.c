@@ -433,24 +433,12 @@ static void besiege(struct world *world)
     }
 }
 
-/* A person mends what halts a partition, and starts its process anew if that is needed. (A limit
- * that halts none stays.) */
+/* A person mends what halts a partition, and the rest is made good without a word to the worker. (A
+ * limit that halts none stays.) */
 static void mend(struct world *world)
 {
-    for (int i = 0; i < world->process_count; i++) {
-        struct process *process = &world->processes[i];
-        bool stuck = false, halted = false;
-        each_job(job, process)
-        {
-            stuck |= check_is_stuck(job);
-            halted |= check_is_halted(job);
-        }
-        if (process->state != PROCESS_RUNNING || !stuck)
-            continue;
-        world->ledger_most = 0;
-        if (!process->stopping && halted)
-            stop(world, process);
-    }
+    for (int i = 0; i < world->process_count; i++)
+        each_job(job, &world->processes[i]) if (check_is_stuck(job)) world->ledger_most = 0;
     keep_one(world);
 }
 
