@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 
-int address_split(struct address *address, const char *text, struct error *error)
+int sandbox_address_split(struct sandbox_address *address, const char *text, struct error *error)
 {
     const char *colon = strrchr(text, ':'), *host = text;
     int64_t port;
@@ -21,15 +21,15 @@ int address_split(struct address *address, const char *text, struct error *error
     return 0;
 }
 
-void address_join(const struct address *address, char *text, size_t size)
+void sandbox_address_join(const struct sandbox_address *address, char *text, size_t size)
 {
     const char *form = strchr(address->host, ':') ? "[%s]:%s" : "%s:%s";
     snprintf(text, size, form, address->host, address->port);
 }
 
-void address_of_name(struct address *address, const struct sockaddr_storage *name)
+void sandbox_address_of_name(struct sandbox_address *address, const struct sockaddr_storage *name)
 {
-    *address = (struct address){0};
+    *address = (struct sandbox_address){0};
     getnameinfo((const struct sockaddr *)name, sizeof *name, address->host, sizeof address->host,
                 address->port, sizeof address->port, NI_NUMERICHOST | NI_NUMERICSERV);
 }

@@ -6,16 +6,16 @@
 
 #include "base/error.h"
 
-struct address {
+struct sandbox_address {
     char host[256]; /* without brackets */
     char port[8];   /* 0 to 65535 */
 };
 
 /* Returns 0, or -1 for any other form. */
-int address_split(struct address *address, const char *text, struct error *error);
+int sandbox_address_split(struct sandbox_address *address, const char *text, struct error *error);
 
 /* Writes it so, the host in brackets when it is an IPv6 address. */
-void address_join(const struct address *address, char *text, size_t size);
+void sandbox_address_join(const struct sandbox_address *address, char *text, size_t size);
 
 /* The address and port, in figures, of an IPv4 or IPv6 socket. */
-void address_of_name(struct address *address, const struct sockaddr_storage *name);
+void sandbox_address_of_name(struct sandbox_address *address, const struct sockaddr_storage *name);

@@ -56,7 +56,7 @@ static const char usage[] =
 
 /* What the command line says. The arrays end in NULL. */
 struct settings {
-    struct platform_options platform;
+    struct sandbox_platform_options platform;
     struct broker_options broker;
     struct broker_topic_spec *topics;
     const char **faults, **names;
@@ -173,7 +173,7 @@ static const struct option options[] = {
 /* Sets an option that is a switch or a plain string. Returns whether it is one. */
 static bool set_plain(struct settings *settings, int option)
 {
-    struct platform_options *platform = &settings->platform;
+    struct sandbox_platform_options *platform = &settings->platform;
     const char **string = option == OPTION_KAFKA          ? &settings->broker.address
                           : option == OPTION_PLATFORM     ? &platform->address
                           : option == OPTION_LOG          ? &platform->record_file
@@ -222,10 +222,10 @@ static int set(struct settings *settings, int option)
 static int check_addresses(const struct settings *settings, struct error *error)
 {
     const char *kafka = settings->broker.address, *platform = settings->platform.address;
-    struct address address;
-    if (kafka && address_split(&address, kafka, error))
+    struct sandbox_address address;
+    if (kafka && sandbox_address_split(&address, kafka, error))
         return error_prefix(error, "--kafka: ");
-    if (platform && address_split(&address, platform, error))
+    if (platform && sandbox_address_split(&address, platform, error))
         return error_prefix(error, "--platform: ");
     return 0;
 }
@@ -242,12 +242,12 @@ static int check_topics(const struct settings *settings, struct error *error)
 
 static int check_faults(const struct settings *settings, struct error *error)
 {
-    struct faults faults;
+    struct sandbox_faults faults;
     int result = 0;
-    faults_init(&faults, 0);
+    sandbox_faults_init(&faults, 0);
     for (size_t i = 0; i < settings->fault_count && !result; i++)
-        result = faults_add(&faults, settings->faults[i], error);
-    faults_fini(&faults);
+        result = sandbox_faults_add(&faults, settings->faults[i], error);
+    sandbox_faults_fini(&faults);
     return result;
 }
 
@@ -269,7 +269,7 @@ static int read_command_line(struct settings *settings, int argc, char **argv)
     /* No other thread has started yet. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
         if (option == OPTION_HELP) {
-            printf("%s%s", usage, faults_help);
+            printf("%s%s", usage, sandbox_faults_help);
             return EXIT_SUCCESS;
         }
         if (option == OPTION_VERSION) {
@@ -296,7 +296,7 @@ static int read_command_line(struct settings *settings, int argc, char **argv)
 }
 
 static int start(const struct settings *settings, struct broker **broker,
-                 struct platform **platform, struct error *error)
+                 struct sandbox_platform **platform, struct error *error)
 {
     if (!settings->no_kafka) {
         *broker = broker_new(&settings->broker, error);
@@ -307,24 +307,25 @@ static int start(const struct settings *settings, struct broker **broker,
                  "partition that has grown too large");
     }
     if (!settings->no_platform) {
-        *platform = platform_new(&settings->platform, error);
+        *platform = sandbox_platform_new(&settings->platform, error);
         if (!*platform)
             return error_prefix(error, "the platform did not start: ");
     }
     if (*broker)
         printf("kafka %s\n", broker_address(*broker));
     if (*platform)
-        printf("platform %s %s\n", platform_address(*platform), platform_ca_file(*platform));
+        printf("platform %s %s\n", sandbox_platform_address(*platform),
+               sandbox_platform_ca_file(*platform));
     fflush(stdout);
     return 0;
 }
 
-static void wait_for_end(const sigset_t *signals, struct platform *platform)
+static void wait_for_end(const sigset_t *signals, struct sandbox_platform *platform)
 {
     int signal = 0;
     while (sigwait(signals, &signal) || signal == SIGUSR1)
         if (signal == SIGUSR1 && platform)
-            platform_lift_faults(platform);
+            sandbox_platform_lift_faults(platform);
 }
 
 /* SIGTERM and SIGINT end the sandbox, and SIGUSR1 lifts the faults. Other signals, which may be
@@ -356,14 +357,14 @@ static int serve(struct settings *settings, const sigset_t *signals)
 {
     struct error error;
     struct broker *broker = NULL;
-    struct platform *platform = NULL;
+    struct sandbox_platform *platform = NULL;
     allow_descriptors();
     int result = start(settings, &broker, &platform, &error);
     if (result)
         log_error("%s", error.text);
     else
         wait_for_end(signals, platform);
-    platform_free(platform);
+    sandbox_platform_free(platform);
     broker_free(broker);
     return result ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -74,8 +74,8 @@ static void run(void *argument)
 static int resolve(uv_loop_t *loop, const char *text, struct sockaddr_storage *found,
                    struct error *error)
 {
-    struct address address;
-    if (address_split(&address, text, error))
+    struct sandbox_address address;
+    if (sandbox_address_split(&address, text, error))
         return -1;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     uv_getaddrinfo_t request;
@@ -91,11 +91,11 @@ static int resolve(uv_loop_t *loop, const char *text, struct sockaddr_storage *f
 static void note_address(struct broker *broker)
 {
     struct sockaddr_storage name = {0};
-    struct address address;
+    struct sandbox_address address;
     int size = sizeof(name);
     uv_tcp_getsockname(&broker->listener, (struct sockaddr *)&name, &size);
-    address_of_name(&address, &name);
-    address_join(&address, broker->address, sizeof(broker->address));
+    sandbox_address_of_name(&address, &name);
+    sandbox_address_join(&address, broker->address, sizeof(broker->address));
 }
 
 static int listen_on(struct broker *broker, const char *address, struct error *error)

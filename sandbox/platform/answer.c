@@ -14,13 +14,13 @@ enum { TONE_BYTES = 1600, SAMPLE_RATE = 8000, FILE_BYTES_MAX = 1 << 30 };
 
 static const char type_json[] = "application/json;charset=utf-8";
 
-void answer_fini(struct answer *answer)
+void sandbox_answer_fini(struct sandbox_answer *answer)
 {
     text_fini(&answer->body);
     text_fini(&answer->extra);
 }
 
-static void begin(struct answer *answer, int status, const char *type)
+static void begin(struct sandbox_answer *answer, int status, const char *type)
 {
     answer->status = status;
     answer->type = type;
@@ -29,7 +29,8 @@ static void begin(struct answer *answer, int status, const char *type)
     text_clear(&answer->body);
 }
 
-void answer_flag(struct answer *answer, int status, int64_t flag, const char *message)
+void sandbox_answer_flag(struct sandbox_answer *answer, int status, int64_t flag,
+                         const char *message)
 {
     begin(answer, status, type_json);
     text_printf(&answer->body, "{\"Flag\": %" PRId64 ", \"Msg\": ", flag);
@@ -44,7 +45,8 @@ static uint64_t hash(const char *text)
     return x ^ (x >> 29);
 }
 
-void answer_call(struct answer *answer, const struct platform_body *body, uint64_t call)
+void sandbox_answer_call(struct sandbox_answer *answer, const struct sandbox_platform_body *body,
+                         uint64_t call)
 {
     char pool[24];
     const char *number = body->virtual_number;
@@ -92,7 +94,7 @@ static const char *text_after(const char *text, const char *prefix)
     return strncmp(text, prefix, length) ? NULL : text + length;
 }
 
-void answer_file(struct answer *answer, const char *call_identifier)
+void sandbox_answer_file(struct sandbox_answer *answer, const char *call_identifier)
 {
     const char *rest = text_after(call_identifier, "json-moved-");
     if (rest) {
@@ -119,14 +121,15 @@ void answer_file(struct answer *answer, const char *call_identifier)
     }
 }
 
-void answer_recording(struct answer *answer, const char *call_identifier, struct http_span host)
+void sandbox_answer_recording(struct sandbox_answer *answer, const char *call_identifier,
+                              struct sandbox_http_span host)
 {
     if (text_after(call_identifier, "none-")) {
-        answer_flag(answer, 200, 1004, "no such recording");
+        sandbox_answer_flag(answer, 200, 1004, "no such recording");
         return;
     }
     if (!text_after(call_identifier, "json-")) {
-        answer_file(answer, call_identifier);
+        sandbox_answer_file(answer, call_identifier);
         return;
     }
     struct text url = {0};
@@ -136,30 +139,30 @@ void answer_recording(struct answer *answer, const char *call_identifier, struct
     else
         text_append(&url, host.data, host.length);
     text_printf(&url, "/sandbox/recordings/%s.wav", call_identifier);
-    answer_flag(answer, 200, 1, url.data);
+    sandbox_answer_flag(answer, 200, 1, url.data);
     text_fini(&url);
 }
 
-static void spoil_status(struct answer *answer, int status)
+static void spoil_status(struct sandbox_answer *answer, int status)
 {
     begin(answer, status, "text/html");
     if (status == 204 || status == 304)
         answer->type = NULL;
     else
         text_printf(&answer->body, "<html><body>%d %s</body></html>\n", status,
-                    http_reason(status));
+                    sandbox_http_reason(status));
     if (status >= 300 && status < 400)
         text_add(&answer->extra, "Location: /sandbox/redirected\r\n");
 }
 
-static void spoil_flag(struct answer *answer, int64_t flag, const char *quote)
+static void spoil_flag(struct sandbox_answer *answer, int64_t flag, const char *quote)
 {
     begin(answer, 200, type_json);
     text_printf(&answer->body, "{\"Flag\": %s%" PRId64 "%s, \"Msg\": \"%s\"}", quote, flag, quote,
                 flag == 1 ? "8617100000000" : "a failure that was asked for");
 }
 
-static void spoil_size(struct answer *answer, size_t size)
+static void spoil_size(struct sandbox_answer *answer, size_t size)
 {
     begin(answer, 200, type_json);
     text_add(&answer->body, "{\"Flag\": 1, \"Msg\": \"8617100000000\", \"Padding\": \"");
@@ -168,7 +171,7 @@ static void spoil_size(struct answer *answer, size_t size)
     text_add(&answer->body, "\"}");
 }
 
-void answer_spoil(struct answer *answer, const struct fault_choice *fault)
+void sandbox_answer_spoil(struct sandbox_answer *answer, const struct sandbox_fault_choice *fault)
 {
     switch (fault->outcome) {
     case FAULT_STATUS:

@@ -256,8 +256,8 @@ static SSL_CTX *make_context(const struct identity *server)
     return NULL;
 }
 
-SSL_CTX *certificate_context(const char *host, const char *const *names, const char *ca_file,
-                             bool keep, struct error *error)
+SSL_CTX *sandbox_certificate_context(const char *host, const char *const *names,
+                                     const char *ca_file, bool keep, struct error *error)
 {
     struct identity ca = {0}, server = {0};
     struct text all = {0};

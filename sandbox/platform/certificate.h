@@ -12,5 +12,5 @@
  * written to `ca_file` as PEM, to a temporary file first that is then renamed. keep: the CA's key
  * is written to `ca_file`.key, and a CA that is there with its key is used again, so that clients
  * that trust it still do after a restart. NULL: failed. Released with SSL_CTX_free. */
-SSL_CTX *certificate_context(const char *host, const char *const *names, const char *ca_file,
-                             bool keep, struct error *error);
+SSL_CTX *sandbox_certificate_context(const char *host, const char *const *names,
+                                     const char *ca_file, bool keep, struct error *error);

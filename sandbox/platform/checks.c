@@ -6,12 +6,13 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-static struct verdict refuse(int flag, const char *problem)
+static struct sandbox_verdict refuse(int flag, const char *problem)
 {
-    return (struct verdict){400, flag, problem};
+    return (struct sandbox_verdict){400, flag, problem};
 }
 
-static bool path_is(const struct credentials *expected, struct http_span path, const char *rest)
+static bool path_is(const struct sandbox_credentials *expected, struct sandbox_http_span path,
+                    const char *rest)
 {
     size_t version = strlen(expected->version);
     if (path.length != 1 + version + strlen(rest) || path.data[0] != '/')
@@ -20,8 +21,8 @@ static bool path_is(const struct credentials *expected, struct http_span path, c
            !memcmp(path.data + 1 + version, rest, strlen(rest));
 }
 
-int checks_endpoint(const struct credentials *expected, struct http_span path,
-                    enum endpoint *endpoint)
+int sandbox_checks_endpoint(const struct sandbox_credentials *expected,
+                            struct sandbox_http_span path, enum sandbox_endpoint *endpoint)
 {
     *endpoint = ENDPOINT_CALL;
     if (path_is(expected, path, "/bind/callEvent/v1"))
@@ -30,33 +31,34 @@ int checks_endpoint(const struct credentials *expected, struct http_span path,
     return path_is(expected, path, "/bind/callEvent/voice/v1") ? 0 : -1;
 }
 
-static struct verdict check_headers(const struct http_request *request)
+static struct sandbox_verdict check_headers(const struct sandbox_http_request *request)
 {
     size_t count;
-    struct http_span accept = http_header(request, "accept", &count);
-    if (count != 1 || !http_span_is(accept, "application/json"))
+    struct sandbox_http_span accept = sandbox_http_header(request, "accept", &count);
+    if (count != 1 || !sandbox_http_span_is(accept, "application/json"))
         return refuse(9003, "Accept is not application/json");
-    struct http_span type = http_header(request, "content-type", &count);
-    if (count != 1 || !http_span_is(type, "application/json;charset=utf-8"))
+    struct sandbox_http_span type = sandbox_http_header(request, "content-type", &count);
+    if (count != 1 || !sandbox_http_span_is(type, "application/json;charset=utf-8"))
         return refuse(9004, "Content-Type is not application/json;charset=utf-8");
     if (!request->has_length)
         return refuse(9005, "Content-Length is missing");
-    return (struct verdict){0};
+    return (struct sandbox_verdict){0};
 }
 
-static struct verdict check_credentials(const struct credentials *expected,
-                                        const struct http_request *request, int64_t wall_ms)
+static struct sandbox_verdict check_credentials(const struct sandbox_credentials *expected,
+                                                const struct sandbox_http_request *request,
+                                                int64_t wall_ms)
 {
     size_t count;
-    struct http_span authorization = http_header(request, "authorization", &count);
+    struct sandbox_http_span authorization = sandbox_http_header(request, "authorization", &count);
     if (count != 1)
-        return (struct verdict){401, 9010, "there is not exactly one Authorization header"};
-    struct http_span sig = request->query;
+        return (struct sandbox_verdict){401, 9010, "there is not exactly one Authorization header"};
+    struct sandbox_http_span sig = request->query;
     if (!sig.data || sig.length < 4 || memcmp(sig.data, "sig=", 4) != 0)
-        return (struct verdict){401, 9016, "the URL has no parameter sig"};
+        return (struct sandbox_verdict){401, 9016, "the URL has no parameter sig"};
     sig.data += 4;
     sig.length -= 4;
-    return signature_check(expected, authorization, sig, wall_ms);
+    return sandbox_signature_check(expected, authorization, sig, wall_ms);
 }
 
 /* A number is 3 to 20 digits, with an optional '+' before them. */
@@ -148,7 +150,7 @@ static bool is_documented(const struct member *members, const char *name)
     return false;
 }
 
-static struct verdict check_members(const struct member *members, json_t *root)
+static struct sandbox_verdict check_members(const struct member *members, json_t *root)
 {
     const char *name;
     json_t *value;
@@ -166,21 +168,22 @@ static struct verdict check_members(const struct member *members, json_t *root)
         if (text && members->valid && !members->valid(text))
             return refuse(members->flag, members->malformed);
     }
-    return (struct verdict){0};
+    return (struct sandbox_verdict){0};
 }
 
-static struct verdict check_account(const struct credentials *expected, json_t *root)
+static struct sandbox_verdict check_account(const struct sandbox_credentials *expected,
+                                            json_t *root)
 {
     if (strcmp(json_string_value(json_object_get(root, "ACCOUNTSID")), expected->token) != 0)
-        return (struct verdict){401, 9024, "ACCOUNTSID is not the token that is signed"};
+        return (struct sandbox_verdict){401, 9024, "ACCOUNTSID is not the token that is signed"};
     if (strcmp(json_string_value(json_object_get(root, "APPID")), expected->app_id) != 0)
-        return (struct verdict){401, 9025, "APPID is not the app id that is signed"};
-    return (struct verdict){0};
+        return (struct sandbox_verdict){401, 9025, "APPID is not the app id that is signed"};
+    return (struct sandbox_verdict){0};
 }
 
-static void read_body(struct platform_body *body, struct http_span bytes)
+static void read_body(struct sandbox_platform_body *body, struct sandbox_http_span bytes)
 {
-    *body = (struct platform_body){0};
+    *body = (struct sandbox_platform_body){0};
     body->root = json_loadb(bytes.data, bytes.length, JSON_REJECT_DUPLICATES, NULL);
     body->caller = json_string_value(json_object_get(body->root, "Caller"));
     body->callee = json_string_value(json_object_get(body->root, "Callee"));
@@ -188,18 +191,19 @@ static void read_body(struct platform_body *body, struct http_span bytes)
     body->call_identifier = json_string_value(json_object_get(body->root, "CallIdentifier"));
 }
 
-void platform_body_fini(struct platform_body *body)
+void sandbox_platform_body_fini(struct sandbox_platform_body *body)
 {
     json_decref(body->root);
-    *body = (struct platform_body){0};
+    *body = (struct sandbox_platform_body){0};
 }
 
-struct verdict checks_request(const struct credentials *expected, enum endpoint endpoint,
-                              const struct http_request *request, int64_t wall_ms,
-                              struct platform_body *body)
+struct sandbox_verdict sandbox_checks_request(const struct sandbox_credentials *expected,
+                                              enum sandbox_endpoint endpoint,
+                                              const struct sandbox_http_request *request,
+                                              int64_t wall_ms, struct sandbox_platform_body *body)
 {
     read_body(body, request->body);
-    struct verdict verdict = check_headers(request);
+    struct sandbox_verdict verdict = check_headers(request);
     if (!verdict.problem)
         verdict = check_credentials(expected, request, wall_ms);
     if (verdict.problem)

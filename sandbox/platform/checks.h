@@ -7,22 +7,23 @@
 
 #include "sandbox/platform/signature.h"
 
-enum endpoint { ENDPOINT_CALL, ENDPOINT_RECORDING };
+enum sandbox_endpoint { ENDPOINT_CALL, ENDPOINT_RECORDING };
 
 /* The body's members. Strings belong to root; one that is absent or not a string is NULL. */
-struct platform_body {
+struct sandbox_platform_body {
     json_t *root;
     const char *caller, *callee, *virtual_number, *call_identifier;
 };
 
 /* Whether the path is that of an endpoint: 0, or -1. */
-int checks_endpoint(const struct credentials *expected, struct http_span path,
-                    enum endpoint *endpoint);
+int sandbox_checks_endpoint(const struct sandbox_credentials *expected,
+                            struct sandbox_http_span path, enum sandbox_endpoint *endpoint);
 
 /* Checks a whole POST to an endpoint. *body is filled as far as it could be read, whatever the
- * verdict; the caller releases it with platform_body_fini. */
-struct verdict checks_request(const struct credentials *expected, enum endpoint endpoint,
-                              const struct http_request *request, int64_t wall_ms,
-                              struct platform_body *body);
+ * verdict; the caller releases it with sandbox_platform_body_fini. */
+struct sandbox_verdict sandbox_checks_request(const struct sandbox_credentials *expected,
+                                              enum sandbox_endpoint endpoint,
+                                              const struct sandbox_http_request *request,
+                                              int64_t wall_ms, struct sandbox_platform_body *body);
 
-void platform_body_fini(struct platform_body *body);
+void sandbox_platform_body_fini(struct sandbox_platform_body *body);

@@ -32,7 +32,7 @@ enum phase {
 
 struct connection {
     struct list node;
-    struct connections *all;
+    struct sandbox_connections *all;
     uv_poll_t poll;
     uv_timer_t timer;
     int handles; /* libuv's, not closed yet */
@@ -45,7 +45,7 @@ struct connection {
     struct text in, out;
     size_t head, sent, allowed,
         total; /* bytes of the answer: out and then zeros; total may be cut short */
-    struct exchange exchange;
+    struct sandbox_exchange exchange;
 };
 
 static void on_ready(uv_poll_t *poll, int status, int events);
@@ -63,7 +63,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void end_exchange(struct connection *connection, bool answered)
 {
-    exchange_end(&connection->all->service, &connection->exchange, answered);
+    sandbox_exchange_end(&connection->all->service, &connection->exchange, answered);
 }
 
 enum ending { END_QUIET, END_RESET };
@@ -131,10 +131,10 @@ static void start_timer(struct connection *connection, int64_t ms)
 
 static void start_idle_timer(struct connection *connection)
 {
-    const struct faults *faults = &connection->all->service.faults;
-    int64_t ms = faults_value(faults, FAULT_IDLE_CLOSE);
+    const struct sandbox_faults *faults = &connection->all->service.faults;
+    int64_t ms = sandbox_faults_value(faults, FAULT_IDLE_CLOSE);
     if (ms < 0)
-        ms = faults_value(faults, FAULT_IDLE_408);
+        ms = sandbox_faults_value(faults, FAULT_IDLE_408);
     if (ms >= 0 && !connection->control)
         start_timer(connection, ms);
     else
@@ -215,14 +215,14 @@ static void allow_next_piece(struct connection *connection)
 
 static void start_answer(struct connection *connection)
 {
-    struct exchange *exchange = &connection->exchange;
-    struct answer *answer = &exchange->answer;
+    struct sandbox_exchange *exchange = &connection->exchange;
+    struct sandbox_answer *answer = &exchange->answer;
     size_t length = answer->body.length + answer->zeros;
     bool cut = exchange->fault.outcome == FAULT_CUT_BODY;
     connection->last = connection->last || cut || exchange->fault.last;
     connection->phase = PHASE_SENDING;
-    http_head(&connection->out, answer->status, answer->type, length, connection->last && !cut,
-              answer->extra.data);
+    sandbox_http_head(&connection->out, answer->status, answer->type, length,
+                      connection->last && !cut, answer->extra.data);
     connection->head = connection->out.length;
     text_append(&connection->out, answer->body.data, answer->body.length);
     connection->sent = 0;
@@ -284,21 +284,21 @@ static void drop_input(struct connection *connection, size_t size)
  * too. */
 static bool take_request(struct connection *connection)
 {
-    struct http_request request;
-    struct service *service = &connection->all->service;
+    struct sandbox_http_request request;
+    struct sandbox_service *service = &connection->all->service;
     if (connection->phase != PHASE_IDLE || !connection->in.length)
         return false;
-    switch (http_read(&request, connection->in.data, connection->in.length)) {
+    switch (sandbox_http_read(&request, connection->in.data, connection->in.length)) {
     case HTTP_MORE:
         return false;
     case HTTP_BROKEN:
         connection->last = true;
-        exchange_begin_broken(service, request.problem, &connection->exchange);
+        sandbox_exchange_begin_broken(service, request.problem, &connection->exchange);
         text_clear(&connection->in);
         break;
     case HTTP_READY:
         connection->last = request.last;
-        exchange_begin(service, &request, connection->number, &connection->exchange);
+        sandbox_exchange_begin(service, &request, connection->number, &connection->exchange);
         drop_input(connection, request.size);
         break;
     }
@@ -310,15 +310,15 @@ static bool take_request(struct connection *connection)
  * socket. */
 static bool reset_unread(struct connection *connection)
 {
-    struct faults *faults = &connection->all->service.faults;
-    if (connection->in.length || faults_value(faults, FAULT_RESET_BEFORE) < 0)
+    struct sandbox_faults *faults = &connection->all->service.faults;
+    if (connection->in.length || sandbox_faults_value(faults, FAULT_RESET_BEFORE) < 0)
         return false;
     unsigned char head[5] = {0, 0, 0, 1, 0};
     if (!SSL_has_pending(connection->tls) &&
         recv(connection->fd, head, sizeof head, MSG_PEEK) != sizeof head)
         return false;
     if ((head[3] << 8 | head[4]) < REQUEST_RECORD_MIN ||
-        !faults_hit_connection(faults, FAULT_RESET_BEFORE))
+        !sandbox_faults_hit_connection(faults, FAULT_RESET_BEFORE))
         return false;
     close_connection(connection, END_RESET);
     return true;
@@ -396,8 +396,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 
 static void end_idle(struct connection *connection)
 {
-    if (faults_value(&connection->all->service.faults, FAULT_IDLE_CLOSE) < 0) {
-        http_head(&connection->out, 408, NULL, 0, true, NULL);
+    if (sandbox_faults_value(&connection->all->service.faults, FAULT_IDLE_CLOSE) < 0) {
+        sandbox_http_head(&connection->out, 408, NULL, 0, true, NULL);
         ERR_clear_error();
         SSL_write(connection->tls, connection->out.data, (int)connection->out.length);
     }
@@ -417,11 +417,11 @@ static void on_timer(uv_timer_t *timer)
         ;
 }
 
-void connections_add(struct connections *all, int fd)
+void sandbox_connections_add(struct sandbox_connections *all, int fd)
 {
-    struct faults *faults = &all->service.faults;
+    struct sandbox_faults *faults = &all->service.faults;
     all->service.stats.connections++;
-    if (faults_hit_connection(faults, FAULT_RESET_ACCEPT)) {
+    if (sandbox_faults_hit_connection(faults, FAULT_RESET_ACCEPT)) {
         close_socket(fd, END_RESET);
         return;
     }
@@ -439,13 +439,13 @@ void connections_add(struct connections *all, int fd)
     connection->tls = memory_must(SSL_new(all->tls));
     SSL_set_fd(connection->tls, fd);
     connection->phase =
-        faults_hit_connection(faults, FAULT_HANG_ACCEPT) ? PHASE_UNSERVED : PHASE_HANDSHAKE;
+        sandbox_faults_hit_connection(faults, FAULT_HANG_ACCEPT) ? PHASE_UNSERVED : PHASE_HANDSHAKE;
     watch_events(connection, UV_READABLE);
 }
 
-void connections_apply_faults(struct connections *all)
+void sandbox_connections_apply_faults(struct sandbox_connections *all)
 {
-    bool refused = faults_value(&all->service.faults, FAULT_REFUSE) >= 0;
+    bool refused = sandbox_faults_value(&all->service.faults, FAULT_REFUSE) >= 0;
     list_each_safe(node, &all->open)
     {
         struct connection *connection = list_of(node, struct connection, node);
@@ -459,7 +459,7 @@ void connections_apply_faults(struct connections *all)
     }
 }
 
-void connections_close(struct connections *all)
+void sandbox_connections_close(struct sandbox_connections *all)
 {
     list_each_safe(node, &all->open)
         close_connection(list_of(node, struct connection, node), END_QUIET);

@@ -13,10 +13,10 @@
 enum { CONNECTION_READ_SIZE = 16384 };
 
 /* What all connections share. The owner fills in loop, tls and the callback. */
-struct connections {
+struct sandbox_connections {
     uv_loop_t *loop;
     SSL_CTX *tls;
-    struct service service;
+    struct sandbox_service service;
     struct list open; /* of struct connection */
     uint64_t accepted;
     void (*faults_changed)(void *argument); /* a request has changed the faults in force */
@@ -25,11 +25,11 @@ struct connections {
 };
 
 /* Serves an accepted, non-blocking socket. The socket belongs to the connection from here on. */
-void connections_add(struct connections *all, int fd);
+void sandbox_connections_add(struct sandbox_connections *all, int fd);
 
 /* Applies the faults that are in force now to open connections. `refuse` ends each connection whose
  * last request was not a control request. */
-void connections_apply_faults(struct connections *all);
+void sandbox_connections_apply_faults(struct sandbox_connections *all);
 
 /* Closes all connections. They are freed in the loop's next iteration. */
-void connections_close(struct connections *all);
+void sandbox_connections_close(struct sandbox_connections *all);

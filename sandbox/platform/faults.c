@@ -9,8 +9,8 @@
 enum { SHARE_ALL = 1000000, PATTERN_MAX = 128 };
 
 /* A rule: what happens to which share of which requests. */
-struct fault {
-    enum fault_kind kind;
+struct sandbox_fault {
+    enum sandbox_fault_kind kind;
     int64_t low, high;  /* the value, or its range */
     uint32_t share;     /* millionths */
     int64_t times_left; /* -1: no limit */
@@ -22,7 +22,7 @@ enum value_form { VALUE_NONE, VALUE_TIME, VALUE_TIME_RANGE, VALUE_NUMBER };
 
 static const struct fault_form {
     const char *name;
-    enum fault_kind kind;
+    enum sandbox_fault_kind kind;
     enum value_form form;
     int64_t min, max;
     int64_t preset; /* default; -1: a value is required */
@@ -48,7 +48,7 @@ static const struct fault_form {
     {"idle-408", FAULT_IDLE_408, VALUE_TIME, 0, 3600000, 200},
 };
 
-const char faults_help[] =
+const char sandbox_faults_help[] =
     "A SPEC is one or several faults with commas between them; each is\n"
     "    NAME[=VALUE][@PERCENT%][?MATCH[&MATCH]...]\n"
     "and hits PERCENT of the requests (all without it) that fit every MATCH:\n"
@@ -74,12 +74,12 @@ const char faults_help[] =
     "    idle-close[=200ms] idle connections are closed; idle-408[=200ms] after a 408 answer\n"
     "Example: latency=10-50ms,hang?caller=18326000009,status=503@1%,flag=1002@5%?endpoint=call\n";
 
-void faults_init(struct faults *faults, uint64_t seed)
+void sandbox_faults_init(struct sandbox_faults *faults, uint64_t seed)
 {
-    *faults = (struct faults){.seed = seed};
+    *faults = (struct sandbox_faults){.seed = seed};
 }
 
-void faults_clear(struct faults *faults)
+void sandbox_faults_clear(struct sandbox_faults *faults)
 {
     for (size_t i = 0; i < faults->count; i++)
         free(faults->items[i].text);
@@ -88,9 +88,9 @@ void faults_clear(struct faults *faults)
     faults->count = 0;
 }
 
-void faults_fini(struct faults *faults)
+void sandbox_faults_fini(struct sandbox_faults *faults)
 {
-    faults_clear(faults);
+    sandbox_faults_clear(faults);
 }
 
 static const struct fault_form *find_form(const char *name)
@@ -101,7 +101,7 @@ static const struct fault_form *find_form(const char *name)
     return NULL;
 }
 
-const char *faults_name(enum fault_kind kind)
+const char *sandbox_faults_name(enum sandbox_fault_kind kind)
 {
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         if (forms[i].kind == kind)
@@ -124,7 +124,7 @@ static int64_t cut_unit(char *text)
     return 0;
 }
 
-static int read_value(struct fault *fault, const struct fault_form *form, char *value)
+static int read_value(struct sandbox_fault *fault, const struct fault_form *form, char *value)
 {
     int64_t unit = 1;
     char *high = NULL;
@@ -145,7 +145,7 @@ static int read_value(struct fault *fault, const struct fault_form *form, char *
 }
 
 /* "12.5%" as millionths. */
-static int read_share(struct fault *fault, char *text)
+static int read_share(struct sandbox_fault *fault, char *text)
 {
     size_t length = strlen(text);
     if (!length || text[length - 1] != '%')
@@ -159,7 +159,7 @@ static int read_share(struct fault *fault, char *text)
     return 0;
 }
 
-static int read_match(struct fault *fault, const char *match)
+static int read_match(struct sandbox_fault *fault, const char *match)
 {
     static const char *const names[] = {"caller=", "callee=", "id=", "endpoint="};
     char *fields[] = {fault->caller, fault->callee, fault->id, fault->endpoint};
@@ -179,7 +179,7 @@ static int read_match(struct fault *fault, const char *match)
     return -1;
 }
 
-static int read_matches(struct fault *fault, char *matches)
+static int read_matches(struct sandbox_fault *fault, char *matches)
 {
     char *rest;
     if (!*matches)
@@ -207,9 +207,9 @@ static char *cut(char *text, char separator)
 }
 
 /* Reads one fault; text is changed. */
-static int read_fault(struct fault *fault, char *text, struct error *error)
+static int read_fault(struct sandbox_fault *fault, char *text, struct error *error)
 {
-    *fault = (struct fault){.share = SHARE_ALL, .times_left = -1};
+    *fault = (struct sandbox_fault){.share = SHARE_ALL, .times_left = -1};
     struct text written = {0};
     text_add(&written, text);
     char *matches = cut(text, '?'), *share = cut(text, '@'), *value = cut(text, '=');
@@ -231,13 +231,14 @@ static int read_fault(struct fault *fault, char *text, struct error *error)
     return 0;
 }
 
-int faults_add(struct faults *faults, const char *spec, struct error *error)
+int sandbox_faults_add(struct sandbox_faults *faults, const char *spec, struct error *error)
 {
     char *copy = memory_string(spec), *rest;
     size_t before = faults->count;
     for (char *item = strtok_r(copy, ", \r\n", &rest); item;
          item = strtok_r(NULL, ", \r\n", &rest)) {
-        faults->items = memory_resize(faults->items, (faults->count + 1) * sizeof(struct fault));
+        faults->items =
+            memory_resize(faults->items, (faults->count + 1) * sizeof(struct sandbox_fault));
         if (!read_fault(&faults->items[faults->count], item, error)) {
             faults->count++;
             continue;
@@ -264,7 +265,8 @@ static uint64_t mix_text(uint64_t x, const char *text)
     return mix(text ? hash_add(x, text, strlen(text)) : x);
 }
 
-static uint64_t subject_draw(const struct faults *faults, const struct fault_subject *subject)
+static uint64_t subject_draw(const struct sandbox_faults *faults,
+                             const struct sandbox_fault_subject *subject)
 {
     uint64_t x = mix(faults->seed);
     x = mix_text(x, subject->caller);
@@ -285,14 +287,14 @@ static bool fits(const char *pattern, const char *value)
     return !strcmp(pattern, value);
 }
 
-static bool matches(const struct fault *fault, const struct fault_subject *subject)
+static bool matches(const struct sandbox_fault *fault, const struct sandbox_fault_subject *subject)
 {
     return fits(fault->endpoint, subject->endpoint) && fits(fault->caller, subject->caller) &&
            fits(fault->callee, subject->callee) && fits(fault->id, subject->call_identifier);
 }
 
 /* Whether a rule that matches hits with this random number; counts down its times. */
-static bool hit(struct fault *fault, uint64_t draw)
+static bool hit(struct sandbox_fault *fault, uint64_t draw)
 {
     if (fault->times_left == 0 || draw % SHARE_ALL >= fault->share)
         return false;
@@ -301,13 +303,14 @@ static bool hit(struct fault *fault, uint64_t draw)
     return true;
 }
 
-static int64_t pick(const struct fault *fault, uint64_t draw)
+static int64_t pick(const struct sandbox_fault *fault, uint64_t draw)
 {
     uint64_t width = (uint64_t)(fault->high - fault->low) + 1;
     return fault->low + (int64_t)(mix(draw) % width);
 }
 
-static void apply(struct fault_choice *choice, const struct fault *fault, uint64_t draw)
+static void apply(struct sandbox_fault_choice *choice, const struct sandbox_fault *fault,
+                  uint64_t draw)
 {
     switch (fault->kind) {
     case FAULT_LATENCY:
@@ -325,15 +328,16 @@ static void apply(struct fault_choice *choice, const struct fault *fault, uint64
     }
 }
 
-struct fault_choice faults_choose(struct faults *faults, const struct fault_subject *subject)
+struct sandbox_fault_choice sandbox_faults_choose(struct sandbox_faults *faults,
+                                                  const struct sandbox_fault_subject *subject)
 {
-    struct fault_choice choice = {0};
+    struct sandbox_fault_choice choice = {0};
     if (!faults->count)
         return choice;
     uint32_t seen = 0; /* the first hit of each kind counts, and the first of all outcomes */
     uint64_t seed = subject_draw(faults, subject);
     for (size_t i = 0; i < faults->count; i++) {
-        struct fault *fault = &faults->items[i];
+        struct sandbox_fault *fault = &faults->items[i];
         uint64_t draw = mix(seed ^ (i + 1));
         uint32_t bit = 1u << (fault->kind < FAULT_STATUS ? fault->kind : FAULT_STATUS);
         if (fault->kind >= FAULT_RESET_BEFORE || (seen & bit) || !matches(fault, subject) ||
@@ -345,7 +349,7 @@ struct fault_choice faults_choose(struct faults *faults, const struct fault_subj
     return choice;
 }
 
-bool faults_hit_connection(struct faults *faults, enum fault_kind kind)
+bool sandbox_faults_hit_connection(struct sandbox_faults *faults, enum sandbox_fault_kind kind)
 {
     for (size_t i = 0; i < faults->count; i++)
         if (faults->items[i].kind == kind &&
@@ -354,7 +358,7 @@ bool faults_hit_connection(struct faults *faults, enum fault_kind kind)
     return false;
 }
 
-int64_t faults_value(const struct faults *faults, enum fault_kind kind)
+int64_t sandbox_faults_value(const struct sandbox_faults *faults, enum sandbox_fault_kind kind)
 {
     for (size_t i = 0; i < faults->count; i++)
         if (faults->items[i].kind == kind)
@@ -362,7 +366,7 @@ int64_t faults_value(const struct faults *faults, enum fault_kind kind)
     return -1;
 }
 
-void faults_drop(struct faults *faults, enum fault_kind kind)
+void sandbox_faults_drop(struct sandbox_faults *faults, enum sandbox_fault_kind kind)
 {
     size_t kept = 0;
     for (size_t i = 0; i < faults->count; i++) {
@@ -374,7 +378,7 @@ void faults_drop(struct faults *faults, enum fault_kind kind)
     faults->count = kept;
 }
 
-void faults_print(const struct faults *faults, struct text *out)
+void sandbox_faults_print(const struct sandbox_faults *faults, struct text *out)
 {
     for (size_t i = 0; i < faults->count; i++) {
         text_add(out, i ? "," : "");

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 
-enum fault_kind {
+enum sandbox_fault_kind {
     FAULT_NONE,
     FAULT_LATENCY,   /* delays the answer */
     FAULT_SLOW_BODY, /* sends the answer's body in pieces */
@@ -34,55 +34,56 @@ enum fault_kind {
     FAULT_IDLE_408,
 };
 
-struct fault;
+struct sandbox_fault;
 
-struct faults {
-    struct fault *items;
+struct sandbox_faults {
+    struct sandbox_fault *items;
     size_t count;
     uint64_t seed, draws;
 };
 
 /* What the faults may match in a request. Members may be NULL. */
-struct fault_subject {
+struct sandbox_fault_subject {
     const char *endpoint; /* "call", "recording" or "file" */
     const char *caller, *callee, *call_identifier;
     uint64_t occurrence; /* how many requests with these numbers came before */
 };
 
 /* What happens to a request. */
-struct fault_choice {
-    enum fault_kind outcome; /* FAULT_NONE: the regular answer */
-    int64_t value;           /* of the outcome: a status, a Flag, a size */
+struct sandbox_fault_choice {
+    enum sandbox_fault_kind outcome; /* FAULT_NONE: the regular answer */
+    int64_t value;                   /* of the outcome: a status, a Flag, a size */
     int64_t latency_ms, slow_body_ms;
     bool last;
 };
 
-void faults_init(struct faults *faults, uint64_t seed);
-void faults_fini(struct faults *faults);
+void sandbox_faults_init(struct sandbox_faults *faults, uint64_t seed);
+void sandbox_faults_fini(struct sandbox_faults *faults);
 
 /* Adds the faults of a SPEC; none of them if one is wrong. */
-int faults_add(struct faults *faults, const char *spec, struct error *error);
+int sandbox_faults_add(struct sandbox_faults *faults, const char *spec, struct error *error);
 
 /* Lifts all of them. */
-void faults_clear(struct faults *faults);
+void sandbox_faults_clear(struct sandbox_faults *faults);
 
-struct fault_choice faults_choose(struct faults *faults, const struct fault_subject *subject);
+struct sandbox_fault_choice sandbox_faults_choose(struct sandbox_faults *faults,
+                                                  const struct sandbox_fault_subject *subject);
 
 /* Whether a connection fault of that kind hits now. */
-bool faults_hit_connection(struct faults *faults, enum fault_kind kind);
+bool sandbox_faults_hit_connection(struct sandbox_faults *faults, enum sandbox_fault_kind kind);
 
 /* The value of the first fault of a kind (for FAULT_REFUSE, FAULT_IDLE_CLOSE and FAULT_IDLE_408 a
  * time in ms); -1: none is in force. */
-int64_t faults_value(const struct faults *faults, enum fault_kind kind);
+int64_t sandbox_faults_value(const struct sandbox_faults *faults, enum sandbox_fault_kind kind);
 
 /* Drops the faults of a kind. */
-void faults_drop(struct faults *faults, enum fault_kind kind);
+void sandbox_faults_drop(struct sandbox_faults *faults, enum sandbox_fault_kind kind);
 
 /* The name of an outcome, as in a SPEC. */
-const char *faults_name(enum fault_kind kind);
+const char *sandbox_faults_name(enum sandbox_fault_kind kind);
 
 /* Adds the faults in force to `out`, in the SPEC grammar. */
-void faults_print(const struct faults *faults, struct text *out);
+void sandbox_faults_print(const struct sandbox_faults *faults, struct text *out);
 
 /* The grammar, for --help. */
-extern const char faults_help[];
+extern const char sandbox_faults_help[];

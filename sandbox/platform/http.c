@@ -5,38 +5,39 @@
 #include <strings.h>
 #include <time.h>
 
-static enum http_progress broken(struct http_request *request, const char *problem)
+static enum sandbox_http_progress broken(struct sandbox_http_request *request, const char *problem)
 {
     request->problem = problem;
     return HTTP_BROKEN;
 }
 
-bool http_span_is(struct http_span span, const char *string)
+bool sandbox_http_span_is(struct sandbox_http_span span, const char *string)
 {
     return span.data && span.length == strlen(string) && !memcmp(span.data, string, span.length);
 }
 
 /* Takes the bytes before a separator off the front of *rest. data NULL: there is no separator. */
-static struct http_span take_until(struct http_span *rest, char separator)
+static struct sandbox_http_span take_until(struct sandbox_http_span *rest, char separator)
 {
     const char *end = memchr(rest->data, separator, rest->length);
     if (!end)
-        return (struct http_span){0};
-    struct http_span taken = {rest->data, (size_t)(end - rest->data)};
+        return (struct sandbox_http_span){0};
+    struct sandbox_http_span taken = {rest->data, (size_t)(end - rest->data)};
     rest->data = end + 1;
     rest->length -= taken.length + 1;
     return taken;
 }
 
-static enum http_progress read_request_line(struct http_request *request, struct http_span line)
+static enum sandbox_http_progress read_request_line(struct sandbox_http_request *request,
+                                                    struct sandbox_http_span line)
 {
     request->method = take_until(&line, ' ');
     if (!request->method.data || !request->method.length)
         return broken(request, "the request line is malformed");
-    struct http_span target = take_until(&line, ' ');
+    struct sandbox_http_span target = take_until(&line, ' ');
     if (!target.data || !target.length || target.data[0] != '/')
         return broken(request, "the request line is malformed");
-    if (!http_span_is(line, "HTTP/1.1"))
+    if (!sandbox_http_span_is(line, "HTTP/1.1"))
         return broken(request, "the version is not HTTP/1.1");
     request->path = take_until(&target, '?');
     if (request->path.data)
@@ -46,7 +47,7 @@ static enum http_progress read_request_line(struct http_request *request, struct
     return HTTP_READY;
 }
 
-static bool is_token(struct http_span name)
+static bool is_token(struct sandbox_http_span name)
 {
     for (size_t i = 0; i < name.length; i++) {
         unsigned char c = (unsigned char)name.data[i];
@@ -56,7 +57,7 @@ static bool is_token(struct http_span name)
     return name.length > 0;
 }
 
-static bool is_clean(struct http_span value)
+static bool is_clean(struct sandbox_http_span value)
 {
     for (size_t i = 0; i < value.length; i++) {
         unsigned char c = (unsigned char)value.data[i];
@@ -71,7 +72,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static struct http_span trim(struct http_span value)
+static struct sandbox_http_span trim(struct sandbox_http_span value)
 {
     while (value.length && is_blank(*value.data))
         value.data++, value.length--;
@@ -80,11 +81,12 @@ static struct http_span trim(struct http_span value)
     return value;
 }
 
-static enum http_progress read_header(struct http_request *request, struct http_span line)
+static enum sandbox_http_progress read_header(struct sandbox_http_request *request,
+                                              struct sandbox_http_span line)
 {
     if (request->header_count == HTTP_HEADERS_MAX)
         return broken(request, "there are too many headers");
-    struct http_header *header = &request->headers[request->header_count++];
+    struct sandbox_http_header *header = &request->headers[request->header_count++];
     header->name = take_until(&line, ':');
     if (!header->name.data || !is_token(header->name))
         return broken(request, "a header's name is malformed");
@@ -95,14 +97,15 @@ static enum http_progress read_header(struct http_request *request, struct http_
 }
 
 /* Reads the lines of the head, which all end in CR LF. */
-static enum http_progress read_lines(struct http_request *request, struct http_span head)
+static enum sandbox_http_progress read_lines(struct sandbox_http_request *request,
+                                             struct sandbox_http_span head)
 {
     for (bool first = true; head.length; first = false) {
-        struct http_span line = take_until(&head, '\n');
+        struct sandbox_http_span line = take_until(&head, '\n');
         if (!line.data || !line.length || line.data[line.length - 1] != '\r')
             return broken(request, "a line does not end in CR LF");
         line.length--;
-        enum http_progress progress =
+        enum sandbox_http_progress progress =
             first ? read_request_line(request, line) : read_header(request, line);
         if (progress != HTTP_READY)
             return progress;
@@ -110,13 +113,14 @@ static enum http_progress read_lines(struct http_request *request, struct http_s
     return HTTP_READY;
 }
 
-struct http_span http_header(const struct http_request *request, const char *name, size_t *count)
+struct sandbox_http_span sandbox_http_header(const struct sandbox_http_request *request,
+                                             const char *name, size_t *count)
 {
-    struct http_span found = {0};
+    struct sandbox_http_span found = {0};
     size_t length = strlen(name);
     *count = 0;
     for (size_t i = 0; i < request->header_count; i++) {
-        const struct http_header *header = &request->headers[i];
+        const struct sandbox_http_header *header = &request->headers[i];
         if (header->name.length != length || strncasecmp(header->name.data, name, length) != 0)
             continue;
         found = header->value;
@@ -125,15 +129,16 @@ struct http_span http_header(const struct http_request *request, const char *nam
     return found;
 }
 
-static enum http_progress read_body_length(struct http_request *request, size_t *length)
+static enum sandbox_http_progress read_body_length(struct sandbox_http_request *request,
+                                                   size_t *length)
 {
     size_t count;
     *length = 0;
-    http_header(request, "transfer-encoding", &count);
+    sandbox_http_header(request, "transfer-encoding", &count);
     if (count)
         return broken(request, "Transfer-Encoding is sent; the body's size belongs in "
                                "Content-Length");
-    struct http_span value = http_header(request, "content-length", &count);
+    struct sandbox_http_span value = sandbox_http_header(request, "content-length", &count);
     if (!count)
         return HTTP_READY;
     if (count > 1 || !value.length || value.length > 7)
@@ -149,27 +154,30 @@ static enum http_progress read_body_length(struct http_request *request, size_t 
     return HTTP_READY;
 }
 
-static enum http_progress read_head(struct http_request *request, size_t *body_length)
+static enum sandbox_http_progress read_head(struct sandbox_http_request *request,
+                                            size_t *body_length)
 {
     size_t count;
-    struct http_span host = http_header(request, "host", &count);
+    struct sandbox_http_span host = sandbox_http_header(request, "host", &count);
     if (count != 1 || !host.length)
         return broken(request, "there is not exactly one Host header");
-    struct http_span connection = http_header(request, "connection", &count);
+    struct sandbox_http_span connection = sandbox_http_header(request, "connection", &count);
     request->last = connection.length == 5 && !strncasecmp(connection.data, "close", 5);
     return read_body_length(request, body_length);
 }
 
-enum http_progress http_read(struct http_request *request, const char *data, size_t length)
+enum sandbox_http_progress sandbox_http_read(struct sandbox_http_request *request, const char *data,
+                                             size_t length)
 {
-    *request = (struct http_request){0};
+    *request = (struct sandbox_http_request){0};
     const char *end = memmem(data, length, "\r\n\r\n", 4);
     size_t head_length = end ? (size_t)(end - data) + 4 : length;
     if (head_length > HTTP_HEAD_MAX)
         return broken(request, "the head is too large");
     if (!end)
         return HTTP_MORE;
-    enum http_progress progress = read_lines(request, (struct http_span){data, head_length - 2});
+    enum sandbox_http_progress progress =
+        read_lines(request, (struct sandbox_http_span){data, head_length - 2});
     if (progress != HTTP_READY)
         return progress;
     size_t body_length;
@@ -178,12 +186,12 @@ enum http_progress http_read(struct http_request *request, const char *data, siz
         return progress;
     if (length - head_length < body_length)
         return HTTP_MORE;
-    request->body = (struct http_span){data + head_length, body_length};
+    request->body = (struct sandbox_http_span){data + head_length, body_length};
     request->size = head_length + body_length;
     return HTTP_READY;
 }
 
-const char *http_reason(int status)
+const char *sandbox_http_reason(int status)
 {
     static const struct {
         int status;
@@ -226,10 +234,10 @@ static void add_date(struct text *out)
         text_printf(out, "Date: %s\r\n", date);
 }
 
-void http_head(struct text *out, int status, const char *type, size_t length, bool last,
-               const char *extra)
+void sandbox_http_head(struct text *out, int status, const char *type, size_t length, bool last,
+                       const char *extra)
 {
-    text_printf(out, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+    text_printf(out, "HTTP/1.1 %d %s\r\n", status, sandbox_http_reason(status));
     add_date(out);
     if (type)
         text_printf(out, "Content-Type: %s\r\n", type);

@@ -10,9 +10,9 @@
 
 enum { BACKLOG = 4096, ACCEPT_AT_ONCE = 64 };
 
-static int resolve(struct listener *listener, struct error *error)
+static int resolve(struct sandbox_listener *listener, struct error *error)
 {
-    const struct address *given = &listener->given;
+    const struct sandbox_address *given = &listener->given;
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
     int failure = getaddrinfo(given->host, given->port, &hints, &found);
     if (failure)
@@ -24,7 +24,7 @@ static int resolve(struct listener *listener, struct error *error)
 }
 
 /* shared: other sockets that are shared, too, may bind the same address. */
-static int bound_socket(const struct listener *listener, bool shared)
+static int bound_socket(const struct sandbox_listener *listener, bool shared)
 {
     int fd = socket(listener->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -40,11 +40,11 @@ static int bound_socket(const struct listener *listener, bool shared)
     return -1;
 }
 
-int listener_init(struct listener *listener, uv_loop_t *loop, const char *address,
-                  struct error *error)
+int sandbox_listener_init(struct sandbox_listener *listener, uv_loop_t *loop, const char *address,
+                          struct error *error)
 {
-    *listener = (struct listener){.loop = loop, .holder = -1, .fd = -1};
-    if (address_split(&listener->given, address, error) || resolve(listener, error))
+    *listener = (struct sandbox_listener){.loop = loop, .holder = -1, .fd = -1};
+    if (sandbox_address_split(&listener->given, address, error) || resolve(listener, error))
         return -1;
     int probe = bound_socket(listener, false); /* fails if another program listens there */
     if (probe >= 0) {
@@ -54,16 +54,16 @@ int listener_init(struct listener *listener, uv_loop_t *loop, const char *addres
     if (listener->holder < 0)
         return error_set(error, "cannot bind %s: %m", address);
     getsockname(listener->holder, (struct sockaddr *)&listener->address, &listener->address_size);
-    struct address bound;
-    address_of_name(&bound, &listener->address);
+    struct sandbox_address bound;
+    sandbox_address_of_name(&bound, &listener->address);
     memcpy(listener->given.port, bound.port, sizeof bound.port);
-    address_join(&listener->given, listener->authority, sizeof listener->authority);
+    sandbox_address_join(&listener->given, listener->authority, sizeof listener->authority);
     return 0;
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
-    struct listener *listener = poll->data;
+    struct sandbox_listener *listener = poll->data;
     (void)status;
     (void)events;
     for (int i = 0; i < ACCEPT_AT_ONCE && listener->fd >= 0; i++) {
@@ -74,7 +74,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     }
 }
 
-int listener_open(struct listener *listener, struct error *error)
+int sandbox_listener_open(struct sandbox_listener *listener, struct error *error)
 {
     if (listener->fd >= 0)
         return 0;
@@ -99,7 +99,7 @@ static void on_poll_closed(uv_handle_t *handle)
     free(handle);
 }
 
-void listener_close(struct listener *listener)
+void sandbox_listener_close(struct sandbox_listener *listener)
 {
     if (listener->fd < 0)
         return;
@@ -110,9 +110,9 @@ void listener_close(struct listener *listener)
     listener->fd = -1;
 }
 
-void listener_fini(struct listener *listener)
+void sandbox_listener_fini(struct sandbox_listener *listener)
 {
-    listener_close(listener);
+    sandbox_listener_close(listener);
     if (listener->holder >= 0)
         close(listener->holder);
     listener->holder = -1;

@@ -10,13 +10,13 @@
 #include "base/error.h"
 #include "sandbox/address.h"
 
-struct listener {
+struct sandbox_listener {
     uv_loop_t *loop;
     uv_poll_t *poll; /* NULL while connections are refused */
     int holder, fd;
     struct sockaddr_storage address;
     socklen_t address_size;
-    struct address given;
+    struct sandbox_address given;
     char authority[300]; /* host:port with the real port */
     void (*accepted)(void *argument, int fd);
     void *argument;
@@ -24,14 +24,14 @@ struct listener {
 
 /* Binds "host:port" ("[v6]:port"), and does not listen yet. The callback `accepted` gets each new
  * socket, which is non-blocking, and owns it. */
-int listener_init(struct listener *listener, uv_loop_t *loop, const char *address,
-                  struct error *error);
+int sandbox_listener_init(struct sandbox_listener *listener, uv_loop_t *loop, const char *address,
+                          struct error *error);
 
 /* Listens. Nothing happens if it listens already. */
-int listener_open(struct listener *listener, struct error *error);
+int sandbox_listener_open(struct sandbox_listener *listener, struct error *error);
 
-/* Refuses connections until listener_open. */
-void listener_close(struct listener *listener);
+/* Refuses connections until sandbox_listener_open. */
+void sandbox_listener_close(struct sandbox_listener *listener);
 
 /* Closes all sockets. The loop has to run one more iteration. */
-void listener_fini(struct listener *listener);
+void sandbox_listener_fini(struct sandbox_listener *listener);

@@ -15,15 +15,15 @@
 #include "sandbox/platform/connection.h"
 #include "sandbox/platform/listener.h"
 
-struct platform {
+struct sandbox_platform {
     uv_loop_t loop;
     uv_async_t wake;      /* the owner's thread sets one of the flags below and then sends this */
     uv_timer_t reopening; /* ends a `refuse` with a time */
     atomic_bool stopping, lifting;
     pthread_t thread;
     bool started;
-    struct listener listener;
-    struct connections connections;
+    struct sandbox_listener listener;
+    struct sandbox_connections connections;
     char *token, *app_id, *version, *address, *ca_file;
     bool own_ca_file; /* the platform made the file, and removes it at the end */
 };
@@ -32,57 +32,58 @@ static void apply_faults(void *argument);
 
 static void on_reopening(uv_timer_t *timer)
 {
-    struct platform *platform = timer->data;
-    faults_drop(&platform->connections.service.faults, FAULT_REFUSE);
+    struct sandbox_platform *platform = timer->data;
+    sandbox_faults_drop(&platform->connections.service.faults, FAULT_REFUSE);
     apply_faults(platform);
 }
 
 /* Brings the listening socket and the connections in line with the faults in force. */
 static void apply_faults(void *argument)
 {
-    struct platform *platform = argument;
+    struct sandbox_platform *platform = argument;
     struct error error;
-    int64_t refuse_ms = faults_value(&platform->connections.service.faults, FAULT_REFUSE);
+    int64_t refuse_ms = sandbox_faults_value(&platform->connections.service.faults, FAULT_REFUSE);
     uv_timer_stop(&platform->reopening);
     if (refuse_ms >= 0)
-        listener_close(&platform->listener);
-    else if (listener_open(&platform->listener, &error))
+        sandbox_listener_close(&platform->listener);
+    else if (sandbox_listener_open(&platform->listener, &error))
         log_error("%s", error.text);
     if (refuse_ms > 0) {
         uv_update_time(&platform->loop);
         uv_timer_start(&platform->reopening, on_reopening, (uint64_t)refuse_ms, 0);
     }
-    connections_apply_faults(&platform->connections);
+    sandbox_connections_apply_faults(&platform->connections);
 }
 
 static void on_wake(uv_async_t *wake)
 {
-    struct platform *platform = wake->data;
+    struct sandbox_platform *platform = wake->data;
     if (atomic_exchange(&platform->lifting, false)) {
-        faults_clear(&platform->connections.service.faults);
+        sandbox_faults_clear(&platform->connections.service.faults);
         apply_faults(platform);
     }
     if (!atomic_load(&platform->stopping))
         return;
-    connections_close(&platform->connections);
-    listener_close(&platform->listener);
+    sandbox_connections_close(&platform->connections);
+    sandbox_listener_close(&platform->listener);
     uv_close((uv_handle_t *)&platform->reopening, NULL);
     uv_close((uv_handle_t *)&platform->wake, NULL);
 }
 
 static void *run(void *argument)
 {
-    struct platform *platform = argument;
+    struct sandbox_platform *platform = argument;
     uv_run(&platform->loop, UV_RUN_DEFAULT);
     return NULL;
 }
 
 static void on_accepted(void *argument, int fd)
 {
-    connections_add(argument, fd);
+    sandbox_connections_add(argument, fd);
 }
 
-static int choose_ca_file(struct platform *platform, const char *wanted, struct error *error)
+static int choose_ca_file(struct sandbox_platform *platform, const char *wanted,
+                          struct error *error)
 {
     if (wanted) {
         platform->ca_file = memory_string(wanted);
@@ -108,30 +109,31 @@ static const char *or_else(const char *value, const char *preset)
     return value ? value : preset;
 }
 
-static int prepare_service(struct platform *platform, const struct platform_options *options,
-                           struct error *error)
+static int prepare_service(struct sandbox_platform *platform,
+                           const struct sandbox_platform_options *options, struct error *error)
 {
-    struct service *service = &platform->connections.service;
+    struct sandbox_service *service = &platform->connections.service;
     platform->token = memory_string(or_else(options->token, PLATFORM_TOKEN));
     platform->app_id = memory_string(or_else(options->app_id, PLATFORM_APP_ID));
     platform->version = memory_string(or_else(options->version, PLATFORM_VERSION));
-    service->credentials = (struct credentials){.token = platform->token,
-                                                .app_id = platform->app_id,
-                                                .version = platform->version,
-                                                .utc_offset_minutes = options->utc_offset_minutes,
-                                                .any_timestamp = options->any_timestamp};
+    service->credentials =
+        (struct sandbox_credentials){.token = platform->token,
+                                     .app_id = platform->app_id,
+                                     .version = platform->version,
+                                     .utc_offset_minutes = options->utc_offset_minutes,
+                                     .any_timestamp = options->any_timestamp};
     for (const char *const *spec = options->fault_specs; spec && *spec; spec++)
-        if (faults_add(&service->faults, *spec, error))
+        if (sandbox_faults_add(&service->faults, *spec, error))
             return -1;
-    return record_init(&service->record, options->record_file, error);
+    return sandbox_record_init(&service->record, options->record_file, error);
 }
 
-static int prepare(struct platform *platform, const struct platform_options *options,
-                   struct error *error)
+static int prepare(struct sandbox_platform *platform,
+                   const struct sandbox_platform_options *options, struct error *error)
 {
-    struct connections *connections = &platform->connections;
-    if (listener_init(&platform->listener, &platform->loop,
-                      or_else(options->address, "127.0.0.1:0"), error))
+    struct sandbox_connections *connections = &platform->connections;
+    if (sandbox_listener_init(&platform->listener, &platform->loop,
+                              or_else(options->address, "127.0.0.1:0"), error))
         return -1;
     struct text address = {0};
     text_printf(&address, "https://%s", platform->listener.authority);
@@ -141,16 +143,17 @@ static int prepare(struct platform *platform, const struct platform_options *opt
     if (prepare_service(platform, options, error) ||
         choose_ca_file(platform, options->ca_file, error))
         return -1;
-    connections->tls = certificate_context(platform->listener.given.host, options->names,
-                                           platform->ca_file, !platform->own_ca_file, error);
-    if (!connections->tls || listener_open(&platform->listener, error))
+    connections->tls =
+        sandbox_certificate_context(platform->listener.given.host, options->names,
+                                    platform->ca_file, !platform->own_ca_file, error);
+    if (!connections->tls || sandbox_listener_open(&platform->listener, error))
         return -1;
     apply_faults(platform);
     return 0;
 }
 
 /* The owner's thread handles signals, and a write to a dead connection must not raise SIGPIPE. */
-static int start_thread(struct platform *platform, struct error *error)
+static int start_thread(struct sandbox_platform *platform, struct error *error)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -163,10 +166,11 @@ static int start_thread(struct platform *platform, struct error *error)
     return 0;
 }
 
-struct platform *platform_new(const struct platform_options *options, struct error *error)
+struct sandbox_platform *sandbox_platform_new(const struct sandbox_platform_options *options,
+                                              struct error *error)
 {
-    struct platform *platform = memory_zeroed(1, sizeof *platform);
-    struct connections *connections = &platform->connections;
+    struct sandbox_platform *platform = memory_zeroed(1, sizeof *platform);
+    struct sandbox_connections *connections = &platform->connections;
     if (uv_loop_init(&platform->loop))
         abort();
     uv_async_init(&platform->loop, &platform->wake, on_wake);
@@ -177,32 +181,32 @@ struct platform *platform_new(const struct platform_options *options, struct err
     connections->faults_changed = apply_faults;
     connections->argument = platform;
     list_init(&connections->open);
-    faults_init(&connections->service.faults, options->seed);
-    stats_init(&connections->service.stats);
+    sandbox_faults_init(&connections->service.faults, options->seed);
+    sandbox_stats_init(&connections->service.stats);
     connections->service.record.file = -1;
     if (!prepare(platform, options, error) && !start_thread(platform, error))
         return platform;
-    platform_free(platform);
+    sandbox_platform_free(platform);
     return NULL;
 }
 
-const char *platform_address(const struct platform *platform)
+const char *sandbox_platform_address(const struct sandbox_platform *platform)
 {
     return platform->address;
 }
 
-const char *platform_ca_file(const struct platform *platform)
+const char *sandbox_platform_ca_file(const struct sandbox_platform *platform)
 {
     return platform->ca_file;
 }
 
-void platform_lift_faults(struct platform *platform)
+void sandbox_platform_lift_faults(struct sandbox_platform *platform)
 {
     atomic_store(&platform->lifting, true);
     uv_async_send(&platform->wake);
 }
 
-void platform_free(struct platform *platform)
+void sandbox_platform_free(struct sandbox_platform *platform)
 {
     if (!platform)
         return;
@@ -212,12 +216,12 @@ void platform_free(struct platform *platform)
         pthread_join(platform->thread, NULL);
     else
         run(platform);
-    listener_fini(&platform->listener);
+    sandbox_listener_fini(&platform->listener);
     uv_loop_close(&platform->loop);
     SSL_CTX_free(platform->connections.tls);
-    faults_fini(&platform->connections.service.faults);
-    stats_fini(&platform->connections.service.stats);
-    record_fini(&platform->connections.service.record);
+    sandbox_faults_fini(&platform->connections.service.faults);
+    sandbox_stats_fini(&platform->connections.service.stats);
+    sandbox_record_fini(&platform->connections.service.record);
     if (platform->own_ca_file)
         unlink(platform->ca_file);
     free(platform->ca_file);

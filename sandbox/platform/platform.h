@@ -1,6 +1,6 @@
 /* A simulated privacy-call platform: HTTPS on its own port, strict checks of requests, and faults
- * on demand. It runs in its own thread, which platform_new starts and platform_free ends. The
- * functions below are for the owner's thread. */
+ * on demand. It runs in its own thread, which sandbox_platform_new starts and sandbox_platform_free
+ * ends. The functions below are for the owner's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,10 +8,10 @@
 
 #include "base/error.h"
 
-struct platform;
+struct sandbox_platform;
 
 /* Strings are copied. NULL or zero: the default in brackets. */
-struct platform_options {
+struct sandbox_platform_options {
     const char *address; /* where to listen, "host:port"; port 0 picks a free one ["127.0.0.1:0"] */
     const char *token;   /* the expected account authorization token [PLATFORM_TOKEN] */
     const char *app_id;  /* the expected application id [PLATFORM_APP_ID] */
@@ -31,15 +31,16 @@ struct platform_options {
 #define PLATFORM_VERSION "20171220"
 
 /* Listens, writes the CA file and starts the thread. NULL: failed, error says why. */
-struct platform *platform_new(const struct platform_options *options, struct error *error);
+struct sandbox_platform *sandbox_platform_new(const struct sandbox_platform_options *options,
+                                              struct error *error);
 
 /* "https://host:port" with the real port, and the path of the CA's certificate. Both strings live
  * as long as the platform. */
-const char *platform_address(const struct platform *platform);
-const char *platform_ca_file(const struct platform *platform);
+const char *sandbox_platform_address(const struct sandbox_platform *platform);
+const char *sandbox_platform_ca_file(const struct sandbox_platform *platform);
 
 /* Lifts all faults soon afterwards, like DELETE /sandbox/faults. Any thread. */
-void platform_lift_faults(struct platform *platform);
+void sandbox_platform_lift_faults(struct sandbox_platform *platform);
 
 /* Ends the thread and closes everything. platform may be NULL. */
-void platform_free(struct platform *platform);
+void sandbox_platform_free(struct sandbox_platform *platform);

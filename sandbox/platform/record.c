@@ -8,16 +8,16 @@
 
 #include "base/log.h"
 
-int record_init(struct record *record, const char *path, struct error *error)
+int sandbox_record_init(struct sandbox_record *record, const char *path, struct error *error)
 {
-    *record = (struct record){.file = -1};
+    *record = (struct sandbox_record){.file = -1};
     if (!path)
         return 0;
     record->file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     return record->file >= 0 ? 0 : error_set(error, "cannot open %s: %m", path);
 }
 
-void record_fini(struct record *record)
+void sandbox_record_fini(struct sandbox_record *record)
 {
     if (record->file >= 0)
         close(record->file);
@@ -34,7 +34,7 @@ static void add_member(struct text *line, const char *name, const char *value)
         text_add(line, "null");
 }
 
-void record_write(struct record *record, const struct record_entry *entry)
+void sandbox_record_write(struct sandbox_record *record, const struct sandbox_record_entry *entry)
 {
     if (record->file < 0)
         return;

@@ -9,20 +9,20 @@
 #include "base/error.h"
 #include "base/text.h"
 
-struct record {
+struct sandbox_record {
     int file; /* -1: no record is kept */
     struct text line;
 };
 
 /* What is recorded of a POST, or of a GET of a recording's file. Strings may be NULL. */
-struct record_entry {
+struct sandbox_record_entry {
     int64_t wall_ms;
     const char *endpoint, *caller, *callee, *call_identifier, *fault, *violation;
     uint64_t connection;
 };
 
 /* Opens the file for appending. path NULL: nothing is recorded. */
-int record_init(struct record *record, const char *path, struct error *error);
-void record_fini(struct record *record);
+int sandbox_record_init(struct sandbox_record *record, const char *path, struct error *error);
+void sandbox_record_fini(struct sandbox_record *record);
 
-void record_write(struct record *record, const struct record_entry *entry);
+void sandbox_record_write(struct sandbox_record *record, const struct sandbox_record_entry *entry);

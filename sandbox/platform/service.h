@@ -12,31 +12,34 @@
 #include "sandbox/platform/stats.h"
 
 /* The platform's state apart from its connections. */
-struct service {
-    struct credentials credentials;
-    struct faults faults;
-    struct stats stats;
-    struct record record;
+struct sandbox_service {
+    struct sandbox_credentials credentials;
+    struct sandbox_faults faults;
+    struct sandbox_stats stats;
+    struct sandbox_record record;
     uint64_t calls; /* calls answered with success; their identifiers count up with it */
 };
 
 /* One request between its arrival and its end. */
-struct exchange {
-    struct answer answer;
-    struct fault_choice fault;
-    struct stats_request counted;
+struct sandbox_exchange {
+    struct sandbox_answer answer;
+    struct sandbox_fault_choice fault;
+    struct sandbox_stats_request counted;
     bool posted;         /* a POST to one of the two endpoints */
     bool control;        /* a request to the sandbox itself */
     bool faults_changed; /* the request has changed the faults in force */
 };
 
-/* Decides everything about a request. The caller ends the exchange with exchange_end. */
-void exchange_begin(struct service *service, const struct http_request *request,
-                    uint64_t connection, struct exchange *exchange);
+/* Decides everything about a request. The caller ends the exchange with sandbox_exchange_end. */
+void sandbox_exchange_begin(struct sandbox_service *service,
+                            const struct sandbox_http_request *request, uint64_t connection,
+                            struct sandbox_exchange *exchange);
 
 /* The same for bytes that are not an HTTP request. */
-void exchange_begin_broken(struct service *service, const char *problem, struct exchange *exchange);
+void sandbox_exchange_begin_broken(struct sandbox_service *service, const char *problem,
+                                   struct sandbox_exchange *exchange);
 
 /* Counts how the exchange ended (answered: the answer was sent) and releases what it holds. A
  * second call does nothing. */
-void exchange_end(struct service *service, struct exchange *exchange, bool answered);
+void sandbox_exchange_end(struct sandbox_service *service, struct sandbox_exchange *exchange,
+                          bool answered);

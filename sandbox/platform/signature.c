@@ -21,14 +21,14 @@ struct material {
     size_t length;
 };
 
-static struct verdict refuse(int flag, const char *problem)
+static struct sandbox_verdict refuse(int flag, const char *problem)
 {
-    return (struct verdict){401, flag, problem};
+    return (struct sandbox_verdict){401, flag, problem};
 }
 
 /* Decodes standard base64 with padding only: text that does not encode to the same characters again
  * is refused. */
-static bool decode(struct http_span base64, struct material *out)
+static bool decode(struct sandbox_http_span base64, struct material *out)
 {
     if (!base64.length || base64.length % 4 || base64.length > BASE64_MAX)
         return false;
@@ -82,8 +82,8 @@ static int64_t timestamp_seconds(const char *digits)
     return same ? seconds : -1;
 }
 
-static struct verdict check_timestamp(const struct credentials *expected, const char *digits,
-                                      int64_t wall_ms)
+static struct sandbox_verdict check_timestamp(const struct sandbox_credentials *expected,
+                                              const char *digits, int64_t wall_ms)
 {
     if (strlen(digits) != TIMESTAMP_DIGITS || strspn(digits, "0123456789") != TIMESTAMP_DIGITS)
         return refuse(9014, "the timestamp in Authorization is not 14 digits");
@@ -93,7 +93,7 @@ static struct verdict check_timestamp(const struct credentials *expected, const 
     int64_t now = wall_ms / 1000 + (int64_t)expected->utc_offset_minutes * 60;
     if (!expected->any_timestamp && llabs(now - seconds) > SIGNATURE_TOLERANCE_S)
         return refuse(9015, "the timestamp is more than 10 minutes from now (is the zone right?)");
-    return (struct verdict){0};
+    return (struct sandbox_verdict){0};
 }
 
 /* Fetching the algorithm costs more than the digest itself, so it is fetched once. The platform has
@@ -113,7 +113,8 @@ static void md5_upper(char out[MD5_DIGITS + 1], const struct material *material)
     out[MD5_DIGITS] = '\0';
 }
 
-static struct verdict check_sig(const struct material *material, struct http_span sig)
+static struct sandbox_verdict check_sig(const struct material *material,
+                                        struct sandbox_http_span sig)
 {
     if (sig.length != MD5_DIGITS)
         return refuse(9016, "sig is not 32 upper-case hexadecimal digits");
@@ -122,13 +123,14 @@ static struct verdict check_sig(const struct material *material, struct http_spa
             return refuse(9016, "sig is not 32 upper-case hexadecimal digits");
     char wanted[MD5_DIGITS + 1];
     md5_upper(wanted, material);
-    if (!http_span_is(sig, wanted))
+    if (!sandbox_http_span_is(sig, wanted))
         return refuse(9017, "sig is not the MD5 of what stands in Authorization");
-    return (struct verdict){0};
+    return (struct sandbox_verdict){0};
 }
 
-struct verdict signature_check(const struct credentials *expected, struct http_span authorization,
-                               struct http_span sig, int64_t wall_ms)
+struct sandbox_verdict sandbox_signature_check(const struct sandbox_credentials *expected,
+                                               struct sandbox_http_span authorization,
+                                               struct sandbox_http_span sig, int64_t wall_ms)
 {
     struct material material;
     if (!decode(authorization, &material))
@@ -138,6 +140,6 @@ struct verdict signature_check(const struct credentials *expected, struct http_s
         return refuse(9012, "Authorization does not begin with the right token and a colon");
     if (!take(&at, expected->app_id))
         return refuse(9013, "Authorization does not hold the right app id after the token");
-    struct verdict verdict = check_timestamp(expected, at, wall_ms);
+    struct sandbox_verdict verdict = check_timestamp(expected, at, wall_ms);
     return verdict.problem ? verdict : check_sig(&material, sig);
 }

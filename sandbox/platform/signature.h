@@ -10,7 +10,7 @@
 #include "sandbox/platform/http.h"
 
 /* What is expected. The strings belong to the owner. */
-struct credentials {
+struct sandbox_credentials {
     const char *token, *app_id, *version;
     int utc_offset_minutes;
     bool any_timestamp;
@@ -18,7 +18,7 @@ struct credentials {
 
 /* What is wrong with a request. problem is a constant text without any value from the request;
  * NULL: nothing is wrong. */
-struct verdict {
+struct sandbox_verdict {
     int status; /* of HTTP */
     int flag;   /* of the answer */
     const char *problem;
@@ -28,5 +28,6 @@ enum { SIGNATURE_TOLERANCE_S = 600 };
 
 /* Checks Authorization and the URL parameter sig against each other, the credentials and the wall
  * clock (ms). */
-struct verdict signature_check(const struct credentials *expected, struct http_span authorization,
-                               struct http_span sig, int64_t wall_ms);
+struct sandbox_verdict sandbox_signature_check(const struct sandbox_credentials *expected,
+                                               struct sandbox_http_span authorization,
+                                               struct sandbox_http_span sig, int64_t wall_ms);

@@ -9,15 +9,15 @@
 #include "base/memory.h"
 
 /* A phone number, a pair of numbers or an identifier, with its counts. */
-struct stats_number {
+struct sandbox_stats_number {
     struct map_node node;
     uint32_t seen, rung, open;
     char key[];
 };
 
-void stats_init(struct stats *stats)
+void sandbox_stats_init(struct sandbox_stats *stats)
 {
-    *stats = (struct stats){0};
+    *stats = (struct sandbox_stats){0};
     map_init(&stats->callers);
     map_init(&stats->callees);
     map_init(&stats->pairs);
@@ -25,9 +25,10 @@ void stats_init(struct stats *stats)
     map_init(&stats->files);
 }
 
-static struct stats_number *stats_number_of(struct map_node *node)
+static struct sandbox_stats_number *stats_number_of(struct map_node *node)
 {
-    return (struct stats_number *)((char *)node - offsetof(struct stats_number, node));
+    return (struct sandbox_stats_number *)((char *)node -
+                                           offsetof(struct sandbox_stats_number, node));
 }
 
 static void map_free_all(struct map *map)
@@ -40,7 +41,7 @@ static void map_free_all(struct map *map)
     map_fini(map);
 }
 
-void stats_fini(struct stats *stats)
+void sandbox_stats_fini(struct sandbox_stats *stats)
 {
     map_free_all(&stats->callers);
     map_free_all(&stats->callees);
@@ -57,17 +58,17 @@ static void map_zero_all(struct map *map)
             stats_number_of(node)->seen = stats_number_of(node)->rung = 0;
 }
 
-void stats_reset(struct stats *stats)
+void sandbox_stats_reset(struct sandbox_stats *stats)
 {
-    struct stats kept = *stats;
-    *stats = (struct stats){.callers = kept.callers,
-                            .callees = kept.callees,
-                            .pairs = kept.pairs,
-                            .recordings = kept.recordings,
-                            .files = kept.files,
-                            .open = kept.open,
-                            .open_max = kept.open,
-                            .connections_open = kept.connections_open};
+    struct sandbox_stats kept = *stats;
+    *stats = (struct sandbox_stats){.callers = kept.callers,
+                                    .callees = kept.callees,
+                                    .pairs = kept.pairs,
+                                    .recordings = kept.recordings,
+                                    .files = kept.files,
+                                    .open = kept.open,
+                                    .open_max = kept.open,
+                                    .connections_open = kept.connections_open};
     map_zero_all(&stats->callers);
     map_zero_all(&stats->callees);
     map_zero_all(&stats->pairs);
@@ -75,13 +76,13 @@ void stats_reset(struct stats *stats)
     map_zero_all(&stats->files);
 }
 
-static struct stats_number *count_seen(struct map *map, const char *key)
+static struct sandbox_stats_number *count_seen(struct map *map, const char *key)
 {
     if (!key)
         return NULL;
     size_t length = strlen(key);
     struct map_node *node = map_find(map, key, length);
-    struct stats_number *number = node ? stats_number_of(node) : NULL;
+    struct sandbox_stats_number *number = node ? stats_number_of(node) : NULL;
     if (!number) {
         number = memory_zeroed(1, sizeof *number + length + 1);
         memcpy(number->key, key, length + 1);
@@ -91,7 +92,8 @@ static struct stats_number *count_seen(struct map *map, const char *key)
     return number;
 }
 
-static struct stats_number *count_seen_pair(struct map *map, const char *caller, const char *callee)
+static struct sandbox_stats_number *count_seen_pair(struct map *map, const char *caller,
+                                                    const char *callee)
 {
     if (!caller || !callee)
         return NULL;
@@ -99,17 +101,17 @@ static struct stats_number *count_seen_pair(struct map *map, const char *caller,
     text_add(&key, caller);
     text_add(&key, " ");
     text_add(&key, callee);
-    struct stats_number *number = count_seen(map, key.data);
+    struct sandbox_stats_number *number = count_seen(map, key.data);
     text_fini(&key);
     return number;
 }
 
-static uint64_t is_repeated(const struct stats_number *number)
+static uint64_t is_repeated(const struct sandbox_stats_number *number)
 {
     return number && number->seen > 1;
 }
 
-static void begin_request(struct stats *stats, struct stats_request *request)
+static void begin_request(struct sandbox_stats *stats, struct sandbox_stats_request *request)
 {
     stats->posts++;
     request->open = true;
@@ -117,12 +119,13 @@ static void begin_request(struct stats *stats, struct stats_request *request)
         stats->open_max = stats->open;
 }
 
-void stats_call(struct stats *stats, struct stats_request *request, const char *caller,
-                const char *callee)
+void sandbox_stats_call(struct sandbox_stats *stats, struct sandbox_stats_request *request,
+                        const char *caller, const char *callee)
 {
-    *request = (struct stats_request){.caller = count_seen(&stats->callers, caller),
-                                      .callee = count_seen(&stats->callees, callee),
-                                      .pair = count_seen_pair(&stats->pairs, caller, callee)};
+    *request =
+        (struct sandbox_stats_request){.caller = count_seen(&stats->callers, caller),
+                                       .callee = count_seen(&stats->callees, callee),
+                                       .pair = count_seen_pair(&stats->pairs, caller, callee)};
     begin_request(stats, request);
     stats->calls++;
     stats->repeated_caller += is_repeated(request->caller);
@@ -136,11 +139,11 @@ void stats_call(struct stats *stats, struct stats_request *request, const char *
         stats->callee_open_max = request->callee->open;
 }
 
-void stats_recording(struct stats *stats, struct stats_request *request,
-                     const char *call_identifier)
+void sandbox_stats_recording(struct sandbox_stats *stats, struct sandbox_stats_request *request,
+                             const char *call_identifier)
 {
-    *request = (struct stats_request){0};
-    struct stats_number *seen = count_seen(&stats->recordings, call_identifier);
+    *request = (struct sandbox_stats_request){0};
+    struct sandbox_stats_number *seen = count_seen(&stats->recordings, call_identifier);
     begin_request(stats, request);
     stats->recording_posts++;
     stats->repeated_recording += is_repeated(seen);
@@ -148,19 +151,19 @@ void stats_recording(struct stats *stats, struct stats_request *request,
         request->occurrence = seen->seen - 1;
 }
 
-uint64_t stats_file(struct stats *stats, const char *call_identifier)
+uint64_t sandbox_stats_file(struct sandbox_stats *stats, const char *call_identifier)
 {
     return count_seen(&stats->files, call_identifier)->seen - 1;
 }
 
-void stats_rung(struct stats *stats, const struct stats_request *request)
+void sandbox_stats_rung(struct sandbox_stats *stats, const struct sandbox_stats_request *request)
 {
     stats->rung++;
     stats->rung_repeated_caller += request->caller && request->caller->rung++ > 0;
     stats->rung_repeated_pair += request->pair && request->pair->rung++ > 0;
 }
 
-void stats_end(struct stats *stats, struct stats_request *request)
+void sandbox_stats_end(struct sandbox_stats *stats, struct sandbox_stats_request *request)
 {
     if (!request->open)
         return;
@@ -170,13 +173,13 @@ void stats_end(struct stats *stats, struct stats_request *request)
         request->callee->open--;
 }
 
-void stats_violation(struct stats *stats, const char *problem)
+void sandbox_stats_violation(struct sandbox_stats *stats, const char *problem)
 {
     stats->violations++;
     snprintf(stats->last_violation, sizeof stats->last_violation, "%s", problem);
 }
 
-static void print_statuses(const struct stats *stats, struct text *out)
+static void print_statuses(const struct sandbox_stats *stats, struct text *out)
 {
     const char *separator = "";
     text_add(out, "\"status\":{");
@@ -189,7 +192,7 @@ static void print_statuses(const struct stats *stats, struct text *out)
     text_add(out, "}");
 }
 
-void stats_print(const struct stats *stats, const char *faults, struct text *out)
+void sandbox_stats_print(const struct sandbox_stats *stats, const char *faults, struct text *out)
 {
     text_printf(out, "{\"requests\":%" PRIu64 ",\"calls\":%" PRIu64 ",\"recordings\":%" PRIu64 ",",
                 stats->posts, stats->calls, stats->recording_posts);

@@ -10,10 +10,10 @@
 
 enum { STATS_STATUS_MAX = 600 };
 
-struct stats_number;
+struct sandbox_stats_number;
 
-struct stats {
-    struct map callers, callees, pairs, recordings, files; /* of struct stats_number */
+struct sandbox_stats {
+    struct map callers, callees, pairs, recordings, files; /* of struct sandbox_stats_number */
     uint64_t posts, calls, recording_posts, unanswered, rung;
     uint64_t repeated_caller, repeated_pair,
         repeated_recording; /* POSTs with numbers that came before */
@@ -28,35 +28,35 @@ struct stats {
 };
 
 /* The counts that an open request belongs to. */
-struct stats_request {
-    struct stats_number *caller, *callee, *pair;
+struct sandbox_stats_request {
+    struct sandbox_stats_number *caller, *callee, *pair;
     uint64_t occurrence; /* how many requests with the same numbers came before */
     bool open;
 };
 
-void stats_init(struct stats *stats);
-void stats_fini(struct stats *stats);
+void sandbox_stats_init(struct sandbox_stats *stats);
+void sandbox_stats_fini(struct sandbox_stats *stats);
 
 /* Sets all counts to zero, except those of open requests and connections. */
-void stats_reset(struct stats *stats);
+void sandbox_stats_reset(struct sandbox_stats *stats);
 
 /* Counts a POST on arrival. Its numbers may be NULL. */
-void stats_call(struct stats *stats, struct stats_request *request, const char *caller,
-                const char *callee);
-void stats_recording(struct stats *stats, struct stats_request *request,
-                     const char *call_identifier);
+void sandbox_stats_call(struct sandbox_stats *stats, struct sandbox_stats_request *request,
+                        const char *caller, const char *callee);
+void sandbox_stats_recording(struct sandbox_stats *stats, struct sandbox_stats_request *request,
+                             const char *call_identifier);
 
 /* Counts a GET of a recording's file. Returns how many came before. */
-uint64_t stats_file(struct stats *stats, const char *call_identifier);
+uint64_t sandbox_stats_file(struct sandbox_stats *stats, const char *call_identifier);
 
 /* Counts a call after whose answer a phone may have rung. */
-void stats_rung(struct stats *stats, const struct stats_request *request);
+void sandbox_stats_rung(struct sandbox_stats *stats, const struct sandbox_stats_request *request);
 
 /* Counts the end of a request. A second call does nothing. */
-void stats_end(struct stats *stats, struct stats_request *request);
+void sandbox_stats_end(struct sandbox_stats *stats, struct sandbox_stats_request *request);
 
 /* problem: a constant text without values from the request. */
-void stats_violation(struct stats *stats, const char *problem);
+void sandbox_stats_violation(struct sandbox_stats *stats, const char *problem);
 
 /* Adds all counts as one JSON object. faults: the SPEC in force. */
-void stats_print(const struct stats *stats, const char *faults, struct text *out);
+void sandbox_stats_print(const struct sandbox_stats *stats, const char *faults, struct text *out);

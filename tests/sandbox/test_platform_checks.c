@@ -30,7 +30,7 @@ struct sent {
     const char *body, *path, *query, *accept, *type, *authorization, *extra;
 };
 
-static const struct credentials documented = {TOKEN, APP, "20171220", 480, false};
+static const struct sandbox_credentials documented = {TOKEN, APP, "20171220", 480, false};
 
 static void add_header(struct text *out, const char *name, const char *value, const char *preset)
 {
@@ -57,18 +57,19 @@ static int64_t wall(const char *instant)
     return ms;
 }
 
-static struct verdict check(const struct credentials *expected, const struct sent *sent,
-                            const char *now)
+static struct sandbox_verdict check(const struct sandbox_credentials *expected,
+                                    const struct sent *sent, const char *now)
 {
     struct text bytes = {0};
-    struct http_request request;
-    struct platform_body body;
-    enum endpoint endpoint;
+    struct sandbox_http_request request;
+    struct sandbox_platform_body body;
+    enum sandbox_endpoint endpoint;
     compose(&bytes, sent);
-    assert_int_equal(http_read(&request, bytes.data, bytes.length), HTTP_READY);
-    assert_int_equal(checks_endpoint(expected, request.path, &endpoint), 0);
-    struct verdict verdict = checks_request(expected, endpoint, &request, wall(now), &body);
-    platform_body_fini(&body);
+    assert_int_equal(sandbox_http_read(&request, bytes.data, bytes.length), HTTP_READY);
+    assert_int_equal(sandbox_checks_endpoint(expected, request.path, &endpoint), 0);
+    struct sandbox_verdict verdict =
+        sandbox_checks_request(expected, endpoint, &request, wall(now), &body);
+    sandbox_platform_body_fini(&body);
     text_fini(&bytes);
     return verdict;
 }
@@ -76,7 +77,7 @@ static struct verdict check(const struct credentials *expected, const struct sen
 static void check_all(const struct sent *sent)
 {
     for (; sent->what; sent++) {
-        struct verdict verdict = check(&documented, sent, "2024-01-12T10:00:43Z");
+        struct sandbox_verdict verdict = check(&documented, sent, "2024-01-12T10:00:43Z");
         int status = verdict.problem ? verdict.status : 0;
         if (verdict.flag != sent->flag || status != sent->status)
             fail_msg("%s: Flag %d, status %d (%s)", sent->what, verdict.flag, status,
@@ -191,7 +192,7 @@ static void timestamps(void **state)
     assert_null(check(&documented, &good, "2024-01-12T09:50:43Z").problem);
     assert_int_equal(check(&documented, &good, "2024-01-12T09:50:42Z").flag, 9015);
     assert_int_equal(check(&documented, &good, "2024-01-12T18:00:43Z").flag, 9015);
-    struct credentials utc = documented;
+    struct sandbox_credentials utc = documented;
     utc.utc_offset_minutes = 0;
     assert_null(check(&utc, &good, "2024-01-12T18:00:43Z").problem);
     utc.any_timestamp = true;
@@ -202,7 +203,7 @@ static void timestamps(void **state)
 static void small_vector(void **state)
 {
     (void)state;
-    const struct credentials small = {"t", "a", "v", 480, true};
+    const struct sandbox_credentials small = {"t", "a", "v", 480, true};
     const struct sent good = {.path = "/v/bind/callEvent/v1",
                               .query = "?sig=2D2DA432F2FA4C828A7C840810FF561D",
                               .authorization = "dDphOjE5OTkxMjMxMjM1OTU5",
@@ -224,7 +225,7 @@ static void small_vector(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct sent sent = good;
         sent.authorization = wrong[i].authorization;
-        struct verdict verdict = check(&small, &sent, "2024-01-12T10:00:43Z");
+        struct sandbox_verdict verdict = check(&small, &sent, "2024-01-12T10:00:43Z");
         if (verdict.flag != wrong[i].flag)
             fail_msg("%s: %d", wrong[i].authorization, verdict.flag);
         assert_int_equal(verdict.status, 401);
@@ -240,13 +241,13 @@ static void paths(void **state)
                                         "20171220/bind/callEvent/v1",
                                         "/20171220/bind/callevent/v1",
                                         "/20171220/bind/callEvent/voice/v2"};
-    enum endpoint endpoint;
+    enum sandbox_endpoint endpoint;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        struct http_span path = {wrong[i], strlen(wrong[i])};
-        assert_int_equal(checks_endpoint(&documented, path, &endpoint), -1);
+        struct sandbox_http_span path = {wrong[i], strlen(wrong[i])};
+        assert_int_equal(sandbox_checks_endpoint(&documented, path, &endpoint), -1);
     }
-    struct http_span voice = {VOICE_PATH, strlen(VOICE_PATH)};
-    assert_int_equal(checks_endpoint(&documented, voice, &endpoint), 0);
+    struct sandbox_http_span voice = {VOICE_PATH, strlen(VOICE_PATH)};
+    assert_int_equal(sandbox_checks_endpoint(&documented, voice, &endpoint), 0);
     assert_int_equal(endpoint, ENDPOINT_RECORDING);
 }
 

@@ -10,22 +10,23 @@
 
 #include "sandbox/platform/faults.h"
 
-static struct faults read_faults(const char *spec)
+static struct sandbox_faults read_faults(const char *spec)
 {
-    struct faults faults;
+    struct sandbox_faults faults;
     struct error error;
-    faults_init(&faults, 7);
-    if (faults_add(&faults, spec, &error))
+    sandbox_faults_init(&faults, 7);
+    if (sandbox_faults_add(&faults, spec, &error))
         fail_msg("%s", error.text);
     return faults;
 }
 
-static struct fault_choice choose(struct faults *faults, const char *caller, uint64_t occurrence)
+static struct sandbox_fault_choice choose(struct sandbox_faults *faults, const char *caller,
+                                          uint64_t occurrence)
 {
-    return faults_choose(faults, &(struct fault_subject){.endpoint = "call",
-                                                         .caller = caller,
-                                                         .callee = "18326070001",
-                                                         .occurrence = occurrence});
+    return sandbox_faults_choose(faults, &(struct sandbox_fault_subject){.endpoint = "call",
+                                                                         .caller = caller,
+                                                                         .callee = "18326070001",
+                                                                         .occurrence = occurrence});
 }
 
 static void refuses_what_is_malformed(void **state)
@@ -60,68 +61,69 @@ static void refuses_what_is_malformed(void **state)
         "latency=1ms,nope",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        struct faults faults;
+        struct sandbox_faults faults;
         struct error error;
-        faults_init(&faults, 0);
-        if (!faults_add(&faults, wrong[i], &error))
+        sandbox_faults_init(&faults, 0);
+        if (!sandbox_faults_add(&faults, wrong[i], &error))
             fail_msg("taken: %s", wrong[i]);
         assert_non_null(strstr(error.text, "fault \""));
         assert_int_equal(faults.count, 0);
-        faults_fini(&faults);
+        sandbox_faults_fini(&faults);
     }
 }
 
 static void first_outcome_counts(void **state)
 {
     (void)state;
-    struct faults faults =
+    struct sandbox_faults faults =
         read_faults("hang?caller=114,latency=20ms?caller=115,latency=1s,status=503,flag=2");
-    struct fault_choice choice = choose(&faults, "114", 0);
+    struct sandbox_fault_choice choice = choose(&faults, "114", 0);
     assert_int_equal(choice.outcome, FAULT_HANG);
     assert_int_equal(choice.latency_ms, 1000);
     choice = choose(&faults, "115", 0);
     assert_int_equal(choice.outcome, FAULT_STATUS);
     assert_int_equal(choice.value, 503);
     assert_int_equal(choice.latency_ms, 20);
-    faults_fini(&faults);
+    sandbox_faults_fini(&faults);
 }
 
 static void matches(void **state)
 {
     (void)state;
-    struct faults faults = read_faults("reset?caller=1832607*&callee=18326070001&endpoint=call");
+    struct sandbox_faults faults =
+        read_faults("reset?caller=1832607*&callee=18326070001&endpoint=call");
     assert_int_equal(choose(&faults, "18326079999", 0).outcome, FAULT_RESET);
     assert_int_equal(choose(&faults, "18326080000", 0).outcome, FAULT_NONE);
     assert_int_equal(choose(&faults, NULL, 0).outcome, FAULT_NONE);
-    struct fault_subject recording = {.endpoint = "recording", .caller = "18326079999"};
-    assert_int_equal(faults_choose(&faults, &recording).outcome, FAULT_NONE);
-    faults_fini(&faults);
+    struct sandbox_fault_subject recording = {.endpoint = "recording", .caller = "18326079999"};
+    assert_int_equal(sandbox_faults_choose(&faults, &recording).outcome, FAULT_NONE);
+    sandbox_faults_fini(&faults);
     faults = read_faults("no-flag?id=x-1");
     recording.call_identifier = "x-1";
-    assert_int_equal(faults_choose(&faults, &recording).outcome, FAULT_NO_FLAG);
-    faults_fini(&faults);
+    assert_int_equal(sandbox_faults_choose(&faults, &recording).outcome, FAULT_NO_FLAG);
+    sandbox_faults_fini(&faults);
 }
 
 static void times_run_out(void **state)
 {
     (void)state;
-    struct faults faults = read_faults("close?times=2,reset-accept?times=1");
+    struct sandbox_faults faults = read_faults("close?times=2,reset-accept?times=1");
     assert_int_equal(choose(&faults, "114", 0).outcome, FAULT_CLOSE);
     assert_int_equal(choose(&faults, "114", 1).outcome, FAULT_CLOSE);
     assert_int_equal(choose(&faults, "114", 2).outcome, FAULT_NONE);
-    assert_true(faults_hit_connection(&faults, FAULT_RESET_ACCEPT));
-    assert_false(faults_hit_connection(&faults, FAULT_RESET_ACCEPT));
-    faults_fini(&faults);
+    assert_true(sandbox_faults_hit_connection(&faults, FAULT_RESET_ACCEPT));
+    assert_false(sandbox_faults_hit_connection(&faults, FAULT_RESET_ACCEPT));
+    sandbox_faults_fini(&faults);
 }
 
 /* How many of 10,000 callers are hit; also whether the second run differs from the first. */
-static int hits(struct faults *faults)
+static int hits(struct sandbox_faults *faults)
 {
     int count = 0;
     for (int i = 0; i < 10000; i++) {
         char caller[16];
         snprintf(caller, sizeof caller, "%d", 10000 + i);
-        enum fault_kind first = choose(faults, caller, 0).outcome;
+        enum sandbox_fault_kind first = choose(faults, caller, 0).outcome;
         assert_int_equal(choose(faults, caller, 0).outcome, first);
         count += first != FAULT_NONE;
     }
@@ -131,38 +133,38 @@ static int hits(struct faults *faults)
 static void percentages(void **state)
 {
     (void)state;
-    struct faults faults = read_faults("hang@10%");
+    struct sandbox_faults faults = read_faults("hang@10%");
     int count = hits(&faults);
     assert_in_range(count, 900, 1100);
     faults.seed = 8;
     assert_int_not_equal(hits(&faults), count);
-    faults_fini(&faults);
+    sandbox_faults_fini(&faults);
     faults = read_faults("hang@0.1%");
     assert_in_range(hits(&faults), 1, 30);
-    faults_fini(&faults);
+    sandbox_faults_fini(&faults);
     faults = read_faults("hang@0%");
     assert_int_equal(hits(&faults), 0);
-    faults_fini(&faults);
+    sandbox_faults_fini(&faults);
     faults = read_faults("hang@60%,reset@50%"); /* the second draws anew: 80 % together */
     assert_in_range(hits(&faults), 7800, 8200);
-    faults_fini(&faults);
+    sandbox_faults_fini(&faults);
 }
 
 static void again_is_another_draw(void **state)
 {
     (void)state;
-    struct faults faults = read_faults("hang@50%");
+    struct sandbox_faults faults = read_faults("hang@50%");
     int count = 0;
     for (uint64_t i = 0; i < 1000; i++)
         count += choose(&faults, "114", i).outcome != FAULT_NONE;
     assert_in_range(count, 400, 600);
-    faults_fini(&faults);
+    sandbox_faults_fini(&faults);
 }
 
 static void ranges(void **state)
 {
     (void)state;
-    struct faults faults = read_faults("latency=10-20ms");
+    struct sandbox_faults faults = read_faults("latency=10-20ms");
     bool seen[21] = {false};
     for (uint64_t i = 0; i < 1000; i++) {
         int64_t ms = choose(&faults, "114", i).latency_ms;
@@ -171,22 +173,23 @@ static void ranges(void **state)
     }
     for (int i = 10; i <= 20; i++)
         assert_true(seen[i]);
-    faults_fini(&faults);
+    sandbox_faults_fini(&faults);
 }
 
 static void prints_and_drops(void **state)
 {
     (void)state;
-    struct faults faults = read_faults("refuse=2s,idle-408,status=503@12.5%?caller=114&times=3");
+    struct sandbox_faults faults =
+        read_faults("refuse=2s,idle-408,status=503@12.5%?caller=114&times=3");
     struct text text = {0};
-    assert_int_equal(faults_value(&faults, FAULT_REFUSE), 2000);
-    assert_int_equal(faults_value(&faults, FAULT_IDLE_408), 200);
-    assert_int_equal(faults_value(&faults, FAULT_IDLE_CLOSE), -1);
-    faults_drop(&faults, FAULT_REFUSE);
-    faults_print(&faults, &text);
+    assert_int_equal(sandbox_faults_value(&faults, FAULT_REFUSE), 2000);
+    assert_int_equal(sandbox_faults_value(&faults, FAULT_IDLE_408), 200);
+    assert_int_equal(sandbox_faults_value(&faults, FAULT_IDLE_CLOSE), -1);
+    sandbox_faults_drop(&faults, FAULT_REFUSE);
+    sandbox_faults_print(&faults, &text);
     assert_string_equal(text.data, "idle-408,status=503@12.5%?caller=114&times=3");
     text_fini(&text);
-    faults_fini(&faults);
+    sandbox_faults_fini(&faults);
 }
 
 int main(void)

@@ -16,7 +16,7 @@ struct broker_call {
     int64_t deadline;
 };
 
-/* Reads api, version and correlation; the rest of the head only call_read_head does. */
+/* Reads api, version and correlation; the rest of the head only broker_call_read_head does. */
 struct broker_call *broker_call_new(struct broker_connection *connection,
                                     struct broker_slice request);
 void broker_call_read_head(struct broker_call *call, bool flexible);

@@ -5,7 +5,7 @@
 
 static void put_node(struct broker_out *out, const struct broker_call *call)
 {
-    struct address address;
+    struct sandbox_address address;
     broker_connection_address(call->connection, &address);
     broker_put_i32(out, NODE_ID);
     broker_put_string(out, broker_slice_of(address.host));

@@ -165,12 +165,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
     }
 }
 
-void broker_connection_address(const struct broker_connection *connection, struct address *address)
+void broker_connection_address(const struct broker_connection *connection,
+                               struct sandbox_address *address)
 {
     struct sockaddr_storage name = {0};
     int size = sizeof(name);
     uv_tcp_getsockname(&connection->tcp, (struct sockaddr *)&name, &size);
-    address_of_name(address, &name);
+    sandbox_address_of_name(address, &name);
 }
 
 void broker_connections_accept(struct broker_connections *all, uv_stream_t *listener)

@@ -24,7 +24,7 @@ struct broker_connection {
 /* What the owner does with requests. */
 struct broker_connection_hooks {
     /* Takes one, its length left out, whose bytes are there until it returns. Sets ->request until
-     * connection_answered. */
+     * broker_connection_answered. */
     void (*serve)(void *owner, struct broker_connection *connection, struct broker_slice request);
     void (*hurry)(void *owner, void *request);
     void (*lost)(void *owner, void *request); /* its connection is gone */
@@ -59,4 +59,5 @@ void broker_connection_answered(struct broker_connection *connection);
 void broker_connection_send(struct broker_connection *connection, struct text *answer);
 
 /* How the client reached us. */
-void broker_connection_address(const struct broker_connection *connection, struct address *address);
+void broker_connection_address(const struct broker_connection *connection,
+                               struct sandbox_address *address);

@@ -1,5 +1,5 @@
 /* The group coordinator: consumer groups of the classic protocol as a state machine without
- * network. A JoinGroup or SyncGroup that must wait is kept as the caller's `struct call` and
+ * network. A JoinGroup or SyncGroup that must wait is kept as the caller's `struct broker_call` and
  * answered through the hooks. Times are milliseconds of the caller's clock. The broker's thread. */
 #pragma once
 

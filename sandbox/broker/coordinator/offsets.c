@@ -6,7 +6,7 @@
 #include "sandbox/broker/wire/protocol.h"
 
 struct offset_pending {
-    struct list node; /* offset_slot.pending */
+    struct list node; /* broker_offset_slot.pending */
     int64_t producer_id;
     struct broker_offset offset;
 };

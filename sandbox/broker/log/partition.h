@@ -39,8 +39,8 @@ void broker_partition_end_transaction(struct broker_partition *partition, int64_
 /* The offset below which every transaction is decided: where read_committed readers stop. */
 int64_t broker_partition_stable_end(const struct broker_partition *partition);
 
-/* The index (for partition_batch) of the batch that holds the offset or follows it; count when
- * there is none. */
+/* The index (for broker_partition_batch) of the batch that holds the offset or follows it; count
+ * when there is none. */
 size_t broker_partition_find(const struct broker_partition *partition, int64_t offset);
 const struct broker_batch *broker_partition_batch(const struct broker_partition *partition,
                                                   size_t index);
