@@ -9,7 +9,7 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build install install-sandbox deb deb-test page demo play test test-packages simulate takeover broker-death spread outages clients chaos soak compose arm64 bench asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
+.PHONY: build install install-sandbox deb deb-test page demo play test test-packages simulate takeover broker-death spread outages clients chaos soak compose arm64 bench bench-page asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
 
 build:
 	@tools/install-packages.sh build
@@ -89,6 +89,10 @@ bench:
 	@$(MAKE) --no-print-directory build PRESET=release
 	@tools/install-packages.sh bench
 	@tests/bench/run build/release
+
+# What the last runs of the bench measured, into docs/performance.md.
+bench-page:
+	@/usr/bin/python3 -B tests/bench/page.py take $(or $(RESULTS),build/release/bench/results.jsonl)
 
 # The page for people in a headless Chromium: pictures of each state are left in build/tests/page. PICTURE=docs/page.png renews the
 # README's, of a worker after a quarter of an hour.

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""Measures the worker against peers: events a second, CPU an event, memory, and how long a requester waits. See README.md here.
+"""Measures the worker beside others: requests a second, CPU a request, memory, and how long a requester waits. See README.md here.
 
-usage: bench.py BUILD_DIRECTORY [--peers worker,floor,...] [--cells 10x64,...] [--paced RATE] [--kill] [--seconds S]
+usage: bench.py BUILD_DIRECTORY [--all] [--list] [--tables latency,steady,...] [--peers worker,floor,...] [--pairs N] ...
 """
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,95 +15,33 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "support")]
 # A broker that is no bottleneck: more memory and the full compiler, unlike the one of the tests.
 os.environ.setdefault("KAFKA_JVM", "-Xms512m -Xmx512m -XX:+UseG1GC")
 import kafka as kafka_module  # noqa: E402
+import cells as cells_module  # noqa: E402
+import machine  # noqa: E402
+import page  # noqa: E402
+import peers as peers_module  # noqa: E402
 
-TICK = os.sysconf("SC_CLK_TCK")
-CELLS = "50x256,10x256,100x256,10x64,50x64,100x64,10x1000,50x1000,100x1000"
-ID_MEMBER = {"worker": "requestId"}  # where the result carries the request's id; Caller with the peers
 LIMIT_SECONDS = 100
-
-
-class Peers:
-    """What is compared, each a command and an environment."""
-
-    def __init__(self, build, out):
-        self.build, self.out = build, out
-        java = ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Xmx1g", "-cp", f"{out}/classes:{out}/jars/*", "bench.Peer"]
-        self.commands = {
-            "worker": self.worker,
-            "floor": lambda e: ([f"{out}/floor"], {}),
-            "pc-vertx": lambda e: (java, {"MODE": "vertx", "ORDER": "KEY"}),
-            "pc-core": lambda e: (java, {"MODE": "core", "ORDER": "KEY"}),
-            "pc-tx": lambda e: (java, {"MODE": "core-tx", "ORDER": "KEY", "TXID": f"pc-{e['INSTANCE']}"}),
-        }
-
-    def worker(self, e):
-        settings = {
-            "kafka.bootstrap.servers": e["BROKERS"], "kafka.group.id": e["GROUP"], "instance.id": e["INSTANCE"],
-            "topic.call.requests": e["IN"], "topic.call.results": e["OUT"], "topic.recording.requests": "",
-            "topic.dead.letters": "dead-letters", "platform.url": f"https://{e['HTTP_HOST']}:{e['HTTP_PORT']}",
-            "platform.ca.file": e["CA"], "platform.token": "akwiKeKEKG01kfas63910IRJL6ask38fKF6",
-            "platform.app.id": "774e5e14a0874r725bfb90351f1e84f677", "platform.max.in.flight": e["INFLIGHT"],
-            "kafka.session.timeout.ms": "10000", "kafka.heartbeat.interval.ms": "1000", "call.max.age.ms": "0", "http.listen": "",
-            "log.level": "warn", "log.format": "json"}
-        command = [f"{self.build}/privacy-call-worker"]
-        for key, value in settings.items():
-            command += ["-o", f"{key}={value}"]
-        return command, {}
-
-    def make(self, names):
-        run = lambda *command, **more: subprocess.run(command, check=True, **more)  # noqa: E731
-        for part in ("stub", "load"):
-            run("go", "build", "-o", f"{self.out}/{part}", ".", cwd=f"{HERE}/{part}")
-        if not os.path.exists(f"{self.out}/cert.pem"):
-            run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650",
-                "-keyout", f"{self.out}/key.pem", "-out", f"{self.out}/cert.pem", "-subj", "/CN=localhost",
-                "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", stderr=subprocess.DEVNULL)
-        if "floor" in names:
-            run("cc", "-O2", "-D_GNU_SOURCE", f"{HERE}/peers/floor/floor.c", "-o", f"{self.out}/floor", "-lcurl", "-lrdkafka", "-lcrypto")
-        if any(name.startswith("pc-") for name in names) and not os.path.isdir(f"{self.out}/jars"):
-            run("mvn", "-q", "-B", "-Dstyle.color=never", "-f", f"{HERE}/peers/parallel-consumer/pom.xml", "compile", "dependency:copy-dependencies",
-                f"-DoutputDirectory={self.out}/jars", f"-Dbench.classes={self.out}/classes")
-
-
-def processor_seconds(group):
-    """CPU time of a process group, its dead children included."""
-    total = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as file:
-                    fields = file.read().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if int(fields[2]) == group:
-                total += sum(int(f) for f in fields[11:15])
-    return total / TICK
-
-
-def peak_mib(pid):
-    try:
-        with open(f"/proc/{pid}/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
-    except (OSError, StopIteration):
-        return 0
+WARM_UP = 200  # requests before a steady rate; not counted
+METRICS = {"transactions": "privacy_call_transactions_total", "transaction_s": "privacy_call_transaction_duration_seconds_sum",
+           "transaction_n": "privacy_call_transaction_duration_seconds_count"}
 
 
 class Bench:
-    def __init__(self, arguments, out, kafka):
-        self.arguments, self.out, self.kafka = arguments, out, kafka
-        self.peers = Peers(arguments.build, out)
-        self.http, self.stats = kafka_module.free_ports(2)
+    """One cluster and what runs on it."""
+
+    def __init__(self, peers, out, kafka, seconds):
+        self.peers, self.out, self.kafka, self.seconds = peers, out, kafka, seconds
+        self.http, self.stats, self.metrics = kafka_module.free_ports(3)
         self.started = []
 
     def start(self, command, log, environment=None):
         with open(f"{self.out}/{log}.log", "ab") as file:
             process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **(environment or {})},
-                                       start_new_session=True,
-                                       preexec_fn=kafka_module.end_with_parent)
+                                       start_new_session=True, preexec_fn=kafka_module.end_with_parent)
         self.started.append(process)
         return process
 
@@ -114,43 +53,63 @@ class Bench:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.started = [other for other in self.started if other is not process]
 
     def stop_all(self):
-        for process in self.started:
+        for process in list(self.started):
             self.stop(process, signal.SIGKILL)
+
+    def mark(self, posts=0):
+        return machine.Mark([process.pid for process in self.started] + list(self.kafka.pids.values()), posts)
 
     def ask(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.stats}/{path}", timeout=5) as answer:
             return json.loads(answer.read())
+
+    def counts(self, name):
+        """The worker's own count of its transactions; others tell nothing."""
+        if name != "worker":
+            return None
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        return {key: sum(map(float, re.findall(rf"^{metric}(?:{{.*?}})? (\S+)$", text, re.M))) for key, metric in METRICS.items()}
 
     def load(self, verb, *arguments):
         command = [f"{self.out}/load", verb, "-b", self.kafka.bootstrap, *map(str, arguments)]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         return json.loads(out) if out else None
 
-    def stub(self, latency):
-        process = self.start([f"{self.out}/stub", "-latency", f"{latency}ms", "-addr", f"127.0.0.1:{self.http}", "-stats",
-                              f"127.0.0.1:{self.stats}", "-cert", f"{self.out}/cert.pem", "-key", f"{self.out}/key.pem"], "stub")
+    def fill(self, cell, count, *more):
+        return self.load("fill", "-n", count, "-v", cell.flat, "-orders", cell.keys, "-size", cell.size, *more)
+
+    def stub(self, cell):
+        command = [f"{self.out}/stub", "-latency", f"{cell.latency}ms", "-addr", f"127.0.0.1:{self.http}", "-stats",
+                   f"127.0.0.1:{self.stats}", "-cert", f"{self.out}/cert.pem", "-key", f"{self.out}/key.pem"]
+        process = self.start(command + ([] if cell.tls else ["-plain"]), "stub")
         for _ in range(100):
             try:
                 self.ask("unique")
                 return process
             except OSError:
                 time.sleep(0.05)
-        raise SystemExit("the stub did not start")
+        raise RuntimeError("the stub did not start")
 
-    def peer(self, name, in_flight, group, instance="a"):
+    def peer(self, name, cell, group, instance="a"):
         environment = {"BROKERS": self.kafka.bootstrap, "IN": "call-requests", "OUT": "call-results", "GROUP": group,
-                       "INFLIGHT": str(in_flight), "INSTANCE": instance, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(self.http),
-                       "CA": f"{self.out}/cert.pem"}
+                       "INFLIGHT": str(cell.in_flight), "INSTANCE": instance, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(self.http),
+                       "SCHEME": "https" if cell.tls else "http", "CA": f"{self.out}/cert.pem", "METRICS_PORT": str(self.metrics)}
         command, more = self.peers.commands[name](environment)
         return self.start(command, name, {**environment, **more})
 
-    def wait_posts(self, process, count, since):
-        """Waits until the stub has had so many requests. Yields (requests so far, time) on the way."""
+    def topics(self, cell):
+        self.load("topics", "-p", cell.partitions, "-rf", min(cell.brokers, 3))
+
+    def wait_posts(self, process, count, since=None):
+        """Waits until the stub has had so many requests. Yields how many so far on the way."""
+        since = since or time.time()
         while True:
             posts = self.ask("unique")
-            yield posts, time.time()
+            yield posts
             if posts >= count:
                 return
             if process.poll() is not None:
@@ -160,133 +119,220 @@ class Bench:
             time.sleep(0.05)
 
     def verify(self, name, count, *more):
-        return self.load("verify", "-n", count, "-timeout", "15s", "-max", "60s", "-id", ID_MEMBER.get(name, "Caller"), *more)
+        return self.load("verify", "-n", count, "-timeout", "15s", "-max", "60s", "-id", peers_module.ID_MEMBER.get(name, "Caller"), *more)
 
-    def row(self, name, latency, in_flight, count, **figures):
-        verified = figures.pop("verified")
+    def wrong(self, verified):
         stats = self.ask("stats")
-        wrong = {what: n for what, n in (
-            ("called twice", stats["dup_posts"]), ("out of order", stats["order_violations"]), ("side by side", stats["overlaps"]),
-            ("no result", verified["missing"]), ("two results", verified["dups"]), ("bad", stats["bad"] + verified["bad"])) if n}
-        return dict(peer=name, latency_ms=latency, in_flight=in_flight, events=count, **figures,
-                    p50_ms=verified["latency_ms_p50"], p99_ms=verified["latency_ms_p99"], wrong=wrong)
+        found = {"called twice": stats["dup_posts"], "out of order": stats["order_violations"], "side by side": stats["overlaps"],
+                 "bad": stats["bad"]}
+        if verified:
+            found.update({"no result": verified["missing"], "two results": verified["dups"], "bad": stats["bad"] + verified["bad"]})
+        return {what: count for what, count in found.items() if count}
 
-    def backlog(self, name, latency, in_flight, count):
-        """A full topic, as fast as it goes. Rate and CPU between 30 and 90 % of the events: without start and tail."""
-        stub = self.stub(latency)
-        self.load("topics")
-        self.load("fill", "-n", count, "-v", 1000)
-        began, marks = time.time(), {}
-        process = self.peer(name, in_flight, f"{name}-{int(began)}")
-        for posts, now in self.wait_posts(process, count, began):
-            for share in (0.3, 0.9):
-                if posts >= share * count and share not in marks:
-                    marks[share] = (posts, now, processor_seconds(process.pid))
-        time.sleep(latency / 1000 + 0.2)
-        peak = peak_mib(process.pid)
-        verified = self.verify(name, count)
-        (p0, t0, c0), (p1, t1, c1) = marks[0.3], marks[0.9]
-        row = self.row(name, latency, in_flight, count, events_s=round((p1 - p0) / max(t1 - t0, 0.001)),
-                       cpu_us=round((c1 - c0) / max(p1 - p0, 1) * 1e6, 1), peak_mib=round(peak), verified=verified)
-        row["p50_ms"] = row["p99_ms"] = None  # the wait in a backlog says nothing
-        self.stop(process)
-        self.stop(stub)
+    def figures(self, process, begin, end, count):
+        """Of the part of a run between two marks, in which so many requests were made."""
+        cpu = begin.group_until(end, [process.pid])
+        row = {"others_percent": begin.others_until(end), "core_percent": round(100 * cpu / begin.seconds_until(end), 2),
+               "peak_mib": round(machine.peak_mib(process.pid))}
+        if count:
+            kafka = begin.group_until(end, self.kafka.pids.values())
+            row.update(cpu_us=round(cpu / count * 1e6, 1), kafka_us=round(kafka / count * 1e6, 1))
         return row
 
-    def paced(self, name, latency, in_flight, rate, seconds=10):
-        """Requests at a steady rate to a worker that waits for them: what a requester waits for its result."""
-        count = rate * seconds
-        stub = self.stub(latency)
-        self.load("topics")
-        began = time.time()
-        process = self.peer(name, in_flight, f"{name}-{int(began)}")
-        self.load("fill", "-n", 200)  # warms up; its results are not counted
-        for _ in self.wait_posts(process, 200, began):
+    def transactions(self, before, after, seconds):
+        if not before or not after:
+            return {}
+        grown = {key: after[key] - before[key] for key in before}
+        row = {"transactions_s": round(grown["transactions"] / seconds, 1)}
+        if grown["transaction_n"]:
+            row["transaction_ms"] = round(1000 * grown["transaction_s"] / grown["transaction_n"], 2)
+        return row
+
+    def run_backlog(self, name, cell):
+        """Between 30 and 90 % of the requests that are looked at: without start and end. A backlog that is larger than that stays."""
+        expected = min(cell.in_flight / cell.latency * 1000, 12000)
+        looked_at = int(min(cell.backlog or 80000, max(6000, expected * self.seconds)))
+        written = self.fill(cell, cell.backlog or looked_at)
+        process, marks, counts = self.peer(name, cell, f"{name}-{int(time.time())}"), [], []
+        shares = [0.3, 0.9]
+        for posts in self.wait_posts(process, looked_at):
+            if shares and posts >= shares[0] * looked_at:
+                shares.pop(0)
+                marks.append(self.mark(posts))
+                counts.append(self.counts(name))
+        while len(marks) < 2:
+            raise RuntimeError("it was over before it could be looked at")
+        begin, end = marks
+        time.sleep(cell.latency / 1000 + 0.2)
+        count = end.posts - begin.posts
+        row = {"events": looked_at, "events_s": round(count / begin.seconds_until(end)),
+               "ceiling_s": round(written["n"] / (written["max_key_events"] * cell.latency / 1000)),
+               **self.figures(process, begin, end, count), **self.transactions(*counts, begin.seconds_until(end))}
+        whole = looked_at == written["n"]
+        verified = self.verify(name, looked_at) if whole else None
+        return {**row, "wrong": self.wrong(verified)}
+
+    def warm(self, name, cell):
+        process = self.peer(name, cell, f"{name}-{int(time.time())}")
+        self.fill(cell, WARM_UP)
+        for _ in self.wait_posts(process, WARM_UP):
             pass
         time.sleep(2)
-        c0 = processor_seconds(process.pid)
-        self.load("fill", "-n", count, "-v", 1000, "-rate", rate, "-first", 200)
-        for _ in self.wait_posts(process, count + 200, time.time()):
-            pass
-        cpu = processor_seconds(process.pid) - c0
-        time.sleep(latency / 1000 + 0.5)
-        peak = peak_mib(process.pid)
-        verified = self.verify(name, count + 200, "-skip", 200)
-        row = self.row(name, latency, in_flight, count, events_s=rate, cpu_us=round(cpu / count * 1e6, 1), peak_mib=round(peak),
-                       verified=verified)
-        self.stop(process)
-        self.stop(stub)
-        return row
+        return process
 
-    def killed(self, name, latency=50, in_flight=256, count=20000):
+    def run_steady(self, name, cell):
+        """Requests at a steady rate to a peer that waits for them: what a requester waits for its result."""
+        count = int(cell.rate * (30 if cell.rate < 100 else 10))
+        process = self.warm(name, cell)
+        before, begin = self.counts(name), self.mark()
+        self.fill(cell, count, "-rate", cell.rate, "-first", WARM_UP)
+        for _ in self.wait_posts(process, count + WARM_UP):
+            pass
+        end, after = self.mark(), self.counts(name)
+        time.sleep(cell.latency / 1000 + 0.5)
+        verified = self.verify(name, count + WARM_UP, "-skip", WARM_UP)
+        return {"events": count, "events_s": cell.rate, **self.figures(process, begin, end, count),
+                **self.transactions(before, after, begin.seconds_until(end)),
+                "p50_ms": verified["latency_ms_p50"], "p99_ms": verified["latency_ms_p99"], "wrong": self.wrong(verified)}
+
+    def run_idle(self, name, cell):
+        process = self.warm(name, cell)
+        time.sleep(3)
+        before, begin = self.counts(name), self.mark()
+        time.sleep(20)
+        end, after = self.mark(), self.counts(name)
+        return {"events": 0, **self.figures(process, begin, end, 0), **self.transactions(before, after, begin.seconds_until(end)),
+                "wrong": self.wrong(None)}
+
+    def run_killed(self, name, cell):
         """kill -9 half way and a restart: how much is called a second time."""
-        stub = self.stub(latency)
-        self.load("topics")
-        self.load("fill", "-n", count, "-v", 1000)
-        began, group = time.time(), f"{name}-k{int(time.time())}"
-        process = self.peer(name, in_flight, group)
-        for _ in self.wait_posts(process, count // 2, began):
+        self.fill(cell, cell.backlog)
+        begin, group = self.mark(), f"{name}-k{int(time.time())}"
+        process = self.peer(name, cell, group)
+        for _ in self.wait_posts(process, cell.backlog // 2):
             pass
         self.stop(process, signal.SIGKILL)
-        process = self.peer(name, in_flight, group)
-        verified = self.verify(name, count)
-        peak = peak_mib(process.pid)
-        row = self.row(name, latency, in_flight, count, events_s=None, cpu_us=None, peak_mib=round(peak), verified=verified)
-        row["p50_ms"] = row["p99_ms"] = None
-        self.stop(process)
-        self.stop(stub)
-        return row
+        process = self.peer(name, cell, group)
+        verified = self.verify(name, cell.backlog)
+        end = self.mark()
+        return {"events": cell.backlog, "others_percent": begin.others_until(end), "called_twice": self.ask("stats")["dup_posts"],
+                "wrong": self.wrong(verified)}
+
+    def run(self, name, cell):
+        """One run of one peer, as a row of results.jsonl."""
+        self.stub(cell)
+        try:
+            self.topics(cell)
+            row = getattr(self, f"run_{cell.mode}")(name, cell)
+            for process in reversed(self.started):  # the peer before the stub
+                self.stop(process)
+            return row
+        finally:
+            self.stop_all()
+
+
+COLUMNS = (("others_percent", "others %", 10), ("events_s", "/s", 8), ("cpu_us", "us CPU", 9), ("core_percent", "% core", 8),
+           ("peak_mib", "MiB", 7), ("p50_ms", "p50 ms", 8), ("p99_ms", "p99 ms", 8))
+HEAD = f"{'cell':<36}{'peer':<10}" + "".join(f"{title:>{width}}" for _, title, width in COLUMNS) + "  wrong"
 
 
 def show(row):
-    cell = lambda value: "-" if value is None else value  # noqa: E731
     wrong = ", ".join(f"{what}: {n}" for what, n in row["wrong"].items()) or "nothing"
-    print(f"{row['peer']:<10}{row['latency_ms']:>6}{row['in_flight']:>9}{row['events']:>9}{cell(row['events_s']):>9}{cell(row['cpu_us']):>9}"
-          f"{row['peak_mib']:>7}{cell(row['p50_ms']):>8}{cell(row['p99_ms']):>8}  {wrong}", flush=True)
+    busy = "" if row["others_percent"] < machine.BUSY_PERCENT else "; BUSY: others had much of the machine"
+    print(f"{row['cell']:<36}{row['peer']:<10}" + "".join(f"{row.get(key, '-'):>{width}}" for key, _, width in COLUMNS)
+          + f"  {wrong}{busy}", flush=True)
 
 
-HEAD = (f"{'peer':<10}{'ms':>6}{'at once':>9}{'events':>9}{'/s':>9}{'us CPU':>9}{'MiB':>7}{'p50 ms':>8}{'p99 ms':>8}  wrong\n")
+def chosen(arguments):
+    """The runs, in their order: each pair of one cell has all peers, and every second pair has them the other way round."""
+    names = arguments.tables.split(",") if arguments.tables else list(cells_module.TABLES)
+    everything = arguments.all or bool(arguments.tables)
+    for table in names:
+        for cell in cells_module.TABLES[table]:
+            if not (everything or arguments.kill and cell.mode == "killed" or cells_module.is_quick(cell)):
+                continue
+            if arguments.cells and f"{cell.latency}x{cell.in_flight}" not in arguments.cells.split(",") or \
+                    arguments.rates and cell.mode == "steady" and str(cell.rate) not in arguments.rates.split(","):
+                continue
+            peers = cells_module.peers_of(cell, arguments.peers.split(","), everything)
+            for pair in range(arguments.pairs):
+                for name in peers if pair % 2 == 0 else reversed(peers):
+                    yield name, cell
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build")
+    parser.add_argument("--all", action="store_true", help="each cell, and each with all peers; without it a quick set")
+    parser.add_argument("--tables", help=f"only these, each whole: {','.join(cells_module.TABLES)}")
+    parser.add_argument("--peers", default=",".join(peers_module.usual()), help=", ".join(peers_module.NAMES))
+    parser.add_argument("--pairs", type=int, default=1, help="runs of each cell, the peers one after another in turns")
+    parser.add_argument("--cells", help="only these LATENCYxINFLIGHT")
+    parser.add_argument("--rates", help="only these of the steady rates")
+    parser.add_argument("--seconds", type=float, default=4, help="of work a cell, at most 80,000 requests")
+    parser.add_argument("--kill", action="store_true", help="also kill -9 half way")
+    parser.add_argument("--list", action="store_true", help="says what would run")
+    arguments = parser.parse_args()
+    for given, known in ((arguments.tables, cells_module.TABLES), (arguments.peers, peers_module.NAMES)):
+        for name in filter(None, (given or "").split(",")):
+            if name not in known:
+                parser.error(f"there is no {name}: expected one of {', '.join(known)}")
+    return arguments
+
+
+def measure(runs, bench_of, about, out):
+    """Runs them all, shows each and keeps it in results.jsonl. Returns the rows."""
+    rows = []
+    for name, cell in runs:
+        bench = bench_of(cell.brokers)
+        try:
+            figures = bench.run(name, cell)
+        except (RuntimeError, OSError, subprocess.CalledProcessError) as why:
+            print(f"{cell.key():<36}{name:<10} failed: {why}; see {out}/{name}.log", flush=True)
+            continue
+        rows.append({**about, "cell": cell.key(), "peer": name, **figures})
+        show(rows[-1])
+        with open(f"{out}/results.jsonl", "a") as file:
+            file.write(json.dumps(rows[-1]) + "\n")
+    return rows
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("build")
-    parser.add_argument("--peers", default="worker", help="worker, floor, pc-vertx, pc-core, pc-tx")
-    parser.add_argument("--cells", default=CELLS, help="LATENCYxINFLIGHT,...")
-    parser.add_argument("--seconds", type=float, default=6, help="of work a cell, at most 80,000 events")
-    parser.add_argument("--paced", default="500", help="requests a second of the waiting-time cells (50 ms, 256); 0: none")
-    parser.add_argument("--kill", action="store_true", help="also kill -9 half way")
-    arguments = parser.parse_args()
-    out = os.path.join(os.path.abspath(arguments.build), "bench")
-    arguments.build = os.path.abspath(arguments.build)
+    arguments = parse()
+    runs = list(chosen(arguments))
+    if arguments.list:
+        for name, cell in runs:
+            print(f"{cell.key():<36}{name}")
+        return
+    build = os.path.abspath(arguments.build)
+    out = os.path.join(build, "bench")
     os.makedirs(out, exist_ok=True)
-    names = arguments.peers.split(",")
-    Peers(arguments.build, out).make(names)
-    with kafka_module.Kafka(f"{out}/kafka") as kafka:
-        bench = Bench(arguments, out, kafka)
-        runs = []
-        for cell in filter(None, arguments.cells.split(",")):
-            latency, in_flight = map(int, cell.split("x"))
-            count = int(min(80000, max(6000, min(in_flight / latency * 1000, 12000) * arguments.seconds)))
-            runs += [(bench.backlog, name, latency, in_flight, count) for name in names]
-        for rate in filter(None, map(int, arguments.paced.split(","))):
-            runs += [(bench.paced, name, 50, 256, rate) for name in names]
-        if arguments.kill:
-            runs += [(bench.killed, name) for name in names]
-        print(HEAD, end="")
-        try:
-            for run, *rest in runs:
-                try:
-                    row = run(*rest)
-                except RuntimeError as why:
-                    print(f"{rest[0]:<10} {rest[1:]}: {why}; see {out}/{rest[0]}.log", flush=True)
-                    bench.stop_all()
-                    continue
-                show(row)
-                with open(f"{out}/results.jsonl", "a") as file:
-                    file.write(json.dumps(row) + "\n")
-        finally:
+    peers = peers_module.Peers(build, out)
+    peers.make({name for name, _ in runs})
+    about = {"run": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": machine.commit(ROOT),
+             "versions": machine.versions(kafka_module.VERSION)}
+    clusters = {}
+
+    def bench_of(brokers):
+        if brokers not in clusters:
+            close()
+            kafka = kafka_module.Kafka(f"{out}/kafka", brokers).start()
+            clusters[brokers] = Bench(peers, out, kafka, arguments.seconds)
+        return clusters[brokers]
+
+    def close():
+        for bench in clusters.values():
             bench.stop_all()
+            bench.kafka.close()
+        clusters.clear()
+
+    print(HEAD, flush=True)
+    try:
+        rows = measure(runs, bench_of, about, out)
+    finally:
+        close()
+    print()
+    print(page.report(page.summarise(rows)))
 
 
 if __name__ == "__main__":

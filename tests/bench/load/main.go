@@ -27,7 +27,10 @@ var (
 	out     = flag.String("out", "call-results", "")
 	dead    = flag.String("dead", "dead-letters", "")
 	n       = flag.Int("n", 10000, "events")
-	parts   = flag.Int("p", 8, "partitions")
+	parts   = flag.Int("p", 8, "topics: partitions of the requests")
+	others  = flag.Int("others", 8, "topics: partitions of the others")
+	copies  = flag.Int("rf", 1, "topics: replicas")
+	size    = flag.Int("size", 0, "fill: bytes of a request, at least what it needs")
 	seed    = flag.Int64("seed", 1, "")
 	zs      = flag.Float64("s", 1.1, "Zipf exponent")
 	zv      = flag.Float64("v", 1, "Zipf offset: P(k) ~ (v+k)^-s; v=1 is the plain Zipf, larger v flattens the head")
@@ -57,8 +60,12 @@ func topics(ctx context.Context) {
 	adm.DeleteTopics(ctx, *in, *out, *dead)
 	// The broker's time in the results and the sender's in the requests: their difference is what a requester waits for.
 	for topic, kind := range map[string]string{*in: "CreateTime", *out: "LogAppendTime", *dead: "CreateTime"} {
+		count := *others
+		if topic == *in {
+			count = *parts
+		}
 		for i := 0; ; i++ {
-			r, err := adm.CreateTopic(ctx, int32(*parts), 1, map[string]*string{"message.timestamp.type": &kind}, topic)
+			r, err := adm.CreateTopic(ctx, int32(count), int16(*copies), map[string]*string{"message.timestamp.type": &kind}, topic)
 			if err == nil && r.Err == nil {
 				break
 			}
@@ -68,6 +75,26 @@ func topics(ctx context.Context) {
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
+}
+
+var noise = func() string { // compresses badly, so that a request is as large on its way as it says
+	b := make([]byte, 1<<17)
+	r := rand.New(rand.NewSource(1))
+	for i := range b {
+		b[i] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-"[r.Intn(64)]
+	}
+	return string(b)
+}()
+
+// The request with a member more that nobody reads, where it is to be larger.
+func padded(v string) string {
+	const member = `,"note":""`
+	n := *size - len(v) - len(member)
+	if n <= 0 {
+		return v
+	}
+	from := rand.Intn(len(noise) - min(n, len(noise)-1))
+	return v[:len(v)-1] + `,"note":"` + noise[from:min(from+n, len(noise))] + `"}`
 }
 
 func fill(ctx context.Context) {
@@ -89,6 +116,7 @@ func fill(ctx context.Context) {
 		cnt[o]++
 		id := "order-" + strconv.FormatUint(o, 10)
 		v := fmt.Sprintf(`{"orderId":"%s","requestId":"1%010d","Caller":"1%010d","Callee":"%d","Direct":"0"}`, id, *first+i, *first+i, 13000000000+o)
+		v = padded(v)
 		cl.Produce(ctx, &kgo.Record{Topic: *in, Key: []byte(id), Value: []byte(v)}, func(_ *kgo.Record, e error) {
 			if e != nil {
 				perr = e

@@ -40,6 +40,7 @@ var (
 	tlsAddr                                            = flag.String("addr", "127.0.0.1:9443", "HTTPS address")
 	statAddr                                           = flag.String("stats", "127.0.0.1:9444", "plain HTTP address of /stats")
 	cert                                               = flag.String("cert", "cert/cert.pem", "")
+	plain                                              = flag.Bool("plain", false, "without TLS")
 	key                                                = flag.String("key", "cert/key.pem", "")
 	answer                                             = []byte(`{"Flag":1,"Msg":"8617115230000"}`)
 	bCaller, bCallee, bPath, bEnd                      = []byte(`"Caller"`), []byte(`"Callee"`), []byte("POST /20171220/bind/callEvent/v1?sig="), []byte("\r\n\r\n")
@@ -218,13 +219,16 @@ func main() {
 	for i := range shards {
 		shards[i].seen, shards[i].keys = map[int64]int32{}, map[int64]*keyState{}
 	}
-	crt, err := tls.LoadX509KeyPair(*cert, *key)
+	l, err := net.Listen("tcp", *tlsAddr)
 	if err != nil {
 		panic(err)
 	}
-	l, err := tls.Listen("tcp", *tlsAddr, &tls.Config{Certificates: []tls.Certificate{crt}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
-	if err != nil {
-		panic(err)
+	if !*plain {
+		crt, err := tls.LoadX509KeyPair(*cert, *key)
+		if err != nil {
+			panic(err)
+		}
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{crt}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
 	go func() {
 		http.HandleFunc("/stats", func(w http.ResponseWriter, r *http.Request) { json.NewEncoder(w).Encode(stats()) })
