@@ -70,6 +70,22 @@ static enum kafka_log look_at(struct kafka *kafka, rd_kafka_t *client,
     return found;
 }
 
+/* Whether the topic has fewer partitions now: it was deleted and made again, and this partition's
+ * log went with it. Nothing else takes partitions away. */
+static bool is_gone(rd_kafka_t *client, const rd_kafka_topic_partition_t *at)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_topic_t *topic = memory_must(rd_kafka_topic_new(client, at->topic, NULL));
+    bool known = !rd_kafka_metadata(client, 0, topic, &metadata, ENDS_MS) &&
+                 metadata->topic_cnt == 1 && !metadata->topics[0].err &&
+                 metadata->topics[0].partition_cnt > 0;
+    bool gone = known && at->partition >= metadata->topics[0].partition_cnt;
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(topic);
+    return gone;
+}
+
 /* Where nothing stands at the place: a log that begins at 0 and ends before what was read is a new
  * one if it is empty, or if the committed offset went with the old one. Else it may have lost
  * records, and what is left of them may have been called. */
@@ -119,6 +135,10 @@ int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *li
             continue;
         if (!client && !(client = kafka_reading_client(kafka, &version, error)))
             return -1;
+        if (is_gone(client, at)) {
+            logs[i] = KAFKA_LOG_OTHER;
+            continue;
+        }
         rd_kafka_topic_partition_list_t *place = memory_must(rd_kafka_topic_partition_list_new(1));
         rd_kafka_topic_partition_list_add(place, at->topic, at->partition);
         logs[i] = look(kafka, client, place, &memories[i], at->offset < 0);

@@ -1,5 +1,8 @@
 #include "worker/worker.h"
 
+#include <pthread.h>
+#include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -56,6 +59,27 @@ static struct service *tell_service_manager(struct metrics *metrics)
     return service;
 }
 
+enum { CLIENTS_END_S = 3 };
+
+static void *end_anyway(void *status)
+{
+    const struct timespec limit = {.tv_sec = CLIENTS_END_S};
+    nanosleep(&limit, NULL);
+    log_warn("the clients of Kafka have not ended within %d s: the process ends without them",
+             CLIENTS_END_S);
+    _exit((int)(intptr_t)status);
+}
+
+/* Nothing is left to publish, and the group has been left. A client that does not end must not keep
+ * the process: librdkafka's waits for ever once a topic was made again with fewer partitions
+ * (2.0). Where no thread can be started, there is no limit. */
+static void limit_end(int status)
+{
+    pthread_t thread;
+    if (!pthread_create(&thread, NULL, end_anyway, (void *)(intptr_t)status))
+        pthread_detach(thread);
+}
+
 static int run(const struct config *config, struct metrics *metrics, struct error *error)
 {
     int status = -1;
@@ -74,6 +98,7 @@ static int run(const struct config *config, struct metrics *metrics, struct erro
     if (jobs_gave_up(jobs))
         _exit(status); /* clients that reach no broker take seconds to end, one that failed for good
                           may spin for ever (librdkafka 2.0): a stop has no such time */
+    limit_end(status < 0 ? 1 : status);
     stop_free(stop);
 free_service:
     service_free(told.service);

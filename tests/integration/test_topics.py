@@ -112,6 +112,19 @@ class Topics(KafkaCase):
         self.ask_calls(0, 12)
         self.wait_called(sandbox, 12)
 
+    def test_made_again_with_fewer_partitions(self):
+        """What is left of them is read, and the worker still ends: librdkafka 2.0 never lets go of partitions that are not there any
+        more."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox).wait_assigned()
+        self.ask_calls(0, 12)
+        self.wait_called(sandbox, 12)
+        delete_topic(self.bootstrap, self.names["call.requests"])
+        create_topics(self.bootstrap, {self.names["call.requests"]: 1})
+        self.ask_calls(12, 12, partitions=1)
+        self.wait_called(sandbox, 24)
+        self.assertEqual(0, worker.terminate(20))
+
     def test_away_for_a_moment(self):
         """The metadata are asked for while it is away, so that librdkafka makes the partitions anew."""
         sandbox = self.sandbox()
