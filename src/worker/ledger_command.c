@@ -369,23 +369,34 @@ done:
     return rc;
 }
 
+/* What is wrong with the options before anything is asked of Kafka. Returns 0 or -1. */
+static int check_options(const struct config *config, const struct options *options,
+                         enum request_kind *kind, int64_t *partition, struct error *error)
+{
+    int64_t offset;
+    *kind = 0;
+    while (*kind < REQUEST_KINDS && strcmp(options->topic, config->request_topics[*kind]) != 0)
+        (*kind)++;
+    if (*kind == REQUEST_KINDS)
+        return error_set(error,
+                         "--topic %.100s: expected topic.call.requests or topic.recording.requests",
+                         options->topic);
+    if (text_to_integer(options->partition, 0, INT32_MAX, partition) < 0)
+        return error_set(error, "--partition: expected a number from 0 up");
+    if (options->offset && text_to_integer(options->offset, 0, INT64_MAX, &offset) < 0)
+        return error_set(error, "--offset: expected a number from 0 up");
+    return 0;
+}
+
 int ledger_command_repair(const struct config *config, const struct options *options)
 {
     struct error error;
-    int64_t partition;
-    int rc = -1;
-    enum request_kind kind = 0;
-    while (kind < REQUEST_KINDS && strcmp(options->topic, config->request_topics[kind]) != 0)
-        kind++;
-    if (!*options->topic || kind == REQUEST_KINDS)
-        error_set(&error,
-                  "--topic %.100s: expected topic.call.requests or topic.recording.requests",
-                  options->topic);
-    else if (text_to_integer(options->partition, 0, INT32_MAX, &partition) < 0)
-        error_set(&error, "--partition: expected a number from 0 up");
-    else
-        rc = repair_partition(config, options, kind, partition, &error);
-    if (rc < 0)
+    enum request_kind kind = REQUEST_KINDS;
+    int64_t partition = -1;
+    int status = 2;
+    if (!check_options(config, options, &kind, &partition, &error))
+        status = repair_partition(config, options, kind, partition, &error) < 0 ? 1 : 0;
+    if (status)
         fprintf(stderr, "privacy-call-worker: %s\n", error.text);
-    return fflush(stdout) || rc < 0;
+    return fflush(stdout) && !status ? 1 : status;
 }

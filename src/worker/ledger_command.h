@@ -9,6 +9,6 @@
 /* Returns the exit status: 0; 1 when something cannot be read or a partition is halted. */
 int ledger_command_show(const struct config *config, const struct options *options);
 
-/* Returns the exit status: 0 when the partition was repaired, or, without --yes, when it can be; 1
- * otherwise. */
+/* Returns the exit status: 0 when the partition was repaired, or, without --yes, when it can be; 2
+ * for options that make no sense; 1 otherwise. */
 int ledger_command_repair(const struct config *config, const struct options *options);

@@ -138,9 +138,11 @@ class LedgerCommand(KafkaCase):
         self.assertEqual(2, self.command("ledger", "repair").returncode)
         self.assertEqual(2, self.command("ledger", "--yes").returncode)
         self.assertEqual(2, self.command("ledger", "repair", "--topic", "x", "--partition").returncode)
-        self.assertEqual(1, self.command("ledger", "repair", "--topic", "x", "--partition", "0").returncode)
+        self.assertEqual(2, self.command("ledger", "repair", "--topic", "x", "--partition", "0").returncode)
         self.assertEqual(1, self.repair("--partition", "2").returncode)
-        self.assertEqual(1, self.repair("--partition", "-1").returncode)
+        for wrong in ("-1", "x", "1.0", "99999999999"):
+            self.assertEqual(2, self.repair("--partition", wrong).returncode, wrong)
+            self.assertEqual(2, self.repair("--partition", "0", "--offset", wrong if wrong != "99999999999" else "9" * 20).returncode, wrong)
 
 
 if __name__ == "__main__":
