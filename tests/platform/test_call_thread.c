@@ -286,7 +286,7 @@ static void wrong_authority_is_not_sent(void **state)
     struct bench *bench = *state;
     struct error error;
     use_tls(bench);
-    SSL_CTX *other = certificate_context("127.0.0.1", NULL, bench->ca_file, false, &error);
+    SSL_CTX *other = sandbox_certificate_context("127.0.0.1", NULL, bench->ca_file, false, &error);
     OPEN(bench, {OK_ANSWER, THEN_KEEP});
     start(bench, REQUEST_CALL, 0);
     comes_back(bench, CALL_NOT_SENT);

@@ -150,7 +150,7 @@ static void put_other_authority(struct bench *bench)
     struct error error;
     char aside[128];
     snprintf(aside, sizeof aside, "%s", path_of("other.pem"));
-    SSL_CTX *other = certificate_context("127.0.0.1", NULL, aside, false, &error);
+    SSL_CTX *other = sandbox_certificate_context("127.0.0.1", NULL, aside, false, &error);
     assert_non_null(other);
     SSL_CTX_free(other);
     assert_int_equal(rename(aside, bench->ca_file), 0);
