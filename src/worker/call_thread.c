@@ -21,10 +21,11 @@
 #include "worker/reload.h"
 
 enum {
-    TICK_MS = 500,                /* how often the loop turns at least */
-    TROUBLE_EVERY_MS = 60000,     /* of a trouble that lasts, one line in that time */
-    CLOCK_OFFSET_MOST_MS = 30000, /* signed times that differ by more may be refused */
-    STORE_GRACE_MS = 900,         /* at the end, for file work that is under way */
+    TICK_MS = 500,            /* longest time between two iterations of the loop */
+    TROUBLE_EVERY_MS = 60000, /* at most one log line of a lasting failure in that time */
+    CLOCK_OFFSET_MOST_MS =
+        30000,            /* the platform may refuse signatures whose time differs by more */
+    STORE_GRACE_MS = 900, /* at the end, for running file work */
     CALL_STACK_BYTES = 512 * 1024,
     LOOP_FILES = 8,
 };
@@ -35,9 +36,9 @@ struct recall {
     int32_t partition;
 };
 
-/* A trouble that is logged at once and then seldom, also when it comes and goes. */
+/* A failure that is logged at once and then rarely, also if it comes and goes. */
 struct trouble {
-    bool told;         /* that there is one; that it is over, not yet */
+    bool told;         /* the failure is logged, its end is not yet */
     int64_t logged_ms; /* 0: never */
     uint64_t since;    /* failures since the last line */
 };
@@ -49,9 +50,8 @@ struct call_thread {
     pthread_t thread;
     uv_loop_t loop;
     uv_async_t wake;
-    uv_prepare_t
-        prepare;    /* one turn of decisions for all that the loop reported, before it sleeps */
-    uv_timer_t due; /* dispatch_wake_ms */
+    uv_prepare_t prepare; /* makes all decisions once per iteration, before the loop sleeps */
+    uv_timer_t due;       /* dispatch_wake_ms */
     uv_timer_t tick;
     struct dispatch dispatch;
     struct exchanges exchanges;
@@ -70,7 +70,7 @@ struct call_thread {
 
 /* ---- small things */
 
-/* xorshift64*: jitter needs no more. */
+/* xorshift64*, which is enough for jitter. */
 static uint64_t next_random(void *argument)
 {
     uint64_t *x = argument;
@@ -86,7 +86,7 @@ static void seed_random(uint64_t *state)
         *state = (uint64_t)clock_boot_us() | 1;
 }
 
-/* The URL's host and port, which are all that a log line needs. */
+/* Copies the URL's host and port for log lines. */
 static void find_place(char *out, size_t size, const char *url)
 {
     const char *scheme = strstr(url, "://");
@@ -151,8 +151,8 @@ static void log_breaker(struct call_thread *thread, int64_t now_ms)
         log_info("platform %s: calls run again", thread->place);
 }
 
-/* Counts a failure. How many there were since the last line when one is due (the first at once,
- * then seldom), else 0. */
+/* Counts a failure. Returns the number of failures since the last log line if a line is due (the
+ * first at once, then rarely), otherwise 0. */
 static uint64_t trouble_grows(struct trouble *trouble, int64_t now_ms)
 {
     uint64_t failures = ++trouble->since;
@@ -164,7 +164,7 @@ static uint64_t trouble_grows(struct trouble *trouble, int64_t now_ms)
     return failures;
 }
 
-/* Whether its end is to be logged. */
+/* Whether the end of the failure is to be logged. */
 static bool trouble_ends(struct trouble *trouble)
 {
     bool told = trouble->told;
@@ -172,7 +172,7 @@ static bool trouble_ends(struct trouble *trouble)
     return told;
 }
 
-/* Of the copies of recordings' files, until one is kept. */
+/* Logs failed copies of recordings, until one is stored. */
 static void log_copy(struct call_thread *thread, const struct finding *finding,
                      const struct attempt *attempt, int64_t now_ms)
 {
@@ -189,7 +189,7 @@ static void log_copy(struct call_thread *thread, const struct finding *finding,
     }
 }
 
-/* Of the platform, until a call goes well. */
+/* Logs failures of the platform, until a call succeeds. */
 static void log_trouble(struct call_thread *thread, const struct finding *finding, int64_t now_ms)
 {
     enum verdict verdict = finding->verdict;
@@ -212,7 +212,7 @@ static void log_trouble(struct call_thread *thread, const struct finding *findin
                  failures);
 }
 
-/* Calls are signed with the time: a platform may refuse one that is off, without saying why. */
+/* Calls are signed with the time. A platform may refuse a wrong time without saying why. */
 static void note_clock(struct call_thread *thread, const struct attempt *attempt, int64_t now_ms)
 {
     if (!attempt->dated)
@@ -298,7 +298,8 @@ static void on_ended(void *argument, struct request *request, struct attempt *at
     count_copy(thread, attempt);
     note_clock(thread, attempt, now);
     dispatch_end(&thread->dispatch, request, attempt, now, clock_wall_ms(), &finding);
-    /* It was the old token that was refused: a trial with the new one may run at once. */
+    /* The platform has refused the old token, so a trial call with the new one may begin at
+     * once. */
     if (finding.verdict == VERDICT_UNAUTHORIZED && attempt->token_replaced)
         dispatch_credentials_changed(&thread->dispatch, now);
     if (!thread->ending) {
@@ -399,7 +400,7 @@ static void arm_due(struct call_thread *thread, int64_t now_ms)
     uv_timer_start(&thread->due, on_due, wake > now_ms ? (uint64_t)(wake - now_ms) : 0, 0);
 }
 
-/* Sends what may be sent, gives back what is done. */
+/* Sends the requests that may be sent, and gives back those that are done. */
 static void turn(struct call_thread *thread)
 {
     struct request *request;
@@ -424,10 +425,10 @@ static void on_prepare(uv_prepare_t *prepare)
 
 static void on_tick(uv_timer_t *timer)
 {
-    (void)timer; /* turning is all that it is for */
+    (void)timer; /* the timer only makes the loop run */
 }
 
-/* File work that does not end: the disk or its server hangs. */
+/* File work does not end: the disk or its server hangs. */
 static void on_stuck(uv_timer_t *timer)
 {
     struct call_thread *thread = timer->data;
@@ -438,7 +439,7 @@ static void on_stuck(uv_timer_t *timer)
     uv_stop(&thread->loop);
 }
 
-/* The end: cuts off what runs, gives back all, and lets the loop run out. */
+/* The end: cuts off all tries, gives back all requests, and lets the loop end. */
 static void end_thread(struct call_thread *thread)
 {
     thread->ending = true;
@@ -474,7 +475,7 @@ static void receive(struct call_thread *thread, struct message *message)
         free(message);
         end_thread(thread);
         break;
-    case MESSAGE_ALLOWANCE: /* only ever goes the other way */
+    case MESSAGE_ALLOWANCE: /* never sent to this thread */
         abort();
     }
 }
@@ -495,7 +496,8 @@ static void *run(void *argument)
     struct call_thread *thread = argument;
     pthread_setname_np(pthread_self(), "calls");
     platform_enter_thread();
-    give_back(thread); /* the allowance, where the rate makes it smaller from the start */
+    give_back(
+        thread); /* reports the limit of calls if the rate limit makes it smaller from the start */
     uv_run(&thread->loop, UV_RUN_DEFAULT);
     if (thread->stuck)
         return NULL;
@@ -511,8 +513,8 @@ static void wake_thread(void *argument)
     uv_async_send(&((struct call_thread *)argument)->wake);
 }
 
-/* Whether as many more files can be opened as a loop takes: libuv ends the process where its first
- * one finds none for the pipe of signals. */
+/* Whether the files that a loop needs can be opened. libuv aborts the process if its first loop
+ * cannot open the pipe for signals. */
 static bool files_can_be_opened(void)
 {
     int files[LOOP_FILES], opened = 0;

@@ -39,7 +39,7 @@ static void render_status(struct metrics *metrics, struct http_answer *answer)
     status_render(metrics, health_is_ready(metrics), &answer->body);
 }
 
-/* Returns whether the path is one of the page's files. */
+/* Renders a file of the page. Returns false if the path is none. */
 static bool render_file(const char *path, struct http_answer *answer)
 {
     for (size_t i = 0; i < page_file_count; i++) {

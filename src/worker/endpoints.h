@@ -1,5 +1,5 @@
 /* What the HTTP server serves: /metrics, /livez, /readyz, /status and a page for people. Everything
- * is read from struct metrics; nothing here holds up another thread. */
+ * is read from struct metrics, without blocking another thread. */
 #pragma once
 
 #include "io/http.h"

@@ -17,31 +17,31 @@
 #include "core/verdict.h"
 
 enum {
-    BUFFER_KEPT = 16384, /* of an answer's buffer, what is kept for the next one */
+    BUFFER_KEPT = 16384, /* largest answer buffer that is kept for the next try */
     PATIENCE_STEP_MS = 250,
-    REDIRECTS = 5,         /* that a fetch follows */
-    REDIRECT_BODY = 65536, /* of a redirect, which nobody needs, is read */
+    REDIRECTS = 5,         /* limit of redirects of a fetch */
+    REDIRECT_BODY = 65536, /* limit of a redirect's body, which is read and ignored */
 };
 
 struct exchange {
-    struct list node; /* in free or keeping */
+    struct list node; /* in exchanges->free or ->keeping */
     struct exchanges *all;
-    struct platform_post post; /* or the fetch that follows it */
+    struct platform_post post; /* the POST, and after it the fetch */
     struct request *request;
     int64_t started_us;
-    uint64_t token_number; /* which it was signed with */
+    uint64_t token_number; /* number of the token that signed it */
     struct text url, body, answer;
     struct text location; /* of a 3xx */
     char authorization[sizeof((struct signature *)0)->authorization];
-    struct attempt attempt; /* of the post, once it has ended */
+    struct attempt attempt; /* valid when the POST has ended */
     bool fetching;
 
-    /* The recording's file, where there is one. */
-    bool is_file;          /* it is the answer itself */
-    enum audio audio;      /* what its first bytes are found to be */
-    struct text head;      /* those of a fetched file, until they decide */
-    char *file_url;        /* as the answer gives it */
-    struct text fetch_url; /* that one, or where it was redirected to */
+    /* The recording's file, if there is one. */
+    bool is_file;          /* the answer itself is the file */
+    enum audio audio;      /* judged by the first bytes */
+    struct text head;      /* first bytes of a fetched file, until they are judged */
+    char *file_url;        /* as in the answer */
+    struct text fetch_url; /* file_url, or the target of the last redirect */
     int redirects;
     size_t redirect_body;
     int64_t size;
@@ -159,7 +159,7 @@ static enum platform_taken take_file(struct exchange *exchange, const char *byte
     return PLATFORM_TAKEN;
 }
 
-/* Judges the first bytes of what may be a file, and takes them when they are. */
+/* Judges the first bytes of a possible file, and takes them if it is one. */
 static enum platform_taken take_head(struct exchange *exchange, struct text *head, bool whole,
                                      const struct attempt *attempt)
 {
@@ -187,8 +187,8 @@ static int64_t left_ms(const struct exchange *exchange)
     return exchange->all->config->recording_timeout_ms - spent_ms;
 }
 
-/* A file system that hangs is given up like a platform that does: its own time is part of the
- * try's. */
+/* A try gives up a hanging file system like a hanging platform: the time of the file system counts
+ * as the try's. */
 static void on_patience(uv_timer_t *timer)
 {
     struct exchanges *all = timer->data;
@@ -205,7 +205,7 @@ static void on_patience(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
-/* The file has arrived as a whole. */
+/* The file has arrived completely. */
 static void keep_file(struct exchange *exchange)
 {
     struct text name = {0};
@@ -242,7 +242,8 @@ static void set_file_times(struct exchange *exchange, int64_t left)
         config->platform_timeout_ms < left ? config->platform_timeout_ms : 0;
 }
 
-/* Fetches from that URL where the settings let it; it may be the platform module's memory. */
+/* Fetches from that URL if the settings allow it. url may point into the platform module's
+ * memory. */
 static void start_fetch(struct exchange *exchange, const char *url)
 {
     int64_t left = left_ms(exchange);
@@ -281,7 +282,7 @@ static enum platform_taken judge_fetched(struct exchange *exchange, const struct
     return PLATFORM_ENOUGH;
 }
 
-/* libcurl tells where a redirect points to only when it has ended. */
+/* libcurl reports the target of a redirect only at its end. */
 static enum platform_taken take_fetched(struct exchange *exchange, const struct attempt *fetch,
                                         const char *bytes, size_t n)
 {
@@ -344,7 +345,7 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
 
 /* ---- what the platform module reports */
 
-/* Files are sent as they are; what is packed is an answer in words. */
+/* Files are sent unpacked; a packed answer is JSON. */
 static bool may_be_file(const struct exchange *exchange, const struct attempt *attempt)
 {
     return exchange->request->place.kind == REQUEST_RECORDING && exchange->audio == AUDIO_OPEN &&
@@ -360,7 +361,7 @@ static void take_as_file(struct exchange *exchange)
     all->events->answered(all->argument, exchange->request);
 }
 
-/* What an answer begins with tells whether it is the file itself. */
+/* The first bytes of an answer tell whether the answer is the file. */
 static enum platform_taken judge_answer(struct exchange *exchange, const struct attempt *attempt,
                                         bool whole)
 {
@@ -375,7 +376,7 @@ static enum platform_taken judge_answer(struct exchange *exchange, const struct 
     return taken;
 }
 
-/* A file whose length alone is too large is not waited for: that is known before its first byte. */
+/* A file whose announced length is too large is refused before its first byte. */
 static enum platform_taken judge_length(struct exchange *exchange, const struct attempt *attempt)
 {
     bool is_file = exchange->fetching ? attempt->http_status == 200
@@ -411,12 +412,12 @@ static enum platform_taken on_body(void *argument, struct platform_post *post,
     return PLATFORM_TAKEN;
 }
 
-/* The answer was a file, whole or not. */
+/* The answer was a file, complete or not. */
 static void file_ended(struct exchange *exchange)
 {
     struct attempt *attempt = &exchange->attempt;
     snprintf(attempt->file_type, sizeof attempt->file_type, "%s", attempt->content_type);
-    if (exchange->copy != COPY_NONE) /* it was ourselves who cut it off: the answer was sound */
+    if (exchange->copy != COPY_NONE) /* we cut the answer off ourselves, so it was readable */
         attempt->complete = true;
     if (attempt->end_proven && exchange->copy == COPY_NONE && exchange->file)
         keep_file(exchange);
@@ -463,7 +464,7 @@ static void on_ended(void *argument, struct platform_post *post, struct attempt 
 
 /* ---- the start of a try */
 
-/* Signatures hold a time in seconds: all calls of one second share theirs. */
+/* Signatures have a time in seconds, so all calls of one second share one. */
 static void sign(struct exchange *exchange, int64_t wall_ms)
 {
     struct exchanges *all = exchange->all;
@@ -483,7 +484,7 @@ static void sign(struct exchange *exchange, int64_t wall_ms)
              all->signature.authorization);
 }
 
-/* A call that is connected so late that it may not be made any more goes back unsent. */
+/* Until when the call may be sent. A call whose connection is ready later goes back unsent. */
 static int64_t send_until_ms(const struct config *config, const struct request *request,
                              int64_t wall_ms)
 {
@@ -528,7 +529,7 @@ void exchange_start(struct exchanges *exchanges, struct request *request, int64_
     };
     if (!recording)
         exchange->post.send_until_ms = send_until_ms(config, request, wall_ms);
-    /* A file may take its time, once it is on its way. */
+    /* A file has more time once its first byte has arrived. */
     if (recording)
         set_file_times(exchange, config->recording_timeout_ms);
     platform_start(exchanges->platform, &exchange->post);

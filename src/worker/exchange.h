@@ -1,7 +1,7 @@
-/* One try to put a request to the platform, as a whole: the signed POST, and for a recording also
- * what becomes of its file: hashed as it comes, fetched from where the answer says, copied to the
- * store. It decides nothing about requests; what it saw goes to core/dispatch as a struct attempt.
- * All of it is the call thread's. */
+/* One whole try of a request: the signed POST, and for a recording also its file, which is fetched
+ * from the URL in the answer, hashed as it arrives, and copied to the store. This module decides
+ * nothing about requests; it reports what happened to core/dispatch as a struct attempt. The call
+ * thread. */
 #pragma once
 
 #include <uv.h>
@@ -15,16 +15,16 @@
 #include "io/store.h"
 
 struct exchange_events {
-    /* The platform has answered soundly; the file that it gave is still to come. Nothing may be
-     * started from here. */
+    /* The platform's answer is complete and readable; the file has not been fetched yet. The
+     * callback must not start a try. */
     void (*answered)(void *argument, const struct request *request);
-    /* The try has ended; the attempt lasts until this returns. May start others. started_us:
-     * CLOCK_BOOTTIME. */
+    /* The try has ended. The attempt is valid until the callback returns. The callback may start
+     * other tries. started_us: CLOCK_BOOTTIME. */
     void (*ended)(void *argument, struct request *request, struct attempt *attempt,
                   int64_t started_us);
 };
 
-/* All exchanges of a call thread, and what they share. */
+/* All tries of the call thread, and what they share. */
 struct exchanges {
     const struct config *config;
     const struct exchange_events *events;
@@ -32,10 +32,10 @@ struct exchanges {
     struct platform *platform;
     struct store *store; /* NULL: none */
     struct list free;
-    struct list keeping; /* the oldest first */
-    uv_timer_t patience; /* with the file system */
+    struct list keeping; /* tries whose file is being stored, the oldest first */
+    uv_timer_t patience; /* deadline of the file system */
     char *token;
-    uint64_t tokens;            /* how many there have been */
+    uint64_t tokens;            /* number of tokens so far */
     struct signature signature; /* of signed_second, with the token */
     int64_t signed_second;
 };
@@ -44,18 +44,18 @@ struct exchanges {
 int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct config *config,
                    const struct exchange_events *events, void *argument, struct error *error);
 
-/* From now on tries are signed with that token; it is taken over. Returns whether it is another. */
+/* Signs tries with that token from now on, and owns it. Returns whether the token is a new one. */
 bool exchanges_use_token(struct exchanges *exchanges, char *token);
 
-/* From now on these certificates count; they are taken over. */
+/* Uses these certificates from now on, and owns them. */
 void exchanges_use_trust(struct exchanges *exchanges, struct platform_trust *trust);
 
-/* Starts a try; it always ends, later. The request is borrowed until then. */
+/* Starts a try. `ended` is always called later. The request is borrowed until then. */
 void exchange_start(struct exchanges *exchanges, struct request *request, int64_t wall_ms);
 
-/* Cuts off all tries that run; each ends (FAILURE_STOPPED) before this returns. */
+/* Cuts off all running tries. Each of them ends (FAILURE_STOPPED) before this function returns. */
 void exchanges_stop(struct exchanges *exchanges);
 
-/* Releases everything; no try may run. The loop has to turn until its handles are closed and the
- * store's file work is done. */
+/* Releases everything. No try may be running. The loop has to run until its handles are closed and
+ * the store's file work is done. */
 void exchanges_fini(struct exchanges *exchanges);

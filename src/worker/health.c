@@ -4,15 +4,15 @@
 
 #include "base/clock.h"
 
-enum { TURN_MOST_MS = 10000 }; /* a loop that has not turned for longer is not alive */
+enum { TURN_MOST_MS = 10000 }; /* a loop without an iteration for longer is not alive */
 
 bool health_is_on(const struct metrics *metrics, int job)
 {
     return *metrics->config->request_topics[job];
 }
 
-/* Whether each job that is on has joined its group. One that waits for a topic that does not exist
- * yet does not make a worker unready that does the other job. */
+/* Whether each job that is on has joined its group. A job that waits for a topic that does not
+ * exist yet does not make the worker unready if the other job has joined. */
 static bool is_in_groups(const struct metrics *metrics)
 {
     int joined = 0;

@@ -1,4 +1,4 @@
-/* Whether the process lives and is ready, as /livez, /readyz and /status say. Any thread. */
+/* Whether the process is alive and ready, for /livez, /readyz and /status. Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,12 +8,13 @@
 /* Whether a job is switched on. */
 bool health_is_on(const struct metrics *metrics, int job);
 
-/* In the groups, not draining, and nothing that the whole worker repeats fails for a minute. */
+/* Whether the jobs are in their groups, the worker does not drain, Kafka refuses it no right, and
+ * no operation at Kafka has failed for a minute. */
 bool health_is_ready(const struct metrics *metrics);
 
-/* Why the worker is not ready, in a line: of what is wrong, what can be mended first. Bounded by
- * `size` bytes, NUL included. */
+/* Writes why the worker is not ready, as one line. Of several causes it names the one to mend
+ * first. `size` includes the NUL. */
 void health_why_unready(struct metrics *metrics, char *out, size_t size);
 
-/* Which loop has not turned for 10 s, in words; NULL: all turn. */
+/* Which loop has not completed an iteration for 10 s, as a text; NULL: none. */
 const char *health_dead(const struct metrics *metrics);

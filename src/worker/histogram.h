@@ -1,5 +1,5 @@
-/* A histogram of durations: one thread adds, any thread reads (relaxed; a reader may see a
- * duration's count before its sum). */
+/* A histogram of durations. One thread adds, any thread reads. Access is relaxed: a reader may see
+ * a duration in a bucket before it is in the sum. */
 #pragma once
 
 #include <stdatomic.h>
@@ -13,7 +13,8 @@ static const int64_t histogram_bounds_us[HISTOGRAM_BOUNDS] = {
     250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000};
 
 struct histogram {
-    _Atomic uint64_t buckets[HISTOGRAM_BOUNDS + 1]; /* not cumulative; the last one: longer */
+    _Atomic uint64_t
+        buckets[HISTOGRAM_BOUNDS + 1]; /* not cumulative; the last bucket has no upper bound */
     _Atomic uint64_t sum_us;
 };
 

@@ -1,6 +1,6 @@
-/* The last quarter of an hour in steps of some seconds, for the plots of a page that is opened
- * later. Counters are handed in as they stand; kept is what each step added. Whoever calls locks.
- */
+/* The last quarter of an hour in steps of some seconds, for the plots of the page. The caller
+ * passes the counters' current values, and the history keeps what each step added. The caller
+ * locks. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,26 +12,27 @@
 
 enum { HISTORY_STEP_MS = 5000, HISTORY_STEPS = 180 };
 
-/* Counters since the process started, and gauges as they are now. */
+/* Counters since the start of the process, and current values of gauges. */
 struct history_totals {
     uint64_t results[REQUEST_KINDS][STATUSES];
-    uint64_t tries[REQUEST_KINDS][HISTOGRAM_BOUNDS + 1]; /* that ended, by how long they took */
+    uint64_t tries[REQUEST_KINDS][HISTOGRAM_BOUNDS + 1]; /* ended tries, by duration */
     uint64_t lag[REQUEST_KINDS];
     uint64_t in_flight;
 };
 
 struct history_step {
-    bool known; /* false: the process did not run, or not yet */
+    bool known; /* false: the process did not run at that time */
     uint64_t results[REQUEST_KINDS][STATUSES];
     uint64_t tries[REQUEST_KINDS];
-    int64_t p50_us[REQUEST_KINDS], p99_us[REQUEST_KINDS]; /* of these; -1: there was none */
-    uint64_t lag[REQUEST_KINDS];                          /* at its end */
+    int64_t p50_us[REQUEST_KINDS],
+        p99_us[REQUEST_KINDS];   /* of the step's tries; -1: there was none */
+    uint64_t lag[REQUEST_KINDS]; /* at the end of the step */
     uint64_t in_flight;
 };
 
 struct history {
     struct history_step steps[HISTORY_STEPS]; /* a ring */
-    int64_t last;                             /* number of the newest step: its end's time / step */
+    int64_t last; /* number of the newest step: the time of its end / HISTORY_STEP_MS */
     struct history_totals before;
     bool begun;
 };
@@ -39,14 +40,14 @@ struct history {
 /* Whether a step has ended since the last one was added. now_ms: CLOCK_BOOTTIME. */
 bool history_is_due(const struct history *history, int64_t now_ms);
 
-/* Ends a step. The first call only notes where the counters stand. */
+/* Ends a step. The first call only stores the values of the counters. */
 void history_add(struct history *history, int64_t now_ms, const struct history_totals *totals);
 
-/* The steps, oldest first; those before the first one are not known. Returns when the last one
- * ended (CLOCK_BOOTTIME). */
+/* Copies the steps, oldest first. Steps before the first one are not known. Returns when the last
+ * step ended (CLOCK_BOOTTIME). */
 int64_t history_copy(const struct history *history, struct history_step steps[HISTORY_STEPS]);
 
-/* The time below which that share (0 to 1) of the counted durations lies, in microseconds: between
- * a bucket's bounds by the logarithm; of those above the last bound that bound. -1: none was
- * counted. */
+/* The duration in microseconds below which that share (0 to 1) of the counted durations lies.
+ * Within a bucket it is interpolated logarithmically; above the last bound it is that bound. -1:
+ * nothing was counted. */
 int64_t history_quantile(const uint64_t counts[HISTOGRAM_BOUNDS + 1], double share);

@@ -77,7 +77,8 @@ static void *run(void *argument)
     pthread_setname_np(pthread_self(), names[job - job->jobs->all]);
     job->status = kafka_thread_run(job->kafka, job->jobs->calls, job->jobs->stop);
     if (job->status)
-        /* The process ends: the other job hands over in order, but not under an id of another's. */
+        /* The process ends. The other job hands over in order, unless another process has the same
+         * instance.id. */
         stop_request(job->jobs->stop, kafka_thread_has_twin(job->kafka));
     return NULL;
 }

@@ -1,7 +1,7 @@
-/* The jobs that are switched on, calls and recordings: each is a consumer group of its own, with a
- * Kafka thread (engine, consumer, producer), so that each topic is spread evenly over the workers;
- * all share one call thread, which has the slots. When one fails, the others are stopped in order.
- * Main thread, but for jobs_wake. */
+/* The jobs that are switched on, calls and recordings. Each job is a consumer group of its own,
+ * with a Kafka thread (engine, consumer, producer), so that each topic is spread evenly over the
+ * workers. All jobs share one call thread, which has the slots. When one job fails, the others are
+ * stopped in order. Main thread, except jobs_wake and jobs_reread. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,23 +13,25 @@
 
 struct jobs;
 
-/* Creates the Kafka threads and the call thread, whose counters metrics then tells of. config and
- * metrics must outlive it. NULL on failure. */
+/* Creates the Kafka threads and the call thread, and gives metrics the call thread's counters.
+ * config and metrics must outlive the jobs. NULL on failure. */
 struct jobs *jobs_new(const struct config *config, struct metrics *metrics, struct error *error);
 
-/* Ends a wait of all their loops. Any thread. Its argument is the struct jobs. */
+/* Wakes the loops of all jobs. Any thread. The argument is the struct jobs. */
 void jobs_wake(void *jobs);
 
-/* Asks for the files of secrets and certificates to be read again. Any thread. Its argument is the
- * struct jobs. */
+/* Reads the files of secrets and certificates again. Any thread. The argument is the struct
+ * jobs. */
 void jobs_reread(void *jobs);
 
-/* Runs until all are stopped. Returns the exit status, or -1 when a thread cannot be started. */
+/* Runs until all jobs have stopped. Returns the exit status, or -1 if a thread cannot be
+ * started. */
 int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error);
 
-/* Whether it ended without Kafka's answer, or as a client of Kafka failed for good: ending the
- * clients may then take long, or for ever. */
+/* Whether a job ended without an answer of Kafka, or because a Kafka client failed for good.
+ * Closing the clients may then take long or never return. */
 bool jobs_gave_up(const struct jobs *jobs);
 
-/* false: what hangs was not released (call_thread_free), and the process can only _exit. */
+/* Releases everything. false: the call thread hangs (call_thread_free), and the process can only
+ * _exit. */
 bool jobs_free(struct jobs *jobs);

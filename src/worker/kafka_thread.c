@@ -19,29 +19,31 @@
 
 enum {
     WAIT_MOST_MS = 1000,
-    STOP_GRACE_MS = 4000,    /* beyond drain.timeout.ms, until a stop ends without a proper leave */
-    TABLE_EACH_MS = 1000,    /* how often the metrics' table of partitions is renewed */
-    TWIN_WAIT_MS = 5000,     /* how long recordings wait to see which of two namesakes ends */
-    TROUBLE_EACH_MS = 60000, /* how often a halted partition is told of, for each reason */
-    CLAIM_FIRST_MS = 1000,   /* until a claim that was refused is made again; doubles */
+    STOP_GRACE_MS =
+        4000, /* after drain.timeout.ms, until a stop ends without leaving the group in order */
+    TABLE_EACH_MS = 1000, /* how often the metrics' table of partitions is renewed */
+    TWIN_WAIT_MS = 5000,  /* how long recordings wait for the end of one of two processes with one
+                             instance.id */
+    TROUBLE_EACH_MS = 60000, /* how often a halted partition is logged, for each reason */
+    CLAIM_FIRST_MS = 1000,   /* first pause after a refused claim; doubles */
     CLAIM_MOST_MS = 30000,
 };
 
-/* What holds a halted partition up. */
+/* Why a partition is halted. */
 enum hold { HOLD_REPAIR, HOLD_READING, HOLD_WRITING, HOLDS };
 
 struct claim {
-    int64_t at, pause; /* when it is made again; 0: it was not refused */
+    int64_t at, pause; /* when the claim is repeated; 0: it was not refused */
 };
 
-/* What is known of a partition from the last time that it was looked at. */
+/* A partition's state when it was last shown. */
 struct shown {
     struct watch watch;
     const char *state; /* NULL: never */
-    int64_t since_ms;  /* wall clock: in that state */
+    int64_t since_ms;  /* wall clock: since when in that state */
     uint64_t round;    /* when that was */
     bool stuck;
-    int64_t told_at[HOLDS]; /* when the log last said that it is halted; 0: never */
+    int64_t told_at[HOLDS]; /* when the log last reported that it is halted; 0: never */
     struct claim claim;
 };
 
@@ -54,28 +56,28 @@ struct kafka_thread {
     struct metrics *metrics;
     struct queue finished;
     struct publish publish;
-    struct kafka_ledger *ledgers; /* of the plain commit on its way */
+    struct kafka_ledger *ledgers; /* of the running plain commit */
     size_t ledger_capacity;
     struct event_rules rules;
     int64_t now, wall;
-    int64_t transaction_us;      /* when the transaction on its way began */
-    uint64_t transactions;       /* that landed, as last counted */
+    int64_t transaction_us;      /* when the running transaction began */
+    uint64_t transactions;       /* committed ones, as last counted */
     uint64_t rebalance;          /* as last counted */
     int64_t table_at;            /* when the metrics' table is due */
-    struct partition_row *table; /* the next one */
-    int64_t turned_at;           /* when the loop last turned */
+    struct partition_row *table; /* buffer of the next table */
+    int64_t turned_at;           /* time of the loop's last iteration */
     int64_t renewing_since;      /* 0: the producer is ready */
     int64_t stop_until;          /* 0: no stop yet */
-    atomic_bool committing; /* a transaction is on its way: what ends meanwhile waits for its end */
-    int64_t waits_until, pardoned_at; /* the recordings', see do_fail; 0: never */
+    atomic_bool committing;      /* a transaction is running: requests that end wait for its end */
+    int64_t waits_until, pardoned_at; /* of recordings, see do_fail; 0: never */
     struct troubles troubles;
-    struct shown *shown; /* of the partitions by number */
+    struct shown *shown; /* by partition number */
     size_t shown_count;
     uint64_t round;      /* how often partitions were shown */
-    int64_t stuck_at;    /* when stuck partitions were last complained of */
+    int64_t stuck_at;    /* when stuck partitions were last logged */
     uint64_t rate_waits; /* as last seen */
     bool said_lasting;   /* the broker, of the job whose end is told next */
-    bool losing;         /* partitions are lost, and being handed over */
+    bool losing;         /* lost partitions are being handed over */
     bool joined, leaving, done, gave_up, has_twin;
     int status;
 };
@@ -91,9 +93,8 @@ void kafka_thread_wake(struct kafka_thread *thread)
     kafka_wake(thread->kafka);
 }
 
-/* Something ended. While a transaction is on its way nothing would come of it but a turn of the
- * loop: its end wakes the loop, which clears the flag before it looks into the queue, so that
- * nothing is overlooked. */
+/* A request has ended. During a transaction a wake-up would be useless: the end of the transaction
+ * wakes the loop, which clears the flag before it reads the queue, so no request is overlooked. */
 static void wake_for_finished(void *argument)
 {
     struct kafka_thread *thread = argument;
@@ -113,7 +114,7 @@ static const char *group_of(const struct kafka_thread *thread)
     return thread->config->group_ids[thread->job];
 }
 
-/* Slots that the job may fill; the call thread shares them out. */
+/* Slots that the job may fill. The call thread distributes them. */
 static int64_t slots_of(const struct config *config, enum request_kind job)
 {
     return job == REQUEST_CALL ? config->platform_max_in_flight : dispatch_recordings(config);
@@ -194,7 +195,7 @@ static void on_producer_ready(void *argument)
     }
 }
 
-/* Counts what a transaction carried once the engine knows that it has landed. */
+/* Counts the records of a transaction when the engine knows that it has committed. */
 static void count_landed(struct kafka_thread *thread)
 {
     struct engine_view view;
@@ -235,7 +236,7 @@ static void log_transaction(struct kafka_thread *thread, enum kafka_outcome outc
                    words, thread->said_lasting && outcome == KAFKA_ABORTED);
 }
 
-/* Tells the engine which items were refused. Returns flags, to be freed. */
+/* Reports the refused items to the engine. Returns flags that the caller frees. */
 static bool *tell_refused(struct kafka_thread *thread, const enum kafka_refusal *refused)
 {
     size_t count = thread->publish.transaction.record_count;
@@ -285,7 +286,7 @@ static enum engine_answer engine_answer_of(enum kafka_answer answer)
                                             : ENGINE_NO_MEMBER;
 }
 
-/* A job has been answered. */
+/* An operation at Kafka has ended. */
 static void note_answer(struct kafka_thread *thread, enum trouble_kind kind,
                         enum kafka_answer answer, const char *what, const char *error)
 {
@@ -339,7 +340,8 @@ static void on_failed(void *argument, const char *error)
     struct kafka_thread *thread = argument;
     log_error("the worker stops: %s", error);
     thread->status = 1;
-    thread->done = thread->gave_up = true; /* what failed for good may never end */
+    thread->done = thread->gave_up =
+        true; /* closing a client that failed for good may never return */
 }
 
 static const struct kafka_handler handler = {.assigned = on_assigned,
@@ -387,7 +389,7 @@ static void warn_of_older(const struct kafka_thread *thread,
               "call.max.age.ms are called");
 }
 
-/* Takes what the engine has room for. Returns whether there may be more at once. */
+/* Reads as many records as the engine has room for. Returns whether more may be there already. */
 static bool take_records(struct kafka_thread *thread)
 {
     struct engine_partition_view view;
@@ -409,8 +411,8 @@ static bool take_records(struct kafka_thread *thread)
 
 /* What the call thread sends back. */
 
-/* Calls that their partition has not waited for. (Recordings are asked for again by the next owner,
- * and nothing of them is in doubt.) */
+/* Logs calls that the partition did not wait for. (The next owner requests recordings again, and
+ * none of them is in doubt.) */
 static void tell_orphans(struct kafka_thread *thread)
 {
     const struct request *request;
@@ -426,7 +428,7 @@ static void tell_orphans(struct kafka_thread *thread)
 static void take_finished(struct kafka_thread *thread)
 {
     struct list messages;
-    tell_orphans(thread); /* they may be among what comes back */
+    tell_orphans(thread); /* the requests that come back may include them */
     list_init(&messages);
     queue_take(&thread->finished, &messages);
     for (struct list *node; (node = list_take_first(&messages));) {
@@ -534,9 +536,10 @@ static void end_as_twin(struct kafka_thread *thread)
     thread->done = thread->has_twin = true;
 }
 
-/* Both jobs of two namesakes are fenced about alike, and in each group one of them loses. It must
- * not be one here and the other there, or both would end: the recordings wait a moment, in which
- * the calls decide, and go on if nobody fences them again. */
+/* If two processes have one instance.id, both jobs of both are fenced at about the same time, and
+ * in each group one of the processes loses. If it were one process in one group and the other in
+ * the other, both would end. So the recordings wait a moment while the calls decide, and go on if
+ * nobody fences them again. */
 static void do_fail(struct kafka_thread *thread)
 {
     bool alone = thread->job == REQUEST_CALL || !*thread->config->request_topics[REQUEST_CALL];
@@ -617,8 +620,8 @@ static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
     return &thread->shown[number];
 }
 
-/* A person may have changed what the broker refused, so a claim is made again after a pause that
- * grows. Only a new assignment, of that partition alone, can carry it. */
+/* Somebody may have mended what the broker refused, so the claim is repeated after a growing pause.
+ * That takes a new assignment of this partition alone. */
 static void claim_again(struct kafka_thread *thread)
 {
     struct engine_partition_view view;
@@ -662,8 +665,8 @@ static void say_halted(const struct kafka_thread *thread, const struct engine_pa
                   topic, view->partition, view->halt_reason);
 }
 
-/* A halted partition is told at once, then each minute: also one that goes on in between, as its
- * claims are made again and refused again. */
+/* A halted partition is logged at once, then once a minute, also if it goes on in between because
+ * its claim is repeated and refused again. */
 static void complain_of(struct kafka_thread *thread, const struct engine_partition_view *view)
 {
     enum hold hold = view->needs_repair ? HOLD_REPAIR : view->halted ? HOLD_WRITING : HOLD_READING;
@@ -693,7 +696,7 @@ static const char *state_of(const struct engine_partition_view *view, const char
                             : "changing hands";
 }
 
-/* What is on its way and does not end, as nobody answers. */
+/* Notes operations that do not end because nobody answers. */
 static void check_waiting(struct kafka_thread *thread)
 {
     enum { SLOW_MS = 30000 };
@@ -708,8 +711,8 @@ static void check_waiting(struct kafka_thread *thread)
                       "is written to is missing");
 }
 
-/* Whether the worker itself lets partitions wait: for the platform, for its limits, for a free
- * slot, or for Kafka, of which it has told already. */
+/* Whether the worker has a reason to let partitions wait: the platform, its limits, no free slot,
+ * or a failure at Kafka that is logged already. */
 static bool lets_wait(struct kafka_thread *thread)
 {
     const struct call_counters *calls = call_thread_counters(thread->calls);
@@ -723,7 +726,7 @@ static bool lets_wait(struct kafka_thread *thread)
            troubles_any(&thread->troubles, thread->now);
 }
 
-/* Whether nobody knows why nothing happens in it. */
+/* Whether nothing happens in the partition for no known reason. */
 static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_view *view,
                      bool excused, int64_t end)
 {
@@ -752,7 +755,7 @@ static void complain_of_stuck(const struct kafka_thread *thread,
               topic, view->partition, end - view->base);
 }
 
-/* Partitions that are stuck, told each minute. */
+/* Logs stuck partitions once a minute. */
 static void watch_partitions(struct kafka_thread *thread)
 {
     struct engine_partition_view view;
@@ -773,7 +776,7 @@ static void watch_partitions(struct kafka_thread *thread)
     metrics_set(&thread->metrics->stuck[thread->job], stuck);
 }
 
-/* Since when the partition is in that state, as far as this has been looked at each time. */
+/* Since when the partition is in that state, as far as each look has seen. */
 static int64_t since_of(struct kafka_thread *thread, int32_t partition, const char *state)
 {
     struct shown *shown = shown_of(thread, partition);
@@ -829,7 +832,7 @@ static void show_partitions(struct kafka_thread *thread)
     metrics_set(&metrics->lag[thread->job], (uint64_t)lag);
 }
 
-/* What the engine counts itself. */
+/* Shows the engine's counters. */
 static void show_counts(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
@@ -851,7 +854,7 @@ static void show_condition(struct kafka_thread *thread, enum condition condition
     metrics_condition(thread->metrics, thread->job, condition, holds ? thread->wall : 0);
 }
 
-/* What keeps the job from its work. */
+/* Shows what keeps the job from its work. */
 static void show_conditions(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
@@ -870,7 +873,7 @@ static void show_conditions(struct kafka_thread *thread)
     show_condition(thread, CONDITION_OUTSIDE, !atomic_load(&metrics->in_group[job]));
 }
 
-/* What others see of it. */
+/* Renews what other threads see of this job. */
 static void show(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
@@ -892,7 +895,7 @@ static void show(struct kafka_thread *thread)
     show_conditions(thread);
 }
 
-/* A loop that did not turn for long was stopped from outside (SIGSTOP, a paused machine). */
+/* A loop without an iteration for long was stopped from outside (SIGSTOP, a paused machine). */
 static void notice_freeze(struct kafka_thread *thread)
 {
     int64_t most = thread->config->session_timeout_ms / 3;
@@ -905,7 +908,7 @@ static void notice_freeze(struct kafka_thread *thread)
     thread->turned_at = thread->now;
 }
 
-/* Each by itself: nothing else will tell of it. */
+/* Logs each of them, because nothing else reports them. */
 static size_t tell_lost_outcomes(const struct kafka_thread *thread)
 {
     size_t count = 0;
@@ -921,7 +924,7 @@ static size_t tell_lost_outcomes(const struct kafka_thread *thread)
     return count;
 }
 
-/* The stop's time is over, and something is left. */
+/* The time of the stop is over, and requests are left. */
 static void give_stop_up(struct kafka_thread *thread)
 {
     size_t late = tell_lost_outcomes(thread);
@@ -962,7 +965,7 @@ static int wait_time(const struct kafka_thread *thread, bool more)
     if (thread->stop_until && thread->stop_until - thread->now < wait)
         wait = thread->stop_until - thread->now;
     if (thread->leaving && wait > 20)
-        wait = 20; /* the end of the leave is not told */
+        wait = 20; /* no event reports the end of the leave */
     return wait < WAIT_MOST_MS ? (int)(wait > 0 ? wait : 0) : WAIT_MOST_MS;
 }
 
@@ -993,7 +996,7 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
         if (!thread->done)
             kafka_wait(thread->kafka, wait_time(thread, more));
     }
-    /* Of a job that fails, nothing more is sent while the other one drains. */
+    /* A job that fails sends nothing more while the other job drains. */
     call_thread_recall(calls, thread->job, DISPATCH_ALL);
     atomic_store_explicit(&thread->metrics->kafka_turned_ms[thread->job], INT64_MAX,
                           memory_order_relaxed);
@@ -1012,7 +1015,7 @@ bool kafka_thread_gave_up(const struct kafka_thread *thread)
     return thread->gave_up;
 }
 
-/* Of what requests may hold in memory, each job that is served has an equal part. */
+/* Each job that is on gets an equal part of the memory for requests. */
 static int64_t memory_of(const struct config *config)
 {
     int64_t jobs = 0;

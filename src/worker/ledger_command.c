@@ -30,10 +30,10 @@ struct view {
     const struct kafka_admin_partition *at;
     struct ledger ledger;
     int64_t started, done; /* offsets from the base on */
-    struct error halted;   /* why; empty: it is not */
+    struct error halted;   /* why it is halted; empty: it is not */
 };
 
-/* The log was asked for its end after the commit was read: what stands in that was in the log. */
+/* The end of the log was read after the commit, so every committed offset must be in the log. */
 static void halt_unless_within(struct view *view)
 {
     int64_t marked = view->at->committed;
@@ -209,7 +209,7 @@ static int show_job(const struct config *config, enum request_kind kind, bool js
     return rc;
 }
 
-/* A job that cannot be read does not hide the other. */
+/* A job that cannot be read does not hide the other one. */
 static void show_failure(const struct config *config, enum request_kind kind, bool json,
                          struct text *out, const struct error *error)
 {
@@ -248,7 +248,7 @@ int ledger_command_show(const struct config *config, const struct options *optio
     return fflush(stdout) || failed || halted ? 1 : 0;
 }
 
-/* What would be committed, and what may happen then. */
+/* Prints what would be committed, and what may happen then. */
 static void tell_repair(const struct view *view, const char *topic, int64_t offset)
 {
     const struct kafka_admin_partition *at = view->at;
@@ -278,7 +278,7 @@ static void tell_repair(const struct view *view, const char *topic, int64_t offs
     text_fini(&metadata);
 }
 
-/* Where to go on: as asked, else from the committed offset where the log has it. */
+/* Where to go on: at the given offset, or else at the committed one if the log has it. */
 static int choose_offset(const struct view *view, const struct options *options, int64_t *offset,
                          struct error *error)
 {

@@ -26,8 +26,8 @@
 
 enum { STATUS_STOPPED = 0, STATUS_FAILED = 1, STATUS_BAD_USAGE = 2 };
 
-/* Where a standard stream is closed, the next file or connection that is opened would take its
- * number, and the log would be written into it. */
+/* If a standard stream is closed, the next file or connection would get its number, and the log
+ * would be written into that. */
 static void open_standard_streams(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -45,8 +45,8 @@ static int put(struct text *text)
     return STATUS_FAILED;
 }
 
-/* Whether the certificates, and the key of the client's, can be used. The error begins with the key
- * of the file. */
+/* Whether the certificates and the client's private key can be used. The error begins with the
+ * configuration key. */
 static int check_certificates(const struct config *config, struct text *errors)
 {
     struct error error;
@@ -72,7 +72,7 @@ static int load(struct config *config, const struct options *options)
     };
     struct text errors = {0};
     int rc = config_load(config, &input, &errors);
-    if (!rc) /* what follows may have something to say */
+    if (!rc) /* the following steps may log */
         log_setup(config->log_level, config->log_format, config->instance_id);
     kafka_fit_settings(config);
     if (kafka_check_settings(config, &errors) < 0)
@@ -85,12 +85,12 @@ static int load(struct config *config, const struct options *options)
     return rc;
 }
 
-/* From the first moment on no signal ends the process but those that are meant to: each of the
- * others would leave calls in doubt. --check and its like end by any, as programs do. */
+/* From the start on, signals that end a process by default are ignored or handled, because a death
+ * leaves calls in doubt. --check and similar options keep the default signals. */
 static void prepare_signals(void)
 {
-    /* Writes to closed connections, and to files beyond a limit of their size, fail where they are
-     * made. */
+    /* A write to a closed connection, or to a file beyond its size limit, fails with an error
+     * instead. */
     static const int ignored[] = {SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
@@ -98,9 +98,9 @@ static void prepare_signals(void)
     fatal_prepare();
 }
 
-/* A core dump would carry the token and phone numbers to disk, or to a program that collects dumps,
- * which no limit of their size keeps from it. Nor may other processes of the same user look into
- * this one's memory and environment. */
+/* A core dump would write the token and phone numbers to disk, or to a program that collects dumps,
+ * which ignores the size limit. Other processes of the same user must not read this one's memory
+ * and environment either. */
 static void keep_secrets(void)
 {
     struct rlimit limit;
@@ -136,7 +136,8 @@ static int act(const struct config *config, const struct options *options)
         status = redrive_command(config, options);
         break;
     default:
-        /* An arena for each of librdkafka's threads would keep tens of MiB that two share well. */
+        /* One malloc arena for each of librdkafka's threads would keep tens of MiB; two arenas are
+         * enough. */
         mallopt(M_ARENA_MAX, 2);
         status = worker_run(config);
         break;

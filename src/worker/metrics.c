@@ -12,10 +12,10 @@
 
 #define PREFIX "privacy_call_"
 
-/* The labels that a metric has, or where its values come from. */
+/* The labels of a metric, or the source of its values. */
 enum shape {
     PLAIN,
-    JOBS, /* a sum of each job's */
+    JOBS, /* the sum of the jobs' values */
     VERSION,
     START,
     CLOCK,
@@ -50,7 +50,7 @@ static uint64_t get(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-/* A label's value: all that is special in the format is escaped. */
+/* Adds a label. Characters that are special in the format are escaped. */
 static void add_label(struct text *out, const char *name, const char *value)
 {
     text_printf(out, "%s=\"", name);
@@ -154,7 +154,7 @@ static void put_partitions(struct scrape *scrape, const struct row *row)
     }
 }
 
-/* Nothing until an answer has told. */
+/* Adds nothing until an answer has told the platform's time. */
 static void put_clock(struct scrape *scrape, const struct row *row)
 {
     const struct call_counters *calls = call_thread_counters(scrape->metrics->calls);
@@ -267,7 +267,7 @@ void metrics_condition(struct metrics *metrics, enum request_kind job, enum cond
         atomic_store(since, since_ms);
 }
 
-/* The job for which it has held for longest; -1: none. */
+/* The job for which the condition has held for longest; -1: none. */
 static int job_of(const struct metrics *metrics, enum condition condition)
 {
     int first = -1;

@@ -33,7 +33,8 @@ static int take_value(struct options *options, char letter, const char *value, s
 static const struct command_option {
     const char *name;
     enum options_action command;
-    size_t at; /* in struct options: a bool, or a string where it takes a value */
+    size_t at; /* offset in struct options: of a string if the option takes a value, otherwise of a
+                  bool */
     bool takes_value;
 } command_options[] = {
     {"--json", ACTION_LEDGER, offsetof(struct options, json), false},
@@ -49,7 +50,7 @@ static const struct command_option {
     {"--dry-run", ACTION_REDRIVE, offsetof(struct options, dry_run), false},
 };
 
-/* The command's option that an argument is (`--name`, or `--name=value`); NULL: none. */
+/* The command's option for an argument (`--name` or `--name=value`); NULL: there is none. */
 static const struct command_option *find_option(enum options_action command, const char *argument)
 {
     size_t length = strcspn(argument, "=");
@@ -62,8 +63,8 @@ static const struct command_option *find_option(enum options_action command, con
     return NULL;
 }
 
-/* Takes a command's option with its value, which may be the next argument. Returns how many
- * arguments it took, or -1. */
+/* Reads a command's option with its value, which may be the next argument. Returns the number of
+ * arguments that were read, or -1. */
 static int take_command_option(struct options *options, const struct command_option *option,
                                char *const *argv, struct error *error)
 {
@@ -85,7 +86,7 @@ static int take_command_option(struct options *options, const struct command_opt
     return equals ? 1 : 2;
 }
 
-/* The command that the arguments begin with. Returns how many of them name it. */
+/* Finds the command at the beginning of the arguments. Returns how many arguments name it. */
 static int name_command(enum options_action *action, int argc, char *const *argv)
 {
     if (argc > 0 && !strcmp(argv[0], "redrive")) {
@@ -99,8 +100,8 @@ static int name_command(enum options_action *action, int argc, char *const *argv
     return repair ? 2 : 1;
 }
 
-/* The command, or `help` with one, at the beginning of the arguments. Returns how many there are of
- * it. */
+/* Reads the command, or `help` with a command, at the beginning of the arguments. Returns the
+ * number of arguments that were read. */
 static int take_command(struct options *options, int argc, char *const *argv)
 {
     if (argc < 2 || strcmp(argv[1], "help") != 0)
@@ -126,7 +127,7 @@ static int refuse_word(const char *word, struct error *error)
                      word);
 }
 
-/* Takes an action; only one may be given. Of a command there is only its help. */
+/* Sets the action. Only one action may be given; for a command the only one is its help. */
 static int take_action(struct options *options, enum options_action action, const char *argument,
                        struct error *error)
 {
@@ -144,7 +145,7 @@ static int take_action(struct options *options, enum options_action action, cons
     return 0;
 }
 
-/* What might have been meant. */
+/* Refuses an unknown option, with a hint at a similar one. */
 static int refuse_option(const struct options *options, const char *argument, struct error *error)
 {
     struct text names = {0};
@@ -161,7 +162,7 @@ static int refuse_option(const struct options *options, const char *argument, st
     return -1;
 }
 
-/* Returns how many arguments were taken, or -1. */
+/* Returns the number of arguments that were read, or -1. */
 static int take_argument(struct options *options, char *const *argv, struct error *error)
 {
     const char *argument = argv[0];

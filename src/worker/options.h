@@ -20,11 +20,11 @@ enum options_action {
 
 struct options {
     enum options_action action;
-    enum options_action about; /* of ACTION_HELP: the command; ACTION_RUN: all of it */
+    enum options_action about; /* for ACTION_HELP: the command; ACTION_RUN: the program */
     const char *file;          /* -c; NULL: none. Borrowed from argv */
-    const char **settings;     /* -o KEY=VALUE, in their order; the array is owned */
+    const char **settings;     /* -o KEY=VALUE, in order; options_fini releases the array */
     size_t setting_count;
-    /* Of the commands; NULL: not given. Borrowed from argv. */
+    /* Options of commands; NULL: not given. Borrowed from argv. */
     bool json;                                         /* ledger */
     bool yes;                                          /* ledger repair */
     const char *topic, *partition, *offset;            /* ledger repair */
@@ -32,11 +32,11 @@ struct options {
     bool dry_run;                                      /* redrive */
 };
 
-/* Reads argv (without changing it; argv[0] is skipped). Returns 0, or -1 with what is wrong, which
- * never repeats a setting's value. options_fini is due either way. */
+/* Parses argv without changing it; argv[0] is skipped. Returns 0, or -1 with an error that never
+ * contains the value of a setting. The caller calls options_fini in both cases. */
 int options_parse(struct options *options, int argc, char *const *argv, struct error *error);
 
 void options_fini(struct options *options);
 
-/* Adds the text of --help, of a command or (any other action) of the program. */
+/* Adds the text of --help: of a command, or for any other action of the program. */
 void options_help(struct text *out, enum options_action about);

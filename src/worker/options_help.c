@@ -1,4 +1,4 @@
-/* What `privacy-call-worker help` and --help print: at most 80 columns. */
+/* The texts of `privacy-call-worker help` and --help, with at most 80 columns. */
 #include "worker/options.h"
 
 static const char worker_help[] =

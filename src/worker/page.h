@@ -1,13 +1,13 @@
-/* The files of the page for people, from src/worker/page/, as the build puts them into the program
+/* The files of the page for people: those of src/worker/page/, which the build embeds
  * (cmake/embed.cmake). Constant. */
 #pragma once
 
 #include <stddef.h>
 
 struct page_file {
-    const char *path; /* under which it is served */
+    const char *path; /* the path of its URL */
     const char *content_type;
-    const char *etag; /* a hash of it, in quotes */
+    const char *etag; /* a hash of the data, in quotes */
     const unsigned char *data;
     size_t size;
 };

@@ -1,5 +1,5 @@
-/* Turns what the engine wants published into a transaction for io/kafka. Its memory is reused from
- * one transaction to the next. A Kafka thread's. */
+/* Turns the items that the engine publishes into a transaction for io/kafka. The memory is reused
+ * for the next transaction. One Kafka thread. */
 #pragma once
 
 #include "core/config.h"
@@ -16,24 +16,24 @@ struct publish {
     struct kafka_ledger *ledgers;
     size_t ledger_capacity;
     struct kafka_transaction transaction;
-    const struct engine_item *items; /* that were filled in last; the engine's */
-    struct published counts;         /* of them */
+    const struct engine_item *items; /* of the last publish_fill; they belong to the engine */
+    struct published counts;         /* of these items */
 };
 
-/* Of a job. Names are borrowed from config, which must outlive it. */
+/* Initialises a job's publish. Names are borrowed from config, which must outlive it. */
 void publish_init(struct publish *publish, const struct config *config, enum request_kind job);
 
-/* Renders items as records and ledgers as offsets. The transaction stays valid until the next call;
- * record i is item i. */
+/* Renders items as records and ledgers as offsets. Record i is item i. The transaction is valid
+ * until the next call. */
 struct kafka_transaction *publish_fill(struct publish *publish, const struct engine_item *items,
                                        size_t item_count, const struct engine_ledger *ledgers,
                                        size_t ledger_count);
 
-/* Says which of the items filled in last the broker refused even in their small form, and what to
- * do. One flag an item. */
+/* Logs which items of the last publish_fill the broker refused even in their small form, and what
+ * to do. refused has one element per item. */
 void publish_log_refused(const struct publish *publish, const enum kafka_refusal *refused);
 
-/* The engine's ledgers as io/kafka takes them. */
+/* Converts the engine's ledgers to those of io/kafka. */
 void publish_ledgers(const struct publish *publish, struct kafka_ledger *out,
                      const struct engine_ledger *ledgers, size_t count);
 

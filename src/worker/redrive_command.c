@@ -10,7 +10,7 @@
 #include "core/event.h"
 #include "io/kafka_redrive.h"
 
-/* Why letters were left. */
+/* Why dead letters were not redriven. */
 enum left { LEFT_NOT_CHOSEN, LEFT_NEVER, LEFT_CUT, LEFT_FOREIGN, LEFT_REASONS };
 
 static const char *const left_names[LEFT_REASONS] = {
@@ -26,9 +26,9 @@ struct redrive_run {
     int64_t since_ms, limit;
     struct event_rules rules;
     size_t chosen, sent, left[LEFT_REASONS];
-    size_t seen; /* letters that were asked about */
+    size_t seen; /* dead letters that were checked */
     bool terminal;
-    int64_t shown_at_ms; /* the line of progress; 0: there is none */
+    int64_t shown_at_ms; /* when the progress line was written; 0: there is none */
 };
 
 enum { PROGRESS_EACH_MS = 250 };
@@ -46,7 +46,7 @@ static enum request_kind kind_of(const struct config *config, const char *topic)
     return kind;
 }
 
-/* Whether the request in it is of that order, as the worker would read it. */
+/* Whether the request in the dead letter has that order id, parsed as the worker does. */
 static bool is_of_order(const struct redrive_run *run, const struct kafka_letter *letter,
                         const char *order)
 {
@@ -67,7 +67,7 @@ static bool is_chosen(const struct redrive_run *run, const struct kafka_letter *
            (!options->order || is_of_order(run, letter, options->order));
 }
 
-/* One line for --dry-run. */
+/* Prints a line for --dry-run. */
 static void print_letter(const struct kafka_letter *letter)
 {
     char time[CLOCK_TEXT_SIZE];
@@ -88,7 +88,7 @@ static void print_letter(const struct kafka_letter *letter)
     text_fini(&line);
 }
 
-/* One line on a terminal, which is written over. */
+/* Writes the progress line on a terminal; the next one overwrites it. */
 static void show_progress(struct redrive_run *run)
 {
     int64_t now = clock_boot_ms();
@@ -99,7 +99,7 @@ static void show_progress(struct redrive_run *run)
             run->sent);
 }
 
-/* What is printed next, or the end, begins where the line began. */
+/* Erases the progress line. */
 static void clear_progress(struct redrive_run *run)
 {
     if (run->shown_at_ms)

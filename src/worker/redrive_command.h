@@ -1,11 +1,11 @@
-/* The command `redrive`: chooses dead letters and puts them back to their topics, each once.
- * `late-outcome` and `record-gone` never are: the first is no request any more, the second has
- * none. Main thread; text goes to standard output, progress and errors to standard error. */
+/* The command `redrive`: selects dead letters and puts them back into their topics, each once.
+ * `late-outcome` and `record-gone` never go back: the first has its result, the second has no
+ * request. Main thread. Text goes to standard output, progress and errors to standard error. */
 #pragma once
 
 #include "core/config.h"
 #include "worker/options.h"
 
-/* Returns the exit status: 0; 1 when it could not go on (run again, it takes up where it ended); 2
- * for a choice that cannot be. */
+/* Returns the exit status: 0; 1 if the command could not go on (the next run continues where it
+ * ended); 2 for an impossible selection. */
 int redrive_command(const struct config *config, const struct options *options);

@@ -103,7 +103,8 @@ void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *co
     reload->paths[RELOAD_AUTHORITIES] = platform_authorities_file(config);
     reload->paths[RELOAD_CERTIFICATE] = config->platform_cert_file;
     reload->paths[RELOAD_KEY] = config->platform_key_file;
-    /* The token was read before: it counts as changed, and the same one changes nothing. */
+    /* The token was read before, so it counts as changed. Reading the same token again changes
+     * nothing. */
     for (int file = RELOAD_AUTHORITIES; file < RELOAD_FILES; file++)
         has_changed(reload, file);
     uv_timer_init(loop, &reload->timer);

@@ -1,8 +1,7 @@
-/* The files that are read again while the worker runs: platform.token.file, the certificates of
- * authorities, the client's certificate with its key, and Kafka's (io/kafka_files.h). They are
- * looked at each second and when asked; what has changed is read and checked on libuv's pool, and
- * handed over on the loop. A file that cannot be used leaves the old one in force. All of it is the
- * call thread's. */
+/* The files that are read again while the worker runs: platform.token.file, the CA certificates,
+ * the client certificate with its key, and Kafka's files (io/kafka_files.h). Changes are looked for
+ * every second and on request. Changed files are read and checked on libuv's pool, and used on the
+ * loop. If a file cannot be used, the old content stays in use. The call thread. */
 #pragma once
 
 #include <stdatomic.h>

@@ -18,9 +18,9 @@
 enum {
     TURN_MS = 1000,
     REREAD_TURN_MS = 50,
-    REREAD_MOST_MS = 10000, /* files on a disk that hangs: the old ones are in force */
-    STATUS_MS = 5000,       /* between two sentences that differ */
-    AFTER_DRAIN_MS = 10000, /* what a stop may take beyond the drain, and some more */
+    REREAD_MOST_MS = 10000, /* limit of a reload on a hanging disk; the old files stay in use */
+    STATUS_MS = 5000,       /* least time between two different STATUS= sentences */
+    AFTER_DRAIN_MS = 10000, /* what a stop may take beyond the drain, with a reserve */
 };
 
 struct service {
@@ -44,7 +44,7 @@ static uint64_t get(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-/* How the worker is: what is wrong first. */
+/* Describes the worker's state: a problem first. */
 static void describe(struct service *service, struct text *out)
 {
     struct metrics *metrics = service->metrics;
@@ -71,7 +71,7 @@ static void describe(struct service *service, struct text *out)
         text_add(out, "waiting for Kafka");
 }
 
-/* Sends what stands in the message; it is gone either way. */
+/* Sends the message and empties it, whether the manager accepts it or not. */
 static int send_message(struct service *service)
 {
     int rc = service->message.length ? notify_send(&service->notify, service->message.data) : 0;
@@ -79,7 +79,7 @@ static int send_message(struct service *service)
     return rc;
 }
 
-/* READY=1 ends a start, and a reading again. */
+/* READY=1 reports the end of a start or of a reload. */
 static void tell_ready(struct service *service)
 {
     text_add(&service->message, "READY=1");
@@ -133,7 +133,7 @@ static void tell_status(struct service *service, int64_t now)
     text_fini(&status);
 }
 
-/* A third of the period, so that one that is late or not taken does no harm. */
+/* Sent every third of the period, so that one that is late or lost does no harm. */
 static void feed_watchdog(struct service *service, int64_t now)
 {
     if (!service->notify.watchdog_ms || now < service->watchdog_at || health_dead(service->metrics))
@@ -166,7 +166,7 @@ static int64_t pause_ms(const struct service *service)
     return third && third < TURN_MS ? third : TURN_MS;
 }
 
-/* Under the lock. */
+/* The caller holds the lock. */
 static void wait_for_turn(struct service *service)
 {
     struct timespec until = condition_deadline(pause_ms(service));

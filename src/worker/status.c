@@ -17,7 +17,7 @@ static uint64_t get(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-/* ---- JSON. A member or element sets the comma before it. name NULL: an element. */
+/* ---- JSON. Each member or element writes the comma before it. name NULL: an element. */
 
 static void put_name(struct text *out, const char *name)
 {
@@ -64,7 +64,7 @@ static void put_bool(struct text *out, const char *name, bool value)
     text_add(out, value ? "true" : "false");
 }
 
-/* Left out when it is not known. */
+/* A time that is not known is left out. */
 static void put_time(struct text *out, const char *name, int64_t wall_ms)
 {
     char text[CLOCK_TEXT_SIZE];
@@ -157,7 +157,7 @@ static void put_jobs(struct text *out, const struct metrics *metrics)
     text_add(out, "]");
 }
 
-/* The partition whose oldest unfinished request is the oldest of all; NULL: none is known. */
+/* The partition with the oldest unfinished request; NULL: none is known. */
 static const struct partition_row *find_oldest(const struct overview *overview)
 {
     const struct partition_row *oldest = NULL;
@@ -236,7 +236,7 @@ static void put_errors(struct text *out)
 
 /* ---- the history */
 
-/* The first step that is known: those before it are left out. */
+/* The first known step. Earlier steps are left out. */
 static int first_known(const struct history_step *steps)
 {
     int i = 0;
@@ -245,7 +245,8 @@ static int first_known(const struct history_step *steps)
     return i;
 }
 
-/* One series: of each step what value() says, null where the step is not known or it is below 0. */
+/* Writes one series: value() of each step; null if the step is not known or the value is below
+ * 0. */
 static void put_series(struct text *out, const char *name, const struct history_step *steps,
                        int64_t (*value)(const struct history_step *step, int kind, int status),
                        int kind, int status)

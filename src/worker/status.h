@@ -1,4 +1,4 @@
-/* /status: what the worker knows of itself, as JSON (docs/http.md). HTTP thread. */
+/* /status: the state of the worker as JSON (docs/http.md). HTTP thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -37,8 +37,8 @@ void stop_block_signals(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Some senders (timeout(1) does) signal the process and its group: one order, told twice. As the
- * signals are blocked, the second would wait for whoever asks next. */
+/* Some senders (such as timeout(1)) signal the process and its group: one order, sent twice. The
+ * signals are blocked, so the second one would stay pending and be read later. */
 static void take_told_twice(struct stop *stop, const sigset_t *set)
 {
     int64_t until = clock_boot_ms() + TOLD_TWICE_MS;
@@ -46,7 +46,7 @@ static void take_told_twice(struct stop *stop, const sigset_t *set)
         sigtimedwait(set, NULL, &(struct timespec){.tv_nsec = left * 1000000});
 }
 
-/* The next signal; 0: the thread is to end. */
+/* Waits for the next signal. 0: the thread shall end. */
 static int next_signal(struct stop *stop, const sigset_t *set)
 {
     int number = 0;
@@ -116,7 +116,7 @@ void stop_free(struct stop *stop)
 {
     if (!stop)
         return;
-    /* No pthread_cancel: it loads a library, and the process ends where no file can be opened. */
+    /* Not pthread_cancel: it loads a library, and aborts the process if no file can be opened. */
     atomic_store(&stop->over, true);
     pthread_kill(stop->thread, SIGHUP);
     pthread_join(stop->thread, NULL);

@@ -12,9 +12,9 @@
 
 enum {
     DAY_MS = 24 * 3600 * 1000,
-    STOP_GRACE_MS = 5000, /* what a stop may take beyond drain.timeout.ms */
-    JOINING_MS = 60000,   /* to join the group takes no longer, as a rule */
-    FULL_PERCENT = 90,    /* of a ledger */
+    STOP_GRACE_MS = 5000, /* longest stop beyond drain.timeout.ms */
+    JOINING_MS = 60000,   /* joining the group usually takes less */
+    FULL_PERCENT = 90,    /* of the ledger's space */
     RATE_STEPS = 6,       /* of the history */
 };
 
@@ -85,7 +85,7 @@ void summary_sentence(const struct problem *problem, int64_t wall_ms, struct tex
     }
 }
 
-/* ---- the problems; each adds itself where it is one */
+/* ---- the problems; each function adds its problem if it exists */
 
 static struct problem *add(struct summary *summary, enum severity severity, const char *state)
 {
@@ -95,7 +95,7 @@ static struct problem *add(struct summary *summary, enum severity severity, cons
     return problem;
 }
 
-/* Since when the condition holds for any job that is on; 0: for none. *job is then one of them. */
+/* Since when the condition holds for any job that is on; 0: for none. *job is set to that job. */
 static int64_t since_of(const struct metrics *metrics, enum condition condition, int *job)
 {
     int64_t first = 0;
@@ -321,7 +321,7 @@ uint64_t summary_recent(const struct overview *overview, enum status status)
     return sum;
 }
 
-/* When the first of them was published, to a step. */
+/* When the first `unknown` was published, to the step. */
 static int64_t first_unknown(const struct overview *overview)
 {
     for (int i = 0; i < HISTORY_STEPS; i++)
@@ -368,7 +368,7 @@ static void find_outside(struct summary *summary, const struct overview *overvie
     int job = 0;
     int64_t since = since_of(overview->metrics, CONDITION_OUTSIDE, &job);
     if (!since || summary->count || atomic_load(&overview->metrics->draining))
-        return; /* what was found keeps it out */
+        return; /* the job is not in its group because of a problem that was found already */
     bool late = overview->wall_ms - since >= JOINING_MS;
     struct problem *problem = add(summary, late ? SEVERITY_WARNING : SEVERITY_NOTICE, "joining");
     WORDS(problem->what, "Joining the group of the %s", jobs[job]);
@@ -391,7 +391,7 @@ static void find_stop(struct summary *summary, const struct overview *overview)
     problem->next_ms = problem->since_ms + metrics->config->drain_timeout_ms + STOP_GRACE_MS;
 }
 
-/* Tries that ended, a second, in the last half minute that is known. */
+/* Ended tries per second in the last half minute that is known. */
 static double recent_rate(const struct overview *overview)
 {
     uint64_t tries = 0;
@@ -431,13 +431,13 @@ void summary_make(struct summary *summary, const struct overview *overview)
 {
     static const struct {
         void (*find)(struct summary *summary, const struct overview *overview);
-    } finders[] = {/* what concerns the whole worker */
+    } finders[] = {/* problems of the whole worker */
                    {find_dead},
                    {find_silence},
                    {find_right},
                    {find_failing},
                    {find_pause},
-                   /* some of it */
+                   /* problems of a part of it */
                    {find_halted},
                    {find_stuck},
                    {find_topic},
@@ -450,7 +450,7 @@ void summary_make(struct summary *summary, const struct overview *overview)
         finders[i].find(summary, overview);
     if (!summary->count)
         say_well(summary, overview);
-    /* Worst first; what is as bad stays in order. */
+    /* Sorts the worst first; equal ones keep their order. */
     for (size_t i = 1; i < summary->count; i++)
         for (size_t j = i; j && summary->all[j].severity > summary->all[j - 1].severity; j--) {
             struct problem swap = summary->all[j];

@@ -1,5 +1,5 @@
-/* What is wrong, since when and what happens next, in words for the person on call: the sentence at
- * the top of the page. HTTP thread. */
+/* What is wrong, since when, and what happens next, as a text for the person on call: the sentence
+ * at the top of the page. HTTP thread. */
 #pragma once
 
 #include <stddef.h>
@@ -11,9 +11,9 @@
 
 enum severity {
     SEVERITY_OK,
-    SEVERITY_NOTICE,  /* nothing is wrong, but not all is done here either */
-    SEVERITY_WARNING, /* somebody has to look at it, some time */
-    SEVERITY_ERROR,   /* something stands still */
+    SEVERITY_NOTICE,  /* nothing is wrong, but the worker does not do all its work */
+    SEVERITY_WARNING, /* somebody has to look at it, but not at once */
+    SEVERITY_ERROR,   /* a part of the work is stopped */
 };
 
 struct problem {
@@ -22,10 +22,10 @@ struct problem {
     char what[300];          /* 'Calls paused' */
     char reason[420];        /* empty: none is known */
     int64_t since_ms;        /* wall clock; 0: not known */
-    char next[420];          /* what happens next, or what to do; empty: see next_action */
+    char next[420];          /* what happens next, or what to do; empty: next_action says it */
     const char *next_action; /* static: what happens at next_ms; NULL: nothing at a known time */
     int64_t next_ms;         /* wall clock */
-    char waiting[120];       /* what waits for it to end; empty: nothing that is counted */
+    char waiting[120]; /* the work that waits until the problem is over; empty: none is counted */
 };
 
 enum { SUMMARY_MOST = 16 };
@@ -35,7 +35,7 @@ struct summary {
     size_t count;
 };
 
-/* What /status and its summary are made of, read once. */
+/* The data of /status and its summary, read once. */
 struct overview {
     struct metrics *metrics;
     int64_t wall_ms, boot_ms;
@@ -55,11 +55,11 @@ void summary_sentence(const struct problem *problem, int64_t wall_ms, struct tex
 const char *summary_remedy(const struct partition_row *row, const struct config *config, char *out,
                            size_t size);
 
-/* As its name stands in /status. */
+/* The name of a severity in /status. */
 const char *severity_name(enum severity severity);
 
-/* How many order ids have a request that waits: for its turn, a slot or the platform. */
+/* The number of order ids with a request that waits for its turn, a slot or the platform. */
 uint64_t summary_waiting(const struct metrics *metrics);
 
-/* Results of the last quarter of an hour that have that status. */
+/* The number of results with that status in the last quarter of an hour. */
 uint64_t summary_recent(const struct overview *overview, enum status status);

@@ -10,7 +10,7 @@
 
 enum { LASTING_MS = 60000, LINE_EACH_MS = 60000 };
 
-/* A time or a number of bytes that differs does not make another trouble. */
+/* Texts that differ only in digits, such as a time or a size, are the same failure. */
 static uint64_t hash(const char *text)
 {
     uint64_t value = HASH_EMPTY;

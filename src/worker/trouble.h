@@ -1,17 +1,18 @@
-/* What a Kafka thread repeats, and how long it has failed: one line in the log at first, then one a
- * minute, and after a minute the process is not ready. Kafka thread. */
+/* Operations that a Kafka thread repeats, and how long each has failed: a log line at once, then
+ * one a minute; after a minute the process is not ready. Kafka thread. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum trouble_kind {
-    TROUBLE_PRODUCER,     /* it cannot be made ready */
-    TROUBLE_TRANSACTIONS, /* they do not land, or do not end */
-    TROUBLE_READS,        /* of ledgers */
-    TROUBLE_OWNERS,       /* what a dead one has open cannot be ended */
+    TROUBLE_PRODUCER,     /* making the producer ready */
+    TROUBLE_TRANSACTIONS, /* transactions that abort or do not end */
+    TROUBLE_READS,        /* reads of ledgers */
+    TROUBLE_OWNERS,       /* ending the transactions of a dead owner */
     TROUBLE_COMMITS,      /* claims and releases */
-    TROUBLE_REFUSALS, /* some of a transaction or commit, which is made in another way: only told */
+    TROUBLE_REFUSALS, /* refused records or offsets, which are then sent in another way: only logged
+                       */
     TROUBLES
 };
 
@@ -31,22 +32,22 @@ struct troubles {
     struct trouble all[TROUBLES];
 };
 
-/* It has failed, for the reason told. lasting: it does not pass by itself, so that it is an error
- * from the first time on. */
+/* The operation has failed, for the reason in `text`. lasting: the failure does not pass by itself,
+ * so it is logged as an error from the first time on. */
 void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms,
                     const char *text, bool lasting);
 
-/* It was asked for then, and has not been answered since. */
+/* The operation was started at `since_ms` and has not ended yet. */
 void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t since_ms,
                    int64_t now_ms, const char *text);
 
-/* It has succeeded, or is not asked for any more. */
+/* The operation has succeeded, or is no longer needed. */
 void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms);
 
 /* Whether anything fails at present. */
 bool troubles_any(const struct troubles *troubles, int64_t now_ms);
 
-/* What has failed for a minute, in words, and since when (NULL: not asked); of several the oldest,
- * which may be why the others fail. NULL: nothing. What has not been tried for a minute counts as
- * over. */
+/* The operation that has failed for a minute, as a text, and since when (since_ms may be NULL);
+ * NULL: none. Of several it is the oldest, which may be the cause of the others. An operation that
+ * has not been tried for a minute counts as over. */
 const char *troubles_lasting(struct troubles *troubles, int64_t now_ms, int64_t *since_ms);

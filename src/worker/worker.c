@@ -14,7 +14,7 @@
 #include "worker/service.h"
 #include "worker/stop.h"
 
-/* Starts the HTTP server, if one is wanted. Returns 0 or -1. */
+/* Starts the HTTP server, if http.listen is set. Returns 0 or -1. */
 static int serve(const struct config *config, struct metrics *metrics, struct http **http,
                  struct error *error)
 {
@@ -28,7 +28,7 @@ static int serve(const struct config *config, struct metrics *metrics, struct ht
     return 0;
 }
 
-/* Whom a stop and SIGHUP concern. */
+/* Receivers of a stop and of SIGHUP. */
 struct told {
     struct jobs *jobs;
     struct service *service;
@@ -48,7 +48,7 @@ static void on_reread(void *argument)
     jobs_reread(told->jobs);
 }
 
-/* A manager that cannot be told is no reason not to work. */
+/* Without a connection to the service manager the worker works all the same. */
 static struct service *tell_service_manager(struct metrics *metrics)
 {
     struct error error;
@@ -96,13 +96,13 @@ static int run(const struct config *config, struct metrics *metrics, struct erro
     status = jobs_run(jobs, stop, error);
     log_info("stopped with status %d", status < 0 ? 1 : status);
     if (jobs_gave_up(jobs))
-        _exit(status); /* clients that reach no broker take seconds to end, one that failed for good
-                          may spin for ever (librdkafka 2.0): a stop has no such time */
+        _exit(status); /* a stop cannot wait: closing clients that reach no broker takes seconds,
+                          and one that failed for good may spin for ever (librdkafka 2.0) */
     limit_end(status < 0 ? 1 : status);
     stop_free(stop);
 free_service:
     service_free(told.service);
-    http_free(http); /* before what it reads */
+    http_free(http); /* before the metrics that it reads */
 free_jobs:
     if (!jobs_free(jobs))
         _exit(status < 0 ? 1 : status);
