@@ -1,13 +1,14 @@
-/* Kafka, by librdkafka, for one job: a consumer of its requests topic in its group, a transactional
- * producer, and two runner threads of its own that make the calls that block (transactions on one;
- * reading ledgers, ending a dead owner's transactions and plain commits on the other), so that the
- * Kafka thread never waits for the network. Everything below is called by the Kafka thread alone,
- * but kafka_wake (any thread) and kafka_check_settings. Jobs are asked for, and their ends are told
- * through the handler from kafka_serve. Partition lists and texts that a handler gets are borrowed
- * for the call.
+/* Kafka through librdkafka, for one job: a consumer of the job's requests topic in its group, a
+ * transactional producer, and runner threads for the calls that block (transactions on one; reading
+ * ledgers, ending a dead owner's transactions and plain commits on another), so that the Kafka
+ * thread never waits for the network. Only the Kafka thread calls the functions below, except
+ * kafka_wake (any thread) and kafka_check_settings (before any thread). Functions start operations;
+ * kafka_serve reports their ends through the handler. Partition lists and texts that the handler
+ * gets are borrowed for the call.
  *
- * It decides nothing of the protocol: it says what happened, the engine says what to do. It retries
- * by itself only what is sure to be harmless (retriable errors of one and the same call). */
+ * This module decides nothing of the protocol: it reports what happened, and the engine decides. By
+ * itself it repeats only calls whose repetition is certainly harmless (retriable errors of the same
+ * call). */
 #pragma once
 
 #include <stdbool.h>
@@ -22,12 +23,12 @@
 
 struct kafka;
 
-/* Whether committed state that this process has written is gone, though the log is the one that was
- * read. */
+/* Whether committed state that this process has written is gone, although the log is the one that
+ * was read. */
 enum kafka_loss {
     KAFKA_NOT_LOST,
     KAFKA_OFFSET_LOST,
-    KAFKA_LOSS_UNCLEAR, /* it is gone, and the log may be another one */
+    KAFKA_LOSS_UNCLEAR, /* the state is gone, and the log may be another one */
 };
 
 /* A partition's committed state. */
@@ -49,15 +50,15 @@ struct kafka_partition {
 /* How a transaction ended. */
 enum kafka_outcome {
     KAFKA_COMMITTED,
-    KAFKA_ABORTED, /* nothing of it landed; to be made again, with fresh membership (a rebalance, a
-                      time-out, ...) */
-    KAFKA_REFUSED, /* aborted, as the broker or client refused some of its records for good;
-                      refused[] says which, and why */
-    KAFKA_UNKNOWN, /* it may have landed: renew the producer, then read the ledgers back */
-    KAFKA_FENCED,  /* another producer has the transactional id; it may or may not have landed: as
+    KAFKA_ABORTED, /* nothing of it is committed; to be repeated with the new membership (a
+                      rebalance, a time-out, ...) */
+    KAFKA_REFUSED, /* aborted, because the broker or client refused some records for good; refused[]
+                      says which, and why */
+    KAFKA_UNKNOWN, /* it may be committed: renew the producer, then read the ledgers back */
+    KAFKA_FENCED,  /* another producer has the transactional id; it may be committed: like
                       KAFKA_UNKNOWN */
     KAFKA_NOT_MEMBER,      /* aborted: there is no membership at present */
-    KAFKA_OFFSETS_REFUSED, /* aborted: the broker takes these ledgers neither now nor later */
+    KAFKA_OFFSETS_REFUSED, /* aborted: the broker refuses these ledgers for good */
     KAFKA_EXPIRED, /* aborted: the broker has forgotten the transactional id; renew the producer */
 };
 
@@ -65,66 +66,69 @@ enum kafka_outcome {
 enum kafka_refusal {
     KAFKA_TAKEN,
     KAFKA_TOO_LARGE,
-    KAFKA_WITHOUT_KEY, /* where the topic demands one */
-    KAFKA_NOT_TAKEN, /* nor would it be in another form: a right, a policy, a topic that is gone */
+    KAFKA_WITHOUT_KEY, /* without a key, which the topic requires */
+    KAFKA_NOT_TAKEN,   /* refused in any form: a right, a policy, a topic that is gone */
 };
 
-/* How a job of the ledger runner ended. */
+/* How an operation of the ledger runner ended. */
 enum kafka_answer {
     KAFKA_DONE,
-    KAFKA_AGAIN, /* not now (a time-out, an unstable offset, a broker that is away): ask again */
-    KAFKA_NO_MEMBER,      /* the coordinator says that this process is no member (any more) of this
-                             generation */
-    KAFKA_COMMIT_REFUSED, /* the broker takes these ledgers neither now nor later */
+    KAFKA_AGAIN, /* not now (a time-out, an unstable offset, a broker that is away): try again */
+    KAFKA_NO_MEMBER, /* the coordinator says that this process is not a member of this generation */
+    KAFKA_COMMIT_REFUSED, /* the broker refuses these ledgers for good */
 };
 
-/* How a rebalance takes partitions. */
+/* How a rebalance revokes partitions. */
 enum kafka_parting {
-    KAFKA_REVOKED,   /* they stay ours until kafka_unassign, unless told otherwise before that */
-    KAFKA_LOST,      /* the membership may be over. Until kafka_unassign transactions go under the
-                        one that granted them, which the coordinator takes as long as nobody else
-                        can have them */
-    KAFKA_OVERTAKEN, /* they may be another's already: no transaction may carry them any more */
+    KAFKA_REVOKED, /* they stay ours until kafka_unassign, unless another event comes first */
+    KAFKA_LOST, /* the membership may be over. Until kafka_unassign, transactions use the membership
+                   that granted the partitions; the coordinator accepts it as long as no other
+                   member can have them */
+    KAFKA_OVERTAKEN, /* another member may have them already: no transaction may contain them any
+                        more */
 };
 
 struct kafka_handler {
-    /* A rebalance gave partitions (maybe none, which needs no answer). Nothing is delivered of them
-     * until kafka_assign. A newer rebalance may overtake the answer: then they are told as
-     * overtaken before anything else, and again as assigned if they are still ours. */
+    /* A rebalance has assigned partitions (if none, no answer is needed). No record of them is
+     * delivered until kafka_assign. A newer rebalance may overtake the answer: then they are first
+     * reported as overtaken, and again as assigned if they are still ours. */
     void (*assigned)(void *arg, uint64_t rebalance, const struct kafka_partition *list,
                      size_t count);
-    /* A rebalance takes partitions. */
+    /* A rebalance revokes partitions. */
     void (*revoked)(void *arg, uint64_t rebalance, enum kafka_parting parting,
                     const struct kafka_partition *list, size_t count);
-    /* The log of partitions is not the one that was read, or is shorter: they are told as
-     * overtaken and as assigned next, and their committed state alone decides. May be NULL. */
+    /* The log of partitions is not the one that was read, or is shorter. They are reported as
+     * overtaken and as assigned next, and only their committed state counts. May be NULL. */
     void (*log_changed)(void *arg, const struct kafka_partition *list, size_t count);
     /* The producer is ready (after kafka_start and kafka_renew_producer): transactions of an
-     * earlier one have ended. */
+     * earlier producer have ended. */
     void (*producer_ready)(void *arg);
-    /* What the broker said, in words with a remedy, of the job whose end is told next. about_size:
-     * of the size of what was sent. lasting: it does not pass by itself. May be NULL. */
+    /* What the broker said about the operation whose end is reported next, as a text with a remedy.
+     * about_size: it refused the size. lasting: the failure does not pass by itself. May be
+     * NULL. */
     void (*said)(void *arg, const char *words, bool about_size, bool lasting);
-    /* The job of kafka_transact has ended. refused: for KAFKA_REFUSED one a record, else NULL. */
+    /* kafka_transact has ended. refused: for KAFKA_REFUSED one element per record, otherwise
+     * NULL. */
     void (*transacted)(void *arg, enum kafka_outcome outcome, const enum kafka_refusal *refused,
                        const char *error);
     void (*ledgers_read)(void *arg, enum kafka_answer answer, const struct kafka_ledger *list,
                          size_t count, const char *error);
     void (*owner_ended)(void *arg, enum kafka_answer answer, const char *owner, const char *error);
     void (*committed)(void *arg, enum kafka_answer answer, const char *error);
-    /* Nothing can go on in this process (a fatal error of the consumer, authorization, ...). */
+    /* This process cannot go on (a fatal error of the consumer, authorization, ...). */
     void (*failed)(void *arg, const char *error);
 };
 
 struct kafka_record_sink {
     /* A record; raw is borrowed. */
     void (*record)(void *arg, struct place place, const struct raw_record *raw);
-    /* The end of the partition was reached: `offset` is the next one that a producer will get. */
+    /* The end of the partition was reached: `offset` is the next offset that a producer will
+     * get. */
     void (*end)(void *arg, enum request_kind kind, int32_t partition, int64_t offset);
 };
 
-/* A transaction: records in order, then the ledgers as its offsets. It and what it points at stay
- * untouched until `transacted`. */
+/* A transaction: records in order, then the ledgers as its offsets. The caller keeps it, with
+ * everything that it points at, unchanged until `transacted`. */
 struct kafka_transaction {
     const struct record *records;
     size_t record_count;
@@ -132,96 +136,97 @@ struct kafka_transaction {
     size_t ledger_count;
 };
 
-/* Takes the defaults out that only newer versions of librdkafka know, so that what --print-config
- * shows is what is in force. Before kafka_check_settings. */
+/* Removes the defaults that only newer versions of librdkafka know, so that --print-config shows
+ * the values in force. Before kafka_check_settings. */
 void kafka_fit_settings(struct config *config);
 
-/* Checks every kafka.* setting against librdkafka without connecting, as --check does. Appends a
- * line for each one refused, with its origin (kafka_setting.origin), never a secret's value.
- * Returns 0, or -1. */
+/* Checks every kafka.* setting against librdkafka without connecting, for --check. Appends a line
+ * for each refused setting, with its origin (kafka_setting.origin), and never with the value of a
+ * secret. Returns 0, or -1. */
 int kafka_check_settings(const struct config *config, struct text *errors);
 
-/* Creates the clients of a job; config, files (NULL: what they say stays as it was), handler and
+/* Creates the clients of a job. files NULL: files are not read again. config, files, handler and
  * arg must outlive it. NULL on failure. */
 struct kafka *kafka_new(const struct config *config, enum request_kind job,
                         struct kafka_files *files, const struct kafka_handler *handler, void *arg,
                         struct error *error);
 
-/* Begins: makes the producer ready (waiting for brokers and for the topics written to, and saying
- * so in the log), tells producer_ready. */
+/* Makes the producer ready: waits for brokers and for the topics that are written to, and logs
+ * that. Then it reports producer_ready. */
 void kafka_start(struct kafka *kafka);
 
 /* Joins the job's group: subscribes to its requests topic. */
 void kafka_join(struct kafka *kafka);
 
-/* Whether a topic of the job does not exist yet, as far as was told: it is waited for. */
+/* Whether the job waits for a topic that, by the last report, does not exist yet. */
 bool kafka_lacks_topic(const struct kafka *kafka);
 
-/* Sleeps until something has happened, kafka_wake was called, or the time (ms, at most 1000) is
- * over. */
+/* Sleeps until an event, a kafka_wake, or the end of the time (ms, at most 1000). */
 void kafka_wait(struct kafka *kafka, int timeout_ms);
 
-/* Ends a kafka_wait, now or the next. Any thread. */
+/* Ends the current or next kafka_wait. Any thread. */
 void kafka_wake(struct kafka *kafka);
 
-/* Delivers what has happened through the handler, without waiting. To be called at least each
- * second: it also keeps max.poll.interval.ms. */
+/* Reports events through the handler, without waiting. The caller calls it at least once a second,
+ * because it also keeps max.poll.interval.ms. */
 void kafka_serve(struct kafka *kafka);
 
-/* Delivers up to `most` waiting records and ends of an assigned partition, without waiting; fewer
- * mean that it has no more now (a later arrival ends kafka_wait). Returns how many. Duplicates of
- * librdkafka are possible; gaps are gaps of the log. */
+/* Delivers up to `most` records and ends of an assigned partition, without waiting. Returns how
+ * many; fewer mean that there are no more now (a later arrival ends kafka_wait). librdkafka may
+ * deliver a record twice; gaps in the offsets are gaps in the log. */
 size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition, size_t most,
                   const struct kafka_record_sink *sink, void *arg);
 
-/* The partition's end as the broker last told it while records were fetched, without asking; -1:
+/* The partition's end as the broker last reported it with fetched records, without a request; -1:
  * not known. */
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
-/* Since when no broker has answered, as far as is known (wall clock, ms); 0: they do. reason: what
- * was last said of a connection that failed; empty: nothing. Any thread. */
+/* Since when no broker has answered (wall clock, ms); 0: brokers answer. reason: the last error of
+ * a connection; empty: none. Any thread. */
 int64_t kafka_silent_since(struct kafka *kafka, char *reason, size_t size);
 
-/* Whether the broker refuses something for want of a right, for now. The log says which. */
+/* Whether the broker currently refuses an operation because a right is missing. The log says
+ * which. */
 bool kafka_lacks_right(const struct kafka *kafka);
 
-/* Why nothing of an assigned partition can be read, for so long that it counts as halted, with what
- * to do about it; NULL: it can. It is tried again by itself. */
+/* Why an assigned partition has been unreadable for so long that it counts as halted, with the
+ * remedy; NULL: it can be read. Reading is retried automatically. */
 const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
-/* Answers `assigned`: delivery begins at the offsets given. A number that is not the newest
- * rebalance's is ignored. */
+/* Answers `assigned`: delivery begins at the given offsets. The call is ignored unless `rebalance`
+ * is the number of the newest rebalance. */
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,
                   size_t count);
 
-/* Tells a partition that is held as overtaken and as assigned again, so that its committed state is
- * read and claimed anew. The group does not hear of it. */
+/* Reports an owned partition as overtaken and as assigned again, so that its committed state is
+ * read and claimed again. The group is not involved. */
 void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partition);
 
-/* Answers `revoked`: the partitions are given back, and what was lost is asked for anew. A number
- * that is not the newest rebalance's is ignored. */
+/* Answers `revoked`: the partitions are given back, and lost ones are requested again. The call is
+ * ignored unless `rebalance` is the number of the newest rebalance. */
 void kafka_unassign(struct kafka *kafka, uint64_t rebalance);
 
-/* Jobs: at most one transaction or renewal, and one of the ledger runner's (the next three), at a
- * time. */
+/* Operations: at any time at most one transaction or renewal, and one operation of the ledger
+ * runner (the next three). */
 void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transaction);
 void kafka_renew_producer(struct kafka *kafka);
-/* stable: read_committed, answers KAFKA_AGAIN while a transaction on one of them is open; else what
- * stands there now. One try of about a second at most. */
+/* stable: read_committed, with KAFKA_AGAIN while a transaction on one of them is open; otherwise
+ * the offsets as they are now. One try of at most about a second. */
 void kafka_read_ledgers(struct kafka *kafka, const struct kafka_partition *list, size_t count,
                         bool stable);
-/* Ends what the instance `owner` of the job's group has open, and fences it. */
+/* Ends the open transaction of the instance `owner` of the job's group, and fences its producer. */
 void kafka_end_owner(struct kafka *kafka, const char *owner);
-/* A commit outside of any transaction, taken only from a live member of the group's present
- * generation. */
+/* A commit outside of transactions, which the coordinator accepts only from a live member of the
+ * group's current generation. */
 void kafka_commit(struct kafka *kafka, const struct kafka_ledger *list, size_t count);
 
-/* Leaves the group: revoked is told for what is still assigned, and must be answered. */
+/* Leaves the group. `revoked` is reported for partitions that are still assigned, and must be
+ * answered. */
 void kafka_leave(struct kafka *kafka);
 
 /* Whether kafka_leave has ended (the consumer is closed). */
 bool kafka_left(const struct kafka *kafka);
 
-/* Tears all down: in some ms while brokers answer. Without them librdkafka takes about two seconds
- * for each client, so a process that ends anyway may leave it out. */
+/* Releases everything. This takes some ms while brokers answer. Without brokers librdkafka takes
+ * about two seconds for each client, so a process that ends anyway may skip it. */
 void kafka_free(struct kafka *kafka);

@@ -1,6 +1,6 @@
-/* A consumer group seen from outside, for the operator's commands: what it has committed, where the
- * logs of its topics begin and end, and a commit while it is stopped. It never joins the group.
- * Every function blocks on the network, for at most some seconds, and belongs to the command's one
+/* A consumer group seen from outside, for the operator's commands: its committed offsets, the
+ * beginnings and ends of the logs of its topics, and a commit while the group is stopped. It never
+ * joins the group. Every function blocks on the network for at most some seconds. The command's
  * thread. */
 #pragma once
 
@@ -14,7 +14,7 @@ struct kafka_admin;
 
 struct kafka_admin_partition {
     int32_t partition;
-    int64_t begin, end; /* the log's oldest offset, and the one that its next record gets */
+    int64_t begin, end; /* the log's oldest offset, and the offset of its next record */
     int64_t committed;  /* -1: nothing */
     char *metadata;     /* NUL-terminated; "" when there is none */
     size_t metadata_size;
@@ -23,15 +23,15 @@ struct kafka_admin_partition {
 };
 
 struct kafka_admin_group {
-    char state[32]; /* the coordinator's word: Stable, Empty, Dead (no such group), ... */
+    char state[32]; /* as the coordinator reports it: Stable, Empty, Dead (no such group), ... */
     int members;
 };
 
-/* Connects nothing yet. NULL on failure. */
+/* Does not connect yet. NULL on failure. */
 struct kafka_admin *kafka_admin_new(const struct config *config, const char *group,
                                     struct error *error);
 
-/* How the group is. Returns 0 or -1. */
+/* Reads the state of the group. Returns 0 or -1. */
 int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *group,
                          struct error *error);
 
@@ -41,7 +41,7 @@ int kafka_admin_read(struct kafka_admin *admin, const char *topic,
                      struct kafka_admin_partition **list, size_t *count, struct error *error);
 void kafka_admin_partitions_free(struct kafka_admin_partition *list, size_t count);
 
-/* Commits an offset with empty metadata. The broker takes it only while the group has no member.
+/* Commits an offset with empty metadata. The broker accepts it only while the group has no members.
  * Returns 0 or -1. */
 int kafka_admin_commit(struct kafka_admin *admin, const char *topic, int32_t partition,
                        int64_t offset, struct error *error);

@@ -1,8 +1,7 @@
-/* What the files of io/kafka share, and nobody else sees. Each struct says which thread may touch
- * it. Four threads of ours run here: the Kafka thread (the caller of kafka.h) and three runners:
+/* Declarations that the files of io/kafka share; private to them. Each struct says which thread may
+ * use it. Four of our threads run here: the Kafka thread (the caller of kafka.h) and three runners:
  * the writer (producer, transactions), the reader (committed state) and the prober (whether
- * committed offsets are still there). librdkafka's own threads come in only through the log
- * callback. */
+ * committed offsets still exist). librdkafka's own threads call only the log callback. */
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -13,25 +12,26 @@
 #include "io/kafka.h"
 
 enum {
-    KAFKA_SLICE_MS = 500,    /* longest wait of a runner that kafka_free has to sit out */
-    KAFKA_REMIND_MS = 60000, /* how often a line about the same trouble is repeated */
-    KAFKA_NOISES = 32,       /* troubles remembered at a time */
-    NO_MEMBER_NAP_MS = 100,  /* without membership: who asks again at once should not spin */
+    KAFKA_SLICE_MS =
+        500, /* longest blocking call of a runner, for which kafka_free may have to wait */
+    KAFKA_REMIND_MS = 60000, /* how often a log line about the same failure is repeated */
+    KAFKA_NOISES = 32,       /* failures whose last log line is remembered */
+    NO_MEMBER_NAP_MS = 100,  /* pause without membership, so that repetitions do not spin */
 };
 
-/* A thread with room for one job. */
+/* A thread for one blocking call at a time. */
 struct kafka_runner {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     void (*job)(struct kafka *kafka); /* NULL: idle */
     struct kafka *kafka;
-    atomic_bool done; /* a job has ended and nobody has fetched its result */
+    atomic_bool done; /* a job has ended, and its result has not been fetched */
     bool stop, running;
 };
 
-/* Which troubles were logged lately, so that each is written once and then each KAFKA_REMIND_MS.
- * Any thread. */
+/* Rate limit of log lines: the failures that were logged recently. Each is logged once, and then
+ * every KAFKA_REMIND_MS. Any thread. */
 struct kafka_noise {
     pthread_mutex_t lock;
     struct {
@@ -40,23 +40,23 @@ struct kafka_noise {
     } seen[KAFKA_NOISES];
 };
 
-/* Where a partition stands between the group, the handler and librdkafka. */
+/* State of a partition between the group, the handler and librdkafka. */
 enum kafka_standing {
     SLOT_NONE,    /* not ours */
-    SLOT_OWED,    /* the group gave it, the handler does not know it */
+    SLOT_OWED,    /* the group has assigned it, and the handler was not told */
     SLOT_OFFERED, /* the handler was told `assigned` and has not answered */
-    SLOT_HELD,    /* the handler has taken it */
+    SLOT_HELD,    /* owned: the handler has acknowledged it */
     SLOT_LEAVING, /* the handler was told `revoked` and has not answered */
 };
 
-/* What keeps a partition from being read. */
+/* Why a partition cannot be read. */
 struct kafka_trouble {
     int64_t since_ms;  /* 0: nothing */
     int64_t reread_ms; /* when it was last asked for again */
     char reason[sizeof(struct error)];
 };
 
-/* A record in short. */
+/* What identifies a record. */
 struct kafka_print {
     int64_t offset; /* -1: none */
     uint64_t hash;
@@ -70,7 +70,7 @@ struct kafka_slot {
     bool fetched;                     /* stands in librdkafka's assignment */
     bool wanted;                      /* it does not, as the call failed */
     rd_kafka_queue_t *queue;          /* its own; NULL: never fetched, swept, or not to be had */
-    int64_t next;                     /* offset behind the last record taken; -1: the oldest */
+    int64_t next;                     /* offset after the last delivered record; -1: the oldest */
     bool reopen;                      /* the queue is not the one that records come to */
     int64_t reopen_at_ms;             /* not before */
     bool restart;                     /* to be told as lost and assigned again */
@@ -82,7 +82,8 @@ struct kafka_slot {
     struct kafka_print asked, before; /* probe began, and when one began that found offsets */
     bool told_bare;                   /* the offset without a ledger was told; until there is one */
     struct kafka_trouble trouble;
-    int64_t swept_until_ms; /* after it was given back: late messages are dropped until then */
+    int64_t swept_until_ms; /* after the partition was given back: late messages are dropped until
+                               then */
 };
 
 struct kafka_slots {
@@ -105,17 +106,17 @@ struct kafka_assignment {
     uint64_t number;           /* of the newest rebalance told to the handler */
     enum kafka_question asked; /* what that one has to be answered with */
     int32_t generation;        /* the group's when the newest rebalance was told */
-    rd_kafka_consumer_group_metadata_t *granted; /* the last membership that we had; NULL: none */
+    rd_kafka_consumer_group_metadata_t *granted; /* our last membership; NULL: none */
     bool eager;                                  /* the group's protocol */
     bool assign_again, unassign_again;           /* a call failed and is due again at that time: */
     int64_t again_at_ms;
     bool partial;       /* the newest offer is none of the group's: what is not in it stays */
     bool leaving;       /* kafka_leave was called */
-    bool renewing;      /* the consumer is to be closed and made anew */
+    bool renewing;      /* the consumer has to be closed and replaced */
     bool closing, left; /* begun; ended for good */
     int64_t closing_since_ms;
     int64_t owed_since_ms;      /* 0: nothing is owed without a question */
-    int64_t no_member_since_ms; /* 0: a member, as far as is known */
+    int64_t no_member_since_ms; /* 0: probably a member */
     struct kafka_event *events;
     size_t event_count, event_room;
     struct kafka_partition *told; /* scratch */
@@ -124,7 +125,7 @@ struct kafka_assignment {
 
 enum kafka_write_kind { WRITE_START, WRITE_TRANSACTION };
 
-/* The writer's while its runner is busy, else the Kafka thread's. */
+/* Used by the writer while its runner is busy, otherwise by the Kafka thread. */
 struct kafka_writing {
     enum kafka_write_kind kind;
     const struct kafka_transaction *transaction;
@@ -136,12 +137,12 @@ struct kafka_writing {
     size_t refused_room;
     bool any_refused, any_failed; /* from the delivery reports */
     enum kafka_outcome outcome;
-    bool no_member; /* aborted, as the coordinator does not know us */
+    bool no_member; /* aborted, because the coordinator does not know this member */
     bool failed;    /* nothing can go on */
     struct error error;
 };
 
-/* Whether a partition's log is the one that was read. */
+/* Whether the log of a partition is still the one that was read. */
 enum kafka_log {
     KAFKA_LOG_OPEN,    /* not found out yet */
     KAFKA_LOG_SAME,    /* or nobody asked */
@@ -149,7 +150,7 @@ enum kafka_log {
     KAFKA_LOG_UNKNOWN, /* it cannot be told */
 };
 
-/* What is remembered of a partition's log. */
+/* What the reader knows of a partition's log. */
 struct kafka_memory {
     bool had_ledger, lost, doubtful;
     struct kafka_print first, last, before;
@@ -158,7 +159,7 @@ struct kafka_memory {
 
 enum kafka_read_kind { READ_LEDGERS, READ_OWNER, READ_COMMIT };
 
-/* The reader's while its runner is busy, else the Kafka thread's. */
+/* Used by the reader while its runner is busy, otherwise by the Kafka thread. */
 struct kafka_reading {
     enum kafka_read_kind kind;
     rd_kafka_topic_partition_list_t *list;
@@ -246,15 +247,15 @@ struct kafka {
 /* Starts the thread. Returns 0, or -1. */
 int kafka_runner_init(struct kafka_runner *runner, struct kafka *kafka, const char *name,
                       struct error *error);
-/* Ends the thread once its job returns (jobs look at kafka->stopping). */
+/* Ends the thread when its job returns (jobs check kafka->stopping). */
 void kafka_runner_fini(struct kafka_runner *runner);
-/* Hands over a job; the runner must be idle. Kafka thread. */
+/* Starts a job. The runner must be idle. Kafka thread. */
 void kafka_runner_give(struct kafka_runner *runner, void (*job)(struct kafka *kafka));
-/* Whether a job has ended since the last call that said so. Kafka thread. */
+/* Whether a job has ended. Each end is reported once. Kafka thread. */
 bool kafka_runner_take(struct kafka_runner *runner);
-/* Whether it has no job and no result to fetch. Kafka thread. */
+/* Whether the runner has no job and no unfetched result. Kafka thread. */
 bool kafka_runner_idle(struct kafka_runner *runner);
-/* Sleeps in a job for that long, or until the runner is stopped. */
+/* Sleeps in a job for that time, or until the runner is stopped. */
 void kafka_runner_nap(struct kafka_runner *runner, int ms);
 
 /* kafka_nudge.c; the runner */
@@ -267,57 +268,58 @@ struct kafka_nudge {
     int pause_ms;
 };
 
-/* The call has failed with that code and is made again. Where the coordinator has been ending the
- * transaction before for too long, it is woken, less and less often: for 4 s at most each time. */
+/* Called when the call has failed with that code and is repeated. If the coordinator has been
+ * ending the previous transaction for too long, this wakes the coordinator, at growing intervals;
+ * each wake-up takes at most 4 s. */
 void kafka_nudge(struct kafka *kafka, struct kafka_nudge *nudge, rd_kafka_resp_err_t code);
 
 /* kafka_silence.c; any thread */
 
-/* No broker answers, since then. */
+/* Notes since when no broker answers. */
 void kafka_silence_began(struct kafka *kafka, int64_t wall_ms);
 void kafka_silence_ended(struct kafka *kafka);
-/* What librdkafka says of a connection that failed. */
+/* Notes librdkafka's error of a failed connection. */
 void kafka_silence_reason(struct kafka *kafka, const char *text);
-/* The same, where no connection that failed has said why. */
+/* The same, unless the error of a failed connection is known already. */
 void kafka_silence_guess(struct kafka *kafka, const char *text);
 
 /* kafka_log.c */
 
-/* Whether a trouble of that name should be written now. Any thread. */
+/* Whether a failure of that name may be logged now. Any thread. */
 bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms);
-/* librdkafka's callback for clients whose troubles come back as errors: its own lines would stand
- * between a command's. */
+/* librdkafka's log callback for clients of commands: it drops the lines, because errors are
+ * returned, and log lines would disturb the command's output. */
 void kafka_log_nothing(const rd_kafka_t *handle, int level, const char *facility, const char *text);
-/* The same for a command's clients, and it keeps the last connection that failed: a request to a
- * broker that cannot be reached ends as a bare time-out. One place for the whole process. */
+/* The same, and it stores the last failed connection, because a request to an unreachable broker
+ * ends as a mere time-out. One store for the whole process. */
 void kafka_log_keep(const rd_kafka_t *handle, int level, const char *facility, const char *text);
-/* Adds to an error which connection failed last, if one did. Returns -1. */
+/* Adds the last failed connection to an error, if there is one. Returns -1. */
 int kafka_add_kept(struct error *error);
 /* librdkafka's callbacks; their opaque is the struct kafka. */
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility,
                         const char *text);
 void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque);
-/* Whether the broker is too old for us, which waiting does not mend. */
+/* Whether the broker is too old for the worker. */
 bool kafka_is_forbidden(rd_kafka_resp_err_t code);
-/* Whether the coordinator says that we are no member of the present generation. */
+/* Whether the coordinator says that this process is not a member of the current generation. */
 bool kafka_is_no_member(rd_kafka_resp_err_t code);
 
 /* kafka_refusal.c */
 
-/* What the broker's word about a record means; KAFKA_TAKEN: it is not about the record. */
+/* What the broker's error means for a record; KAFKA_TAKEN: the error is not about the record. */
 enum kafka_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key);
-/* Whether it will not take these offsets later either; then, whether for their size. */
+/* Whether the broker refuses these offsets for good; and whether because of their size. */
 bool kafka_refuses_offsets(rd_kafka_resp_err_t code);
 bool kafka_is_about_size(rd_kafka_resp_err_t code);
-/* What a person can do about it; NULL: it passes by itself, or nobody knows. */
+/* The remedy for an error; NULL: it passes by itself, or no remedy is known. */
 const char *kafka_remedy(rd_kafka_resp_err_t code);
-/* What was said, with the remedy. */
+/* The broker's error, with the remedy. */
 void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *what);
 
 /* kafka_rights.c; any thread */
 
-/* To find a topic (in the metadata) takes less than to read or to write it: who may write may find
- * it, but who finds it may not be allowed to write. */
+/* Rights. Finding a topic in the metadata needs less than reading or writing it: a client that may
+ * write may find the topic, but not the other way round. */
 enum kafka_right {
     RIGHT_FIND_INPUT,
     RIGHT_READ_TOPIC,
@@ -326,15 +328,15 @@ enum kafka_right {
     RIGHT_READ_GROUP,
     RIGHT_WRITE_ID
 };
-/* Says so, once a minute; `on` is the name of what it is missing on. */
+/* Logs a missing right, at most once a minute; `on` is the name of the topic, group or id. */
 void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char *on,
                          const char *words);
 /* Reads librdkafka's line about a refusal: of a topic that cannot be added to a transaction, only
  * that says which one it is. */
 void kafka_right_read(struct kafka *kafka, const char *facility, const char *line);
-/* Whether the right to write to that topic is known to be missing. */
+/* Whether the right to write to that topic is missing, as far as is known. */
 bool kafka_may_not_write(const struct kafka *kafka, const char *topic);
-/* Something has just worked that needs it; `on` as above. */
+/* An operation that needs the right has succeeded; `on` as above. */
 void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *on);
 /* Whether the broker refuses something about the group or the transactional id for want of a right,
  * which is said then. */
@@ -342,7 +344,7 @@ bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *
 
 /* kafka_admin.c */
 
-/* How many partitions a topic has; -1 on failure. Waits some seconds for an answer. */
+/* The number of partitions of a topic; -1 on failure. Waits some seconds for an answer. */
 int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *error);
 /* The offsets of a partition's first and next record. Returns 0, or -1. Waits some seconds for an
  * answer, and for a leader. */
@@ -360,15 +362,16 @@ enum kafka_side { SIDE_CONSUMER, SIDE_PRODUCER };
  * NULL on failure. */
 rd_kafka_conf_t *kafka_settings(const struct config *config, enum request_kind job,
                                 enum kafka_side side, struct error *error);
-/* Overrides one setting; for those of which it is known that they are taken. */
+/* Overrides one setting, which librdkafka is known to accept. */
 void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value);
-/* Makes a client of the configuration, which it takes over also on failure. NULL on failure. */
+/* Makes a client with the configuration, and owns the configuration even on failure. NULL on
+ * failure. */
 rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error);
 
 /* The settings that name files which librdkafka reads; NULL at the end. */
 extern const char *const kafka_locations[];
 
-/* Whether a client can be made of the settings; it connects to nothing. Returns 0, or -1. */
+/* Whether a client can be made with the settings. Connects to nothing. Returns 0, or -1. */
 int kafka_try_settings(const struct config *config, enum kafka_side side, struct error *error);
 
 /* kafka_files.c; any thread */
@@ -376,9 +379,10 @@ int kafka_try_settings(const struct config *config, enum kafka_side side, struct
 /* kafka_settings with what files say now. */
 rd_kafka_conf_t *kafka_settings_now(struct kafka *kafka, enum kafka_side side, unsigned *version,
                                     struct error *error);
-/* Whether a client made with that version has to be made anew. */
+/* Whether a client that was made with that version has to be replaced. */
 bool kafka_is_outdated(const struct kafka *kafka, unsigned version);
-/* It is told of other credentials, until it ends (which is said before it is destroyed). */
+/* Registers a client for changed credentials, until the caller unregisters it before it is
+ * destroyed. */
 void kafka_client_runs(struct kafka *kafka, enum kafka_side side, rd_kafka_t *client);
 void kafka_client_ends(struct kafka *kafka, const rd_kafka_t *client);
 
@@ -388,15 +392,16 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
                               rd_kafka_topic_partition_list_t *list, void *opaque);
 /* Tells the handler of what the callback has gathered, and of what is due. */
 void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms);
-/* The coordinator says, of a commit that was asked for when `rebalance` was the newest one told,
- * that we are no member: an unanswered `assigned` is taken back. */
+/* Called when the coordinator has answered a commit, which was started when `rebalance` was the
+ * newest reported one, with 'not a member': an unanswered `assigned` is cancelled. */
 void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t now_ms);
-/* The coordinator has just taken a commit of ours. */
+/* Called when the coordinator has accepted a commit. */
 void kafka_assignment_is_member(struct kafka *kafka);
-/* Has the consumer closed as for a stop, what it holds drained and given back in order, and a new
- * one join. Returns whether that was begun: not while a rebalance is under way. */
+/* Replaces the consumer: its partitions are drained and given back in order as for a stop, it is
+ * closed, and a new consumer joins. Returns false, and does nothing, while a rebalance is
+ * running. */
 bool kafka_assignment_renew(struct kafka *kafka);
-/* Lets go of the queues of the consumer. */
+/* Releases the consumer's queues. */
 void kafka_assignment_close_queues(struct kafka *kafka);
 /* The partition's slot, or NULL. */
 struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition);
@@ -412,84 +417,86 @@ rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafk
 
 /* kafka_partition.c; Kafka thread */
 
-/* Its own queue, so that a full window of one partition stops only that one. Before the assign
- * call: that sends the messages where the queue points then. Without one: tried again later. */
+/* Opens the partition's own queue, so that a full window stops only this partition. Called before
+ * the assign call, which directs the messages to that queue. If it fails, it is tried again
+ * later. */
 void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot);
 void kafka_partition_close(struct kafka_slot *slot);
-/* Opens it anew and makes the fetching begin at slot->next; tried again later when that fails. */
+/* Opens the queue again and lets fetching begin at slot->next. If it fails, it is tried again
+ * later. */
 void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot);
-/* It is read from that offset on. */
+/* Reads the partition from that offset on. */
 void kafka_partition_begin(struct kafka_slot *slot, int64_t offset);
-/* Whether a record or an end is the handler's to see; notes how far reading has come. */
+/* Whether the handler may see a record or an end. Notes how far the partition is read. */
 bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
                             const rd_kafka_message_t *message);
-/* An error instead of a record. */
+/* Handles an error that came instead of a record. */
 void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kafka_resp_err_t code,
                             const char *words);
-/* An error about the whole topic: for each partition that is read. */
+/* Handles an error about the whole topic, for each partition that is read. */
 void kafka_partitions_failed(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
-/* A partition's message that came to the consumer's queue. */
+/* Handles a partition's message that came to the consumer's queue. */
 void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *message);
-/* Opens anew what has to be. */
+/* Opens queues again where that is due. */
 void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t now_ms);
 
 /* kafka_probe.c; Kafka thread */
 
-/* Asks, when it is time, and acts on the answer. */
+/* Asks for committed offsets when it is time, and handles the answer. */
 void kafka_probe_serve(struct kafka *kafka, int64_t now_ms);
-/* Whether records of a partition may be taken: it is known of a moment ago that its committed
- * offset is there. If not, that is asked for. */
+/* Whether records of a partition may be delivered: a recent answer says that its committed offset
+ * exists. If not, the question is asked. */
 bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot);
 void kafka_probe_fini(struct kafka *kafka);
 
 /* kafka_witness.c */
 
-/* A message's record in short. Any thread. */
+/* What identifies a message's record. Any thread. */
 struct kafka_print kafka_print_of(const rd_kafka_message_t *message);
-/* Finds out about the logs of those whose committed offset is gone, or doubtful. Returns 0; -1: not
- * now. On the reader. */
+/* Checks the logs of the partitions whose committed offset is gone or doubtful. Returns 0; -1: not
+ * possible now. Reader. */
 int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
                   const struct kafka_memory *memories, enum kafka_log *logs, struct error *error);
 
 /* kafka_ledger.c, on whichever runner */
 
-/* A client of the group that reads what stands there, transactions that are open included, and
- * never subscribes. *version: which settings it was made with (kafka_is_outdated). NULL on failure.
- * Any thread. */
+/* A client of the group that reads offsets and records including those of open transactions, and
+ * never subscribes. *version: the version of its settings (kafka_is_outdated). NULL on failure. Any
+ * thread. */
 rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct error *error);
-/* A client of the group that reads committed offsets as they stand, even while a transaction on
- * them is open. It never subscribes, so it is no member. NULL on failure. Any thread. */
+/* A client of the group that reads the current committed offsets, even while a transaction on them
+ * is open. It never subscribes, so it is not a member. NULL on failure. Any thread. */
 rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error);
 /* A list for librdkafka with offsets and metadata. */
 rd_kafka_topic_partition_list_t *
 kafka_ledger_list(const struct config *config, const struct kafka_ledger *ledgers, size_t count);
-/* Tells the handler how the reader's job ended. Kafka thread. */
+/* Reports the end of the reader's job to the handler. Kafka thread. */
 void kafka_reading_told(struct kafka *kafka);
 void kafka_reading_fini(struct kafka_reading *job);
 
 /* kafka_consume.c; any thread */
 
-/* A message's headers, borrowed from it, into a list that has room for some and grows; it is to be
- * released with free. Returns how many. */
+/* Copies a message's headers, borrowed from it, into a list that grows; the caller releases the
+ * list with free. Returns how many. */
 size_t kafka_read_headers(const rd_kafka_message_t *message, struct record_header **list,
                           size_t *room);
 
 /* kafka_producer.c */
 
-/* Tells the handler how the writer's job ended. Kafka thread. */
+/* Reports the end of the writer's job to the handler. Kafka thread. */
 void kafka_writing_told(struct kafka *kafka);
-/* Releases the producer; the writer has ended. */
+/* Releases the producer, after the writer has ended. */
 void kafka_producer_fini(struct kafka *kafka);
-/* Ends what has a transactional id open, with a producer of its own. */
+/* Ends the open transaction of a transactional id, with a separate producer. */
 enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
                                            struct error *error, bool *forbidden);
 
 /* kafka.c */
 
-/* Replaces the closed consumer by a new one and joins the group again, while no runner has a job.
- * Returns false where none can be made (the log says why): tried again a second later. Kafka
- * thread. */
+/* Replaces the closed consumer by a new one and joins the group again. No runner may have a job.
+ * Returns false if no consumer can be made (the log says why); this is tried again a second later.
+ * Kafka thread. */
 bool kafka_consumer_renew(struct kafka *kafka);
 
-/* Tells `failed`, once. Kafka thread. */
+/* Reports `failed`, once. Kafka thread. */
 void kafka_fail(struct kafka *kafka, const char *text);

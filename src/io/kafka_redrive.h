@@ -1,8 +1,8 @@
-/* Dead letters back to their topics, each once even if the process is killed and run again: the
- * records and the note of which letters they were are one transaction. The note is the committed
- * offset of a group of its own (`<kafka.group.id>-redrive`), with a ledger as its metadata, so that
- * letters that a run leaves out can be redriven by a later one. A second redrive at the same time
- * fences the first. Blocks on the network; the command's one thread. */
+/* Puts dead letters back into their topics, each once even if the process is killed and run again:
+ * the records and the note of which dead letters they were are one transaction. The note is the
+ * committed offset of a separate group (`<kafka.group.id>-redrive`), with a ledger as its metadata,
+ * so that a later run can redrive the dead letters that this one leaves out. A second redrive at
+ * the same time fences the first. Blocks on the network. The command's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,20 +25,21 @@ struct kafka_letter {
 
 enum kafka_letter_choice {
     LETTER_SEND,
-    LETTER_LEAVE, /* for a later run */
-    LETTER_NEVER, /* no later run takes it either */
-    LETTER_STOP,  /* that one and all behind it are left */
+    LETTER_LEAVE, /* leave it for a later run */
+    LETTER_NEVER, /* no run redrives it */
+    LETTER_STOP,  /* leave it and all after it */
 };
 
 struct kafka_redrive_handler {
-    /* Asked once for each letter that no run has redriven yet, in the order of each partition. */
+    /* Called once for each dead letter that no run has redriven yet, in the order of each
+     * partition. */
     enum kafka_letter_choice (*choose)(void *arg, const struct kafka_letter *letter);
-    /* So many letters more have been sent and committed, and so many offsets looked at. */
+    /* So many more dead letters have been sent and committed, and so many offsets checked. */
     void (*committed)(void *arg, size_t sent, int64_t looked_at);
 };
 
-/* Goes through all partitions of topic.dead.letters up to their present ends. dry_run: only asks,
- * writes nothing. Returns 0; or -1 when it cannot go on: what was told as committed is, and nothing
- * else is half done. */
+/* Goes through all partitions of topic.dead.letters up to their current ends. dry_run: only asks,
+ * and writes nothing. Returns 0; or -1 if it cannot go on: the dead letters that it has reported as
+ * committed are, and no other is half done. */
 int kafka_redrive(const struct config *config, bool dry_run,
                   const struct kafka_redrive_handler *handler, void *arg, struct error *error);

@@ -11,8 +11,7 @@ enum trouble_kind {
     TROUBLE_READS,        /* reads of ledgers */
     TROUBLE_OWNERS,       /* ending the transactions of a dead owner */
     TROUBLE_COMMITS,      /* claims and releases */
-    TROUBLE_REFUSALS, /* refused records or offsets, which are then sent in another way: only logged
-                       */
+    TROUBLE_REFUSALS,     /* refused records or offsets, then sent in another way: only logged */
     TROUBLES
 };
 
