@@ -2325,6 +2325,36 @@ static void test_lost_after_its_drain(void **state)
     desk_fini(&desk);
 }
 
+/* Its release is on its way when it is lost, and finds no member any more: if nobody else has had
+ * the partition, what came back unsent meanwhile is not in doubt, and is started anew. */
+static void test_lost_during_its_release(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_place place = {0, -1};
+    ready(&desk);
+    arrive(&desk, 0, 0, "a");
+    commit_tick(&desk);
+    expect(&desk, ENGINE_START);
+    take(&desk, 0, 1, false);
+    expect(&desk, ENGINE_RECALL);
+    desk.now += options().drain_ms;
+    expect(&desk, ENGINE_COMMIT);
+    unsent(&desk, 0, 0);
+    engine_revoked(desk.engine, ++desk.rebalance, ENGINE_LOST, &place, 1, desk.now);
+    expect(&desk, ENGINE_NOTHING);
+    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    expect(&desk, ENGINE_UNASSIGN);
+    assign(&desk, 0, 1);
+    assert_int_equal(desk.action.places[0].offset, 1); /* it goes on from memory */
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
 /* A transaction that was asked for under an older membership says nothing of this one. */
 static void test_lost_during_an_older_transaction(void **state)
 {
@@ -3214,6 +3244,7 @@ int main(void)
         cmocka_unit_test(test_lost_and_refused),
         cmocka_unit_test(test_lost_and_waited_for),
         cmocka_unit_test(test_lost_after_its_drain),
+        cmocka_unit_test(test_lost_during_its_release),
         cmocka_unit_test(test_lost_during_an_older_transaction),
         cmocka_unit_test(test_lost_and_stopped),
         cmocka_unit_test(test_away_and_stopped),
