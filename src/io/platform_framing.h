@@ -1,6 +1,6 @@
-/* Where an answer's body ends, by its head (RFC 9112, 6.3): Content-Length and Transfer-Encoding,
- * each of which may be repeated, be a list, and say too much. `identity` in Transfer-Encoding says
- * nothing. Pure; the loop's thread. */
+/* Finds where an answer's body ends, by its head (RFC 9112, 6.3): Content-Length and
+ * Transfer-Encoding, each of which may be repeated, be a list, and contradict the other. `identity`
+ * in Transfer-Encoding has no meaning. No I/O. The loop's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,22 +11,23 @@ struct framing {
     int lengths, codings; /* Content-Length and Transfer-Encoding lines */
     bool length_known;
     int64_t length;
-    int coding_count;   /* codings but for identity */
+    int coding_count;   /* codings except identity */
     bool chunked;       /* the last coding is chunked */
-    bool simple;        /* the last value was what servers usually send */
-    bool contradictory; /* two readers may find two ends: nothing of the body is known */
+    bool simple;        /* the last value has the form that servers usually send */
+    bool contradictory; /* two readers may find different ends: nothing of the body is known */
 };
 
-/* Takes the value of one such line. */
+/* Adds the value of one Content-Length line. */
 void framing_length(struct framing *framing, const char *value, size_t size);
 
-/* The same; told(argument, ...) gets each coding that lies beneath the chunks. */
+/* Adds the value of one Transfer-Encoding line. told(argument, ...) gets each coding that was
+ * applied before the chunks. */
 typedef void framing_coding_told(void *argument, const char *name, size_t size);
 void framing_coding(struct framing *framing, const char *value, size_t size,
                     framing_coding_told *told, void *argument);
 
-/* The head is complete: the body's length is what the framing says, unless it is chunked. */
+/* Called when the head is complete: decides the body's length, unless the body is chunked. */
 void framing_settle(struct framing *framing);
 
-/* Whether libcurl, of whatever version, surely finds the same end. */
+/* Whether every version of libcurl certainly finds the same end. */
 bool framing_is_plain(const struct framing *framing);

@@ -1,8 +1,9 @@
-/* What the files of io/platform share: platform.c starts and ends posts, platform_transfer.c is
- * what libcurl is told and tells of one, platform_answer.c reads an answer's head and body,
- * platform_framing.c where it ends, platform_chunks.c its chunks, platform_sockets.c ties libcurl's
- * sockets and timers to the loop, platform_ports.c finds connections by their local port,
- * platform_tls.c looks into TLS. All of it runs on the loop's thread. */
+/* Declarations that the files of io/platform share. platform.c starts and ends posts,
+ * platform_transfer.c sets up libcurl's transfers and reads their outcomes, platform_answer.c reads
+ * an answer's head and body, platform_framing.c finds its end, platform_chunks.c parses its chunks,
+ * platform_sockets.c connects libcurl's sockets and timers to the loop, platform_ports.c finds
+ * connections by their local port, platform_tls.c reads the state of TLS. Everything runs on the
+ * loop's thread. */
 #pragma once
 
 #include <curl/curl.h>
@@ -16,11 +17,11 @@
 
 enum { PLATFORM_HEADERS = 4, PORT_BUCKETS = 1024 };
 
-/* What an easy handle is for: its options never change but for those of one request. */
+/* What an easy handle is for. Its options never change, except those of one request. */
 enum transfer_use { TRANSFER_CALL, TRANSFER_RECORDING, TRANSFER_FETCH, TRANSFER_USES };
 
-/* A socket that libcurl waits for. It stays in the loop while its connection idles in the pool,
- * which saves two system calls a request. */
+/* A socket that libcurl waits for. It stays in the loop while its connection is idle in the pool,
+ * which saves two system calls per request. */
 struct watch {
     uv_poll_t poll;
     struct platform *platform;
@@ -28,55 +29,55 @@ struct watch {
     int armed; /* libuv's events; 0: none */
     bool pooled, of_connection;
     bool connected;        /* as last seen */
-    bool spoilt;           /* it brought more than its answer: nothing else may be asked on it */
-    struct list port_node; /* in platform.ports, a connection's */
-    int local_port;        /* of a connection; 0: not known yet */
+    bool spoilt;           /* it has received more than its answer: no further request may use it */
+    struct list port_node; /* of a connection, in platform.ports */
+    int local_port;        /* of the connection; 0: not known yet */
     int64_t made_ms;       /* CLOCK_BOOTTIME */
-    unsigned generation;   /* of the certificates that it was made with */
+    unsigned generation;   /* generation of the certificates with which it was made */
 };
 
-/* The connections by their local port, which two to different addresses may share. */
+/* The connections by local port. Two connections to different addresses may share a port. */
 struct ports {
     struct list unknown, known[PORT_BUCKETS]; /* of watch.port_node */
 };
 
-/* The certificates, and the TLS sessions that were made with them. */
+/* The certificates, and the TLS sessions made with them. */
 struct platform_trust {
     int references; /* counted by the loop's thread */
     unsigned generation;
-    X509_STORE *posts, *fetches; /* the authorities for each */
-    X509 *certificate;           /* the client's; NULL: none */
+    X509_STORE *posts, *fetches; /* the CAs for each */
+    X509 *certificate;           /* the client certificate; NULL: none */
     EVP_PKEY *key;
     STACK_OF(X509) * chain;
     CURLSH *share;
 };
 
-/* What is seen of the TLS of a transfer's connection. */
+/* The state of TLS of a transfer's connection. */
 struct tls_seen {
-    bool closed;                /* in order, by close_notify */
-    bool certificate_asked_for; /* in a handshake of this transfer's */
-    bool certificate_wanted;    /* and there is none */
-    bool certificate_asked;     /* with TLS 1.3, whether there is one or not */
-    bool certificate_refused;   /* the client's, or that there is none */
+    bool closed;                /* closed in order, by close_notify */
+    bool certificate_asked_for; /* in a handshake of this transfer */
+    bool certificate_wanted;    /* asked for, and there is none */
+    bool certificate_asked;     /* with TLS 1.3, whether there is a client certificate or not */
+    bool certificate_refused; /* the server refused the client certificate, or that there is none */
 };
 
-/* What is known of the answer's head, and how its body ends. */
+/* The parsed head of the answer, and how the body ends. */
 struct answer_head {
-    bool begun, done; /* within a head; the final one is complete */
+    bool begun, done; /* begun: within a head; done: the final head is complete */
     bool old;         /* HTTP/1.0 */
-    bool bodiless;    /* by its status */
-    bool own_end;     /* libcurl may miss the body's end: it is found here */
-    bool ended;       /* ... and was found: the transfer is over */
-    char line[512];   /* the last line of the head, which the next one may go on with */
-    size_t line_size; /* without what did not fit */
+    bool bodiless;    /* the status has no body */
+    bool own_end;     /* libcurl may miss the end of the body, so it is found here */
+    bool ended;       /* the end was found: the transfer is over */
+    char line[512];   /* the last line of the head, which the next line may continue */
+    size_t line_size; /* without bytes that did not fit */
     bool line_cut;
     struct framing framing;
-    int64_t left;         /* own_end: of the body, where its length is known */
-    struct chunks chunks; /* of a chunked body that libcurl leaves as it is */
-    size_t taken;         /* of the bytes that will be delivered again after a pause */
+    int64_t left;         /* with own_end: bytes left of the body, if its length is known */
+    struct chunks chunks; /* of a chunked body that libcurl passes on unchanged */
+    size_t taken;         /* already parsed, of the bytes that are delivered again after a pause */
 };
 
-/* One slot: an easy handle with all that never changes already set. */
+/* One slot: an easy handle with all constant options set. */
 struct transfer {
     struct list node; /* in idle or active */
     struct list awaiting_node;
@@ -92,16 +93,17 @@ struct transfer {
     struct curl_slist headers[PLATFORM_HEADERS];
     char authorization[1100];
     char words[CURL_ERROR_SIZE];
-    char fault[160]; /* the first option or call of libcurl that failed; empty: none */
+    char fault[160]; /* the first failed option or call of libcurl; empty: none */
     int64_t started_ms;
-    bool added;          /* to the multi handle */
-    bool opened;         /* this transfer made its connection itself */
-    bool reopened;       /* ... after it had sent its request on another: libcurl does that */
-    bool has_connection; /* made, TLS included; as last seen */
-    bool stale;          /* stopped by the guard */
-    bool turned_away;    /* stopped, as the platform has just refused the client's certificate */
-    bool redialled;      /* once is enough: a new connection is never stale */
-    int open_error;      /* errno of a socket that could not be made */
+    bool added;  /* to the multi handle */
+    bool opened; /* this transfer made its connection itself */
+    bool
+        reopened; /* libcurl opened a new connection after it had sent the request on another one */
+    bool has_connection; /* connected, TLS included, when last checked */
+    bool stale;          /* stopped by the check of a reused connection */
+    bool turned_away;    /* stopped, because the platform has just refused the client certificate */
+    bool redialled;      /* was started again on a new connection, which is never stale */
+    int open_error;      /* errno of a socket that could not be opened */
 };
 
 struct platform {
@@ -113,49 +115,50 @@ struct platform {
     struct platform_trust *trust;
     unsigned generation; /* of trust */
     uv_timer_t timer;    /* libcurl's */
-    uv_timer_t sweep;    /* while transfers run */
-    uv_timer_t failing;  /* ends what is in `failed` */
+    uv_timer_t sweep;    /* runs while transfers are active */
+    uv_timer_t failing;  /* ends the transfers in `failed` */
     int open_timers;
     struct list idle[TRANSFER_USES];
     struct list active, awaiting;
-    struct list failed; /* active ones that cannot go on */
+    struct list failed; /* active transfers that cannot go on */
     int64_t active_count;
     struct watch **watches; /* by descriptor */
     size_t watch_count;
     struct ports ports;
-    int multi_failures; /* of libcurl's multi interface, one after another */
+    int multi_failures; /* consecutive failures of libcurl's multi interface */
     int64_t complained_ms;
-    bool certificate_settled; /* the platform has answered after it had asked for one */
+    bool certificate_settled; /* the platform has answered after it had asked for a client
+                                 certificate */
     int64_t
-        refused_ms; /* when the platform refused the client's certificate; 0: not with this one */
-    int64_t awaited_ms; /* how long, in all, new connections were held up to see whether it does */
+        refused_ms; /* when the platform refused the client certificate; 0: never with this one */
+    int64_t awaited_ms; /* total time for which new connections waited for such a refusal */
 };
 
 /* ---- platform.c */
 
-/* Ends what libcurl has reported as done. */
+/* Ends the transfers that libcurl has reported as done. */
 void platform_take_ended(struct platform *platform);
 
-/* What a call of the multi interface has returned: it has to work again before long, else all that
- * runs is ended and a new multi handle is made. */
+/* Notes the result of a call of the multi interface. If the calls keep failing, all running
+ * transfers are ended and a new multi handle is made. */
 void platform_multi_result(struct platform *platform, const char *what, CURLMcode code);
 
-/* It has just done so. */
+/* Notes that the platform has just refused the client certificate. */
 void platform_refuses_certificate(struct platform *platform);
 
-/* The transfer cannot go on; `fault` says why. It ends soon, but not within this call. */
+/* The transfer cannot go on; `fault` says why. It ends soon, but not during this call. */
 void platform_fail_soon(struct transfer *transfer);
 
 /* ---- platform_transfer.c */
 
-/* A slot with its easy handle; `fault` says if that failed. Released with transfer_free. */
+/* Makes a slot with its easy handle; on failure `fault` says why. Released with transfer_free. */
 struct transfer *transfer_new(struct platform *platform, enum transfer_use use);
 void transfer_free(struct transfer *transfer);
 
-/* Sets what the post has of its own, for one try. Returns 0; -1: `fault` says why. */
+/* Sets the post's own options, for one try. Returns 0; -1: `fault` says why. */
 int transfer_prepare(struct transfer *transfer);
 
-/* Writes down the first thing that failed. */
+/* Stores the first failure. */
 void transfer_fault(struct transfer *transfer, const char *what, const char *words);
 
 /* No further request may use this transfer's connection. */
@@ -163,40 +166,41 @@ void transfer_spoil(struct transfer *transfer);
 
 /* ---- platform_answer.c */
 
-/* Takes a line of the answer's head, or of what stands behind its last chunk. Returns whether the
- * transfer goes on. */
+/* Reads a line of the answer's head or trailer. Returns whether the transfer goes on. */
 bool answer_head_line(struct transfer *transfer, const char *line, size_t size);
 
-/* The status of a final answer as libcurl has read it; 0: none yet. */
+/* The status of the final answer, as libcurl has read it; 0: none yet. */
 int answer_status(const struct transfer *transfer);
 
-/* Whether the body that libcurl calls complete is, by its framing, and whether that is proven. */
+/* Whether the body that libcurl reports as complete is complete by its framing, and whether that is
+ * proven. */
 bool answer_is_whole(const struct transfer *transfer, bool *proven);
 
-/* Takes bytes of the body, framing included. Returns what libcurl's write callback returns. */
+/* Reads bytes of the body, including its framing. Returns what libcurl's write callback has to
+ * return. */
 size_t answer_bytes(struct transfer *transfer, const char *bytes, size_t size);
 
 /* ---- platform_tls.c */
 
-/* Sets what libcurl has no option for. Returns 0 or -1. */
+/* Prepares the settings for which libcurl has no option. Returns 0 or -1. */
 int platform_tls_init(struct error *error);
 CURLcode platform_tls_context(CURL *easy, void *context, void *transfer);
 
-/* Whether OpenSSL has bytes of the transfer's connection that nobody has read yet. */
+/* Whether OpenSSL holds unread bytes of the transfer's connection. */
 bool platform_tls_pending(const struct transfer *transfer);
 
-/* Fills transfer->tls, where it has a connection with TLS. */
+/* Fills transfer->tls, if the transfer has a connection with TLS. */
 void platform_tls_look(struct transfer *transfer);
 
 /* ---- platform_ports.c */
 
 void ports_init(struct ports *ports);
 
-/* A connection whose port is not known yet. To forget it, take port_node out of its list. */
+/* Adds a connection whose port is not known yet. To remove it, take port_node out of its list. */
 void ports_add(struct ports *ports, struct watch *watch);
 
-/* The connections with that local port, one by one, however many there are with others; NULL: no
- * more. `after`: the last one found; NULL: begin. */
+/* Returns the connections with that local port, one by one; NULL: no more. `after`: the last one
+ * found; NULL: begin. */
 struct watch *ports_next(struct ports *ports, int local_port, const struct watch *after);
 
 #define ports_each(watch, ports, local_port)                                                       \
@@ -205,39 +209,39 @@ struct watch *ports_next(struct ports *ports, int local_port, const struct watch
 
 /* ---- platform_sockets.c */
 
-/* Ties the multi handle to the loop. Returns what libcurl said. */
+/* Connects the multi handle to the loop. Returns libcurl's result. */
 CURLMcode platform_sockets_tie(struct platform *platform, CURLM *multi);
 
 void platform_sockets_init(struct platform *platform);
 
-/* Forgets all sockets; libcurl has none any more. */
+/* Removes all sockets, when libcurl has none any more. */
 void platform_sockets_forget(struct platform *platform);
 void platform_sockets_fini(struct platform *platform);
 
-/* Runs what libcurl has for its timers. */
+/* Lets libcurl handle its expired timers. */
 void platform_sockets_turn(struct platform *platform);
 
-/* Runs all transfers: libcurl before 8.4 makes the connection to the next address of a host, after
- * one that did not answer, only when something runs the transfer, and waits for neither a socket
- * nor a timer. */
+/* Runs all transfers. After an address of a host that did not answer, libcurl before 8.4 connects
+ * to the next address only when something runs the transfer; it waits for neither a socket nor a
+ * timer. */
 void platform_sockets_kick(struct platform *platform);
 
-/* libcurl's callbacks for the sockets of a transfer, with the transfer or the platform. */
+/* libcurl's callbacks for sockets; the argument is the transfer or the platform. */
 curl_socket_t platform_socket_open(void *transfer, curlsocktype purpose,
                                    struct curl_sockaddr *address);
 int platform_socket_close(void *platform, curl_socket_t socket);
 
-/* Whether nothing may be asked on the transfer's connection: something waits there on which nothing
- * may (an answer that nobody asked for, or the end), it brought too much before, or it is too old.
- * libcurl does not tell the socket of a connection that it is about to use again
- * (CURLINFO_ACTIVESOCKET: none yet), so it is found by its local port. One that is not found counts
- * as stale: a new connection is always right. */
+/* Whether the transfer's connection must not be used again: unread input waits on it (an
+ * unrequested answer, or the end), it received too much before, or it is too old. libcurl does not
+ * report the socket of a connection that it is about to reuse (CURLINFO_ACTIVESOCKET: none yet), so
+ * the connection is found by its local port. One that is not found counts as stale, because a new
+ * connection is always safe. */
 bool platform_has_gone_stale(struct transfer *transfer, int local_port);
 
-/* Whether the peer of a new connection, which has asked for a certificate, refuses what it got:
- * with TLS 1.3 that comes a moment after the handshake, and is waited for, a few round trips at
- * most. */
+/* Whether the peer of a new connection, which has asked for a certificate, refuses the answer. With
+ * TLS 1.3 the refusal comes just after the handshake, so this function waits for it, for a few
+ * round trips at most. */
 bool platform_socket_refuses(struct platform *platform, int local_port);
 
-/* Nothing else may be asked on that connection. */
+/* Marks the connection: no further request may use it. */
 void platform_socket_spoil(struct platform *platform, int local_port);
