@@ -136,8 +136,11 @@ static bool member_has(const struct broker_member *member, struct broker_slice n
 
 bool broker_members_have(const struct broker_group *group, struct broker_slice name)
 {
-    list_each(node, &group->members) if (!member_has(list_of(node, struct broker_member, node),
-                                                     name)) return false;
+    list_each(node, &group->members)
+    {
+        if (!member_has(list_of(node, struct broker_member, node), name))
+            return false;
+    }
     return true;
 }
 

@@ -13,7 +13,6 @@ struct offset_pending {
 
 void broker_offsets_init(struct broker_offsets *offsets)
 {
-    *offsets = (struct broker_offsets){0};
     list_init(&offsets->topics);
 }
 
@@ -61,18 +60,6 @@ static struct broker_offset_topic *make_topic(struct broker_offsets *offsets,
     return entry;
 }
 
-/* Kafka counts the characters of a Java string. */
-static bool metadata_fits(struct broker_slice metadata)
-{
-    int32_t characters = 0;
-    for (int32_t i = 0; i < metadata.length; i++) {
-        unsigned char c = (unsigned char)metadata.data[i];
-        characters += (c & 0xc0) != 0x80; /* not a continuation byte */
-        characters += c >= 0xf0;          /* a surrogate pair */
-    }
-    return characters <= OFFSET_METADATA_MAX;
-}
-
 static struct offset_pending *find_pending(struct broker_offset_slot *slot, int64_t producer_id)
 {
     list_each(node, &slot->pending)
@@ -96,7 +83,7 @@ int16_t broker_offsets_put(struct broker_offsets *offsets, int64_t producer_id,
 {
     if (!broker_topic_partition(topic, partition))
         return CODE_UNKNOWN_TOPIC_OR_PARTITION;
-    if (!metadata_fits(metadata))
+    if (metadata.length > OFFSET_METADATA_MAX)
         return CODE_OFFSET_METADATA_TOO_LARGE;
     struct broker_offset_topic *entry = find_topic(offsets, topic);
     if (!entry)
@@ -113,7 +100,7 @@ int16_t broker_offsets_put(struct broker_offsets *offsets, int64_t producer_id,
         place = &pending->offset;
     }
     char *copy = metadata.data ? broker_slice_copy(metadata) : memory_string("");
-    replace(place, (struct broker_offset){offset, leader_epoch, copy, ++offsets->arrivals});
+    replace(place, (struct broker_offset){offset, leader_epoch, copy});
     return CODE_NONE;
 }
 
@@ -122,7 +109,7 @@ static void end_in_slot(struct broker_offset_slot *slot, int64_t producer_id, bo
     struct offset_pending *pending = find_pending(slot, producer_id);
     if (!pending)
         return;
-    if (commit && pending->offset.order > slot->committed.order) {
+    if (commit) {
         replace(&slot->committed, pending->offset);
         pending->offset.metadata = NULL;
     }
@@ -150,5 +137,5 @@ const struct broker_offset *broker_offsets_get(const struct broker_offsets *offs
         return NULL;
     const struct broker_offset_slot *slot = &entry->slots[partition];
     *unstable = !list_empty(&slot->pending);
-    return slot->committed.order ? &slot->committed : NULL;
+    return slot->committed.metadata ? &slot->committed : NULL;
 }

@@ -1,6 +1,5 @@
 /* The offsets that one group has committed, and those that open transactions have not decided yet.
- * Of several commits for one partition the one that arrived last wins, whether it was plain or
- * transactional, as in Kafka's own log of them. The broker's thread. */
+ * Of several commits for one partition the one that was decided last wins. The broker's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,14 +11,13 @@
 
 enum {
     OFFSET_PLAIN = -1,          /* producer id of a commit outside transactions */
-    OFFSET_METADATA_MAX = 4096, /* offset.metadata.max.bytes; counted in characters */
+    OFFSET_METADATA_MAX = 4096, /* offset.metadata.max.bytes */
 };
 
 struct broker_offset {
     int64_t offset;
     int32_t leader_epoch;
-    char *metadata; /* never NULL for a committed one */
-    uint64_t order; /* of arrival; 0: nothing committed */
+    char *metadata; /* NULL: nothing committed */
 };
 
 struct broker_offset_slot {
@@ -35,7 +33,6 @@ struct broker_offset_topic {
 
 struct broker_offsets {
     struct list topics;
-    uint64_t arrivals;
 };
 
 void broker_offsets_init(struct broker_offsets *offsets);

@@ -106,8 +106,11 @@ void broker_rebalance_complete_join(struct broker_groups *groups, struct broker_
 
 static bool all_joined(const struct broker_group *group)
 {
-    list_each(node,
-              &group->members) if (!list_of(node, struct broker_member, node)->joined) return false;
+    list_each(node, &group->members)
+    {
+        if (!list_of(node, struct broker_member, node)->joined)
+            return false;
+    }
     return true;
 }
 
@@ -121,9 +124,11 @@ static void complete_join_if_all(struct broker_groups *groups, struct broker_gro
 /* Asks everybody to join again. */
 static void rebalance(struct broker_groups *groups, struct broker_group *group, int64_t now)
 {
-    if (group->state == GROUP_COMPLETING)
-        list_each(node, &group->members) broker_rebalance_answer_sync(
-            groups, list_of(node, struct broker_member, node), CODE_REBALANCE_IN_PROGRESS);
+    list_each(node, &group->members)
+    {
+        struct broker_member *member = list_of(node, struct broker_member, node);
+        broker_rebalance_answer_sync(groups, member, CODE_REBALANCE_IN_PROGRESS);
+    }
     group->state = GROUP_PREPARING;
     group->join_deadline = now + broker_members_rebalance_ms(group);
     complete_join_if_all(groups, group, now);

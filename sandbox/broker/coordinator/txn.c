@@ -98,26 +98,12 @@ static void finish(struct txn *txn, bool commit)
     txn->state = commit ? TXN_COMMITTED : TXN_ABORTED;
 }
 
-/* The next epoch, under a new producer id once they are used up. */
-static void bump(struct broker_txns *txns, struct txn *txn)
-{
-    if (txn->epoch < INT16_MAX - 1) {
-        txn->epoch++;
-        return;
-    }
-    txn->producer_id = broker_txns_allocate(txns);
-    txn->epoch = 0;
-}
-
 /* Aborts an open transaction under a new epoch, so that its producer can add nothing more. */
-static void fence(struct broker_txns *txns, struct txn *txn)
+static void fence(struct txn *txn)
 {
-    if (txn->epoch < INT16_MAX)
-        txn->epoch++;
+    txn->epoch++;
     txn->previous_epoch = NO_EPOCH;
     finish(txn, false);
-    if (txn->epoch == INT16_MAX)
-        bump(txns, txn);
 }
 
 int16_t broker_txns_init_producer(struct broker_txns *txns, struct broker_txn_caller *caller,
@@ -136,10 +122,10 @@ int16_t broker_txns_init_producer(struct broker_txns *txns, struct broker_txn_ca
         (caller->producer_id != txn->producer_id || (caller->epoch != txn->epoch && !again)))
         return CODE_PRODUCER_FENCED;
     if (txn->state == TXN_OPEN)
-        fence(txns, txn);
+        fence(txn);
     if (!again) {
         txn->previous_epoch = knows ? txn->epoch : NO_EPOCH;
-        bump(txns, txn);
+        txn->epoch++;
     }
     txn->timeout_ms = timeout_ms;
     txn->state = TXN_EMPTY;
@@ -253,7 +239,7 @@ bool broker_txns_expire(struct broker_txns *txns, int64_t now)
             continue;
         log_info("broker: transaction of %s timed out after %d ms: aborted", txn->id,
                  (int)txn->timeout_ms);
-        fence(txns, txn);
+        fence(txn);
         any = true;
     }
     return any;
