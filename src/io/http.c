@@ -16,10 +16,10 @@
 #include "io/http_target.h"
 
 enum {
-    CONNECTIONS = 32, /* for one more, that which has asked for nothing for longest is hung up on */
-    LEAVING = 8,      /* beside them, such as have been hung up on */
+    CONNECTIONS = 32, /* for one more, the connection that has been idle for longest is closed */
+    LEAVING = 8,      /* in addition: connections that are being closed */
     IDLE_SECONDS = 10,
-    CONNECTION_BYTES = 16384, /* for a request's head and the answer's */
+    CONNECTION_BYTES = 16384, /* memory for the head of a request and of its answer */
     BACKLOG = 64,
     STACK_BYTES = 256 * 1024,
 };
@@ -29,17 +29,17 @@ struct http {
     void *argument;
     struct http_hosts *hosts;
     struct MHD_Daemon *daemon;
-    struct list visitors; /* by their last request's end, or else their start; server's thread */
+    struct list visitors; /* by the end of their last request, or else by their start. The server's
+                             thread */
     unsigned visitor_count;
     char address[NI_MAXHOST + NI_MAXSERV + 4];
 };
 
-/* ---- connections. Server's thread.
- * Nobody is kept out by others that are silent or slow: a probe that waited would be taken for one
- * that failed. */
+/* ---- connections. The server's thread. Silent or slow clients must not keep others out: a probe
+ * that waits counts as failed. */
 
 struct visitor {
-    struct list node; /* in none once hung up on */
+    struct list node; /* in no list while it is being closed */
     struct MHD_Connection *connection;
 };
 
@@ -92,7 +92,7 @@ static void on_end(void *argument, struct MHD_Connection *connection, void **see
 
 /* ---- answers. Server's thread. */
 
-/* Whether the client has it already, as it says. */
+/* Whether the client has the content already (If-None-Match). */
 static bool has_it(struct MHD_Connection *connection, const char *etag)
 {
     const char *known =
@@ -139,11 +139,11 @@ static enum MHD_Result send_short(struct MHD_Connection *connection, int status,
 struct asked {
     bool head_seen;
     const char *at; /* where the target stands in the library's buffer */
-    size_t size;    /* of it, as far as it is a string */
+    size_t size;    /* length of the target up to the first NUL */
     char target[];
 };
 
-/* Called with a request's first line, before anything of it is decoded. */
+/* Called with a request's first line, before it is decoded. */
 static void *on_line(void *argument, const char *target, struct MHD_Connection *connection)
 {
     (void)argument, (void)connection;
@@ -179,7 +179,7 @@ static enum MHD_Result take_header(void *argument, enum MHD_ValueKind kind, cons
     return MHD_YES;
 }
 
-/* Whether the request is addressed to us. Returns 0, or the status that says what is wrong. */
+/* Checks whether the request is addressed to this server. Returns 0, or the status of the error. */
 static int check_host(const struct http *http, const struct headers *headers,
                       const struct http_target *target, const char *version)
 {
@@ -216,7 +216,7 @@ static enum MHD_Result answer_target(struct http *http, struct MHD_Connection *c
     struct http_answer answer = {.status = 200, .content_type = "text/plain; charset=utf-8"};
     int wrong = check_host(http, headers, &target, version);
     if (!wrong && headers->body)
-        wrong = 400; /* a GET with a body: not from anyone whom this is for */
+        wrong = 400; /* a GET with a body: no client of this server sends one */
     if (wrong) {
         result = refuse(connection, wrong);
     } else if (http->handler->render(http->argument, target.path, &answer)) {
@@ -229,8 +229,8 @@ static enum MHD_Result answer_target(struct http *http, struct MHD_Connection *c
     return result;
 }
 
-/* Called when a request's head is there, and at its end. What is refused is so at once, without its
- * body. */
+/* Called when a request's head has arrived, and at the request's end. A request is refused at once,
+ * before its body. */
 static enum MHD_Result on_request(void *argument, struct MHD_Connection *connection,
                                   const char *url, const char *method, const char *version,
                                   const char *upload, size_t *upload_size, void **seen)
@@ -242,7 +242,7 @@ static enum MHD_Result on_request(void *argument, struct MHD_Connection *connect
     if (*upload_size || !asked)
         return MHD_NO; /* refused before */
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take_header, &headers);
-    /* The version follows the target's end; where it does not, a NUL stands in the target. */
+    /* The version follows the end of the target; if it does not, the target contains a NUL. */
     if (version != asked->at + asked->size + 1 || !http_target_is_clean(asked->target))
         return refuse(connection, 400);
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
@@ -292,7 +292,7 @@ static int listen_on(const struct addrinfo *address)
     return -1;
 }
 
-/* What to do about an address that cannot be listened on. */
+/* The remedy if the server cannot listen on the address. */
 static const char *hint(int why)
 {
     if (why == EADDRINUSE)
@@ -327,7 +327,7 @@ static int open_socket(const char *listen, struct error *error)
     return fd;
 }
 
-/* Notes the address, and returns the port. */
+/* Stores the address, and returns the port. */
 static unsigned note_address(struct http *http, int fd)
 {
     struct sockaddr_storage address = {0};
@@ -353,11 +353,11 @@ struct http *http_new(const char *listen, const char *hosts, const struct http_h
     http->argument = argument;
     list_init(&http->visitors);
     http->hosts = http_hosts_new(listen, note_address(http, fd), hosts);
-    /* From 1.0 on the library corrects white space in a target by a redirect, unless it is strict;
-     * before, a strict one hangs up without an answer. */
+    /* From 1.0 on the library redirects targets with white space, unless it is strict. Before 1.0 a
+     * strict library closes the connection without an answer. */
     int strict = *MHD_get_version() != '0';
-    /* Not epoll: by that the library does not notice, until they are idle for too long, connections
-     * whose other side has gone in the middle of a request, and they fill its table. */
+    /* Not epoll: with epoll the library does not notice that a client has gone in the middle of a
+     * request until the idle limit, and such connections fill its table. */
     http->daemon = MHD_start_daemon(
         MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,

@@ -15,9 +15,9 @@
 enum { NAME_LIMIT = 255, ANY_PORT = -1, NO_PORT = -2 };
 
 struct name {
-    char *name; /* without a dot at its end */
+    char *name; /* without a final dot */
     int port;   /* or ANY_PORT */
-    bool own;   /* taken without a port, too */
+    bool own;   /* accepted without a port, too */
 };
 
 struct http_hosts {
@@ -25,7 +25,7 @@ struct http_hosts {
     size_t count;
 };
 
-/* A name, or an address (without brackets), and a port, as they stand in host[:port]. */
+/* The parts of host[:port]: a name or an address (without brackets), and a port. */
 struct parts {
     const char *name;
     size_t size;
@@ -33,7 +33,7 @@ struct parts {
     bool bracketed;
 };
 
-/* Returns 0, or -1 when it is no host[:port]. */
+/* Returns 0, or -1 if the text is not host[:port]. */
 static int split(struct parts *parts, const char *host, size_t n)
 {
     const char *end = host + n, *stop;
@@ -65,7 +65,7 @@ static int split(struct parts *parts, const char *host, size_t n)
     return port <= 65535 ? 0 : -1;
 }
 
-/* Whether a name has no characters but those that RFC 3986 lets a host have. */
+/* Whether a name has only characters that RFC 3986 allows in a host. */
 static bool is_name(const char *name, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -130,7 +130,7 @@ struct http_hosts *http_hosts_new(const char *listen, unsigned port, const char 
     char machine[NAME_LIMIT + 1] = "";
     struct parts parts;
     gethostname(machine, sizeof machine - 1);
-    /* With any port: a forwarded one (kubectl port-forward, ssh -L) is another one. */
+    /* With any port, because a forwarded port (kubectl port-forward, ssh -L) is another one. */
     add(hosts, "localhost", strlen("localhost"), ANY_PORT, true);
     add(hosts, machine, strlen(machine), (int)port, true);
     if (!split(&parts, listen, strlen(listen)))

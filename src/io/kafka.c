@@ -1,4 +1,4 @@
-/* Creation, the loop's waiting and serving, and the end. Kafka thread, but for kafka_wake. */
+/* Creation, waiting for and serving of events, and the end. Kafka thread, except kafka_wake. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 
 enum {
     POLL_IDLE_EVERY_MS = 1000,
-    RENEW_EACH_MS = 60000, /* at least between two consumers, whatever files do */
-    RENEW_AGAIN_MS = 1000, /* until a consumer that could not be made is tried again */
+    RENEW_EACH_MS = 60000, /* least time between two consumers, however often files change */
+    RENEW_AGAIN_MS = 1000, /* pause before a failed creation of a consumer is repeated */
 };
 
 void kafka_fail(struct kafka *kafka, const char *text)
@@ -47,14 +47,14 @@ static void drop_consumer(struct kafka *kafka)
     if (kafka->consumer_queue)
         rd_kafka_queue_destroy(kafka->consumer_queue);
     kafka_client_ends(kafka, kafka->consumer);
-    /* Without a close of its own, which would wait for callbacks that nobody serves. */
+    /* Without rd_kafka_consumer_close, which would wait for callbacks that nobody serves. */
     if (kafka->consumer)
         rd_kafka_destroy_flags(kafka->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     kafka->close_queue = kafka->consumer_queue = NULL;
     kafka->consumer = NULL;
 }
 
-/* On failure the one before stays. */
+/* Makes a consumer. On failure the old one stays. */
 static int make_consumer(struct kafka *kafka, struct error *error)
 {
     const uint64_t one = 1;
@@ -155,13 +155,13 @@ bool kafka_consumer_renew(struct kafka *kafka)
         return false;
     }
     if (kafka_is_outdated(kafka, kafka->onlooker_version))
-        drop_onlooker(kafka); /* made again when it is needed */
+        drop_onlooker(kafka); /* a new one is made when it is needed */
     kafka_join(kafka);
     return true;
 }
 
-/* Files that librdkafka reads have changed: in good order, as for a stop. The producer is made anew
- * by the writer. */
+/* Replaces the clients after a change of files that librdkafka reads: the consumer in order, as for
+ * a stop. The writer replaces the producer. */
 static void follow_files(struct kafka *kafka, int64_t now_ms)
 {
     bool due = !kafka->renewed_at_ms || now_ms - kafka->renewed_at_ms >= RENEW_EACH_MS;
@@ -189,7 +189,7 @@ void kafka_wake(struct kafka *kafka)
     (void)written; /* only a full counter fails, and that one wakes as well */
 }
 
-/* An error that belongs to no partition's queue: about a topic, the group, or the client. */
+/* Handles an error that is not of one partition: of a topic, the group, or the client. */
 static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *message)
 {
     const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : NULL;
@@ -205,7 +205,7 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
         kafka_right_missing(kafka, RIGHT_FIND_INPUT, kafka->config->request_topics[kafka->job],
                             rd_kafka_err2str(message->err));
-        /* They are asked for again, which tells when it is over. */
+        /* The partitions are requested again, which shows when the error is over. */
         kafka_partitions_failed(kafka, message->err, rd_kafka_err2str(message->err));
     } else if (message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT) {
         if (due)
@@ -243,8 +243,8 @@ static void check_fatal(struct kafka *kafka)
     kafka_fail(kafka, error.text);
 }
 
-/* What happens to clients that have nothing to do would pile up unread. They are their runners' as
- * long as those are busy, which then poll them. */
+/* Polls idle clients, whose events would pile up otherwise. While a runner is busy it owns and
+ * polls its clients. */
 static void poll_idle(struct kafka *kafka, int64_t now_ms)
 {
     rd_kafka_message_t *message;
@@ -260,8 +260,8 @@ static void poll_idle(struct kafka *kafka, int64_t now_ms)
         rd_kafka_message_destroy(message);
 }
 
-/* A record, or something else that belongs into a partition's queue. Errors about a topic come
- * with partition 0 and no offset. */
+/* Whether the message belongs into a partition's queue. Errors of a whole topic come with partition
+ * 0 and without an offset. */
 static bool is_of_partition(const rd_kafka_message_t *message)
 {
     return message->rkt && message->partition >= 0 &&

@@ -9,8 +9,8 @@
 #include "io/kafka_internal.h"
 
 enum {
-    ANSWER_MS = 10000, /* for each request to a broker */
-    OLDEST_MS = 10000, /* for the oldest records of all partitions together */
+    ANSWER_MS = 10000, /* limit of one request to a broker */
+    OLDEST_MS = 10000, /* limit of reading the oldest records of all partitions */
     POLL_MS = 100,
 };
 
@@ -27,10 +27,10 @@ struct kafka_admin *kafka_admin_new(const struct config *config, const char *gro
         return NULL;
     rd_kafka_conf_set_log_cb(conf, kafka_log_keep);
     kafka_setting_must(conf, "group.id", group);
-    /* A dead worker's open transaction must not hide what it had committed before. */
+    /* A dead worker's open transaction must not hide the offsets that it committed before. */
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
     kafka_setting_must(conf, "enable.partition.eof", "true");
-    /* One record of each partition is wanted, however many wait. */
+    /* Only one record of each partition is needed. */
     kafka_setting_must(conf, "queued.min.messages", "1");
     kafka_setting_must(conf, "fetch.message.max.bytes", "4096");
     rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
@@ -102,8 +102,8 @@ int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *e
     return count;
 }
 
-/* A broker that has just become a partition's leader, or has ceased to be it, refuses for a moment.
- */
+/* Whether the error passes by itself: a broker that has just become or ceased to be a partition's
+ * leader refuses for a moment. */
 static bool passes(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
@@ -169,15 +169,15 @@ static int read_committed(struct kafka_admin *admin, const char *topic,
     return 0;
 }
 
-/* Where the first unfinished record may stand; -1: there is none. */
+/* The offset of the first record that may be unfinished; -1: there is none. */
 static int64_t oldest_offset(const struct kafka_admin_partition *at)
 {
     int64_t from = at->committed > at->begin ? at->committed : at->begin;
     return from < at->end ? from : -1;
 }
 
-/* Reads one record of each partition that has unfinished ones. What is not read in time stays
- * unknown. */
+/* Reads one record of each partition that has unfinished ones. Records that are not read in time
+ * stay unknown. */
 static void read_oldest(struct kafka_admin *admin, const char *topic,
                         struct kafka_admin_partition *list, size_t count)
 {

@@ -102,8 +102,8 @@ static struct kafka_slot *slot_next(struct kafka *kafka, const struct kafka_slot
     return NULL;
 }
 
-/* librdkafka keeps what is to be assigned after a revocation; overtaken by another event it keeps
- * that for ever, and ignores every rebalance from then on (2.0.2). Rule 8. */
+/* librdkafka stores the partitions to be assigned after a revocation. If another event overtakes
+ * it, librdkafka keeps them for ever, and ignores every further rebalance (2.0.2). Rule 8. */
 static bool must_renew(const struct kafka_assignment *a)
 {
     return !a->eager && a->asked == ASKED_UNASSIGN && !a->closing;
@@ -130,7 +130,7 @@ static void told_add(struct kafka_assignment *a, const struct kafka_slot *slot)
         (struct kafka_partition){.kind = slot->kind, .partition = slot->partition, .offset = -1};
 }
 
-/* Gathers the slots that stand so for the handler. */
+/* Collects the slots in that state, for the handler. */
 static size_t tell_list(struct kafka *kafka, enum kafka_standing standing)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -168,8 +168,8 @@ static void forget_fetched(struct kafka *kafka, slot_test test)
     }
 }
 
-/* Whether the call failed and has to be made again. While closing, librdkafka refuses what it is
- * going to do anyway. */
+/* Whether the call failed and has to be repeated. While librdkafka closes, it refuses calls that it
+ * is going to make itself. */
 static bool has_failed(struct kafka *kafka, const char *what, rd_kafka_error_t *error)
 {
     bool matters = error != NULL;
@@ -188,8 +188,8 @@ static rd_kafka_error_t *error_of(rd_kafka_resp_err_t code)
     return code ? rd_kafka_error_new(code, "%s", rd_kafka_err2str(code)) : NULL;
 }
 
-/* Gives back to librdkafka what is fetched and nobody's any more; makes the call that an event of
- * revocation waits for, or (before an assign call) changes nothing but the assignment. */
+/* Gives fetched partitions that are no longer owned back to librdkafka. Makes the call for which a
+ * revocation waits or, before an assign call, changes only the assignment. */
 static void call_unassign(struct kafka *kafka, bool is_answer)
 {
     if (kafka->assignment.eager) {
@@ -210,7 +210,7 @@ static void call_unassign(struct kafka *kafka, bool is_answer)
         forget_fetched(kafka, is_stale);
 }
 
-/* Makes the call that an event of assignment waits for; list has the partitions with offsets. */
+/* Makes the call for which an assignment waits. list has the partitions with offsets. */
 static void call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *list)
 {
     static const char what[] = "taking partitions";
@@ -230,7 +230,7 @@ static void call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *li
     }
 }
 
-/* Makes the calls again that failed: librdkafka may be waiting for them. */
+/* Repeats failed calls, because librdkafka may be waiting for them. */
 static void call_again(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -278,7 +278,8 @@ static void withdraw(struct kafka *kafka)
         kafka->handler->revoked(kafka->arg, ++a->number, KAFKA_OVERTAKEN, a->told, a->told_count);
 }
 
-/* Tells the handler of what is owed; answers at once when that is nothing. */
+/* Reports pending partitions to the handler as assigned. If there are none, it answers librdkafka
+ * at once. */
 static void offer(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -292,8 +293,8 @@ static void offer(struct kafka *kafka)
     kafka->handler->assigned(kafka->arg, a->number, a->told, a->told_count);
 }
 
-/* Generation of our membership; -1: none. The accessor for it is missing in librdkafka, so it is
- * read from the serialised form: magic, NUL, generation, group, member, each with its NUL. */
+/* The generation of our membership; -1: none. librdkafka has no accessor for it, so it is read from
+ * the serialised form: magic, NUL, generation, group, member, each with a NUL. */
 static int32_t generation_of(const rd_kafka_consumer_group_metadata_t *membership)
 {
     void *bytes = NULL;
@@ -335,9 +336,9 @@ rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka)
     rd_kafka_consumer_group_metadata_t *membership =
         rd_kafka_consumer_group_metadata(kafka->consumer);
     int32_t generation = generation_of(membership);
-    /* What is being given back, or (eager) has just been given, was granted by one generation. If
-     * librdkafka has rejoined meanwhile, the next one may have given it to another member, and the
-     * coordinator looks at generations, not at partitions. */
+    /* Partitions that are being given back, or (eager) were just assigned, were granted by one
+     * generation. If librdkafka has rejoined in the meantime, the next generation may have assigned
+     * them to another member, and the coordinator checks generations, not partitions. */
     bool bound = a->asked == ASKED_UNASSIGN || (a->eager && a->asked == ASKED_ASSIGN);
     if (generation >= 0 && (!bound || generation == a->generation))
         return membership;
@@ -370,7 +371,7 @@ static void grant(struct kafka_assignment *a, rd_kafka_consumer_group_metadata_t
     a->granted = membership;
 }
 
-/* Keeps the present membership for rule 6, if there is one. Returns its generation; -1: none. */
+/* Stores the current membership for rule 6, if there is one. Returns its generation; -1: none. */
 static int32_t keep_membership(struct kafka *kafka)
 {
     rd_kafka_consumer_group_metadata_t *membership =
@@ -420,7 +421,8 @@ static void begin_close(struct kafka *kafka);
 static void given(struct kafka *kafka, const struct kafka_event *event)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    if (a->eager) { /* the list is everything; what is not in it went without a word */
+    if (a->eager) { /* the list is complete: partitions that are not in it are gone without an event
+                     */
         move_all(kafka, SLOT_OFFERED, SLOT_LEAVING);
         move_all(kafka, SLOT_HELD, SLOT_LEAVING);
         move_all(kafka, SLOT_OWED, SLOT_NONE);
@@ -447,13 +449,13 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     }
 }
 
-/* After a revocation was answered. */
+/* Called after a revocation was answered. */
 static void unassigned(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     a->asked = ASKED_NOTHING;
     move_all(kafka, SLOT_LEAVING, SLOT_NONE);
-    if (tell_list(kafka, SLOT_HELD) == 0) /* it is others' who need it now */
+    if (tell_list(kafka, SLOT_HELD) == 0) /* other members need the partitions now */
         kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
     call_unassign(kafka, true);
     if ((a->leaving || a->renewing) && !a->closing)
@@ -504,13 +506,14 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_pa
         slot->standing = SLOT_HELD;
         kafka_partition_begin(slot, list[i].offset);
         if (slot->fetched && (a->partial || !a->eager))
-            kafka_partition_reopen(kafka, slot); /* librdkafka has it: only the place is another */
+            kafka_partition_reopen(
+                kafka, slot); /* librdkafka has the partition: only the position is new */
         else
             rd_kafka_topic_partition_list_add(taking, kafka->config->request_topics[slot->kind],
                                               slot->partition)
                 ->offset = list[i].offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : list[i].offset;
     }
-    /* What the handler leaves out it holds without reading it. */
+    /* Partitions that the handler leaves out are owned, but not read. */
     move_all(kafka, SLOT_OFFERED, SLOT_HELD);
     for (int i = 0; i < taking->cnt; i++)
         kafka_partition_open(kafka, slot_of(kafka, &taking->elems[i]));
@@ -546,7 +549,7 @@ void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t
     a->owed_since_ms = now_ms;
 }
 
-/* Everything that the handler knows of is gone. */
+/* All partitions of the handler are lost. */
 static void all_lost(struct kafka *kafka)
 {
     move_all(kafka, SLOT_HELD, SLOT_LEAVING);
@@ -561,9 +564,9 @@ static bool has_nothing(struct kafka *kafka)
     return true;
 }
 
-/* A member without partitions that is closed is gone without LeaveGroup (cooperative; 2.0.2 and
- * 2.8): the next rebalance of the others would wait until its session is over. Unsubscribing sends
- * it. A static member is not to leave. */
+/* When a member without partitions is closed, librdkafka sends no LeaveGroup (cooperative; 2.0.2
+ * and 2.8), and the next rebalance of the others would wait for the end of its session.
+ * Unsubscribing sends LeaveGroup. A static member must not leave. */
 static void leave_without_partitions(struct kafka *kafka)
 {
     if (!kafka->assignment.eager && has_nothing(kafka) &&
@@ -578,7 +581,7 @@ static void begin_close(struct kafka *kafka)
     const uint64_t one = 1;
     a->closing = true;
     a->closing_since_ms = clock_boot_ms();
-    /* Events go on coming out of rd_kafka_consumer_poll, which follows the redirection. */
+    /* rd_kafka_consumer_poll still delivers events, because it follows the redirection. */
     kafka->close_queue = memory_must(rd_kafka_queue_new(kafka->consumer));
     rd_kafka_queue_io_event_enable(kafka->close_queue, kafka->event_fd, &one, sizeof one);
     rd_kafka_error_t *error = rd_kafka_consumer_close_queue(kafka->consumer, kafka->close_queue);
@@ -590,7 +593,7 @@ static void begin_close(struct kafka *kafka)
     all_lost(kafka);
 }
 
-/* The consumer is closed, or was given up. */
+/* Called when the consumer is closed, or was given up. */
 static void closed(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -619,8 +622,8 @@ bool kafka_assignment_renew(struct kafka *kafka)
     if (a->leaving || a->closing || a->renewing || a->asked != ASKED_NOTHING || a->event_count)
         return false;
     a->renewing = true;
-    /* In the eager protocol a close would leave without a word; unsubscribing revokes first, and
-     * what follows on the answer closes. */
+    /* In the eager protocol a close would leave without a revocation. Unsubscribing revokes first,
+     * and the consumer is closed after the answer. */
     if (a->eager && !has_nothing(kafka))
         rd_kafka_unsubscribe(kafka->consumer);
     else
@@ -688,8 +691,8 @@ static void tell_changed(struct kafka *kafka)
     free(changed);
 }
 
-/* Partitions whose log or committed state has changed under our feet are told as lost and as
- * assigned again, so that their committed state is read anew. The group does not hear of it. */
+/* Reports partitions whose log or committed state has changed unexpectedly as lost and as assigned
+ * again, so that their committed state is read again. The group is not involved. */
 static void restart(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -712,7 +715,7 @@ static void restart(struct kafka *kafka)
     offer(kafka);
 }
 
-/* Messages that were on their way when a partition was given back would keep their memory. */
+/* Drops messages that arrive after a partition was given back, which would keep their memory. */
 static void sweep(struct kafka *kafka, int64_t now_ms)
 {
     if (now_ms - kafka->swept_at_ms < 1000)
@@ -734,7 +737,7 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
     for (size_t i = 0; i < a->event_count; i++) {
-        struct kafka_event event = a->events[i]; /* handlers may make the array grow */
+        struct kafka_event event = a->events[i]; /* handlers may grow the array */
         if (event.what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
             given(kafka, &event);
         else

@@ -1,4 +1,4 @@
-/* Records out of a partition's queue. Kafka thread. */
+/* Delivers records from a partition's queue. Kafka thread. */
 #include "base/memory.h"
 #include "io/kafka_internal.h"
 

@@ -7,12 +7,14 @@
 #include "base/memory.h"
 #include "io/kafka_internal.h"
 
-enum { TRY_AGAIN_LOOKS = 10 }; /* what could not be used is tried again, though no file changed */
+enum {
+    TRY_AGAIN_LOOKS = 10
+}; /* a file that could not be used is tried again, even if no file has changed */
 
 struct watched {
     const char *path;
     struct file_state seen;
-    bool is_value; /* else librdkafka reads the file itself */
+    bool is_value; /* false: librdkafka reads the file itself */
 };
 
 struct running {
@@ -24,17 +26,19 @@ struct kafka_files {
     /* The pool's. */
     struct watched *watched;
     size_t watched_count;
-    bool owed, failed; /* a file of librdkafka's has changed; what was read could not be used */
+    bool owed, failed; /* owed: a file that librdkafka reads has changed; failed: the content could
+                          not be used */
     int looks;         /* since then */
 
     /* The pool writes it under the lock; others read it under the lock. */
     pthread_mutex_t lock;
-    struct config now; /* the configuration with the values in force; the array and those are its */
-    bool told;         /* other credentials than the configuration's */
+    struct config now; /* the configuration with the values in force; the array and these values
+                          belong to it */
+    bool told;         /* the credentials differ from the configuration's */
     struct running *running;
     size_t running_count;
 
-    atomic_uint version; /* of what clients have to be made anew for */
+    atomic_uint version; /* counts changes that need new clients */
 };
 
 static bool is_credential(const struct kafka_setting *setting)
@@ -61,7 +65,7 @@ static bool is_location(const struct kafka_setting *setting)
     return false;
 }
 
-/* A copy whose values that are read again are its own. */
+/* A copy that owns the values that are read again. */
 static struct config copy_config(const struct config *config)
 {
     struct config copy = *config;
@@ -139,7 +143,7 @@ static bool differ(const struct config *one, const struct config *other, bool cr
     return false;
 }
 
-/* Under the lock. A mechanism without a password answers with an error. */
+/* The caller holds the lock. A mechanism without a password answers with an error. */
 static void tell(const struct kafka_files *files, const struct running *running)
 {
     const struct kafka_setting *username =
@@ -169,7 +173,7 @@ static void put_in_force(struct kafka_files *files, const struct config *next, b
     release_config(&before);
 }
 
-/* Whether it is time to read them. */
+/* Whether it is time to read the files. */
 static bool is_due(struct kafka_files *files)
 {
     bool changed = false;
@@ -201,7 +205,7 @@ const char *kafka_files_look(struct kafka_files *files, bool all, struct error *
                   : "further connections to Kafka are made with the new user and password";
 }
 
-/* For the jobs' threads. */
+/* Called by the jobs' threads. */
 
 rd_kafka_conf_t *kafka_settings_now(struct kafka *kafka, enum kafka_side side, unsigned *version,
                                     struct error *error)
@@ -232,7 +236,7 @@ void kafka_client_runs(struct kafka *kafka, enum kafka_side side, rd_kafka_t *cl
         memory_resize(files->running, (files->running_count + 1) * sizeof *files->running);
     struct running *running = &files->running[files->running_count++];
     *running = (struct running){client, side == SIDE_PRODUCER};
-    if (files->told) /* they may have changed since its settings were read */
+    if (files->told) /* the credentials may have changed since the client's settings were read */
         tell(files, running);
     pthread_mutex_unlock(&files->lock);
 }

@@ -23,7 +23,7 @@ rd_kafka_topic_partition_list_t *kafka_ledger_list(const struct config *config,
         at->offset = ledgers[i].offset;
         if (ledgers[i].metadata_size == 0)
             continue;
-        /* librdkafka frees it with the list, by its own allocator, which is malloc. */
+        /* librdkafka frees the metadata with the list, with free(). */
         at->metadata = memory_copy(ledgers[i].metadata, ledgers[i].metadata_size);
         at->metadata_size = ledgers[i].metadata_size;
     }
@@ -74,7 +74,7 @@ rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct 
     rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_CONSUMER, version, error);
     if (!conf)
         return NULL;
-    kafka_setting_must(conf, "auto.offset.reset", "error"); /* what is not there is an answer */
+    kafka_setting_must(conf, "auto.offset.reset", "error"); /* a missing offset is an answer */
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
@@ -101,8 +101,8 @@ rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error)
     return client;
 }
 
-/* What the engine has to know of an offset that is gone. What was unclear once stays so: how far
- * the log was read is forgotten while the partition is halted, so that a new log is no finding
+/* What the engine has to know of a missing offset. An unclear case stays unclear: while the
+ * partition is halted, it is not known how far the log was read, so a new log proves nothing
  * then. */
 static enum kafka_loss loss_of(const rd_kafka_topic_partition_t *at, const struct kafka_memory *of,
                                enum kafka_log log)
@@ -278,7 +278,7 @@ static void warn_of_others(struct kafka *kafka, const struct kafka_ledger *ledge
                   group);
 }
 
-/* Offsets behind which no ledger stands, which no worker commits. */
+/* Looks for offsets without a ledger, which no worker commits. */
 static void look_for_others(struct kafka *kafka, const struct kafka_reading *job)
 {
     for (size_t i = 0; i < job->ledger_count; i++) {
@@ -293,7 +293,7 @@ static void look_for_others(struct kafka *kafka, const struct kafka_reading *job
     }
 }
 
-/* Says what became of partitions whose log or committed offset is not what it was. */
+/* Logs partitions whose log or committed offset has changed. */
 static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
 {
     for (size_t i = 0; job->stable && i < job->ledger_count; i++) {
@@ -338,7 +338,7 @@ static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_lis
 
 void kafka_reading_told(struct kafka *kafka)
 {
-    struct kafka_reading job = kafka->reading; /* the handler may ask for the next one */
+    struct kafka_reading job = kafka->reading; /* the handler may start the next one */
     const struct kafka_handler *to = kafka->handler;
     const char *error = job.answer == KAFKA_DONE ? NULL : job.error.text;
     memset(&kafka->reading, 0, sizeof kafka->reading);

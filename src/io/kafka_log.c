@@ -1,5 +1,5 @@
-/* librdkafka's log lines and errors on their way into the log: levels mapped, and what repeats
- * while a broker is away written once and then each half minute. Any thread. */
+/* Passes librdkafka's log lines and errors on to the log: maps levels, and logs a line that repeats
+ * while a broker is away once and then every half minute. Any thread. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -13,7 +13,7 @@
 bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms)
 {
     uint64_t key = hash_add(HASH_EMPTY, name, strlen(name));
-    key += !key; /* 0: a place without one */
+    key += !key; /* 0 marks a free place */
     int64_t now = clock_boot_ms();
     size_t place = 0;
     bool due = true;
@@ -51,7 +51,8 @@ static const char *without_thread(const char *text)
     return end ? end + 3 : text;
 }
 
-/* FAIL and ERROR are a connection that broke or could not be made: one line for each broker. */
+/* FAIL and ERROR report a connection that broke or could not be opened: one line for each
+ * broker. */
 static bool is_connection(const char *facility)
 {
     return !strcmp(facility, "FAIL") || !strcmp(facility, "ERROR");
@@ -80,7 +81,7 @@ int kafka_add_kept(struct error *error)
     size_t length = strlen(error->text);
     struct text seen = {0};
     pthread_mutex_lock(&kept_lock);
-    text_visible(&seen, kept, strlen(kept)); /* a broker's words may be in it */
+    text_visible(&seen, kept, strlen(kept)); /* it may contain text from a broker */
     pthread_mutex_unlock(&kept_lock);
     if (seen.length)
         snprintf(error->text + length, sizeof error->text - length,
@@ -97,19 +98,20 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
         return;
     text = without_thread(text);
     if (is_connection(facility) && strstr(text, " brokers are down"))
-        return; /* kafka_error_callback says so */
+        return; /* kafka_error_callback logs it */
     if (is_connection(facility))
         kafka_silence_reason(kafka, text);
     if (strstr(text, "uthorization failed")) {
         kafka_right_read(kafka, facility, text);
-        to = LOG_DEBUG; /* kafka_rights.c says which right is missing */
+        to = LOG_DEBUG; /* kafka_rights.c logs which right is missing */
     }
     if (!log_enabled(to))
         return;
     if (!is_connection(facility)) {
         char name[160];
         size_t length = 0;
-        /* A time or a sequence number that differs does not make another trouble. */
+        /* Texts that differ only in digits, such as a time or a sequence number, are the same
+         * failure. */
         for (const char *at = text; *at && length < sizeof name - 1; at++)
             if (!text_is_digit(*at))
                 name[length++] = *at;

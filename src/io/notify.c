@@ -26,7 +26,7 @@ static int set_address(struct notify *notify, const char *name, struct error *er
     return 0;
 }
 
-/* 0 where there is none, or where it is another process's. */
+/* 0: there is no watchdog, or it is another process's. */
 static int64_t watchdog_ms(void)
 {
     const char *period = getenv("WATCHDOG_USEC"), *whose = getenv("WATCHDOG_PID");

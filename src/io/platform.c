@@ -16,8 +16,9 @@
 
 enum {
     SWEEP_MS = 100,
-    OVERDUE_MS = 1000,   /* beyond its limit a transfer that libcurl has forgotten is ended */
-    MULTI_FAILURES = 10, /* of libcurl's, one after another, before all is made anew */
+    OVERDUE_MS =
+        1000, /* a transfer that libcurl has forgotten is ended that long after its limit */
+    MULTI_FAILURES = 10, /* consecutive failures of libcurl before a new multi handle is made */
     COMPLAIN_MS = 60000,
 };
 
@@ -54,10 +55,10 @@ static enum attempt_failure failure_of(CURLcode code)
 
 /* ---- ending */
 
-/* Whether the platform's TLS refused the client's certificate, or that there is none. With TLS 1.3
- * that is told only after the request was sent; but a server that refuses the handshake has not
- * read what follows it, and no certificate is given later than that. It says nothing of a request
- * that was sent on another connection before. */
+/* Whether the platform's TLS refused the client certificate, or that there is none. With TLS 1.3
+ * this is known only after the request was sent; but a server that refuses the handshake has not
+ * read what follows it, and the client sends no certificate after the handshake. It says nothing
+ * about a request that was sent on another connection before. */
 static bool was_turned_away(const struct transfer *transfer)
 {
     return transfer->turned_away ||
@@ -71,7 +72,7 @@ void platform_refuses_certificate(struct platform *platform)
     platform->awaited_ms = 0;
 }
 
-/* Before TLS 1.3 a server may say no more than that the handshake fails. */
+/* Before TLS 1.3 a server may report only that the handshake failed. */
 static const char *certificate_hint(const struct transfer *transfer)
 {
     if (!transfer->tls.certificate_asked_for && !transfer->tls.certificate_wanted)
@@ -81,8 +82,8 @@ static const char *certificate_hint(const struct transfer *transfer)
                : "; it had asked for a client certificate: platform.cert.file";
 }
 
-/* The first cause, in words: what went wrong outside of the connection says more than what libcurl
- * makes of it. */
+/* The first cause as a text: a failure outside of the connection says more than libcurl's own
+ * error. */
 static void find_words(struct transfer *transfer, char *out, size_t size)
 {
     struct rlimit limit;
@@ -108,7 +109,7 @@ static void find_words(struct transfer *transfer, char *out, size_t size)
         snprintf(out, size, "%.80s%s", transfer->words, certificate_hint(transfer));
 }
 
-/* Takes the transfer out of libcurl. One that libcurl keeps is not used again. */
+/* Removes the transfer from libcurl. A handle that libcurl does not release is not used again. */
 static void take_out(struct transfer *transfer)
 {
     struct platform *platform = transfer->platform;
@@ -134,7 +135,7 @@ static void release(struct transfer *transfer)
         list_prepend(&platform->idle[transfer->use], &transfer->node);
 }
 
-/* Where a 3xx points to; a copy, as libcurl's own goes with the slot. */
+/* The target of a 3xx, as a copy, because libcurl's text belongs to the slot. */
 static char *location_of(const struct transfer *transfer)
 {
     char *location = NULL;
@@ -190,7 +191,7 @@ static void on_failing(uv_timer_t *timer)
     struct platform *platform = timer->data;
     struct list failed, *node;
     list_init(&failed);
-    list_append_all(&failed, &platform->failed); /* not those that fail meanwhile */
+    list_append_all(&failed, &platform->failed); /* not those that fail in the meantime */
     while ((node = list_take_first(&failed)))
         end(list_of(node, struct transfer, failed_node), FAILURE_OTHER);
 }
@@ -234,7 +235,7 @@ static void complain(struct platform *platform, const char *what, const char *wo
               what, words);
 }
 
-/* Ends all that runs, and begins again with a new multi handle. */
+/* Ends all running transfers, and starts again with a new multi handle. */
 static void rebuild(struct platform *platform, const char *what, CURLMcode code)
 {
     struct list lost, *node;
@@ -301,9 +302,9 @@ static int dial(struct transfer *transfer)
     return transfer_prepare(transfer) || add(transfer) ? -1 : 0;
 }
 
-/* Of a connection that could not be made, libcurl tells where to, and the system why: "Failed to
- * connect to HOST port N after M ms: Could not connect to server" has the reason in the place of
- * its last words. */
+/* For a connection that failed, libcurl reports the target and the system the reason. In "Failed to
+ * connect to HOST port N after M ms: Could not connect to server" the reason replaces the last
+ * part. */
 static void say_why_not_connected(struct transfer *transfer)
 {
     long number = 0;
@@ -326,7 +327,8 @@ static void finish(struct transfer *transfer, CURLcode code)
             platform_fail_soon(transfer);
         return;
     }
-    if (transfer->head.ended) /* libcurl was stopped at the answer's end, which it did not see */
+    if (transfer->head.ended) /* the transfer was stopped at the end of the answer, which libcurl
+                                 did not see */
         code = CURLE_OK;
     if (code != CURLE_OK && !transfer->words[0])
         snprintf(transfer->words, sizeof transfer->words, "%s", curl_easy_strerror(code));
@@ -335,7 +337,7 @@ static void finish(struct transfer *transfer, CURLcode code)
     end(transfer, failure_of(code));
 }
 
-/* NULL: it is none of ours any more. */
+/* NULL: it is not ours any more. */
 static struct transfer *find_transfer(struct platform *platform, const CURL *easy)
 {
     list_each(node, &platform->active)
@@ -364,7 +366,7 @@ void platform_take_ended(struct platform *platform)
     }
 }
 
-/* Until the answer's body begins, where that has a limit of its own. */
+/* Ends transfers whose answer's body has not begun within its own limit. */
 static void end_awaiting(struct platform *platform, int64_t now)
 {
     list_each_safe(node, &platform->awaiting)
@@ -378,7 +380,7 @@ static void end_awaiting(struct platform *platform, int64_t now)
     }
 }
 
-/* libcurl ends transfers at their limit; one that it has lost is ended here. */
+/* libcurl ends transfers at their limit. This ends one that libcurl has lost. */
 static void end_overdue(struct platform *platform, int64_t now)
 {
     list_each_safe(node, &platform->active)
@@ -419,8 +421,8 @@ static void on_sweep(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
-/* A transfer that is ready for the post, and runs; or one that cannot, and says why. A handle on
- * which an option fails is not used again: a new one may do. */
+/* Returns a transfer that is ready for the post and runs, or one that failed and says why. A handle
+ * on which an option has failed is not used again, because a new one may work. */
 static struct transfer *take_transfer(struct platform *platform, struct platform_post *post)
 {
     enum transfer_use use = post->fetch            ? TRANSFER_FETCH
@@ -459,7 +461,8 @@ void platform_resume(struct platform_post *post)
 {
     struct transfer *transfer = post->transfer;
     CURLcode code = curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
-    if (code != CURLE_OK) /* of the bytes that it had kept: it does not end the transfer itself */
+    if (code != CURLE_OK) /* the bytes that libcurl had kept failed, and libcurl does not end the
+                             transfer itself */
         finish(transfer, code);
 }
 
@@ -478,7 +481,8 @@ void platform_enter_thread(void)
     abort();
 }
 
-/* One slot of each use, so that what this libcurl does not know shows at the start. */
+/* Makes one slot of each use, so that options which this libcurl does not know fail at the
+ * start. */
 static int first_transfers(struct platform *platform, struct error *error)
 {
     for (int use = 0; use < TRANSFER_USES; use++) {
@@ -560,7 +564,8 @@ void platform_free(struct platform *platform)
         return;
     assert(list_empty(&platform->active));
     free_idle(platform);
-    curl_multi_cleanup(platform->multi); /* closes the pooled connections, and so their watches */
+    curl_multi_cleanup(
+        platform->multi); /* closes the pooled connections, and their watches with them */
     platform_trust_release(platform->trust);
     platform_sockets_fini(platform);
     uv_close((uv_handle_t *)&platform->timer, on_timer_closed);

@@ -22,7 +22,7 @@ static const char *header_value(const char *line, size_t size, const char *name,
     return from;
 }
 
-/* By libcurl, and not by what a line looks like: any header may begin with HTTP/. */
+/* Uses libcurl's status, and not the look of a line, because any header may begin with HTTP/. */
 int answer_status(const struct transfer *transfer)
 {
     long status;
@@ -41,7 +41,7 @@ static void begin_head(struct transfer *transfer, const char *line, size_t size)
     attempt->retry_after_ms = attempt->content_length = -1;
 }
 
-/* Several such headers count as one with a list. */
+/* Several such headers count as one header with a list. */
 static void read_content_encoding(struct attempt *attempt, const char *value, size_t size)
 {
     char *all = attempt->content_encoding;
@@ -49,7 +49,7 @@ static void read_content_encoding(struct attempt *attempt, const char *value, si
     snprintf(all + used, room, "%s%.*s", used ? "," : "", (int)(size < room ? size : room), value);
 }
 
-/* What lies beneath the chunks is undone with the encodings of the content. */
+/* A coding that was applied before the chunks is undone together with the content encodings. */
 static void take_coding(void *attempt, const char *name, size_t size)
 {
     read_content_encoding(attempt, name, size);
@@ -63,7 +63,8 @@ static void read_date(struct attempt *attempt, const char *value, size_t size)
         attempt->clock_offset_ms = clock_wall_ms() - date;
 }
 
-/* A name of the framing's with blanks before or behind it, which some read and some do not. */
+/* Whether the line is a framing header with blanks around its name, which some readers accept and
+ * others do not. */
 static bool is_disguised(const char *line, size_t size)
 {
     const char *colon = memchr(line, ':', size);
@@ -100,7 +101,7 @@ static void read_header(struct transfer *transfer, const char *line, size_t size
         framing->contradictory = true;
 }
 
-/* The line before this one is over: no other goes on with it. */
+/* The previous line is complete: no other line continues it. */
 static void end_line(struct transfer *transfer)
 {
     struct answer_head *head = &transfer->head;
@@ -110,8 +111,8 @@ static void end_line(struct transfer *transfer)
     head->line_cut = false;
 }
 
-/* A line that begins with a blank goes on with the one before it (obs-fold). libcurl takes each for
- * itself. */
+/* A line that begins with a blank continues the previous one (obs-fold). libcurl delivers each
+ * separately. */
 static void keep_line(struct transfer *transfer, const char *line, size_t size)
 {
     struct answer_head *head = &transfer->head;
@@ -140,8 +141,8 @@ static enum platform_taken give(struct transfer *transfer, const char *bytes, si
     return taken;
 }
 
-/* The empty line. Where it is not beyond doubt where the body ends, or libcurl would drop unseen
- * what stands behind it, the connection is not used again. */
+/* The empty line. If the end of the body is not certain, or libcurl would silently drop bytes after
+ * it, the connection is not used again. */
 static void end_head(struct transfer *transfer)
 {
     struct answer_head *head = &transfer->head;
@@ -150,13 +151,13 @@ static void end_head(struct transfer *transfer)
     end_line(transfer);
     transfer->attempt.http_status = status;
     head->begun = false;
-    head->done = status != 0; /* an interim answer (1xx) is none */
+    head->done = status != 0; /* an interim answer (1xx) is not final */
     head->bodiless = status == 204 || status == 304;
     framing_settle(framing);
     head->left = framing->length_known ? framing->length : -1;
     transfer->attempt.content_length = head->left;
     head->own_end |= !framing_is_plain(framing);
-    /* libcurl has unpacked the content of a fetch: its bytes are not those that were counted. */
+    /* libcurl has unpacked the content of a fetch, so its bytes are not the counted ones. */
     if (transfer->use == TRANSFER_FETCH && *transfer->attempt.content_encoding)
         head->own_end = false;
     if (head->done &&
@@ -170,7 +171,7 @@ bool answer_head_line(struct transfer *transfer, const char *line, size_t size)
 {
     const struct answer_head *head = &transfer->head;
     if (head->done)
-        return true; /* a trailer: the answer's head is over */
+        return true; /* a trailer, after the answer's head */
     if (!head->begun)
         begin_head(transfer, line, size);
     else if (line[0] == '\n' || (size > 1 && line[0] == '\r' && line[1] == '\n'))
@@ -195,7 +196,8 @@ bool answer_is_whole(const struct transfer *transfer, bool *proven)
 
 /* ---- the body */
 
-/* After a pause libcurl delivers from the same byte on: what was taken is skipped then. */
+/* After a pause libcurl delivers from the same byte on, so the bytes that were taken are
+ * skipped. */
 static enum platform_taken give_chunks(struct transfer *transfer, const char *bytes, size_t size)
 {
     struct answer_head *head = &transfer->head;
@@ -215,11 +217,11 @@ static enum platform_taken give_chunks(struct transfer *transfer, const char *by
         at += n;
     }
     if (at < size)
-        transfer_spoil(transfer); /* there is something behind the answer */
+        transfer_spoil(transfer); /* there are bytes after the answer */
     return PLATFORM_TAKEN;
 }
 
-/* Takes the body as far as it goes, where libcurl may wait for more. */
+/* Takes the body up to its length, at which libcurl may wait for more. */
 static enum platform_taken give_counted(struct transfer *transfer, const char *bytes, size_t size)
 {
     struct answer_head *head = &transfer->head;

@@ -13,7 +13,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* The list's next member that is not empty; false: there is none. */
+/* The next member of the list that is not empty; false: there is none. */
 static bool next_member(const char **at, const char *end, struct member *member)
 {
     while (*at < end && (is_blank(**at) || **at == ','))
@@ -71,8 +71,8 @@ static bool is_known(const struct member *member)
     return false;
 }
 
-/* Several servers still send identity, which is no coding any more. What follows the chunks, or has
- * a name that nobody knows, makes the end a matter of opinion. */
+/* Some servers still send identity, which is no longer a coding. A coding after the chunks, or an
+ * unknown one, makes the end ambiguous. */
 static void take_coding(struct framing *framing, const struct member *member,
                         framing_coding_told *told, void *argument)
 {
@@ -98,8 +98,8 @@ void framing_coding(struct framing *framing, const char *value, size_t size,
     framing->simple = is_named(&whole, "chunked");
 }
 
-/* With chunks the length counts for nothing; with another coding alone, it would only be right for
- * a reader that does not know the coding. */
+/* With chunks the length does not count. With another coding alone, the length would be right only
+ * for a reader that does not know the coding. */
 void framing_settle(struct framing *framing)
 {
     if (framing->coding_count && !framing->chunked && framing->lengths)

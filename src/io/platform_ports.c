@@ -29,7 +29,7 @@ void ports_add(struct ports *ports, struct watch *watch)
     list_append(&ports->unknown, &watch->port_node);
 }
 
-/* A port is given by connect: sockets without one are those between two calls of libcurl's. */
+/* connect() assigns the port: sockets without a port are between two calls of libcurl. */
 static void learn(struct ports *ports)
 {
     list_each_safe(node, &ports->unknown)

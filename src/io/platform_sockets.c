@@ -1,6 +1,4 @@
-/* curl_multi_socket_all is deprecated, and the one call that runs a transfer which waits for
- * nothing.
- */
+/* curl_multi_socket_all is deprecated, but no other call runs a transfer that waits for nothing. */
 #define CURL_DISABLE_DEPRECATION
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -17,7 +15,7 @@
 enum {
     REFUSAL_LEAST_MS = 50,
     REFUSAL_MOST_MS = 400,
-    ALERT_MOST = 32, /* bytes of an encrypted alert's record */
+    ALERT_MOST = 32, /* largest record of an encrypted alert, in bytes */
 };
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -75,7 +73,8 @@ static void on_socket_ready(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
     struct platform *platform = watch->platform;
-    if (watch->pooled) { /* the end of an idle connection, most likely: the guard will see it */
+    if (watch->pooled) { /* probably the end of an idle connection, which the check before its next
+                            use finds */
         arm(watch, 0);
         return;
     }
@@ -100,7 +99,7 @@ static void arm(struct watch *watch, int events)
     watch->armed = events;
 }
 
-/* Whether the socket is, or was until its peer ended it, connected. */
+/* Whether the socket is connected, or was until its peer closed it. */
 static bool is_connected(struct watch *watch)
 {
     struct sockaddr_storage address;
@@ -110,7 +109,7 @@ static bool is_connected(struct watch *watch)
     return watch->connected;
 }
 
-/* The transfer that libcurl works for; NULL: none of ours. */
+/* The transfer of an easy handle; NULL: it is not ours. */
 static struct transfer *transfer_of(CURL *easy)
 {
     char *transfer = NULL;
@@ -119,8 +118,8 @@ static struct transfer *transfer_of(CURL *easy)
     return (struct transfer *)(void *)transfer;
 }
 
-/* libcurl: from now on wait for this on that socket. An error given back would end all transfers.
- */
+/* libcurl's request to watch a socket for these events. Returning an error would end all
+ * transfers. */
 static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *argument,
                             void *unused)
 {
@@ -168,7 +167,7 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
     }
     transfer->opened = true;
     transfer->reopened = transfer->attempt.sends > 0;
-    forget_watch(transfer->platform, made); /* of a socket that libcurl closed without a word */
+    forget_watch(transfer->platform, made); /* of a socket that libcurl closed without notice */
     struct watch *watch = find_watch(transfer->platform, made);
     if (watch) {
         ports_add(&transfer->platform->ports, watch);
@@ -213,7 +212,7 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *argument)
     return 0;
 }
 
-/* Whether bytes, or the end, can be read from it. */
+/* Whether bytes, or the end, can be read from the socket. */
 static bool is_readable(const struct watch *watch)
 {
     char byte;
@@ -244,7 +243,7 @@ bool platform_has_gone_stale(struct transfer *transfer, int local_port)
     return stale || !(found || transfer->opened);
 }
 
-/* A few round trips, in ms. */
+/* The time of a few round trips, in ms. */
 static int patience_of(const struct watch *watch)
 {
     struct tcp_info info = {0};
@@ -255,8 +254,8 @@ static int patience_of(const struct watch *watch)
     return wait < REFUSAL_MOST_MS ? wait : REFUSAL_MOST_MS;
 }
 
-/* What comes first is the end, an alert, or a ticket: records tell by their length, encrypted as
- * they are. */
+/* The first input is the end, an alert, or a ticket. The length of an encrypted record tells alerts
+ * from tickets. */
 static bool refuses(const struct watch *watch)
 {
     unsigned char record[5];

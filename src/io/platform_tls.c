@@ -3,16 +3,16 @@
 
 #include "io/platform_internal.h"
 
-/* What is seen of one TLS connection, as the bits of its ex_data. */
+/* The observed state of one TLS connection, as bits of its ex_data. */
 enum {
     TLS_CLOSED = 1,      /* close_notify has come */
-    TLS_CERT_WANTED = 2, /* a client certificate was asked for, and there is none */
+    TLS_CERT_WANTED = 2, /* a client certificate was requested, and there is none */
     TLS_ALERTED = 4,     /* a fatal alert has come: */
-    TLS_CERT_ASKED = 8,  /* whether there is one or not */
+    TLS_CERT_ASKED = 8,  /* a client certificate was requested */
     TLS_ALERT_SHIFT = 8,
 };
 
-static int tls_index = -1; /* of ex_data: OpenSSL gives them out for the process */
+static int tls_index = -1; /* index of ex_data, which OpenSSL assigns per process */
 
 int platform_tls_init(struct error *error)
 {
@@ -31,8 +31,9 @@ static void see(const SSL *ssl, uintptr_t bits)
     SSL_set_ex_data((SSL *)(uintptr_t)ssl, tls_index, (void *)(seen(ssl) | bits));
 }
 
-/* Noted in the transfer too, which makes the handshake: of one that fails, libcurl does not show
- * the connection any more. Of a later handshake (NULL) nobody knows who uses the connection. */
+/* Also noted in the transfer that makes the handshake, because after a failed handshake libcurl
+ * does not show the connection any more. In a later handshake (NULL) it is not known who uses the
+ * connection. */
 static int on_certificate_asked(SSL *ssl, void *argument)
 {
     struct transfer *transfer = argument;
@@ -66,9 +67,9 @@ static bool use_trust(SSL_CTX *context, const struct transfer *transfer)
            SSL_CTX_use_cert_and_key(context, trust->certificate, trust->key, trust->chain, 1) == 1;
 }
 
-/* An end without close_notify is no error of TLS's here, with any version of libcurl: it is told
- * apart by on_state, and does no harm to an answer that says itself where it ends. A certificate is
- * given at the handshake or never: who refuses it then has not read a request. */
+/* An end without close_notify is not a TLS error here, with any version of libcurl: on_state
+ * recognises it, and it does not harm an answer with a known end. A certificate is sent in the
+ * handshake or never, so a server that refuses it has not read a request. */
 CURLcode platform_tls_context(CURL *easy, void *context, void *argument)
 {
     struct transfer *transfer = argument;

@@ -7,12 +7,12 @@
 
 enum {
     REFUSED_MS = 5000,
-    REFUSALS_AWAITED_MS = 500, /* in all, until the platform has answered */
-    IDLE_SECONDS = 3,          /* a pooled connection older than this is not used again */
-    DNS_SECONDS = 10,          /* and no longer than a connection may live */
+    REFUSALS_AWAITED_MS = 500, /* total, until the platform has answered */
+    IDLE_SECONDS = 3,          /* a pooled connection that was idle for longer is not used again */
+    DNS_SECONDS = 10,          /* at most platform.connection.max.age.ms */
     UPLOAD_BUFFER = 16384,     /* libcurl's least */
-    RECEIVE_BUFFER = 1024, /* libcurl's least: allocated for each request, it fits the allocator's
-                              thread cache */
+    RECEIVE_BUFFER = 1024,     /* libcurl's minimum. It is allocated for each request, and fits the
+                                  allocator's thread cache */
     FILE_BUFFER = 65536,
 };
 
@@ -39,7 +39,7 @@ void transfer_spoil(struct transfer *transfer)
 {
     long port;
     curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
-    /* Should that have failed, the guard knows it. */
+    /* If this option has failed, the check of the connection finds out. */
     if (curl_easy_getinfo(transfer->easy, CURLINFO_LOCAL_PORT, &port) == CURLE_OK)
         platform_socket_spoil(transfer->platform, (int)port);
 }
@@ -58,10 +58,10 @@ static bool awaits_refusal(struct platform *platform, int local_port)
     return refuses;
 }
 
-/* Whether the platform refuses the client's certificate, or has just done so. After a request was
- * sent, whether it was read would be in doubt if the alert did not arrive: so it is waited for,
- * which holds the loop up, but only until the platform has answered for the first time; and where
- * it refuses none of the first connections, the others are not held up with them. */
+/* Whether the platform refuses the client certificate, or has just refused it. After the request is
+ * sent, it would be in doubt whether it was read if the alert does not arrive. So this function
+ * waits for the alert first. That blocks the loop, but only until the platform has answered for the
+ * first time, and for a limited time in total. */
 static bool is_turned_away(struct transfer *transfer, int local_port)
 {
     struct platform *platform = transfer->platform;
@@ -115,8 +115,8 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *argument)
     return answer_bytes(argument, bytes, size);
 }
 
-/* libcurl calls it now and then, and once more when the transfer is over but still has its
- * connection: there is no other place to see how TLS has ended. */
+/* libcurl calls this now and then, and once more when the transfer has ended but still has its
+ * connection. Only here can the end of TLS be seen. */
 static int on_progress(void *argument, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
     (void)a, (void)b, (void)c, (void)d;
@@ -136,7 +136,7 @@ static void set_trust(struct transfer *transfer)
     SET(transfer, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(transfer, CURLOPT_SSL_CTX_FUNCTION, platform_tls_context);
     SET(transfer, CURLOPT_SSL_CTX_DATA, transfer);
-    /* The authorities are platform_trust's, and no session outlives them. */
+    /* The CAs belong to platform_trust, and no session outlives them. */
     SET(transfer, CURLOPT_CAINFO, NULL);
     SET(transfer, CURLOPT_CAPATH, NULL);
     SET(transfer, CURLOPT_CA_CACHE_TIMEOUT, 0L);
@@ -157,7 +157,8 @@ static void set_http(struct transfer *transfer, const struct config *config)
     SET(transfer, CURLOPT_NOPROXY, "*");
     SET(transfer, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(transfer, CURLOPT_NOSIGNAL, 1L);
-    /* Or libcurl waits for a name's resolution that it has given up, and the loop with it. */
+    /* Without this option libcurl, and the loop with it, waits for a name resolution that it has
+     * given up. */
     SET(transfer, CURLOPT_QUICK_EXIT, 1L);
     SET(transfer, CURLOPT_TCP_NODELAY, 1L);
     SET(transfer, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS);
@@ -180,7 +181,7 @@ static void set_fetch(struct transfer *transfer)
     SET(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
     SET(transfer, CURLOPT_FOLLOWLOCATION, 0L);
     SET(transfer, CURLOPT_HTTPGET, 1L);
-    /* As it is; and what comes packed all the same is unpacked. */
+    /* Asks for unpacked content; content that is packed all the same is unpacked. */
     SET(transfer, CURLOPT_ACCEPT_ENCODING, "identity");
 }
 
@@ -203,7 +204,7 @@ static void set_callbacks(struct transfer *transfer)
     SET(transfer, CURLOPT_CLOSESOCKETDATA, transfer->platform);
 }
 
-/* The list that libcurl reads stands in the transfer itself; only Authorization changes. */
+/* The list of headers that libcurl reads is in the transfer. Only Authorization changes. */
 static void set_headers(struct transfer *transfer)
 {
     static char accept[] = "Accept: application/json",
@@ -234,7 +235,8 @@ struct transfer *transfer_new(struct platform *platform, enum transfer_use use)
     set_callbacks(transfer);
     set_http(transfer, config);
     set_trust(transfer);
-    /* Not for each request: libcurl 7.88 refuses it after a transfer that had no connection. */
+    /* Set once, not for each request: libcurl 7.88 refuses it after a transfer without a
+     * connection. */
     SET(transfer, CURLOPT_BUFFERSIZE, use == TRANSFER_CALL ? (long)RECEIVE_BUFFER : FILE_BUFFER);
     if (use == TRANSFER_FETCH) {
         set_fetch(transfer);
@@ -267,7 +269,7 @@ int transfer_prepare(struct transfer *transfer)
 
 void transfer_free(struct transfer *transfer)
 {
-    curl_easy_cleanup(transfer->easy); /* takes it out of the multi handle, if it is in there */
+    curl_easy_cleanup(transfer->easy); /* also removes it from the multi handle */
     platform_trust_release(transfer->trust);
     free(transfer);
 }

@@ -1,4 +1,4 @@
-/* The certificates: read and checked by any thread, used by the loop's. */
+/* The certificates. Any thread reads and checks them; the loop's thread uses them. */
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -10,7 +10,7 @@
 
 enum { PEM_LIMIT = 1024 * 1024 };
 
-/* The first thing that OpenSSL found wrong, and nothing left of it. */
+/* Stores OpenSSL's first error, and clears its queue. */
 static int openssl_error(struct error *error, const char *what)
 {
     char words[200] = "unknown error";
@@ -50,7 +50,7 @@ static int add_system(X509_STORE *store, struct error *error)
     return openssl_error(error, "the system's certificates");
 }
 
-/* platform.ca.file instead of the system's, and for fetches beside them. */
+/* Loads the CAs: for posts those of platform.ca.file or of the system, for fetches both. */
 static int load_authorities(struct platform_trust *trust, const struct config *config,
                             struct error *error)
 {
@@ -71,7 +71,7 @@ static int load_authorities(struct platform_trust *trust, const struct config *c
 
 /* ---- the client's certificate */
 
-/* A key with a passphrase cannot be read: nobody is there to be asked. */
+/* A key with a passphrase cannot be read, because nobody can enter the passphrase. */
 static int no_passphrase(char *out, int size, int writing, void *unused)
 {
     (void)out, (void)size, (void)writing, (void)unused;

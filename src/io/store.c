@@ -18,8 +18,9 @@
 #include "base/memory.h"
 
 enum {
-    ROOM = 128 * 1024,         /* bytes of a file that may wait for the disk */
-    STALE_SECONDS = 2 * 86400, /* a part that nobody has written to for so long is nobody's */
+    ROOM = 128 * 1024, /* limit of a file's bytes that wait for the disk */
+    STALE_SECONDS =
+        2 * 86400, /* a temporary file that has not been written for longer has no owner */
     FILE_MODE = 0640,
 };
 
@@ -28,28 +29,29 @@ struct store {
     const struct store_events *events;
     char *directory; /* absolute, without a slash at the end */
     char *instance;
-    uint64_t next_part; /* at first random: no two processes share a part, whatever their names */
+    uint64_t next_part; /* random start, so that no two processes share a temporary file, whatever
+                           their names */
     size_t files, busy;
     bool closing;
 };
 
-/* Who may touch what: while `working`, the pool has what stands under it, and the loop the rest. */
+/* Ownership: while `working`, the pool owns the members below it, and the loop the others. */
 struct store_file {
     struct store *store;
     void *argument;
     uv_work_t work;
-    atomic_uint
-        turns; /* orders what loop and pool do to it, for those who do not see libuv's locks */
+    atomic_uint turns; /* orders the accesses of loop and pool for ThreadSanitizer, which does not
+                          see libuv's locks */
     bool working, refused, dropped;
-    char *name; /* set: to be kept under it */
+    char *name; /* final name; NULL: the file is not to be kept */
     struct text filling;
 
     struct text writing;
-    char *part;  /* NULL: not there (yet, or any more) */
-    char *place; /* set: rename to it */
+    char *part;  /* path of the temporary file; NULL: there is none */
+    char *place; /* path to rename to; NULL: none */
     bool discard;
     int fd;
-    char why[120]; /* empty: all went well */
+    char why[120]; /* the first error; empty: none */
 };
 
 /* ---- on the pool */
@@ -69,7 +71,7 @@ static int open_part(struct store_file *file)
     if (file->fd >= 0)
         return 0;
     fail(file, "creating a file in recording.store");
-    free(file->part); /* whatever has this name is not ours to remove */
+    free(file->part); /* the file of that name is not ours, so it is not removed */
     file->part = NULL;
     return -1;
 }
@@ -90,7 +92,7 @@ static int write_out(struct store_file *file)
     return 0;
 }
 
-/* The name in the directory must outlive the machine, too. */
+/* Syncs the directory, so that the file's name survives a crash of the machine. */
 static int sync_directory(const char *directory)
 {
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -174,7 +176,7 @@ static void after_drop(struct store_file *file)
 
 static void after_work(uv_work_t *work, int status)
 {
-    (void)status; /* only what was dropped is ever cancelled */
+    (void)status; /* only dropped work is ever cancelled */
     struct store_file *file = list_of(work, struct store_file, work);
     struct store *store = file->store;
     atomic_load(&file->turns);
@@ -200,7 +202,7 @@ static void after_work(uv_work_t *work, int status)
     release(store);
 }
 
-/* Gives the pool what there is to do; it has nothing of this file now. */
+/* Gives pending work to the pool, which has none of this file now. */
 static void go_on(struct store_file *file)
 {
     struct text empty = file->writing;
@@ -268,7 +270,7 @@ void store_drop(struct store_file *file)
     file->store->files--;
     text_fini(&file->filling);
     if (file->working)
-        uv_cancel((uv_req_t *)&file->work); /* what has begun goes on */
+        uv_cancel((uv_req_t *)&file->work); /* work that has begun goes on */
     else if (file->fd >= 0)
         go_on(file);
     else
@@ -303,7 +305,7 @@ void store_free(struct store *store)
 
 /* ---- the start */
 
-/* .<instance>.<number>.part; the length of the instance, or 0 when it is none of ours. */
+/* The length of the instance in .<instance>.<number>.part; 0: another name. */
 static size_t instance_in(const char *name)
 {
     static const char suffix[] = ".part";
@@ -344,7 +346,7 @@ static int remove_leftovers(const struct store *store, struct error *error)
     return 0;
 }
 
-/* Symbolic links stay as they are: whoever moves them means the store to move. */
+/* Makes the path absolute. Symbolic links stay, so that the store moves with the link. */
 static char *absolute(const char *directory)
 {
     struct text path = {0};
