@@ -1,42 +1,44 @@
-/* Rebalances: what the group gives and takes, told to the handler with numbers and answered to
- * librdkafka when the handler answers. Kafka thread.
+/* Rebalances: assignments and revocations of the group. They are reported to the handler with a
+ * number, and answered to librdkafka when the handler answers. Kafka thread.
  *
- * librdkafka's callback makes no assign call here, it only notes the event. Until the call is made
- * librdkafka stands in WAIT_ASSIGN_CALL or WAIT_UNASSIGN_CALL: heartbeats go on, and it ignores
- * that the group rebalances, so whatever the handler commits meanwhile goes under the generation
- * that gave or still grants the partitions. But it does not promise to be silent meanwhile:
- *  - a changed partition count or a deleted topic (rd_kafka_cgrp_metadata_update_check) makes it
- *    rejoin, or revoke, in the middle of either wait;
- *  - closing revokes everything (cooperative), or leaves without a word (eager).
- * So a new event may come while the last one is unanswered. These rules keep both sides right:
- *  1. Only the newest number's answer counts. Before anything newer is told, what is unanswered is
- *     told as lost: the handler forgets it and hears of it again if it is still ours. What had been
- *     offered stays owed to it (cooperative: the group counts it as ours, and no later event would
- *     name it again). What was to be given back is already another's to have: after the rejoin the
- *     coordinator would take our commits under the new generation, so nothing of it may go on.
- *  2. An answer makes the one call that the newest event waits for, with everything that differs:
- *     partitions whose revocation was overtaken are subtracted before new ones are added, so
- *     librdkafka is never left waiting, and a late answer cannot hit a newer assignment.
- *  3. Events that leave nothing to ask are answered at once. (librdkafka 2.0.2 never terminates
- *     when it is closed while an assignment of nothing is unanswered.)
- *  4. A close waits for the answer of a revocation: in the eager protocol it would send LeaveGroup
- *     in the middle of the drain.
- *  5. In both waits librdkafka also ignores that the coordinator has thrown us out, so when a
- *     commit says so, an unanswered offer is taken back and answered with nothing: back in its
- *     steady state librdkafka finds out by a heartbeat, revokes and rejoins. Should it not, what is
- *     owed is offered again after a while. A commit that was asked for before the offer says
- *     nothing of this: under load one is always on its way when the generation changes.
- *  6. What is lost by librdkafka's own clock, as Kafka was away for longer than the session, may be
- *     ours still: a coordinator that comes back gives the members that it remembers another
- *     session. So transactions go on under the membership that granted it, a copy of which is kept
- *     (librdkafka has forgotten its member id), until the handler answers; only then librdkafka
- *     joins anew. The coordinator takes them as long as there is no newer generation and that
- *     member has not been removed; and no other can have been given anything of it before that.
- *  7. What leaves while a rejoin has begun must not be committed under the new generation: see
- *     kafka_membership.
- *  8. A cooperative revocation that was overtaken leaves librdkafka unable to take part in any
- *     later rebalance. The consumer is then closed as for a stop (so the rest is drained and given
- *     back in order), and a new one joins. */
+ * librdkafka's callback makes no assign call; it only notes the event. Until that call is made,
+ * librdkafka is in WAIT_ASSIGN_CALL or WAIT_UNASSIGN_CALL: heartbeats go on, and it ignores that
+ * the group rebalances, so commits of the handler use the generation that granted the partitions.
+ * But other events may come during these waits:
+ *  - a changed number of partitions or a deleted topic (rd_kafka_cgrp_metadata_update_check) makes
+ *    librdkafka rejoin, or revoke, during either wait;
+ *  - closing revokes everything (cooperative), or leaves without an event (eager).
+ * So a new event may come while the last one is unanswered. These rules keep both sides correct:
+ *  1. Only the answer to the newest number counts. Before a newer event is reported, unanswered
+ *     partitions are reported as lost: the handler forgets them, and gets them again if they are
+ *     still ours. Unanswered assigned partitions stay pending (cooperative: the group counts them
+ *     as ours, and no later event names them again). Partitions that were to be given back may
+ *     belong to another member already: after the rejoin the coordinator would accept our commits
+ *     under the new generation, so no work on them may go on.
+ *  2. An answer makes the one call that the newest event waits for, with all differences:
+ *     partitions whose revocation was overtaken are subtracted before new ones are added. So
+ *     librdkafka never keeps waiting, and a late answer cannot affect a newer assignment.
+ *  3. Events without a question to the handler are answered at once. (librdkafka 2.0.2 never
+ *     terminates if it is closed while an empty assignment is unanswered.)
+ *  4. A close waits for the answer to a revocation: in the eager protocol it would send LeaveGroup
+ *     during the drain.
+ *  5. In both waits librdkafka also ignores that the coordinator has removed this member. So when a
+ *     commit reports that, an unanswered assignment is cancelled and answered with nothing: in its
+ *     steady state librdkafka finds out by a heartbeat, revokes and rejoins. If it does not, the
+ *     pending partitions are assigned again after a while. A commit that was started before the
+ *     assignment proves nothing: under load one is always running when the generation changes.
+ *  6. Partitions that librdkafka's own clock calls lost, because Kafka was away for longer than the
+ *     session, may still be ours: a coordinator that comes back gives the members that it remembers
+ *     another session. So until the handler answers, transactions go on under the membership that
+ *     granted the partitions. A copy of it is kept, because librdkafka has forgotten its member id.
+ *     Only after the answer does librdkafka join again. The coordinator accepts these transactions
+ *     while there is no newer generation and the member has not been removed; before that, no other
+ *     member can have got any of the partitions.
+ *  7. Results of partitions that leave after a rejoin has begun must not be committed under the new
+ *     generation: see kafka_membership.
+ *  8. A cooperative revocation that was overtaken leaves librdkafka unable to take part in later
+ *     rebalances. The consumer is then closed as for a stop, so that its other partitions are
+ *     drained and given back in order, and a new consumer joins. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -127,7 +127,7 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
         log_write(LOG_WARN, NULL, "kafka: %s; waiting for this broker", text);
 }
 
-/* Brokers from 3.9 and 4.0 on refuse what older versions of librdkafka made of a nonce. */
+/* Brokers from 3.9 and 4.0 on refuse the nonce that older versions of librdkafka send. */
 static const char *scram_hint(const struct kafka *kafka)
 {
     const struct kafka_setting *mechanism =
@@ -147,7 +147,8 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
     snprintf(name, sizeof name, "error %d %s", code,
              rd_kafka_type(handle) == RD_KAFKA_PRODUCER ? "producer" : "consumer");
     switch (code) {
-    case RD_KAFKA_RESP_ERR__TRANSPORT: /* the log callback has the broker and the reason */
+    case RD_KAFKA_RESP_ERR__TRANSPORT: /* the log callback reports it, with the broker and the
+                                          reason */
     case RD_KAFKA_RESP_ERR__RESOLVE:
         return;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:

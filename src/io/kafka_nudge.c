@@ -1,13 +1,14 @@
-/* A transaction's end that the coordinator has fallen asleep over.
+/* Wakes a coordinator that has stopped working on the end of a transaction.
  *
  * While brokers come back, the record that ends a transaction in __transaction_state may be refused
  * (too few replicas in sync). The coordinator (Kafka up to 4.1, TransactionMarkerChannelManager)
  * then tries again only when its sender of markers has something else to do, or after
- * request.timeout.ms (30 s), which is as long as a session: until then each request of that
- * transactional id is answered with CONCURRENT_TRANSACTIONS. Any other transaction that ends at the
- * same broker wakes the sender. Where others make none, as they wait for the group, we make one
- * that does nothing: offsets of a member that does not exist, refused and aborted. Its id hashes as
- * the other does, so it has the same coordinator. */
+ * request.timeout.ms (30 s), which is as long as a session. Until then it answers each request of
+ * that transactional id with CONCURRENT_TRANSACTIONS. Any other transaction that ends at the same
+ * broker wakes the sender. If other workers make none, because they wait for the group, this module
+ * makes a transaction that does nothing: it adds offsets of a member that does not exist, which are
+ * refused, and is aborted. Its id has the same hash as the other one, and so the same
+ * coordinator. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -16,7 +17,7 @@
 
 enum { FIRST_MS = 2000, MOST_MS = 30000, GIVES_UP_MS = 4000 };
 
-/* Whether the same call is to be made again. */
+/* Whether the same call has to be repeated. */
 static bool must_repeat(struct kafka *kafka, struct kafka_runner *runner, rd_kafka_error_t *error,
                         int64_t until_ms)
 {
@@ -39,7 +40,7 @@ static void make_and_abort(struct kafka *kafka, struct kafka_runner *runner, rd_
     while (must_repeat(kafka, runner, rd_kafka_init_transactions(producer, SLICE), until))
         ;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(producer);
-    if (error) { /* it did not get ready */
+    if (error) { /* the producer did not become ready */
         rd_kafka_error_destroy(error);
         return;
     }
@@ -56,7 +57,7 @@ static void make_and_abort(struct kafka *kafka, struct kafka_runner *runner, rd_
     rd_kafka_consumer_group_metadata_destroy(nobody);
 }
 
-/* id: whose coordinator; NULL: this process's. */
+/* Wakes the coordinator of that transactional id; NULL: of this process's id. */
 static void wake_coordinator(struct kafka *kafka, struct kafka_runner *runner, const char *id)
 {
     struct error error;

@@ -1,18 +1,18 @@
-/* Reading one partition: its queue, where reading stands, and what keeps it from going on. Kafka
- * thread.
+/* Reading one partition: its queue, the position of reading, and what stops it. Kafka thread.
  *
  * Three things go wrong without a rebalance:
- *  - librdkafka makes a partition anew when its topic was away from the metadata for a moment. The
- *    queue that was opened before gets nothing any more, and what is fetched goes to the consumer's
- *    queue. So a record there is no record of nobody: the partition's queue is opened anew, and
- *    reading begins again behind the last record taken.
- *  - The log is suddenly shorter than where reading stands: the topic was deleted and made again
- *    (which deletes its committed offsets as well), or has lost records. Its committed state
- *    decides: the partition is told as lost and as assigned again. If it is still the old one, the
- *    engine halts the partition.
- *  - The broker or the library refuses what stands at one place, each time or once and then without
- *    a word. Only a record or the partition's end proves that it is over, so after a while it is
- *    asked for again, and from TROUBLE_BUDGET_MS on the partition counts as halted. */
+ *  - librdkafka replaces its partition object if the topic was missing in the metadata for a
+ * moment. The queue that was opened before gets no more records, and what is fetched goes to the
+ *    consumer's queue. Such a record is dropped: the partition's queue is opened again, and reading
+ *    starts again after the last delivered record.
+ *  - The log is suddenly shorter than the position of reading: the topic was deleted and created
+ *    again (which also deletes its committed offsets), or has lost records. The committed state
+ *    decides: the partition is reported as lost and as assigned again. If the committed state is
+ *    still the old one, the engine halts the partition.
+ *  - The broker or librdkafka refuses the record at a position, each time or once and then
+ *    silently. Only a record or the partition's end proves that the failure is over. So after a
+ *    while the position is fetched again, and after TROUBLE_BUDGET_MS the partition counts as
+ *    halted. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,10 +23,10 @@
 #include "io/kafka_internal.h"
 
 enum {
-    SEEK_MS = 500,             /* how long a seek may take; it is local */
+    SEEK_MS = 500,             /* limit of a seek, which is local */
     REOPEN_EVERY_MS = 500,     /* after one that failed */
-    REREAD_EVERY_MS = 5000,    /* while it is in trouble */
-    TROUBLE_BUDGET_MS = 10000, /* from then on it counts as halted */
+    REREAD_EVERY_MS = 5000,    /* while it cannot be read */
+    TROUBLE_BUDGET_MS = 10000, /* after that time it counts as halted */
     COMPLAIN_EVERY_MS = 60000,
 };
 
@@ -56,7 +56,7 @@ void kafka_partition_close(struct kafka_slot *slot)
 void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
 {
     const uint64_t one = 1;
-    kafka_partition_close(slot); /* it may be that of an older object of the library's */
+    kafka_partition_close(slot); /* the queue may belong to an older object of librdkafka */
     slot->queue = rd_kafka_queue_get_partition(
         kafka->consumer, kafka->config->request_topics[slot->kind], slot->partition);
     slot->reopen = !slot->queue;
@@ -73,7 +73,7 @@ void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
     slot->trouble.since_ms = 0;
 }
 
-/* Makes the fetching begin at `next`. Everything fetched before is void. */
+/* Lets fetching begin at `next`. Everything that was fetched before is void. */
 static rd_kafka_resp_err_t seek(struct kafka *kafka, const struct kafka_slot *slot)
 {
     rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
@@ -88,7 +88,7 @@ static rd_kafka_resp_err_t seek(struct kafka *kafka, const struct kafka_slot *sl
     return code;
 }
 
-/* What a person can do about it; "" when only waiting helps. */
+/* The remedy for an error; "": only waiting helps. */
 static const char *remedy(rd_kafka_resp_err_t code)
 {
     switch (code) {

@@ -1,15 +1,17 @@
-/* Whether the committed offsets that this process has written are still there. Kafka deletes them
- * with their topic, and a topic that is deleted and made again within seconds looks to librdkafka
- * as if nothing had happened: it would read on in the new log where it stood in the old one, and
- * leave out what stands before. So records are taken only while it is known of a moment ago that an
- * offset is there: between the deletion of the old topic and the first record of the new one that
- * can be taken lies more than that moment. It is asked about one partition, as a topic goes with
- * all of its partitions; each second while nothing is taken. A runner asks, for which nobody else
- * waits (librdkafka's admin requests, which would need none, end the process when the broker dies
- * at the wrong moment). What is found to be gone has its log looked at before anything is read
- * again (kafka_witness.c). That it is answered at all shows that Kafka is there: while it seems not
- * to be, the question is put also when nothing depends on what the answer says. Kafka thread, but
- * for the asking. */
+/* Checks whether the committed offsets that this process has written still exist.
+ *
+ * Kafka deletes committed offsets with their topic. To librdkafka, a topic that is deleted and
+ * created again within seconds looks unchanged: it would go on reading in the new log at the
+ * position of the old one, and skip the records before that. So records are delivered only while a
+ * recent answer says that an offset exists: the time between the deletion of the old topic and the
+ * first record of the new one is longer than such an answer is valid. One partition is enough for
+ * the question, because a topic is deleted with all its partitions; while nothing is delivered, one
+ * question a second is enough. A separate runner asks, for which nothing else waits. (librdkafka's
+ * admin requests would need no runner, but abort the process if the broker dies at the wrong
+ * moment.) If an offset is gone, the partition's log is checked before anything is read again
+ * (kafka_witness.c). An answer of any kind also shows that Kafka is there; while Kafka seems to be
+ * away, the question is asked even if nothing depends on the offset. Kafka thread, except the
+ * asking. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,9 +22,9 @@
 
 enum {
     PROBE_EVERY_MS = 1000,
-    PROBE_BUSY_MS = 50,   /* while records are taken, or transactions are on their way */
-    PROBE_FRESH_MS = 100, /* for how long an answer lets records be taken */
-    PROBE_LEAST_MS = 20,  /* and at least, however long it took */
+    PROBE_BUSY_MS = 50,   /* interval while records are delivered, or transactions run */
+    PROBE_FRESH_MS = 100, /* how long an answer allows the delivery of records */
+    PROBE_LEAST_MS = 20,  /* at least that long, however long the answer took */
     PROBE_TIMEOUT_MS = 500,
     PROBES_UNANSWERED = 5,
     REFUSED_EVERY_MS = 60000,
@@ -33,7 +35,7 @@ static bool has_offset(const struct kafka_slot *slot)
     return slot->standing == SLOT_HELD && slot->had_ledger && !slot->lost;
 }
 
-/* A partition that is held and has a committed ledger of ours; NULL: none. */
+/* An owned partition that has a committed ledger of ours; NULL: none. */
 static const struct kafka_slot *choose(const struct kafka *kafka)
 {
     for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
@@ -45,7 +47,7 @@ static const struct kafka_slot *choose(const struct kafka *kafka)
     return NULL;
 }
 
-/* On the prober. */
+/* Reads the committed offset. Prober. */
 static void look(struct kafka *kafka)
 {
     struct kafka_probe *probe = &kafka->probe;
@@ -57,9 +59,9 @@ static void look(struct kafka *kafka)
         return;
     rd_kafka_resp_err_t code = rd_kafka_committed(client, probe->list, PROBE_TIMEOUT_MS);
     const rd_kafka_topic_partition_t *at = &probe->list->elems[0];
-    probe->gone = !code && !at->err && at->offset < 0; /* nothing less is certain */
+    probe->gone = !code && !at->err && at->offset < 0; /* anything less is not certain */
     probe->there = !code && !at->err && at->offset >= 0;
-    probe->answered = code >= 0; /* librdkafka's own errors are below, the broker's above */
+    probe->answered = code >= 0; /* librdkafka's own errors are below 0, the broker's above */
     probe->refusal = code ? code : at->err;
 }
 
@@ -92,7 +94,7 @@ static void drop_list(struct kafka_probe *probe)
     probe->list = NULL;
 }
 
-/* An answer, but not the one that was asked for: in the broker's words. */
+/* Reports an answer without an offset, with the broker's error. */
 static void say_refused(struct kafka *kafka)
 {
     const char *group = kafka->config->group_ids[kafka->job];
@@ -103,8 +105,8 @@ static void say_refused(struct kafka *kafka)
                  group, words);
 }
 
-/* librdkafka repeats by itself what a coordinator that loads its groups refuses, and keeps its
- * words to itself: nobody is known to be away then. */
+/* Reports a missing answer. librdkafka itself repeats requests that a coordinator refuses while it
+ * loads its groups, and does not report them: then no broker is known to be away. */
 static void say_silent(struct kafka *kafka)
 {
     char words[200];
@@ -140,13 +142,13 @@ static void answered(struct kafka *kafka, int64_t now_ms)
     if (!probe->about_slot)
         return;
     if (!probe->gone) {
-        /* A slow broker, or one that does not answer, must not hold all up. */
+        /* A slow broker, or one that does not answer, must not block everything. */
         int64_t least = now_ms - PROBE_FRESH_MS + PROBE_LEAST_MS;
         probe->verified_ms = probe->began_ms > least ? probe->began_ms : least;
         each_held(slot, kafka) if (probe->there) slot->before = slot->asked;
         return;
     }
-    /* An answer from before a rebalance is about another holding. */
+    /* An answer from before a rebalance is about another assignment. */
     if (probe->rebalance != a->number || a->asked != ASKED_NOTHING)
         return;
     log_warn("kafka: the committed offsets of this group are gone: topic %s was deleted and made "

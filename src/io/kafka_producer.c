@@ -1,11 +1,13 @@
-/* The producer: made ready, made anew, and one transaction at a time. The jobs run on the writer;
- * what the Kafka thread calls stands at the end.
+/* The producer: making it ready, replacing it, and one transaction at a time. The jobs run on the
+ * writer; the functions that the Kafka thread calls are at the end of this file.
  *
- * How errors are read (see the comments of librdkafka's rdkafka_txnmgr.c): retriable: the same call
- * again, it goes on in the background (aborting after a send_offsets that had run out of time was
- * seen to be fatal). Requires abort: abort, and nothing has landed. Fatal: the producer is of no
- * more use. An error of the commit itself that cannot be put down to a failed record leaves open
- * whether EndTxn was executed, whatever librdkafka calls it. */
+ * How errors are read (see the comments of librdkafka's rdkafka_txnmgr.c):
+ *  - retriable: make the same call again, because it goes on in the background. (Aborting after a
+ *    send_offsets that had timed out was fatal in a test.)
+ *  - requires abort: abort; nothing is committed.
+ *  - fatal: the producer is useless from then on.
+ *  - an error of the commit itself that no failed record explains: it is unknown whether EndTxn was
+ *    executed, whatever librdkafka reports. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +24,7 @@ enum {
     START_AGAIN_MS = 100,
     START_AGAIN_MOST_MS = 5000,
     RENEW_EACH_MS = 60000,   /* at least between two producers, whatever files do */
-    OUTDATED_MOST_MS = 10000 /* how long one with outdated files is tried on */
+    OUTDATED_MOST_MS = 10000 /* how long calls of a producer with outdated files are repeated */
 };
 
 static bool stopping(const struct kafka *kafka)
@@ -35,14 +37,14 @@ static bool is_outdated(const struct kafka *kafka)
     return kafka_is_outdated(kafka, kafka->producer_version);
 }
 
-/* Whether a call that failed since then is not made again. Brokers may refuse the certificate that
- * this producer was made with: the next one has the new. */
+/* Whether to give up a call that has failed since then. Brokers may refuse the certificate of this
+ * producer, and the next producer has the new one. */
 static bool gives_up(const struct kafka *kafka, int64_t since_ms)
 {
     return stopping(kafka) || (is_outdated(kafka) && clock_boot_ms() - since_ms > OUTDATED_MOST_MS);
 }
 
-/* A record cannot be written; the first one's reason is told. */
+/* Notes that a record cannot be written. The first reason is reported. */
 static void note_failed(struct kafka_writing *job, const struct record *record,
                         rd_kafka_resp_err_t code)
 {
@@ -55,7 +57,7 @@ static void note_failed(struct kafka_writing *job, const struct record *record,
     job->any_failed = true;
 }
 
-/* Delivery report; served inside the writer's own calls. The opaque is the record's index + 1. */
+/* Delivery report, called within the writer's own calls. The opaque is the record's index + 1. */
 static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
 {
     (void)producer;
@@ -66,7 +68,7 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
         return;
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
         message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
-        return; /* an abort's doing */
+        return; /* caused by an abort */
     const struct record *record = &job->transaction->records[index - 1];
     enum kafka_refusal refusal = kafka_refusal_of(message->err, record->has_key);
     if (refusal != KAFKA_TAKEN) {
@@ -99,7 +101,7 @@ static int make_producer(struct kafka *kafka, struct error *error)
     rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_PRODUCER, &version, error);
     if (!conf)
         return -1;
-    /* Without a delivery callback rd_kafka_flush would look only each 10 ms. */
+    /* Without a delivery callback rd_kafka_flush would check only every 10 ms. */
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
@@ -117,8 +119,8 @@ static int make_producer(struct kafka *kafka, struct error *error)
     return 0;
 }
 
-/* Asks for one topic's metadata: 0 it is there, -1 not yet (the log says why). Asking also spares
- * the first transaction a second. */
+/* Asks for the metadata of one topic. Returns 0: it exists; -1: not yet (the log says why). This
+ * request also saves the first transaction a second. */
 static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_t *topic)
 {
     const struct rd_kafka_metadata *metadata = NULL;
@@ -170,7 +172,7 @@ static void wait_for_topics(struct kafka *kafka)
     atomic_store(&kafka->lacks_output, false);
 }
 
-/* Why the producer is not ready yet: each reason once a minute. */
+/* Logs why the producer is not ready yet: each reason once a minute. */
 static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
 {
     char name[32];
@@ -211,8 +213,8 @@ static int init_transactions(struct kafka *kafka)
     return stopping(kafka) ? -1 : 1;
 }
 
-/* Ends what a transactional id has open, with a producer of its own. For about 5 s at most, and the
- * time of a nudge. */
+/* Ends the open transaction of a transactional id, with a separate producer. Takes at most about 5
+ * s, and the time of waking a coordinator. */
 static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafka_runner *runner,
                                 struct error *error, bool *forbidden)
 {
@@ -250,9 +252,9 @@ static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafk
     return answer;
 }
 
-/* The same under the id that earlier versions used, which had both jobs in the group of calls. Who
- * may not even ask for that id cannot have run such a version. Where that id may be another one's
- * by now, what is left open under it ends by its own timeout. */
+/* The same for the id that earlier versions used, in which both jobs were in the group of calls. A
+ * worker without the right to that id cannot have run such a version. If another process may use
+ * that id now, its open transaction ends by its timeout. */
 static enum kafka_answer end_former_id(struct kafka *kafka, const char *owner,
                                        struct kafka_runner *runner, struct error *error)
 {
@@ -268,7 +270,7 @@ static enum kafka_answer end_former_id(struct kafka *kafka, const char *owner,
 enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
                                            struct error *error, bool *forbidden)
 {
-    /* Our own id was taken over when the producer was made ready; a second producer under it would
+    /* Our own id was fenced when the producer was made ready. A second producer with this id would
      * fence the first. */
     if (!strcmp(owner, kafka->config->instance_id))
         return KAFKA_DONE;
@@ -286,8 +288,8 @@ static int make_ready(struct kafka *kafka)
     return stopping(kafka) ? 0 : init_transactions(kafka);
 }
 
-/* is_new: the one that there is has just been made. One that cannot be made is only at first an
- * error for good: files that were fine then may be fine again. */
+/* is_new: the current producer has just been made. That a producer cannot be made is a final error
+ * only at the start: later, files that were good before may become good again. */
 static void prepare_producer(struct kafka *kafka, bool is_new)
 {
     struct kafka_writing *job = &kafka->writing;
@@ -306,7 +308,7 @@ static void prepare_producer(struct kafka *kafka, bool is_new)
             kafka_runner_nap(&kafka->writer, pause);
         pause = pause < START_AGAIN_MOST_MS / 2 ? 2 * pause : START_AGAIN_MOST_MS;
     }
-    /* Once: an earlier version under this name may have died here. */
+    /* Once: an earlier version with this name may have died here. */
     while (result == 0 && !kafka->former_ended && !stopping(kafka)) {
         kafka->former_ended = end_former_id(kafka, kafka->config->instance_id, &kafka->writer,
                                             &job->error) == KAFKA_DONE;
@@ -322,7 +324,8 @@ static void start_producer(struct kafka *kafka)
     prepare_producer(kafka, false);
 }
 
-/* Files that librdkafka reads have changed: between two transactions, so that nothing is open. */
+/* Replaces the producer after a change of files that librdkafka reads: between two transactions, so
+ * that none is open. */
 static void follow_files(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
@@ -384,15 +387,15 @@ static rd_kafka_resp_err_t enqueue(struct kafka *kafka, const struct record *rec
     return code;
 }
 
-/* Waits until every record produced has its delivery report. */
+/* Waits until every produced record has its delivery report. */
 static void flush(struct kafka *kafka)
 {
     while (rd_kafka_flush(kafka->producer, KAFKA_SLICE_MS) && !stopping(kafka))
         ;
 }
 
-/* Hands the records to librdkafka, in order. each_alone: in a batch of its own, so that a batch
- * that the broker refuses names its record. Problems show in the job. */
+/* Passes the records to librdkafka, in order. each_alone: one record per batch, so that a batch
+ * that the broker refuses identifies its record. Errors are noted in the job. */
 static void produce_all(struct kafka *kafka, bool each_alone)
 {
     struct kafka_writing *job = &kafka->writing;
@@ -413,7 +416,7 @@ static void produce_all(struct kafka *kafka, bool each_alone)
             job->any_refused = true;
         }
         if (refusal == KAFKA_TOO_LARGE)
-            continue; /* to know all of them at once */
+            continue; /* to find all refused records at once */
         if (code)
             note_failed(job, &transaction->records[i], code);
         if (job->any_failed)
@@ -423,8 +426,8 @@ static void produce_all(struct kafka *kafka, bool each_alone)
 
 enum step { STEP_DONE, STEP_ABORT, STEP_ENDED };
 
-/* Whether the error of a commit is one of producing, which comes before EndTxn and is never
- * EndTxn's own. (2.0.2 fails the transaction after an aborted one so now and then: a purged batch
+/* Whether the error of a commit comes from producing, which precedes EndTxn, and never from EndTxn
+ * itself. (2.0.2 sometimes fails the transaction after an aborted one in this way: a purged batch
  * has left a gap in the sequence numbers.) */
 static bool is_of_producing(rd_kafka_resp_err_t code)
 {
@@ -433,8 +436,8 @@ static bool is_of_producing(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
 
-/* The transaction is refused as a whole for a topic that may not be written to: its records are
- * what is refused, so that the others go on without them. */
+/* The broker refuses a whole transaction because of a topic that must not be written to. Marks the
+ * records of that topic as refused, so that the others go on without them. */
 static void refuse_forbidden(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
@@ -520,7 +523,7 @@ static enum step commit_transaction(struct kafka *kafka)
     return step;
 }
 
-/* Whether the abort went through. */
+/* Aborts the transaction. Returns whether the abort succeeded. */
 static bool abort_transaction(struct kafka *kafka)
 {
     int64_t since = clock_boot_ms();
@@ -537,7 +540,7 @@ static bool abort_transaction(struct kafka *kafka)
     return false;
 }
 
-/* One try at the transaction; its outcome goes to the job. */
+/* Tries the transaction once. The job gets the outcome. */
 static void transact_once(struct kafka *kafka, bool each_alone)
 {
     struct kafka_writing *job = &kafka->writing;
@@ -550,9 +553,9 @@ static void transact_once(struct kafka *kafka, bool each_alone)
         read_error(kafka, "beginning a transaction", error, &again);
         return;
     }
-    /* The offsets go first: while the broker still writes the markers of the transaction before,
-     * adding offsets is repeated each retry.backoff.ms, but adding the partitions of records only
-     * after 20 ms. */
+    /* The offsets are sent first: while the broker still writes the markers of the previous
+     * transaction, librdkafka repeats the adding of offsets every retry.backoff.ms, but the adding
+     * of records' partitions only after 20 ms. */
     enum step step = send_offsets(kafka);
     job->offsets_refused = step == STEP_ABORT && kafka_refuses_offsets(job->code);
     if (step == STEP_DONE)
@@ -593,12 +596,12 @@ static void transact(struct kafka *kafka)
     }
     follow_files(kafka);
     transact_once(kafka, false);
-    /* The broker refuses whole batches. Which record it was, if any alone, shows when each goes in
-     * one of its own; and if none was, this try is the one that counts. */
+    /* The broker refuses whole batches. To find the refused record, each record is sent in its own
+     * batch. If no record is refused alone, that try counts. */
     bool by_broker = job->any_refused && job->any_failed;
     bool one_by_one =
         job->outcome == KAFKA_REFUSED && by_broker && job->transaction->record_count > 1;
-    /* The first tries may still fail for the refused batch's gap in the sequence numbers. */
+    /* The first tries may still fail because of the refused batch's gap in the sequence numbers. */
     for (int tries = 0; one_by_one && tries < 3; tries++) {
         transact_once(kafka, true);
         one_by_one = job->outcome == KAFKA_ABORTED && !job->no_member;
@@ -607,7 +610,7 @@ static void transact(struct kafka *kafka)
         kafka_runner_nap(&kafka->writer, 5);
 }
 
-/* From here on: Kafka thread. */
+/* ---- Kafka thread from here on */
 
 static void start(struct kafka *kafka)
 {
@@ -666,8 +669,8 @@ void kafka_writing_told(struct kafka *kafka)
         kafka_right_given(kafka, RIGHT_WRITE_ID, NULL);
         kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     }
-    /* The job's memory goes on being used by whatever the handler asks for next, so what it is told
-     * is copied where it must outlast that. */
+    /* The handler may start the next job, which reuses the job's memory. So values that must
+     * outlast that are copied. */
     struct error error = job->error;
     enum kafka_refusal *refused = job->outcome == KAFKA_REFUSED ? job->refused : NULL;
     if (refused) {

@@ -11,10 +11,10 @@
 #include "io/kafka_internal.h"
 
 enum {
-    ANSWER_MS = 30000,  /* for one request to a broker, and for one transactional call */
-    SILENCE_MS = 60000, /* without a letter or an end: something is wrong */
+    ANSWER_MS = 30000,  /* limit of one request to a broker, and of one transactional call */
+    SILENCE_MS = 60000, /* after that time without a dead letter or an end, something is wrong */
     POLL_MS = 100,
-    BATCH = 500,               /* letters in one transaction */
+    BATCH = 500,               /* dead letters in one transaction */
     BATCH_BYTES = 4 * 1048576, /* ... or so many bytes */
 };
 
@@ -25,15 +25,18 @@ struct redrive {
     bool dry_run;
     char *group;
     rd_kafka_t *consumer, *producer;
-    rd_kafka_consumer_group_metadata_t *membership; /* of nobody: the group has no members */
-    bool open;                                      /* a transaction is */
-    size_t batch_count, batch_bytes;                /* in it */
-    rd_kafka_resp_err_t refused;                    /* by a delivery report */
+    rd_kafka_consumer_group_metadata_t
+        *membership;                 /* without a member, because the group has none */
+    bool open;                       /* a transaction is open */
+    size_t batch_count, batch_bytes; /* in it */
+    rd_kafka_resp_err_t refused;     /* as the delivery report says */
     bool stop;
-    /* Of the partition at hand. */
+    /* Of the current partition. */
     int32_t partition;
-    struct ledger read, built; /* as it was committed; as far as it was gone through */
-    int64_t position, told;    /* behind the last offset gone through; the same when last told */
+    struct ledger read,
+        built;              /* read: the committed ledger; built: what this run has gone through */
+    int64_t position, told; /* position: after the last offset that was gone through; told: position
+                               at the last progress report */
 };
 
 static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
@@ -108,7 +111,7 @@ static const char *header_text(const rd_kafka_headers_t *headers, const char *na
     return out;
 }
 
-/* The worker's own headers stand behind the request's, the reason first. */
+/* The index of the worker's own headers, which follow the request's and begin with the reason. */
 static size_t own_headers_at(const struct record_header *headers, size_t count)
 {
     size_t at = count;
@@ -155,7 +158,8 @@ static int send_letter(struct redrive *redrive, const struct kafka_letter *lette
     return 0;
 }
 
-/* What is committed now: what was gone through, and behind it what earlier runs have noted. */
+/* Writes the ledger to commit: what this run has gone through, and after that what earlier runs
+ * have noted. */
 static int write_ledger(struct redrive *redrive, struct text *metadata, int64_t *base,
                         struct error *error)
 {
@@ -184,7 +188,7 @@ static int write_ledger(struct redrive *redrive, struct text *metadata, int64_t 
                      redrive->partition);
 }
 
-/* The steps of a commit; the list is that of what is noted. */
+/* The steps of a commit. list: the noted offsets. */
 static rd_kafka_error_t *send_offsets(struct redrive *redrive,
                                       const rd_kafka_topic_partition_list_t *list)
 {
@@ -199,7 +203,7 @@ static rd_kafka_error_t *commit_transaction(struct redrive *redrive,
     return rd_kafka_commit_transaction(redrive->producer, ANSWER_MS);
 }
 
-/* Makes the step, and makes it again until that time as long as librdkafka calls it retriable. */
+/* Makes the step, and repeats it until that time while librdkafka reports a retriable error. */
 static int make_step(struct redrive *redrive, const rd_kafka_topic_partition_list_t *list,
                      rd_kafka_error_t *(*step)(struct redrive *redrive,
                                                const rd_kafka_topic_partition_list_t *list),
@@ -213,7 +217,7 @@ static int make_step(struct redrive *redrive, const rd_kafka_topic_partition_lis
     return take_error(problem, what, error);
 }
 
-/* The list with the one partition's base and metadata, which it takes over. */
+/* A list with the partition's base and metadata. It owns the metadata. */
 static rd_kafka_topic_partition_list_t *list_of_note(const struct redrive *redrive, int64_t base,
                                                      struct text *metadata)
 {
@@ -271,8 +275,8 @@ static void fill_letter(struct kafka_letter *letter, const rd_kafka_message_t *m
     };
 }
 
-/* One letter that no run has redriven: asks, and sends it. Returns whether it is done with; -1 on
- * failure. */
+/* Handles a dead letter that no run has redriven: asks whether to send it, and sends it. Returns
+ * whether it is done; -1 on failure. */
 static int take_letter(struct redrive *redrive, const rd_kafka_message_t *message,
                        struct error *error)
 {
@@ -306,7 +310,7 @@ static int take_letter(struct redrive *redrive, const rd_kafka_message_t *messag
     return done;
 }
 
-/* Everything up to `offset` that no letter has told is no letter. */
+/* Offsets below `offset` without a dead letter are gaps, and count as done. */
 static void pass(struct redrive *redrive, int64_t offset)
 {
     if (offset > redrive->position) {
@@ -414,7 +418,8 @@ static void redrive_fini(struct redrive *redrive)
     if (redrive->producer && redrive->open) {
         rd_kafka_error_t *problem = rd_kafka_abort_transaction(redrive->producer, ANSWER_MS);
         if (problem)
-            rd_kafka_error_destroy(problem); /* the next run's first step ends it */
+            rd_kafka_error_destroy(
+                problem); /* the first step of the next run ends the transaction */
     }
     if (redrive->membership)
         rd_kafka_consumer_group_metadata_destroy(redrive->membership);
@@ -435,7 +440,7 @@ int kafka_redrive(const struct config *config, bool dry_run,
     text_printf(&group, "%s-redrive", config->group_ids[REQUEST_CALL]);
     redrive.group = text_take(&group);
     int rc = -1, count = 0;
-    /* The producer first: it ends what an earlier run has left open, before that run's note is
+    /* The producer first: it ends an earlier run's open transaction before that run's note is
      * read. */
     if ((dry_run || !make_producer(&redrive, error)) && !make_consumer(&redrive, error) &&
         (count = kafka_partition_count(redrive.consumer, config->dead_letters, error)) > 0)

@@ -1,5 +1,5 @@
-/* What a broker's refusal means: of which record or offset it is, whether it passes, and what to do
- * about it. Any thread. */
+/* What a broker's error means: which record or offset it refuses, whether it passes by itself, and
+ * the remedy. Any thread. */
 #include <string.h>
 
 #include "io/kafka_internal.h"
@@ -100,7 +100,7 @@ void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *wh
 {
     const char *remedy = kafka_remedy(code);
     error_set(error, "%s%s%s", what, remedy ? ": " : "", remedy ? remedy : "");
-    /* librdkafka 2.8 writes topic(id)[partition], and the id is a null pointer where there is none.
+    /* librdkafka 2.8 writes topic(id)[partition]; without an id it prints a null pointer.
      */
     static const char no_id[] = "((null))";
     for (char *at; (at = strstr(error->text, no_id));)

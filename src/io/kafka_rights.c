@@ -1,6 +1,6 @@
-/* Rights that the broker does not grant. A right that is taken away may be given back, and the
- * process holds calls meanwhile: so it goes on asking, says once a minute which right is missing,
- * and is not ready. Any thread. */
+/* Rights that the broker does not grant. A right that was taken away may be granted again, and the
+ * process holds calls in the meantime. So the process keeps trying, logs once a minute which right
+ * is missing, and is not ready. Any thread. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,8 +9,8 @@
 
 enum { SAY_EVERY_MS = 60000 };
 
-/* One for each right and, of topics that are written to, each topic: what works on the one proves
- * nothing of the other. */
+/* The bit of a right. The right to write has a bit for each topic, because success on one topic
+ * proves nothing about another. */
 static unsigned bit_of(const struct kafka *kafka, enum kafka_right right, const char *on)
 {
     unsigned output = 0;

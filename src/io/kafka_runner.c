@@ -1,4 +1,4 @@
-/* A thread that makes one blocking job at a time for the Kafka thread. */
+/* A thread that runs one blocking job at a time for the Kafka thread. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -72,7 +72,7 @@ bool kafka_runner_take(struct kafka_runner *runner)
 {
     if (!atomic_load_explicit(&runner->done, memory_order_acquire))
         return false;
-    /* The lock is what makes sure that the thread has let go of the job. */
+    /* Taking the lock makes sure that the thread has finished with the job. */
     pthread_mutex_lock(&runner->lock);
     atomic_store_explicit(&runner->done, false, memory_order_relaxed);
     pthread_mutex_unlock(&runner->lock);

@@ -1,4 +1,4 @@
-/* Settings of the two kinds of client: the worker's own and the user's kafka.*, on the side that
+/* Settings of the two kinds of clients: the worker's own, and the user's kafka.* on the side that
  * knows them. */
 #include <assert.h>
 #include <netinet/in.h>
@@ -15,9 +15,9 @@
 #include "core/config_source.h"
 #include "io/kafka_internal.h"
 
-/* librdkafka's own table of properties as text: "name | C/P | range | ...". Its configuration
- * object takes every property on either side and only warns later, so the table is the one way to
- * know whose a property is. */
+/* librdkafka's table of properties as text: "name | C/P | range | ...". Its configuration object
+ * accepts every property on either side and only warns later, so only this table tells to which
+ * side a property belongs. */
 static char *property_table(void)
 {
     char *table = NULL;
@@ -42,14 +42,14 @@ static const char *property_columns(const char *table, const char *name)
     return NULL;
 }
 
-/* '*', 'C' or 'P'; 0 when the table does not name it. */
+/* '*', 'C' or 'P'; 0: the table does not name the property. */
 static char property_side(const char *table, const char *name)
 {
     const char *column = property_columns(table, name);
     return column ? column[2] == ' ' ? column[3] : column[2] : 0;
 }
 
-/* What the table says of a property's values, such as "0 .. 900000"; empty when nothing. */
+/* The range of a property's values in the table, such as "0 .. 900000"; may be empty. */
 static void property_values(const char *name, char *out, size_t size)
 {
     char *table = property_table();
@@ -66,8 +66,8 @@ static void property_values(const char *name, char *out, size_t size)
     free(table);
 }
 
-/* Whether the setting goes to that side. A property that the table does not name (hidden ones, or
- * none of librdkafka's) goes wherever it was meant for. */
+/* Whether the setting goes to that side. A property that the table does not name (a hidden or
+ * unknown one) goes to the sides that its key names. */
 static bool is_for(const char *table, const struct kafka_setting *setting, enum kafka_side side)
 {
     char whose = property_side(table, setting->name);
@@ -76,7 +76,7 @@ static bool is_for(const char *table, const struct kafka_setting *setting, enum 
     return setting->producer && whose != 'C';
 }
 
-/* The key as it was written. */
+/* The key as in the configuration. */
 static const char *key_of(const struct kafka_setting *setting)
 {
     return setting->key ? setting->key : setting->name;
@@ -117,13 +117,13 @@ void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *val
     if (rd_kafka_conf_set(conf, name, value, reason, sizeof reason) == RD_KAFKA_CONF_OK)
         return;
     log_error("kafka: setting %s: %s", name, reason);
-    abort(); /* a librdkafka without it cannot give the guarantees */
+    abort(); /* without this key the guarantees do not hold */
 }
 
-/* A machine that vanishes says nothing: without a limit of the kernel's, a heartbeat would wait for
- * its answer for the whole session and a transaction for socket.timeout.ms, though another broker
- * has long taken over. Bytes that nobody acknowledges for a third of the session end the
- * connection. */
+/* Opens a socket with a limit for unacknowledged bytes. A machine that vanishes sends nothing:
+ * without this limit a heartbeat would wait for its answer for the whole session, and a transaction
+ * for socket.timeout.ms, although another broker has taken over long before. A connection ends if
+ * sent bytes are not acknowledged for a third of the session. */
 static int open_socket(int domain, int type, int protocol, void *opaque)
 {
     const struct kafka *kafka = opaque;
@@ -134,7 +134,7 @@ static int open_socket(int domain, int type, int protocol, void *opaque)
     return fd;
 }
 
-/* The configuration's kafka.* settings are those of the calls' group. */
+/* Sets what differs between the jobs. The kafka.* settings are those of the group of calls. */
 static int set_job(rd_kafka_conf_t *conf, const struct config *config, enum request_kind job,
                    enum kafka_side side, struct error *error)
 {
@@ -181,8 +181,8 @@ const char *const kafka_locations[] = {"ssl.ca.location",  "ssl.certificate.loca
                                        "ssl.key.location", "ssl.keystore.location",
                                        "ssl.crl.location", NULL};
 
-/* Whether librdkafka's words are about what this setting names. Of a key that does not belong to
- * its certificate it names one or neither. */
+/* Whether librdkafka's error is about the file that this setting names. For a key that does not
+ * belong to its certificate, the error names one of the files or neither. */
 static bool is_about(const char *reason, const char *location)
 {
     bool pair = strstr(reason, "key values mismatch") || strstr(reason, "rivate key check");
@@ -190,7 +190,7 @@ static bool is_about(const char *reason, const char *location)
                                                  !strcmp(location, "ssl.key.location")));
 }
 
-/* It names settings; whoever mends it looks for files. */
+/* librdkafka's error names settings. The reason adds the files, which a person has to look at. */
 static void set_reason(struct error *error, const rd_kafka_conf_t *conf, const char *reason)
 {
     struct text files = {0};
@@ -222,22 +222,22 @@ rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err
     rd_kafka_t *client = new_client(type, conf, error);
     if (!client)
         return NULL;
-    /* Tokens of OAUTHBEARER are renewed by librdkafka's own thread, as the producer's queue is not
-     * served while it has nothing to do. Any other mechanism answers with an error. */
+    /* librdkafka's own thread renews tokens of OAUTHBEARER, because nobody serves the producer's
+     * queue while it is idle. Any other mechanism answers with an error. */
     rd_kafka_error_t *none = rd_kafka_sasl_background_callbacks_enable(client);
     if (none)
         rd_kafka_error_destroy(none);
     return client;
 }
 
-/* A check asks nobody for a token. */
+/* A check requests no token. */
 static void no_token(rd_kafka_t *handle, const char *config, void *opaque)
 {
     (void)handle, (void)config, (void)opaque;
 }
 
-/* What the library would do by itself as soon as there is a client is left out: run
- * sasl.kerberos.kinit.cmd, and ask an OIDC server for a token. */
+/* Turns off what the library does as soon as a client exists: it runs sasl.kerberos.kinit.cmd, and
+ * asks an OIDC server for a token. */
 static void keep_still(rd_kafka_conf_t *conf)
 {
     char reason[64];
@@ -245,8 +245,8 @@ static void keep_still(rd_kafka_conf_t *conf)
     rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, no_token);
 }
 
-/* Settings that are fine one by one may not be so together (or name files that cannot be read):
- * that shows only when a client is made. Without addresses it connects to nothing. */
+/* Settings that are valid one by one may contradict each other, or name files that cannot be read.
+ * That shows only when a client is made. Without addresses the client connects to nothing. */
 int kafka_try_settings(const struct config *config, enum kafka_side side, struct error *error)
 {
     struct config copy = *config;
@@ -292,7 +292,8 @@ static int check_one(const struct kafka_setting *setting, struct text *errors)
     return result;
 }
 
-/* It is no error, as the other side knows it; but it sets nothing. */
+/* Warns of a setting that has no effect on its side. It is not an error, because the other side
+ * knows the key. */
 static void warn_of_wrong_side(const char *table, const struct kafka_setting *setting)
 {
     char whose = property_side(table, setting->name);
@@ -303,7 +304,7 @@ static void warn_of_wrong_side(const char *table, const struct kafka_setting *se
                  whose == 'C' ? "consumer" : "producer");
 }
 
-/* Whether librdkafka has the key at all. */
+/* Whether librdkafka has the key. */
 static bool is_known(const struct kafka_setting *setting)
 {
     char reason[64];
@@ -326,7 +327,7 @@ void kafka_fit_settings(struct config *config)
     config->kafka_count = kept;
 }
 
-/* What both sides refuse in the same words is one mistake. */
+/* An error that is the same on both sides is reported once. */
 static int check_both_together(const struct config *config, struct text *errors)
 {
     size_t start = errors->length;

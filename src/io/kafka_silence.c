@@ -1,6 +1,5 @@
-/* Since when no broker answers, and why, for whoever looks at the process. librdkafka says when it
- * has lost the last one; that one answers again is heard by the prober (kafka_probe.c). Any thread.
- */
+/* Since when no broker answers, and why, for /status. librdkafka reports when it has lost the last
+ * broker; the prober (kafka_probe.c) notices when one answers again. Any thread. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +12,7 @@ void kafka_silence_began(struct kafka *kafka, int64_t wall_ms)
     atomic_compare_exchange_strong(&kafka->silent_since_ms, &none, wall_ms);
 }
 
-/* What was said of connections before that is no reason for a later silence. */
+/* Errors of earlier connections do not explain a later silence. */
 void kafka_silence_ended(struct kafka *kafka)
 {
     pthread_mutex_lock(&kafka->noise.lock);
@@ -24,7 +23,7 @@ void kafka_silence_ended(struct kafka *kafka)
 
 void kafka_silence_reason(struct kafka *kafka, const char *text)
 {
-    const char *end = strstr(text, " (after "); /* how long it took is of no use to anyone */
+    const char *end = strstr(text, " (after "); /* the duration of the try is left out */
     int length = (int)(end ? end - text : (long)strlen(text));
     pthread_mutex_lock(&kafka->noise.lock);
     snprintf(kafka->silence, sizeof kafka->silence, "%.*s", length, text);

@@ -1,13 +1,15 @@
-/* Whether a partition's log is still the one that was read. A topic that is deleted and made again
- * has another log under the same name, and nothing that librdkafka tells sets the two apart in all
- * versions. So what was read last is remembered in short, and read again when its committed offset
- * is gone: if it still stands there, only the offset was lost.
+/* Checks whether the log of a partition is still the one that was read.
  *
- * Three places are looked at: the last record taken, one that was taken before committed offsets
- * were last seen to be there, and the first one. If only the last one stands there, records of the
- * new log were taken unnoticed, and what was done with which log's requests is not known any more;
- * if only the first one does, the log has lost records. Runs on the reader,
- * with a client of its own that joins no group. */
+ * A topic that is deleted and created again has another log under the same name, and librdkafka
+ * reports nothing that distinguishes the two in all versions. So this module stores a short print
+ * of records that were read. When the committed offset is gone, it reads these records again: if
+ * they are still there, only the offset was lost.
+ *
+ * It compares three records: the last delivered one, one that was delivered before committed
+ * offsets were last seen, and the first one. If only the last one is still there, records of the
+ * new log were delivered unnoticed, and it is not known which log's requests were handled. If only
+ * the first one is still there, the log has lost records. Runs on the reader, with a client of its
+ * own that joins no group. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -18,7 +20,7 @@
 enum {
     LOOK_MS = 5000,
     ENDS_MS = 2000,
-    EDGE = 64, /* bytes at each end of a text that are told apart */
+    EDGE = 64, /* bytes at each end of a text that are compared */
 };
 
 static uint64_t mix_text(uint64_t hash, const char *text, size_t size)
@@ -39,7 +41,7 @@ struct kafka_print kafka_print_of(const rd_kafka_message_t *message)
     return (struct kafka_print){message->offset, mix_text(hash, message->payload, message->len)};
 }
 
-/* What stands at the print's place; KAFKA_LOG_OPEN: nobody answers. */
+/* Compares the record at the print's position; KAFKA_LOG_OPEN: no broker answers. */
 static enum kafka_log look_at(struct kafka *kafka, rd_kafka_t *client,
                               rd_kafka_topic_partition_list_t *place, struct kafka_print print)
 {
@@ -58,7 +60,7 @@ static enum kafka_log look_at(struct kafka *kafka, rd_kafka_t *client,
         if (!message->err && other.offset == print.offset)
             found = other.hash == print.hash ? KAFKA_LOG_SAME : KAFKA_LOG_OTHER;
         else if (!message->err)
-            found = KAFKA_LOG_UNKNOWN; /* it was deleted by itself, in whichever log */
+            found = KAFKA_LOG_UNKNOWN; /* the record was deleted, in this log or another one */
         else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
             found = KAFKA_LOG_UNKNOWN; /* the log ends before it */
         else if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
@@ -70,8 +72,8 @@ static enum kafka_log look_at(struct kafka *kafka, rd_kafka_t *client,
     return found;
 }
 
-/* Whether the topic has fewer partitions now: it was deleted and made again, and this partition's
- * log went with it. Nothing else takes partitions away. */
+/* Whether the topic has fewer partitions now: then it was deleted and created again, and this
+ * partition's log is gone. Nothing else removes partitions. */
 static bool is_gone(rd_kafka_t *client, const rd_kafka_topic_partition_t *at)
 {
     const struct rd_kafka_metadata *metadata = NULL;
@@ -86,9 +88,9 @@ static bool is_gone(rd_kafka_t *client, const rd_kafka_topic_partition_t *at)
     return gone;
 }
 
-/* Where nothing stands at the place: a log that begins at 0 and ends before what was read is a new
- * one if it is empty, or if the committed offset went with the old one. Else it may have lost
- * records, and what is left of them may have been called. */
+/* Judges a log without a record at the position. A log that begins at 0 and ends before the last
+ * record that was read is a new one if it is empty, or if the committed offset went with the old
+ * log. Otherwise it may have lost records, and the remaining ones may have been called. */
 static enum kafka_log look_at_ends(rd_kafka_t *client, const rd_kafka_topic_partition_t *at,
                                    int64_t next, bool gone)
 {
@@ -110,7 +112,7 @@ static enum kafka_log look(struct kafka *kafka, rd_kafka_t *client,
     if (of->last.offset >= 0)
         found = look_at(kafka, client, place, of->last);
     if (found == KAFKA_LOG_UNKNOWN && of->first.offset >= 0 && of->first.offset < of->last.offset) {
-        /* The last one is gone: the log is another one, or has lost its newest records. */
+        /* The last record is gone: the log is another one, or has lost its newest records. */
         enum kafka_log first = look_at(kafka, client, place, of->first);
         if (first != KAFKA_LOG_UNKNOWN)
             return first == KAFKA_LOG_SAME ? KAFKA_LOG_UNKNOWN : first;
