@@ -2963,6 +2963,41 @@ static void test_partitions_take_turns(void **state)
     desk_fini(&desk);
 }
 
+/* Of many slots a partition has several in a row, and the next transaction goes on where the last
+ * one has stopped. */
+static void test_a_turn_is_a_part_of_the_slots(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    char order_id[16];
+    given.slots = 64;
+    desk_init(&desk, &given);
+    engine_allow(desk.engine, 6);
+    assign(&desk, 0, 3);
+    for (int i = 0; i < 30; i++) {
+        snprintf(order_id, sizeof order_id, "o-%d", i);
+        arrive(&desk, i / 10, i % 10, order_id);
+    }
+    commit_tick(&desk);
+    assert_int_equal(mark(&desk, 0, 3), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 0, 4), LEDGER_FRESH);
+    assert_int_equal(mark(&desk, 1, 1), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 1, 2), LEDGER_FRESH);
+    assert_int_equal(mark(&desk, 2, 0), LEDGER_FRESH);
+    engine_allow(desk.engine, 12);
+    while (step(&desk) == ENGINE_START)
+        continue;
+    assert_int_equal(desk.action.type, ENGINE_TRANSACT);
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    assert_int_equal(mark(&desk, 2, 3), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 0, 5), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 0, 6), LEDGER_FRESH);
+    assert_int_equal(mark(&desk, 1, 2), LEDGER_FRESH);
+    desk_fini(&desk);
+}
+
 static void test_never_more_than_twice_the_slots(void **state)
 {
     (void)state;
@@ -3267,6 +3302,7 @@ int main(void)
         cmocka_unit_test(test_what_is_halted_is_recalled_at_once),
         cmocka_unit_test(test_window_is_bounded),
         cmocka_unit_test(test_partitions_take_turns),
+        cmocka_unit_test(test_a_turn_is_a_part_of_the_slots),
         cmocka_unit_test(test_never_more_than_twice_the_slots),
         cmocka_unit_test(test_allowance),
         cmocka_unit_test(test_stop),

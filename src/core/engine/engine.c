@@ -14,6 +14,8 @@ enum {
     PACE_MOST_MS = 30,   /* twice that while requests wait for a slot */
     LATENCY_WEIGHT = 16, /* how slowly the mean latency follows */
     TAKE_MOST = 128,     /* records taken from one partition at a time */
+    TURN_MOST = 16,      /* requests of one partition that start in a row */
+    TURN_PART = 16,      /* ... and that part of the slots */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
     RETRY_MOST_MS = 500,
     RETRY_PATIENT = 12,          /* after so many in a row, it goes on doubling */
@@ -35,6 +37,7 @@ struct engine *engine_new(const struct engine_options *options)
     engine->allowed = options->slots;
     engine->unfenced_at = engine->fenced_after = INT64_MIN / 2;
     list_init(&engine->partitions);
+    list_init(&engine->turns);
     list_init(&engine->start);
     list_init(&engine->unstart);
     list_init(&engine->ended);
@@ -149,26 +152,41 @@ static void set_time(struct engine *engine, int64_t now, int64_t wall)
         engine->wall_ahead = wall - now;
 }
 
-/* Recordings only read: nothing is committed before they are asked for. */
+int64_t turn_length(const struct engine *engine)
+{
+    int64_t part = engine->options.slots / TURN_PART;
+    return part < 1 ? 1 : part < TURN_MOST ? part : TURN_MOST;
+}
+
+static void start_recordings_of(struct engine *engine, struct partition *partition)
+{
+    int64_t left = turn_length(engine);
+    list_each_safe(ready, &partition->ready)
+    {
+        if (left-- <= 0 || (int64_t)engine->handed >= engine->allowed)
+            return;
+        struct lane *lane = list_of(ready, struct lane, ready_node);
+        struct request *request = list_of(lane->requests.next, struct request, lane_node);
+        request->call.lease_until_ms = INT64_MAX;
+        request_move(engine, request, REQUEST_STARTING);
+        lane_settle(lane);
+    }
+}
+
+/* Recordings only read: nothing is committed before they are asked for. What is not active any more
+ * has no further turn. O(started). */
 static void start_recordings(struct engine *engine)
 {
     if (engine->options.kind != REQUEST_RECORDING)
         return;
-    list_each(at, &engine->partitions)
-    {
-        struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase != PARTITION_ACTIVE)
-            continue;
-        list_each_safe(ready, &partition->ready)
-        {
-            if ((int64_t)engine->handed >= engine->allowed)
-                return;
-            struct lane *lane = list_of(ready, struct lane, ready_node);
-            struct request *request = list_of(lane->requests.next, struct request, lane_node);
-            request->call.lease_until_ms = INT64_MAX;
-            request_move(engine, request, REQUEST_STARTING);
-            lane_settle(lane);
-        }
+    while (!list_empty(&engine->turns) && (int64_t)engine->handed < engine->allowed) {
+        struct list *first = engine->turns.next;
+        struct partition *partition = list_of(first, struct partition, turn_node);
+        if (partition->phase == PARTITION_ACTIVE)
+            start_recordings_of(engine, partition);
+        list_remove(first);
+        if (partition->phase == PARTITION_ACTIVE && !list_empty(&partition->ready))
+            list_append(&engine->turns, first);
     }
 }
 

@@ -82,8 +82,9 @@ struct doubts {
 };
 
 struct partition {
-    struct list node; /* engine->partitions */
-    size_t at;        /* place in engine->all */
+    struct list node;      /* engine->partitions */
+    struct list turn_node; /* engine->turns: it has a lane that is ready */
+    size_t at;             /* place in engine->all */
     struct engine *engine;
     int32_t number;
     enum partition_phase phase;
@@ -181,7 +182,8 @@ struct engine {
     struct engine_options options;
     char owner[LEDGER_OWNER_SIZE];
     int64_t now, wall_ahead; /* the wall clock is so much ahead of now */
-    struct list partitions;  /* in the order in which they choose next */
+    struct list partitions;  /* in the order in which they are told first */
+    struct list turns;       /* those with a ready lane, in the order in which they choose next */
     struct partition **all;  /* the same in no order */
     size_t all_count, all_capacity;
     struct partition **numbered; /* the same by number; NULL: not here */
@@ -308,6 +310,10 @@ void lane_leave(struct request *request);
 /* A call of it may be running until then. NULL is fine. */
 void lane_doubt(struct lane *lane, int64_t until);
 void lane_wake_due(struct engine *engine);
+/* How many requests of one partition start in a row, while others wait for slots. What a
+ * transaction costs Kafka and its library grows with the partitions in it, so few of them start
+ * many; and yet at least so many share the slots as a turn has no more than a part of them. */
+int64_t turn_length(const struct engine *engine);
 void lane_free_all(struct partition *partition);
 int64_t lane_next_wake(const struct engine *engine);
 

@@ -72,13 +72,28 @@ static void set_resting(struct lane *lane, bool resting)
     lane->resting = resting;
 }
 
+static void become_ready(struct lane *lane)
+{
+    struct partition *partition = lane->partition;
+    if (list_linked(&lane->ready_node))
+        return;
+    if (list_empty(&partition->ready))
+        list_append(&partition->engine->turns, &partition->turn_node);
+    list_append(&partition->ready, &lane->ready_node);
+    partition->ready_count++;
+    partition->engine->ready++;
+}
+
 static void unready(struct lane *lane)
 {
-    if (list_linked(&lane->ready_node)) {
-        list_remove(&lane->ready_node);
-        lane->partition->ready_count--;
-        lane->partition->engine->ready--;
-    }
+    struct partition *partition = lane->partition;
+    if (!list_linked(&lane->ready_node))
+        return;
+    list_remove(&lane->ready_node);
+    partition->ready_count--;
+    partition->engine->ready--;
+    if (list_empty(&partition->ready))
+        list_remove(&partition->turn_node);
 }
 
 /* Out of everything but the partition's map. */
@@ -136,13 +151,10 @@ static void settle_waiting(struct lane *lane, const struct request *head)
     int64_t wake = overdue_at_ms(head, &engine->options.overdue, engine->now, engine_wall(engine));
     bool ready = start <= engine->now;
     set_resting(lane, !ready);
-    if (!ready) {
+    if (ready)
+        become_ready(lane);
+    else
         unready(lane);
-    } else if (!list_linked(&lane->ready_node)) {
-        list_append(&partition->ready, &lane->ready_node);
-        partition->ready_count++;
-        partition->engine->ready++;
-    }
     set_alarm(lane, !ready && start < wake ? start : wake);
 }
 

@@ -34,6 +34,7 @@ static void deregister_partition(struct engine *engine, struct partition *partit
     engine->all[partition->at] = last;
     last->at = partition->at;
     list_remove(&partition->node);
+    list_remove(&partition->turn_node);
 }
 
 struct partition *partition_new(struct engine *engine, int32_t number)
@@ -42,6 +43,7 @@ struct partition *partition_new(struct engine *engine, int32_t number)
     partition->engine = engine;
     partition->number = number;
     partition->doubts.most = engine->options.doubts;
+    list_init(&partition->turn_node);
     list_init(&partition->requests);
     list_init(&partition->ready);
     map_init(&partition->lanes);

@@ -88,8 +88,12 @@ static int64_t call_budget(const struct engine *engine)
     return slots < marks ? slots : marks;
 }
 
-static void choose_from(struct engine *engine, struct partition *partition, int64_t *budget)
+/* One turn of a partition. Returns how many it has chosen. */
+static int64_t choose_from(struct engine *engine, struct partition *partition, int64_t most)
 {
+    int64_t chosen = 0;
+    if (!partition_takes_part(partition))
+        return 0;
     join_tick(partition);
     list_each_safe(at, &partition->ready)
     {
@@ -100,29 +104,33 @@ static void choose_from(struct engine *engine, struct partition *partition, int6
         raise_top(partition, request->place.offset);
         request_move(engine, request, REQUEST_CHOSEN);
         lane_settle(lane);
-        --*budget;
-        return;
+        if (++chosen == most)
+            break;
     }
-    partition->limit = -1;
+    return chosen;
 }
 
-/* Partitions take turns, one call each. */
+/* Partitions take turns, across transactions. Those that cannot start anything now stay first in
+ * line; what is not active any more has no further turn. O(chosen, and ready lanes for which there
+ * is no room in the ledger). */
 static void choose_calls(struct engine *engine)
 {
-    int64_t budget = call_budget(engine);
-    for (bool more = true; more && budget > 0;) {
-        more = false;
-        list_each(at, &engine->partitions)
-        {
-            struct partition *partition = list_of(at, struct partition, node);
-            if (budget <= 0 || partition->phase != PARTITION_ACTIVE ||
-                !partition_takes_part(partition) || list_empty(&partition->ready) ||
-                (partition->in_tick && partition->limit < 0))
-                continue;
-            choose_from(engine, partition, &budget);
-            more = true;
-        }
+    int64_t budget = call_budget(engine), turn = turn_length(engine);
+    struct list waiting;
+    list_init(&waiting);
+    while (budget > 0 && !list_empty(&engine->turns)) {
+        struct list *first = engine->turns.next;
+        struct partition *partition = list_of(first, struct partition, turn_node);
+        bool active = partition->phase == PARTITION_ACTIVE;
+        int64_t most = turn < budget ? turn : budget;
+        int64_t chosen = active ? choose_from(engine, partition, most) : 0;
+        budget -= chosen;
+        list_remove(first);
+        if (active && !list_empty(&partition->ready))
+            list_append(chosen ? &engine->turns : &waiting, first);
     }
+    list_append_all(&waiting, &engine->turns);
+    list_append_all(&engine->turns, &waiting);
     engine->short_of_slots = budget <= 0;
 }
 
@@ -288,6 +296,22 @@ static bool fits(const struct engine *engine, const struct partition *partition,
     return batch_fits(engine, before, bytes, partition->ledger_size);
 }
 
+static void let_choose_first(struct engine *engine, const struct list *left_out)
+{
+    struct list first;
+    list_init(&first);
+    list_each(at, left_out)
+    {
+        struct list *turn = &list_of(at, struct partition, node)->turn_node;
+        if (!list_linked(turn))
+            continue;
+        list_remove(turn);
+        list_append(&first, turn);
+    }
+    list_append_all(&first, &engine->turns);
+    list_append_all(&engine->turns, &first);
+}
+
 /* Writes the ledgers of those in it. What is too much for one transaction is left for the next one,
  * and comes first there; returns whether there is such. */
 static bool write_ledgers(struct engine *engine)
@@ -320,6 +344,7 @@ static bool write_ledgers(struct engine *engine)
         list_append(&left_out, at);
     }
     bool any = !list_empty(&left_out);
+    let_choose_first(engine, &left_out);
     list_append_all(&left_out, &engine->partitions);
     list_append_all(&engine->partitions, &left_out);
     return any;
