@@ -38,6 +38,7 @@ struct engine *engine_new(const struct engine_options *options)
     engine->unfenced_at = engine->fenced_after = INT64_MIN / 2;
     list_init(&engine->partitions);
     list_init(&engine->turns);
+    list_init(&engine->watched);
     list_init(&engine->start);
     list_init(&engine->unstart);
     list_init(&engine->ended);
@@ -207,11 +208,11 @@ static bool next_recall(struct engine *engine, struct engine_action *action)
         *action = (struct engine_action){.type = ENGINE_RECALL, .partition = ENGINE_ALL};
         return true;
     }
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->recall) {
-            partition->recall = false;
+            partition_recall(partition, false);
             *action = (struct engine_action){.type = ENGINE_RECALL, .partition = partition->number};
             return true;
         }
@@ -344,9 +345,9 @@ int64_t engine_wake_time(const struct engine *engine)
     if (engine->producer == PRODUCER_IDLE && tick_due(engine) > engine->now &&
         tick_due(engine) < wake)
         wake = tick_due(engine);
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        const struct partition *partition = list_of(at, struct partition, node);
+        const struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_DRAINING || partition->phase == PARTITION_LOST)
             wake = drain_wake(partition, wake);
         if (engine->stopping && partition->phase == PARTITION_AWAY &&
@@ -406,7 +407,7 @@ static void doubt_membership(struct engine *engine)
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        partition->recall |= partition->handed > 0;
+        partition_recall(partition, partition->recall || partition->handed > 0);
     }
 }
 
@@ -623,6 +624,13 @@ static void recover(struct partition *partition, struct request *request, int64_
     request->outcome.from_successor = true;
 }
 
+/* Its ledger would differ, if only by its base. */
+static void base_moves(struct partition *partition)
+{
+    partition->changed = true;
+    partition_watch(partition);
+}
+
 /* Offsets that will not come any more: a started one of them is gone for good. */
 static void pass_gap(struct partition *partition, int64_t until)
 {
@@ -643,7 +651,7 @@ static void pass_gap(struct partition *partition, int64_t until)
     }
     partition->next = until;
     if (list_empty(&partition->requests))
-        partition->changed = true;
+        base_moves(partition);
     if (partition->all_doubt_until > partition->engine->now)
         list_each_safe(at, &partition->ready) lane_settle(list_of(at, struct lane, ready_node));
 }
@@ -659,13 +667,17 @@ void engine_record(struct engine *engine, struct request *request, int64_t now, 
     }
     if (offset > partition->next)
         pass_gap(partition, offset);
-    partition->short_since = 0;
+    if (partition->short_since) {
+        partition->short_since = 0;
+        partition_watch(partition);
+    }
     partition->older_than_group |= partition->without_commit;
     enum ledger_mark mark = ledger_at(&partition->loaded, offset);
     partition->next = offset + 1;
     if (mark == LEDGER_DONE) {
         request_free(request);
-        partition->changed |= list_empty(&partition->requests);
+        if (list_empty(&partition->requests))
+            base_moves(partition);
     } else if (mark == LEDGER_STARTED) {
         recover(partition, request, wall);
         request_move(engine, request, REQUEST_ENDED);
@@ -706,6 +718,7 @@ void engine_end(struct engine *engine, int32_t number, int64_t offset, int64_t n
         partition->needs_repair = true;
     } else if (offset < partition->loaded_end && !partition->short_since) {
         partition->short_since = now;
+        partition_watch(partition);
     }
 }
 

@@ -184,9 +184,9 @@ static void stop_starts(struct engine *engine, struct partition *partition)
  * engine_assigned and load_ledgers. */
 static void suspend(struct engine *engine, struct partition *partition)
 {
-    partition->phase = PARTITION_AWAY;
+    partition_enter(partition, PARTITION_AWAY);
     partition->revoked = partition->kept = partition->claimed = partition->asks = false;
-    partition->recall = partition->handed > 0;
+    partition_recall(partition, partition->handed > 0);
     stop_starts(engine, partition);
     lane_settle_all(partition);
 }
@@ -198,7 +198,7 @@ static void lose(struct engine *engine, struct partition *partition)
     if (partition->phase == PARTITION_ACTIVE)
         partition->drain_until = INT64_MAX;
     suspend(engine, partition);
-    partition->phase = PARTITION_LOST;
+    partition_enter(partition, PARTITION_LOST);
     partition->revoked = true; /* until then librdkafka does not join again */
     partition->lost_at = engine->now;
     partition->asks = true;
@@ -270,9 +270,9 @@ static bool emit_claim(struct engine *engine, struct engine_action *action)
 {
     size_t bytes = 0;
     clear_job_ledgers(engine);
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (is_unclaimed(partition))
             add_job_ledger(engine, partition, engine->owner, &bytes);
     }
@@ -287,9 +287,9 @@ static void claimed(struct engine *engine);
  * is it known which sequence number its ledger has. */
 static bool waits_for_tick(const struct engine *engine)
 {
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        const struct partition *partition = list_of(at, struct partition, node);
+        const struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_ARRIVING && partition->in_tick)
             return true;
     }
@@ -300,9 +300,9 @@ static bool waits_for_tick(const struct engine *engine)
 static void take_only_what_is_to_tell(struct engine *engine)
 {
     bool any = false;
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase != PARTITION_ARRIVING)
             continue;
         if (partition->kept && is_remembered(partition))
@@ -359,8 +359,8 @@ static void drain(struct engine *engine, struct partition *partition)
         partition_forget(partition);
     if (partition->phase != PARTITION_ACTIVE)
         return;
-    partition->phase = PARTITION_DRAINING;
-    partition->recall = !engine->stopping;
+    partition_enter(partition, PARTITION_DRAINING);
+    partition_recall(partition, !engine->stopping);
     partition->drain_until =
         engine->stopping ? engine->stop_until : engine->now + engine->options.drain_ms;
     stop_starts(engine, partition);
@@ -375,7 +375,7 @@ static void taken(struct partition *partition)
     partition->kept = false;
     partition->dropped = phase == PARTITION_AWAY;
     if (phase == PARTITION_ARRIVING) /* it has come back meanwhile */
-        partition->phase = PARTITION_ARRIVING;
+        partition_enter(partition, PARTITION_ARRIVING);
 }
 
 /* When what a lost partition has to tell is given up, too, as the broker neither takes it nor says
@@ -403,6 +403,7 @@ static void check_log(struct partition *partition)
         return;
     if (partition->phase != PARTITION_ACTIVE || partition->next >= partition->loaded_end) {
         partition->short_since = 0;
+        partition_watch(partition);
     } else if (partition->engine->now >= partition->short_since + ENGINE_SHORT_LOG_MS) {
         struct text reason = {0};
         text_printf(&reason,
@@ -444,9 +445,9 @@ void group_answered(struct engine *engine, enum engine_outcome outcome)
 {
     if (outcome == ENGINE_UNKNOWN || outcome == ENGINE_FENCED)
         return; /* another one follows */
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase != PARTITION_LOST || engine->tick.began <= partition->lost_at)
             continue;
         if (outcome == ENGINE_NOT_MEMBER)
@@ -458,9 +459,9 @@ void group_answered(struct engine *engine, enum engine_outcome outcome)
 
 void group_check(struct engine *engine)
 {
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         check_log(partition);
         if (partition->phase == PARTITION_LOST && is_handed_over(partition))
             end_loss(engine, partition);
@@ -476,9 +477,9 @@ static bool emit_release(struct engine *engine, struct engine_action *action)
 {
     size_t bytes = 0;
     clear_job_ledgers(engine);
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_RELEASING)
             add_job_ledger(engine, partition, "", &bytes);
     }
@@ -493,17 +494,17 @@ static bool next_release(struct engine *engine, struct engine_action *action)
 {
     if (emit_release(engine, action))
         return true;
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        const struct partition *partition = list_of(at, struct partition, node);
+        const struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_DRAINING && !partition_drained(partition))
             return false;
     }
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_DRAINING)
-            partition->phase = PARTITION_RELEASING;
+            partition_enter(partition, PARTITION_RELEASING);
     }
     return emit_release(engine, action);
 }
@@ -515,15 +516,15 @@ static bool next_unassign(struct engine *engine, struct engine_action *action)
      * partition to another: the coordinator looks at generations, not at owners. */
     if (!engine->revoking || engine->job == JOB_CLAIM || engine->job == JOB_RELEASE)
         return false;
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        const struct partition *partition = list_of(at, struct partition, node);
+        const struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->revoked && partition->phase != PARTITION_GONE)
             return false;
     }
-    list_each_safe(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->revoked)
             partition_free(partition);
     }
@@ -535,9 +536,9 @@ static bool next_unassign(struct engine *engine, struct engine_action *action)
 
 static void free_dropped(struct engine *engine)
 {
-    list_each_safe(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->dropped && !partition->recall)
             partition_free(partition);
     }
@@ -583,7 +584,7 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
         struct partition *partition = partition_find(engine, places[i].partition);
         if (partition &&
             (partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST)) {
-            partition->phase = PARTITION_ARRIVING;
+            partition_enter(partition, PARTITION_ARRIVING);
             partition->revoked = false;
             partition->kept = true;
             /* A claim of an older assignment may have ended since it was lost, or be on its way. */
@@ -594,9 +595,9 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
         partition->arrived_with = rebalance;
     }
     /* What does not come back with the first assignment is another's. */
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_AWAY)
             drop(partition);
     }
@@ -611,9 +612,9 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
 static void cancel_load(struct engine *engine)
 {
     engine->load = LOAD_NONE;
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_ARRIVING)
             partition_forget(partition);
     }
@@ -886,13 +887,13 @@ static void doubts_begin(struct partition *partition)
 /* "claimed" */
 static void claimed(struct engine *engine)
 {
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase != PARTITION_ARRIVING || !partition->claimed ||
             partition->arrived_with != engine->load_rebalance)
             continue;
-        partition->phase = PARTITION_ACTIVE;
+        partition_enter(partition, PARTITION_ACTIVE);
         if (partition->unclaimed)
             partition_unblock(partition);
         partition->unclaimed = false;
@@ -911,9 +912,9 @@ static void claimed(struct engine *engine)
 static void claim_landed(struct engine *engine)
 {
     size_t left = 0;
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         partition->claimed |= partition->in_job;
         if (owes_halt(partition) && partition->in_job)
             partition->owes_halt = false;
@@ -956,9 +957,9 @@ static void claim_refused(struct engine *engine)
 /* "released" */
 static void released(struct engine *engine)
 {
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_RELEASING && partition->in_job)
             partition_forget(partition);
     }

@@ -82,9 +82,10 @@ struct doubts {
 };
 
 struct partition {
-    struct list node;      /* engine->partitions */
-    struct list turn_node; /* engine->turns: it has a lane that is ready */
-    size_t at;             /* place in engine->all */
+    struct list node;       /* engine->partitions */
+    struct list turn_node;  /* engine->turns: it has a lane that is ready */
+    struct list watch_node; /* engine->watched: see partition_watch */
+    size_t at;              /* place in engine->all */
     struct engine *engine;
     int32_t number;
     enum partition_phase phase;
@@ -183,6 +184,7 @@ struct engine {
     char owner[LEDGER_OWNER_SIZE];
     int64_t now, wall_ahead; /* the wall clock is so much ahead of now */
     struct list partitions;  /* in the order in which they are told first */
+    struct list watched;     /* those of which more is to be done than to choose and to publish */
     struct list turns;       /* those with a ready lane, in the order in which they choose next */
     struct partition **all;  /* the same in no order */
     size_t all_count, all_capacity;
@@ -256,6 +258,12 @@ static inline int64_t engine_wall(const struct engine *engine)
 /* partition.c */
 struct partition *partition_new(struct engine *engine, int32_t number);
 struct partition *partition_find(const struct engine *engine, int32_t number);
+/* Puts it into engine->watched, or takes it out: to be called after anything has changed that keeps
+ * it there. What is looked after in each turn is only looked for there. O(1). */
+void partition_watch(struct partition *partition);
+void partition_enter(struct partition *partition, enum partition_phase phase);
+/* Whether what is in hand of it and unsent is to be asked for. */
+void partition_recall(struct partition *partition, bool recall);
 /* Drops its state and what is in it (model: forget); what is lent becomes an orphan. The partition
  * itself stays. */
 void partition_forget(struct partition *partition);

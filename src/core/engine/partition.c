@@ -35,6 +35,7 @@ static void deregister_partition(struct engine *engine, struct partition *partit
     last->at = partition->at;
     list_remove(&partition->node);
     list_remove(&partition->turn_node);
+    list_remove(&partition->watch_node);
 }
 
 struct partition *partition_new(struct engine *engine, int32_t number)
@@ -44,11 +45,37 @@ struct partition *partition_new(struct engine *engine, int32_t number)
     partition->number = number;
     partition->doubts.most = engine->options.doubts;
     list_init(&partition->turn_node);
+    list_init(&partition->watch_node);
     list_init(&partition->requests);
     list_init(&partition->ready);
     map_init(&partition->lanes);
     register_partition(engine, partition);
+    partition_watch(partition);
     return partition;
+}
+
+void partition_watch(struct partition *partition)
+{
+    bool watched = partition->phase != PARTITION_ACTIVE || partition->recall ||
+                   partition->changed || partition->short_since || partition->stuck_until;
+    if (watched == list_linked(&partition->watch_node))
+        return;
+    if (watched)
+        list_append(&partition->engine->watched, &partition->watch_node);
+    else
+        list_remove(&partition->watch_node);
+}
+
+void partition_enter(struct partition *partition, enum partition_phase phase)
+{
+    partition->phase = phase;
+    partition_watch(partition);
+}
+
+void partition_recall(struct partition *partition, bool recall)
+{
+    partition->recall = recall;
+    partition_watch(partition);
 }
 
 struct partition *partition_find(const struct engine *engine, int32_t number)
@@ -91,13 +118,13 @@ void partition_forget(struct partition *partition)
     partition->unfinished = partition->bytes = partition->busy = partition->handed = 0;
     partition->loaded_end = partition->short_since = 0;
     partition->in_tick = partition->changed = partition->asks = partition->suspect = false;
-    partition->phase = PARTITION_GONE;
+    partition_enter(partition, PARTITION_GONE);
 }
 
 void partition_halt(struct partition *partition, char *reason)
 {
     partition_forget(partition);
-    partition->phase = PARTITION_HALTED;
+    partition_enter(partition, PARTITION_HALTED);
     partition->unclaimed = false;
     free(partition->halt_reason);
     partition->halt_reason = reason;
@@ -116,6 +143,7 @@ void partition_block(struct partition *partition, int64_t pause, const char *rea
     if (!pause)
         pause = partition->stuck_pause = block_pause(partition->stuck_pause);
     partition->stuck_until = partition->engine->now + pause;
+    partition_watch(partition);
     free(partition->halt_reason);
     partition->halt_reason = memory_string(reason);
 }
@@ -123,6 +151,7 @@ void partition_block(struct partition *partition, int64_t pause, const char *rea
 void partition_unblock(struct partition *partition)
 {
     partition->stuck_until = partition->stuck_pause = partition->offer_at = 0;
+    partition_watch(partition);
     if (partition->phase == PARTITION_HALTED)
         return;
     free(partition->halt_reason);

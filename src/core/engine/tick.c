@@ -205,9 +205,9 @@ static void join_moved(struct engine *engine, bool anything)
 {
     if (!anything && engine->now < engine->last_tick + IDLE_COMMIT_MS)
         return;
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->watched)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if ((partition->changed || partition->asks) && partition_takes_part(partition))
             join_tick(partition);
     }
@@ -469,6 +469,7 @@ static void note_what_moved(struct engine *engine)
         struct partition *partition = list_of(at, struct partition, node);
         partition->changed = partition->phase != PARTITION_GONE &&
                              list_empty(&partition->requests) && partition->base < partition->next;
+        partition_watch(partition);
     }
 }
 
