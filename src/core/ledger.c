@@ -106,13 +106,23 @@ static void encode_doubts(const struct ledger *ledger, struct text *out)
     text_add(out, ".");
 }
 
+/* There may be thousands in one ledger: without printf. */
+static void add_number(struct text *out, int64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    for (; number > 0; number /= 10)
+        digits[--at] = (char)('0' + number % 10);
+    text_append(out, digits + at, sizeof digits - at);
+}
+
 static void encode_runs(const struct ledger *ledger, struct text *out)
 {
     text_add(out, ledger->doubt ? "R" : "r");
     for (size_t i = 0; i < ledger->run_count; i++) {
         text_append(out, &letters[ledger->runs[i].mark], 1);
         if (ledger->runs[i].length > 1)
-            text_printf(out, "%" PRId64, ledger->runs[i].length);
+            add_number(out, ledger->runs[i].length);
     }
 }
 

@@ -49,6 +49,7 @@ struct request *request_new(struct place place, const struct raw_record *raw)
     list_init(&request->dispatch_node);
     list_init(&request->lane_node);
     list_init(&request->partition_node);
+    list_init(&request->change_node);
     list_init(&request->list_node);
     return request;
 }

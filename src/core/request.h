@@ -163,7 +163,7 @@ struct request {
     enum record_refusal refusal; /* what the broker said of it in the transaction that has ended */
     struct partition *partition;
     struct lane *lane;
-    struct list lane_node, partition_node, list_node;
+    struct list lane_node, partition_node, list_node, change_node;
     int64_t not_before_ms; /* CLOCK_BOOTTIME */
     size_t bytes;          /* what it counts towards the partition's window */
 };

@@ -39,6 +39,8 @@ struct engine *engine_new(const struct engine_options *options)
     list_init(&engine->partitions);
     list_init(&engine->turns);
     list_init(&engine->watched);
+    list_init(&engine->left_out);
+    list_init(&engine->tick.partitions);
     list_init(&engine->start);
     list_init(&engine->unstart);
     list_init(&engine->ended);
@@ -74,6 +76,7 @@ void engine_free(struct engine *engine)
     free(engine->all);
     free(engine->numbered);
     ledger_fini(&engine->scratch);
+    free(engine->changes);
     free(engine);
 }
 
@@ -104,6 +107,12 @@ static bool occupies(enum request_state state)
     return state == REQUEST_STARTING || state == REQUEST_HANDED || state == REQUEST_ORPHAN;
 }
 
+/* Whether the transaction on its way changes its mark. */
+static bool changes_mark(enum request_state state)
+{
+    return state == REQUEST_CHOSEN || state == REQUEST_UNSTARTING || state == REQUEST_ENDING;
+}
+
 void request_move(struct engine *engine, struct request *request, enum request_state state)
 {
     enum request_state old = request->state;
@@ -118,6 +127,10 @@ void request_move(struct engine *engine, struct request *request, enum request_s
     if (partition) {
         partition->busy += (size_t)(state != REQUEST_WAITING) - (size_t)(old != REQUEST_WAITING);
         partition->handed += (size_t)(state == REQUEST_HANDED) - (size_t)(old == REQUEST_HANDED);
+        partition->ended += (size_t)(state == REQUEST_ENDED) - (size_t)(old == REQUEST_ENDED);
+        list_remove(&request->change_node);
+        if (changes_mark(state))
+            list_append(&partition->changes, &request->change_node);
     }
 }
 
@@ -601,22 +614,13 @@ bool engine_is_news(const struct engine *engine, int32_t number, int64_t offset)
     return partition && partition->phase == PARTITION_ACTIVE && offset >= partition->next;
 }
 
-static void add_request(struct partition *partition, struct request *request)
-{
-    request->partition = partition;
-    list_append(&partition->requests, &request->partition_node);
-    partition->unfinished++;
-    partition->bytes += request->bytes;
-    partition->engine->bytes += request->bytes;
-}
-
 static void recover(struct partition *partition, struct request *request, int64_t now_wall)
 {
     struct engine *engine = partition->engine;
     engine->recovered++;
     engine->marked++;
     request->marked = true;
-    add_request(partition, request);
+    partition_add(partition, request);
     outcome_set(&request->outcome, STATUS_UNKNOWN, "worker-died",
                 "the worker that had started this call died or lost its partition: it may have "
                 "been dialled",
@@ -631,25 +635,28 @@ static void base_moves(struct partition *partition)
     partition_watch(partition);
 }
 
+/* A started offset whose record has been deleted. */
+static void recover_gone(struct partition *partition, int64_t offset)
+{
+    struct place place = {partition->engine->options.kind, partition->number, offset};
+    struct request *request = request_new(place, &(struct raw_record){.timestamp_ms = -1});
+    request->gone = true;
+    partition->all_doubt_until = partition->doubt_until;
+    recover(partition, request, engine_wall(partition->engine));
+    request_end(partition->engine, request);
+}
+
 /* Offsets that will not come any more: a started one of them is gone for good. */
 static void pass_gap(struct partition *partition, int64_t until)
 {
-    int64_t end = partition->loaded.base;
-    for (size_t i = 0; i < partition->loaded.run_count; i++) {
-        const struct ledger_run *run = &partition->loaded.runs[i];
-        int64_t from = end > partition->next ? end : partition->next;
-        end += run->length;
-        int64_t to = end < until ? end : until;
-        for (int64_t offset = from; run->mark == LEDGER_STARTED && offset < to; offset++) {
-            struct place place = {partition->engine->options.kind, partition->number, offset};
-            struct request *request = request_new(place, &(struct raw_record){.timestamp_ms = -1});
-            request->gone = true;
-            partition->all_doubt_until = partition->doubt_until;
-            recover(partition, request, engine_wall(partition->engine));
-            request_end(partition->engine, request);
-        }
+    while (partition->next < until) {
+        int64_t end;
+        enum ledger_mark mark = partition_next_mark(partition, &end);
+        end = end < until ? end : until;
+        for (int64_t offset = partition->next; mark == LEDGER_STARTED && offset < end; offset++)
+            recover_gone(partition, offset);
+        partition_pass(partition, end, false);
     }
-    partition->next = until;
     if (list_empty(&partition->requests))
         base_moves(partition);
     if (partition->all_doubt_until > partition->engine->now)
@@ -672,8 +679,9 @@ void engine_record(struct engine *engine, struct request *request, int64_t now, 
         partition_watch(partition);
     }
     partition->older_than_group |= partition->without_commit;
-    enum ledger_mark mark = ledger_at(&partition->loaded, offset);
-    partition->next = offset + 1;
+    int64_t end;
+    enum ledger_mark mark = partition_next_mark(partition, &end);
+    partition_pass(partition, offset + 1, true);
     if (mark == LEDGER_DONE) {
         request_free(request);
         if (list_empty(&partition->requests))
@@ -687,7 +695,7 @@ void engine_record(struct engine *engine, struct request *request, int64_t now, 
             lane_leave(request);
         }
     } else {
-        add_request(partition, request);
+        partition_add(partition, request);
         if (request->event.order_id) {
             lane_add(partition, request);
         } else {

@@ -100,11 +100,6 @@ static bool arriving(const struct partition *partition)
     return partition->phase == PARTITION_ARRIVING;
 }
 
-static bool in_tick(const struct partition *partition)
-{
-    return partition->in_tick;
-}
-
 static size_t collect_places(struct engine *engine, bool (*which)(const struct partition *))
 {
     engine->place_count = 0;
@@ -146,7 +141,7 @@ static void settle(struct engine *engine)
 void group_read_back(struct engine *engine, struct engine_action *action)
 {
     *action = (struct engine_action){.type = ENGINE_NOTHING};
-    if (collect_places(engine, in_tick)) {
+    if (collect_places(engine, partition_in_tick)) {
         emit_read(engine, JOB_READ_BACK, action);
         return;
     }
@@ -290,7 +285,7 @@ static bool waits_for_tick(const struct engine *engine)
     list_each_safe(at, &engine->watched)
     {
         const struct partition *partition = list_of(at, struct partition, watch_node);
-        if (partition->phase == PARTITION_ARRIVING && partition->in_tick)
+        if (partition->phase == PARTITION_ARRIVING && partition_in_tick(partition))
             return true;
     }
     return false;
@@ -353,7 +348,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
 static void drain(struct engine *engine, struct partition *partition)
 {
     if (owes_halt(partition))
-        partition->phase = PARTITION_RELEASING;
+        partition_enter(partition, PARTITION_RELEASING);
     if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED ||
         partition->phase == PARTITION_AWAY)
         partition_forget(partition);
@@ -427,10 +422,10 @@ static void end_loss(struct engine *engine, struct partition *partition)
         partition_forget(partition);
 }
 
-static bool is_handed_over(const struct partition *partition)
+static bool is_handed_over(struct partition *partition)
 {
     return partition_drained(partition) ||
-           (!partition->in_tick && partition->engine->now >= loss_gives_up_at(partition));
+           (!partition_in_tick(partition) && partition->engine->now >= loss_gives_up_at(partition));
 }
 
 /* A transaction that took as long as a drain may met no Kafka. */
@@ -496,7 +491,7 @@ static bool next_release(struct engine *engine, struct engine_action *action)
         return true;
     list_each_safe(at, &engine->watched)
     {
-        const struct partition *partition = list_of(at, struct partition, watch_node);
+        struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_DRAINING && !partition_drained(partition))
             return false;
     }
@@ -817,7 +812,7 @@ static void read_back(struct engine *engine, const struct engine_ledger *ledgers
         struct error error;
         struct ledger ledger = {0};
         struct partition *partition = partition_for(engine, &ledgers[i]);
-        if (!partition || !partition->in_tick)
+        if (!partition || !partition_in_tick(partition))
             continue;
         bool ours = !decode(&ledger, &ledgers[i], &error) && !strcmp(ledger.owner, engine->owner);
         if (ours && ledger.sequence == partition->sequence + 1)

@@ -3,6 +3,7 @@
 
 #include "base/map.h"
 #include "core/engine/engine.h"
+#include "core/engine/marks.h"
 
 /* Fenced twice within it, for certain (that it was, a process learns only when it next has
  * something to commit): another process has the same instance.id. A process that stood still, or
@@ -85,6 +86,8 @@ struct partition {
     struct list node;       /* engine->partitions */
     struct list turn_node;  /* engine->turns: it has a lane that is ready */
     struct list watch_node; /* engine->watched: see partition_watch */
+    struct list tick_node;  /* engine->tick.partitions: that transaction carries its ledger */
+    struct list left_node;  /* engine->left_out */
     size_t at;              /* place in engine->all */
     struct engine *engine;
     int32_t number;
@@ -102,7 +105,6 @@ struct partition {
     bool claimed;          /* arriving: its claim has landed */
     int claim_refusals;    /* ... or has been refused so often, alone */
     bool unclaimed;        /* halted, or arriving again, as its claim was refused */
-    bool in_tick;          /* the transaction on its way carries its ledger */
     bool suspect;          /* the last one that did was refused for its offsets */
     bool changed;          /* the ledger would differ from the committed one, if only by its base */
     bool without_commit;   /* nothing was committed, and its end has not been seen since */
@@ -112,13 +114,24 @@ struct partition {
     int64_t base;         /* of the committed ledger */
     int64_t top;          /* behind the last offset ever marked in the committed ledger */
     int64_t next;         /* behind the last record or gap seen */
+    struct marks told;    /* what the committed ledger says of offsets below `top` ... */
+    struct marks ahead;   /* ... and what is known of those from there on up to `next` */
+    struct marks telling; /* told, as the transaction on its way leaves it */
     struct ledger loaded; /* as it was read: the marks of offsets from `next` on */
     int64_t loaded_end;
-    int64_t tick_base; /* base and top of the ledger on its way */
+    size_t loaded_run;      /* the run that `next` stands in, */
+    int64_t loaded_run_end; /* ... where that ends, */
+    int64_t loaded_undone;  /* ... and how many offsets from `next` on are not done */
+    int64_t tick_base;      /* base and top of the ledger on its way */
     int64_t tick_top;
     int64_t limit;                          /* of this tick: partition_start_limit */
     struct list requests;                   /* unfinished, by offset (request->partition_node) */
     size_t unfinished, bytes, busy, handed; /* busy: not waiting; handed: of these, lent */
+    size_t ended;                           /* ... and those that wait for a transaction */
+    struct list changes;    /* those whose marks the transaction on its way changes (change_node) */
+    struct request *within; /* the last one that the ledger has room for ...*/
+    size_t within_count;    /* ... and how many that are; NULL, 0: not known */
+    int64_t within_most;    /* ... in a ledger of so many characters */
     struct map lanes;
     struct list ready; /* lanes */
     size_t ready_count;
@@ -165,6 +178,7 @@ enum load_phase {
 
 /* The transaction on its way. */
 struct tick {
+    struct list partitions;             /* by tick_node */
     struct list chosen, undone, ending; /* requests by list_node */
     struct engine_item *items;
     struct request **item_requests;
@@ -183,8 +197,9 @@ struct engine {
     struct engine_options options;
     char owner[LEDGER_OWNER_SIZE];
     int64_t now, wall_ahead; /* the wall clock is so much ahead of now */
-    struct list partitions;  /* in the order in which they are told first */
+    struct list partitions;  /* all */
     struct list watched;     /* those of which more is to be done than to choose and to publish */
+    struct list left_out;    /* those for whose ledgers the last transaction had no room */
     struct list turns;       /* those with a ready lane, in the order in which they choose next */
     struct partition **all;  /* the same in no order */
     size_t all_count, all_capacity;
@@ -248,11 +263,18 @@ struct engine {
     int64_t stop_until; /* stopping: when drains are over */
     uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
     struct ledger scratch;
+    struct mark_change *changes; /* scratch */
+    size_t change_capacity;
 };
 
 static inline int64_t engine_wall(const struct engine *engine)
 {
     return engine->now + engine->wall_ahead;
+}
+
+static inline bool partition_in_tick(const struct partition *partition)
+{
+    return list_linked(&partition->tick_node);
 }
 
 /* partition.c */
@@ -279,17 +301,28 @@ int64_t block_pause(int64_t last);
 void partition_free(struct partition *partition);
 /* Takes over a ledger as read ("load"). */
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed);
-/* Writes the ledger, as the transaction on its way leaves it, into engine->scratch: offsets from
- * `top` on are told only where all below them is done. */
+/* Writes the ledger, as the transaction on its way leaves it, into engine->scratch, and what is to
+ * be remembered of it into partition->telling: offsets from `top` on are told only where all below
+ * them is done. O(runs of the ledger, changes), whatever the partition holds. */
 void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
                       int64_t top);
 /* The highest offset that may be marked (started, or done above the base) so that every later
- * ledger of this partition fits. */
-int64_t partition_start_limit(const struct partition *partition);
+ * ledger of this partition fits. O(1), and O(requests) all in all while the base moves over them.
+ */
+int64_t partition_start_limit(struct partition *partition);
+/* Adds a record that is not done, or takes it out. O(1). */
+void partition_add(struct partition *partition, struct request *request);
+void partition_remove(struct partition *partition, struct request *request);
+/* The mark of offset `next` as it was read, and behind which offset that ends (INT64_MAX: never).
+ * O(1). */
+enum ledger_mark partition_next_mark(const struct partition *partition, int64_t *end);
+/* `next` moves up to `until`, within that mark; what it passes is a record, or is none. O(1);
+ * O(runs) where none was expected. */
+void partition_pass(struct partition *partition, int64_t until, bool is_record);
 /* The smallest limit of ledgers with which anything can be started. */
 int64_t partition_ledger_least(const struct engine *engine);
 /* Whether nothing of it is outstanding any more, for a drain. */
-bool partition_drained(const struct partition *partition);
+bool partition_drained(struct partition *partition);
 /* Whether transactions carry it now. */
 bool partition_takes_part(const struct partition *partition);
 /* The first request of it that the broker refuses; NULL: none. */

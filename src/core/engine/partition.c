@@ -46,6 +46,9 @@ struct partition *partition_new(struct engine *engine, int32_t number)
     partition->doubts.most = engine->options.doubts;
     list_init(&partition->turn_node);
     list_init(&partition->watch_node);
+    list_init(&partition->tick_node);
+    list_init(&partition->left_node);
+    list_init(&partition->changes);
     list_init(&partition->requests);
     list_init(&partition->ready);
     map_init(&partition->lanes);
@@ -94,6 +97,7 @@ static void request_forget(struct engine *engine, struct request *request)
     }
     list_remove(&request->partition_node);
     list_remove(&request->lane_node);
+    list_remove(&request->change_node);
     request->lane = NULL;
     if (state == REQUEST_HANDED)
         request_move(engine, request, REQUEST_ORPHAN);
@@ -114,10 +118,19 @@ void partition_forget(struct partition *partition)
         request_forget(partition->engine, list_of(at, struct request, partition_node));
     lane_free_all(partition);
     ledger_fini(&partition->loaded);
+    marks_fini(&partition->told);
+    marks_fini(&partition->ahead);
+    marks_fini(&partition->telling);
+    list_remove(&partition->tick_node);
+    list_remove(&partition->left_node);
+    partition->within = NULL;
+    partition->within_count = 0;
     partition->engine->bytes -= partition->bytes;
-    partition->unfinished = partition->bytes = partition->busy = partition->handed = 0;
-    partition->loaded_end = partition->short_since = 0;
-    partition->in_tick = partition->changed = partition->asks = partition->suspect = false;
+    partition->unfinished = partition->bytes = 0;
+    partition->busy = partition->handed = partition->ended = 0;
+    partition->loaded_end = partition->loaded_undone = partition->short_since = 0;
+    partition->loaded_run = 0;
+    partition->changed = partition->asks = partition->suspect = false;
     partition_enter(partition, PARTITION_GONE);
 }
 
@@ -170,11 +183,19 @@ void partition_free(struct partition *partition)
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed)
 {
     ledger_reset(&partition->loaded, ledger->base);
-    for (size_t i = 0; i < ledger->run_count; i++)
-        ledger_add(&partition->loaded, ledger->runs[i].mark, ledger->runs[i].length);
-    partition->loaded_end = ledger->base;
-    for (size_t i = 0; i < ledger->run_count; i++)
-        partition->loaded_end += ledger->runs[i].length;
+    marks_reset(&partition->told, ledger->base);
+    partition->loaded_run = 0;
+    partition->loaded_undone = 0;
+    for (size_t i = 0; i < ledger->run_count; i++) {
+        const struct ledger_run *run = &ledger->runs[i];
+        ledger_add(&partition->loaded, run->mark, run->length);
+        marks_add(&partition->told, run->mark, run->length);
+        partition->loaded_undone += run->mark == LEDGER_DONE ? 0 : run->length;
+    }
+    partition->loaded_end = partition->told.end;
+    if (partition->loaded.run_count)
+        partition->loaded_run_end = ledger->base + partition->loaded.runs[0].length;
+    marks_reset(&partition->ahead, partition->told.end);
     partition->sequence = ledger->sequence + ENGINE_CLAIM_STEP;
     partition->base = partition->next = ledger->base;
     partition->top = partition->loaded_end;
@@ -184,32 +205,98 @@ void partition_load(struct partition *partition, const struct ledger *ledger, bo
     partition->all_doubt_until = ledger->doubt ? INT64_MAX : 0;
 }
 
-/* The mark that a request gets in the ledger of the transaction on its way (model: marks); in the
- * last one, a release, what came back unsent has none any more. */
-static enum ledger_mark mark_of(const struct request *request, bool last)
+enum ledger_mark partition_next_mark(const struct partition *partition, int64_t *end)
 {
-    if (last && request->state == REQUEST_UNSTART)
-        return LEDGER_FRESH;
-    if (request->state == REQUEST_ENDING)
-        return LEDGER_DONE;
-    if (request->state == REQUEST_CHOSEN)
-        return LEDGER_STARTED;
-    return request->marked && request->state != REQUEST_UNSTARTING ? LEDGER_STARTED : LEDGER_FRESH;
+    bool loaded = partition->loaded_run < partition->loaded.run_count;
+    *end = loaded ? partition->loaded_run_end : INT64_MAX;
+    return loaded ? partition->loaded.runs[partition->loaded_run].mark : LEDGER_FRESH;
 }
 
-/* Adds what stands behind `cursor` up to `top`, where it is known only from the ledger as it was
- * read. */
-static void add_loaded(struct partition *partition, int64_t cursor, int64_t top)
+/* What was read as fresh, and is no record, is done. A transaction that is on its way does not say
+ * so, but the next one does. */
+static void pass_no_record(struct partition *partition, int64_t until)
 {
-    int64_t end = partition->loaded.base;
-    for (size_t i = 0; i < partition->loaded.run_count && cursor < top; i++) {
-        end += partition->loaded.runs[i].length;
-        if (end <= cursor)
-            continue;
-        int64_t to = end < top ? end : top;
-        ledger_add(&partition->engine->scratch, partition->loaded.runs[i].mark, to - cursor);
-        cursor = to;
+    marks_set(&partition->told, partition->next, until, LEDGER_DONE);
+    if (partition_in_tick(partition))
+        marks_set(&partition->telling, partition->next, until, LEDGER_DONE);
+}
+
+void partition_pass(struct partition *partition, int64_t until, bool is_record)
+{
+    int64_t end;
+    enum ledger_mark mark = partition_next_mark(partition, &end);
+    bool loaded = end != INT64_MAX;
+    if (loaded && mark == LEDGER_FRESH && !is_record)
+        pass_no_record(partition, until);
+    if (until > partition->ahead.end)
+        marks_add(&partition->ahead, is_record ? LEDGER_FRESH : LEDGER_DONE,
+                  until - partition->ahead.end);
+    if (loaded && mark != LEDGER_DONE)
+        partition->loaded_undone -= until - partition->next;
+    partition->next = until;
+    if (until == end && ++partition->loaded_run < partition->loaded.run_count)
+        partition->loaded_run_end += partition->loaded.runs[partition->loaded_run].length;
+    if (loaded && partition->loaded_run == partition->loaded.run_count) {
+        ledger_fini(&partition->loaded); /* it is not needed any more */
+        partition->loaded_run = 0;
     }
+}
+
+/* The mark that the transaction on its way gives (model: marks). */
+static enum ledger_mark mark_of(const struct request *request)
+{
+    return request->state == REQUEST_ENDING   ? LEDGER_DONE
+           : request->state == REQUEST_CHOSEN ? LEDGER_STARTED
+                                              : LEDGER_FRESH;
+}
+
+static void add_change(struct engine *engine, size_t *count, const struct request *request,
+                       enum ledger_mark mark)
+{
+    if (*count == engine->change_capacity) {
+        engine->change_capacity = engine->change_capacity ? engine->change_capacity * 2 : 64;
+        engine->changes =
+            memory_resize(engine->changes, engine->change_capacity * sizeof *engine->changes);
+    }
+    engine->changes[(*count)++] = (struct mark_change){request->place.offset, mark};
+}
+
+/* Shell's sort: they are few, in one transaction at most a few thousand, and mostly rise. */
+static void sort_changes(struct mark_change *changes, size_t count)
+{
+    static const size_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++) {
+        size_t gap = gaps[g];
+        for (size_t i = gap; i < count; i++) {
+            struct mark_change change = changes[i];
+            size_t at = i;
+            for (; at >= gap && changes[at - gap].offset > change.offset; at -= gap)
+                changes[at] = changes[at - gap];
+            changes[at] = change;
+        }
+    }
+}
+
+/* Gathers, by offset, what changes. In the last ledger, a release, what came back unsent has no
+ * mark any more. */
+static size_t gather_changes(const struct partition *partition, bool last)
+{
+    struct engine *engine = partition->engine;
+    size_t count = 0;
+    list_each(at, &partition->changes)
+    {
+        const struct request *request = list_of(at, struct request, change_node);
+        add_change(engine, &count, request, mark_of(request));
+    }
+    if (last && partition->busy)
+        list_each(at, &partition->requests)
+        {
+            const struct request *request = list_of(at, struct request, partition_node);
+            if (request->state == REQUEST_UNSTART)
+                add_change(engine, &count, request, LEDGER_FRESH);
+        }
+    sort_changes(engine->changes, count);
+    return count;
 }
 
 /* How many doubts a ledger of at most that size names: fewer where the broker takes only short
@@ -256,50 +343,16 @@ static void add_doubts(const struct partition *partition, struct ledger *ledger)
 void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
                       int64_t top)
 {
-    struct ledger *ledger = &partition->engine->scratch;
-    int64_t cursor = partition->base;
-    bool undone = false;
-    ledger_reset(ledger, cursor);
+    struct engine *engine = partition->engine;
+    struct ledger *ledger = &engine->scratch;
+    ledger_reset(ledger, partition->told.base);
     ledger->sequence = sequence;
     add_doubts(partition, ledger);
     snprintf(ledger->owner, sizeof ledger->owner, "%s", owner);
-    list_each(at, &partition->requests)
-    {
-        const struct request *request = list_of(at, struct request, partition_node);
-        enum ledger_mark mark = mark_of(request, !*owner);
-        bool beyond = request->place.offset >= top;
-        int64_t done_until = beyond && undone ? top : request->place.offset;
-        if (done_until > cursor)
-            ledger_add(ledger, LEDGER_DONE, done_until - cursor);
-        if (beyond && (undone || mark != LEDGER_DONE)) {
-            ledger_trim(ledger);
-            return;
-        }
-        ledger_add(ledger, mark, 1);
-        undone |= mark != LEDGER_DONE;
-        cursor = request->place.offset + 1;
-    }
-    int64_t seen = undone && partition->next > top ? top : partition->next;
-    if (seen > cursor) {
-        ledger_add(ledger, LEDGER_DONE, seen - cursor);
-        cursor = seen;
-    }
-    add_loaded(partition, cursor, top);
+    size_t count = gather_changes(partition, !*owner);
+    marks_tell(&partition->told, &partition->ahead, top, engine->changes, count, ledger);
+    marks_take(&partition->telling, ledger);
     ledger_trim(ledger);
-}
-
-/* Undone offsets of the ledger as read that have not been delivered yet. */
-static int64_t undone_ahead(const struct partition *partition)
-{
-    int64_t undone = 0, end = partition->loaded.base;
-    for (size_t i = 0; i < partition->loaded.run_count; i++) {
-        const struct ledger_run *run = &partition->loaded.runs[i];
-        end += run->length;
-        int64_t left = end - partition->next;
-        if (run->mark != LEDGER_DONE && left > 0)
-            undone += left < run->length ? left : run->length;
-    }
-    return undone;
 }
 
 /* The least base of ledgers from now on: what was below it has ended, or is no record any more. */
@@ -310,26 +363,66 @@ static int64_t next_base(const struct partition *partition)
     return list_of(partition->requests.next, struct request, partition_node)->place.offset;
 }
 
-int64_t partition_start_limit(const struct partition *partition)
+static struct list *behind_within(const struct partition *partition)
+{
+    return partition->within ? partition->within->partition_node.next : partition->requests.next;
+}
+
+/* Moves on over the requests for which there is room. What once had room has it for ever, as the
+ * bound never grows but by a smaller ledger. */
+static void move_within(struct partition *partition, int64_t base, int64_t most)
+{
+    if (partition->within_most != most) {
+        partition->within_most = most;
+        partition->within = NULL;
+        partition->within_count = 0;
+    }
+    for (struct list *at; (at = behind_within(partition)) != &partition->requests;) {
+        struct request *request = list_of(at, struct request, partition_node);
+        int64_t behind = request->place.offset + 1;
+        int64_t span = (behind > partition->top ? behind : partition->top) - base;
+        int64_t undone = partition->loaded_undone + (int64_t)partition->within_count + 1;
+        if ((int64_t)ledger_bound(undone, span) > most)
+            return;
+        partition->within = request;
+        partition->within_count++;
+    }
+}
+
+int64_t partition_start_limit(struct partition *partition)
 {
     int64_t most = room_for_marks(partition->engine, partition->engine->ledger_max);
     int64_t base = next_base(partition);
     int64_t limit = base + ledger_sure_span(most) - 1;
-    int64_t undone = undone_ahead(partition);
     if (partition->next <= limit + 1)
         return limit;
-    list_each(at, &partition->requests)
-    {
-        const struct request *request = list_of(at, struct request, partition_node);
-        int64_t span = (request->place.offset > partition->top - 1 ? request->place.offset + 1
-                                                                   : partition->top) -
-                       base;
-        if ((int64_t)ledger_bound(++undone, span) > most)
-            break;
-        if (request->place.offset > limit)
-            limit = request->place.offset;
-    }
-    return limit;
+    move_within(partition, base, most);
+    return partition->within && partition->within->place.offset > limit
+               ? partition->within->place.offset
+               : limit;
+}
+
+void partition_add(struct partition *partition, struct request *request)
+{
+    request->partition = partition;
+    list_append(&partition->requests, &request->partition_node);
+    partition->unfinished++;
+    partition->bytes += request->bytes;
+    partition->engine->bytes += request->bytes;
+}
+
+void partition_remove(struct partition *partition, struct request *request)
+{
+    struct list *before = request->partition_node.previous;
+    if (partition->within && request->place.offset <= partition->within->place.offset)
+        partition->within_count--;
+    if (partition->within == request)
+        partition->within =
+            before == &partition->requests ? NULL : list_of(before, struct request, partition_node);
+    list_remove(&request->partition_node);
+    partition->unfinished--;
+    partition->bytes -= request->bytes;
+    partition->engine->bytes -= request->bytes;
 }
 
 bool partition_takes_part(const struct partition *partition)
@@ -369,7 +462,7 @@ static size_t stuck(const struct partition *partition)
 
 /* What has ended without a mark and does not fit the ledger: it stays fresh there, and the next
  * owner ends it again. */
-static size_t too_far_ahead(const struct partition *partition)
+static size_t too_far_ahead(struct partition *partition)
 {
     size_t count = 0;
     int64_t limit = partition_start_limit(partition);
@@ -382,8 +475,8 @@ static size_t too_far_ahead(const struct partition *partition)
     return count;
 }
 
-/* Model: drained. */
-bool partition_drained(const struct partition *partition)
+/* Model: drained. What is too far ahead is looked for only when nothing else is left. */
+bool partition_drained(struct partition *partition)
 {
     int64_t now = partition->engine->now;
     bool over = now >= partition->drain_until;
@@ -391,6 +484,8 @@ bool partition_drained(const struct partition *partition)
     bool doubt =
         !over && (now < partition->doubts.others_until || now < partition->all_doubt_until);
     size_t rest = over ? partition->handed + stuck(partition) : 0;
-    return !partition->in_tick && !doubt &&
-           (partition->busy == rest || partition->busy == rest + too_far_ahead(partition));
+    if (partition_in_tick(partition) || doubt)
+        return false;
+    return partition->busy == rest || (partition->busy <= rest + partition->ended &&
+                                       partition->busy == rest + too_far_ahead(partition));
 }

@@ -17,9 +17,9 @@ enum {
 
 static void join_tick(struct partition *partition)
 {
-    if (partition->in_tick)
+    if (partition_in_tick(partition))
         return;
-    partition->in_tick = true;
+    list_append(&partition->engine->tick.partitions, &partition->tick_node);
     partition->tick_top = partition->top;
     partition->limit = partition_start_limit(partition);
 }
@@ -215,15 +215,7 @@ static void join_moved(struct engine *engine, bool anything)
 
 static bool changes_ledger(const struct partition *partition)
 {
-    if (partition->changed || partition->asks)
-        return true;
-    list_each(at, &partition->requests)
-    {
-        enum request_state state = list_of(at, struct request, partition_node)->state;
-        if (state == REQUEST_CHOSEN || state == REQUEST_ENDING || state == REQUEST_UNSTARTING)
-            return true;
-    }
-    return false;
+    return partition->changed || partition->asks || !list_empty(&partition->changes);
 }
 
 /* Takes what this transaction was to do for the partition back. */
@@ -232,24 +224,26 @@ static void leave_out(struct engine *engine, struct partition *partition)
     struct list later;
     list_init(&later);
     list_append_all(&later, &engine->ended); /* as in tick_failed */
-    list_each_safe(at, &engine->tick.ending)
+    list_each_safe(at, &partition->changes)
     {
-        struct request *request = list_of(at, struct request, list_node);
-        if (request->partition == partition)
+        struct request *request = list_of(at, struct request, change_node);
+        if (request->state == REQUEST_ENDING)
             request_move(engine, request, REQUEST_ENDED);
     }
     list_append_all(&engine->ended, &later);
-    list_each_safe(at, &partition->requests)
+    list_each_safe(at, &partition->changes)
     {
-        struct request *request = list_of(at, struct request, partition_node);
-        if (request->state == REQUEST_UNSTARTING)
+        struct request *request = list_of(at, struct request, change_node);
+        if (request->state == REQUEST_UNSTARTING) {
             request_move(engine, request, REQUEST_UNSTART);
-        if (request->state != REQUEST_CHOSEN)
             continue;
+        }
         request_move(engine, request, REQUEST_WAITING);
         lane_settle(request->lane);
     }
-    partition->in_tick = false;
+    list_remove(&partition->tick_node);
+    list_remove(&partition->left_node);
+    list_append(&engine->left_out, &partition->left_node);
 }
 
 /* The next time to offer a ledger that is too long. What is known of the limit may be too little,
@@ -296,39 +290,39 @@ static bool fits(const struct engine *engine, const struct partition *partition,
     return batch_fits(engine, before, bytes, partition->ledger_size);
 }
 
-static void let_choose_first(struct engine *engine, const struct list *left_out)
+/* Those for which there was no room come first now: in the transaction, and when it is chosen. */
+static void join_left_out(struct engine *engine)
 {
-    struct list first;
-    list_init(&first);
-    list_each(at, left_out)
-    {
-        struct list *turn = &list_of(at, struct partition, node)->turn_node;
-        if (!list_linked(turn))
+    struct list turns, *at;
+    list_init(&turns);
+    while ((at = list_take_first(&engine->left_out))) {
+        struct partition *partition = list_of(at, struct partition, left_node);
+        if (partition_takes_part(partition))
+            join_tick(partition);
+        if (!list_linked(&partition->turn_node))
             continue;
-        list_remove(turn);
-        list_append(&first, turn);
+        list_remove(&partition->turn_node);
+        list_append(&turns, &partition->turn_node);
     }
-    list_append_all(&first, &engine->turns);
-    list_append_all(&engine->turns, &first);
+    list_append_all(&turns, &engine->turns);
+    list_append_all(&engine->turns, &turns);
 }
 
-/* Writes the ledgers of those in it. What is too much for one transaction is left for the next one,
- * and comes first there; returns whether there is such. */
-static bool write_ledgers(struct engine *engine)
+/* Writes the ledgers of those in it. What is too much for one transaction is left for the next one.
+ * O(ledgers). */
+static void write_ledgers(struct engine *engine)
 {
     struct tick *tick = &engine->tick;
-    struct list left_out;
     size_t bytes = 0;
     bool suspects = false;
-    list_init(&left_out);
     free_ledgers(tick);
-    list_each_safe(at, &engine->partitions)
+    list_each_safe(at, &tick->partitions)
     {
-        struct partition *partition = list_of(at, struct partition, node);
-        if (partition->in_tick && !changes_ledger(partition))
-            partition->in_tick = false;
-        if (!partition->in_tick)
+        struct partition *partition = list_of(at, struct partition, tick_node);
+        if (!changes_ledger(partition)) {
+            list_remove(at);
             continue;
+        }
         write_ledger(engine, partition);
         bool too_long = is_too_long(partition);
         if (!too_long && fits(engine, partition, bytes, suspects)) {
@@ -340,37 +334,20 @@ static bool write_ledgers(struct engine *engine)
         leave_out(engine, partition);
         if (too_long)
             block_too_long(partition);
-        list_remove(at);
-        list_append(&left_out, at);
     }
-    bool any = !list_empty(&left_out);
-    let_choose_first(engine, &left_out);
-    list_append_all(&left_out, &engine->partitions);
-    list_append_all(&engine->partitions, &left_out);
-    return any;
-}
-
-/* Another partition begins next time. */
-static void rotate(struct engine *engine)
-{
-    if (list_empty(&engine->partitions))
-        return;
-    struct list *first = engine->partitions.next;
-    list_remove(first);
-    list_append(&engine->partitions, first);
 }
 
 static void gather(struct engine *engine)
 {
     struct tick *tick = &engine->tick;
+    join_left_out(engine);
     take_ended(engine);
     take_unstarted(engine);
     if (engine->options.kind == REQUEST_CALL) /* recordings need no mark */
         choose_calls(engine);
     join_moved(engine, !list_empty(&tick->ending) || !list_empty(&tick->undone) ||
                            !list_empty(&tick->chosen));
-    if (!write_ledgers(engine))
-        rotate(engine);
+    write_ledgers(engine);
 }
 
 /* What was left out was to take marks away, and without that more would be marked than may be: then
@@ -452,41 +429,46 @@ static void ending_landed(struct engine *engine, struct request *request)
     if (!partition)
         engine->late_until = engine->late_pause = 0;
     request_move(engine, request, REQUEST_WAITING);
-    if (partition) {
-        partition->unfinished--;
-        partition->bytes -= request->bytes;
-        engine->bytes -= request->bytes;
-        list_remove(&request->partition_node);
-    }
+    if (partition)
+        partition_remove(partition, request);
     request_free(request);
 }
 
 /* Offsets that were seen while the transaction was on its way are left for the next one. */
 static void note_what_moved(struct engine *engine)
 {
-    list_each(at, &engine->partitions)
+    list_each_safe(at, &engine->tick.partitions)
     {
-        struct partition *partition = list_of(at, struct partition, node);
+        struct partition *partition = list_of(at, struct partition, tick_node);
         partition->changed = partition->phase != PARTITION_GONE &&
                              list_empty(&partition->requests) && partition->base < partition->next;
         partition_watch(partition);
+        list_remove(at);
     }
+}
+
+/* What was told is remembered. */
+static void ledger_landed(struct partition *partition)
+{
+    struct marks told = partition->telling;
+    partition->telling = partition->told;
+    partition->told = told;
+    partition->sequence++;
+    partition->base = partition->tick_base;
+    partition->top = partition->tick_top > partition->base ? partition->tick_top : partition->base;
+    assert(told.base == partition->base && told.end == partition->top);
+    marks_drop(&partition->ahead, partition->top);
 }
 
 static void ledgers_landed(struct engine *engine)
 {
-    list_each(at, &engine->partitions)
+    list_each(at, &engine->tick.partitions)
     {
-        struct partition *partition = list_of(at, struct partition, node);
-        if (!partition->in_tick)
-            continue;
-        partition->in_tick = partition->suspect = false;
+        struct partition *partition = list_of(at, struct partition, tick_node);
+        partition->suspect = false;
         partition->asks &= engine->tick.began <= partition->lost_at;
         partition_unblock(partition);
-        partition->sequence++;
-        partition->base = partition->tick_base;
-        partition->top =
-            partition->tick_top > partition->base ? partition->tick_top : partition->base;
+        ledger_landed(partition);
     }
 }
 
@@ -526,11 +508,11 @@ static void ending_failed(struct engine *engine, struct request *request)
 void tick_offsets_refused(struct engine *engine)
 {
     const struct tick *tick = &engine->tick;
-    list_each(at, &engine->partitions)
+    list_each(at, &tick->partitions)
     {
-        struct partition *partition = list_of(at, struct partition, node);
-        partition->suspect |= partition->in_tick;
-        if (partition->in_tick && partition->offer_at)
+        struct partition *partition = list_of(at, struct partition, tick_node);
+        partition->suspect = true;
+        if (partition->offer_at)
             put_off(partition);
     }
     engine->search_most = tick->ledger_count > 1 ? tick->ledger_count / 2 : 1;
@@ -570,6 +552,7 @@ void tick_failed(struct engine *engine)
         else
             lane_settle(request->lane);
     }
-    list_each(at, &engine->partitions) list_of(at, struct partition, node)->in_tick = false;
+    while (list_take_first(&tick->partitions))
+        continue;
     free_ledgers(tick);
 }
