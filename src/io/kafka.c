@@ -89,6 +89,7 @@ struct kafka *kafka_new(const struct config *config, enum request_kind job,
     kafka->files = files;
     kafka->handler = handler;
     kafka->arg = arg;
+    list_init(&kafka->full);
     pthread_mutex_init(&kafka->noise.lock, NULL);
     pthread_mutex_init(&kafka->onlooker_lock, NULL);
     kafka->bootstrap = memory_string("?");

@@ -125,6 +125,8 @@ struct kafka_record_sink {
     /* The end of the partition was reached: `offset` is the next offset that a producer will
      * get. */
     void (*end)(void *arg, enum request_kind kind, int32_t partition, int64_t offset);
+    /* How many records of the partition are wanted now; 0: none. Only kafka_take_all asks. */
+    size_t (*wants)(void *arg, int32_t partition);
 };
 
 /* A transaction: records in order, then the ledgers as its offsets. The caller keeps it, with
@@ -176,6 +178,11 @@ void kafka_serve(struct kafka *kafka);
  * deliver a record twice; gaps in the offsets are gaps in the log. */
 size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition, size_t most,
                   const struct kafka_record_sink *sink, void *arg);
+
+/* Takes what is wanted of each partition of which something has come. Returns whether there may be
+ * more of it at once. O(partitions of which something waits). */
+bool kafka_take_all(struct kafka *kafka, enum request_kind kind,
+                    const struct kafka_record_sink *sink, void *arg);
 
 /* The partition's end as the broker last reported it with fetched records, without a request; -1:
  * not known. */

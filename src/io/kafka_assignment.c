@@ -86,6 +86,7 @@ static struct kafka_slot *slot_get(struct kafka *kafka, enum request_kind kind, 
     if (!slot) {
         slot = slots->at[partition] = memory_zeroed(1, sizeof *slot);
         slot->kind = kind;
+        list_init(&slot->full_node);
         slot->partition = partition;
         slot->first = slot->last = slot->asked = slot->before = (struct kafka_print){-1, 0};
     }
@@ -674,7 +675,7 @@ void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partitio
 {
     struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
     if (slot && slot->standing == SLOT_HELD)
-        slot->restart = true;
+        kafka_partition_restart(kafka, slot);
 }
 
 static void tell_changed(struct kafka *kafka)
@@ -698,10 +699,11 @@ static void tell_changed(struct kafka *kafka)
 static void restart(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    if (a->asked != ASKED_NOTHING || a->closing || a->renewing || a->leaving ||
+    if (!a->restarts || a->asked != ASKED_NOTHING || a->closing || a->renewing || a->leaving ||
         tell_list(kafka, SLOT_OWED) > 0)
         return;
     a->told_count = 0;
+    a->restarts = false;
     each_slot(slot, kafka) if (slot->restart && slot->standing == SLOT_HELD)
     {
         slot->restart = false;
@@ -709,6 +711,7 @@ static void restart(struct kafka *kafka)
         slot->standing = SLOT_OWED;
         told_add(a, slot);
     }
+    each_slot(slot, kafka) a->restarts |= slot->restart;
     if (a->told_count == 0)
         return;
     tell_changed(kafka);
@@ -735,6 +738,21 @@ static void sweep(struct kafka *kafka, int64_t now_ms)
     }
 }
 
+/* Those in trouble, and those that have to be opened anew: mostly none. */
+static void serve_uneasy(struct kafka *kafka, int64_t now_ms)
+{
+    bool any = false;
+    if (!kafka->assignment.uneasy)
+        return;
+    each_slot(slot, kafka)
+    {
+        kafka_partition_serve(kafka, slot, now_ms);
+        any |= slot->reopen || slot->trouble.since_ms;
+    }
+    kafka->assignment.uneasy = any;
+}
+
+/* O(1) but for a rebalance, what is in trouble, and once a second. */
 void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -752,7 +770,7 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
     check_membership(kafka, now_ms);
     call_again(kafka, now_ms);
     restart(kafka);
-    each_slot(slot, kafka) kafka_partition_serve(kafka, slot, now_ms);
+    serve_uneasy(kafka, now_ms);
     sweep(kafka, now_ms);
 }
 

@@ -85,3 +85,21 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
     }
     return taken;
 }
+
+bool kafka_take_all(struct kafka *kafka, enum request_kind kind,
+                    const struct kafka_record_sink *sink, void *arg)
+{
+    bool more = false;
+    kafka_partitions_news(kafka);
+    list_each_safe(at, &kafka->full)
+    {
+        struct kafka_slot *slot = list_of(at, struct kafka_slot, full_node);
+        size_t wanted = sink->wants(arg, slot->partition);
+        if (!wanted)
+            continue;
+        more |= kafka_take(kafka, kind, slot->partition, wanted, sink, arg) == wanted;
+        if (rd_kafka_queue_length(slot->queue) == 0)
+            list_remove(at); /* what comes from now on is told */
+    }
+    return more;
+}

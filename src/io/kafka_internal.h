@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/list.h"
 #include "base/text.h"
 #include "io/kafka.h"
 
@@ -84,6 +85,12 @@ struct kafka_slot {
     struct kafka_trouble trouble;
     int64_t swept_until_ms; /* after the partition was given back: late messages are dropped until
                                then */
+    struct list full_node;  /* kafka->full */
+    struct kafka *kafka;
+    /* Any thread: librdkafka has said that something has come, and the Kafka thread has not seen
+     * that yet; then it stands in kafka->news. */
+    atomic_bool has_news;
+    struct kafka_slot *next_news;
 };
 
 struct kafka_slots {
@@ -110,6 +117,8 @@ struct kafka_assignment {
     bool eager;                                  /* the group's protocol */
     bool assign_again, unassign_again;           /* a call failed and is due again at that time: */
     int64_t again_at_ms;
+    bool restarts;      /* there may be slots to be told as lost and assigned again */
+    bool uneasy;        /* there may be slots in trouble, or to be opened anew */
     bool partial;       /* the newest offer is none of the group's: what is not in it stays */
     bool leaving;       /* kafka_leave was called */
     bool renewing;      /* the consumer has to be closed and replaced */
@@ -215,6 +224,8 @@ struct kafka {
     int64_t renew_at_ms;   /* when one that could not be made is tried again */
     struct kafka_assignment assignment;
     struct kafka_probe probe;
+    struct list full; /* slots in whose queue there may be something */
+    _Atomic(struct kafka_slot *) news;
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_room;
     int64_t swept_at_ms, polled_at_ms;
@@ -417,6 +428,10 @@ rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafk
 
 /* kafka_partition.c; Kafka thread */
 
+/* It is to be told as lost and as assigned again. */
+void kafka_partition_restart(struct kafka *kafka, struct kafka_slot *slot);
+/* Brings those of which librdkafka has said that something has come into kafka->full. */
+void kafka_partitions_news(struct kafka *kafka);
 /* Opens the partition's own queue, so that a full window stops only this partition. Called before
  * the assign call, which directs the messages to that queue. If it fails, it is tried again
  * later. */

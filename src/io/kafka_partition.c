@@ -44,26 +44,61 @@ static bool is_due(struct kafka *kafka, const struct kafka_slot *slot, const cha
     return kafka_noise_due(&kafka->noise, name, COMPLAIN_EVERY_MS);
 }
 
+/* The queue is not empty any more. One of librdkafka's threads, which holds the queue's lock: once
+ * that is closed, none is here. */
+static void something_came(rd_kafka_t *handle, void *opaque)
+{
+    (void)handle;
+    struct kafka_slot *slot = opaque;
+    struct kafka *kafka = slot->kafka;
+    if (!atomic_exchange(&slot->has_news, true)) {
+        slot->next_news = atomic_load(&kafka->news);
+        while (!atomic_compare_exchange_weak(&kafka->news, &slot->next_news, slot))
+            continue;
+    }
+    kafka_wake(kafka);
+}
+
+void kafka_partitions_news(struct kafka *kafka)
+{
+    struct kafka_slot *slot = atomic_exchange(&kafka->news, NULL);
+    while (slot) {
+        struct kafka_slot *next = slot->next_news;
+        atomic_store(&slot->has_news, false); /* before its queue is looked into */
+        if (slot->queue && !list_linked(&slot->full_node))
+            list_append(&kafka->full, &slot->full_node);
+        slot = next;
+    }
+}
+
+void kafka_partition_restart(struct kafka *kafka, struct kafka_slot *slot)
+{
+    slot->restart = kafka->assignment.restarts = true;
+}
+
 void kafka_partition_close(struct kafka_slot *slot)
 {
     if (!slot->queue)
         return;
-    rd_kafka_queue_io_event_enable(slot->queue, -1, NULL, 0);
+    rd_kafka_queue_cb_event_enable(slot->queue, NULL, NULL);
+    list_remove(&slot->full_node);
     rd_kafka_queue_destroy(slot->queue);
     slot->queue = NULL;
 }
 
 void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
 {
-    const uint64_t one = 1;
     kafka_partition_close(slot); /* the queue may belong to an older object of librdkafka */
     slot->queue = rd_kafka_queue_get_partition(
         kafka->consumer, kafka->config->request_topics[slot->kind], slot->partition);
     slot->reopen = !slot->queue;
+    kafka->assignment.uneasy |= slot->reopen;
     if (!slot->queue)
         return;
+    slot->kafka = kafka;
     rd_kafka_queue_forward(slot->queue, NULL);
-    rd_kafka_queue_io_event_enable(slot->queue, kafka->event_fd, &one, sizeof one);
+    rd_kafka_queue_cb_event_enable(slot->queue, something_came, slot);
+    list_append(&kafka->full, &slot->full_node); /* what came before that */
 }
 
 void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
@@ -123,6 +158,7 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
 {
     int64_t now = clock_boot_ms();
     struct kafka_trouble *trouble = &slot->trouble;
+    kafka->assignment.uneasy = true;
     if (!trouble->since_ms) {
         trouble->since_ms = now;
         trouble->reread_ms = now;
@@ -183,7 +219,8 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
                   ", up to which it was read: the topic was deleted and made again, or has lost "
                   "records; its committed state is read anew",
                   slot->next);
-        slot->restart = slot->log_changed = true;
+        slot->log_changed = true;
+        kafka_partition_restart(kafka, slot);
         kafka_wake(kafka);
         return false;
     }
@@ -209,7 +246,7 @@ void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *me
         kafka_partition_failed(kafka, slot, message->err, rd_kafka_message_errstr(message));
         return;
     }
-    slot->reopen = true;
+    slot->reopen = kafka->assignment.uneasy = true;
     slot->reopen_at_ms = 0;
     struct log_about where = about(kafka, slot);
     log_write(LOG_WARN, &where,

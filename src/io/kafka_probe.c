@@ -155,7 +155,7 @@ static void answered(struct kafka *kafka, int64_t now_ms)
              "again, or the brokers have lost them; the worker checks whether its partitions' logs "
              "are still those that it has read",
              kafka->config->request_topics[kafka->job]);
-    each_held(slot, kafka) slot->restart = true;
+    each_held(slot, kafka) kafka_partition_restart(kafka, slot);
 }
 
 bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot)

@@ -43,6 +43,7 @@ struct shown {
     int64_t since_ms;  /* wall clock: since when in that state */
     uint64_t round;    /* when that was */
     bool stuck;
+    bool older;             /* than the group, which was told */
     int64_t told_at[HOLDS]; /* when the log last reported that it is halted; 0: never */
     struct claim claim;
 };
@@ -357,6 +358,33 @@ static const struct kafka_handler handler = {.assigned = on_assigned,
 
 /* Records. */
 
+static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
+{
+    size_t number = (size_t)partition;
+    if (number >= thread->shown_count) {
+        thread->shown =
+            memory_extend(thread->shown, thread->shown_count, number + 1, sizeof *thread->shown);
+        thread->shown_count = number + 1;
+    }
+    return &thread->shown[number];
+}
+
+/* Guarantee 7: without committed offsets everything young enough is called. Told once for each time
+ * that the partition is taken over. */
+static void warn_of_older(struct kafka_thread *thread, int32_t partition)
+{
+    struct log_about about = {.topic = topic_of(thread), .partition = partition, .offset = -1};
+    struct shown *shown = shown_of(thread, partition);
+    bool older = engine_is_older_than_group(thread->engine, partition);
+    if (older && !shown->older)
+        log_write(
+            LOG_WARN, &about,
+            "the topic is older than the group: no committed offset was found, so its requests "
+            "younger than "
+            "call.max.age.ms are called");
+    shown->older = older;
+}
+
 static void on_record(void *argument, struct place place, const struct raw_record *raw)
 {
     struct kafka_thread *thread = argument;
@@ -366,6 +394,7 @@ static void on_record(void *argument, struct place place, const struct raw_recor
     struct request *request = request_new(place, raw);
     event_parse(request, &thread->rules, thread->wall);
     engine_record(thread->engine, request, thread->now, thread->wall);
+    warn_of_older(thread, place.partition);
 }
 
 static void on_end(void *argument, enum request_kind kind, int32_t partition, int64_t offset)
@@ -375,39 +404,13 @@ static void on_end(void *argument, enum request_kind kind, int32_t partition, in
     engine_end(thread->engine, partition, offset, thread->now, thread->wall);
 }
 
-static const struct kafka_record_sink sink = {.record = on_record, .end = on_end};
-
-/* Guarantee 7: without committed offsets everything young enough is called. */
-static void warn_of_older(const struct kafka_thread *thread,
-                          const struct engine_partition_view *view)
+static size_t on_room(void *argument, int32_t partition)
 {
-    struct log_about about = {
-        .topic = topic_of(thread), .partition = view->partition, .offset = -1};
-    log_write(LOG_WARN, &about,
-              "the topic is older than the group: no committed offset was found, so its requests "
-              "younger than "
-              "call.max.age.ms are called");
+    const struct kafka_thread *thread = argument;
+    return engine_wants(thread->engine, partition);
 }
 
-/* Reads as many records as the engine has room for. Returns whether more may be there already. */
-static bool take_records(struct kafka_thread *thread)
-{
-    struct engine_partition_view view;
-    bool more = false;
-    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
-        size_t wanted = view.active ? engine_wants(thread->engine, view.partition) : 0;
-        if (!wanted)
-            continue;
-        size_t taken =
-            kafka_take(thread->kafka, thread->job, view.partition, wanted, &sink, thread);
-        more |= taken == wanted;
-        bool warned = view.older_than_group;
-        if (taken && !warned && engine_look_partition(thread->engine, i, &view) &&
-            view.older_than_group)
-            warn_of_older(thread, &view);
-    }
-    return more;
-}
+static const struct kafka_record_sink sink = {.record = on_record, .end = on_end, .wants = on_room};
 
 /* What the call thread sends back. */
 
@@ -607,17 +610,6 @@ static void act(struct kafka_thread *thread)
     while (!thread->done && !thread->waits_until &&
            engine_next(thread->engine, thread->now, thread->wall, &action) != ENGINE_NOTHING)
         carry_out(thread, &action);
-}
-
-static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
-{
-    size_t number = (size_t)partition;
-    if (number >= thread->shown_count) {
-        thread->shown =
-            memory_extend(thread->shown, thread->shown_count, number + 1, sizeof *thread->shown);
-        thread->shown_count = number + 1;
-    }
-    return &thread->shown[number];
 }
 
 /* Somebody may have mended what the broker refused, so the claim is repeated after a growing pause.
@@ -989,7 +981,7 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
         notice_freeze(thread);
         kafka_serve(thread->kafka);
         take_finished(thread);
-        bool more = take_records(thread);
+        bool more = kafka_take_all(thread->kafka, thread->job, &sink, thread);
         check_stop(thread, stop); /* before the engine is asked: the loop may sleep for long then */
         act(thread);
         show(thread);

@@ -663,6 +663,13 @@ static void pass_gap(struct partition *partition, int64_t until)
         list_each_safe(at, &partition->ready) lane_settle(list_of(at, struct lane, ready_node));
 }
 
+bool engine_is_older_than_group(const struct engine *engine, int32_t number)
+{
+    const struct partition *partition = partition_find(engine, number);
+    return partition && partition->older_than_group;
+}
+
+/* O(1). */
 void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall)
 {
     set_time(engine, now, wall);

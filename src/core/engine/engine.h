@@ -180,6 +180,9 @@ size_t engine_wants(const struct engine *engine, int32_t partition);
  * is it worth parsing and giving. */
 bool engine_is_news(const struct engine *engine, int32_t partition, int64_t offset);
 
+/* Whether nothing was committed of it when it was taken over, and yet records stood in it. O(1). */
+bool engine_is_older_than_group(const struct engine *engine, int32_t partition);
+
 /* A record arrived, its event parsed. Offsets rise; what they leave out is no record. */
 void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall);
 
