@@ -113,6 +113,7 @@ static bool changes_mark(enum request_state state)
     return state == REQUEST_CHOSEN || state == REQUEST_UNSTARTING || state == REQUEST_ENDING;
 }
 
+/* O(1). */
 void request_move(struct engine *engine, struct request *request, enum request_state state)
 {
     enum request_state old = request->state;
@@ -214,6 +215,7 @@ static bool next_start(struct engine *engine, struct engine_action *action)
     return true;
 }
 
+/* O(watched). */
 static bool next_recall(struct engine *engine, struct engine_action *action)
 {
     if (engine->recall_all) {
@@ -275,6 +277,7 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
     }
 }
 
+/* O(partitions), but only in a stop that has come so far. */
 static bool next_leave(struct engine *engine, struct engine_action *action)
 {
     if (!engine->stopping || engine->left || engine->job != JOB_NONE || engine->load != LOAD_NONE ||
@@ -317,6 +320,7 @@ static bool next_step(struct engine *engine, struct engine_action *action)
     return false;
 }
 
+/* O(watched, lanes whose time has come, and what it does). */
 enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t wall,
                                     struct engine_action *action)
 {
@@ -346,6 +350,7 @@ static int64_t drain_wake(const struct partition *partition, int64_t wake)
     return wake;
 }
 
+/* O(watched). */
 int64_t engine_wake_time(const struct engine *engine)
 {
     int64_t wake = lane_next_wake(engine);
@@ -414,7 +419,7 @@ static void note_fenced(struct engine *engine)
 
 /* Transactions are aborted of one who is no member any more, too; heartbeats may have been lost
  * while all else arrived, and the lease counts on them. What is not sent yet comes back, and asks
- * for a new one. */
+ * for a new one. O(partitions), for each abort. */
 static void doubt_membership(struct engine *engine)
 {
     list_each(at, &engine->partitions)
@@ -750,7 +755,7 @@ static void call_returned(struct engine *engine, struct request *request)
     lane_settle(request->lane);
 }
 
-/* Model: "call is answered", "call ends unknown". */
+/* O(1), O(log lanes) for its alarm. Model: "call is answered", "call ends unknown". */
 void engine_call_ended(struct engine *engine, struct request *request, int64_t now)
 {
     set_time(engine, now, 0);

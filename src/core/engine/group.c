@@ -452,6 +452,7 @@ void group_answered(struct engine *engine, enum engine_outcome outcome)
     }
 }
 
+/* O(watched), and O(requests) of those that are draining and have nothing left but what ended. */
 void group_check(struct engine *engine)
 {
     list_each_safe(at, &engine->watched)
@@ -539,6 +540,7 @@ static void free_dropped(struct engine *engine)
     }
 }
 
+/* O(watched). */
 bool group_next(struct engine *engine, struct engine_action *action)
 {
     free_dropped(engine);

@@ -158,7 +158,7 @@ static void settle_waiting(struct lane *lane, const struct request *head)
     set_alarm(lane, !ready && start < wake ? start : wake);
 }
 
-/* Model: startable; "doubt passes", "all doubts pass". */
+/* O(log lanes). Model: startable; "doubt passes", "all doubts pass". */
 void lane_settle(struct lane *lane)
 {
     struct partition *partition = lane->partition;

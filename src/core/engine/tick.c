@@ -30,6 +30,7 @@ static void raise_top(struct partition *partition, int64_t offset)
         partition->tick_top = offset + 1;
 }
 
+/* O(ended). */
 static void take_ended(struct engine *engine)
 {
     size_t taken = 0;
@@ -52,6 +53,7 @@ static void take_ended(struct engine *engine)
     }
 }
 
+/* O(came back unsent). */
 static void take_unstarted(struct engine *engine)
 {
     list_each_safe(at, &engine->unstart)
@@ -64,7 +66,7 @@ static void take_unstarted(struct engine *engine)
     }
 }
 
-/* Marks that this transaction takes away. */
+/* Marks that this transaction takes away. O(these). */
 static int64_t unmarking(const struct engine *engine)
 {
     int64_t count = 0;
@@ -147,6 +149,7 @@ static void add_item(struct tick *tick, enum engine_item_type type, struct reque
         (struct engine_item){type, request, request->small, request->keyed};
 }
 
+/* O(ending). */
 static void write_items(struct tick *tick)
 {
     tick->item_count = 0;
@@ -181,6 +184,7 @@ void tick_fini(struct tick *tick)
     free(tick->item_requests);
 }
 
+/* O(runs of the ledger, changes). */
 static void write_ledger(struct engine *engine, struct partition *partition)
 {
     struct tick *tick = &engine->tick;
@@ -218,7 +222,8 @@ static bool changes_ledger(const struct partition *partition)
     return partition->changed || partition->asks || !list_empty(&partition->changes);
 }
 
-/* Takes what this transaction was to do for the partition back. */
+/* Takes what this transaction was to do for the partition back. O(its changes, all that has ended).
+ */
 static void leave_out(struct engine *engine, struct partition *partition)
 {
     struct list later;
@@ -351,7 +356,7 @@ static void gather(struct engine *engine)
 }
 
 /* What was left out was to take marks away, and without that more would be marked than may be: then
- * nothing new is. Returns whether it was so. */
+ * nothing new is. Returns whether it was so. O(chosen, ledgers). */
 static bool choose_fewer(struct engine *engine)
 {
     int64_t marked = (int64_t)engine->marked - unmarking(engine) + (int64_t)engine->chosen;
@@ -367,6 +372,8 @@ static bool choose_fewer(struct engine *engine)
     return true;
 }
 
+/* O(what has ended, come back, and starts; ledgers with their runs): nothing in it grows with the
+ * partitions of which nothing happens, or with the requests that wait. */
 bool tick_build(struct engine *engine, struct engine_action *action)
 {
     struct tick *tick = &engine->tick;
@@ -472,6 +479,7 @@ static void ledgers_landed(struct engine *engine)
     }
 }
 
+/* O(requests and ledgers in it). */
 void tick_landed(struct engine *engine, bool lease)
 {
     struct tick *tick = &engine->tick;
@@ -527,6 +535,7 @@ void tick_offsets_refused(struct engine *engine)
     tick_failed(engine);
 }
 
+/* O(requests and ledgers in it). */
 void tick_failed(struct engine *engine)
 {
     struct tick *tick = &engine->tick;
