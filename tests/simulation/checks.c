@@ -577,7 +577,7 @@ static void check_memory(struct world *world, const struct job *job, const struc
     }
 }
 
-/* Bounded memory and time. */
+/* Bounded memory and time, and what is kept in counters and lists is what is there. */
 void check_job(struct world *world, struct job *job)
 {
     enum { TAKE_MOST = 128 };
@@ -604,6 +604,9 @@ void check_job(struct world *world, struct job *job)
     if (ready != all.ready_lanes || bytes != all.bytes)
         broken(world, "%s counts %zu lanes and %zu bytes where there are %zu and %zu",
                job_name(job), all.ready_lanes, all.bytes, ready, bytes);
+    const char *wrong = engine_contradiction(job->engine);
+    if (wrong)
+        broken(world, "%s: %s", job_name(job), wrong);
     check_memory(world, job, &all);
     check_idle(world, job, &all);
     check_stop(world, job->process);

@@ -243,6 +243,10 @@ void engine_look(const struct engine *engine, struct engine_view *view);
 bool engine_look_partition(const struct engine *engine, size_t i,
                            struct engine_partition_view *view);
 
+/* Counts and walks anew what is kept in counters and lists, and writes the ledgers from all that is
+ * held: returns what contradicts that, NULL for nothing. For tests. O(all that is held). */
+const char *engine_contradiction(const struct engine *engine);
+
 /* What is left to be published: results, late outcomes, and what calls under way will bring. */
 size_t engine_count_unpublished(const struct engine *engine);
 

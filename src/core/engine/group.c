@@ -582,7 +582,7 @@ void engine_assigned(struct engine *engine, uint64_t rebalance, const struct eng
         if (partition &&
             (partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST)) {
             partition_enter(partition, PARTITION_ARRIVING);
-            partition->revoked = false;
+            partition->revoked = partition->asks = false;
             partition->kept = true;
             /* A claim of an older assignment may have ended since it was lost, or be on its way. */
             partition->claimed = partition->in_job = false;

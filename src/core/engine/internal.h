@@ -1,6 +1,8 @@
 /* What the engine's files share. Not for others. */
 #pragma once
 
+#include <assert.h>
+
 #include "base/map.h"
 #include "core/engine/engine.h"
 #include "core/engine/marks.h"
@@ -272,9 +274,25 @@ static inline int64_t engine_wall(const struct engine *engine)
     return engine->now + engine->wall_ahead;
 }
 
+/* Whether more is to be done of it than to choose and to publish, or may be. */
+static inline bool partition_is_watched(const struct partition *partition)
+{
+    return partition->phase != PARTITION_ACTIVE || partition->recall || partition->changed ||
+           partition->short_since || partition->stuck_until;
+}
+
 static inline bool partition_in_tick(const struct partition *partition)
 {
     return list_linked(&partition->tick_node);
+}
+
+/* check.c: in debug builds and those with a sanitizer, after each transaction. */
+static inline void engine_assert_sound(const struct engine *engine)
+{
+#ifdef ENGINE_CHECKED
+    assert(!engine_contradiction(engine));
+#endif
+    (void)engine;
 }
 
 /* partition.c */

@@ -59,8 +59,7 @@ struct partition *partition_new(struct engine *engine, int32_t number)
 
 void partition_watch(struct partition *partition)
 {
-    bool watched = partition->phase != PARTITION_ACTIVE || partition->recall ||
-                   partition->changed || partition->short_since || partition->stuck_until;
+    bool watched = partition_is_watched(partition);
     if (watched == list_linked(&partition->watch_node))
         return;
     if (watched)

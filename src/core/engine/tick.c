@@ -493,6 +493,7 @@ void tick_landed(struct engine *engine, bool lease)
         chosen_landed(engine, list_of(at, struct request, list_node), lease);
     note_what_moved(engine);
     free_ledgers(tick);
+    engine_assert_sound(engine);
 }
 
 static void ending_failed(struct engine *engine, struct request *request)
@@ -564,4 +565,5 @@ void tick_failed(struct engine *engine)
     while (list_take_first(&tick->partitions))
         continue;
     free_ledgers(tick);
+    engine_assert_sound(engine);
 }

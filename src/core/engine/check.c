@@ -1,0 +1,330 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine/internal.h"
+
+/* All that the engine keeps instead of counting and walking it (counters, lists, what it remembers
+ * of ledgers) is counted and walked anew, and compared. Each function returns what is wrong, or
+ * NULL. O(all that is held). */
+
+/* Sums over the partitions, as they are found. */
+struct found {
+    size_t marked, ready, resting, bytes, in_tick, handed;
+};
+
+static bool changes_mark(enum request_state state)
+{
+    return state == REQUEST_CHOSEN || state == REQUEST_UNSTARTING || state == REQUEST_ENDING;
+}
+
+static size_t length_of(const struct list *list)
+{
+    size_t count = 0;
+    list_each(at, list) count++;
+    return count;
+}
+
+/* Whether what is remembered of it is in use: not while it arrives anew, is gone, or is halted. */
+static bool has_ledger(const struct partition *partition)
+{
+    return partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
+           partition->phase == PARTITION_LOST || partition->phase == PARTITION_AWAY ||
+           (partition->phase == PARTITION_RELEASING && !partition->owes_halt) ||
+           (partition->phase == PARTITION_ARRIVING && partition->kept);
+}
+
+static const char *check_request(const struct partition *partition, const struct request *request,
+                                 int64_t last)
+{
+    enum request_state state = request->state;
+    bool is_listed = state != REQUEST_WAITING && state != REQUEST_HANDED;
+    if (request->partition != partition || request->place.offset <= last ||
+        request->place.offset >= partition->next)
+        return "a request stands in a partition that is not its own, or in the wrong place";
+    if (is_listed != list_linked(&request->list_node))
+        return "a request's state and its list differ";
+    if (changes_mark(state) != list_linked(&request->change_node))
+        return "a change of a mark is not listed, or what is listed changes none";
+    if (changes_mark(state) && !partition_in_tick(partition))
+        return "a mark changes in a transaction that does not carry its ledger";
+    return NULL;
+}
+
+static const char *check_requests(const struct partition *partition, struct found *found)
+{
+    size_t count = 0, bytes = 0, busy = 0, handed = 0, ended = 0, changes = 0;
+    int64_t last = -1;
+    list_each(at, &partition->requests)
+    {
+        const struct request *request = list_of(at, struct request, partition_node);
+        const char *wrong = check_request(partition, request, last);
+        if (wrong)
+            return wrong;
+        last = request->place.offset;
+        count++;
+        bytes += request->bytes;
+        busy += request->state != REQUEST_WAITING;
+        handed += request->state == REQUEST_HANDED;
+        ended += request->state == REQUEST_ENDED;
+        changes += changes_mark(request->state);
+        found->marked += request->marked;
+        found->handed += request->state == REQUEST_HANDED || request->state == REQUEST_STARTING;
+    }
+    found->bytes += bytes;
+    if (changes != length_of(&partition->changes))
+        return "marks that change are listed twice, or of another partition";
+    return count == partition->unfinished && bytes == partition->bytes && busy == partition->busy &&
+                   handed == partition->handed && ended == partition->ended
+               ? NULL
+               : "a partition's requests are miscounted";
+}
+
+static const char *check_alarm(const struct engine *engine, const struct lane *lane)
+{
+    size_t at = lane->heap_at;
+    if (at == SIZE_MAX)
+        return NULL;
+    return at < engine->alarm_count && engine->alarms[at] == lane &&
+                   (!at || engine->alarms[(at - 1) / 2]->wake <= lane->wake)
+               ? NULL
+               : "an alarm stands in the wrong place";
+}
+
+static const char *check_lane(const struct partition *partition, const struct lane *lane,
+                              size_t *ready, size_t *resting)
+{
+    bool is_ready = list_linked(&lane->ready_node);
+    const struct request *head = list_empty(&lane->requests)
+                                     ? NULL
+                                     : list_of(lane->requests.next, struct request, lane_node);
+    bool waits = head && head->state == REQUEST_WAITING && partition->phase == PARTITION_ACTIVE;
+    int64_t last = -1;
+    list_each(at, &lane->requests)
+    {
+        const struct request *request = list_of(at, struct request, lane_node);
+        if (request->lane != lane || request->place.offset <= last)
+            return "a request stands in the wrong lane, or not in order";
+        last = request->place.offset;
+    }
+    *ready += is_ready;
+    *resting += lane->resting;
+    if (is_ready && (!head || head->state != REQUEST_WAITING))
+        return "a lane is ready and has nothing to start";
+    if (waits && is_ready == lane->resting)
+        return "the first request of a lane waits for nothing, or for two things";
+    return check_alarm(partition->engine, lane);
+}
+
+static const char *check_lanes(const struct partition *partition, struct found *found)
+{
+    size_t ready = 0, resting = 0;
+    for (size_t i = 0; i < partition->lanes.bucket_count; i++)
+        for (struct map_node *node = partition->lanes.buckets[i]; node; node = node->next) {
+            const char *wrong =
+                check_lane(partition, list_of(node, struct lane, node), &ready, &resting);
+            if (wrong)
+                return wrong;
+        }
+    found->ready += ready;
+    found->resting += resting;
+    if (ready != partition->ready_count || ready != length_of(&partition->ready) ||
+        resting != partition->resting)
+        return "a partition's lanes are miscounted";
+    return partition->phase == PARTITION_ACTIVE && ready && !list_linked(&partition->turn_node)
+               ? "a partition that could start something is not in line"
+               : NULL;
+}
+
+static void add_runs(struct marks *to, const struct marks *from)
+{
+    for (size_t i = from->first; i < from->count; i++)
+        marks_add(to, from->runs[i].mark, from->runs[i].length);
+}
+
+static void add_up_to(struct marks *marks, enum ledger_mark mark, int64_t end)
+{
+    if (end > marks->end)
+        marks_add(marks, mark, end - marks->end);
+}
+
+/* What the committed ledger says of a request, or the one on its way. */
+static enum ledger_mark mark_now(const struct request *request, bool telling)
+{
+    if (telling && request->state == REQUEST_ENDING)
+        return LEDGER_DONE;
+    if (telling && request->state == REQUEST_CHOSEN)
+        return LEDGER_STARTED;
+    if (telling && request->state == REQUEST_UNSTARTING)
+        return LEDGER_FRESH;
+    return request->marked ? LEDGER_STARTED : LEDGER_FRESH;
+}
+
+/* A partition's ledger from its base on, written from all that it holds: what was seen and is not
+ * held any more is done, and of what was not seen yet is known what was read. */
+static void walk(const struct partition *partition, bool telling, struct marks *out)
+{
+    const struct ledger *loaded = &partition->loaded;
+    list_each(at, &partition->requests)
+    {
+        const struct request *request = list_of(at, struct request, partition_node);
+        if (request->place.offset < out->base)
+            continue;
+        add_up_to(out, LEDGER_DONE, request->place.offset);
+        marks_add(out, mark_now(request, telling), 1);
+    }
+    add_up_to(out, LEDGER_DONE, partition->next);
+    int64_t end = loaded->base;
+    for (size_t i = 0; i < loaded->run_count; i++)
+        add_up_to(out, loaded->runs[i].mark, end += loaded->runs[i].length);
+}
+
+/* Whether both say the same of the offsets below `end`. */
+static bool say_the_same(struct marks *a, struct marks *b, int64_t end)
+{
+    int64_t at = a->base;
+    size_t i = a->first, j = b->first;
+    int64_t left_a = 0, left_b = 0;
+    if (a->base != b->base || a->end < end || b->end < end)
+        return false;
+    for (; at < end; at++) {
+        int64_t step;
+        if (!left_a)
+            left_a = a->runs[i++].length;
+        if (!left_b)
+            left_b = b->runs[j++].length;
+        if (a->runs[i - 1].mark != b->runs[j - 1].mark)
+            return false;
+        step = left_a < left_b ? left_a : left_b;
+        left_a -= step;
+        left_b -= step;
+        at += step - 1;
+    }
+    return true;
+}
+
+static const char *check_ledger(const struct partition *partition)
+{
+    int64_t seen = partition->next > partition->top ? partition->next : partition->top;
+    struct marks known = {0}, walked = {0};
+    if (!has_ledger(partition))
+        return NULL;
+    if (partition->told.base != partition->base || partition->told.end != partition->top ||
+        partition->ahead.base != partition->top || partition->ahead.end != seen)
+        return "what is remembered of a ledger begins or ends elsewhere";
+    marks_reset(&known, partition->base);
+    marks_reset(&walked, partition->base);
+    add_runs(&known, &partition->told);
+    add_runs(&known, &partition->ahead);
+    walk(partition, false, &walked);
+    bool same = say_the_same(&known, &walked, seen);
+    marks_fini(&known);
+    marks_fini(&walked);
+    return same ? NULL : "what is remembered of a ledger is not what is held";
+}
+
+/* The one on its way, while there is one. */
+static const char *check_telling(struct partition *partition, bool in_transaction)
+{
+    int64_t base = partition->tick_base, end = partition->telling.end;
+    struct marks walked = {0};
+    if (!in_transaction || !partition_in_tick(partition))
+        return NULL;
+    if (partition->telling.base != base ||
+        end != (base > partition->tick_top ? base : partition->tick_top))
+        return "the ledger on its way begins or ends elsewhere";
+    marks_reset(&walked, base);
+    walk(partition, true, &walked);
+    bool same = say_the_same(&partition->telling, &walked, end);
+    marks_fini(&walked);
+    return same ? NULL : "the ledger on its way is not what the transaction does";
+}
+
+static const char *check_read(const struct partition *partition)
+{
+    int64_t undone = 0, end = partition->loaded.base;
+    size_t within = 0;
+    bool found = !partition->within;
+    for (size_t i = 0; i < partition->loaded.run_count; i++) {
+        const struct ledger_run *run = &partition->loaded.runs[i];
+        end += run->length;
+        int64_t left = end - partition->next;
+        if (run->mark != LEDGER_DONE && left > 0)
+            undone += left < run->length ? left : run->length;
+    }
+    for (const struct list *at = partition->requests.next; !found && at != &partition->requests;
+         at = at->next) {
+        within++;
+        found = list_of(at, struct request, partition_node) == partition->within;
+    }
+    if (!found || within != partition->within_count)
+        return "the requests for which a ledger has room are miscounted";
+    return undone == partition->loaded_undone ? NULL : "what is to be delivered yet is miscounted";
+}
+
+static const char *check_partition(struct partition *partition, bool in_transaction,
+                                   struct found *found)
+{
+    const struct engine *engine = partition->engine;
+    if (engine->numbered[partition->number] != partition || engine->all[partition->at] != partition)
+        return "a partition is not found by its number";
+    if (partition_is_watched(partition) != list_linked(&partition->watch_node))
+        return "a partition that has to be looked after is not, or the other way round";
+    if ((partition->asks && partition->phase != PARTITION_LOST) ||
+        (partition->dropped && partition->phase != PARTITION_GONE) ||
+        (partition->revoked && partition->phase == PARTITION_ACTIVE))
+        return "a partition is asked about, dropped or revoked in the wrong phase";
+    found->in_tick += partition_in_tick(partition);
+    const char *wrong = check_requests(partition, found);
+    if (!wrong)
+        wrong = check_lanes(partition, found);
+    if (!wrong)
+        wrong = check_ledger(partition);
+    if (!wrong)
+        wrong = check_telling(partition, in_transaction);
+    if (!wrong)
+        wrong = check_read(partition);
+    return wrong;
+}
+
+static void count_loose(const struct list *list, struct found *found, size_t *late)
+{
+    list_each(at, list)
+    {
+        const struct request *request = list_of(at, struct request, list_node);
+        *late += request->late;
+        if (!request->partition)
+            found->marked += request->marked;
+    }
+}
+
+const char *engine_contradiction(const struct engine *engine)
+{
+    struct found found = {0};
+    size_t partitions = 0, late = 0;
+    const struct tick *tick = &engine->tick;
+    bool in_transaction =
+        engine->producer != PRODUCER_IDLE && engine->producer != PRODUCER_STARTING;
+    list_each(at, &engine->partitions)
+    {
+        partitions++;
+        const char *wrong =
+            check_partition(list_of(at, struct partition, node), in_transaction, &found);
+        if (wrong)
+            return wrong;
+    }
+    count_loose(&engine->ended, &found, &late);
+    count_loose(&tick->ending, &found, &late);
+    count_loose(&tick->undone, &found, &late);
+    count_loose(&tick->chosen, &found, &late);
+    if (partitions != engine->all_count || found.in_tick != length_of(&tick->partitions))
+        return "partitions are miscounted";
+    if (!in_transaction && (found.in_tick || !list_empty(&tick->ending) ||
+                            !list_empty(&tick->undone) || !list_empty(&tick->chosen)))
+        return "something is left of a transaction that has ended";
+    return found.marked == engine->marked && found.ready == engine->ready &&
+                   found.resting == engine->resting && found.bytes == engine->bytes &&
+                   late == engine->late && length_of(&tick->chosen) == engine->chosen &&
+                   found.handed <= engine->handed
+               ? NULL
+               : "what all partitions have together is miscounted";
+}
