@@ -129,6 +129,7 @@ static void draw_settings(struct world *world)
         .memory_bytes = draw(world, 2) ? 1 << 20 : 600 + (int64_t)draw(world, 20000),
         .record_bytes = RECORD_MOST,
         .ledger_max = LEDGER_MAX,
+        .turn = 1 + (int64_t)(mix(~world->plan.seed) % 3), /* the slots are too few for more */
     };
     if (draw(world, 2)) { /* little room, for offsets and for doubts */
         world->options.doubts = 1 + draw(world, 2);

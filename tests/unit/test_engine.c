@@ -2963,6 +2963,17 @@ static void test_partitions_take_turns(void **state)
     desk_fini(&desk);
 }
 
+/* One transaction more, with so many outstanding in all. */
+static void start_up_to(struct desk *desk, int64_t allowed)
+{
+    engine_allow(desk->engine, allowed);
+    while (step(desk) == ENGINE_START)
+        continue;
+    assert_int_equal(desk->action.type, ENGINE_TRANSACT);
+    land(desk);
+    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+}
+
 /* Of many slots a partition has several in a row, and the next transaction goes on where the last
  * one has stopped. */
 static void test_a_turn_is_a_part_of_the_slots(void **state)
@@ -2973,28 +2984,53 @@ static void test_a_turn_is_a_part_of_the_slots(void **state)
     char order_id[16];
     given.slots = 64;
     desk_init(&desk, &given);
-    engine_allow(desk.engine, 6);
     assign(&desk, 0, 3);
     for (int i = 0; i < 30; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
         arrive(&desk, i / 10, i % 10, order_id);
     }
-    commit_tick(&desk);
+    start_up_to(&desk, 6);
     assert_int_equal(mark(&desk, 0, 3), LEDGER_STARTED);
     assert_int_equal(mark(&desk, 0, 4), LEDGER_FRESH);
     assert_int_equal(mark(&desk, 1, 1), LEDGER_STARTED);
     assert_int_equal(mark(&desk, 1, 2), LEDGER_FRESH);
     assert_int_equal(mark(&desk, 2, 0), LEDGER_FRESH);
-    engine_allow(desk.engine, 12);
-    while (step(&desk) == ENGINE_START)
-        continue;
-    assert_int_equal(desk.action.type, ENGINE_TRANSACT);
-    land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    start_up_to(&desk, 12);
     assert_int_equal(mark(&desk, 2, 3), LEDGER_STARTED);
     assert_int_equal(mark(&desk, 0, 5), LEDGER_STARTED);
     assert_int_equal(mark(&desk, 0, 6), LEDGER_FRESH);
     assert_int_equal(mark(&desk, 1, 2), LEDGER_FRESH);
+    desk_fini(&desk);
+}
+
+/* What arrives in a quiet partition does not wait for the backlogs of the others; but only once in
+ * a round, so that nobody waits for ever. */
+static void test_a_quiet_partition_does_not_wait_for_backlogs(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    char order_id[16];
+    given.slots = 64; /* turns of four */
+    desk_init(&desk, &given);
+    assign(&desk, 0, 3);
+    for (int i = 0; i < 40; i++) {
+        snprintf(order_id, sizeof order_id, "o-%d", i);
+        arrive(&desk, i / 20, i % 20, order_id);
+    }
+    start_up_to(&desk, 4); /* of 0 */
+    start_up_to(&desk, 8); /* of 1 */
+    assert_int_equal(mark(&desk, 1, 3), LEDGER_STARTED);
+    arrive(&desk, 2, 0, "q-1");
+    start_up_to(&desk, 12); /* of 2, and 3 of 0 */
+    assert_int_equal(mark(&desk, 2, 0), LEDGER_STARTED);
+    assert_int_equal(mark(&desk, 0, 6), LEDGER_STARTED);
+    arrive(&desk, 2, 1, "q-2");
+    start_up_to(&desk, 16); /* of 1: it is no newcomer again */
+    assert_int_equal(mark(&desk, 2, 1), LEDGER_FRESH);
+    assert_int_equal(mark(&desk, 1, 7), LEDGER_STARTED);
+    start_up_to(&desk, 20);
+    assert_int_equal(mark(&desk, 2, 1), LEDGER_STARTED);
     desk_fini(&desk);
 }
 
@@ -3303,6 +3339,7 @@ int main(void)
         cmocka_unit_test(test_window_is_bounded),
         cmocka_unit_test(test_partitions_take_turns),
         cmocka_unit_test(test_a_turn_is_a_part_of_the_slots),
+        cmocka_unit_test(test_a_quiet_partition_does_not_wait_for_backlogs),
         cmocka_unit_test(test_never_more_than_twice_the_slots),
         cmocka_unit_test(test_allowance),
         cmocka_unit_test(test_stop),

@@ -14,8 +14,6 @@ enum {
     PACE_MOST_MS = 30,   /* twice that while requests wait for a slot */
     LATENCY_WEIGHT = 16, /* how slowly the mean latency follows */
     TAKE_MOST = 128,     /* records taken from one partition at a time */
-    TURN_MOST = 16,      /* requests of one partition that start in a row */
-    TURN_PART = 16,      /* ... and that part of the slots */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
     RETRY_MOST_MS = 500,
     RETRY_PATIENT = 12,          /* after so many in a row, it goes on doubling */
@@ -37,6 +35,7 @@ struct engine *engine_new(const struct engine_options *options)
     engine->allowed = options->slots;
     engine->unfenced_at = engine->fenced_after = INT64_MIN / 2;
     list_init(&engine->partitions);
+    list_init(&engine->newcomers);
     list_init(&engine->turns);
     list_init(&engine->watched);
     list_init(&engine->left_out);
@@ -167,12 +166,6 @@ static void set_time(struct engine *engine, int64_t now, int64_t wall)
         engine->wall_ahead = wall - now;
 }
 
-int64_t turn_length(const struct engine *engine)
-{
-    int64_t part = engine->options.slots / TURN_PART;
-    return part < 1 ? 1 : part < TURN_MOST ? part : TURN_MOST;
-}
-
 static void start_recordings_of(struct engine *engine, struct partition *partition)
 {
     int64_t left = turn_length(engine);
@@ -188,20 +181,17 @@ static void start_recordings_of(struct engine *engine, struct partition *partiti
     }
 }
 
-/* Recordings only read: nothing is committed before they are asked for. What is not active any more
- * has no further turn. O(started). */
+/* Recordings only read: nothing is committed before they are asked for. O(started). */
 static void start_recordings(struct engine *engine)
 {
     if (engine->options.kind != REQUEST_RECORDING)
         return;
-    while (!list_empty(&engine->turns) && (int64_t)engine->handed < engine->allowed) {
-        struct list *first = engine->turns.next;
-        struct partition *partition = list_of(first, struct partition, turn_node);
-        if (partition->phase == PARTITION_ACTIVE)
-            start_recordings_of(engine, partition);
-        list_remove(first);
-        if (partition->phase == PARTITION_ACTIVE && !list_empty(&partition->ready))
-            list_append(&engine->turns, first);
+    bool newcomer;
+    struct partition *partition;
+    while ((int64_t)engine->handed < engine->allowed &&
+           (partition = turn_take(engine, &newcomer))) {
+        start_recordings_of(engine, partition);
+        turn_over(partition, newcomer);
     }
 }
 

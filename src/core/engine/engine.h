@@ -37,6 +37,7 @@ struct engine_options {
     int64_t memory_bytes;         /* ... for all partitions together; 0: no bound */
     int64_t record_bytes;         /* of the largest valid request */
     int64_t slots;                /* platform.max.in.flight, or dispatch_recordings */
+    int64_t turn;                 /* requests of one partition that start in a row; 0: see turn.c */
     int64_t ledger_max;           /* characters of a ledger; 0: LEDGER_MAX */
     size_t doubts;                /* of order ids that a ledger names; 0: LEDGER_DOUBTS */
 };

@@ -86,7 +86,7 @@ struct doubts {
 
 struct partition {
     struct list node;       /* engine->partitions */
-    struct list turn_node;  /* engine->turns: it has a lane that is ready */
+    struct list turn_node;  /* engine->newcomers or turns: see turn.c */
     struct list watch_node; /* engine->watched: see partition_watch */
     struct list tick_node;  /* engine->tick.partitions: that transaction carries its ledger */
     struct list left_node;  /* engine->left_out */
@@ -202,7 +202,8 @@ struct engine {
     struct list partitions;  /* all */
     struct list watched;     /* those of which more is to be done than to choose and to publish */
     struct list left_out;    /* those for whose ledgers the last transaction had no room */
-    struct list turns;       /* those with a ready lane, in the order in which they choose next */
+    struct list newcomers;   /* those that could start something, and have had no turn since; */
+    struct list turns;       /* ... the others, by when that was: see turn.c */
     struct partition **all;  /* the same in no order */
     size_t all_count, all_capacity;
     struct partition **numbered; /* the same by number; NULL: not here */
@@ -369,12 +370,21 @@ void lane_leave(struct request *request);
 /* A call of it may be running until then. NULL is fine. */
 void lane_doubt(struct lane *lane, int64_t until);
 void lane_wake_due(struct engine *engine);
-/* How many requests of one partition start in a row, while others wait for slots. What a
- * transaction costs Kafka and its library grows with the partitions in it, so few of them start
- * many; and yet at least so many share the slots as a turn has no more than a part of them. */
-int64_t turn_length(const struct engine *engine);
 void lane_free_all(struct partition *partition);
 int64_t lane_next_wake(const struct engine *engine);
+
+/* turn.c; each O(1), but for those that turn_take drops from the line, each once */
+/* How many requests of one partition start in a row, while others wait for slots. */
+int64_t turn_length(const struct engine *engine);
+/* Has something to start now: gets in line, unless it stands there. */
+void turn_join(struct partition *partition);
+/* Takes the next one that can start something out of the line; NULL: none. newcomer: whether it had
+ * nothing to start before. */
+struct partition *turn_take(struct engine *engine, bool *newcomer);
+/* Puts it back, at the end, after its turn. */
+void turn_over(struct partition *partition, bool newcomer);
+/* If it stands in line, it comes first now. */
+void turn_first(struct partition *partition);
 
 /* tick.c */
 bool tick_build(struct engine *engine, struct engine_action *action);

@@ -77,8 +77,7 @@ static void become_ready(struct lane *lane)
     struct partition *partition = lane->partition;
     if (list_linked(&lane->ready_node))
         return;
-    if (list_empty(&partition->ready))
-        list_append(&partition->engine->turns, &partition->turn_node);
+    turn_join(partition);
     list_append(&partition->ready, &lane->ready_node);
     partition->ready_count++;
     partition->engine->ready++;
@@ -92,8 +91,6 @@ static void unready(struct lane *lane)
     list_remove(&lane->ready_node);
     partition->ready_count--;
     partition->engine->ready--;
-    if (list_empty(&partition->ready))
-        list_remove(&partition->turn_node);
 }
 
 /* Out of everything but the partition's map. */

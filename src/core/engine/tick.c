@@ -113,23 +113,22 @@ static int64_t choose_from(struct engine *engine, struct partition *partition, i
 }
 
 /* Partitions take turns, across transactions. Those that cannot start anything now stay first in
- * line; what is not active any more has no further turn. O(chosen, and ready lanes for which there
- * is no room in the ledger). */
+ * line. O(chosen, those in line that have nothing to start any more, and ready lanes for which
+ * there is no room in the ledger). */
 static void choose_calls(struct engine *engine)
 {
     int64_t budget = call_budget(engine), turn = turn_length(engine);
     struct list waiting;
+    struct partition *partition;
+    bool newcomer;
     list_init(&waiting);
-    while (budget > 0 && !list_empty(&engine->turns)) {
-        struct list *first = engine->turns.next;
-        struct partition *partition = list_of(first, struct partition, turn_node);
-        bool active = partition->phase == PARTITION_ACTIVE;
-        int64_t most = turn < budget ? turn : budget;
-        int64_t chosen = active ? choose_from(engine, partition, most) : 0;
+    while (budget > 0 && (partition = turn_take(engine, &newcomer))) {
+        int64_t chosen = choose_from(engine, partition, turn < budget ? turn : budget);
         budget -= chosen;
-        list_remove(first);
-        if (active && !list_empty(&partition->ready))
-            list_append(chosen ? &engine->turns : &waiting, first);
+        if (!chosen && !list_empty(&partition->ready))
+            list_append(&waiting, &partition->turn_node);
+        else
+            turn_over(partition, newcomer);
     }
     list_append_all(&waiting, &engine->turns);
     list_append_all(&engine->turns, &waiting);
@@ -298,19 +297,17 @@ static bool fits(const struct engine *engine, const struct partition *partition,
 /* Those for which there was no room come first now: in the transaction, and when it is chosen. */
 static void join_left_out(struct engine *engine)
 {
-    struct list turns, *at;
-    list_init(&turns);
-    while ((at = list_take_first(&engine->left_out))) {
+    list_each(at, &engine->left_out)
+    {
         struct partition *partition = list_of(at, struct partition, left_node);
         if (partition_takes_part(partition))
             join_tick(partition);
-        if (!list_linked(&partition->turn_node))
-            continue;
-        list_remove(&partition->turn_node);
-        list_append(&turns, &partition->turn_node);
     }
-    list_append_all(&turns, &engine->turns);
-    list_append_all(&engine->turns, &turns);
+    while (!list_empty(&engine->left_out)) { /* from the last one on */
+        struct list *last = engine->left_out.previous;
+        turn_first(list_of(last, struct partition, left_node));
+        list_remove(last);
+    }
 }
 
 /* Writes the ledgers of those in it. What is too much for one transaction is left for the next one.
