@@ -1098,6 +1098,36 @@ static void keep_busy(struct desk *desk, int64_t *offsets, int partitions)
     }
 }
 
+/* For what there was no room comes first in the next transaction, whatever has ended of others. */
+static void test_what_had_no_room_comes_first(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct engine_options given = options();
+    desk_init(&desk, &given);
+    assign(&desk, 0, 2);
+    for (int partition = 0; partition < 2; partition++)
+        arrive(&desk, partition, partition, "o-1");
+    expect(&desk, ENGINE_TRANSACT);
+    assert_int_equal(desk.action.ledger_count, 2);
+    engine_transacted(desk.engine, ENGINE_OFFSETS_REFUSED, NULL, desk.now);
+    desk.now = engine_wake_time(desk.engine);
+    expect(&desk, ENGINE_TRANSACT); /* one after the other from now on */
+    assert_int_equal(desk.action.ledger_count, 1);
+    int first = desk.action.ledgers[0].partition;
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    expect(&desk, ENGINE_START);
+    finish(&desk, first, STATUS_SUCCEEDED);
+    expect(&desk, ENGINE_TRANSACT);
+    assert_int_equal(desk.action.ledger_count, 1);
+    assert_int_equal(desk.action.ledgers[0].partition, 1 - first);
+    land(&desk);
+    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    expect(&desk, ENGINE_START);
+    desk_fini(&desk);
+}
+
 /* What lands between its refusals makes batches grow again, and gives it company: it stands alone
  * soon all the same, and from then on it is tried alone, and less and less often. */
 static void refuse_offsets_of(int bad, int partitions)
@@ -3271,6 +3301,7 @@ int main(void)
         cmocka_unit_test(test_many_refused_at_once_make_one_pause),
         cmocka_unit_test(test_what_is_refused_as_it_is_halts_its_partition),
         cmocka_unit_test(test_refused_offsets_halt_the_one_partition),
+        cmocka_unit_test(test_what_had_no_room_comes_first),
         cmocka_unit_test(test_refused_offsets_are_found_among_busy_ones),
         cmocka_unit_test(test_a_short_limit_is_found_out_and_kept),
         cmocka_unit_test(test_a_limit_that_is_raised_is_noticed_soon),
