@@ -116,16 +116,68 @@ static const char *host_of(const char *url, size_t *size)
     return *size && !backslash && (*size == n || host[*size] == ':') ? host : NULL;
 }
 
+/* The text that a URL stands in, by how its characters are written. */
+enum form { FORM_PLAIN, FORM_PERCENT, FORM_HTML, FORMS };
+
+static bool begins_with(const char *text, size_t at, size_t size, const char *begin)
+{
+    size_t n = strlen(begin);
+    return size - at >= n && strncasecmp(text + at, begin, n) == 0;
+}
+
+/* &#47; &#x2F; &sol;, also behind `amp;` where it was escaped once more, and without the
+ * semicolon. */
+static size_t entity_length(const char *text, size_t at, size_t size, char c)
+{
+    static const struct {
+        char c;
+        const char *name;
+    } names[] = {{'/', "sol"}, {'\\', "bsol"}, {':', "colon"}, {'@', "commat"}, {'?', "quest"},
+                 {'#', "num"}, {'"', "quot"},  {'\'', "apos"}, {'<', "lt"},     {'>', "gt"}};
+    enum { AGAIN_MAX = 4, ZEROS_MAX = 8 };
+    char digits[8];
+    size_t n = at + 1;
+    if (at >= size || text[at] != '&')
+        return 0;
+    for (int again = 0; again < AGAIN_MAX && begins_with(text, n, size, "amp;"); again++)
+        n += 4;
+    if (n < size && text[n] == '#') {
+        bool hex = begins_with(text, ++n, size, "x");
+        n += hex;
+        for (int zeros = 0; zeros < ZEROS_MAX && n < size && text[n] == '0'; zeros++)
+            n++;
+        snprintf(digits, sizeof digits, hex ? "%x" : "%d", c);
+        if (!begins_with(text, n, size, digits))
+            return 0;
+        n += strlen(digits);
+        if (n < size && (hex ? isxdigit((unsigned char)text[n]) : isdigit((unsigned char)text[n])))
+            return 0; /* another character */
+        return n + (n < size && text[n] == ';') - at;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t length = strlen(names[i].name);
+        if (names[i].c == c && begins_with(text, n, size, names[i].name) && n + length < size &&
+            text[n + length] == ';')
+            return n + length + 1 - at;
+    }
+    return 0;
+}
+
 /* The length of that character where it stands, as it is or in a form in which other texts hold it:
- * %2F, %252F, \/ or \u002F; 0: it is another one. */
-static size_t form_length(const char *text, size_t at, size_t size, char c, bool *escaped)
+ * %2F, %252F, \/, \u002F, &#47; or &sol;; 0: it is another one. */
+static size_t form_length(const char *text, size_t at, size_t size, char c, enum form *form)
 {
     char digits[3];
     size_t n = at;
     if (at < size && text[at] == c)
         return 1;
-    if (at >= size || (text[at] != '\\' && text[at] != '%')) /* as nearly every character is */
+    if (at >= size || !strchr("\\%&", text[at]) || !text[at]) /* as nearly every character is */
         return 0;
+    if (text[at] == '&') {
+        n = entity_length(text, at, size, c);
+        *form = n ? FORM_HTML : *form;
+        return n;
+    }
     snprintf(digits, sizeof digits, "%02x", c);
     if (size - at >= 2 && text[at] == '\\' && text[at + 1] == c)
         return 2;
@@ -138,17 +190,17 @@ static size_t form_length(const char *text, size_t at, size_t size, char c, bool
         n += 2;
     if (size - n < 2 || strncasecmp(text + n, digits, 2) != 0)
         return 0;
-    *escaped = true;
+    *form = FORM_PERCENT;
     return n + 2 - at;
 }
 
 /* At most that many slashes; some take a backslash for one. */
-static size_t slashes_length(const char *text, size_t at, size_t size, int *most, bool *escaped)
+static size_t slashes_length(const char *text, size_t at, size_t size, int *most, enum form *form)
 {
     size_t end = at, n;
     for (; *most > 0; --*most, end += n)
-        if (!(n = form_length(text, end, size, '/', escaped)) &&
-            !(n = form_length(text, end, size, '\\', escaped)))
+        if (!(n = form_length(text, end, size, '/', form)) &&
+            !(n = form_length(text, end, size, '\\', form)))
             break;
     return end - at;
 }
@@ -164,10 +216,10 @@ static bool ends_with(const char *text, size_t size, const char *end)
  * without in http and https; or two slashes with nothing before them, as in a URL that takes its
  * scheme from elsewhere. 0: none begins. */
 static size_t lead_length(const char *text, size_t kept, size_t at, size_t size, bool blank,
-                          bool *escaped)
+                          enum form *form)
 {
     int missing = 2;
-    size_t colon = form_length(text, at, size, ':', escaped);
+    size_t colon = form_length(text, at, size, ':', form);
     if (blank || !kept || !isalnum((unsigned char)text[kept - 1]))
         colon = 0;
     bool http = colon && (ends_with(text, kept, "http") || ends_with(text, kept, "https"));
@@ -175,29 +227,61 @@ static size_t lead_length(const char *text, size_t kept, size_t at, size_t size,
         return 0;
     if (http)
         missing = INT_MAX;
-    size_t slashes = slashes_length(text, at + colon, size, &missing, escaped);
+    size_t slashes = slashes_length(text, at + colon, size, &missing, form);
     return http || !missing ? colon + slashes : 0;
 }
 
-/* Where the authority that begins there goes on behind its user information. One in an escaped text
- * ends as that does. Up to *clear none is left, as was seen from an earlier beginning: a text of
- * nothing but beginnings is gone through once. */
-static size_t skip_users(const char *text, size_t at, size_t size, bool escaped, size_t *clear)
+/* The length of &#58; or what else is numbered; 0: none is there. */
+static size_t numbered_length(const char *text, size_t at, size_t size)
+{
+    size_t n = at;
+    if (!begins_with(text, n, size, "&"))
+        return 0;
+    n++;
+    while (begins_with(text, n, size, "amp;"))
+        n += 4;
+    if (!begins_with(text, n++, size, "#"))
+        return 0;
+    n += begins_with(text, n, size, "x");
+    while (n < size && isxdigit((unsigned char)text[n]))
+        n++;
+    return n + begins_with(text, n, size, ";") - at;
+}
+
+/* Whether the authority is over there: at what ends one, in an escaped text also as that writes it.
+ */
+static bool is_end(const char *text, size_t at, size_t size, enum form form)
+{
+    enum form unused;
+    if (text[at] == '&') {
+        for (const char *end = "/?#\\\"'<>"; *end; end++)
+            if (form_length(text, at, size, *end, &unused))
+                return true;
+        return form == FORM_PERCENT && !numbered_length(text, at, size);
+    }
+    for (const char *end = "/?#"; form == FORM_PERCENT && *end; end++)
+        if (form_length(text, at, size, *end, &unused))
+            return true;
+    return !text[at] || strchr("/?#\\\"'<> \t\r\n", text[at]);
+}
+
+/* Where the authority that begins there goes on behind its user information. Up to *clear none is
+ * left, as was seen from an earlier beginning: a text of nothing but beginnings is gone through
+ * once. */
+static size_t skip_users(const char *text, size_t at, size_t size, enum form form, size_t *clear)
 {
     size_t behind = at, n;
     if (at < *clear)
         return at;
     while (at < size) {
-        bool unused;
+        enum form unused;
         n = form_length(text, at, size, '@', &unused);
         if (n)
             behind = at + n;
-        else if (strchr("/?#\\\"'<> \t\r\n", text[at]) || (escaped && text[at] == '&'))
+        else if (is_end(text, at, size, form))
             break;
-        else if (escaped && (form_length(text, at, size, '/', &unused) ||
-                             form_length(text, at, size, '?', &unused) ||
-                             form_length(text, at, size, '#', &unused)))
-            break;
+        else
+            n = numbered_length(text, at, size);
         at += n ? n : 1;
     }
     *clear = at;
@@ -206,17 +290,17 @@ static size_t skip_users(const char *text, size_t at, size_t size, bool escaped,
 
 size_t recording_url_drop_users(char *text, size_t size)
 {
-    size_t kept = 0, at = 0, clear[2] = {0}; /* in a plain and in an escaped text */
-    bool blank = true;                       /* nothing stands before */
+    size_t kept = 0, at = 0, clear[FORMS] = {0};
+    bool blank = true; /* nothing stands before */
     while (at < size) {
-        bool escaped = false;
-        size_t lead = lead_length(text, kept, at, size, blank, &escaped), n = lead ? lead : 1;
+        enum form form = FORM_PLAIN;
+        size_t lead = lead_length(text, kept, at, size, blank, &form), n = lead ? lead : 1;
         blank &= isspace((unsigned char)text[at]) != 0;
         memmove(text + kept, text + at, n);
         kept += n;
         at += n;
         if (lead)
-            at = skip_users(text, at, size, escaped, &clear[escaped]);
+            at = skip_users(text, at, size, form, &clear[form]);
     }
     return kept;
 }

@@ -184,6 +184,7 @@ static void user_information_is_dropped(void **state)
 static void is_dropped(const char *from, const char *to)
 {
     char text[256];
+    assert_true(strlen(from) < sizeof text);
     strcpy(text, from);
     text[recording_url_drop_users(text, strlen(from))] = '\0';
     assert_string_equal(text, to);
@@ -204,6 +205,16 @@ static void user_information_is_dropped_in_each_form(void **state)
     is_dropped("http%253A%252F%252Fu%253Ap%2540h", "http%253A%252F%252Fh");
     is_dropped("http://u:p%40h/a", "http://h/a");
     is_dropped("%2F%2Fu:p@h", "%2F%2Fh");
+    is_dropped("http:&#47;&#47;u:p@h", "http:&#47;&#47;h");
+    is_dropped("<a href='http&#58;&#x2F;&#x2f;u&#58;p&#64;h&#47;a@b'>",
+               "<a href='http&#58;&#x2F;&#x2f;h&#47;a@b'>");
+    is_dropped("http:&#047;&#x002F;u:p&#x40;h", "http:&#047;&#x002F;h");
+    is_dropped("http:&#47&#47u:p&#64h", "http:&#47&#47h");
+    is_dropped("s3&colon;&sol;&sol;u&colon;p&commat;h&sol;a@b", "s3&colon;&sol;&sol;h&sol;a@b");
+    is_dropped("http:&amp;#47;&amp;amp;#47;u&amp;#58;p@h&quot;a@b",
+               "http:&amp;#47;&amp;amp;#47;h&quot;a@b");
+    is_dropped("http://u&#58;p&#64;h/a@b", "http://h/a@b");
+    is_dropped("http://u&#120;&amp;v:p@h", "http://h");
     is_dropped("sftp://a:b@h http:/c@d e", "sftp://h http:/d e");
 }
 
@@ -234,6 +245,15 @@ static void harmless_text_stays(void **state)
         "\\",
         "\\u00",
         "file:///a@b",
+        "http://h&#47;a@b",
+        "http:&#47;&#47;h&quest;mail=a@b",
+        "http:&#47;&#47;h&#34; a@b",
+        "s3:&#470;&#47;a@b", /* another character */
+        "&",
+        "&#",
+        "&#x",
+        "&amp;",
+        "a&#47;&#47;b@c",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         is_dropped(texts[i], texts[i]);
@@ -266,6 +286,9 @@ static void many_beginnings_take_no_long_time(void **state)
 {
     (void)state;
     free(dropped_in_time("http:", 13107, 0));
+    free(dropped_in_time("http:&#47;", 6553, 0));
+    free(dropped_in_time("http:&amp;amp;amp;amp;#00000047;", 2047, 0));
+    free(dropped_in_time("x:&amp;", 9362, 0));
 }
 
 int main(void)
