@@ -58,7 +58,8 @@ struct call_thread {
     struct reload reload;
     bool something_happened, ending, stuck;
     enum breaker_state breaker_seen;
-    struct trouble trouble, copy_trouble, reload_trouble, clock_trouble;
+    struct trouble trouble, copy_trouble, clock_trouble;
+    struct trouble reload_troubles[RELOAD_PARTS];
     struct finding last_failure;
     char place[300]; /* host:port, for the log */
     uint64_t random_state;
@@ -318,7 +319,7 @@ static void on_token(void *argument, char *token)
     if (!exchanges_use_token(&thread->exchanges, token))
         return;
     count(&thread->counters.reloads);
-    trouble_ends(&thread->reload_trouble);
+    trouble_ends(&thread->reload_troubles[RELOADS_TOKEN]);
     log_info("platform.token.file: there is another token; calls are signed with it from now on");
     dispatch_credentials_changed(&thread->dispatch, clock_boot_ms());
     thread->something_happened = true;
@@ -328,7 +329,7 @@ static void on_trust(void *argument, struct platform_trust *trust)
 {
     struct call_thread *thread = argument;
     count(&thread->counters.reloads);
-    trouble_ends(&thread->reload_trouble);
+    trouble_ends(&thread->reload_troubles[RELOADS_TRUST]);
     exchanges_use_trust(&thread->exchanges, trust);
     log_info("platform.ca.file, platform.cert.file, platform.key.file: read again; calls from now "
              "on go over new connections");
@@ -338,15 +339,15 @@ static void on_kafka_files(void *argument, const char *words)
 {
     struct call_thread *thread = argument;
     count(&thread->counters.reloads);
-    trouble_ends(&thread->reload_trouble);
+    trouble_ends(&thread->reload_troubles[RELOADS_KAFKA]);
     log_info("files of kafka.*: read again; %s", words);
 }
 
-static void on_reload_failed(void *argument, const char *words)
+static void on_reload_failed(void *argument, enum reload_part part, const char *words)
 {
     struct call_thread *thread = argument;
     count(&thread->counters.reload_failures);
-    if (trouble_grows(&thread->reload_trouble, clock_boot_ms()))
+    if (trouble_grows(&thread->reload_troubles[part], clock_boot_ms()))
         log_error(
             "a file that has changed cannot be used, and what was read before stays in force: "
             "%s",

@@ -68,11 +68,11 @@ static void on_done(uv_work_t *work_, int status)
         reload->events->kafka(reload->argument, reload->news);
     reload->news = NULL;
     if (*reload->token_error.text)
-        reload->events->failed(reload->argument, reload->token_error.text);
+        reload->events->failed(reload->argument, RELOADS_TOKEN, reload->token_error.text);
     if (*reload->trust_error.text)
-        reload->events->failed(reload->argument, reload->trust_error.text);
+        reload->events->failed(reload->argument, RELOADS_TRUST, reload->trust_error.text);
     if (*reload->kafka_error.text)
-        reload->events->failed(reload->argument, reload->kafka_error.text);
+        reload->events->failed(reload->argument, RELOADS_KAFKA, reload->kafka_error.text);
     if (reload->all)
         reload->events->reread(reload->argument, reload->all);
     if (reload->asked)

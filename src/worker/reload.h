@@ -15,11 +15,14 @@
 
 enum { RELOAD_TOKEN, RELOAD_AUTHORITIES, RELOAD_CERTIFICATE, RELOAD_KEY, RELOAD_FILES };
 
+/* What is read and used as one. */
+enum reload_part { RELOADS_TOKEN, RELOADS_TRUST, RELOADS_KAFKA, RELOAD_PARTS };
+
 struct reload_events {
     void (*token)(void *argument, char *token);                  /* takes it over */
     void (*trust)(void *argument, struct platform_trust *trust); /* takes it over */
     void (*kafka)(void *argument, const char *words);            /* what is in force from now on */
-    void (*failed)(void *argument, const char *words);
+    void (*failed)(void *argument, enum reload_part part, const char *words);
     /* All files were read, from their beginning after reload_now was called so often. The last one
      * told. */
     void (*reread)(void *argument, unsigned times);

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -202,6 +203,28 @@ class Service(unittest.TestCase):
             manager.wait_for("READY=1", 5)
             shutil.copy("/etc/ssl/certs/ca-certificates.crt", f"{ca}.new")
             os.rename(f"{ca}.new", ca)
+
+    def test_each_bad_file_is_told(self):
+        """At once, whichever other one was told of in the same minute; one that is good again ends no other's trouble."""
+        manager = self.manager()
+        names = {"platform.token.file": "token", "platform.ca.file": "ca", "kafka.sasl.password.file": "password"}
+        paths = {key: f"{self.directory}/{name}" for key, name in names.items()}
+
+        def put(key, text):
+            with open(f"{paths[key]}.new", "w") as file:
+                file.write(text)
+            os.rename(f"{paths[key]}.new", paths[key])
+        with open("/etc/ssl/certs/ca-certificates.crt") as file:
+            good = {"platform.token.file": "the-s3cret", "platform.ca.file": file.read(), "kafka.sasl.password.file": "secret"}
+        for key, text in good.items():
+            put(key, text)
+        settings = {"platform.token": None, **paths, "kafka.sasl.username": "u", "kafka.sasl.mechanism": "PLAIN",
+                    "kafka.security.protocol": "SASL_PLAINTEXT"}
+        with self.worker(manager, settings) as process:
+            manager.wait_for("READY=1")
+            for key in names:
+                put(key, "")
+                process.wait_for(f"cannot be used, and what was read before stays in force: .*{re.escape(key)}", 20)
 
     def test_another_process_watchdog(self):
         manager = self.manager()
