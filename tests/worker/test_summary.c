@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "core/ledger.h"
+#include "worker/health.h"
 #include "worker/summary.h"
 
 static const int64_t since = 1796153280000; /* 2026-12-01 19:28:00 UTC */
@@ -153,6 +154,10 @@ static void partitions(void **state)
     expect(SEVERITY_ERROR, "halted",
            "2 partitions halted since 19:27 UTC: no right (call-requests/0); it is tried again by "
            "itself; the other 1 partition goes on");
+    metrics_set(&metrics->halted[REQUEST_CALL], metrics_sum(metrics->partitions));
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        atomic_store(&metrics->in_group[job], true);
+    assert_true(health_is_ready(metrics)); /* no restart would mend it */
     rows[0].state = rows[1].state = "active";
     rows[2].stuck = true;
     metrics_condition(metrics, REQUEST_CALL, CONDITION_STUCK, since);
