@@ -100,6 +100,9 @@ bool kafka_setting_is_secret(const char *name);
 const struct kafka_setting *config_kafka_setting(const struct config *config, bool producer,
                                                  const char *name);
 
+/* kafka.bootstrap.servers, for people. */
+const char *config_kafka_servers(const struct config *config);
+
 /* Where one of the worker's own keys was given, for an error; NULL: nowhere. */
 const char *config_origin(const struct config *config, const char *name);
 

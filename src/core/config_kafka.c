@@ -392,6 +392,12 @@ const struct kafka_setting *config_kafka_setting(const struct config *config, bo
     return found;
 }
 
+const char *config_kafka_servers(const struct config *config)
+{
+    const struct kafka_setting *servers = config_kafka_setting(config, false, "bootstrap.servers");
+    return servers ? servers->value : "?";
+}
+
 void config_kafka_setting_fini(struct kafka_setting *setting)
 {
     free(setting->name);

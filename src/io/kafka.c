@@ -92,12 +92,6 @@ struct kafka *kafka_new(const struct config *config, enum request_kind job,
     list_init(&kafka->full);
     pthread_mutex_init(&kafka->noise.lock, NULL);
     pthread_mutex_init(&kafka->onlooker_lock, NULL);
-    kafka->bootstrap = memory_string("?");
-    for (size_t i = 0; i < config->kafka_count; i++)
-        if (!strcmp(config->kafka[i].name, "bootstrap.servers")) {
-            free(kafka->bootstrap);
-            kafka->bootstrap = memory_string(config->kafka[i].value);
-        }
     add_outputs(kafka);
     kafka->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (kafka->event_fd < 0) {
@@ -312,6 +306,5 @@ void kafka_free(struct kafka *kafka)
     pthread_mutex_destroy(&kafka->noise.lock);
     pthread_mutex_destroy(&kafka->onlooker_lock);
     free(kafka->headers);
-    free(kafka->bootstrap);
     free(kafka);
 }

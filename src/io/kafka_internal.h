@@ -214,7 +214,6 @@ struct kafka {
     int event_fd;
     atomic_bool stopping;
     struct kafka_noise noise;
-    char *bootstrap; /* for the log */
 
     rd_kafka_t *consumer;
     rd_kafka_queue_t *consumer_queue, *close_queue;

@@ -154,7 +154,8 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         kafka_silence_began(kafka, clock_wall_ms());
         if (kafka_noise_due(&kafka->noise, "all brokers down", KAFKA_REMIND_MS))
-            log_warn("kafka: no broker of %s can be reached; waiting for one", kafka->bootstrap);
+            log_warn("kafka: no broker of %s can be reached; waiting for one",
+                     config_kafka_servers(kafka->config));
         return;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR__SSL:

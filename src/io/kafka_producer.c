@@ -129,8 +129,8 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
     char key[300];
     if (code) {
         if (!stopping(kafka) && kafka_noise_due(&kafka->noise, "metadata", KAFKA_REMIND_MS))
-            log_warn("kafka: no answer from %s (%s); waiting for a broker", kafka->bootstrap,
-                     rd_kafka_err2str(code));
+            log_warn("kafka: no answer from %s (%s); waiting for a broker",
+                     config_kafka_servers(kafka->config), rd_kafka_err2str(code));
         return -1;
     }
     code = metadata->topic_cnt > 0 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;

@@ -67,12 +67,15 @@ static void read_date(struct attempt *attempt, const char *value, size_t size)
  * others do not. */
 static bool is_disguised(const char *line, size_t size)
 {
+    static const char *const names[] = {"Content-Length", "Transfer-Encoding"};
     const char *colon = memchr(line, ':', size);
     size_t n = colon ? (size_t)(colon - line) : 0, name = n;
     while (name && (line[name - 1] == ' ' || line[name - 1] == '\t'))
         name--;
-    return name < n && ((name == 14 && !strncasecmp(line, "Content-Length", name)) ||
-                        (name == 17 && !strncasecmp(line, "Transfer-Encoding", name)));
+    for (size_t i = 0; name < n && i < sizeof names / sizeof *names; i++)
+        if (name == strlen(names[i]) && !strncasecmp(line, names[i], name))
+            return true;
+    return false;
 }
 
 static void read_header(struct transfer *transfer, const char *line, size_t size)

@@ -15,14 +15,9 @@ static const char *const job_names[REQUEST_KINDS] = {"calls", "recordings"};
 
 static void show_wait(const struct config *config, const char *group, const char *topic)
 {
-    const char *servers = "?";
-    for (size_t i = 0; i < config->kafka_count; i++) {
-        if (!strcmp(config->kafka[i].name, "bootstrap.servers"))
-            servers = config->kafka[i].value;
-    }
     wait_line_show(
-        "asking Kafka at %.60s about group %.60s and topic %.60s; an answer may take 10 s", servers,
-        group, topic);
+        "asking Kafka at %.60s about group %.60s and topic %.60s; an answer may take 10 s",
+        config_kafka_servers(config), group, topic);
 }
 
 /* A partition's committed offset, decoded. */
