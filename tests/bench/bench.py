@@ -37,6 +37,10 @@ class Bench:
         self.peers, self.out, self.kafka, self.seconds = peers, out, kafka, seconds
         self.http, self.stats, self.metrics = kafka_module.free_ports(3)
         self.started = []
+        self.serial = 0  # of the run: each has topics of its own
+
+    def topic(self, what):
+        return f"{what}-{self.serial}"
 
     def start(self, command, log, environment=None):
         with open(f"{self.out}/{log}.log", "ab") as file:
@@ -75,7 +79,8 @@ class Bench:
         return {key: sum(map(float, re.findall(rf"^{metric}(?:{{.*?}})? (\S+)$", text, re.M))) for key, metric in METRICS.items()}
 
     def load(self, verb, *arguments):
-        command = [f"{self.out}/load", verb, "-b", self.kafka.bootstrap, *map(str, arguments)]
+        command = [f"{self.out}/load", verb, "-b", self.kafka.bootstrap, "-in", self.topic("requests"), "-out", self.topic("results"),
+                   "-dead", self.topic("dead"), *map(str, arguments)]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         return json.loads(out) if out else None
 
@@ -95,14 +100,12 @@ class Bench:
         raise RuntimeError("the stub did not start")
 
     def peer(self, name, cell, group, instance="a"):
-        environment = {"BROKERS": self.kafka.bootstrap, "IN": "call-requests", "OUT": "call-results", "GROUP": group,
+        environment = {"BROKERS": self.kafka.bootstrap, "IN": self.topic("requests"), "OUT": self.topic("results"),
+                       "DEAD": self.topic("dead"), "GROUP": group,
                        "INFLIGHT": str(cell.in_flight), "INSTANCE": instance, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(self.http),
                        "SCHEME": "https" if cell.tls else "http", "CA": f"{self.out}/cert.pem", "METRICS_PORT": str(self.metrics)}
         command, more = self.peers.commands[name](environment)
         return self.start(command, name, {**environment, **more})
-
-    def topics(self, cell):
-        self.load("topics", "-p", cell.partitions, "-rf", min(cell.brokers, 3))
 
     def wait_posts(self, process, count, since=None):
         """Waits until the stub has had so many requests. Yields how many so far on the way."""
@@ -220,15 +223,17 @@ class Bench:
 
     def run(self, name, cell):
         """One run of one peer, as a row of results.jsonl."""
-        self.stub(cell)
+        self.serial += 1
+        self.load("topics", "-p", cell.partitions, "-rf", min(cell.brokers, 3))
         try:
-            self.topics(cell)
+            self.stub(cell)
             row = getattr(self, f"run_{cell.mode}")(name, cell)
             for process in reversed(self.started):  # the peer before the stub
                 self.stop(process)
             return row
         finally:
             self.stop_all()
+            self.load("drop")
 
 
 COLUMNS = (("others_percent", "others %", 10), ("events_s", "/s", 8), ("cpu_us", "us CPU", 9), ("core_percent", "% core", 8),

@@ -30,7 +30,7 @@ class Peers:
         settings = {
             "kafka.bootstrap.servers": e["BROKERS"], "kafka.group.id": e["GROUP"], "instance.id": e["INSTANCE"],
             "topic.call.requests": e["IN"], "topic.call.results": e["OUT"], "topic.recording.requests": "",
-            "topic.dead.letters": "dead-letters", "platform.url": f"{e['SCHEME']}://{e['HTTP_HOST']}:{e['HTTP_PORT']}",
+            "topic.dead.letters": e["DEAD"], "platform.url": f"{e['SCHEME']}://{e['HTTP_HOST']}:{e['HTTP_PORT']}",
             "platform.token": TOKEN, "platform.app.id": APP, "platform.max.in.flight": e["INFLIGHT"],
             "kafka.session.timeout.ms": "10000", "kafka.heartbeat.interval.ms": "1000", "call.max.age.ms": "0",
             "http.listen": f"127.0.0.1:{e['METRICS_PORT']}", "log.level": "warn", "log.format": "json"}

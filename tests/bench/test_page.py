@@ -2,10 +2,12 @@
 """docs/performance.md has the tables that follow from the results that are kept, and figures are taken and marked as it says."""
 import os
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cells  # noqa: E402
+import machine  # noqa: E402
 import page  # noqa: E402
 
 CELL = "latency latency=10 in_flight=64"
@@ -69,6 +71,22 @@ class TestPage(unittest.TestCase):
         made = page.tables(page.summarise([busiest]))["example"].splitlines()
         # 2,500 open calls; 50,000 / (60 % of 10,000) is nine workers and one to spare; 1.5 x 2,500 / 9 slots, in steps of 64.
         self.assertEqual(made[-1], "| 50,000 | 2,500 | 10 | 448 | 40 | 5 | 1 |")
+
+    def test_the_benchs_own_work_is_nobody_elses(self):
+        begin, end = (machine.Mark.__new__(machine.Mark) for _ in range(2))
+        begin.at, begin.busy, begin.own = 100, 50, 20
+        end.at, end.busy, end.own = 110, 50 + 6, 20 + 4
+        self.assertEqual(begin.others_until(end), round(100 * 2 / (10 * machine.CORES), 1))
+        end.own = 20 + 7  # the two are not counted at the same moment
+        self.assertEqual(begin.others_until(end), 0)
+
+    def test_the_cpu_of_a_group_is_counted(self):
+        own = os.getpgid(0)
+        begin = machine.Mark([own])
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+        self.assertGreaterEqual(begin.group_until(machine.Mark([own]), [own]), 0.02)
 
     def test_cells_are_told_apart(self):
         self.assertEqual(len(cells.BY_KEY), len(cells.CELLS))

@@ -1,6 +1,7 @@
 // load writes the requests and reads the results of the bench.
 //
-//	load topics   makes the topics anew
+//	load topics   makes the topics
+//	load drop     takes them away
 //	load fill     writes -n requests, as fast as it can or -rate a second
 //	load verify   reads all results and prints what is missing, double or out of order, and how long each took
 package main
@@ -15,6 +16,7 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -53,11 +55,10 @@ func die(e error) {
 }
 
 func topics(ctx context.Context) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(*brokers))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(*brokers, ",")...))
 	die(err)
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	adm.DeleteTopics(ctx, *in, *out, *dead)
 	// The broker's time in the results and the sender's in the requests: their difference is what a requester waits for.
 	for topic, kind := range map[string]string{*in: "CreateTime", *out: "LogAppendTime", *dead: "CreateTime"} {
 		count := *others
@@ -75,6 +76,15 @@ func topics(ctx context.Context) {
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
+}
+
+// The broker takes its time over a topic of many partitions: whoever needs topics at once makes others.
+func drop(ctx context.Context) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(*brokers, ",")...))
+	die(err)
+	defer cl.Close()
+	_, err = kadm.NewClient(cl).DeleteTopics(ctx, *in, *out, *dead)
+	die(err)
 }
 
 var noise = func() string { // compresses badly, so that a request is as large on its way as it says
@@ -102,7 +112,8 @@ func fill(ctx context.Context) {
 	if *rate > 0 {
 		linger = 0
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(*brokers), kgo.ProducerLinger(linger), kgo.MaxBufferedRecords(100000))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(*brokers, ",")...), kgo.ProducerLinger(linger), kgo.MaxBufferedRecords(100000),
+		kgo.UnknownTopicRetries(-1)) // of a thousand new partitions a busy broker learns late
 	die(err)
 	began := time.Now()
 	z := rand.NewZipf(rand.New(rand.NewSource(*seed)), *zs, *zv, *orders-1)
@@ -133,7 +144,7 @@ func fill(ctx context.Context) {
 }
 
 func verify(ctx context.Context) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(*brokers), kgo.ConsumeTopics(*out, *in), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(*brokers, ",")...), kgo.ConsumeTopics(*out, *in), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(100*time.Millisecond))
 	die(err)
 	defer cl.Close()
@@ -226,6 +237,8 @@ func main() {
 	switch os.Args[1] {
 	case "topics":
 		topics(ctx)
+	case "drop":
+		drop(ctx)
 	case "fill":
 		fill(ctx)
 	case "verify":
