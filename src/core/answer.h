@@ -1,5 +1,5 @@
-/* Reads the platform's answers (platform API, 1 and 2) into an outcome. Pure; the call thread calls
- * it. */
+/* Reads the platform's answers into an outcome (docs/platform-api.md). No I/O; the call thread
+ * calls it. */
 #pragma once
 
 #include "core/attempt.h"
@@ -7,20 +7,20 @@
 #include "core/recording_url.h"
 #include "core/request.h"
 
-/* Reads the body of an answer that came as a whole, with whatever status and in whatever encoding.
- * Sets Flag, Msg, virtualNumber and further members, and for a recording recording.url; the status
- * is succeeded with Flag 1 and HTTP 2xx, else refused (with httpStatus unless 2xx). Returns 0, or
- * -1 when it is unreadable (no JSON object, deeper than 64 levels, without Flag, or with Flag
- * null), leaving the outcome untouched; reason is then static text. */
+/* Reads the body of a complete answer, with any status and in any encoding. Sets Flag, Msg,
+ * virtualNumber and further members, and for a recording recording.url. The status is succeeded
+ * with Flag 1 and HTTP 2xx, otherwise refused (with httpStatus unless it is 2xx). Returns 0; or -1
+ * if the answer is unreadable (not a JSON object, deeper than 64 levels, without Flag, or with Flag
+ * null): the outcome is then unchanged, and reason is static text. */
 int answer_read(struct outcome *outcome, enum request_kind kind, const struct attempt *attempt,
                 const struct config *config, const char **reason);
 
-/* Reads what there is of an answer whose status alone makes it a refusal: refused with httpStatus,
- * and Msg and further members where the body has them. */
+/* Reads an answer that its status alone makes a refusal: refused with httpStatus, and Msg and
+ * further members if the body has them. */
 void answer_refused(struct outcome *outcome, enum request_kind kind, const struct attempt *attempt,
                     const struct config *config);
 
-/* Where the file of a recording is by an answer that was read: adds its URL. */
+/* Adds the URL of a recording's file, from an answer that was read. */
 enum recording_url answer_file_url(struct text *url, const struct attempt *attempt,
                                    const struct config *config);
 
@@ -29,5 +29,6 @@ struct text;
 void answer_request_body(struct text *body, const struct request *request, const char *token,
                          const char *app_id);
 
-/* The integer that Flag is (number or numeric string), or -1 with *is_integer false. */
+/* The integer value of Flag (a number or a numeric string); otherwise -1, with *is_integer
+ * false. */
 int64_t answer_flag(const struct outcome *outcome, bool *is_integer);

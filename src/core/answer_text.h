@@ -1,5 +1,5 @@
-/* Makes an answer's body readable, whatever it was sent in: unpacks it, and turns its characters
- * into UTF-8. Pure; the call thread calls it. */
+/* Makes the body of an answer readable: unpacks it, and converts its characters to UTF-8. No I/O;
+ * the call thread calls it. */
 #pragma once
 
 #include <stddef.h>
@@ -7,13 +7,13 @@
 #include "base/text.h"
 
 struct answer_form {
-    const char *content_type, *content_encoding; /* the headers' values; empty: not said */
-    size_t max_bytes;                            /* of what is unpacked */
+    const char *content_type, *content_encoding; /* the headers' values; empty: not given */
+    size_t max_bytes;                            /* limit of the unpacked body */
 };
 
-/* Adds the body as UTF-8 without a byte order mark. gzip and deflate are unpacked whether a header
- * says so or not. The characters are those of the byte order mark, of a charset that is a GB one,
- * UTF-8, or else GB18030 or UTF-8 with damage, whichever fits better; what cannot be decoded
- * becomes U+FFFD. Returns 0, or -1 when it cannot be unpacked; reason is then static text. */
+/* Adds the body as UTF-8 without a byte order mark. gzip and deflate are unpacked with or without a
+ * header. The encoding is that of the byte order mark, or of a GB charset, or UTF-8, or else
+ * damaged GB18030 or UTF-8, whichever fits better. Bytes that cannot be decoded become U+FFFD.
+ * Returns 0, or -1 if the body cannot be unpacked; reason is then static text. */
 int answer_text(struct text *out, const char *body, size_t size, const struct answer_form *form,
                 const char **reason);

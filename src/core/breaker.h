@@ -1,6 +1,6 @@
-/* The circuit breaker: pauses all calls while the platform is ill or refuses the credentials, so
- * that an outage costs few requests, and lets one trial call find out whether it is over. Pure:
- * times are CLOCK_BOOTTIME in ms; the call thread's, through core/dispatch. */
+/* The circuit breaker: it pauses all calls while the platform fails or refuses the credentials, so
+ * that an outage costs few requests, and makes one trial call to find out whether the outage is
+ * over. No I/O; times are CLOCK_BOOTTIME in ms. The call thread, through core/dispatch. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,8 +8,8 @@
 
 enum breaker_state {
     BREAKER_CLOSED, /* calls run */
-    BREAKER_OPEN,   /* none is sent before until_ms */
-    BREAKER_TRIAL,  /* one may be sent; its end decides */
+    BREAKER_OPEN,   /* no call is sent before until_ms */
+    BREAKER_TRIAL,  /* one trial call may be sent, and its end decides */
 };
 
 enum { BREAKER_LONGEST_MS = 60000 };
@@ -19,19 +19,20 @@ struct breaker {
     int64_t limit;          /* consecutive failures that open it */
     int64_t first_pause_ms; /* the first pause; doubles up to BREAKER_LONGEST_MS */
     int64_t failures;       /* consecutive ones while closed */
-    int64_t pause_ms;       /* of the pause that runs or comes next */
+    int64_t pause_ms;       /* length of the current or next pause */
     int64_t until_ms;       /* while open */
 };
 
 void breaker_init(struct breaker *breaker, int64_t failures, int64_t open_ms);
 
-/* A call went well, or badly, while the breaker was closed; or the trial call did. Calls that began
- * before it opened and end afterwards prove nothing and are not to be told. */
+/* Reports the success or failure of a call while the breaker is closed, or of the trial call. Calls
+ * that began before the breaker opened and end afterwards prove nothing, and must not be
+ * reported. */
 void breaker_success(struct breaker *breaker);
 void breaker_failure(struct breaker *breaker, int64_t now_ms);
 
-/* Opens it at once, whatever the count (bad credentials). */
+/* Opens the breaker at once, whatever the count (bad credentials). */
 void breaker_trip(struct breaker *breaker, int64_t now_ms);
 
-/* The state now: an open breaker whose pause is over becomes ready for its trial. */
+/* The current state. When the pause of an open breaker is over, the state becomes BREAKER_TRIAL. */
 enum breaker_state breaker_update(struct breaker *breaker, int64_t now_ms);

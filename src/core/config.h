@@ -1,6 +1,6 @@
-/* The configuration: every documented key, read once at start, constant afterwards, so every
- * thread may read it. One row for each key in
- * config_keys.c, one for each Kafka default and rule in config_kafka.c. */
+/* The configuration: every documented key. It is read once at the start and constant afterwards, so
+ * every thread may read it. Each key is a row in config_keys.c; each Kafka default and rule is a
+ * row in config_kafka.c. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,15 +12,16 @@
 #include "base/text.h"
 #include "core/request.h"
 
-/* A setting that goes to librdkafka as it is. */
+/* A setting that goes to librdkafka unchanged. */
 struct kafka_setting {
     char *name, *value;      /* name without `kafka.`, `consumer.`, `producer.`, aliases resolved */
-    bool consumer, producer; /* which sides it is for */
-    bool is_default; /* the worker's own, not the user's: a side that does not know it skips it */
+    bool consumer, producer; /* the sides that get it */
+    bool is_default; /* set by the worker, not by the user: a side that does not know it ignores it
+                      */
     bool newer;      /* a default that older versions of librdkafka do not know */
     char *origin;    /* for error messages: file:line, variable or option */
-    char *key;       /* for error messages: the whole key as it was written, without `.file` */
-    char *path;      /* of the file that the value came from and may be read from again, or NULL */
+    char *key;       /* for error messages: the key as the user wrote it, without `.file` */
+    char *path;      /* the file of the value, if it may be read again; otherwise NULL */
     char *label;     /* for config_print: default, file:line, environment or command line */
 };
 
@@ -30,7 +31,7 @@ struct integers { /* a list of Flag values */
 };
 
 struct config {
-    struct kafka_setting *kafka; /* of two for one side, the later one counts */
+    struct kafka_setting *kafka; /* of two settings for one side, the later one counts */
     size_t kafka_count;
     char *group_ids[REQUEST_KINDS]; /* each job is a consumer group of its own */
     char *instance_id;
@@ -44,9 +45,9 @@ struct config {
     bool platform_allow_http;
     char *platform_version, *platform_token, *platform_app_id;
     int platform_utc_offset_minutes;
-    char *platform_token_path; /* of platform.token.file; NULL: the token is no file's */
+    char *platform_token_path; /* platform.token.file; NULL: the token is not from a file */
     char *platform_ca_file;    /* NULL: the system's */
-    char *platform_cert_file;  /* the client's certificate; NULL: none */
+    char *platform_cert_file;  /* the client certificate; NULL: none */
     char *platform_key_file;   /* NULL: in platform_cert_file */
     char *platform_tls_groups; /* NULL: OpenSSL's own */
     int64_t platform_connect_timeout_ms, platform_timeout_ms;
@@ -59,7 +60,8 @@ struct config {
     int64_t event_max_bytes, call_max_age_ms, call_deadline_ms;
     int64_t recording_attempts, recording_max_bytes, recording_timeout_ms;
     char *recording_store;      /* a directory; NULL: none */
-    char *recording_url_member; /* path of the member with the file's URL; empty: the first URL */
+    char *recording_url_member; /* path of the member with the file's URL; empty: Msg or the first
+                                   URL */
     char *recording_url_hosts;  /* names with commas between them; empty: any */
     bool recording_url_allow_private, recording_url_allow_http;
     int64_t drain_timeout_ms;
@@ -68,7 +70,7 @@ struct config {
     enum log_level log_level;
     enum log_format log_format;
     bool core_dumps;                /* leave the limit of core dumps as it is */
-    struct config_origins *origins; /* config.c's: each key's value and where it comes from */
+    struct config_origins *origins; /* used by config.c: each key's value and its origin */
 };
 
 struct config_input {
@@ -80,9 +82,9 @@ struct config_input {
     const char *host_name; /* default of instance.id; NULL: ask the system */
 };
 
-/* Reads and validates everything. Returns 0; or -1 with every error in `errors`, one a line. After
- * -1 config->kafka still holds the settings that had no error of their own, so that the Kafka
- * module can check them too. config_fini is due either way. */
+/* Reads and validates the configuration. Returns 0; or -1 with all errors in `errors`, one per
+ * line. After -1 config->kafka still holds the settings without an error, so that the Kafka module
+ * can check them, too. The caller calls config_fini in both cases. */
 int config_load(struct config *config, const struct config_input *input, struct text *errors);
 
 /* Reads platform.token again from its file, by the same rules (platform_token_path is not NULL).
@@ -103,10 +105,10 @@ const struct kafka_setting *config_kafka_setting(const struct config *config, bo
 /* kafka.bootstrap.servers, for people. */
 const char *config_kafka_servers(const struct config *config);
 
-/* Where one of the worker's own keys was given, for an error; NULL: nowhere. */
+/* The origin of one of the worker's own keys, for an error; NULL: the key was not given. */
 const char *config_origin(const struct config *config, const char *name);
 
-/* `key = value  # origin` lines for every key in force, secrets as ***. */
+/* Adds `key = value  # origin` lines for every key in force, with secrets as ***. */
 void config_print(const struct config *config, struct text *out);
 
 void config_fini(struct config *config);

@@ -1,4 +1,4 @@
-/* The table of the worker's own keys (all but `kafka.*`): one row a key. Constant; the tests
+/* The table of the worker's own keys (all except `kafka.*`), one row per key. It is constant; tests
  * compare docs/configuration.md and config/privacy-call-worker.conf with it. */
 #pragma once
 
@@ -11,10 +11,11 @@
 struct config_key {
     const char *name;
     const char *fallback; /* the default's text; NULL: the key is required */
-    /* Reads a value into its field of struct config. Returns 0, or -1 with what was expected. */
+    /* Reads a value into its field of struct config. Returns 0, or -1 with the expected value as
+     * error. */
     int (*set)(const struct config_key *key, const char *value, void *field, struct error *why);
     size_t field;     /* offset in struct config */
-    int64_t min, max; /* of an integer; of a name's length */
+    int64_t min, max; /* limits of an integer, or of a name's length */
     bool secret;
     bool derived; /* the default follows from kafka.* keys and is set after them; fallback then
                      describes it */

@@ -1,6 +1,6 @@
-/* The places where settings come from: file, environment, command line. Reads them into entries,
- * one for each key and source, and finds the one that wins. config.c owns the sources while it
- * loads; the main thread, at start. */
+/* The sources of settings: file, environment, command line. This module reads them into entries,
+ * one for each key and source, and finds the entry that wins. config.c owns the sources while it
+ * loads. Main thread, at start. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,13 +13,13 @@
 
 enum config_source { SOURCE_FILE, SOURCE_ENVIRONMENT, SOURCE_OPTION, CONFIG_SOURCES };
 
-/* A setting as one source gives it. */
+/* A setting in one source. */
 struct config_entry {
     struct map_node node; /* by key in its source */
     struct config_entry *next;
     enum config_source source;
     char *key;     /* without `.file`, Kafka's aliases resolved */
-    char *written; /* as it stands in the source; in the environment: as it was decoded */
+    char *written; /* the key in the source; for the environment: decoded */
     char *value;   /* or the file that holds it */
     bool from_file;
     char *origin; /* for errors: file:line, variable or option */
@@ -30,7 +30,7 @@ struct config_sources {
     struct config_entry *first, *last;
 };
 
-/* Reads all sources. What is wrong with lines, names and keys is added to errors. */
+/* Reads all sources. Errors of lines, names and keys are added to `errors`. */
 void config_sources_read(struct config_sources *sources, const struct config_input *input,
                          struct text *errors);
 
@@ -40,21 +40,21 @@ void config_sources_fini(struct config_sources *sources);
 const struct config_entry *config_sources_find(const struct config_sources *sources,
                                                const char *key);
 
-/* The entry's value, from its file if it names one (one newline at the end dropped). Returns 0, or
- * -1 when it cannot be read or is no text (UTF-8 without NUL); secret: the message then tells
+/* Reads the entry's value, from its file if it names one (without one newline at the end). Returns
+ * 0; or -1 if it cannot be read or is not text (UTF-8 without NUL). secret: the error contains
  * neither path nor value. *value is released with free. */
 int config_entry_value(const struct config_entry *entry, bool secret, char **value,
                        struct error *why);
 
-/* Where it stands, as config_print shows it. */
+/* The origin, as config_print shows it. */
 const char *config_entry_label(const struct config_entry *entry);
 
-/* Reads a whole file of at most `limit` bytes, within 2 s: a FIFO is read to its end like a file,
- * when somebody writes to it. Returns 0 or -1; what was read is to be released with text_fini
- * either way. */
+/* Reads a whole file of at most `limit` bytes, within 2 s. A FIFO is read to its end, like a file,
+ * if somebody writes to it. Returns 0 or -1. The caller releases the content with text_fini in both
+ * cases. */
 int config_read_file(const char *path, size_t limit, struct text *content, struct error *why);
 
-/* Whether the file can be read again: it is none of the others that can be opened. */
+/* Whether the file can be read again: it is a regular file. */
 bool config_is_regular(const char *path);
 
 /* Adds the name of the environment variable for a key. */

@@ -1,6 +1,6 @@
-/* Reads the text of a value into a field: one function for each type of the key table. All return
- * 0, or -1 with what was expected, and leave the field as it was then. Strings that stood in the
- * field are released. Main thread, at start. */
+/* Reads the text of a value into a field: one function for each type in the key table. All return
+ * 0; or -1 with the expected value as error, and the field unchanged. The field's old string is
+ * released. Main thread, at start. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,14 +33,14 @@ CONFIG_SETTER(config_set_log_level);  /* enum log_level */
 CONFIG_SETTER(config_set_log_format); /* enum log_format */
 CONFIG_SETTER(config_set_text);       /* any text */
 
-/* Whether it is 1 to 249 of A-Z a-z 0-9 . _ - and not . or .. (Kafka's rule for topics). */
+/* Whether the name is 1 to 249 of A-Z a-z 0-9 . _ - and not . or .. (Kafka's rule for topics). */
 bool config_is_topic(const char *name);
 
-/* Whether it is a consumer group's id, which stands in headers and in transactional ids: 1 to 249
- * bytes without control characters. */
+/* Whether the text can be a consumer group's id, which is used in headers and transactional ids: 1
+ * to 249 bytes without control characters. */
 bool config_is_group(const char *id);
 
-/* A value for an error message: in quotes, escaped, cut when long. */
+/* A value for an error message: in quotes, escaped, and cut if it is long. */
 struct config_shown {
     char text[400];
 };

@@ -1,4 +1,4 @@
-/* SHA-256 of bytes that arrive piece by piece. Any thread, no sharing. */
+/* SHA-256 of bytes that arrive in pieces. Any thread; a digest is not shared between threads. */
 #pragma once
 
 #include <stddef.h>
@@ -8,8 +8,8 @@ struct digest; /* heap */
 struct digest *digest_new(void);
 void digest_add(struct digest *digest, const void *bytes, size_t n);
 
-/* Writes 64 lower-case hexadecimal digits and a NUL, and starts anew. */
+/* Writes 64 lower-case hexadecimal digits and a NUL, and starts again. */
 void digest_text(struct digest *digest, char out[65]);
 
-/* NULL is fine. */
+/* digest may be NULL. */
 void digest_free(struct digest *digest);

@@ -1,5 +1,5 @@
-/* The rules that the members of an event obey (docs/records.md, 'Requests'). Pure;
- * only event.c uses it. */
+/* The rules for the members of an event (docs/records.md, 'Requests'). No I/O; only event.c uses
+ * them. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +11,7 @@
 /* One member of a request. */
 struct event_member {
     const char *name;
-    size_t place; /* of its text in struct event */
+    size_t place; /* offset of its text in struct event */
     bool required, integer_too;
     bool (*holds)(const char *text, size_t size, int64_t now_wall_ms);
     const char *rule; /* completes "must be ..." */
@@ -29,8 +29,8 @@ bool event_is_request_id(const char *text, size_t size, int64_t now_wall_ms);
 
 enum { EVENT_TRACE_ID_SIZE = 32 };
 
-/* Where the trace id stands in a traceparent (W3C Trace Context); NULL: it is none. */
+/* The trace id within a traceparent (W3C Trace Context); NULL: the text is not a traceparent. */
 const char *event_trace_id(const char *traceparent, size_t size);
 
-/* An RFC 3339 date-time, into ms since 1970. */
+/* Parses an RFC 3339 date-time into ms since 1970. */
 bool event_is_time(const char *text, size_t size, int64_t *wall_ms);

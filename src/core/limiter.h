@@ -1,6 +1,6 @@
-/* The rate limit (platform.rate.per.second): a virtual clock of when the next call is due, with a
- * tolerance that forgives late timers but lets no more than a few calls bunch. Pure: CLOCK_BOOTTIME
- * in ms; the call thread's, through core/dispatch. */
+/* The rate limit (platform.rate.per.second): a virtual clock that says when the next call is due,
+ * with a tolerance for late timers that allows only short bursts. No I/O; times are CLOCK_BOOTTIME
+ * in ms. The call thread, through core/dispatch. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,5 +16,5 @@ void limiter_init(struct limiter *limiter, int64_t per_second);
 /* When the next call may start: now or earlier means at once. */
 int64_t limiter_due_ms(const struct limiter *limiter);
 
-/* A call starts now; only when it is due. */
+/* Counts a call that starts now. Called only when a call is due. */
 void limiter_take(struct limiter *limiter, int64_t now_ms);

@@ -1,7 +1,7 @@
 /* A request: one Kafka record on its way from the requests topic to its one result. The engine owns
- * it from the record's arrival until the transaction with its result has committed; in between it
- * is lent to the call thread (handed over and back by the two queues), which touches only the parts
- * marked so. */
+ * it from the record's arrival until the transaction with its result has committed. In between it
+ * is lent to the call thread (through the two queues), which uses only the members that are marked
+ * as the call thread's. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +13,7 @@
 
 enum request_kind { REQUEST_CALL, REQUEST_RECORDING, REQUEST_KINDS };
 
-/* Places of a record: which requests topic, partition, offset. */
+/* The position of a record: requests topic, partition, offset. */
 struct place {
     enum request_kind kind;
     int32_t partition;
@@ -26,7 +26,7 @@ struct record_header {
     size_t size;
 };
 
-/* The record as it came, byte for byte. */
+/* The record as received, byte for byte. */
 struct raw_record {
     const char *key; /* NULL: none */
     size_t key_size;
@@ -37,19 +37,19 @@ struct raw_record {
     int64_t timestamp_ms; /* since 1970; -1 unknown */
 };
 
-/* What the record asks for, once read and validated (core/event.h). Strings are NUL-terminated and
- * free of NUL; NULL: absent. */
+/* The parsed and validated request (core/event.h). Strings are NUL-terminated and contain no other
+ * NUL; NULL: absent. */
 struct event {
-    const char *order_id; /* NULL: it has none, so no result can be written */
+    const char *order_id; /* NULL: there is none, so no result can be written */
     const char *request_id;
     const char *caller, *callee, *virtual_num, *direct, *end_minute, *code; /* calls */
     const char *call_identifier;                                            /* recordings */
-    const char *trace_id;     /* of a sound traceparent */
+    const char *trace_id;     /* of a valid traceparent */
     int64_t expires_at_ms;    /* wall clock; INT64_MAX: none */
-    int64_t ends_at_ms;       /* wall clock: the instant that EndMinute is; 0: it is none */
+    int64_t ends_at_ms;       /* wall clock: EndMinute, if it is an instant; otherwise 0 */
     const char *invalid_code; /* static; NULL: the event is valid */
     char *invalid_message;    /* names the member and the rule, never the value */
-    char *strings;            /* the block that the strings above stand in */
+    char *strings;            /* the block that holds the strings above */
 };
 
 enum status {
@@ -62,8 +62,8 @@ enum status {
     STATUSES
 };
 
-/* How a request ended: the material of its result (docs/records.md, 'Results'). Strings are owned;
- * NULL: left out. Of a call that waits for another try: what the platform has answered so far. */
+/* How a request ended: the content of its result (docs/records.md, 'Results'). Strings are owned;
+ * NULL: left out. While a call waits for another try, this is the platform's last answer. */
 struct outcome {
     enum status status;
     const char *error_code; /* static, kebab-case; NULL with STATUS_SUCCEEDED */
@@ -73,7 +73,7 @@ struct outcome {
     char *virtual_number;
     char *platform_json; /* further members of the answer, as a JSON object's text */
     int http_status;     /* 0: left out */
-    bool answered;       /* the platform answered: a late one of these is worth a dead letter */
+    bool answered; /* the platform answered: if this outcome is late, it becomes a dead letter */
     bool from_successor; /* ended by a successor: attempts and startedAt are not known */
     struct recording {
         char *url, *uri, *content_type;
@@ -87,25 +87,24 @@ struct outcome {
 /* How the call thread gives a request back. */
 enum call_end {
     CALL_FINISHED, /* outcome is set */
-    CALL_NOT_SENT, /* a try that provably was not performed: to be tried again not before retry_at
-                    */
-    CALL_RETURNED, /* never tried this time: lease over, recalled, or calls are paused; to be
-                      started anew when allowed */
+    CALL_NOT_SENT, /* the try provably was not performed: to be repeated, not before retry_at_ms */
+    CALL_RETURNED, /* not tried: lease over, recalled, or calls are paused; to be started again when
+                      allowed */
 };
 
-/* The part of a request that its call keeps: the call thread's while it is lent. */
+/* The state of a request's call. The call thread's while the request is lent. */
 struct call_state {
-    int attempts;                /* tries that began */
+    int attempts;                /* begun tries */
     int64_t first_started_at_ms; /* wall clock; 0: never */
     int64_t first_started_boot_ms;
     int64_t started_boot_ms; /* of the last try; 0: none yet */
-    int64_t lease_until_ms;  /* CLOCK_BOOTTIME: no byte is sent after it. INT64_MAX: none needed
-                                (recordings) */
+    int64_t lease_until_ms;  /* CLOCK_BOOTTIME: nothing is sent after it. INT64_MAX: no lease is
+                                needed (recordings) */
     int64_t retry_at_ms;     /* CLOCK_BOOTTIME, with CALL_NOT_SENT */
     enum call_end end;
 };
 
-/* What crosses a queue: the first member of whatever is sent. */
+/* A message of a queue: the first member of each struct that is sent. */
 enum message_type {
     MESSAGE_REQUEST,
     MESSAGE_RECALL,
@@ -118,25 +117,25 @@ struct message {
     enum message_type type;
 };
 
-/* Where a request stands; only the engine reads or writes it. Each state but waiting and handed is
- * a list of the engine's. */
+/* The state of a request, which only the engine uses. For each state except waiting and handed the
+ * engine has a list. */
 enum request_state {
-    REQUEST_WAITING,    /* in its lane, for its turn or its time */
-    REQUEST_CHOSEN,     /* the transaction on its way marks it 'started' */
-    REQUEST_STARTING,   /* about to be handed to the call thread */
+    REQUEST_WAITING,    /* waits in its lane, for its turn or its time */
+    REQUEST_CHOSEN,     /* the running transaction marks it 'started' */
+    REQUEST_STARTING,   /* to be handed to the call thread */
     REQUEST_HANDED,     /* with the call thread (calls: marked 'started' in the ledger) */
-    REQUEST_UNSTART,    /* came back unsent: the next transaction takes its mark back */
-    REQUEST_UNSTARTING, /* the transaction on its way takes its mark back */
+    REQUEST_UNSTART,    /* came back unsent: the next transaction unmarks it */
+    REQUEST_UNSTARTING, /* the running transaction unmarks it */
     REQUEST_ENDED,      /* its outcome waits for a transaction */
-    REQUEST_ENDING,     /* its outcome is in the transaction on its way */
-    REQUEST_ORPHAN,     /* with the call thread, but its partition is gone */
+    REQUEST_ENDING,     /* its outcome is in the running transaction */
+    REQUEST_ORPHAN,     /* with the call thread, and its partition is gone */
 };
 
-/* Why a record was not taken. */
+/* Why the broker refused a record. */
 enum record_refusal {
-    REFUSED_FOR_SIZE, /* a smaller form may be */
-    REFUSED_FOR_KEY,  /* it had none, and the topic demands one */
-    REFUSED_AS_IS, /* another form would not be either: a right, a policy, a topic that is gone */
+    REFUSED_FOR_SIZE, /* a smaller form may be accepted */
+    REFUSED_FOR_KEY,  /* it has no key, and the topic requires one */
+    REFUSED_AS_IS,    /* no form would be accepted: a right, a policy, a topic that is gone */
 };
 
 struct lane;
@@ -154,34 +153,35 @@ struct request {
 
     /* the engine's */
     enum request_state state;
-    bool marked;                 /* 'started' in the ledger as last committed */
-    bool late;                   /* its end goes to the dead letters */
-    bool gone;                   /* stands for a started record that the broker has deleted */
-    bool small;                  /* the broker refused what is published of it for its size */
-    bool keyed;                  /* the topic that it goes to demands a key */
-    bool refused;                /* it is refused in every form that there is */
-    enum record_refusal refusal; /* what the broker said of it in the transaction that has ended */
+    bool marked;  /* 'started' in the last committed ledger */
+    bool late;    /* its outcome goes to the dead letters */
+    bool gone;    /* stands for a started record that the broker has deleted */
+    bool small;   /* the broker refused its record for the size */
+    bool keyed;   /* the topic of its record requires a key */
+    bool refused; /* its record was refused in every form */
+    enum record_refusal
+        refusal; /* the broker's answer to its record in the transaction that has ended */
     struct partition *partition;
     struct lane *lane;
     struct list lane_node, partition_node, list_node, change_node;
     int64_t not_before_ms; /* CLOCK_BOOTTIME */
-    size_t bytes;          /* what it counts towards the partition's window */
+    size_t bytes;          /* its share of the partition's window */
 };
 
-/* A copy of the record in one block; events are parsed later (event_parse). */
+/* Makes a request with a copy of the record, in one block. event_parse parses it later. */
 struct request *request_new(struct place place, const struct raw_record *raw);
 
-/* For the log: whose entry it is, under the name of the topic that it came from. */
+/* For the log: what an entry about the request is about, with the name of its topic. */
 struct log_about request_about(const struct request *request, const char *topic);
 
-/* Releases it with event and outcome. NULL is fine. */
+/* Releases the request with its event and outcome. request may be NULL. */
 void request_free(struct request *request);
 
-/* Releases what the outcome owns and zeroes it. */
+/* Releases the outcome's strings and zeroes it. */
 void outcome_fini(struct outcome *outcome);
 
-/* Sets an outcome of the worker's own making (invalid, expired, unknown, unavailable). code is
- * static, message is copied. */
+/* Sets an outcome that the worker decides (invalid, expired, unknown, unavailable). code is static,
+ * message is copied. */
 void outcome_set(struct outcome *outcome, enum status status, const char *code, const char *message,
                  int64_t now_wall_ms);
 

@@ -1,5 +1,5 @@
-/* The platform's signature, MD5 in upper-case hex of token:app id:timestamp, and its Authorization
- * header, base64 of the same. Pure; any thread. */
+/* The platform's signature (the MD5 of token:app id:timestamp in upper-case hexadecimal digits) and
+ * its Authorization header (the base64 of the same text). No I/O; any thread. */
 #pragma once
 
 #include <stdint.h>
@@ -10,7 +10,7 @@ struct signature {
     char authorization[1024]; /* base64, without the header's name */
 };
 
-/* Signs for the wall clock time given, formatted in the zone. token and app id together at most 700
- * bytes (config checks it). */
+/* Signs with the given wall clock time, formatted in the time zone. token and app id have together
+ * at most 700 bytes (config checks it). */
 void signature_make(struct signature *signature, const char *token, const char *app_id,
                     int64_t wall_ms, int utc_offset_minutes);

@@ -100,8 +100,7 @@ void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *wh
 {
     const char *remedy = kafka_remedy(code);
     error_set(error, "%s%s%s", what, remedy ? ": " : "", remedy ? remedy : "");
-    /* librdkafka 2.8 writes topic(id)[partition]; without an id it prints a null pointer.
-     */
+    /* librdkafka 2.8 writes topic(id)[partition]; without an id it prints a null pointer. */
     static const char no_id[] = "((null))";
     for (char *at; (at = strstr(error->text, no_id));)
         memmove(at, at + sizeof no_id - 1, strlen(at + sizeof no_id - 1) + 1);
