@@ -1,6 +1,7 @@
 #include "sandbox/address.h"
 
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,8 +24,8 @@ int sandbox_address_split(struct sandbox_address *address, const char *text, str
 
 void sandbox_address_join(const struct sandbox_address *address, char *text, size_t size)
 {
-    const char *form = strchr(address->host, ':') ? "[%s]:%s" : "%s:%s";
-    snprintf(text, size, form, address->host, address->port);
+    bool v6 = strchr(address->host, ':');
+    snprintf(text, size, "%s%s%s:%s", v6 ? "[" : "", address->host, v6 ? "]" : "", address->port);
 }
 
 void sandbox_address_of_name(struct sandbox_address *address, const struct sockaddr_storage *name)
