@@ -38,7 +38,10 @@
  *     generation: see kafka_membership.
  *  8. A cooperative revocation that was overtaken leaves librdkafka unable to take part in later
  *     rebalances. The consumer is then closed as for a stop, so that its other partitions are
- *     drained and given back in order, and a new consumer joins. */
+ *     drained and given back in order, and a new consumer joins.
+ *  9. The coordinator answers a JoinGroup when all members have sent theirs, and reads nothing that
+ *     stands behind it on its connection. librdkafka gives up a LeaveGroup after 5 s, and the
+ *     coordinator then counts on a member that has ended. So a leave waits for an answer first. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +56,7 @@ enum {
     OFFER_AGAIN_MS = 5000,
     SWEEP_FOR_MS = 5000,
     CLOSE_GIVES_UP_MS = 5000,
+    LEAVE_WAITS_MS = 15000, /* for a JoinGroup on its way: as long as others may drain */
     CALL_AGAIN_MS = 200,
     NO_MEMBER_LEAST_MS = 120000,
 };
@@ -609,14 +613,35 @@ static void closed(struct kafka *kafka)
     }
 }
 
+/* Rule 9. A static member is not to leave; where no broker answers, nothing is to be waited for. */
+static bool waits_for_answer(struct kafka *kafka, int64_t now_ms)
+{
+    const struct kafka_assignment *a = &kafka->assignment;
+    return kafka->joined && !a->answers && now_ms < a->leave_ms &&
+           !atomic_load(&kafka->silent_since_ms) &&
+           !config_kafka_setting(kafka->config, false, "group.instance.id");
+}
+
+static void serve_leaving(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->closing || a->asked == ASKED_UNASSIGN)
+        return;
+    if (!waits_for_answer(kafka, now_ms))
+        begin_close(kafka);
+    else if (kafka_runner_idle(&kafka->reader))
+        kafka_wait_for_answer(kafka);
+}
+
 void kafka_leave(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
+    int64_t now = clock_boot_ms();
     if (a->leaving)
         return;
     a->leaving = true;
-    if (!a->closing && a->asked != ASKED_UNASSIGN)
-        begin_close(kafka);
+    a->leave_ms = now + LEAVE_WAITS_MS;
+    serve_leaving(kafka, now);
 }
 
 bool kafka_assignment_renew(struct kafka *kafka)
@@ -765,6 +790,8 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
         rd_kafka_topic_partition_list_destroy(event.list);
     }
     a->event_count = 0;
+    if (a->leaving && !a->left)
+        serve_leaving(kafka, now_ms);
     if (a->closing && !a->left)
         serve_closing(kafka, now_ms);
     check_membership(kafka, now_ms);

@@ -121,6 +121,8 @@ struct kafka_assignment {
     bool uneasy;        /* there may be slots in trouble, or to be opened anew */
     bool partial;       /* the newest offer is none of the group's: what is not in it stays */
     bool leaving;       /* kafka_leave was called */
+    bool answers;       /* ... and the coordinator has answered the consumer since */
+    int64_t leave_ms;   /* ... and when the group is left all the same */
     bool renewing;      /* the consumer has to be closed and replaced */
     bool closing, left; /* begun; ended for good */
     int64_t closing_since_ms;
@@ -166,7 +168,7 @@ struct kafka_memory {
     int64_t next;
 };
 
-enum kafka_read_kind { READ_LEDGERS, READ_OWNER, READ_COMMIT };
+enum kafka_read_kind { READ_LEDGERS, READ_OWNER, READ_COMMIT, READ_NOTHING };
 
 /* Used by the reader while its runner is busy, otherwise by the Kafka thread. */
 struct kafka_reading {
@@ -486,6 +488,9 @@ rd_kafka_topic_partition_list_t *
 kafka_ledger_list(const struct config *config, const struct kafka_ledger *ledgers, size_t count);
 /* Reports the end of the reader's job to the handler. Kafka thread. */
 void kafka_reading_told(struct kafka *kafka);
+/* Asks the coordinator for something by the consumer, until it answers or a second is over; the
+ * reader has to be idle. */
+void kafka_wait_for_answer(struct kafka *kafka);
 void kafka_reading_fini(struct kafka_reading *job);
 
 /* kafka_consume.c; any thread */

@@ -244,6 +244,22 @@ void kafka_commit(struct kafka *kafka, const struct kafka_ledger *list, size_t c
     kafka_runner_give(&kafka->reader, commit);
 }
 
+/* On the connection that carries JoinGroup, behind it. */
+static void wait_for_answer(struct kafka *kafka)
+{
+    struct kafka_reading *job = &kafka->reading;
+    rd_kafka_resp_err_t code = rd_kafka_committed(kafka->consumer, job->list, READ_TIMEOUT_MS);
+    job->answer = code == RD_KAFKA_RESP_ERR__TIMED_OUT ? KAFKA_AGAIN : KAFKA_DONE;
+}
+
+void kafka_wait_for_answer(struct kafka *kafka)
+{
+    struct kafka_reading *job = reading_begin(kafka, READ_NOTHING);
+    job->list = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(job->list, kafka->config->request_topics[kafka->job], 0);
+    kafka_runner_give(&kafka->reader, wait_for_answer);
+}
+
 void kafka_reading_fini(struct kafka_reading *job)
 {
     if (job->list)
@@ -342,7 +358,7 @@ void kafka_reading_told(struct kafka *kafka)
     const struct kafka_handler *to = kafka->handler;
     const char *error = job.answer == KAFKA_DONE ? NULL : job.error.text;
     memset(&kafka->reading, 0, sizeof kafka->reading);
-    if (error && to->said)
+    if (error && to->said && job.kind != READ_NOTHING)
         to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_remedy(job.code));
     switch (job.kind) {
     case READ_LEDGERS:
@@ -362,6 +378,9 @@ void kafka_reading_told(struct kafka *kafka)
         to->committed(kafka->arg, job.answer, error);
         if (job.answer == KAFKA_NO_MEMBER)
             kafka_assignment_no_member(kafka, job.rebalance, clock_boot_ms());
+        break;
+    case READ_NOTHING:
+        kafka->assignment.answers |= job.answer == KAFKA_DONE;
         break;
     }
     kafka_reading_fini(&job);

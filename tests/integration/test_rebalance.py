@@ -1,4 +1,6 @@
 """Workers that join and leave under load: a planned hand-over leaves nothing in doubt and calls nothing twice."""
+import signal
+
 from case import KafkaCase, load, main, wait_until
 from confluent_kafka.admin import AdminClient
 from records import QUIET, call, zipf_keys
@@ -97,6 +99,37 @@ class Standby(KafkaCase):
 
     def test_eager(self):
         self.leaves_at_once({"kafka.partition.assignment.strategy": "range"})
+
+
+class StopInARebalance(KafkaCase):
+    """A JoinGroup that waits for other members holds up all that its connection carries behind it, the LeaveGroup too, which librdkafka
+    gives up after 5 s: then the group counts on a member that has ended, for its session."""
+
+    def groups(self):
+        return [(group.state, sorted(member.client_id for member in group.members)) for group in self.admin.list_groups(self.group, 20)]
+
+    def test_whose_join_waits_for_others(self):
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+        platform = self.sandbox("latency=8s")
+        options = {"kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}
+        first = self.worker(platform, options, name="first")
+        for number in range(self.PARTITIONS):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
+        self.requests.flush()
+        platform.wait_calls(self.PARTITIONS)
+        second = self.worker(platform, options, name="second")
+        first.wait_log("^revoked: [1-9]")  # its calls take some more seconds, and only then it joins again
+        third = self.worker(platform, options, name="third")
+        wait_until(lambda: [state for state, _ in self.groups()] == ["PreparingRebalance"], 5, lambda: f"a rebalance: {self.groups()}")
+        third.wait_log("^joining group")
+        for worker in (third, second):  # the first join of one, a later one of the other
+            worker.signal(signal.SIGTERM)
+        self.assertEqual([0, 0], [worker.wait() for worker in (third, second)])
+        for worker in (third, second):
+            self.assertEqual([], [e["message"] for e in worker.events() if "could not be left" in e["message"]])
+        wait_until(lambda: self.groups() == [("Stable", ["first"])], 5, lambda: f"nobody but the first is in the group: {self.groups()}")
+        self.assertEqual({"succeeded": self.PARTITIONS}, self.statuses(self.results(self.PARTITIONS)))
+        self.assertEqual(0, first.terminate())
 
 
 if __name__ == "__main__":

@@ -347,7 +347,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
 
 static void drain(struct engine *engine, struct partition *partition)
 {
-    if (owes_halt(partition))
+    if (owes_halt(partition) && !engine->left) /* who leaves commits nothing more */
         partition_enter(partition, PARTITION_RELEASING);
     if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED ||
         partition->phase == PARTITION_AWAY)
