@@ -10,17 +10,17 @@
 #include "core/exact_json.h"
 
 enum {
-    DEPTH_MOST = 64,  /* levels of an answer, its object being the first */
-    DIGITS_MOST = 64, /* of an integer that is written with an exponent */
+    DEPTH_MOST = 64,  /* levels of nesting of an answer; its object is the first */
+    DIGITS_MOST = 64, /* digits of an integer that is written with an exponent */
 };
 
-/* A body, once it is read. */
+/* A parsed body. */
 struct reading {
     struct text text;
     struct exact_json json;
 };
 
-/* What an answer says, before it becomes part of an outcome. */
+/* The content of an answer, before it becomes part of an outcome. */
 struct answer {
     char *flag_json, *msg_json, *virtual_number, *platform_json, *url;
 };
@@ -70,7 +70,8 @@ static bool read_exponent(struct json_number t, int64_t *exponent)
     return ok;
 }
 
-/* The digits times ten to the power, as far as that is an integer of bearable length. */
+/* Multiplies the digits by ten to the power. Returns false if the result is not an integer or is
+ * too long. */
 static bool shift(struct text *digits, int64_t power)
 {
     size_t zeros = strspn(digits->data, "0");
@@ -90,8 +91,7 @@ static bool shift(struct text *digits, int64_t power)
     return true;
 }
 
-/* The text of the integer that a number is by its value, whatever way it is written; NULL: it is
- * none. */
+/* The integer value of a number in any notation, as text; NULL: it is not an integer. */
 static char *to_integer(struct json_number t)
 {
     struct text digits = {0}, integer = {0};
@@ -118,7 +118,7 @@ static char *value_to_text(const struct exact_json *json, const json_t *value)
     return text_take(&text);
 }
 
-/* Flag as JSON text: an integer where it is one by its value, or as it is. */
+/* Flag as JSON text: as an integer if its value is one, otherwise unchanged. */
 static char *read_flag(const struct exact_json *json, const json_t *value)
 {
     char *own = value_to_text(json, value), *integer = NULL;
@@ -135,7 +135,7 @@ static char *read_flag(const struct exact_json *json, const json_t *value)
 
 /* ---- the other members */
 
-/* Msg without the country's code, or NULL where what is left is anything but digits. */
+/* Msg without the country code; NULL: the rest is not only digits. */
 static char *virtual_number_of(const struct exact_json *json, const json_t *msg)
 {
     static const char *const prefixes[] = {"86", "+86", "0086"};
@@ -151,7 +151,7 @@ static char *virtual_number_of(const struct exact_json *json, const json_t *msg)
     return result;
 }
 
-/* Every member but Flag and Msg, or NULL when there is none. */
+/* Every member except Flag and Msg; NULL: there is none. */
 static char *further_members(const struct exact_json *json)
 {
     struct text text = {0};
@@ -173,8 +173,8 @@ static char *further_members(const struct exact_json *json)
     return text_take(&text);
 }
 
-/* In a recording's answer, URLs may come with credentials: nobody uses them, and no record tells
- * them on. */
+/* Removes credentials from URLs in a recording's answer. Nobody uses them, and no record may
+ * contain them. */
 static void drop_credentials(json_t *value)
 {
     const char *name;
@@ -223,8 +223,8 @@ static void reading_fini(struct reading *reading)
     text_fini(&reading->text);
 }
 
-/* Reads the body as JSON; returns 0, or -1 and why it is unreadable. A member given twice leaves
- * what it means open where it is Flag, and nothing else that matters. */
+/* Parses the body as JSON. Returns 0, or -1 with the reason why it is unreadable. Of members that
+ * occur twice only Flag makes the meaning unclear. */
 static int parse(struct reading *reading, const struct attempt *attempt,
                  const struct config *config, const char **reason)
 {
@@ -256,8 +256,8 @@ static bool is_success(int http_status)
     return http_status >= 200 && http_status < 300;
 }
 
-/* Gives the Flag's number only: another value is of the platform's own making and may say anything.
- */
+/* The message contains Flag only if it is a number: another value may be any text of the
+ * platform. */
 static char *refusal(const struct outcome *outcome)
 {
     struct text text = {0};
@@ -275,7 +275,7 @@ static char *refusal(const struct outcome *outcome)
     return text_take(&text);
 }
 
-/* Replaces whatever the outcome held; its time of ending stays. */
+/* Replaces the outcome, except finished_at_ms. */
 static void set_outcome(struct outcome *outcome, enum request_kind kind, struct answer *answer,
                         int http_status)
 {

@@ -12,8 +12,8 @@
 #define REPLACEMENT "\xef\xbf\xbd"
 
 enum {
-    LAYERS = 5,       /* so often packed at most */
-    ZLIB_WINDOW = 15, /* zlib's words for its three formats */
+    LAYERS = 5,       /* limit of nested compressions */
+    ZLIB_WINDOW = 15, /* zlib's window codes for its three formats */
     GZIP_WINDOW = ZLIB_WINDOW + 16,
     RAW_WINDOW = -ZLIB_WINDOW,
 };
@@ -32,14 +32,14 @@ static bool is_gzip(struct span in)
     return in.size > 2 && !memcmp(in.bytes, "\x1f\x8b\x08", 3);
 }
 
-/* A gzip file may have several members; what else stands behind one is ignored, as gzip does. */
+/* A gzip file may have several members. Other bytes after a member are ignored, as gzip does. */
 static bool next_member(z_stream *stream, int window)
 {
     struct span rest = {(const char *)stream->next_in, stream->avail_in};
     return window == GZIP_WINDOW && is_gzip(rest) && inflateReset(stream) == Z_OK;
 }
 
-/* As base/memory.h does: without memory a sound answer must not pass for a damaged one. */
+/* Allocates like base/memory.h, so that without memory a good answer does not count as damaged. */
 static void *take_memory(void *unused, unsigned items, unsigned size)
 {
     (void)unused;
@@ -86,8 +86,8 @@ static bool is_zlib(struct span in)
     return (first & 0x0f) == 8 && (first * 256 + (unsigned char)in.bytes[1]) % 31 == 0;
 }
 
-/* Unpacks one layer, when there is one. `deflate` names two formats: with zlib's head and without;
- * and a header may claim what is not so. */
+/* Unpacks one layer, if there is one. `deflate` may mean two formats, with and without zlib's
+ * header, and a Content-Encoding may be wrong. */
 static enum unpacked unpack_layer(struct text *out, struct span in, bool deflate, size_t max_bytes,
                                   bool *packed)
 {
@@ -135,8 +135,8 @@ static bool may_follow(unsigned char first, unsigned char second)
            !(first == 0xf0 && second < 0x90) && !(first == 0xf4 && second > 0x8f);
 }
 
-/* The length of the well-formed sequence at a place, or of the damaged one (*damaged): as much of
- * it as could still have become one; a surrogate is one. */
+/* The length of the well-formed sequence at the start of `in`, or of the damaged one (*damaged):
+ * the longest prefix that could become a sequence. A surrogate is one damaged sequence. */
 static size_t utf8_step(struct span in, bool *damaged)
 {
     const unsigned char *p = (const unsigned char *)in.bytes;
@@ -169,7 +169,8 @@ static void add_utf8(struct text *out, struct span in)
     }
 }
 
-/* The length of the GB18030 sequence at a place: one that is well-formed, or (*damaged) a byte. */
+/* The length of the well-formed GB18030 sequence at the start of `in`; with *damaged it is one
+ * byte. */
 static size_t gb_step(struct span in, bool *damaged)
 {
     const unsigned char *p = (const unsigned char *)in.bytes;
@@ -186,8 +187,8 @@ static size_t gb_step(struct span in, bool *damaged)
     return 1;
 }
 
-/* Character by character, so that the damage of one spoils no other. Without the converter (a
- * system of few packages) the text keeps its structure at least. */
+/* Converts character by character, so that a damaged one affects no other. Without the converter,
+ * on a minimal system, the text keeps its structure. */
 static void add_gb(struct text *out, struct span in)
 {
     iconv_t converter = iconv_open("UTF-8", "GB18030");
@@ -243,8 +244,8 @@ static void add_wide(struct text *out, struct span in, size_t width, bool little
         text_add(out, REPLACEMENT);
 }
 
-/* The width of the units of UTF-16 and UTF-32, by a byte order mark or by where the zeros of the
- * first two characters stand, which are ASCII in JSON; 0: neither. */
+/* The width of the units of UTF-16 and UTF-32, judged by a byte order mark, or by the zeros of the
+ * first two characters, which are ASCII in JSON; 0: neither. */
 static size_t wide_units(struct span in, bool *little)
 {
     const char *p = in.bytes;
@@ -281,14 +282,15 @@ static struct fit fit_of(struct span in, size_t (*step)(struct span in, bool *da
     bool damaged;
     for (size_t n; in.size; in = behind(in, n)) {
         n = step(in, &damaged);
-        fit.damaged += damaged && n < 3; /* three bytes that nearly fit are no accident */
+        fit.damaged += damaged && n < 3; /* three bytes that nearly fit are not accidental */
         fit.long_sequences += !damaged && n > 2;
     }
     return fit;
 }
 
-/* Of a text that is no UTF-8. Chinese text in UTF-8 that was cut within a character has whole ones
- * of three bytes beside it; text in GBK hardly ever looks like that. */
+/* Whether a text that is not UTF-8 is probably GB18030. Chinese text in UTF-8 that was cut within a
+ * character has complete characters of three bytes as well; text in GBK hardly ever looks like
+ * that. */
 static bool is_rather_gb(struct span in)
 {
     struct fit utf8 = fit_of(in, utf8_step), gb = fit_of(in, gb_step);

@@ -6,7 +6,7 @@
 #include "base/text.h"
 
 enum {
-    MARK_BYTES = 36, /* within which all marks stand */
+    MARK_BYTES = 36, /* all signatures are within that many bytes */
     RIFF_HEAD = 12,
 };
 
@@ -125,7 +125,7 @@ static bool has_control(const char *bytes, size_t n)
     return false;
 }
 
-/* As much of it as ends with a whole character. */
+/* The length up to the last complete character. */
 static size_t whole_characters(const char *bytes, size_t n)
 {
     for (size_t cut = 0; cut < 4 && cut < n; cut++)
@@ -134,15 +134,15 @@ static size_t whole_characters(const char *bytes, size_t n)
     return n;
 }
 
-/* Also one that breaks off in a character. */
+/* Also a text that is cut within a character. */
 static bool is_utf8_text(const char *bytes, size_t n)
 {
     return !has_control(bytes, n) &&
            (text_is_utf8(bytes, n) || text_is_utf8(bytes, whole_characters(bytes, n)));
 }
 
-/* ASCII and the common characters of GB2312 in pairs: short, as refusals are. Raw silence of G.711
- * would pass for it, but goes on and on. */
+/* ASCII and the common characters of GB2312 in pairs. Only a short text counts, as refusals are
+ * short: raw silence of G.711 looks the same, but is longer. */
 static bool is_gb_text(const char *bytes, size_t n)
 {
     const unsigned char *p = (const unsigned char *)bytes;
@@ -158,7 +158,7 @@ static bool is_gb_text(const char *bytes, size_t n)
     return true;
 }
 
-/* UTF-16 and UTF-32: ASCII, of which a text of markup is at least half, with zeros between. */
+/* UTF-16 and UTF-32: ASCII with zeros between. At least half of a markup text is ASCII. */
 static bool is_wide_text(const char *bytes, size_t n)
 {
     const unsigned char *p = (const unsigned char *)bytes;
@@ -180,7 +180,7 @@ static bool is_wide_text(const char *bytes, size_t n)
            (zeros[1] == quarter && zeros[2] == quarter && zeros[0] + zeros[3] == quarter);
 }
 
-/* Whether it begins as JSON, XML or HTML does, behind white space and a byte order mark. */
+/* Whether the text begins like JSON, XML or HTML, after white space and a byte order mark. */
 static bool begins_as_markup(const char *bytes, size_t n)
 {
     if (n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3))
@@ -202,7 +202,7 @@ static bool is_text(const char *bytes, size_t n, bool whole)
 
 /* ---- the judgement */
 
-/* Whether the Content-Type says that it is something else. */
+/* Whether the Content-Type names another kind of content. */
 static bool is_said_to_be_another(const char *content_type)
 {
     static const char *const others[] = {"text/",
@@ -232,7 +232,7 @@ enum audio audio_judge(const char *bytes, size_t n, bool whole, const char *cont
 {
     if (is_picture(bytes, n) || HAS_MARK(other_files, bytes, n))
         return AUDIO_NO;
-    if (n >= 4 && !memcmp(bytes, "RIFF", 4)) /* of any kind but WebP's pictures */
+    if (n >= 4 && !memcmp(bytes, "RIFF", 4)) /* any RIFF except WebP pictures */
         return n >= RIFF_HEAD || whole ? AUDIO_YES : AUDIO_OPEN;
     bool mp4 = n >= 12 && !memcmp(bytes + 4, "ftyp", 4);
     if (mp4 || HAS_MARK(sounds, bytes, n))

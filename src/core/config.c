@@ -14,7 +14,7 @@ enum {
     DRAIN_MARGIN_MS = 5000,
 };
 
-/* What stands behind each key of config_keys, in its order: an array of config_key_count. */
+/* Value and origin of each key of config_keys, in that order: an array of config_key_count. */
 struct config_origins {
     char *shown;  /* the value, or *** for a secret; NULL: not set */
     char *origin; /* for errors; NULL: default */
@@ -67,7 +67,7 @@ static void set_given(struct config *config, size_t index, const struct config_e
         rc = key->set(key, value, (char *)config + key->field, &why);
     config->origins[index].origin = memory_string(entry->origin);
     if (!rc && entry->from_file && !strcmp(key->name, "platform.token") &&
-        config_is_regular(entry->value)) /* what a pipe gave is gone */
+        config_is_regular(entry->value)) /* the content of a pipe cannot be read again */
         config->platform_token_path = memory_string(entry->value);
     if (!rc)
         remember(config, index, value, config_entry_label(entry));
@@ -78,13 +78,13 @@ static void set_given(struct config *config, size_t index, const struct config_e
 
 static const char recording_group[] = "recording.group.id";
 
-/* Each job's group is its own, so that each topic is spread evenly over the workers. */
+/* Each job has its own group, so that each topic is spread evenly over the workers. */
 static void set_recording_group(struct config *config, struct text *errors)
 {
     const struct config_key *key = config_key_find(recording_group);
     size_t index = (size_t)(key - config_keys);
     const char *calls = config->group_ids[REQUEST_CALL];
-    if (!calls || config->origins[index].origin) /* said already, or given */
+    if (!calls || config->origins[index].origin) /* reported already, or given by the user */
         return;
     struct text value = {0};
     struct error why;
@@ -133,7 +133,7 @@ static void check_topics(const struct config *config, struct text *errors)
                      "there is nothing to do");
 }
 
-/* Whether token and app id fit the signature together. */
+/* Whether token and app id together fit into the signature. */
 static bool fit_together(const char *token, const char *app_id)
 {
     return strlen(token) + strlen(app_id) <= CREDENTIALS_LIMIT;
@@ -155,7 +155,7 @@ static void check_platform(const struct config *config, struct text *errors)
                      "expected at most %d bytes together with platform.app.id", CREDENTIALS_LIMIT);
 }
 
-/* A drain must end before the group takes the partitions of a member that polls no more. */
+/* A drain must end before the group revokes the partitions of a member that does not poll. */
 static void check_drain(const struct config *config, struct text *errors)
 {
     const struct kafka_setting *poll = config_kafka_setting(config, false, "max.poll.interval.ms");

@@ -15,7 +15,7 @@ static const char root[] = "kafka.", consumer_part[] = "consumer.", producer_par
 const char kafka_instance_id[] = "instance.id";
 const char kafka_transactional_id[] = "<kafka.group.id>:<instance.id>";
 
-/* Names that mean the same property. */
+/* Names of the same property. */
 static const struct {
     const char *alias, *name;
 } aliases[] = {
@@ -123,7 +123,7 @@ RULE(range)
     return refuse(rule, why, expected);
 }
 
-/* librdkafka would wait for ever for who writes to a FIFO. */
+/* Files must be regular: librdkafka would wait for ever for a writer of a FIFO. */
 RULE(readable)
 {
     struct stat status;
@@ -149,8 +149,7 @@ RULE(group)
                                   : refuse(rule, why, "1 to 249 bytes without control characters");
 }
 
-/* The length of a protocol in front; librdkafka leaves a server with one that it does not know out.
- */
+/* The length of a leading protocol. librdkafka ignores a server with an unknown protocol. */
 static size_t protocol_length(const char *text, size_t n)
 {
     for (size_t i = 0; i + 3 <= n; i++)
@@ -159,7 +158,7 @@ static size_t protocol_length(const char *text, size_t n)
     return 0;
 }
 
-/* The length of the host in front: an IPv6 address in brackets, or a name. 0: there is none. */
+/* The length of the leading host: an IPv6 address in brackets, or a name. 0: there is none. */
 static size_t host_length(const char *text, size_t n)
 {
     size_t i = n && text[0] == '[';
@@ -206,7 +205,7 @@ RULE(servers)
     }
 }
 
-/* Providers by name. A path would load code of others. */
+/* Providers by name. A path would load foreign code. */
 RULE(providers)
 {
     for (const char *at = value;; at++) {
@@ -274,7 +273,7 @@ const struct kafka_rule kafka_rules[] = {
     {"heartbeat.interval.ms", KAFKA_BOTH, range, NULL, 1, 1200000, NULL},
     {"max.poll.interval.ms", KAFKA_BOTH, range, NULL, 6000, 86400000, NULL},
 
-    {"transactional.id", KAFKA_BOTH, any, NULL, 0, 0, /* check_transactional_id says which */
+    {"transactional.id", KAFKA_BOTH, any, NULL, 0, 0, /* check_transactional_id checks the value */
      "it is made from kafka.group.id and instance.id, so that a successor can end a dead owner's transaction"},
     {"transaction.timeout.ms", KAFKA_BOTH, range, NULL, 6000, 2147483647, NULL},
     {"enable.idempotence", KAFKA_BOTH, only, "true|t|1", 0, 0,
@@ -420,13 +419,13 @@ void config_kafka_fini(struct config *config)
 static void add_setting(struct config *config, struct kafka_setting setting)
 {
     size_t n = config->kafka_count;
-    if (!(n & (n + 1))) /* grow at 0, 1, 3, 7, ...: each time to twice as many */
+    if (!(n & (n + 1))) /* grows at 0, 1, 3, 7, ...: it doubles each time */
         config->kafka = memory_resize(config->kafka, (2 * n + 1) * sizeof *config->kafka);
     config->kafka[config->kafka_count++] = setting;
 }
 
-/* Which of the sides have no setting of the user's own for a name. `general`: the setting for both
- * sides counts too. */
+/* The sides for which the user has no setting with that name. `general`: a setting for both sides
+ * counts, too. */
 static enum kafka_sides open_sides(const struct config_sources *sources, enum kafka_sides sides,
                                    const char *name, bool general)
 {
@@ -443,7 +442,7 @@ static enum kafka_sides open_sides(const struct config_sources *sources, enum ka
     return open;
 }
 
-/* The rule about a name on any of these sides, or NULL. */
+/* The rule for a name on any of these sides, or NULL. */
 static const struct kafka_rule *find_rule(const char *name, enum kafka_sides sides)
 {
     for (size_t i = 0; i < kafka_rule_count; i++)
@@ -460,7 +459,7 @@ static int check_value(const char *name, const char *value, enum kafka_sides in_
     return rule ? rule->check(rule, value, why) : 0;
 }
 
-/* Both handles must talk to one cluster and mean one group. */
+/* Whether the setting is always for both clients, which must use one cluster and one group. */
 static bool is_for_both(const char *name)
 {
     return !strcmp(name, "bootstrap.servers") || !strcmp(name, "group.id");
@@ -543,7 +542,7 @@ static uint32_t java_hash(const char *string)
     return hash;
 }
 
-/* Seven digits to the base of 31, written as A to _, make up any difference of 32 bits. */
+/* Seven digits to base 31, written as A to _, can make up any difference of 32 bits. */
 void config_kafka_neighbour_id(struct text *neighbour, const char *id)
 {
     char end[] = ":AAAAAAA";
@@ -556,7 +555,7 @@ void config_kafka_neighbour_id(struct text *neighbour, const char *id)
     text_printf(neighbour, "%s%s", id, end);
 }
 
-/* The value of a default, to be released with free; NULL when there is none. */
+/* The value of a default, to be released with free; NULL: there is none. */
 static char *default_value(const struct config *config, const struct kafka_default *row)
 {
     if (row->value == kafka_instance_id)
@@ -574,7 +573,7 @@ static char *default_value(const struct config *config, const struct kafka_defau
 static int64_t integer(const struct config *config, bool producer, const char *name,
                        int64_t otherwise);
 
-/* Whether a longest back-off of the worker's own would lie below the user's shortest. */
+/* Whether the worker's maximum back-off would be less than the user's minimum. */
 static bool is_overtaken(const struct config *config, const struct kafka_default *row)
 {
     int64_t most;
@@ -615,7 +614,7 @@ static void add_default(struct config *config, const struct config_sources *sour
                         });
 }
 
-/* The integer that a side gets for a name; `otherwise` where nothing is set. */
+/* The integer that a side gets for a name; `otherwise` if nothing is set. */
 static int64_t integer(const struct config *config, bool producer, const char *name,
                        int64_t otherwise)
 {
@@ -626,8 +625,8 @@ static int64_t integer(const struct config *config, bool producer, const char *n
     return value;
 }
 
-/* Says that a value must be at most (or at least) `limit`, which follows from `other`. The message
- * goes to the one of the two that was given. */
+/* Adds an error: a value must be at most (or at least) `limit`, which follows from `other`. The
+ * error names the one of the two keys that was given. */
 static void disagree(const struct config *config, bool producer, const char *name,
                      const char *other, const char *what, int64_t limit, struct text *errors)
 {
@@ -690,7 +689,7 @@ static bool is_set_to(const struct config *config, bool producer, const char *na
     return setting && !strcasecmp(setting->value, value);
 }
 
-/* Tokens come from the library's own OIDC client, or from nobody. */
+/* Only the library's own OIDC client can provide tokens. */
 static void check_tokens(const struct config *config, struct text *errors)
 {
     for (int producer = 0; producer < 2; producer++) {
@@ -707,7 +706,7 @@ static void check_tokens(const struct config *config, struct text *errors)
     }
 }
 
-/* By name; the setting for both sides before that for one, which beats it. */
+/* Sorts by name, and the setting for both sides before that for one side, which overrides it. */
 static int in_order(const void *left, const void *right)
 {
     const struct kafka_setting *a = left, *b = right;

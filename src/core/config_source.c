@@ -20,7 +20,7 @@ enum { FILE_LIMIT = 1024 * 1024, KEY_LIMIT = 128, READ_LIMIT_MS = 2000 };
 
 static const char prefix[] = "PRIVACY_CALL_";
 
-/* Where a setting stands, while it is being read. */
+/* The place of the setting that is being read. */
 struct place_read {
     enum config_source source;
     const char *origin;
@@ -46,7 +46,7 @@ void config_error(struct text *errors, const char *origin, const char *key, cons
     add_visible(errors, message, "\n");
 }
 
-/* As read(2), but waits no longer than until then. Returns -1 with why. */
+/* Like read(2), but waits at most until then. Returns -1 with the reason. */
 static ssize_t read_until(int fd, char *block, size_t size, int64_t until_ms, struct error *why)
 {
     for (;;) {
@@ -68,7 +68,7 @@ bool config_is_regular(const char *path)
     return !stat(path, &status) && S_ISREG(status.st_mode);
 }
 
-/* A FIFO that nobody writes to, or a device, is never at its end, and must not hold up a start. */
+/* A FIFO that nobody writes to, or a device, has no end, and must not block the start. */
 int config_read_file(const char *path, size_t limit, struct text *content, struct error *why)
 {
     int64_t until_ms = clock_boot_ms() + READ_LIMIT_MS;
@@ -88,8 +88,8 @@ int config_read_file(const char *path, size_t limit, struct text *content, struc
     return n < 0 ? -1 : 0;
 }
 
-/* Keys are written in lower case. What looks different may be a piece of a secret that lost its
- * key, so the message for it does not show it. */
+/* Keys are in lower case. Other text may be a part of a secret that lost its key, so the error does
+ * not show it. */
 static bool is_key(const char *text, size_t n)
 {
     if (!n || n > KEY_LIMIT)
@@ -101,7 +101,8 @@ static bool is_key(const char *text, size_t n)
     return true;
 }
 
-/* The key that a written key means (NULL: none), and whether it names a file with the value. */
+/* Resolves a written key to the key that it names (NULL: none), and whether it names a file with
+ * the value. */
 static char *resolve_key(const char *written, bool *from_file)
 {
     *from_file = false;
@@ -231,7 +232,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
-/* `_PORT_<number>_<protocol>` and whatever follows it. */
+/* Whether the name contains `_PORT_<number>_<protocol>`. */
 static bool is_port_variable(const char *name)
 {
     for (const char *at = name; (at = strstr(at, "_PORT_")); at++) {
@@ -244,8 +245,8 @@ static bool is_port_variable(const char *name)
     return false;
 }
 
-/* Kubernetes puts variables for each Service into every container; a Service whose name begins with
- * privacy-call gives them our prefix. */
+/* Kubernetes puts variables for each Service into every container. If the name of a Service begins
+ * with privacy-call, they have our prefix. */
 static bool is_kubernetes_variable(const char *name)
 {
     return ends_with(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") ||
@@ -263,7 +264,7 @@ void config_variable_name(struct text *name, const char *key)
     }
 }
 
-/* The key that a variable's name (without the prefix) means; NULL when it is none. */
+/* The key of a variable's name (without the prefix); NULL: there is none. */
 static char *key_of_variable(const char *name)
 {
     struct text key = {0};
@@ -377,7 +378,7 @@ int config_entry_value(const struct config_entry *entry, bool secret, char **val
     struct text content = {0}, path = {0};
     int rc = config_read_file(entry->value, FILE_LIMIT, &content, why);
     if (rc < 0) {
-        /* The path of a secret's file may be the secret itself, put into the wrong key. */
+        /* The path of a secret's file may be the secret itself, under the wrong key. */
         if (!secret)
             text_json_visible(&path, entry->value, strlen(entry->value));
         error_prefix(why, "expected a readable file%s%s: ", secret ? "" : " at ",

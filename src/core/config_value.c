@@ -179,7 +179,7 @@ static bool is_authority(const char *text, size_t n)
     return host == n || is_port(text + host + 1, n - host - 1, 1);
 }
 
-/* A path of segments that a client sends as they are: no dot segments, no empty ones. */
+/* A path of segments that clients send unchanged: no dot segments, no empty ones. */
 static bool is_prefix(const char *path, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -204,7 +204,8 @@ static bool is_prefix(const char *path, size_t n)
     return true;
 }
 
-/* What is wrong with a platform URL, in words that do not repeat it: a password may stand in it. */
+/* What is wrong with a platform URL. The text does not repeat the URL, which may contain a
+ * password. */
 static const char *url_fault(const char *url)
 {
     bool secure = !strncasecmp(url, "https://", 8), plain = !strncasecmp(url, "http://", 7);
@@ -244,7 +245,7 @@ CONFIG_SETTER(config_set_url)
     return 0;
 }
 
-/* Whether the address can be listened on shows when the worker starts. */
+/* Whether the worker can listen on the address shows at its start. */
 CONFIG_SETTER(config_set_listen)
 {
     (void)key;
@@ -294,8 +295,8 @@ CONFIG_SETTER(config_set_zone)
     return 0;
 }
 
-/* Such files are read again, also by libraries that would wait for ever for who writes to a FIFO.
- */
+/* Such files must be regular: they are read again, also by libraries that would wait for ever for a
+ * writer of a FIFO. */
 static int read_pem(const char *path, struct text *content, struct error *why)
 {
     struct stat status;
@@ -304,7 +305,7 @@ static int read_pem(const char *path, struct text *content, struct error *why)
     return config_read_file(path, CA_LIMIT, content, why);
 }
 
-/* The certificates themselves are loaded where TLS is set up; this finds a wrong or empty file. */
+/* Finds a wrong or empty file. The certificates are loaded when TLS is set up. */
 CONFIG_SETTER(config_set_ca_file)
 {
     (void)key;
@@ -353,7 +354,7 @@ CONFIG_SETTER(config_set_key_file)
     return rc;
 }
 
-/* Whether OpenSSL knows the names shows where TLS is set up. */
+/* Whether OpenSSL knows the names shows when TLS is set up. */
 CONFIG_SETTER(config_set_tls_groups)
 {
     (void)key;

@@ -9,7 +9,7 @@ struct digest {
     EVP_MD_CTX *context;
 };
 
-/* The library fails only without memory or without its own algorithm. */
+/* OpenSSL fails only without memory, or without the algorithm. */
 static void must(int ok)
 {
     if (ok != 1)

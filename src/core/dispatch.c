@@ -8,11 +8,11 @@
 #include "core/backoff.h"
 
 enum {
-    LONGEST_RETRY_AFTER_MS = 3600000, /* a Retry-After beyond it is not believed */
-    SWEEP_MS = 100,                   /* what waits too long ends so much too late at most */
-    TRY_WEIGHT = 16,                  /* how slowly the mean length of a try follows */
-    RATE_AHEAD_MS = 1000,             /* calls of so much time wait for their turn by the rate */
-    KEPT_MOST = 1024,                 /* of an answer, while its call waits for another try */
+    LONGEST_RETRY_AFTER_MS = 3600000, /* a longer Retry-After is cut to this */
+    SWEEP_MS = 100,       /* a call that has waited too long ends at most that much later */
+    TRY_WEIGHT = 16,      /* weight of the old mean in the mean duration of tries */
+    RATE_AHEAD_MS = 1000, /* that much time's worth of calls may wait for the rate limit */
+    KEPT_MOST = 1024,     /* largest answer that is kept while its call waits for another try */
 };
 
 static struct request *request_at(struct list *node)
@@ -105,8 +105,8 @@ static bool end_overdue(struct dispatch *dispatch, struct request *request, int6
     return true;
 }
 
-/* Nothing may be sent: calls go back, so that none stands as started in the ledger; recordings have
- * no such mark and wait. */
+/* Called when nothing may be sent. Calls go back, so that none stays marked as started in the
+ * ledger. Recordings have no such mark, and wait. */
 static void hold_back(struct dispatch *dispatch)
 {
     struct list *calls = &dispatch->waiting[REQUEST_CALL];
@@ -114,8 +114,8 @@ static void hold_back(struct dispatch *dispatch)
         give_back(dispatch, request_at(calls->next), CALL_RETURNED);
 }
 
-/* Ends the calls that have waited too long: those that stand first in line, which might be sent
- * now, and now and then all. (Recordings may wait.) */
+/* Ends calls that have waited too long: each time the first ones, which might be sent now, and now
+ * and then all of them. (Recordings may wait.) */
 static void sweep(struct dispatch *dispatch, int64_t now_ms, int64_t wall_ms)
 {
     bool all = now_ms >= dispatch->sweep_at_ms;
@@ -187,7 +187,7 @@ struct request *dispatch_next(struct dispatch *dispatch, int64_t now_ms, int64_t
     return request;
 }
 
-/* Ended calls teach the breaker; while it is not closed only the trial does. */
+/* Reports an ended call to the breaker; while the breaker is not closed, only the trial call. */
 static void tell_breaker(struct dispatch *dispatch, const struct request *request,
                          enum verdict verdict, int64_t now_ms)
 {
@@ -205,7 +205,8 @@ static void tell_breaker(struct dispatch *dispatch, const struct request *reques
     case VERDICT_UNAUTHORIZED:
         breaker_trip(breaker, now_ms);
         break;
-    case VERDICT_THROTTLED: /* it lives: good enough to end a pause, not to forget failures */
+    case VERDICT_THROTTLED: /* the platform is alive, which ends a pause, but does not reset the
+                               count of failures */
         if (is_trial)
             breaker_success(breaker);
         break;
@@ -241,7 +242,7 @@ static void finish_answered(struct dispatch *dispatch, struct request *request, 
     give_back(dispatch, request, CALL_FINISHED);
 }
 
-/* The try is taken back: nothing began. */
+/* Uncounts a try that did not begin. */
 static void undo(struct dispatch *dispatch, struct request *request)
 {
     struct call_state *call = &request->call;
@@ -258,8 +259,7 @@ static size_t length_of(const char *text)
     return text ? strlen(text) : 0;
 }
 
-/* Thousands of calls may wait for another try: of a long answer only its Flag, a short one, stays.
- */
+/* Thousands of calls may wait for another try, so of a long answer only a short Flag is kept. */
 static void keep_little(struct outcome *outcome)
 {
     if (length_of(outcome->msg_json) + length_of(outcome->platform_json) <= KEPT_MOST)
@@ -307,7 +307,7 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
         else
             finish_with(dispatch, request, STATUS_UNAVAILABLE, finding, attempt, wall_ms);
         break;
-    case VERDICT_RETRY: /* when there is no time left, the platform's own answer says more */
+    case VERDICT_RETRY: /* if no time is left, the platform's own answer is the result */
         if (again >= overdue_at_ms(request, &dispatch->overdue, now_ms, wall_ms))
             finish_answered(dispatch, request, wall_ms);
         else
@@ -322,14 +322,14 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
     case VERDICT_LEASE_OVER:
         undo(dispatch, request);
         break;
-    case VERDICT_NOT_KEPT: /* calls have no files */
+    case VERDICT_NOT_KEPT: /* cannot happen: calls have no files */
     case VERDICT_TOO_LARGE:
     case VERDICTS:
         abort();
     }
 }
 
-/* Recordings are reads: whatever failed is tried again, a number of times. */
+/* Recordings are reads, so any failure is tried again, up to recording.attempts. */
 static void settle_recording(struct dispatch *dispatch, struct request *request,
                              const struct attempt *attempt, const struct finding *finding,
                              int64_t now_ms, int64_t wall_ms)
@@ -347,7 +347,7 @@ static void settle_recording(struct dispatch *dispatch, struct request *request,
         try_later(dispatch, request, retry_at(dispatch, request, attempt, now_ms));
 }
 
-/* A try that was not performed leaves standing what the platform has answered to an earlier one. */
+/* A try that was not performed keeps the platform's answer to an earlier try. */
 static void settle_outcome(struct request *request, enum verdict verdict, struct outcome *outcome)
 {
     bool performed = verdict != VERDICT_NOT_SENT && verdict != VERDICT_UNAUTHORIZED &&
@@ -415,8 +415,8 @@ int64_t dispatch_wake_ms(const struct dispatch *dispatch)
     return wake;
 }
 
-/* How many calls the rate can keep under way, those included that wait for their turn. It follows
- * the mean length of a try, but not each of its small changes. */
+/* The number of calls, waiting ones included, that the rate limit can keep busy. It follows the
+ * mean duration of tries, but ignores small changes. */
 static int64_t rate_allowance(const struct dispatch *dispatch)
 {
     int64_t most = dispatch->config->platform_max_in_flight;

@@ -13,7 +13,7 @@
 #include "core/event_rules.h"
 #include "core/exact_json.h"
 
-enum { DEPTH_OF_MEMBER = 64 }; /* a member of a request may hold so many levels of JSON */
+enum { DEPTH_OF_MEMBER = 64 }; /* limit of nesting within a member of a request */
 
 const struct event_code event_codes[] = {
     {"event-too-large", "the value is larger than `event.max.bytes`"},
@@ -32,14 +32,14 @@ const struct event_code event_codes[] = {
     {0},
 };
 
-/* A piece of text that stands somewhere else; bytes NULL: absent. */
+/* A part of a text that is stored elsewhere; bytes NULL: absent. */
 struct span {
     const char *bytes;
     size_t size;
 };
 
-/* An event while it is read: what is found points into record and JSON tree, and is copied into one
- * block at the end. */
+/* An event while it is parsed: spans point into the record and the JSON tree, and are copied into
+ * one block at the end. */
 struct reading {
     struct request *request;
     const struct event_rules *rules;
@@ -58,7 +58,7 @@ struct reading {
 
 enum found { FOUND_ABSENT, FOUND_TEXT, FOUND_WRONG };
 
-/* Notes that the event breaks a rule; the first rule broken is the one told. */
+/* Notes that the event breaks a rule. The first broken rule is reported. */
 __attribute__((format(printf, 3, 4))) static void fail(struct reading *reading, const char *code,
                                                        const char *format, ...)
 {
@@ -88,7 +88,8 @@ static void keep(struct reading *reading, size_t place, struct span text)
     reading->kept_count++;
 }
 
-/* Digits with a sign at most. -0 is none: no text of an identifier says what it means. */
+/* Whether the number is digits with an optional sign. -0 is not, because as an identifier it is
+ * ambiguous. */
 static bool is_plain_integer(struct json_number number)
 {
     if (number.size == 2 && memcmp(number.text, "-0", 2) == 0)
@@ -99,8 +100,8 @@ static bool is_plain_integer(struct json_number number)
     return true;
 }
 
-/* The text of a member; an integer's digits are written into `number`. null and the empty string
- * are absent. */
+/* Reads the text of a member; the digits of an integer are written into `number`. null and the
+ * empty string count as absent. */
 static enum found read_text(const struct reading *reading, const char *name, bool integer_too,
                             char number[24], struct span *text)
 {
@@ -147,7 +148,8 @@ static void read_member(struct reading *reading, const struct event_member *memb
     fail(reading, "member-invalid", "%s: must be %s", member->name, member->rule);
 }
 
-/* EndMinute as an instant has to be later than now not only now. */
+/* An EndMinute that is an instant is stored, because it is checked again before the call is
+ * sent. */
 static void read_end(struct reading *reading)
 {
     char unused[24];
@@ -170,7 +172,7 @@ static void read_expiry(struct reading *reading)
         fail(reading, "member-invalid", "expiresAt: must be a string of RFC 3339's date-time");
 }
 
-/* The key as the order id. Returns whether the record has a key, good or bad. */
+/* Reads the key as the order id. Returns whether the record has a key, valid or not. */
 static bool read_key(struct reading *reading)
 {
     const struct raw_record *raw = &reading->request->raw;
@@ -190,7 +192,7 @@ static void check_against_key(struct reading *reading, struct span text)
         fail(reading, "order-id-mismatch", "orderId: must be the same as the record's key");
 }
 
-/* orderId, which must agree with a key and takes the place of an absent one. */
+/* Reads orderId, which must be equal to the key, or replaces an absent key. */
 static void read_order_id(struct reading *reading, bool has_key)
 {
     struct kept *kept = next_kept(reading);
@@ -221,7 +223,7 @@ static const struct record_header *find_header(const struct raw_record *raw, con
     return NULL;
 }
 
-/* A header's value where it is text; else absent. */
+/* A header's value if it is text; otherwise absent. */
 static struct span header_text(const struct raw_record *raw, const char *name)
 {
     const struct record_header *header = find_header(raw, name);
@@ -265,7 +267,8 @@ static void set_defaults(struct reading *reading, struct span id, struct span su
         reading->default_key = subject;
 }
 
-/* Headers tell the id and subject of a CloudEvent in binary mode, whatever its value is. */
+/* Reads the id and subject of a CloudEvent in binary mode from the headers, whatever the value
+ * is. */
 static void read_envelope_headers(struct reading *reading)
 {
     const struct raw_record *raw = &reading->request->raw;
@@ -273,7 +276,7 @@ static void read_envelope_headers(struct reading *reading)
         set_defaults(reading, header_text(raw, "ce_id"), header_text(raw, "ce_subject"));
 }
 
-/* Where the request's object stands: in a structured CloudEvent beside its id and subject. */
+/* Finds the object of the request, and in a structured CloudEvent its id and subject. */
 static void open_envelope(struct reading *reading)
 {
     const json_t *root = reading->members = reading->json.root;
@@ -298,7 +301,7 @@ static void fail_duplicate(struct reading *reading)
     fail(reading, "member-duplicate", "value: a member is given twice in one object");
 }
 
-/* Says what is wrong with the text, never quoting it. */
+/* Reports what is wrong with the text, without quoting it. */
 static void fail_json(struct reading *reading, enum json_fault fault)
 {
     switch (fault) {
@@ -326,7 +329,7 @@ static void fail_json(struct reading *reading, enum json_fault fault)
     }
 }
 
-/* Of a structured CloudEvent: what is given once counts. */
+/* Drops attributes of a structured CloudEvent that occur more than once. */
 static void drop_doubtful_attributes(struct reading *reading)
 {
     const struct exact_json *json = &reading->json;
@@ -338,8 +341,8 @@ static void drop_doubtful_attributes(struct reading *reading)
         reading->members = NULL;
 }
 
-/* A value that breaks the rules of JSON objects may still show whose it is: its orderId, where
- * there is no key, and its requestId, each given once. The first fault stays the one told. */
+/* Reads orderId (if there is no key) and requestId of a value that breaks the rules of JSON
+ * objects, each only if it occurs once. The first fault is still the reported one. */
 static void read_ids_in_spite(struct reading *reading, bool has_key)
 {
     const struct exact_json *json = &reading->json;
@@ -392,7 +395,7 @@ static bool is_kept(const struct reading *reading, size_t place)
     return false;
 }
 
-/* What the value leaves open or does not let be read. */
+/* Sets the defaults of members that are missing or unreadable. */
 static void keep_defaults(struct reading *reading, bool has_key)
 {
     const struct place *place = &reading->request->place;
@@ -410,7 +413,7 @@ static void keep_defaults(struct reading *reading, bool has_key)
     keep(reading, offsetof(struct event, request_id), reading->default_id);
 }
 
-/* Copies what was kept into one block and lets the event point there. */
+/* Copies the found texts into one block, and points the event at them. */
 static void settle(struct reading *reading)
 {
     struct event *event = &reading->request->event;

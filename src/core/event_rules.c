@@ -67,7 +67,7 @@ static bool all_zeros(const char *text, size_t size)
     return true;
 }
 
-/* version-trace-parent-flags; a version after 00 may have more behind a further dash. */
+/* version-trace-parent-flags. A version after 00 may have more fields after another dash. */
 const char *event_trace_id(const char *traceparent, size_t size)
 {
     static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-enum { EXACT_DIGITS = 18 }; /* so many always fit 64 bits */
+enum { EXACT_DIGITS = 18 }; /* that many digits always fit into 64 bits */
 
 struct reader {
     struct exact_json *json;
@@ -17,7 +17,7 @@ struct reader {
     struct text string; /* the one that is being read, unescaped */
 };
 
-/* The first fault counts; none of what follows it is read. */
+/* The first fault counts; the rest is not parsed. */
 static json_t *fail(struct reader *reader, enum json_fault fault)
 {
     if (!reader->fault)
@@ -62,7 +62,7 @@ static json_t *remember_number(struct exact_json *json, struct json_number numbe
     return json_real((double)json->number_count++ + 0.5);
 }
 
-/* Goes behind a number; *plain: without fraction and exponent. */
+/* Skips a number; *plain: it has no fraction and no exponent. */
 static bool take_number(struct reader *reader, bool *plain)
 {
     take(reader, '-');
@@ -111,7 +111,7 @@ static int hex_value(char c)
                                   : -1;
 }
 
-/* The four digits of an escape at a place; -1: they are none. */
+/* The four hexadecimal digits of an escape; -1: they are not such digits. */
 static long code_unit(const struct reader *reader, const char *at)
 {
     long unit = 0;
@@ -163,7 +163,7 @@ static bool read_escape(struct reader *reader)
     return true;
 }
 
-/* Reads a string, whose opening quote is behind us, into reader->string. */
+/* Reads a string into reader->string, after its opening quote. */
 static bool read_string(struct reader *reader)
 {
     text_clear(&reader->string);
@@ -193,7 +193,8 @@ static json_t *give_up(json_t *value)
     return NULL;
 }
 
-/* Behind an item: whether another one follows. *ok: false where neither that nor the end does. */
+/* After an item: whether another one follows. *ok is false if neither another item nor the end
+ * follows. */
 static bool another_follows(struct reader *reader, char closing, bool *ok)
 {
     skip_space(reader);
@@ -320,7 +321,7 @@ static json_t *read_value(struct reader *reader)
 void exact_json_prepare(void)
 {
     json_set_alloc_funcs(memory_alloc, free);
-    json_object_seed(0); /* which is not for several threads at once either */
+    json_object_seed(0); /* which must not run in several threads at once either */
 }
 
 enum json_fault exact_json_read(struct exact_json *json, const char *bytes, size_t size,
@@ -397,7 +398,7 @@ static void write_array(struct text *out, const struct exact_json *json, const j
     text_add(out, "]");
 }
 
-/* Recursion is bounded by the limit of depth that the tree was read with. */
+/* Recursion is limited by the depth limit with which the tree was parsed. */
 void exact_json_write(struct text *out, const struct exact_json *json, const json_t *value)
 {
     struct json_number number;

@@ -12,7 +12,7 @@
 
 #define PREFIX "pcw1"
 static const char letters[] = {[LEDGER_FRESH] = 'f', [LEDGER_STARTED] = 's', [LEDGER_DONE] = 'd'};
-/* Offsets and sequence numbers beyond this are nobody's, and could not be counted on from. */
+/* No offset or sequence number is larger than this, so that adding to them cannot overflow. */
 static const int64_t number_max = INT64_MAX / 4;
 static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 enum {
@@ -20,7 +20,7 @@ enum {
     NAME_CHARACTERS = 4,
     NAME_BITS = 24,
     HEAD_MAX = sizeof PREFIX + 20 + 1 + (LEDGER_OWNER_SIZE - 1) + 1 + 8 + 1 +
-               1, /* all before the body's coded part */
+               1, /* longest text before the coded part of the body */
 };
 
 void ledger_reset(struct ledger *ledger, int64_t base)
@@ -208,7 +208,7 @@ static int decode_bits(struct ledger *ledger, const char *body, size_t size)
     return 0;
 }
 
-/* Takes x…. off the body, if it begins so. */
+/* Reads x…. from the beginning of the body, if it is there. */
 static int decode_doubts(struct ledger *ledger, const char **body, size_t *size)
 {
     const char *end = **body == 'x' ? memchr(*body, '.', *size) : NULL;
@@ -289,7 +289,8 @@ static int decode_fields(struct ledger *ledger, const struct fields *f)
     return coding == 'b' || coding == 'B' ? decode_bits(ledger, body + 1, size - 1) : -1;
 }
 
-/* What the checksum cannot tell: whether these marks can be a worker's. */
+/* Checks what the checksum cannot show: whether a worker could have written these marks. Returns
+ * the contradiction, or NULL. */
 static const char *contradiction(const struct ledger *ledger)
 {
     int64_t started = 0;

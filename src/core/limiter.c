@@ -12,7 +12,7 @@ int64_t limiter_due_ms(const struct limiter *limiter)
 {
     if (!limiter->interval_us)
         return 0;
-    /* Of a slow rate nothing may come early, of a fast one what fits in the tolerance. */
+    /* At a slow rate no call may come early; at a fast rate as many as fit into the tolerance. */
     int64_t early = TOLERANCE_US > limiter->interval_us ? TOLERANCE_US - limiter->interval_us : 0;
     return limiter->due_us <= early ? 0 : (limiter->due_us - early + 999) / 1000;
 }

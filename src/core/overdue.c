@@ -1,6 +1,6 @@
 #include "core/overdue.h"
 
-/* The time that is left is negative when it is over, and INT64_MAX when there is no limit. */
+/* The remaining time: negative when it is over, INT64_MAX without a limit. */
 
 static int64_t left_of_expiry(const struct request *request, int64_t wall_ms)
 {
@@ -8,14 +8,15 @@ static int64_t left_of_expiry(const struct request *request, int64_t wall_ms)
     return expires_at_ms == INT64_MAX ? INT64_MAX : expires_at_ms - wall_ms;
 }
 
-/* Of the instant that EndMinute is: it has to be later than now. */
+/* The time until EndMinute, if it is an instant: the binding must end later than now. */
 static int64_t left_of_binding(const struct request *request, int64_t wall_ms)
 {
     int64_t ends_at_ms = request->event.ends_at_ms;
     return ends_at_ms == 0 ? INT64_MAX : ends_at_ms - 1 - wall_ms;
 }
 
-/* By its Kafka timestamp; one in the future counts as now. */
+/* The time until the call is too old by its Kafka timestamp. A timestamp in the future counts as
+ * now. */
 static int64_t left_of_age(const struct request *request, const struct overdue_limits *limits,
                            int64_t wall_ms)
 {
@@ -53,7 +54,8 @@ bool overdue_end(struct request *request, const struct overdue_limits *limits, i
 {
     if (overdue_at_ms(request, limits, now_ms, wall_ms) > now_ms)
         return false;
-    if (request->outcome.answered) /* by the platform, which asked for another try */
+    if (request->outcome
+            .answered) /* the platform has answered an earlier try, and asked for another one */
         request->outcome.finished_at_ms = wall_ms;
     else if (left_of_binding(request, wall_ms) < 0)
         outcome_set(&request->outcome, STATUS_INVALID, "member-invalid",

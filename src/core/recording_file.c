@@ -24,15 +24,15 @@ static const char *extension_of_type(const char *content_type)
     return NULL;
 }
 
-/* What else recordings are called. Nothing else becomes an extension: who serves the store's files
- * must not be made to serve programs. */
+/* The other extensions of recordings. No other extension is used, so that a server of the store's
+ * files is never made to serve programs. */
 static const char *const extensions[] = {
     "wav",  "mp3", "m4a",  "aac", "ogg",  "oga",  "opus", "amr",  "awb",  "flac", "au", "snd",
     "weba", "mp4", "webm", "aif", "aiff", "aifc", "wma",  "gsm",  "alaw", "ulaw", "al", "ul",
     "pcm",  "raw", "vox",  "spx", "3gp",  "caf",  "mka",  "g729", "silk", "mp2",
 };
 
-/* The bytes behind the last dot of the path's last segment, when they are an extension of audio. */
+/* The extension in the last segment of the URL's path, if it is an audio extension. */
 static const char *extension_of_url(const char *url, size_t *size)
 {
     const char *path = strstr(url, "://");

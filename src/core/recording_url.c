@@ -88,7 +88,7 @@ static size_t scheme_length(const char *url)
     return strncasecmp(url, "https://", 8) == 0 ? 8 : strncasecmp(url, "http://", 7) == 0 ? 7 : 0;
 }
 
-/* Where host and port stand, behind the user information. */
+/* The host and port of the URL, after the user information. */
 static const char *authority_of(const char *url, size_t *size)
 {
     const char *from = url + scheme_length(url), *end = from + strcspn(from, "/?#\\");
@@ -99,8 +99,7 @@ static const char *authority_of(const char *url, size_t *size)
     return from;
 }
 
-/* The host alone, which may be an IPv6 address in brackets; NULL: it is neither a name nor an
- * address. */
+/* The host alone, which may be an IPv6 address in brackets; NULL: neither a name nor an address. */
 static const char *host_of(const char *url, size_t *size)
 {
     size_t n;
@@ -112,7 +111,7 @@ static const char *host_of(const char *url, size_t *size)
         for (*size = 0; *size < n && is_host_character(host[*size]);)
             ++*size;
     }
-    bool backslash = host[n] == '\\'; /* which some take for a slash, and some do not */
+    bool backslash = host[n] == '\\'; /* a backslash, which some readers take for a slash */
     return *size && !backslash && (*size == n || host[*size] == ':') ? host : NULL;
 }
 
@@ -171,7 +170,7 @@ static size_t form_length(const char *text, size_t at, size_t size, char c, enum
     size_t n = at;
     if (at < size && text[at] == c)
         return 1;
-    if (at >= size || !strchr("\\%&", text[at]) || !text[at]) /* as nearly every character is */
+    if (at >= size || !strchr("\\%&", text[at]) || !text[at]) /* the usual case */
         return 0;
     if (text[at] == '&') {
         n = entity_length(text, at, size, c);
@@ -194,7 +193,7 @@ static size_t form_length(const char *text, size_t at, size_t size, char c, enum
     return n + 2 - at;
 }
 
-/* At most that many slashes; some take a backslash for one. */
+/* The length of at most that many slashes. Some readers take a backslash for one. */
 static size_t slashes_length(const char *text, size_t at, size_t size, int *most, enum form *form)
 {
     size_t end = at, n;
@@ -211,10 +210,10 @@ static bool ends_with(const char *text, size_t size, const char *end)
     return size >= n && strncasecmp(text + size - n, end, n) == 0;
 }
 
-/* The length of what leads to an authority, where that begins here: behind the name of a scheme (of
- * which `kept` bytes of the text are known), a colon and two slashes, of which many readers do
- * without in http and https; or two slashes with nothing before them, as in a URL that takes its
- * scheme from elsewhere. 0: none begins. */
+/* The length of the text that introduces an authority at this position; 0: there is none. It is a
+ * colon and two slashes after the name of a scheme (of which `kept` bytes are known); in http and
+ * https many readers accept fewer slashes. Or it is two slashes with nothing before them, as in a
+ * URL without a scheme. */
 static size_t lead_length(const char *text, size_t kept, size_t at, size_t size, bool blank,
                           enum form *form)
 {
@@ -291,7 +290,7 @@ static size_t skip_users(const char *text, size_t at, size_t size, enum form for
 size_t recording_url_drop_users(char *text, size_t size)
 {
     size_t kept = 0, at = 0, clear[FORMS] = {0};
-    bool blank = true; /* nothing stands before */
+    bool blank = true; /* nothing precedes */
     while (at < size) {
         enum form form = FORM_PLAIN;
         size_t lead = lead_length(text, kept, at, size, blank, &form), n = lead ? lead : 1;
@@ -392,7 +391,7 @@ static struct trimmed trim(const json_t *string)
     return t;
 }
 
-/* Whether it begins with the name of a scheme and ://. */
+/* Whether the text begins with a scheme and ://. */
 static bool has_scheme(struct trimmed t)
 {
     size_t n = 0;
@@ -427,7 +426,7 @@ static void add_escaped(struct text *url, struct trimmed t)
     }
 }
 
-/* Adds what a relative URL does not replace of the URL that was asked. */
+/* Adds the part of the request's URL that a relative URL does not replace. */
 static void add_base(struct text *url, const char *relative, const struct config *config)
 {
     const char *base = config->platform_url;
@@ -457,7 +456,8 @@ static enum recording_url take_named(struct text *url, const json_t *answer,
     return RECORDING_URL_FOUND;
 }
 
-/* The first http(s) URL of a value and what is in it; *other: a URL of another kind was seen. */
+/* Finds the first http(s) URL in a value, at any depth; *other: it found a URL with another
+ * scheme. */
 static enum recording_url search(struct text *url, const json_t *value, bool *other)
 {
     const char *name;

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 
 enum {
-    SMALL_MEMBER = 256,   /* a small result holds no text of others that is longer */
-    SMALL_HEADERS = 1024, /* ... and a small record no headers of others that take more together */
+    SMALL_MEMBER = 256,   /* longest text of others in a small result */
+    SMALL_HEADERS = 1024, /* total of the headers of others in a small record */
 };
 
 static void add_name(struct text *value, const char *name)
@@ -50,7 +50,7 @@ static void add_time(struct text *value, const char *name, int64_t wall_ms)
     add_string(value, name, time);
 }
 
-/* What the broker may have refused for its size is left out of a small result. */
+/* The text, or NULL if it is too long for a small result. */
 static const char *if_fits(const char *string, bool small)
 {
     return string && small && strlen(string) > SMALL_MEMBER ? NULL : string;
@@ -168,7 +168,7 @@ static void record_clear(struct record *record)
     record->more_headers = NULL;
 }
 
-/* Adds a header of our own; its value stays unset until headers_settle. */
+/* Adds a header of the worker. Its value is set by headers_settle. */
 static struct record_header *header_open(struct record *record, const char *name)
 {
     assert(record->header_count < HEADERS_MAX);
@@ -195,7 +195,8 @@ static void header_integer(struct record *record, const char *name, int64_t numb
     header_add(record, name, digits, (size_t)n);
 }
 
-/* Points our own headers at their bytes, which stand one behind the other and move no more. */
+/* Points the worker's headers at their bytes, which are stored one after another and do not move
+ * any more. */
 static void headers_settle(struct record *record)
 {
     const char *at = record->header_bytes.data;
@@ -205,7 +206,8 @@ static void headers_settle(struct record *record)
     }
 }
 
-/* ce_source is a URI reference: what may not stand in a path segment is written as %XX. */
+/* ce_source is a URI reference: characters that a path segment must not contain are written as
+ * %XX. */
 static void header_source(struct record *record, const char *group)
 {
     static const char prefix[] = "/privacy-call-worker/";
@@ -232,7 +234,7 @@ static void header_id(struct record *record, const struct result_names *names, s
     header->size = record->header_bytes.length - start;
 }
 
-/* The request's own trace context, as it came; what finds no room is dropped. */
+/* Adds the request's trace context unchanged. What does not fit is dropped. */
 static void headers_of_trace(struct record *record, const struct raw_record *raw, bool small)
 {
     size_t room = small ? SMALL_HEADERS : SIZE_MAX;
@@ -299,7 +301,7 @@ static void dead_letter_reason(struct record *record, const char *reason, const 
     header_string(record, "dlq.message", message);
 }
 
-/* What made it invalid: its event from the start, or what has become of it since. */
+/* A dead letter `invalid`: the event was invalid from the start, or became invalid later. */
 static void dead_letter_invalid(struct record *record, const char *reason,
                                 const struct request *request)
 {

@@ -8,7 +8,7 @@
 enum {
     TEXT_MOST = 63,
     SECOND_MS = 1000,
-    SECONDS_MOST = 1000000000, /* more is as good as for ever */
+    SECONDS_MOST = 1000000000, /* more counts as for ever */
 };
 
 static int64_t read_seconds(const char *text)

@@ -34,7 +34,7 @@ void signature_make(struct signature *signature, const char *token, const char *
     write_timestamp(signature->timestamp, wall_ms, utc_offset_minutes);
     int n = snprintf(joined, sizeof joined, "%s:%s:%s", token, app_id, signature->timestamp);
     assert(n > 0 && (size_t)n < sizeof joined);
-    /* A build of OpenSSL that forbids MD5 cannot sign at all: no call could ever succeed. */
+    /* Aborts if OpenSSL forbids MD5, because without it no call can ever be signed. */
     if (!EVP_Q_digest(NULL, "MD5", NULL, joined, (size_t)n, digest, &digest_size))
         abort();
     assert(digest_size == 16);

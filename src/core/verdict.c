@@ -17,10 +17,10 @@
 #define RETRY        VERDICT_RETRY
 #define NOT_KEPT     VERDICT_NOT_KEPT
 #define TOO_LARGE    VERDICT_TOO_LARGE
-#define NEVER        VERDICTS /* not with this kind of request */
+#define NEVER        VERDICTS /* impossible for this kind of request */
 
-/* Every end of a try: its name, what happened, the error's code and words (NULL: the answer's own),
- * and the verdicts on a call and on a recording. */
+/* Every end of a try: its name, what happened, the error's code and text (NULL: from the answer),
+ * and the verdicts for a call and for a recording. */
 /* clang-format off */
 #define ROWS(X)                                                                                                       \
     X(resolve, "never sent: the host name could not be resolved", "name-not-found",                                   \
@@ -203,7 +203,7 @@ static enum row silence_row(const struct attempt *attempt)
     }
 }
 
-/* A 2xx whose body did not arrive as a whole. */
+/* A 2xx whose body is incomplete. */
 static enum row cut_row(const struct attempt *attempt)
 {
     if (attempt->too_large)
@@ -269,8 +269,8 @@ static bool has_location(enum request_kind kind, const struct attempt *attempt)
            recording_url_is_http(attempt->location);
 }
 
-/* An answer with a Flag: it is in the outcome. Some count whatever the status; where there is none
- * of them the status alone decides, but for a success that it denies. */
+/* The row of an answer with a Flag, which is in the outcome. Listed Flags count with any status.
+ * Otherwise the status alone decides, except for a success that contradicts it. */
 static enum row flag_row(const struct outcome *outcome, enum request_kind kind,
                          const struct attempt *attempt, const struct config *config,
                          enum row by_status)
@@ -308,7 +308,8 @@ static enum row status_row(enum request_kind kind, const struct attempt *attempt
     return has_location(kind, attempt) ? ROW_redirected : ROW_no_location;
 }
 
-/* An answer without the file itself: its row, and why; the outcome is filled where it is read. */
+/* The row of an answer that is not a file, and the reason. If the answer is read, the outcome is
+ * filled. */
 static enum row answer_row(struct outcome *outcome, enum request_kind kind,
                            const struct attempt *attempt, const struct config *config,
                            const char **reason)
@@ -325,7 +326,7 @@ static enum row answer_row(struct outcome *outcome, enum request_kind kind,
     return row;
 }
 
-/* With a store, what the platform calls a success has to end in a file. */
+/* With a store, a successful answer must end with a stored file. */
 static enum row with_store(enum row row, const struct attempt *attempt, const struct config *config,
                            const char **reason)
 {
@@ -339,7 +340,7 @@ static enum row with_store(enum row row, const struct attempt *attempt, const st
         return row;
     enum recording_url found = answer_file_url(&url, attempt, config);
     text_fini(&url);
-    if (found == RECORDING_URL_FOUND) /* it was not asked for: the thread ends */
+    if (found == RECORDING_URL_FOUND) /* the file was not requested, because the thread ends */
         return ROW_not_fetched;
     *reason = found == RECORDING_URL_UNUSABLE ? "it is no http or https URL" : NULL;
     return found == RECORDING_URL_UNUSABLE ? ROW_url_refused : ROW_no_url;
@@ -376,7 +377,7 @@ static enum row classify(struct outcome *outcome, enum request_kind kind,
     return row;
 }
 
-/* The recording's part of a success. */
+/* Fills the recording's part of a success. */
 static void fill_recording(struct outcome *outcome, const struct attempt *attempt)
 {
     struct recording *recording = &outcome->recording;
@@ -419,7 +420,7 @@ static void describe(struct finding *finding, enum row row, const struct attempt
     bool is_integer, by_flag = row == ROW_auth_flag || row == ROW_retry_flag ||
                                row == ROW_not_ready || row == ROW_contradiction;
     int64_t value = by_flag ? answer_flag(outcome, &is_integer) : 0;
-    if (by_flag) { /* else it may be of the platform's own making and say anything */
+    if (by_flag) { /* any other Flag may be any text of the platform */
         snprintf(flag, sizeof flag, "Flag %" PRId64, value);
         reason = flag;
     }
