@@ -39,6 +39,7 @@ struct kafka_ledger {
     const char *metadata; /* NUL-terminated here; may be "" */
     size_t metadata_size;
     enum kafka_loss loss; /* as it was read */
+    bool made_again;      /* when read: its log is not the one that was read here */
 };
 
 struct kafka_partition {

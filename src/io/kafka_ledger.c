@@ -127,6 +127,7 @@ static void take_ledgers(struct kafka_reading *job)
             .offset = none ? -1 : at->offset,
             .metadata = memory_copy(size ? at->metadata : "", size),
             .metadata_size = size,
+            .made_again = job->stable && other,
             .loss = job->stable ? loss_of(at, &job->memories[i], job->logs[i]) : KAFKA_NOT_LOST,
         };
     }

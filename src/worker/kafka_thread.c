@@ -44,6 +44,7 @@ struct shown {
     uint64_t round;    /* when that was */
     bool stuck;
     bool older;             /* than the group, which was told */
+    bool made_again;        /* its log is another one, which is told with its first request */
     int64_t told_at[HOLDS]; /* when the log last reported that it is halted; 0: never */
     struct claim claim;
 };
@@ -82,6 +83,17 @@ struct kafka_thread {
     bool joined, leaving, done, gave_up, has_twin;
     int status;
 };
+
+static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
+{
+    size_t number = (size_t)partition;
+    if (number >= thread->shown_count) {
+        thread->shown =
+            memory_extend(thread->shown, thread->shown_count, number + 1, sizeof *thread->shown);
+        thread->shown_count = number + 1;
+    }
+    return &thread->shown[number];
+}
 
 static void read_clocks(struct kafka_thread *thread)
 {
@@ -179,8 +191,10 @@ static void on_revoked(void *argument, uint64_t rebalance, enum kafka_parting pa
 static void on_log_changed(void *argument, const struct kafka_partition *list, size_t count)
 {
     struct kafka_thread *thread = argument;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         engine_log_changed(thread->engine, list[i].partition);
+        shown_of(thread, list[i].partition)->made_again = true;
+    }
 }
 
 static void on_producer_ready(void *argument)
@@ -310,9 +324,12 @@ static void on_ledgers_read(void *argument, enum kafka_answer answer,
     struct kafka_thread *thread = argument;
     struct engine_ledger *ledgers = memory_zeroed(count, sizeof *ledgers);
     note_answer(thread, TROUBLE_READS, answer, "the committed ledgers cannot be read yet", error);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         ledgers[i] = (struct engine_ledger){list[i].partition, list[i].offset, list[i].metadata,
                                             list[i].metadata_size, losses[list[i].loss]};
+        if (list[i].made_again)
+            shown_of(thread, list[i].partition)->made_again = true;
+    }
     engine_ledgers_read(thread->engine, engine_answer_of(answer), ledgers, count, thread->now);
     count_landed(thread);
     free(ledgers);
@@ -358,17 +375,6 @@ static const struct kafka_handler handler = {.assigned = on_assigned,
 
 /* Records. */
 
-static struct shown *shown_of(struct kafka_thread *thread, int32_t partition)
-{
-    size_t number = (size_t)partition;
-    if (number >= thread->shown_count) {
-        thread->shown =
-            memory_extend(thread->shown, thread->shown_count, number + 1, sizeof *thread->shown);
-        thread->shown_count = number + 1;
-    }
-    return &thread->shown[number];
-}
-
 /* Guarantee 7: without committed offsets everything young enough is called. Told once for each time
  * that the partition is taken over. */
 static void warn_of_older(struct kafka_thread *thread, int32_t partition)
@@ -376,12 +382,17 @@ static void warn_of_older(struct kafka_thread *thread, int32_t partition)
     struct log_about about = {.topic = topic_of(thread), .partition = partition, .offset = -1};
     struct shown *shown = shown_of(thread, partition);
     bool older = engine_is_older_than_group(thread->engine, partition);
-    if (older && !shown->older)
-        log_write(
-            LOG_WARN, &about,
-            "the topic is older than the group: no committed offset was found, so its requests "
-            "younger than "
-            "call.max.age.ms are called");
+    const char *why = shown->made_again
+                          ? "the topic was deleted and made again, and the group's offset with it"
+                          : "the topic is older than the group, or was deleted and made again, or "
+                            "the group's offsets have expired";
+    if (older && !shown->older) {
+        log_write(LOG_WARN, &about,
+                  "no committed offset was found, though the partition has requests: %s; those "
+                  "younger than call.max.age.ms are called",
+                  why);
+        shown->made_again = false;
+    }
     shown->older = older;
 }
 

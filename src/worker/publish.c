@@ -61,9 +61,13 @@ void publish_ledgers(const struct publish *publish, struct kafka_ledger *out,
                      const struct engine_ledger *ledgers, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        out[i] =
-            (struct kafka_ledger){publish->job,        ledgers[i].partition,     ledgers[i].offset,
-                                  ledgers[i].metadata, ledgers[i].metadata_size, KAFKA_NOT_LOST};
+        out[i] = (struct kafka_ledger){publish->job,
+                                       ledgers[i].partition,
+                                       ledgers[i].offset,
+                                       ledgers[i].metadata,
+                                       ledgers[i].metadata_size,
+                                       KAFKA_NOT_LOST,
+                                       false};
 }
 
 struct kafka_transaction *publish_fill(struct publish *publish, const struct engine_item *items,

@@ -40,9 +40,12 @@ class Topics(KafkaCase):
         create_topics(self.bootstrap, {self.names["call.requests"]: self.PARTITIONS})
 
     def test_made_again_at_once(self):
-        """Offsets begin at 0 again, below what was committed; Kafka has deleted the offsets with the topic."""
+        """Offsets begin at 0 again, below what was committed; Kafka has deleted the offsets with the topic, which the log says."""
+        def said(words):
+            return sum(words in event["message"] for event in worker.events())
         sandbox = self.sandbox()
         worker = self.worker(sandbox).wait_assigned()
+        wait_until(lambda: [p.get("lag") for p in self.status(worker)["partitions"]] == [0] * self.PARTITIONS, what="each was found empty")
         self.ask_calls(0, 30)
         self.wait_called(sandbox, 30)
         self.recreate()
@@ -52,6 +55,8 @@ class Topics(KafkaCase):
         self.ask_calls(42, 12)  # as many as the old one had: it ends where reading stood
         self.wait_called(sandbox, 54)
         self.assertEqual(0, worker.terminate())
+        self.assertEqual(0, said("older than the group"))
+        self.assertGreater(said("made again, and the group's offset with it"), 0)
 
     def test_made_again_with_more(self):
         """The new topic holds more than was read of the old one before the worker can notice: nothing of it is skipped, or called
