@@ -18,7 +18,7 @@ from machine import BUSY_PERCENT  # noqa: E402
 
 PAGE = os.path.join(os.path.dirname(os.path.dirname(HERE)), "docs", "performance.md")
 RESULTS = os.path.join(HERE, "results.json")
-PEERS = ("worker", "floor", "pc-vertx", "pc-core", "pc-tx")
+PEERS = ("worker", "floor", "threads", "pc-vertx", "pc-core", "pc-tx")
 FIGURES = ("events_s", "cpu_us", "kafka_us", "core_percent", "peak_mib", "p50_ms", "p99_ms", "transactions_s", "transaction_ms", "ceiling_s",
            "called_twice")
 

@@ -6,12 +6,12 @@ import subprocess
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOKEN, APP = "akwiKeKEKG01kfas63910IRJL6ask38fKF6", "774e5e14a0874r725bfb90351f1e84f677"
 ID_MEMBER = {"worker": "requestId"}  # where the result carries the request's id; Caller with the others
-NAMES = ("worker", "floor", "pc-vertx", "pc-core", "pc-tx")
+NAMES = ("worker", "floor", "threads", "pc-vertx", "pc-core", "pc-tx")
 
 
 def usual():
     """Those of a bench that was not told: Confluent's, where there is what builds it."""
-    return ["worker", "floor"] + ["pc-vertx"] * bool(shutil.which("java") and shutil.which("mvn"))
+    return ["worker", "floor", "threads"] + ["pc-vertx"] * bool(shutil.which("java") and shutil.which("mvn"))
 
 
 class Peers:
@@ -21,6 +21,7 @@ class Peers:
         self.commands = {
             "worker": self.worker,
             "floor": lambda e: ([f"{out}/floor"], {}),
+            "threads": lambda e: ([f"{out}/threads"], {}),
             "pc-vertx": lambda e: (java, {"MODE": "vertx", "ORDER": "KEY"}),
             "pc-core": lambda e: (java, {"MODE": "core", "ORDER": "KEY"}),
             "pc-tx": lambda e: (java, {"MODE": "core-tx", "ORDER": "KEY", "TXID": f"pc-{e['INSTANCE']}"}),
@@ -50,8 +51,9 @@ class Peers:
             run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650",
                 "-keyout", f"{self.out}/key.pem", "-out", f"{self.out}/cert.pem", "-subj", "/CN=localhost",
                 "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", stderr=subprocess.DEVNULL)
-        if "floor" in names:
-            run("cc", "-O2", "-D_GNU_SOURCE", f"{HERE}/peers/floor/floor.c", "-o", f"{self.out}/floor", "-lcurl", "-lrdkafka", "-lcrypto")
+        for name in {"floor", "threads"} & set(names):
+            run("cc", "-O2", "-D_GNU_SOURCE", f"{HERE}/peers/c/{name}.c", "-o", f"{self.out}/{name}", "-lcurl", "-lrdkafka", "-lcrypto",
+                "-lpthread")
         if any(name.startswith("pc-") for name in names) and not os.path.isdir(f"{self.out}/jars"):
             run("mvn", "-q", "-B", "-Dstyle.color=never", "-f", f"{HERE}/peers/parallel-consumer/pom.xml", "compile",
                 "dependency:copy-dependencies", f"-DoutputDirectory={self.out}/jars", f"-Dbench.classes={self.out}/classes")

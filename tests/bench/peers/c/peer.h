@@ -1,6 +1,7 @@
-/* The floor of the comparison: one thread, curl_multi and epoll, up to INFLIGHT calls at once, no
- * order, no care for crashes. What it costs is what the same libraries cost with nothing of the
- * worker's guarantees. */
+/* What the peers written in C share: the call that a request becomes, its result, and the clients
+ * of Kafka. Each peer is one program that includes this. */
+#pragma once
+
 #include <curl/curl.h>
 #include <librdkafka/rdkafka.h>
 #include <openssl/evp.h>
@@ -8,15 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #define TOKEN "akwiKeKEKG01kfas63910IRJL6ask38fKF6"
 #define APP   "774e5e14a0874r725bfb90351f1e84f677"
-
-enum { BATCH = 512, EVENTS = 256, WAIT_MS = 200 };
 
 struct call {
     CURL *handle;
@@ -26,8 +22,6 @@ struct call {
 };
 
 static volatile sig_atomic_t stopping;
-static int polled;
-static double timer_at = -1;
 static rd_kafka_t *consumer, *producer;
 static rd_kafka_topic_t *results;
 static char base_url[256];
@@ -46,13 +40,6 @@ static const char *setting(const char *name)
         exit(2);
     }
     return value;
-}
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 /* Copies what stands behind "name": in flat JSON. */
@@ -145,106 +132,6 @@ static void call_publish(struct call *call, CURLcode code)
         rd_kafka_poll(producer, 10);
 }
 
-static int on_socket(CURL *handle, curl_socket_t socket, int what, void *opaque, void *more)
-{
-    (void)handle, (void)opaque, (void)more;
-    struct epoll_event event = {.data.fd = socket};
-    if (what == CURL_POLL_REMOVE)
-        return epoll_ctl(polled, EPOLL_CTL_DEL, socket, &event), 0;
-    event.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-    if (epoll_ctl(polled, EPOLL_CTL_MOD, socket, &event))
-        epoll_ctl(polled, EPOLL_CTL_ADD, socket, &event);
-    return 0;
-}
-
-static int on_timer(CURLM *multi, long ms, void *opaque)
-{
-    (void)multi, (void)opaque;
-    timer_at = ms < 0 ? -1 : now() + (double)ms / 1e3;
-    return 0;
-}
-
-static void wait_for_sockets(CURLM *multi, int kafka_events)
-{
-    int running, ms = WAIT_MS;
-    uint64_t count;
-    struct epoll_event events[EVENTS];
-    if (timer_at >= 0 && timer_at - now() < WAIT_MS / 1e3)
-        ms = timer_at <= now() ? 0 : (int)((timer_at - now()) * 1e3) + 1;
-    int ready = epoll_wait(polled, events, EVENTS, ms);
-    for (int i = 0; i < ready; i++) {
-        unsigned what = events[i].events;
-        if (events[i].data.fd == kafka_events) {
-            if (read(kafka_events, &count, sizeof count) < 0)
-                continue;
-        } else {
-            curl_multi_socket_action(multi, events[i].data.fd,
-                                     (what & EPOLLIN ? CURL_CSELECT_IN : 0) |
-                                         (what & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                                         (what & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0),
-                                     &running);
-        }
-    }
-    if (timer_at >= 0 && now() >= timer_at) {
-        timer_at = -1;
-        curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    }
-}
-
-/* Starts calls while there are free ones and requests. Returns how many are free then. */
-static int start_calls(CURLM *multi, struct call **idle, int idle_count)
-{
-    rd_kafka_message_t *message;
-    while (idle_count && !stopping && (message = rd_kafka_consumer_poll(consumer, 0))) {
-        if (!message->err) {
-            struct call *call = idle[--idle_count];
-            call_prepare(call, message);
-            curl_multi_add_handle(multi, call->handle);
-        }
-        rd_kafka_message_destroy(message);
-    }
-    return idle_count;
-}
-
-static int end_calls(CURLM *multi, struct call **idle, int idle_count)
-{
-    int left;
-    for (CURLMsg *done; (done = curl_multi_info_read(multi, &left));) {
-        struct call *call;
-        CURLcode code = done->data.result;
-        curl_easy_getinfo(done->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-        curl_multi_remove_handle(multi, call->handle);
-        call_publish(call, code);
-        idle[idle_count++] = call;
-    }
-    return idle_count;
-}
-
-static void run(int limit)
-{
-    CURLM *multi = curl_multi_init();
-    struct call *calls = calloc((size_t)limit, sizeof *calls),
-                **idle = calloc((size_t)limit, sizeof(struct call *));
-    int idle_count = 0, kafka_events = eventfd(0, EFD_NONBLOCK);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = kafka_events};
-    uint64_t one = 1;
-    polled = epoll_create1(0);
-    epoll_ctl(polled, EPOLL_CTL_ADD, kafka_events, &event);
-    rd_kafka_queue_io_event_enable(rd_kafka_queue_get_consumer(consumer), kafka_events, &one,
-                                   sizeof one);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)limit + 16);
-    for (; idle_count < limit; idle_count++)
-        call_init(idle[idle_count] = &calls[idle_count]);
-    while (!stopping || idle_count < limit) {
-        idle_count = start_calls(multi, idle, idle_count);
-        wait_for_sockets(multi, kafka_events);
-        idle_count = end_calls(multi, idle, idle_count);
-        rd_kafka_poll(producer, 0);
-    }
-}
-
 static rd_kafka_t *client(rd_kafka_type_t type, const char *const *settings)
 {
     char error[512];
@@ -256,7 +143,8 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *const *settings)
     return made ? made : (exit(1), NULL);
 }
 
-int main(void)
+/* Makes the clients, subscribes, and says how many calls may be open at once. */
+static int peer_start(void)
 {
     const char *brokers = setting("BROKERS");
     signal(SIGTERM, on_signal);
@@ -275,7 +163,12 @@ int main(void)
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(topics, setting("IN"), RD_KAFKA_PARTITION_UA);
     rd_kafka_subscribe(consumer, topics);
-    run(atoi(setting("INFLIGHT")));
+    rd_kafka_topic_partition_list_destroy(topics);
+    return atoi(setting("INFLIGHT"));
+}
+
+static int peer_stop(void)
+{
     rd_kafka_flush(producer, 5000);
     rd_kafka_consumer_close(consumer);
     return 0;
