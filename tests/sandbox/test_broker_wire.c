@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "kafka_client.h"
 #include "sandbox/broker/wire/protocol.h"
 #include "sandbox/broker/wire/wire.h"
@@ -174,6 +175,64 @@ static void a_client_may_vanish_while_it_waits(void **state)
     broker_free(broker);
 }
 
+static void join(int fd, int32_t correlation)
+{
+    struct broker_out out = request(API_JOIN_GROUP, 5, correlation);
+    broker_put_string(&out, broker_slice_of("g"));
+    broker_put_i32(&out, 60000);
+    broker_put_i32(&out, 60000);
+    broker_put_string(&out, broker_slice_of(""));
+    broker_put_string(&out, broker_slice_of(NULL));
+    broker_put_string(&out, broker_slice_of("consumer"));
+    broker_put_array(&out, 1);
+    broker_put_string(&out, broker_slice_of("range"));
+    broker_put_bytes(&out, broker_slice_of(""));
+    assert_true(send_request(fd, &out));
+}
+
+static int members_of_g(int fd)
+{
+    struct broker_out out = request(API_DESCRIBE_GROUPS, 0, 1);
+    broker_put_array(&out, 1);
+    broker_put_string(&out, broker_slice_of("g"));
+    assert_true(send_request(fd, &out));
+    uint8_t head[4], body[1000];
+    assert_true(read_exactly(fd, head, sizeof(head)));
+    size_t size = broker_load(head, 4);
+    assert_in_range(size, 4, sizeof(body));
+    assert_true(read_exactly(fd, body, size));
+    struct broker_in in = {.at = body + 4, .end = body + size};
+    assert_int_equal(broker_get_array(&in), 1);
+    assert_int_equal(broker_get_i16(&in), CODE_NONE);
+    for (int i = 0; i < 4; i++) /* name, state, protocol's type and name */
+        broker_get_string(&in);
+    return broker_get_array(&in);
+}
+
+static void await_members_of_g(int fd, int count)
+{
+    int64_t until = clock_boot_ms() + PATIENCE_MS;
+    while (members_of_g(fd) != count)
+        assert_true(clock_boot_ms() < until);
+}
+
+/* Who does not know its id yet comes back as another one: what it left would get partitions. */
+static void who_vanishes_before_it_knows_its_id_is_no_member(void **state)
+{
+    (void)state;
+    struct broker *broker = start();
+    int first = dial(broker), second = dial(broker), observer = dial(broker);
+    join(first, 1);
+    assert_int_equal(read_answer(first), 1);
+    join(second, 2); /* waits for the first to join again */
+    await_members_of_g(observer, 2);
+    close(second);
+    await_members_of_g(observer, 1);
+    close(first);
+    close(observer);
+    broker_free(broker);
+}
+
 static void what_makes_no_sense_closes_the_connection(void **state)
 {
     (void)state;
@@ -264,6 +323,7 @@ int main(void)
         cmocka_unit_test(a_request_behind_a_waiting_fetch_ends_it),
         cmocka_unit_test(a_fetch_waits_no_longer_than_asked),
         cmocka_unit_test(a_client_may_vanish_while_it_waits),
+        cmocka_unit_test(who_vanishes_before_it_knows_its_id_is_no_member),
         cmocka_unit_test(what_makes_no_sense_closes_the_connection),
         cmocka_unit_test(newer_clients_learn_the_versions),
         cmocka_unit_test(noise_does_no_harm),
