@@ -1,5 +1,5 @@
-/* FNV-1a with 64 bits: equal texts have the same hash in every process. Use it to fingerprint texts,
- * not for keys that an attacker may choose (base/map.h has a seed for those). Any thread. */
+/* FNV-1a with 64 bits: equal texts have the same hash in every process. Use it to fingerprint
+ * texts, not for keys that an attacker may choose (base/map.h has a seed for those). Any thread. */
 #pragma once
 
 #include <stddef.h>
