@@ -33,7 +33,7 @@ SIZES = [Cell("sizes", size=n, backlog=min(60000, 300 * 10 ** 6 // n)) for n in 
 IDLE = [Cell("steady", mode="idle", latency=50)]
 STEADY = [Cell("steady", mode="steady", latency=50, rate=n) for n in (1, 20, 100, 500, 1000, 2000)]
 BROKERS = [Cell("brokers", mode="steady", latency=50, rate=100, brokers=n) for n in (1, 3)]
-TLS = [Cell("tls", tls=tls) for tls in (True, False)]
+TLS = [Cell("tls", tls=tls) for tls in (False, True)]
 HOT = [Cell("hot", flat=n, backlog=10000) for n in (1000, 1)]
 KILLED = [Cell("killed", mode="killed", latency=50, backlog=20000)]
 

@@ -248,6 +248,15 @@ def write_page(summary):
         file.write(renewed(text, summary))
 
 
+def written(summary):
+    """As JSON, a line for each peer of each cell, so that a change shows what has changed."""
+    def lines(things):
+        return ",\n".join(f"  {json.dumps(name)}: {json.dumps(thing, sort_keys=True)}" for name, thing in sorted(things.items()))
+
+    cells = ",\n".join(f" {json.dumps(cell)}: {{\n{lines(of)}\n }}" for cell, of in sorted(summary["cells"].items()))
+    return f'{{"cells": {{\n{cells}\n}},\n"runs": {{\n{lines(summary["runs"])}\n}}}}\n'
+
+
 def take(path):
     with open(path) as file:
         rows = [json.loads(line) for line in file]
@@ -258,8 +267,7 @@ def take(path):
             if not before or before["run"] <= entry["run"]:
                 known["cells"][cell][peer] = entry
     with open(RESULTS, "w") as file:
-        json.dump(with_runs(known["cells"], {**known["runs"], **new["runs"]}), file, indent=1, sort_keys=True)
-        file.write("\n")
+        file.write(written(with_runs(known["cells"], {**known["runs"], **new["runs"]})))
     write_page(read_results())
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """docs/performance.md has the tables that follow from the results that are kept, and figures are taken and marked as it says."""
+import json
 import os
 import sys
 import time
@@ -61,6 +62,11 @@ class TestPage(unittest.TestCase):
         rows = [row(run="2026-01-02", events_s=2), row(run="2026-01-01", events_s=1), row(run="2026-01-01", peer="floor", events_s=3)]
         self.assertIn("| 2 | - | - | 3 |", line(rows))
         self.assertEqual(set(page.summarise(rows)["runs"]), {"2026-01-01", "2026-01-02"})
+
+    def test_results_are_kept_as_they_are(self):
+        for rows in ([], [row(events_s=1), row(peer="floor", cpu_us=2.5), row(run="2026-01-02", cell=cells.KILLED[0].key(), called_twice=0)]):
+            kept = page.summarise(rows)
+            self.assertEqual(json.loads(page.written(kept)), kept)
 
     def test_what_went_wrong_is_told(self):
         killed = {**row(peer="floor", cell=cells.KILLED[0].key(), called_twice=3), "wrong": {"called twice": 3}}
