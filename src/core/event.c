@@ -398,7 +398,7 @@ static bool is_kept(const struct reading *reading, size_t place)
 /* Sets the defaults of members that are missing or unreadable. */
 static void keep_defaults(struct reading *reading, bool has_key)
 {
-    const struct place *place = &reading->request->place;
+    const struct record_position *place = &reading->request->place;
     struct span subject = reading->default_key;
     if (!has_key && !is_kept(reading, offsetof(struct event, order_id)) && subject.bytes &&
         event_is_order_id(subject.bytes, subject.size))

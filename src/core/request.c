@@ -23,7 +23,7 @@ static const char *put(char **at, const void *bytes, size_t n)
     return copy;
 }
 
-struct request *request_new(struct place place, const struct raw_record *raw)
+struct request *request_new(struct record_position place, const struct raw_record *raw)
 {
     size_t size = sizeof(struct request) + raw_size(raw);
     struct request *request = memory_alloc(size);

@@ -13,8 +13,9 @@
 
 enum request_kind { REQUEST_CALL, REQUEST_RECORDING, REQUEST_KINDS };
 
-/* The position of a record: requests topic, partition, offset. */
-struct place {
+/* The position of a record: requests topic, partition, offset (as where to read from: below 0 is
+ * the oldest record). */
+struct record_position {
     enum request_kind kind;
     int32_t partition;
     int64_t offset;
@@ -131,8 +132,9 @@ enum request_state {
     REQUEST_ORPHAN,     /* with the call thread, and its partition is gone */
 };
 
-/* Why the broker refused a record. */
+/* What became of a record of a transaction. */
 enum record_refusal {
+    RECORD_TAKEN,
     REFUSED_FOR_SIZE, /* a smaller form may be accepted */
     REFUSED_FOR_KEY,  /* it has no key, and the topic requires one */
     REFUSED_AS_IS,    /* no form would be accepted: a right, a policy, a topic that is gone */
@@ -143,7 +145,7 @@ struct partition;
 
 struct request {
     struct message message; /* for the two queues */
-    struct place place;
+    struct record_position place;
     struct raw_record raw;
     struct event event;
     struct outcome outcome;
@@ -159,8 +161,6 @@ struct request {
     bool small;   /* the broker refused its record for the size */
     bool keyed;   /* the topic of its record requires a key */
     bool refused; /* its record was refused in every form */
-    enum record_refusal
-        refusal; /* the broker's answer to its record in the transaction that has ended */
     struct partition *partition;
     struct lane *lane;
     struct list lane_node, partition_node, list_node, change_node;
@@ -169,7 +169,7 @@ struct request {
 };
 
 /* Makes a request with a copy of the record, in one block. event_parse parses it later. */
-struct request *request_new(struct place place, const struct raw_record *raw);
+struct request *request_new(struct record_position place, const struct raw_record *raw);
 
 /* For the log: what an entry about the request is about, with the name of its topic. */
 struct log_about request_about(const struct request *request, const char *topic);

@@ -124,7 +124,7 @@ static void add_tries(struct text *value, const struct request *request)
     add_time(value, "finishedAt", request->outcome.finished_at_ms);
 }
 
-static void add_source(struct text *value, const char *topic, struct place place)
+static void add_source(struct text *value, const char *topic, struct record_position place)
 {
     add_name(value, "source");
     text_add(value, "{\"topic\":");
@@ -225,7 +225,8 @@ static void header_source(struct record *record, const char *group)
     header->size = record->header_bytes.length - start;
 }
 
-static void header_id(struct record *record, const struct result_names *names, struct place place)
+static void header_id(struct record *record, const struct result_names *names,
+                      struct record_position place)
 {
     struct record_header *header = header_open(record, "ce_id");
     size_t start = record->header_bytes.length;
@@ -284,7 +285,7 @@ void result_render(struct record *record, const struct result_names *names,
 }
 
 static void dead_letter_headers(struct record *record, const struct result_names *names,
-                                struct place place, int64_t timestamp_ms)
+                                struct record_position place, int64_t timestamp_ms)
 {
     header_string(record, "dlq.topic", names->request_topics[place.kind]);
     header_integer(record, "dlq.partition", place.partition);
@@ -351,8 +352,8 @@ void dead_letter_render(struct record *record, const struct result_names *names,
     headers_settle(record);
 }
 
-void record_gone_render(struct record *record, const struct result_names *names, struct place place,
-                        const char *message)
+void record_gone_render(struct record *record, const struct result_names *names,
+                        struct record_position place, const char *message)
 {
     record_clear(record);
     record->topic = names->dead_letters;
@@ -361,7 +362,8 @@ void record_gone_render(struct record *record, const struct result_names *names,
     headers_settle(record);
 }
 
-void record_give_key(struct record *record, const struct result_names *names, struct place place)
+void record_give_key(struct record *record, const struct result_names *names,
+                     struct record_position place)
 {
     if (record->has_key)
         return;

@@ -19,88 +19,23 @@
 #include "core/config.h"
 #include "core/request.h"
 #include "core/result.h"
+#include "core/txn.h"
 #include "io/kafka_files.h"
 
 struct kafka;
-
-/* Whether committed state that this process has written is gone, although the log is the one that
- * was read. */
-enum kafka_loss {
-    KAFKA_NOT_LOST,
-    KAFKA_OFFSET_LOST,
-    KAFKA_LOSS_UNCLEAR, /* the state is gone, and the log may be another one */
-};
-
-/* A partition's committed state. */
-struct kafka_ledger {
-    enum request_kind kind;
-    int32_t partition;
-    int64_t offset;       /* -1: nothing committed */
-    const char *metadata; /* NUL-terminated here; may be "" */
-    size_t metadata_size;
-    enum kafka_loss loss; /* as it was read */
-    bool made_again;      /* when read: its log is not the one that was read here */
-};
-
-struct kafka_partition {
-    enum request_kind kind;
-    int32_t partition;
-    int64_t offset; /* where to read from; below 0: the oldest */
-};
-
-/* How a transaction ended. */
-enum kafka_outcome {
-    KAFKA_COMMITTED,
-    KAFKA_ABORTED, /* nothing of it is committed; to be repeated with the new membership (a
-                      rebalance, a time-out, ...) */
-    KAFKA_REFUSED, /* aborted, because the broker or client refused some records for good; refused[]
-                      says which, and why */
-    KAFKA_UNKNOWN, /* it may be committed: renew the producer, then read the ledgers back */
-    KAFKA_FENCED,  /* another producer has the transactional id; it may be committed: like
-                      KAFKA_UNKNOWN */
-    KAFKA_NOT_MEMBER,      /* aborted: there is no membership at present */
-    KAFKA_OFFSETS_REFUSED, /* aborted: the broker refuses these ledgers for good */
-    KAFKA_EXPIRED, /* aborted: the broker has forgotten the transactional id; renew the producer */
-};
-
-/* What became of a record of a transaction. */
-enum kafka_refusal {
-    KAFKA_TAKEN,
-    KAFKA_TOO_LARGE,
-    KAFKA_WITHOUT_KEY, /* without a key, which the topic requires */
-    KAFKA_NOT_TAKEN,   /* refused in any form: a right, a policy, a topic that is gone */
-};
-
-/* How an operation of the ledger runner ended. */
-enum kafka_answer {
-    KAFKA_DONE,
-    KAFKA_AGAIN, /* not now (a time-out, an unstable offset, a broker that is away): try again */
-    KAFKA_NO_MEMBER, /* the coordinator says that this process is not a member of this generation */
-    KAFKA_COMMIT_REFUSED, /* the broker refuses these ledgers for good */
-};
-
-/* How a rebalance revokes partitions. */
-enum kafka_parting {
-    KAFKA_REVOKED, /* they stay ours until kafka_unassign, unless another event comes first */
-    KAFKA_LOST, /* the membership may be over. Until kafka_unassign, transactions use the membership
-                   that granted the partitions; the coordinator accepts it as long as no other
-                   member can have them */
-    KAFKA_OVERTAKEN, /* another member may have them already: no transaction may contain them any
-                        more */
-};
 
 struct kafka_handler {
     /* A rebalance has assigned partitions (if none, no answer is needed). No record of them is
      * delivered until kafka_assign. A newer rebalance may overtake the answer: then they are first
      * reported as overtaken, and again as assigned if they are still ours. */
-    void (*assigned)(void *arg, uint64_t rebalance, const struct kafka_partition *list,
+    void (*assigned)(void *arg, uint64_t rebalance, const struct record_position *list,
                      size_t count);
     /* A rebalance revokes partitions. */
-    void (*revoked)(void *arg, uint64_t rebalance, enum kafka_parting parting,
-                    const struct kafka_partition *list, size_t count);
+    void (*revoked)(void *arg, uint64_t rebalance, enum revocation parting,
+                    const struct record_position *list, size_t count);
     /* The log of partitions is not the one that was read, or is shorter. They are reported as
      * overtaken and as assigned next, and only their committed state counts. May be NULL. */
-    void (*log_changed)(void *arg, const struct kafka_partition *list, size_t count);
+    void (*log_changed)(void *arg, const struct record_position *list, size_t count);
     /* The producer is ready (after kafka_start and kafka_renew_producer): transactions of an
      * earlier producer have ended. */
     void (*producer_ready)(void *arg);
@@ -108,21 +43,21 @@ struct kafka_handler {
      * about_size: it refused the size. lasting: the failure does not pass by itself. May be
      * NULL. */
     void (*said)(void *arg, const char *words, bool about_size, bool lasting);
-    /* kafka_transact has ended. refused: for KAFKA_REFUSED one element per record, otherwise
+    /* kafka_transact has ended. refused: for TXN_REFUSED one element per record, otherwise
      * NULL. */
-    void (*transacted)(void *arg, enum kafka_outcome outcome, const enum kafka_refusal *refused,
+    void (*transacted)(void *arg, enum txn_outcome outcome, const enum record_refusal *refused,
                        const char *error);
-    void (*ledgers_read)(void *arg, enum kafka_answer answer, const struct kafka_ledger *list,
+    void (*ledgers_read)(void *arg, enum group_answer answer, const struct stored_ledger *list,
                          size_t count, const char *error);
-    void (*owner_ended)(void *arg, enum kafka_answer answer, const char *owner, const char *error);
-    void (*committed)(void *arg, enum kafka_answer answer, const char *error);
+    void (*owner_ended)(void *arg, enum group_answer answer, const char *owner, const char *error);
+    void (*committed)(void *arg, enum group_answer answer, const char *error);
     /* This process cannot go on (a fatal error of the consumer, authorization, ...). */
     void (*failed)(void *arg, const char *error);
 };
 
 struct kafka_record_sink {
     /* A record; raw is borrowed. */
-    void (*record)(void *arg, struct place place, const struct raw_record *raw);
+    void (*record)(void *arg, struct record_position place, const struct raw_record *raw);
     /* The end of the partition was reached: `offset` is the next offset that a producer will
      * get. */
     void (*end)(void *arg, enum request_kind kind, int32_t partition, int64_t offset);
@@ -135,7 +70,7 @@ struct kafka_record_sink {
 struct kafka_transaction {
     const struct record *records;
     size_t record_count;
-    const struct kafka_ledger *ledgers;
+    const struct stored_ledger *ledgers;
     size_t ledger_count;
 };
 
@@ -203,7 +138,7 @@ const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int
 
 /* Answers `assigned`: delivery begins at the given offsets. The call is ignored unless `rebalance`
  * is the number of the newest rebalance. */
-void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,
+void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_position *list,
                   size_t count);
 
 /* Reports an owned partition as overtaken and as assigned again, so that its committed state is
@@ -218,15 +153,15 @@ void kafka_unassign(struct kafka *kafka, uint64_t rebalance);
  * runner (the next three). */
 void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transaction);
 void kafka_renew_producer(struct kafka *kafka);
-/* stable: read_committed, with KAFKA_AGAIN while a transaction on one of them is open; otherwise
+/* stable: read_committed, with GROUP_RETRY while a transaction on one of them is open; otherwise
  * the offsets as they are now. One try of at most about a second. */
-void kafka_read_ledgers(struct kafka *kafka, const struct kafka_partition *list, size_t count,
+void kafka_read_ledgers(struct kafka *kafka, const struct record_position *list, size_t count,
                         bool stable);
 /* Ends the open transaction of the instance `owner` of the job's group, and fences its producer. */
 void kafka_end_owner(struct kafka *kafka, const char *owner);
 /* A commit outside of transactions, which the coordinator accepts only from a live member of the
  * group's current generation. */
-void kafka_commit(struct kafka *kafka, const struct kafka_ledger *list, size_t count);
+void kafka_commit(struct kafka *kafka, const struct stored_ledger *list, size_t count);
 
 /* Leaves the group. `revoked` is reported for partitions that are still assigned, and must be
  * answered. */

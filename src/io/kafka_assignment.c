@@ -134,7 +134,7 @@ static void told_add(struct kafka_assignment *a, const struct kafka_slot *slot)
 {
     a->told = memory_grow(a->told, a->told_count, &a->told_room, sizeof *a->told, 16);
     a->told[a->told_count++] =
-        (struct kafka_partition){.kind = slot->kind, .partition = slot->partition, .offset = -1};
+        (struct record_position){.kind = slot->kind, .partition = slot->partition, .offset = -1};
 }
 
 /* Collects the slots in that state, for the handler. */
@@ -282,7 +282,8 @@ static void withdraw(struct kafka *kafka)
     move_all(kafka, SLOT_OFFERED, SLOT_OWED);
     move_all(kafka, SLOT_LEAVING, SLOT_NONE);
     if (a->told_count > 0)
-        kafka->handler->revoked(kafka->arg, ++a->number, KAFKA_OVERTAKEN, a->told, a->told_count);
+        kafka->handler->revoked(kafka->arg, ++a->number, PARTITIONS_OVERTAKEN, a->told,
+                                a->told_count);
 }
 
 /* Reports pending partitions to the handler as assigned. If there are none, it answers librdkafka
@@ -493,11 +494,12 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
     a->generation = keep_membership(kafka);
     a->asked = ASKED_UNASSIGN;
     a->number++;
-    kafka->handler->revoked(kafka->arg, a->number, event->lost ? KAFKA_LOST : KAFKA_REVOKED,
-                            a->told, a->told_count);
+    kafka->handler->revoked(kafka->arg, a->number,
+                            event->lost ? PARTITIONS_LOST : PARTITIONS_REVOKED, a->told,
+                            a->told_count);
 }
 
-void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct kafka_partition *list,
+void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_position *list,
                   size_t count)
 {
     struct kafka_assignment *a = &kafka->assignment;
@@ -706,7 +708,7 @@ void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partitio
 static void tell_changed(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    struct kafka_partition *changed = memory_zeroed(a->told_count, sizeof *changed);
+    struct record_position *changed = memory_zeroed(a->told_count, sizeof *changed);
     size_t count = 0;
     for (size_t i = 0; i < a->told_count; i++) {
         struct kafka_slot *slot = kafka_slot_find(kafka, a->told[i].kind, a->told[i].partition);
@@ -740,7 +742,7 @@ static void restart(struct kafka *kafka)
     if (a->told_count == 0)
         return;
     tell_changed(kafka);
-    kafka->handler->revoked(kafka->arg, ++a->number, KAFKA_OVERTAKEN, a->told, a->told_count);
+    kafka->handler->revoked(kafka->arg, ++a->number, PARTITIONS_OVERTAKEN, a->told, a->told_count);
     a->partial = true;
     offer(kafka);
 }

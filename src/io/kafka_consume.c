@@ -22,8 +22,9 @@ size_t kafka_read_headers(const rd_kafka_message_t *message, struct record_heade
     return count;
 }
 
-static void deliver(struct kafka *kafka, struct place place, const rd_kafka_message_t *message,
-                    const struct kafka_record_sink *sink, void *arg)
+static void deliver(struct kafka *kafka, struct record_position place,
+                    const rd_kafka_message_t *message, const struct kafka_record_sink *sink,
+                    void *arg)
 {
     rd_kafka_timestamp_type_t type;
     int64_t timestamp = rd_kafka_message_timestamp(message, &type);
@@ -53,7 +54,7 @@ static void take_one(struct kafka *kafka, const struct kafka_slot *slot,
                      const rd_kafka_message_t *message, const struct kafka_record_sink *sink,
                      void *arg)
 {
-    struct place place = {
+    struct record_position place = {
         .kind = slot->kind, .partition = slot->partition, .offset = message->offset};
     if (message->err)
         sink->end(arg, slot->kind, slot->partition, message->offset);

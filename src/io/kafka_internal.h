@@ -130,7 +130,7 @@ struct kafka_assignment {
     int64_t no_member_since_ms; /* 0: probably a member */
     struct kafka_event *events;
     size_t event_count, event_room;
-    struct kafka_partition *told; /* scratch */
+    struct record_position *told; /* scratch */
     size_t told_count, told_room;
 };
 
@@ -142,12 +142,12 @@ struct kafka_writing {
     const struct kafka_transaction *transaction;
     rd_kafka_consumer_group_metadata_t *membership; /* NULL: none, nothing is to be sent */
     uint64_t rebalance;                             /* the newest one told when it was asked for */
-    enum kafka_refusal *refused;
+    enum record_refusal *refused;
     rd_kafka_resp_err_t code; /* of what `error` says */
     bool offsets_refused;
     size_t refused_room;
     bool any_refused, any_failed; /* from the delivery reports */
-    enum kafka_outcome outcome;
+    enum txn_outcome outcome;
     bool no_member; /* aborted, because the coordinator does not know this member */
     bool failed;    /* nothing can go on */
     struct error error;
@@ -181,9 +181,9 @@ struct kafka_reading {
     char *owner;
     bool no_membership;
     uint64_t rebalance; /* as above */
-    enum kafka_answer answer;
+    enum group_answer answer;
     rd_kafka_resp_err_t code; /* of what `error` says */
-    struct kafka_ledger *ledgers;
+    struct stored_ledger *ledgers;
     size_t ledger_count;
     struct error error;
 };
@@ -318,8 +318,8 @@ bool kafka_is_no_member(rd_kafka_resp_err_t code);
 
 /* kafka_refusal.c */
 
-/* What the broker's error means for a record; KAFKA_TAKEN: the error is not about the record. */
-enum kafka_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key);
+/* What the broker's error means for a record; RECORD_TAKEN: the error is not about the record. */
+enum record_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key);
 /* Whether the broker refuses these offsets for good; and whether because of their size. */
 bool kafka_refuses_offsets(rd_kafka_resp_err_t code);
 bool kafka_is_about_size(rd_kafka_resp_err_t code);
@@ -485,7 +485,7 @@ rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct 
 rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error);
 /* A list for librdkafka with offsets and metadata. */
 rd_kafka_topic_partition_list_t *
-kafka_ledger_list(const struct config *config, const struct kafka_ledger *ledgers, size_t count);
+kafka_ledger_list(const struct config *config, const struct stored_ledger *ledgers, size_t count);
 /* Reports the end of the reader's job to the handler. Kafka thread. */
 void kafka_reading_told(struct kafka *kafka);
 /* Asks the coordinator for something by the consumer, until it answers or a second is over; the
@@ -507,7 +507,7 @@ void kafka_writing_told(struct kafka *kafka);
 /* Releases the producer, after the writer has ended. */
 void kafka_producer_fini(struct kafka *kafka);
 /* Ends the open transaction of a transactional id, with a separate producer. */
-enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
+enum group_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
                                            struct error *error, bool *forbidden);
 
 /* kafka.c */

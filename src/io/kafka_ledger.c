@@ -12,8 +12,8 @@
 
 enum { READ_TIMEOUT_MS = 1000 };
 
-rd_kafka_topic_partition_list_t *kafka_ledger_list(const struct config *config,
-                                                   const struct kafka_ledger *ledgers, size_t count)
+rd_kafka_topic_partition_list_t *
+kafka_ledger_list(const struct config *config, const struct stored_ledger *ledgers, size_t count)
 {
     rd_kafka_topic_partition_list_t *list =
         memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
@@ -104,12 +104,12 @@ rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error)
 /* What the engine has to know of a missing offset. An unclear case stays unclear: while the
  * partition is halted, it is not known how far the log was read, so a new log proves nothing
  * then. */
-static enum kafka_loss loss_of(const rd_kafka_topic_partition_t *at, const struct kafka_memory *of,
-                               enum kafka_log log)
+static enum offset_loss loss_of(const rd_kafka_topic_partition_t *at, const struct kafka_memory *of,
+                                enum kafka_log log)
 {
     if (!of->had_ledger || at->offset >= 0 || (log == KAFKA_LOG_OTHER && !of->lost))
-        return KAFKA_NOT_LOST;
-    return log == KAFKA_LOG_SAME ? KAFKA_OFFSET_LOST : KAFKA_LOSS_UNCLEAR;
+        return OFFSET_NOT_LOST;
+    return log == KAFKA_LOG_SAME ? OFFSET_LOST : OFFSET_LOSS_UNCLEAR;
 }
 
 static void take_ledgers(struct kafka_reading *job)
@@ -121,14 +121,14 @@ static void take_ledgers(struct kafka_reading *job)
         bool other = job->logs[i] == KAFKA_LOG_OTHER && !job->memories[i].lost;
         bool none = at->offset < 0 || (job->stable && other);
         size_t size = none ? 0 : at->metadata_size;
-        job->ledgers[i] = (struct kafka_ledger){
+        job->ledgers[i] = (struct stored_ledger){
             .kind = job->kinds[i],
             .partition = at->partition,
             .offset = none ? -1 : at->offset,
             .metadata = memory_copy(size ? at->metadata : "", size),
             .metadata_size = size,
             .made_again = job->stable && other,
-            .loss = job->stable ? loss_of(at, &job->memories[i], job->logs[i]) : KAFKA_NOT_LOST,
+            .loss = job->stable ? loss_of(at, &job->memories[i], job->logs[i]) : OFFSET_NOT_LOST,
         };
     }
 }
@@ -137,7 +137,7 @@ static void read_ledgers(struct kafka *kafka)
 {
     struct kafka_reading *job = &kafka->reading;
     rd_kafka_t *client = job->stable ? kafka->consumer : kafka_onlooker(kafka, &job->error);
-    job->answer = KAFKA_AGAIN;
+    job->answer = GROUP_RETRY;
     if (!client)
         return;
     rd_kafka_resp_err_t code = rd_kafka_committed(client, job->list, READ_TIMEOUT_MS);
@@ -147,7 +147,7 @@ static void read_ledgers(struct kafka *kafka)
         return;
     if (!code) {
         take_ledgers(job);
-        job->answer = KAFKA_DONE;
+        job->answer = GROUP_DONE;
         return;
     }
     struct error words;
@@ -161,7 +161,7 @@ static void read_ledgers(struct kafka *kafka)
 static void commit(struct kafka *kafka)
 {
     struct kafka_reading *job = &kafka->reading;
-    job->answer = KAFKA_NO_MEMBER;
+    job->answer = GROUP_NOT_MEMBER;
     if (job->no_membership) {
         error_set(&job->error, "no membership at present");
         kafka_runner_nap(&kafka->reader, NO_MEMBER_NAP_MS);
@@ -169,7 +169,7 @@ static void commit(struct kafka *kafka)
     }
     rd_kafka_resp_err_t code = commit_plain(kafka, job->list);
     if (!code) {
-        job->answer = KAFKA_DONE;
+        job->answer = GROUP_DONE;
         return;
     }
     struct error words;
@@ -178,7 +178,7 @@ static void commit(struct kafka *kafka)
     job->code = code;
     if (kafka_is_no_member(code))
         return;
-    job->answer = kafka_refuses_offsets(code) ? KAFKA_COMMIT_REFUSED : KAFKA_AGAIN;
+    job->answer = kafka_refuses_offsets(code) ? GROUP_REFUSED : GROUP_RETRY;
     kafka_runner_nap(&kafka->reader, 20);
 }
 
@@ -200,7 +200,7 @@ static struct kafka_reading *reading_begin(struct kafka *kafka, enum kafka_read_
     return &kafka->reading;
 }
 
-void kafka_read_ledgers(struct kafka *kafka, const struct kafka_partition *list, size_t count,
+void kafka_read_ledgers(struct kafka *kafka, const struct record_position *list, size_t count,
                         bool stable)
 {
     struct kafka_reading *job = reading_begin(kafka, READ_LEDGERS);
@@ -233,7 +233,7 @@ void kafka_end_owner(struct kafka *kafka, const char *owner)
     kafka_runner_give(&kafka->reader, end_owner);
 }
 
-void kafka_commit(struct kafka *kafka, const struct kafka_ledger *list, size_t count)
+void kafka_commit(struct kafka *kafka, const struct stored_ledger *list, size_t count)
 {
     struct kafka_reading *job = reading_begin(kafka, READ_COMMIT);
     job->list = kafka_ledger_list(kafka->config, list, count);
@@ -250,7 +250,7 @@ static void wait_for_answer(struct kafka *kafka)
 {
     struct kafka_reading *job = &kafka->reading;
     rd_kafka_resp_err_t code = rd_kafka_committed(kafka->consumer, job->list, READ_TIMEOUT_MS);
-    job->answer = code == RD_KAFKA_RESP_ERR__TIMED_OUT ? KAFKA_AGAIN : KAFKA_DONE;
+    job->answer = code == RD_KAFKA_RESP_ERR__TIMED_OUT ? GROUP_RETRY : GROUP_DONE;
 }
 
 void kafka_wait_for_answer(struct kafka *kafka)
@@ -275,7 +275,7 @@ void kafka_reading_fini(struct kafka_reading *job)
     memset(job, 0, sizeof *job);
 }
 
-static void warn_of_others(struct kafka *kafka, const struct kafka_ledger *ledger, bool had_ledger)
+static void warn_of_others(struct kafka *kafka, const struct stored_ledger *ledger, bool had_ledger)
 {
     struct log_about about = {.topic = kafka->config->request_topics[ledger->kind],
                               .partition = ledger->partition,
@@ -299,7 +299,7 @@ static void warn_of_others(struct kafka *kafka, const struct kafka_ledger *ledge
 static void look_for_others(struct kafka *kafka, const struct kafka_reading *job)
 {
     for (size_t i = 0; i < job->ledger_count; i++) {
-        const struct kafka_ledger *ledger = &job->ledgers[i];
+        const struct stored_ledger *ledger = &job->ledgers[i];
         struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
         if (!slot || ledger->metadata_size > 0 || ledger->offset <= (slot->had_ledger ? -1 : 0))
             continue;
@@ -314,18 +314,18 @@ static void look_for_others(struct kafka *kafka, const struct kafka_reading *job
 static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
 {
     for (size_t i = 0; job->stable && i < job->ledger_count; i++) {
-        const struct kafka_ledger *ledger = &job->ledgers[i];
+        const struct stored_ledger *ledger = &job->ledgers[i];
         struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
         struct log_about about = {.topic = kafka->config->request_topics[ledger->kind],
                                   .partition = ledger->partition,
                                   .offset = -1};
-        if (ledger->loss == KAFKA_OFFSET_LOST)
+        if (ledger->loss == OFFSET_LOST)
             log_write(LOG_WARN, &about,
                       "kafka: its committed offset is gone, and its log is the one that was read: "
                       "the brokers have lost data of __consumer_offsets; what is known of it here "
                       "is committed again");
         if (slot)
-            slot->lost = ledger->loss != KAFKA_NOT_LOST ||
+            slot->lost = ledger->loss != OFFSET_NOT_LOST ||
                          ledger_is_halt(ledger->metadata, ledger->metadata_size);
         if (job->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
@@ -357,7 +357,7 @@ void kafka_reading_told(struct kafka *kafka)
 {
     struct kafka_reading job = kafka->reading; /* the handler may start the next one */
     const struct kafka_handler *to = kafka->handler;
-    const char *error = job.answer == KAFKA_DONE ? NULL : job.error.text;
+    const char *error = job.answer == GROUP_DONE ? NULL : job.error.text;
     memset(&kafka->reading, 0, sizeof kafka->reading);
     if (error && to->said && job.kind != READ_NOTHING)
         to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_remedy(job.code));
@@ -371,17 +371,17 @@ void kafka_reading_told(struct kafka *kafka)
         to->owner_ended(kafka->arg, job.answer, job.owner, error);
         break;
     case READ_COMMIT:
-        if (job.answer == KAFKA_DONE) {
+        if (job.answer == GROUP_DONE) {
             kafka_assignment_is_member(kafka);
             kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
             note_ledgers(kafka, job.list);
         }
         to->committed(kafka->arg, job.answer, error);
-        if (job.answer == KAFKA_NO_MEMBER)
+        if (job.answer == GROUP_NOT_MEMBER)
             kafka_assignment_no_member(kafka, job.rebalance, clock_boot_ms());
         break;
     case READ_NOTHING:
-        kafka->assignment.answers |= job.answer == KAFKA_DONE;
+        kafka->assignment.answers |= job.answer == GROUP_DONE;
         break;
     }
     kafka_reading_fini(&job);

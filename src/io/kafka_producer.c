@@ -70,8 +70,8 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
         message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
         return; /* caused by an abort */
     const struct record *record = &job->transaction->records[index - 1];
-    enum kafka_refusal refusal = kafka_refusal_of(message->err, record->has_key);
-    if (refusal != KAFKA_TAKEN) {
+    enum record_refusal refusal = kafka_refusal_of(message->err, record->has_key);
+    if (refusal != RECORD_TAKEN) {
         job->refused[index - 1] = refusal;
         job->any_refused = true;
     }
@@ -215,27 +215,27 @@ static int init_transactions(struct kafka *kafka)
 
 /* Ends the open transaction of a transactional id, with a separate producer. Takes at most about 5
  * s, and the time of waking a coordinator. */
-static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafka_runner *runner,
+static enum group_answer end_id(struct kafka *kafka, const char *id, struct kafka_runner *runner,
                                 struct error *error, bool *forbidden)
 {
     unsigned version;
     rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_PRODUCER, &version, error);
     if (!conf)
-        return KAFKA_AGAIN;
+        return GROUP_RETRY;
     kafka_setting_must(conf, "transactional.id", id);
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
     rd_kafka_t *producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
     if (!producer)
-        return KAFKA_AGAIN;
-    enum kafka_answer answer = KAFKA_AGAIN;
+        return GROUP_RETRY;
+    enum group_answer answer = GROUP_RETRY;
     struct kafka_nudge nudge = {.runner = runner, .id = id};
     int64_t until = clock_boot_ms() + END_OTHER_MS;
     bool again = true;
-    while (again && answer == KAFKA_AGAIN && clock_boot_ms() < until && !stopping(kafka)) {
+    while (again && answer == GROUP_RETRY && clock_boot_ms() < until && !stopping(kafka)) {
         rd_kafka_error_t *failure = rd_kafka_init_transactions(producer, KAFKA_SLICE_MS);
         if (!failure) {
-            answer = KAFKA_DONE;
+            answer = GROUP_DONE;
             break;
         }
         again = rd_kafka_error_is_retriable(failure);
@@ -255,30 +255,30 @@ static enum kafka_answer end_id(struct kafka *kafka, const char *id, struct kafk
 /* The same for the id that earlier versions used, in which both jobs were in the group of calls. A
  * worker without the right to that id cannot have run such a version. If another process may use
  * that id now, its open transaction ends by its timeout. */
-static enum kafka_answer end_former_id(struct kafka *kafka, const char *owner,
+static enum group_answer end_former_id(struct kafka *kafka, const char *owner,
                                        struct kafka_runner *runner, struct error *error)
 {
     struct text id = {0};
     bool forbidden = false;
     if (!config_kafka_former_id(&id, kafka->config->group_ids[REQUEST_CALL], owner))
-        return KAFKA_DONE;
-    enum kafka_answer answer = end_id(kafka, id.data, runner, error, &forbidden);
+        return GROUP_DONE;
+    enum group_answer answer = end_id(kafka, id.data, runner, error, &forbidden);
     text_fini(&id);
-    return forbidden ? KAFKA_DONE : answer;
+    return forbidden ? GROUP_DONE : answer;
 }
 
-enum kafka_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
+enum group_answer kafka_producer_end_other(struct kafka *kafka, const char *owner,
                                            struct error *error, bool *forbidden)
 {
     /* Our own id was fenced when the producer was made ready. A second producer with this id would
      * fence the first. */
     if (!strcmp(owner, kafka->config->instance_id))
-        return KAFKA_DONE;
+        return GROUP_DONE;
     struct text id = {0};
     config_kafka_transactional_id(&id, kafka->config->group_ids[kafka->job], owner);
-    enum kafka_answer answer = end_id(kafka, id.data, &kafka->reader, error, forbidden);
+    enum group_answer answer = end_id(kafka, id.data, &kafka->reader, error, forbidden);
     text_fini(&id);
-    return answer == KAFKA_DONE ? end_former_id(kafka, owner, &kafka->reader, error) : answer;
+    return answer == GROUP_DONE ? end_former_id(kafka, owner, &kafka->reader, error) : answer;
 }
 
 /* 0: ready, or stopping; 1: needs a new producer. */
@@ -311,7 +311,7 @@ static void prepare_producer(struct kafka *kafka, bool is_new)
     /* Once: an earlier version with this name may have died here. */
     while (result == 0 && !kafka->former_ended && !stopping(kafka)) {
         kafka->former_ended = end_former_id(kafka, kafka->config->instance_id, &kafka->writer,
-                                            &job->error) == KAFKA_DONE;
+                                            &job->error) == GROUP_DONE;
         if (kafka->former_ended)
             break;
         tell_not_ready(kafka, RD_KAFKA_RESP_ERR_NO_ERROR);
@@ -409,13 +409,13 @@ static void produce_all(struct kafka *kafka, bool each_alone)
         }
         if (each_alone && !code)
             flush(kafka);
-        enum kafka_refusal refusal =
-            code ? kafka_refusal_of(code, transaction->records[i].has_key) : KAFKA_TAKEN;
-        if (refusal != KAFKA_TAKEN) {
+        enum record_refusal refusal =
+            code ? kafka_refusal_of(code, transaction->records[i].has_key) : RECORD_TAKEN;
+        if (refusal != RECORD_TAKEN) {
             job->refused[i] = refusal;
             job->any_refused = true;
         }
-        if (refusal == KAFKA_TOO_LARGE)
+        if (refusal == REFUSED_FOR_SIZE)
             continue; /* to find all refused records at once */
         if (code)
             note_failed(job, &transaction->records[i], code);
@@ -444,7 +444,7 @@ static void refuse_forbidden(struct kafka *kafka)
     for (size_t i = 0; i < job->transaction->record_count; i++) {
         if (!kafka_may_not_write(kafka, job->transaction->records[i].topic))
             continue;
-        job->refused[i] = KAFKA_NOT_TAKEN;
+        job->refused[i] = REFUSED_AS_IS;
         job->any_refused = true;
     }
 }
@@ -470,10 +470,10 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
         job->any_failed = true;
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && abort_it)
         refuse_forbidden(kafka);
-    job->outcome = KAFKA_UNKNOWN;
+    job->outcome = TXN_UNKNOWN;
     if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
         code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
-        job->outcome = KAFKA_FENCED;
+        job->outcome = TXN_FENCED;
     rd_kafka_error_destroy(error);
     if (*again && code != RD_KAFKA_RESP_ERR__TIMED_OUT)
         kafka_runner_nap(&kafka->writer, 5);
@@ -547,7 +547,7 @@ static void transact_once(struct kafka *kafka, bool each_alone)
     bool again;
     memset(job->refused, 0, job->transaction->record_count * sizeof *job->refused);
     job->any_refused = job->any_failed = job->no_member = false;
-    job->outcome = KAFKA_UNKNOWN;
+    job->outcome = TXN_UNKNOWN;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(kafka->producer);
     if (error) {
         read_error(kafka, "beginning a transaction", error, &again);
@@ -568,19 +568,19 @@ static void transact_once(struct kafka *kafka, bool each_alone)
     if (stopping(kafka))
         return;
     if (step == STEP_DONE) {
-        job->outcome = KAFKA_COMMITTED;
+        job->outcome = TXN_COMMITTED;
     } else if (step == STEP_ABORT && abort_transaction(kafka)) {
         /* See the top: only a failed record proves that EndTxn(commit) was never sent. */
         bool proven = !commits || job->any_failed || job->any_refused;
-        job->outcome = !proven                ? KAFKA_UNKNOWN
-                       : job->offsets_refused ? KAFKA_OFFSETS_REFUSED
-                       : job->any_refused     ? KAFKA_REFUSED
-                                              : KAFKA_ABORTED;
-        if (job->outcome == KAFKA_ABORTED && job->no_member)
-            job->outcome = KAFKA_NOT_MEMBER;
-        if (job->outcome == KAFKA_ABORTED &&
+        job->outcome = !proven                ? TXN_UNKNOWN
+                       : job->offsets_refused ? TXN_OFFSETS_REFUSED
+                       : job->any_refused     ? TXN_REFUSED
+                                              : TXN_ABORTED;
+        if (job->outcome == TXN_ABORTED && job->no_member)
+            job->outcome = TXN_NOT_MEMBER;
+        if (job->outcome == TXN_ABORTED &&
             job->code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING)
-            job->outcome = KAFKA_EXPIRED;
+            job->outcome = TXN_EXPIRED;
     }
 }
 
@@ -588,7 +588,7 @@ static void transact(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
     if (!job->membership) {
-        job->outcome = KAFKA_NOT_MEMBER;
+        job->outcome = TXN_NOT_MEMBER;
         job->no_member = true;
         error_set(&job->error, "no membership at present");
         kafka_runner_nap(&kafka->writer, NO_MEMBER_NAP_MS);
@@ -600,13 +600,13 @@ static void transact(struct kafka *kafka)
      * batch. If no record is refused alone, that try counts. */
     bool by_broker = job->any_refused && job->any_failed;
     bool one_by_one =
-        job->outcome == KAFKA_REFUSED && by_broker && job->transaction->record_count > 1;
+        job->outcome == TXN_REFUSED && by_broker && job->transaction->record_count > 1;
     /* The first tries may still fail because of the refused batch's gap in the sequence numbers. */
     for (int tries = 0; one_by_one && tries < 3; tries++) {
         transact_once(kafka, true);
-        one_by_one = job->outcome == KAFKA_ABORTED && !job->no_member;
+        one_by_one = job->outcome == TXN_ABORTED && !job->no_member;
     }
-    if (job->outcome == KAFKA_ABORTED && !job->no_member)
+    if (job->outcome == TXN_ABORTED && !job->no_member)
         kafka_runner_nap(&kafka->writer, 5);
 }
 
@@ -662,7 +662,7 @@ void kafka_writing_told(struct kafka *kafka)
     job->membership = NULL;
     bool no_member = job->no_member;
     uint64_t rebalance = job->rebalance;
-    if (job->outcome == KAFKA_COMMITTED) {
+    if (job->outcome == TXN_COMMITTED) {
         kafka_assignment_is_member(kafka);
         for (size_t i = 0; kafka_lacks_right(kafka) && i < job->transaction->record_count; i++)
             kafka_right_given(kafka, RIGHT_WRITE_TOPIC, job->transaction->records[i].topic);
@@ -672,16 +672,16 @@ void kafka_writing_told(struct kafka *kafka)
     /* The handler may start the next job, which reuses the job's memory. So values that must
      * outlast that are copied. */
     struct error error = job->error;
-    enum kafka_refusal *refused = job->outcome == KAFKA_REFUSED ? job->refused : NULL;
+    enum record_refusal *refused = job->outcome == TXN_REFUSED ? job->refused : NULL;
     if (refused) {
         job->refused = NULL;
         job->refused_room = 0;
     }
-    if (job->outcome != KAFKA_COMMITTED && kafka->handler->said)
+    if (job->outcome != TXN_COMMITTED && kafka->handler->said)
         kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(job->code),
                              kafka_remedy(job->code));
     kafka->handler->transacted(kafka->arg, job->outcome, refused,
-                               job->outcome == KAFKA_COMMITTED ? NULL : error.text);
+                               job->outcome == TXN_COMMITTED ? NULL : error.text);
     free(refused);
     if (no_member)
         kafka_assignment_no_member(kafka, rebalance, clock_boot_ms());

@@ -4,14 +4,14 @@
 
 #include "io/kafka_internal.h"
 
-enum kafka_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key)
+enum record_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key)
 {
     switch (code) {
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
-        return KAFKA_TOO_LARGE;
+        return REFUSED_FOR_SIZE;
     case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-        return has_key ? KAFKA_NOT_TAKEN : KAFKA_WITHOUT_KEY;
+        return has_key ? REFUSED_AS_IS : REFUSED_FOR_KEY;
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
@@ -21,9 +21,9 @@ enum kafka_refusal kafka_refusal_of(rd_kafka_resp_err_t code, bool has_key)
     case RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS:
     case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
     case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
-        return KAFKA_NOT_TAKEN;
+        return REFUSED_AS_IS;
     default:
-        return KAFKA_TAKEN;
+        return RECORD_TAKEN;
     }
 }
 

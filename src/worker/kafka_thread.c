@@ -58,7 +58,7 @@ struct kafka_thread {
     struct metrics *metrics;
     struct queue finished;
     struct publish publish;
-    struct kafka_ledger *ledgers; /* of the running plain commit */
+    struct stored_ledger *ledgers; /* of the running plain commit */
     size_t ledger_capacity;
     struct event_rules rules;
     int64_t now, wall;
@@ -134,21 +134,13 @@ static int64_t slots_of(const struct config *config, enum request_kind job)
 }
 
 static void log_partitions(const struct kafka_thread *thread, const char *what,
-                           const struct kafka_partition *list, size_t count)
+                           const struct record_position *list, size_t count)
 {
     struct text text = {0};
     for (size_t i = 0; i < count; i++)
         text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread), list[i].partition);
     log_info("%s: %zu partition(s)%s%s", what, count, count ? " " : "", count ? text.data : "");
     text_fini(&text);
-}
-
-static struct engine_place *places_of(const struct kafka_partition *list, size_t count)
-{
-    struct engine_place *places = memory_zeroed(count, sizeof *places);
-    for (size_t i = 0; i < count; i++)
-        places[i] = (struct engine_place){list[i].partition, list[i].offset};
-    return places;
 }
 
 static void count_rebalance(struct kafka_thread *thread, uint64_t rebalance)
@@ -159,36 +151,29 @@ static void count_rebalance(struct kafka_thread *thread, uint64_t rebalance)
     thread->table_at = 0;
 }
 
-static void on_assigned(void *argument, uint64_t rebalance, const struct kafka_partition *list,
+static void on_assigned(void *argument, uint64_t rebalance, const struct record_position *list,
                         size_t count)
 {
     struct kafka_thread *thread = argument;
-    struct engine_place *places = places_of(list, count);
     log_partitions(thread, "assigned", list, count);
     count_rebalance(thread, rebalance);
     atomic_store(&thread->metrics->in_group[thread->job], true);
-    engine_assigned(thread->engine, rebalance, places, count, thread->now);
-    free(places);
+    engine_assigned(thread->engine, rebalance, list, count, thread->now);
 }
 
-static void on_revoked(void *argument, uint64_t rebalance, enum kafka_parting parting,
-                       const struct kafka_partition *list, size_t count)
+static void on_revoked(void *argument, uint64_t rebalance, enum revocation parting,
+                       const struct record_position *list, size_t count)
 {
-    static const enum engine_parting partings[] = {[KAFKA_REVOKED] = ENGINE_REVOKED,
-                                                   [KAFKA_LOST] = ENGINE_LOST,
-                                                   [KAFKA_OVERTAKEN] = ENGINE_OVERTAKEN};
     struct kafka_thread *thread = argument;
-    struct engine_place *places = places_of(list, count);
-    log_partitions(thread, parting == KAFKA_REVOKED ? "revoked" : "lost", list, count);
+    log_partitions(thread, parting == PARTITIONS_REVOKED ? "revoked" : "lost", list, count);
     count_rebalance(thread, rebalance);
-    if (parting != KAFKA_REVOKED)
+    if (parting != PARTITIONS_REVOKED)
         atomic_store(&thread->metrics->in_group[thread->job], false);
-    thread->losing = parting == KAFKA_LOST;
-    engine_revoked(thread->engine, rebalance, partings[parting], places, count, thread->now);
-    free(places);
+    thread->losing = parting == PARTITIONS_LOST;
+    engine_revoked(thread->engine, rebalance, parting, list, count, thread->now);
 }
 
-static void on_log_changed(void *argument, const struct kafka_partition *list, size_t count)
+static void on_log_changed(void *argument, const struct record_position *list, size_t count)
 {
     struct kafka_thread *thread = argument;
     for (size_t i = 0; i < count; i++) {
@@ -227,130 +212,86 @@ static void on_said(void *argument, const char *words, bool about_size, bool las
     thread->said_lasting = lasting;
 }
 
-static void log_transaction(struct kafka_thread *thread, enum kafka_outcome outcome,
+static void log_transaction(struct kafka_thread *thread, enum txn_outcome outcome,
                             const char *error)
 {
     static const char *const next[] = {
-        [KAFKA_ABORTED] = "aborted, and is made again",
-        [KAFKA_NOT_MEMBER] = "aborted, and is made again",
-        [KAFKA_REFUSED] = "aborted, and is made again in another form",
-        [KAFKA_OFFSETS_REFUSED] = "aborted, and is made again with other ledgers",
-        [KAFKA_EXPIRED] = "aborted, and is made again by a new producer",
-        [KAFKA_UNKNOWN] =
+        [TXN_ABORTED] = "aborted, and is made again",
+        [TXN_NOT_MEMBER] = "aborted, and is made again",
+        [TXN_REFUSED] = "aborted, and is made again in another form",
+        [TXN_OFFSETS_REFUSED] = "aborted, and is made again with other ledgers",
+        [TXN_EXPIRED] = "aborted, and is made again by a new producer",
+        [TXN_UNKNOWN] =
             "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
-        [KAFKA_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
+        [TXN_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
     char words[TROUBLE_TEXT];
-    if (outcome == KAFKA_COMMITTED) {
+    if (outcome == TXN_COMMITTED) {
         trouble_over(&thread->troubles, TROUBLE_TRANSACTIONS, thread->now);
         return;
     }
     snprintf(words, sizeof words, "a transaction %s (%s)", next[outcome],
              error ? error : "no reason given");
-    bool part = outcome == KAFKA_REFUSED || outcome == KAFKA_OFFSETS_REFUSED;
+    bool part = outcome == TXN_REFUSED || outcome == TXN_OFFSETS_REFUSED;
     trouble_failed(&thread->troubles, part ? TROUBLE_REFUSALS : TROUBLE_TRANSACTIONS, thread->now,
-                   words, thread->said_lasting && outcome == KAFKA_ABORTED);
+                   words, thread->said_lasting && outcome == TXN_ABORTED);
 }
 
-/* Reports the refused items to the engine. Returns flags that the caller frees. */
-static bool *tell_refused(struct kafka_thread *thread, const enum kafka_refusal *refused)
+static void on_transacted(void *argument, enum txn_outcome outcome,
+                          const enum record_refusal *refused, const char *error)
 {
-    size_t count = thread->publish.transaction.record_count;
-    bool *flags = memory_zeroed(count, sizeof *flags);
-    for (size_t i = 0; i < count; i++) {
-        flags[i] = refused[i] != KAFKA_TAKEN;
-        if (flags[i])
-            engine_refused_for(thread->engine, i,
-                               refused[i] == KAFKA_TOO_LARGE     ? REFUSED_FOR_SIZE
-                               : refused[i] == KAFKA_WITHOUT_KEY ? REFUSED_FOR_KEY
-                                                                 : REFUSED_AS_IS);
-    }
-    return flags;
-}
-
-static void on_transacted(void *argument, enum kafka_outcome outcome,
-                          const enum kafka_refusal *refused, const char *error)
-{
-    static const enum engine_outcome outcomes[] = {[KAFKA_COMMITTED] = ENGINE_COMMITTED,
-                                                   [KAFKA_ABORTED] = ENGINE_ABORTED,
-                                                   [KAFKA_REFUSED] = ENGINE_REFUSED,
-                                                   [KAFKA_UNKNOWN] = ENGINE_UNKNOWN,
-                                                   [KAFKA_FENCED] = ENGINE_FENCED,
-                                                   [KAFKA_NOT_MEMBER] = ENGINE_NOT_MEMBER,
-                                                   [KAFKA_OFFSETS_REFUSED] = ENGINE_OFFSETS_REFUSED,
-                                                   [KAFKA_EXPIRED] = ENGINE_EXPIRED};
     struct kafka_thread *thread = argument;
-    bool *flags = NULL;
     atomic_store(&thread->committing, false);
     read_clocks(thread);
     histogram_add(&thread->metrics->transaction_time, clock_boot_us() - thread->transaction_us);
     log_transaction(thread, outcome, error);
-    if (refused) {
+    if (refused)
         publish_log_refused(&thread->publish, refused);
-        flags = tell_refused(thread, refused);
-    }
-    engine_transacted(thread->engine, outcomes[outcome], flags, thread->now);
-    free(flags);
+    engine_transacted(thread->engine, outcome, refused, thread->now);
     count_landed(thread);
-}
-
-static enum engine_answer engine_answer_of(enum kafka_answer answer)
-{
-    return answer == KAFKA_DONE             ? ENGINE_DONE
-           : answer == KAFKA_AGAIN          ? ENGINE_AGAIN
-           : answer == KAFKA_COMMIT_REFUSED ? ENGINE_NOT_TAKEN
-                                            : ENGINE_NO_MEMBER;
 }
 
 /* An operation at Kafka has ended. */
 static void note_answer(struct kafka_thread *thread, enum trouble_kind kind,
-                        enum kafka_answer answer, const char *what, const char *error)
+                        enum group_answer answer, const char *what, const char *error)
 {
     char words[TROUBLE_TEXT];
-    if (answer == KAFKA_DONE) {
+    if (answer == GROUP_DONE) {
         trouble_over(&thread->troubles, kind, thread->now);
         return;
     }
     snprintf(words, sizeof words, "%s (%s)", what, error ? error : "no reason given");
-    trouble_failed(&thread->troubles, answer == KAFKA_COMMIT_REFUSED ? TROUBLE_REFUSALS : kind,
-                   thread->now, words, thread->said_lasting && answer == KAFKA_AGAIN);
+    trouble_failed(&thread->troubles, answer == GROUP_REFUSED ? TROUBLE_REFUSALS : kind,
+                   thread->now, words, thread->said_lasting && answer == GROUP_RETRY);
 }
 
-static void on_ledgers_read(void *argument, enum kafka_answer answer,
-                            const struct kafka_ledger *list, size_t count, const char *error)
+static void on_ledgers_read(void *argument, enum group_answer answer,
+                            const struct stored_ledger *list, size_t count, const char *error)
 {
-    static const enum engine_loss losses[] = {[KAFKA_NOT_LOST] = ENGINE_NOT_LOST,
-                                              [KAFKA_OFFSET_LOST] = ENGINE_OFFSET_LOST,
-                                              [KAFKA_LOSS_UNCLEAR] = ENGINE_LOSS_UNCLEAR};
     struct kafka_thread *thread = argument;
-    struct engine_ledger *ledgers = memory_zeroed(count, sizeof *ledgers);
     note_answer(thread, TROUBLE_READS, answer, "the committed ledgers cannot be read yet", error);
-    for (size_t i = 0; i < count; i++) {
-        ledgers[i] = (struct engine_ledger){list[i].partition, list[i].offset, list[i].metadata,
-                                            list[i].metadata_size, losses[list[i].loss]};
+    for (size_t i = 0; i < count; i++)
         if (list[i].made_again)
             shown_of(thread, list[i].partition)->made_again = true;
-    }
-    engine_ledgers_read(thread->engine, engine_answer_of(answer), ledgers, count, thread->now);
+    engine_ledgers_read(thread->engine, answer, list, count, thread->now);
     count_landed(thread);
-    free(ledgers);
 }
 
-static void on_owner_ended(void *argument, enum kafka_answer answer, const char *owner,
+static void on_owner_ended(void *argument, enum group_answer answer, const char *owner,
                            const char *error)
 {
     struct kafka_thread *thread = argument;
-    if (answer == KAFKA_DONE)
+    if (answer == GROUP_DONE)
         log_info("took over from %s, which had not handed over: its transactions are ended", owner);
     note_answer(thread, TROUBLE_OWNERS, answer, "a takeover cannot go on", error);
-    engine_owner_ended(thread->engine, engine_answer_of(answer), thread->now);
+    engine_owner_ended(thread->engine, answer, thread->now);
 }
 
-static void on_committed(void *argument, enum kafka_answer answer, const char *error)
+static void on_committed(void *argument, enum group_answer answer, const char *error)
 {
     struct kafka_thread *thread = argument;
     note_answer(thread, TROUBLE_COMMITS, answer, "a claim or release of partitions was not taken",
                 error);
-    engine_committed(thread->engine, engine_answer_of(answer), thread->now);
+    engine_committed(thread->engine, answer, thread->now);
 }
 
 static void on_failed(void *argument, const char *error)
@@ -396,7 +337,7 @@ static void warn_of_older(struct kafka_thread *thread, int32_t partition)
     shown->older = older;
 }
 
-static void on_record(void *argument, struct place place, const struct raw_record *raw)
+static void on_record(void *argument, struct record_position place, const struct raw_record *raw)
 {
     struct kafka_thread *thread = argument;
     if (!engine_is_news(thread->engine, place.partition, place.offset))
@@ -468,41 +409,6 @@ static void do_transact(struct kafka_thread *thread, const struct engine_action 
     atomic_store(&thread->committing, true);
     thread->transaction_us = clock_boot_us();
     kafka_transact(thread->kafka, transaction);
-}
-
-static void do_commit(struct kafka_thread *thread, const struct engine_action *action)
-{
-    if (action->ledger_count > thread->ledger_capacity) {
-        thread->ledger_capacity = action->ledger_count;
-        thread->ledgers =
-            memory_resize(thread->ledgers, thread->ledger_capacity * sizeof *thread->ledgers);
-    }
-    publish_ledgers(&thread->publish, thread->ledgers, action->ledgers, action->ledger_count);
-    kafka_commit(thread->kafka, thread->ledgers, action->ledger_count);
-}
-
-static struct kafka_partition *partitions_of(const struct kafka_thread *thread,
-                                             const struct engine_action *action)
-{
-    struct kafka_partition *list = memory_zeroed(action->place_count, sizeof *list);
-    for (size_t i = 0; i < action->place_count; i++)
-        list[i] = (struct kafka_partition){thread->job, action->places[i].partition,
-                                           action->places[i].offset};
-    return list;
-}
-
-static void do_read(struct kafka_thread *thread, const struct engine_action *action)
-{
-    struct kafka_partition *list = partitions_of(thread, action);
-    kafka_read_ledgers(thread->kafka, list, action->place_count, action->stable);
-    free(list);
-}
-
-static void do_assign(struct kafka_thread *thread, const struct engine_action *action)
-{
-    struct kafka_partition *list = partitions_of(thread, action);
-    kafka_assign(thread->kafka, action->rebalance, list, action->place_count);
-    free(list);
 }
 
 static void do_recall(struct kafka_thread *thread, const struct engine_action *action)
@@ -582,16 +488,16 @@ static void carry_out(struct kafka_thread *thread, const struct engine_action *a
         kafka_renew_producer(thread->kafka);
         break;
     case ENGINE_READ:
-        do_read(thread, action);
+        kafka_read_ledgers(thread->kafka, action->places, action->place_count, action->stable);
         break;
     case ENGINE_END_OWNER:
         kafka_end_owner(thread->kafka, action->owner);
         break;
     case ENGINE_COMMIT:
-        do_commit(thread, action);
+        kafka_commit(thread->kafka, action->ledgers, action->ledger_count);
         break;
     case ENGINE_ASSIGN:
-        do_assign(thread, action);
+        kafka_assign(thread->kafka, action->rebalance, action->places, action->place_count);
         break;
     case ENGINE_UNASSIGN:
         do_unassign(thread, action);
@@ -1081,7 +987,6 @@ void kafka_thread_free(struct kafka_thread *thread)
     engine_free(thread->engine);
     publish_fini(&thread->publish);
     queue_fini(&thread->finished);
-    free(thread->ledgers);
     free(thread->table);
     free(thread->shown);
     free(thread);

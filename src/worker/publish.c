@@ -57,31 +57,14 @@ static void count(struct published *counts, const struct engine_item *item)
     }
 }
 
-void publish_ledgers(const struct publish *publish, struct kafka_ledger *out,
-                     const struct engine_ledger *ledgers, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        out[i] = (struct kafka_ledger){publish->job,
-                                       ledgers[i].partition,
-                                       ledgers[i].offset,
-                                       ledgers[i].metadata,
-                                       ledgers[i].metadata_size,
-                                       KAFKA_NOT_LOST,
-                                       false};
-}
-
 struct kafka_transaction *publish_fill(struct publish *publish, const struct engine_item *items,
-                                       size_t item_count, const struct engine_ledger *ledgers,
+                                       size_t item_count, const struct stored_ledger *ledgers,
                                        size_t ledger_count)
 {
     if (item_count > publish->record_capacity) {
         publish->records = memory_extend(publish->records, publish->record_capacity, item_count,
                                          sizeof *publish->records);
         publish->record_capacity = item_count;
-    }
-    if (ledger_count > publish->ledger_capacity) {
-        publish->ledgers = memory_resize(publish->ledgers, ledger_count * sizeof *publish->ledgers);
-        publish->ledger_capacity = ledger_count;
     }
     publish->counts = (struct published){0};
     publish->items = items;
@@ -91,19 +74,18 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
             record_give_key(&publish->records[i], &publish->names, items[i].request->place);
         count(&publish->counts, &items[i]);
     }
-    publish_ledgers(publish, publish->ledgers, ledgers, ledger_count);
     publish->transaction = (struct kafka_transaction){.records = publish->records,
                                                       .record_count = item_count,
-                                                      .ledgers = publish->ledgers,
+                                                      .ledgers = ledgers,
                                                       .ledger_count = ledger_count};
     return &publish->transaction;
 }
 
-void publish_log_refused(const struct publish *publish, const enum kafka_refusal *refused)
+void publish_log_refused(const struct publish *publish, const enum record_refusal *refused)
 {
     for (size_t i = 0; i < publish->transaction.record_count; i++) {
         const struct engine_item *item = &publish->items[i];
-        if (refused[i] != KAFKA_TOO_LARGE || !item->small)
+        if (refused[i] != REFUSED_FOR_SIZE || !item->small)
             continue;
         struct log_about about =
             request_about(item->request, publish->names.request_topics[item->request->place.kind]);
@@ -123,6 +105,5 @@ void publish_fini(struct publish *publish)
     for (size_t i = 0; i < publish->record_capacity; i++)
         record_fini(&publish->records[i]);
     free(publish->records);
-    free(publish->ledgers);
     *publish = (struct publish){0};
 }

@@ -13,8 +13,6 @@ struct publish {
     struct result_names names;
     struct record *records;
     size_t record_capacity;
-    struct kafka_ledger *ledgers;
-    size_t ledger_capacity;
     struct kafka_transaction transaction;
     const struct engine_item *items; /* of the last publish_fill; they belong to the engine */
     struct published counts;         /* of these items */
@@ -26,15 +24,11 @@ void publish_init(struct publish *publish, const struct config *config, enum req
 /* Renders items as records and ledgers as offsets. Record i is item i. The transaction is valid
  * until the next call. */
 struct kafka_transaction *publish_fill(struct publish *publish, const struct engine_item *items,
-                                       size_t item_count, const struct engine_ledger *ledgers,
+                                       size_t item_count, const struct stored_ledger *ledgers,
                                        size_t ledger_count);
 
 /* Logs which items of the last publish_fill the broker refused even in their small form, and what
  * to do. refused has one element per item. */
-void publish_log_refused(const struct publish *publish, const enum kafka_refusal *refused);
-
-/* Converts the engine's ledgers to those of io/kafka. */
-void publish_ledgers(const struct publish *publish, struct kafka_ledger *out,
-                     const struct engine_ledger *ledgers, size_t count);
+void publish_log_refused(const struct publish *publish, const enum record_refusal *refused);
 
 void publish_fini(struct publish *publish);

@@ -50,7 +50,8 @@ static enum request_kind kind_of(const struct config *config, const char *topic)
 static bool is_of_order(const struct redrive_run *run, const struct kafka_letter *letter,
                         const char *order)
 {
-    struct place place = {kind_of(run->config, letter->topic), letter->topic_partition, 0};
+    struct record_position place = {kind_of(run->config, letter->topic), letter->topic_partition,
+                                    0};
     struct request *request = request_new(place, &letter->request);
     event_parse(request, &run->rules, clock_wall_ms());
     bool same = request->event.order_id && !strcmp(request->event.order_id, order);

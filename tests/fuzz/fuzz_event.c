@@ -125,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .headers = headers,
         .header_count = switches & HEADERS ? 4 : 1,
     };
-    struct place place = {switches & RECORDING ? REQUEST_RECORDING : REQUEST_CALL, 3, 42};
+    struct record_position place = {switches & RECORDING ? REQUEST_RECORDING : REQUEST_CALL, 3, 42};
     struct request *request = request_new(place, &raw);
     event_parse(request, &rules, 1768212043120);
     check_event(request);

@@ -12,7 +12,7 @@
 #include "base/memory.h"
 
 static struct rebalance *note(struct side *side, uint64_t number,
-                              const struct kafka_partition *list, size_t count)
+                              const struct record_position *list, size_t count)
 {
     assert_true(side->rebalance_count < SEEN && count <= SEEN);
     struct rebalance *seen = &side->rebalances[side->rebalance_count++];
@@ -22,7 +22,7 @@ static struct rebalance *note(struct side *side, uint64_t number,
     return seen;
 }
 
-static void assigned(void *arg, uint64_t number, const struct kafka_partition *list, size_t count)
+static void assigned(void *arg, uint64_t number, const struct record_position *list, size_t count)
 {
     struct side *side = arg;
     note(side, number, list, count);
@@ -30,13 +30,13 @@ static void assigned(void *arg, uint64_t number, const struct kafka_partition *l
         kafka_assign(side->kafka, number, list, count);
 }
 
-static void revoked(void *arg, uint64_t number, enum kafka_parting parting,
-                    const struct kafka_partition *list, size_t count)
+static void revoked(void *arg, uint64_t number, enum revocation parting,
+                    const struct record_position *list, size_t count)
 {
     struct side *side = arg;
     struct rebalance *seen = note(side, number, list, count);
     seen->revoked = true;
-    seen->lost = parting != KAFKA_REVOKED;
+    seen->lost = parting != PARTITIONS_REVOKED;
     if (side->answers)
         kafka_unassign(side->kafka, number);
 }
@@ -51,12 +51,12 @@ static void say(struct side *side, const char *error)
     snprintf(side->error, sizeof side->error, "%s", error ? error : "");
 }
 
-static void transacted(void *arg, enum kafka_outcome outcome, const enum kafka_refusal *refused,
+static void transacted(void *arg, enum txn_outcome outcome, const enum record_refusal *refused,
                        const char *error)
 {
     struct side *side = arg;
     side->outcome = outcome;
-    assert_true((outcome == KAFKA_REFUSED) == (refused != NULL));
+    assert_true((outcome == TXN_REFUSED) == (refused != NULL));
     memset(side->refused, 0, sizeof side->refused);
     if (refused)
         memcpy(side->refused, refused, side->record_count * sizeof *refused);
@@ -64,7 +64,7 @@ static void transacted(void *arg, enum kafka_outcome outcome, const enum kafka_r
     side->transacted++;
 }
 
-static void ledgers_read(void *arg, enum kafka_answer answer, const struct kafka_ledger *list,
+static void ledgers_read(void *arg, enum group_answer answer, const struct stored_ledger *list,
                          size_t count, const char *error)
 {
     struct side *side = arg;
@@ -81,7 +81,7 @@ static void ledgers_read(void *arg, enum kafka_answer answer, const struct kafka
     side->ledgers_read++;
 }
 
-static void owner_ended(void *arg, enum kafka_answer answer, const char *owner, const char *error)
+static void owner_ended(void *arg, enum group_answer answer, const char *owner, const char *error)
 {
     struct side *side = arg;
     (void)owner;
@@ -90,7 +90,7 @@ static void owner_ended(void *arg, enum kafka_answer answer, const char *owner, 
     side->owners_ended++;
 }
 
-static void committed(void *arg, enum kafka_answer answer, const char *error)
+static void committed(void *arg, enum group_answer answer, const char *error)
 {
     struct side *side = arg;
     side->answer = answer;
@@ -162,7 +162,7 @@ void side_join(struct side *side, size_t partitions)
                          side->rebalances[side->rebalance_count - 1].count == partitions);
 }
 
-static void take_record(void *arg, struct place place, const struct raw_record *raw)
+static void take_record(void *arg, struct record_position place, const struct raw_record *raw)
 {
     struct side *side = arg;
     assert_true(side->taken_count < SEEN);
@@ -190,8 +190,8 @@ void side_take(struct side *side, int32_t partition)
     kafka_take(side->kafka, REQUEST_CALL, partition, 16, &sink, side);
 }
 
-enum kafka_outcome side_transact(struct side *side, const struct record *records, size_t count,
-                                 const struct kafka_ledger *ledgers, size_t ledger_count)
+enum txn_outcome side_transact(struct side *side, const struct record *records, size_t count,
+                               const struct stored_ledger *ledgers, size_t ledger_count)
 {
     struct kafka_transaction transaction = {.records = records,
                                             .record_count = count,
@@ -205,7 +205,7 @@ enum kafka_outcome side_transact(struct side *side, const struct record *records
     return side->outcome;
 }
 
-enum kafka_answer side_commit(struct side *side, const struct kafka_ledger *ledgers, size_t count)
+enum group_answer side_commit(struct side *side, const struct stored_ledger *ledgers, size_t count)
 {
     int before = side->committed;
     kafka_commit(side->kafka, ledgers, count);
@@ -213,9 +213,9 @@ enum kafka_answer side_commit(struct side *side, const struct kafka_ledger *ledg
     return side->answer;
 }
 
-enum kafka_answer side_read(struct side *side, int32_t partition, bool stable)
+enum group_answer side_read(struct side *side, int32_t partition, bool stable)
 {
-    struct kafka_partition place = {.kind = REQUEST_CALL, .partition = partition};
+    struct record_position place = {.kind = REQUEST_CALL, .partition = partition};
     int before = side->ledgers_read;
     kafka_read_ledgers(side->kafka, &place, 1, stable);
     side_until(side, side->ledgers_read == before + 1);

@@ -12,11 +12,11 @@ struct rebalance {
     uint64_t number;
     bool revoked, lost;
     size_t count;
-    struct kafka_partition list[SEEN];
+    struct record_position list[SEEN];
 };
 
 struct taken {
-    struct place place;
+    struct record_position place;
     char key[64], value[64], header[64];
     int64_t timestamp_ms;
 };
@@ -29,11 +29,11 @@ struct side {
     struct rebalance rebalances[SEEN];
     size_t rebalance_count;
     int ready, transacted, ledgers_read, owners_ended, committed, failed;
-    enum kafka_outcome outcome;
+    enum txn_outcome outcome;
     size_t record_count; /* of the newest transaction */
-    enum kafka_refusal refused[SEEN];
-    enum kafka_answer answer;
-    struct kafka_ledger ledgers[SEEN];
+    enum record_refusal refused[SEEN];
+    enum group_answer answer;
+    struct stored_ledger ledgers[SEEN];
     char metadata[SEEN][5000];
     size_t ledger_count;
     char error[512];
@@ -67,10 +67,10 @@ void side_join(struct side *side, size_t partitions);
 /* Takes what is there of a partition into side->taken. */
 void side_take(struct side *side, int32_t partition);
 /* One transaction of records (topic, key, value) and one ledger; returns its outcome. */
-enum kafka_outcome side_transact(struct side *side, const struct record *records, size_t count,
-                                 const struct kafka_ledger *ledgers, size_t ledger_count);
-enum kafka_answer side_commit(struct side *side, const struct kafka_ledger *ledgers, size_t count);
-enum kafka_answer side_read(struct side *side, int32_t partition, bool stable);
+enum txn_outcome side_transact(struct side *side, const struct record *records, size_t count,
+                               const struct stored_ledger *ledgers, size_t ledger_count);
+enum group_answer side_commit(struct side *side, const struct stored_ledger *ledgers, size_t count);
+enum group_answer side_read(struct side *side, int32_t partition, bool stable);
 /* Leaves the group; answers what comes. */
 void side_leave(struct side *side);
 

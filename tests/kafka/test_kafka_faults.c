@@ -128,12 +128,12 @@ rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, cha
 
 static bool claim(struct side *side)
 {
-    struct kafka_ledger ledgers[2];
+    struct stored_ledger ledgers[2];
     for (int32_t i = 0; i < 2; i++)
-        ledgers[i] = (struct kafka_ledger){
+        ledgers[i] = (struct stored_ledger){
             .partition = i, .offset = 0, .metadata = "1:1:a", .metadata_size = 5};
     for (int tries = 0; tries < 50 && !side->failed; tries++)
-        if (side_commit(side, ledgers, 2) == KAFKA_DONE)
+        if (side_commit(side, ledgers, 2) == GROUP_DONE)
             return true;
     return false;
 }
@@ -141,7 +141,7 @@ static bool claim(struct side *side)
 static bool read_ledger(struct side *side)
 {
     for (int tries = 0; tries < 50 && !side->failed; tries++)
-        if (side_read(side, 0, true) == KAFKA_DONE)
+        if (side_read(side, 0, true) == GROUP_DONE)
             return true;
     return false;
 }
@@ -149,14 +149,14 @@ static bool read_ledger(struct side *side)
 static bool transact(struct side *side)
 {
     struct record record = {0};
-    struct kafka_ledger ledger = {
+    struct stored_ledger ledger = {
         .partition = 0, .offset = 1, .metadata = "1:2:a", .metadata_size = 5};
     record_set(&record, side->config.result_topics[REQUEST_CALL], "k", "v");
     bool landed = false;
     for (int tries = 0; tries < 50 && !landed && !side->failed; tries++) {
         int ready = side->ready;
-        landed = side_transact(side, &record, 1, &ledger, 1) == KAFKA_COMMITTED;
-        if (landed || side->outcome == KAFKA_ABORTED)
+        landed = side_transact(side, &record, 1, &ledger, 1) == TXN_COMMITTED;
+        if (landed || side->outcome == TXN_ABORTED)
             continue;
         kafka_renew_producer(side->kafka);
         lives_until(side, side->ready > ready);
@@ -171,11 +171,11 @@ static void abort_one(struct side *side)
 {
     char *large = memory_zeroed(1, 3000);
     struct record record = {0};
-    struct kafka_ledger ledger = {
+    struct stored_ledger ledger = {
         .partition = 0, .offset = 1, .metadata = "1:2:a", .metadata_size = 5};
     memset(large, 'x', 2999);
     record_set(&record, side->config.result_topics[REQUEST_CALL], "k", large);
-    if (side_transact(side, &record, 1, &ledger, 1) != KAFKA_REFUSED) {
+    if (side_transact(side, &record, 1, &ledger, 1) != TXN_REFUSED) {
         int ready = side->ready;
         kafka_renew_producer(side->kafka);
         lives_until(side, side->ready > ready);

@@ -84,14 +84,14 @@ static void commits_plainly_and_reads_back(void **state)
     struct side side;
     side_init(&side, cluster->bootstrap, "g", "a", quick);
     side_join(&side, 2);
-    assert_int_equal(side_read(&side, 1, true), KAFKA_DONE);
+    assert_int_equal(side_read(&side, 1, true), GROUP_DONE);
     assert_int_equal(side.ledgers[0].offset, -1);
     assert_int_equal(side.ledgers[0].metadata_size, 0);
-    struct kafka_ledger ledger = {
+    struct stored_ledger ledger = {
         .kind = REQUEST_CALL, .partition = 1, .offset = 7, .metadata = "1:2:a", .metadata_size = 5};
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     for (int stable = 0; stable < 2; stable++) {
-        assert_int_equal(side_read(&side, 1, stable), KAFKA_DONE);
+        assert_int_equal(side_read(&side, 1, stable), GROUP_DONE);
         assert_int_equal(side.ledgers[0].offset, 7);
         assert_int_equal(side.ledgers[0].partition, 1);
         assert_string_equal(side.ledgers[0].metadata, "1:2:a");
@@ -105,13 +105,13 @@ static void commits_nothing_without_membership(void **state)
     struct cluster *cluster = *state;
     struct side side;
     struct record record;
-    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
     side_init(&side, cluster->bootstrap, "g", "a", quick);
     kafka_start(side.kafka);
     side_until(&side, side.ready == 1);
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_NO_MEMBER);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_NOT_MEMBER);
     record_set(&record, "call-results", "k", "v");
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_NOT_MEMBER);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_NOT_MEMBER);
     char values[64];
     topic_values(cluster->bootstrap, "call-results", false, values, sizeof values);
     assert_string_equal(values, "");
@@ -124,13 +124,13 @@ static void takes_an_offer_back_when_it_is_no_member(void **state)
 {
     struct cluster *cluster = *state;
     struct side side;
-    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
     side_init(&side, cluster->bootstrap, "g", "a", quick);
     side.answers = false;
     side_join(&side, 2);
     rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
                                       RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_NO_MEMBER);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_NOT_MEMBER);
     assert_int_equal(side.rebalance_count, 2);
     assert_true(side.rebalances[1].revoked && side.rebalances[1].lost);
     assert_int_equal(side.rebalances[1].count, 2);
@@ -149,7 +149,7 @@ static void keeps_an_offer_that_came_after_a_commit_without_membership(void **st
 {
     struct cluster *cluster = *state;
     struct side side;
-    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
     side_init(&side, cluster->bootstrap, "g", "a", quick);
     side.answers = false;
     kafka_start(side.kafka);
@@ -157,10 +157,10 @@ static void keeps_an_offer_that_came_after_a_commit_without_membership(void **st
     kafka_join(side.kafka);
     bool without = false; /* the last of these commits may come when it is one already */
     while (!side.rebalance_count)
-        without |= side_commit(&side, &ledger, 1) == KAFKA_NO_MEMBER;
+        without |= side_commit(&side, &ledger, 1) == GROUP_NOT_MEMBER;
     assert_true(without);
     assert_int_equal(side.rebalance_count, 1);
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     kafka_assign(side.kafka, side.rebalances[0].number, side.rebalances[0].list, 2);
     side_until(&side, (side_take(&side, 0), side.ends > 0));
     side_leave(&side);
@@ -198,13 +198,13 @@ static void tells_a_commit_that_may_be_repeated(void **state)
 {
     struct cluster *cluster = *state;
     struct side side;
-    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
     side_init(&side, cluster->bootstrap, "g", "a", quick);
     side_join(&side, 2);
     rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
                                       RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_AGAIN);
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_RETRY);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     side_leave(&side);
     side_fini(&side);
 }
@@ -214,18 +214,18 @@ static void tells_of_a_record_that_the_broker_refuses(void **state)
     struct cluster *cluster = *state;
     struct side side;
     struct record record;
-    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
     side_init(&side, cluster->bootstrap, "g", "a", quick);
     side_join(&side, 2);
     record_set(&record, "call-results", "k", "v");
     rd_kafka_mock_push_request_errors(cluster->mock, PRODUCE, 1,
                                       RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_REFUSED);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_REFUSED);
     assert_true(side.refused[0]);
     /* It is the record that was refused, not the producer. */
-    while (side_transact(&side, &record, 1, &ledger, 1) == KAFKA_ABORTED)
+    while (side_transact(&side, &record, 1, &ledger, 1) == TXN_ABORTED)
         ;
-    assert_int_equal(side.outcome, KAFKA_COMMITTED);
+    assert_int_equal(side.outcome, TXN_COMMITTED);
     record_fini(&record);
     side_leave(&side);
     side_fini(&side);
@@ -278,7 +278,7 @@ static void tells_what_the_coordinator_says(void **state)
                                                 RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
                                                 RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS};
     struct cluster *cluster = *state;
-    struct kafka_ledger ledger = {.partition = 1, .offset = 7, .metadata = "1:2:a"};
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = "1:2:a"};
     struct side side;
     char reason[256];
     FILE *caught = tmpfile();
@@ -286,8 +286,8 @@ static void tells_what_the_coordinator_says(void **state)
     ledger.metadata_size = strlen(ledger.metadata);
     side_init(&side, cluster->bootstrap, "g", "a", quick);
     side_join(&side, 2);
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
-    assert_int_equal(side_read(&side, 1, true), KAFKA_DONE);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    assert_int_equal(side_read(&side, 1, true), GROUP_DONE);
     assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
     for (size_t i = 0; i < 2; i++) {
         push_fetch_errors(cluster, codes[i]);
@@ -317,10 +317,10 @@ static void frees_while_jobs_hang(void **state)
     side_init(&side, "127.0.0.1:1", "g", "a", NULL);
     kafka_start(side.kafka);
     kafka_join(side.kafka);
-    struct kafka_partition place = {.kind = REQUEST_CALL};
+    struct record_position place = {.kind = REQUEST_CALL};
     kafka_read_ledgers(side.kafka, &place, 1, true);
     side_until(&side, side.ledgers_read == 1);
-    assert_int_equal(side.answer, KAFKA_AGAIN);
+    assert_int_equal(side.answer, GROUP_RETRY);
     kafka_end_owner(side.kafka, "other");
     kafka_serve(side.kafka);
     int64_t before = clock_boot_ms();

@@ -93,13 +93,13 @@ static size_t owned(const struct side *side)
     return count;
 }
 
-static struct kafka_ledger ledger_of(int32_t partition, int64_t offset, const char *metadata)
+static struct stored_ledger ledger_of(int32_t partition, int64_t offset, const char *metadata)
 {
-    return (struct kafka_ledger){.kind = REQUEST_CALL,
-                                 .partition = partition,
-                                 .offset = offset,
-                                 .metadata = metadata,
-                                 .metadata_size = strlen(metadata)};
+    return (struct stored_ledger){.kind = REQUEST_CALL,
+                                  .partition = partition,
+                                  .offset = offset,
+                                  .metadata = metadata,
+                                  .metadata_size = strlen(metadata)};
 }
 
 static void commits_results_and_ledgers_as_one(void **state)
@@ -117,20 +117,20 @@ static void commits_results_and_ledgers_as_one(void **state)
     record_set(&records[1], names.results, "k", "r2");
     memset(long_one, 'x', 4000);
     long_one[4000] = '\0';
-    struct kafka_ledger ledgers[] = {ledger_of(0, 5, long_one), ledger_of(1, 0, "1:1:a")};
-    assert_int_equal(side_transact(&side, records, 2, ledgers, 2), KAFKA_COMMITTED);
+    struct stored_ledger ledgers[] = {ledger_of(0, 5, long_one), ledger_of(1, 0, "1:1:a")};
+    assert_int_equal(side_transact(&side, records, 2, ledgers, 2), TXN_COMMITTED);
     topic_values(names.bootstrap, names.results, true, values, sizeof values);
     assert_string_equal(values, "r1,r2");
-    assert_int_equal(side_read(&side, 0, true), KAFKA_DONE);
+    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
     assert_int_equal(side.ledgers[0].offset, 5);
     assert_string_equal(side.ledgers[0].metadata, long_one);
-    assert_int_equal(side_read(&side, 1, false), KAFKA_DONE);
+    assert_int_equal(side_read(&side, 1, false), GROUP_DONE);
     assert_int_equal(side.ledgers[0].offset, 0);
     assert_string_equal(side.ledgers[0].metadata, "1:1:a");
     /* Ledgers alone, results alone. */
     ledgers[1] = ledger_of(1, 1, "1:2:a");
-    assert_int_equal(side_transact(&side, NULL, 0, &ledgers[1], 1), KAFKA_COMMITTED);
-    assert_int_equal(side_transact(&side, records, 1, NULL, 0), KAFKA_COMMITTED);
+    assert_int_equal(side_transact(&side, NULL, 0, &ledgers[1], 1), TXN_COMMITTED);
+    assert_int_equal(side_transact(&side, records, 1, NULL, 0), TXN_COMMITTED);
     topic_values(names.bootstrap, names.results, true, values, sizeof values);
     assert_string_equal(values, "r1,r2,r1");
     record_fini(&records[0]);
@@ -154,17 +154,17 @@ static void aborts_whole(void **state)
     record_set(&record, names.results, "k", "r1");
     memset(too_long, 'x', 4100);
     too_long[4100] = '\0';
-    struct kafka_ledger ledger = ledger_of(0, 5, too_long);
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_OFFSETS_REFUSED);
+    struct stored_ledger ledger = ledger_of(0, 5, too_long);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_OFFSETS_REFUSED);
     assert_true(strlen(side.error) > 0);
     topic_values(names.bootstrap, names.results, true, values, sizeof values);
     assert_string_equal(values, "");
-    assert_int_equal(side_read(&side, 0, true), KAFKA_DONE);
+    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
     assert_int_equal(side.ledgers[0].offset, -1);
     ledger = ledger_of(0, 5, "1:1:a");
-    while (side_transact(&side, &record, 1, &ledger, 1) == KAFKA_ABORTED)
+    while (side_transact(&side, &record, 1, &ledger, 1) == TXN_ABORTED)
         ;
-    assert_int_equal(side.outcome, KAFKA_COMMITTED);
+    assert_int_equal(side.outcome, TXN_COMMITTED);
     record_fini(&record);
     side_leave(&side);
     side_fini(&side);
@@ -189,11 +189,11 @@ static void replaces_what_is_refused(void **state)
     record_set(&records[0], names.results, "k", "r0");
     record_set(&records[1], names.results, "k", big);
     record_set(&records[2], names.results, "k", "r2");
-    struct kafka_ledger ledger = ledger_of(0, 3, "1:1:a");
+    struct stored_ledger ledger = ledger_of(0, 3, "1:1:a");
     int tries = 0;
-    while (side_transact(&side, records, 3, &ledger, 1) == KAFKA_ABORTED)
+    while (side_transact(&side, records, 3, &ledger, 1) == TXN_ABORTED)
         assert_true(tries++ < 10);
-    assert_int_equal(side.outcome, KAFKA_REFUSED);
+    assert_int_equal(side.outcome, TXN_REFUSED);
     assert_false(side.refused[0]);
     assert_true(side.refused[1]);
     assert_false(side.refused[2]);
@@ -206,9 +206,9 @@ static void replaces_what_is_refused(void **state)
         record_set(&records[i], names.results, "k", big);
     }
     tries = 0;
-    while (side_transact(&side, records, 3, &ledger, 1) == KAFKA_ABORTED)
+    while (side_transact(&side, records, 3, &ledger, 1) == TXN_ABORTED)
         assert_true(tries++ < 10);
-    assert_int_equal(side.outcome, KAFKA_COMMITTED);
+    assert_int_equal(side.outcome, TXN_COMMITTED);
     topic_values(names.bootstrap, names.results, true, values, sizeof values);
     assert_int_equal(strlen(values), 3 * 1800 + 2);
     /* librdkafka's own limit is told without the broker. */
@@ -216,7 +216,7 @@ static void replaces_what_is_refused(void **state)
     memset(huge, 'x', 1100000);
     record_fini(&records[2]);
     record_set(&records[2], names.results, "k", huge);
-    assert_int_equal(side_transact(&side, records, 3, &ledger, 1), KAFKA_REFUSED);
+    assert_int_equal(side_transact(&side, records, 3, &ledger, 1), TXN_REFUSED);
     assert_false(side.refused[0]);
     assert_true(side.refused[2]);
     free(huge);
@@ -238,15 +238,15 @@ static void is_fenced_and_goes_on_with_a_new_producer(void **state)
     side_of(&side, &names, "a");
     side_join(&side, 1);
     record_set(&record, names.results, "k", "r1");
-    struct kafka_ledger ledger = ledger_of(0, 1, "1:1:a");
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_COMMITTED);
+    struct stored_ledger ledger = ledger_of(0, 1, "1:1:a");
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_COMMITTED);
     side_of(&twin, &names, "a");
     kafka_start(twin.kafka);
     side_until(&twin, twin.ready == 1);
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_FENCED);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_FENCED);
     kafka_renew_producer(side.kafka);
     side_until(&side, side.ready == 2);
-    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), KAFKA_COMMITTED);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_COMMITTED);
     topic_values(names.bootstrap, names.results, true, values, sizeof values);
     assert_string_equal(values, "r1,r1");
     record_fini(&record);
@@ -269,16 +269,16 @@ static void ends_a_dead_owner(void **state)
     rd_kafka_t *dead = transaction_left_open(names.bootstrap, names.group, id, names.results,
                                              names.requests, 4, "1:3:a");
     side_join(&side, 1);
-    assert_int_equal(side_read(&side, 0, true), KAFKA_AGAIN);
-    assert_int_equal(side_read(&side, 0, false), KAFKA_DONE);
+    assert_int_equal(side_read(&side, 0, true), GROUP_RETRY);
+    assert_int_equal(side_read(&side, 0, false), GROUP_DONE);
     assert_int_equal(side.ledgers[0].offset, -1);
     kafka_end_owner(side.kafka, "a");
     side_until(&side, side.owners_ended == 1);
-    assert_int_equal(side.answer, KAFKA_DONE);
+    assert_int_equal(side.answer, GROUP_DONE);
     int tries = 0;
-    while (side_read(&side, 0, true) == KAFKA_AGAIN)
+    while (side_read(&side, 0, true) == GROUP_RETRY)
         assert_true(tries++ < 5);
-    assert_int_equal(side.answer, KAFKA_DONE);
+    assert_int_equal(side.answer, GROUP_DONE);
     assert_int_equal(side.ledgers[0].offset, -1);
     /* Its commit comes too late. */
     rd_kafka_error_t *error = rd_kafka_commit_transaction(dead, 5000);
@@ -289,9 +289,9 @@ static void ends_a_dead_owner(void **state)
     /* Our own name is no other's. */
     kafka_end_owner(side.kafka, "b");
     side_until(&side, side.owners_ended == 2);
-    struct kafka_ledger ledger = ledger_of(0, 1, "1:1:b");
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
-    assert_int_equal(side_transact(&side, NULL, 0, &ledger, 1), KAFKA_COMMITTED);
+    struct stored_ledger ledger = ledger_of(0, 1, "1:1:b");
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    assert_int_equal(side_transact(&side, NULL, 0, &ledger, 1), TXN_COMMITTED);
     side_leave(&side);
     side_fini(&side);
 }
@@ -311,9 +311,9 @@ static void ends_what_an_earlier_version_of_itself_left(void **state)
     side_of(&side, &names, "a");
     side_join(&side, 1);
     int tries = 0;
-    while (side_read(&side, 0, true) == KAFKA_AGAIN)
+    while (side_read(&side, 0, true) == GROUP_RETRY)
         assert_true(tries++ < 5);
-    assert_int_equal(side.answer, KAFKA_DONE);
+    assert_int_equal(side.answer, GROUP_DONE);
     rd_kafka_error_t *error = rd_kafka_commit_transaction(dead, 5000);
     assert_non_null(error);
     assert_true(rd_kafka_error_is_fatal(error));
@@ -402,8 +402,8 @@ static void hears_again_of_an_overtaken_offer(void **strategy)
         side_take(&side, 1);
     }
     assert_int_equal(side.taken_count, 0);
-    struct kafka_ledger ledger = ledger_of(1, 0, "1:1:a");
-    assert_int_equal(side_commit(&side, &ledger, 1), KAFKA_DONE);
+    struct stored_ledger ledger = ledger_of(1, 0, "1:1:a");
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     side.answers = true;
     kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, newest(&side)->count);
     side_until(&side, (side_take(&side, 1), side.taken_count == 1));
@@ -491,13 +491,13 @@ static void leaves_after_the_drain(void **strategy)
         kafka_serve(one.kafka);
         kafka_serve(two.kafka);
     }
-    struct kafka_ledger ledger = ledger_of(partition, 1, "1:1:");
-    assert_int_equal(side_transact(&one, NULL, 0, &ledger, 1), KAFKA_COMMITTED);
+    struct stored_ledger ledger = ledger_of(partition, 1, "1:1:");
+    assert_int_equal(side_transact(&one, NULL, 0, &ledger, 1), TXN_COMMITTED);
     assert_int_equal(newest(&one)->number, number);
     one.answers = true;
     kafka_unassign(one.kafka, number);
     both_until(&one, &two, kafka_left(one.kafka) && owned(&two) == 2);
-    assert_int_equal(side_read(&two, partition, true), KAFKA_DONE);
+    assert_int_equal(side_read(&two, partition, true), GROUP_DONE);
     assert_int_equal(two.ledgers[0].offset, 1);
     side_leave(&two);
     assert_int_equal(one.failed + two.failed, 0);
@@ -520,7 +520,7 @@ static void reads_from_where_it_is_told(void **state)
     side.answers = false;
     side_join(&side, 2);
     /* The other one is held without being read. */
-    struct kafka_partition place = {.kind = REQUEST_CALL, .partition = 1, .offset = 2};
+    struct record_position place = {.kind = REQUEST_CALL, .partition = 1, .offset = 2};
     kafka_assign(side.kafka, newest(&side)->number, &place, 1);
     side_until(&side, (side_take(&side, 0), side_take(&side, 1), side.ends > 0));
     assert_int_equal(side.taken_count, 1);
@@ -541,7 +541,7 @@ static void ends_when_its_static_identity_is_taken(void **state)
     topics_make(&names, 2);
     side_of(&one, &names, "a");
     side_join(&one, 2);
-    assert_int_equal(side_read(&one, 0, false), KAFKA_DONE);
+    assert_int_equal(side_read(&one, 0, false), GROUP_DONE);
     side_of(&two, &names, "b");
     kafka_start(two.kafka);
     kafka_join(two.kafka);

@@ -52,7 +52,7 @@ static struct request *arrived(enum request_kind kind, const char *key, const ch
                              .headers = headers,
                              .header_count = 2,
                              .timestamp_ms = 1768212043120};
-    return request_new((struct place){kind, 3, 42}, &raw);
+    return request_new((struct record_position){kind, 3, 42}, &raw);
 }
 
 static void add_record(struct text *out, const struct record *record)

@@ -58,7 +58,8 @@ static void arrive(struct process *process)
         if (!engine_is_news(process->engine, 0, offset))
             continue;
         struct raw_record raw = {.key = "k", .key_size = 1, .timestamp_ms = WALL + world->now};
-        struct request *request = request_new((struct place){REQUEST_CALL, 0, offset}, &raw);
+        struct request *request =
+            request_new((struct record_position){REQUEST_CALL, 0, offset}, &raw);
         snprintf(order_id, sizeof order_id, "o-%d", (int)(offset % KEYS));
         if (offset % 8 == 7) {
             request->event.invalid_code = "order-id-missing";
@@ -92,19 +93,20 @@ static void transact(struct process *process, const struct engine_action *action
     if (lands)
         land(process->world, action);
     engine_transacted(process->engine,
-                      number % 5 == 1   ? ENGINE_ABORTED
-                      : number % 7 == 3 ? ENGINE_UNKNOWN
-                      : number % 7 == 5 ? ENGINE_UNKNOWN
-                                        : ENGINE_COMMITTED,
+                      number % 5 == 1   ? TXN_ABORTED
+                      : number % 7 == 3 ? TXN_UNKNOWN
+                      : number % 7 == 5 ? TXN_UNKNOWN
+                                        : TXN_COMMITTED,
                       NULL, process->world->now);
 }
 
 static void answer_read(struct process *process, const struct engine_action *action)
 {
     struct committed *committed = &process->world->committed;
-    struct engine_ledger ledger = {0, committed->base, committed->metadata, committed->size,
-                                   ENGINE_NOT_LOST};
-    engine_ledgers_read(process->engine, ENGINE_DONE, &ledger, action->place_count,
+    struct stored_ledger ledger = {.offset = committed->base,
+                                   .metadata = committed->metadata,
+                                   .metadata_size = committed->size};
+    engine_ledgers_read(process->engine, GROUP_DONE, &ledger, action->place_count,
                         process->world->now);
 }
 
@@ -172,11 +174,11 @@ static bool step(struct process *process)
         answer_read(process, &action);
         break;
     case ENGINE_END_OWNER:
-        engine_owner_ended(process->engine, ENGINE_DONE, world->now);
+        engine_owner_ended(process->engine, GROUP_DONE, world->now);
         break;
     case ENGINE_COMMIT:
         land(world, &action);
-        engine_committed(process->engine, ENGINE_DONE, world->now);
+        engine_committed(process->engine, GROUP_DONE, world->now);
         break;
     case ENGINE_ASSIGN:
         process->position = action.places[0].offset < 0 ? 0 : action.places[0].offset;
@@ -206,7 +208,7 @@ static void work(struct world *world, const char *owner, long fails_at)
                                      .window_bytes = 1 << 20,
                                      .slots = 4};
     struct process process = {.world = world, .position = -1};
-    struct engine_place place = {0, -1};
+    struct record_position place = {.offset = -1};
     allocations_fail(fails_at, false);
     process.engine = engine_new(&options);
     engine_producer_ready(process.engine, world->now);

@@ -125,7 +125,7 @@ void open_thread(struct bench *bench, const char *url)
 struct request *request_of(enum request_kind kind, int64_t offset)
 {
     struct raw_record raw = {.key = "o", .key_size = 1, .timestamp_ms = clock_wall_ms()};
-    struct request *request = request_new((struct place){kind, 0, offset}, &raw);
+    struct request *request = request_new((struct record_position){kind, 0, offset}, &raw);
     request->event.order_id = "o";
     request->event.caller = "18326070000";
     request->event.callee = "18326070001";

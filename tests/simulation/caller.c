@@ -55,7 +55,7 @@ void caller_recall(struct world *world, struct job *job, const struct engine_act
 static void recall(struct caller *caller, const struct mail *mail)
 {
     for (size_t i = 0; i < caller->call_count; i++) {
-        const struct place *place = &caller->calls[i].request->place;
+        const struct record_position *place = &caller->calls[i].request->place;
         caller->calls[i].recalled |=
             mail->kind == place->kind &&
             (mail->partition == ENGINE_ALL || mail->partition == place->partition);

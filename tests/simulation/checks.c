@@ -250,7 +250,7 @@ static void check_let_go(struct world *world, const struct job *job, int index, 
 
 /* A plain commit is about to be sent: one that names nobody releases the partition. */
 void check_plain_commit(struct world *world, const struct job *job,
-                        const struct engine_ledger *commit)
+                        const struct stored_ledger *commit)
 {
     struct error error;
     struct ledger ledger = {0};
@@ -377,7 +377,7 @@ void check_post(struct world *world, struct process *process, struct task *task)
  * the engine has had its say. */
 void check_recalled(struct world *world, const struct process *process, const struct call *call)
 {
-    const struct place *place = &call->request->place;
+    const struct record_position *place = &call->request->place;
     const struct job *job = &process->jobs[place->kind];
     bool drains = call->request->state == REQUEST_HANDED &&
                   job->drain_until[place->partition] < INT64_MAX / 2;
@@ -472,7 +472,7 @@ static void check_drain(struct world *world, struct job *job)
 void check_offered(struct world *world, struct job *job)
 {
     enum { PAUSE_MS = 900 };
-    const struct engine_ledger *ledger = job->transaction.ledgers;
+    const struct stored_ledger *ledger = job->transaction.ledgers;
     int log = ledger->partition;
     int64_t now = job_now(world, job);
     if (job->transaction.ledger_count != 1)

@@ -7,12 +7,12 @@
 /* The consumer: rebalances, as librdkafka tells them (each is asked for and waits for its answer),
  * and records. */
 
-static size_t places_of(const struct world *world, unsigned logs, struct engine_place *places)
+static size_t places_of(const struct world *world, unsigned logs, struct record_position *places)
 {
     size_t count = 0;
     for (int log = 0; log < world->log_count; log++)
         if (logs & 1u << log)
-            places[count++] = (struct engine_place){log, -1};
+            places[count++] = (struct record_position){.partition = log, .offset = -1};
     return count;
 }
 
@@ -30,7 +30,7 @@ static void note_dropped(struct world *world, const struct job *job, unsigned lo
 static void ask_assign(struct world *world, struct job *job, unsigned logs)
 {
     struct client *client = &job->client;
-    struct engine_place places[LOGS_MOST];
+    struct record_position places[LOGS_MOST];
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_ASSIGN;
     memset(job->claims_refused, 0, sizeof job->claims_refused);
@@ -72,7 +72,7 @@ static void note_parted(struct world *world, const struct job *job)
 static void ask_unassign(struct world *world, struct job *job, unsigned logs, bool lost)
 {
     struct client *client = &job->client;
-    struct engine_place places[LOGS_MOST];
+    struct record_position places[LOGS_MOST];
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_UNASSIGN;
     client->asked_since = world->now;
@@ -84,8 +84,8 @@ static void ask_unassign(struct world *world, struct job *job, unsigned logs, bo
         note_lost(world, job, logs);
     else
         job_drain(world, job, logs);
-    engine_revoked(job->engine, ++client->rebalance, lost ? ENGINE_LOST : ENGINE_REVOKED, places,
-                   count, job_now(world, job));
+    engine_revoked(job->engine, ++client->rebalance, lost ? PARTITIONS_LOST : PARTITIONS_REVOKED,
+                   places, count, job_now(world, job));
 }
 
 static void be_out(struct client *client)
@@ -220,11 +220,11 @@ static int claim_due(const struct world *world, struct job *job)
 static void claim_again(struct world *world, struct job *job, int log)
 {
     struct client *client = &job->client;
-    struct engine_place place = {log, -1};
+    struct record_position place = {.partition = log, .offset = -1};
     client->owned &= ~(1u << log);
     client->fetching &= ~(1u << log);
     note_dropped(world, job, 1u << log);
-    engine_revoked(job->engine, ++client->rebalance, ENGINE_OVERTAKEN, &place, 1,
+    engine_revoked(job->engine, ++client->rebalance, PARTITIONS_OVERTAKEN, &place, 1,
                    job_now(world, job));
     ask_assign(world, job, 1u << log);
 }
@@ -374,7 +374,7 @@ static void deliver(struct world *world, struct job *job, const struct task *tas
     if (!engine_is_news(job->engine, task->log, task->offset))
         return;
     struct request *request =
-        request_new((struct place){task->kind, task->log, task->offset}, &raw);
+        request_new((struct record_position){task->kind, task->log, task->offset}, &raw);
     if (task->key >= 0) {
         snprintf(key, sizeof key, "o-%d", task->key);
         request->event.order_id = request->event.strings = memory_string(key);

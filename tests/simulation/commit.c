@@ -7,14 +7,14 @@
 /* The transaction on its way, step by step, and the ledger jobs: what they find, or do, and when
  * that is told are two steps. */
 
-static void tell(struct job *job, enum engine_outcome outcome)
+static void tell(struct job *job, enum txn_outcome outcome)
 {
     job->outcome = outcome;
     job->landed = false;
     job->transact = PHASE_TELL;
 }
 
-void commit_abort(struct world *world, struct job *job, enum engine_outcome outcome)
+void commit_abort(struct world *world, struct job *job, enum txn_outcome outcome)
 {
     if (transaction_of(world, job)->state == TRANSACTION_OPEN)
         broker_drop(world, transaction_of(world, job));
@@ -26,26 +26,25 @@ void commit_lose_answer(struct world *world, struct job *job, bool on_its_way)
     struct transaction *transaction = transaction_of(world, job);
     transaction->on_its_way |= on_its_way && transaction->state == TRANSACTION_OPEN;
     world->counts.unanswered++;
-    tell(job, ENGINE_UNKNOWN);
+    tell(job, TXN_UNKNOWN);
 }
 
-/* Why the brokers do not take a record; false: they do. */
-static bool refuses_record(struct world *world, struct job *job, const struct engine_item *item,
-                           enum record_refusal *why)
+/* What the brokers say of a record. */
+static enum record_refusal judge_record(struct world *world, struct job *job,
+                                        const struct engine_item *item)
 {
     const struct task *task = &world->tasks[task_of(world, item->request)];
     bool keyless = item->type == ITEM_GONE || (item->type == ITEM_INVALID && task->key < 0);
-    *why = REFUSED_AS_IS;
     if (refusal_meets_record(world, job, task->log))
-        return true;
-    *why = REFUSED_FOR_KEY;
+        return REFUSED_AS_IS;
     if (world->rates[FAULT_keys_only] && keyless && !item->keyed) {
         world->counts.faults[FAULT_keys_only]++;
-        return true;
+        return REFUSED_FOR_KEY;
     }
-    *why = REFUSED_FOR_SIZE;
-    return world->rates[FAULT_refuse] && task->big &&
-           (!item->small || strikes(world, FAULT_refuse_small));
+    if (world->rates[FAULT_refuse] && task->big &&
+        (!item->small || strikes(world, FAULT_refuse_small)))
+        return REFUSED_FOR_SIZE;
+    return RECORD_TAKEN;
 }
 
 static bool refuses(struct world *world, struct job *job)
@@ -55,14 +54,11 @@ static bool refuses(struct world *world, struct job *job)
     for (size_t i = 0; i < job->transaction.item_count; i++) {
         const struct engine_item *item = &job->transaction.items[i];
         struct task *task = &world->tasks[task_of(world, item->request)];
-        enum record_refusal why;
-        job->refused[i] = refuses_record(world, job, item, &why);
-        any |= job->refused[i];
-        if (job->refused[i])
-            ((struct request *)item->request)->refusal = why;
-        for_good |= job->refused[i] && why == REFUSED_AS_IS;
-        job->refusal.holds |= job->refused[i] && why == REFUSED_AS_IS && item->type != ITEM_LATE;
-        if (job->refused[i] && why == REFUSED_FOR_SIZE && item->small && item->type == ITEM_LATE)
+        enum record_refusal why = job->refused[i] = judge_record(world, job, item);
+        any |= why != RECORD_TAKEN;
+        for_good |= why == REFUSED_AS_IS;
+        job->refusal.holds |= why == REFUSED_AS_IS && item->type != ITEM_LATE;
+        if (why == REFUSED_FOR_SIZE && item->small && item->type == ITEM_LATE)
             task->owed_by = task->answered_by = 0; /* there is no smaller form of it to wait for */
     }
     if (for_good)
@@ -99,7 +95,7 @@ static void produce(struct world *world, struct job *job)
     if (!begin(world, job, transaction))
         return;
     if (refuses(world, job)) {
-        commit_abort(world, job, ENGINE_REFUSED);
+        commit_abort(world, job, TXN_REFUSED);
         return;
     }
     for (size_t i = 0; i < job->transaction.item_count; i++) {
@@ -115,7 +111,7 @@ static void send_offsets(struct world *world, struct job *job)
 {
     struct transaction *transaction = transaction_of(world, job);
     if (!group_is_member(group_of(world, job), job->member, job->generation)) {
-        commit_abort(world, job, ENGINE_NOT_MEMBER);
+        commit_abort(world, job, TXN_NOT_MEMBER);
         return;
     }
     if (!begin(world, job, transaction))
@@ -123,11 +119,11 @@ static void send_offsets(struct world *world, struct job *job)
     if (refusal_of_size(world, job->transaction.ledgers, job->transaction.ledger_count)) {
         check_offered(world, job);
         job->about_size = true;
-        commit_abort(world, job, ENGINE_OFFSETS_REFUSED);
+        commit_abort(world, job, TXN_OFFSETS_REFUSED);
         return;
     }
     for (size_t i = 0; i < job->transaction.ledger_count; i++) {
-        const struct engine_ledger *ledger = &job->transaction.ledgers[i];
+        const struct stored_ledger *ledger = &job->transaction.ledgers[i];
         check_named(world, job, ledger->partition);
         transaction->offsets[transaction->offset_count++] =
             (struct offset_commit){ledger->partition, ledger->offset,
@@ -155,11 +151,11 @@ static void commit_transaction(struct world *world, struct job *job)
             break;
         }
         world->counts.unanswered++;
-        tell(job, ENGINE_UNKNOWN);
+        tell(job, TXN_UNKNOWN);
         return;
     }
     broker_apply(world, transaction);
-    tell(job, ENGINE_COMMITTED);
+    tell(job, TXN_COMMITTED);
 }
 
 static void told(struct world *world, struct job *job)
@@ -167,14 +163,14 @@ static void told(struct world *world, struct job *job)
     static const char *const names[] = {"committed", "aborted",   "refused",         "unknown",
                                         "fenced",    "no member", "offsets refused", "expired"};
     job->transact = PHASE_IDLE;
-    if (job->client.lost && !job->client.answered_at && job->outcome != ENGINE_UNKNOWN &&
-        job->outcome != ENGINE_FENCED)
+    if (job->client.lost && !job->client.answered_at && job->outcome != TXN_UNKNOWN &&
+        job->outcome != TXN_FENCED)
         job->client.answered_at = world->now;
     say(world, "%s is told: %s", job_name(job), names[job->outcome]);
     engine_broker_says(job->engine, "no", job->about_size);
     job->about_size = false;
-    engine_transacted(job->engine, job->outcome,
-                      job->outcome == ENGINE_REFUSED ? job->refused : NULL, job_now(world, job));
+    engine_transacted(job->engine, job->outcome, job->outcome == TXN_REFUSED ? job->refused : NULL,
+                      job_now(world, job));
 }
 
 static void init_producer(struct world *world, struct job *job)
@@ -213,24 +209,24 @@ void commit_transact_step(struct world *world, struct job *job)
         return;
     if (job->epoch != transaction_of(world, job)->epoch) {
         world->counts.fenced++;
-        tell(job, ENGINE_FENCED);
+        tell(job, TXN_FENCED);
         return;
     }
     if (job->landed) {
         if (world->calm || draw(world, 8) == 0)
-            tell(job, ENGINE_COMMITTED);
+            tell(job, TXN_COMMITTED);
         return;
     }
     if (strikes(world, FAULT_abort))
-        commit_abort(world, job, ENGINE_ABORTED);
+        commit_abort(world, job, TXN_ABORTED);
     else if (transaction_of(world, job)->told)
-        commit_abort(world, job, ENGINE_EXPIRED);
+        commit_abort(world, job, TXN_EXPIRED);
     else if (is_refused(world, job))
         commit_abort(world, job,
                      job->transact == PHASE_OFFSETS && world->refusal.for_good &&
                              !transaction_of(world, job)->forgotten
-                         ? ENGINE_OFFSETS_REFUSED
-                         : ENGINE_ABORTED);
+                         ? TXN_OFFSETS_REFUSED
+                         : TXN_ABORTED);
     else if (job->transact == PHASE_PRODUCE)
         produce(world, job);
     else if (job->transact == PHASE_OFFSETS)
@@ -248,19 +244,22 @@ static void drop_found(struct job *job)
 
 /* A read that does not wait for transactions would find the same, and no run can tell: who reads
  * has ended the owner's transactions before, which waits until they have their markers. */
-static enum engine_answer read_ledgers(struct world *world, struct job *job)
+static enum group_answer read_ledgers(struct world *world, struct job *job)
 {
     const struct engine_action *work = &job->work;
     for (size_t i = 0; i < work->place_count; i++) {
         int log = work->places[i].partition;
         const char *metadata = world->logs[log].metadata ? world->logs[log].metadata : "";
         if (work->stable && broker_is_unstable(world, log))
-            return ENGINE_AGAIN;
+            return GROUP_RETRY;
         job->found[job->found_count++] =
-            (struct engine_ledger){log, world->logs[log].committed, memory_string(metadata),
-                                   strlen(metadata), ENGINE_NOT_LOST};
+            (struct stored_ledger){.kind = job->kind,
+                                   .partition = log,
+                                   .offset = world->logs[log].committed,
+                                   .metadata = memory_string(metadata),
+                                   .metadata_size = strlen(metadata)};
     }
-    return ENGINE_DONE;
+    return GROUP_DONE;
 }
 
 /* A client's requests arrive in the order in which they were sent: what it sent before and got no
@@ -277,7 +276,7 @@ static struct flight *take_off(struct world *world, struct job *job)
                               .member = job->client.member,
                               .generation = job->client.generation};
     for (size_t i = 0; i < job->work.ledger_count; i++) {
-        const struct engine_ledger *ledger = &job->work.ledgers[i];
+        const struct stored_ledger *ledger = &job->work.ledgers[i];
         flight->commits[flight->count++] =
             (struct offset_commit){ledger->partition, ledger->offset,
                                    memory_copy(ledger->metadata, ledger->metadata_size)};
@@ -285,15 +284,15 @@ static struct flight *take_off(struct world *world, struct job *job)
     return flight;
 }
 
-static enum engine_answer commit_plainly(struct world *world, struct job *job)
+static enum group_answer commit_plainly(struct world *world, struct job *job)
 {
     if (refusal_of_size(world, job->work.ledgers, job->work.ledger_count)) {
         job->about_size = true;
-        return ENGINE_NOT_TAKEN;
+        return GROUP_REFUSED;
     }
     struct flight *flight = take_off(world, job);
     if (!strikes(world, FAULT_again))
-        return broker_land(world, flight) ? ENGINE_DONE : ENGINE_NO_MEMBER;
+        return broker_land(world, flight) ? GROUP_DONE : GROUP_NOT_MEMBER;
     switch (draw(world, 3)) {
     case 0:
         broker_land(world, flight);
@@ -304,7 +303,7 @@ static enum engine_answer commit_plainly(struct world *world, struct job *job)
     default:
         break; /* it may still arrive */
     }
-    return ENGINE_AGAIN;
+    return GROUP_RETRY;
 }
 
 static void end_id(struct world *world, enum request_kind kind, int id)
@@ -319,27 +318,27 @@ static void end_id(struct world *world, enum request_kind kind, int id)
     }
 }
 
-static enum engine_answer end_owner(struct world *world, struct job *job)
+static enum group_answer end_owner(struct world *world, struct job *job)
 {
     bool lost = strikes(world, FAULT_again);
     say(world, "%s ends %s", job_name(job), job->work.owner);
     if (!lost || draw(world, 2))
         end_id(world, job->kind, process_id(job->work.owner));
-    return lost ? ENGINE_AGAIN : ENGINE_DONE;
+    return lost ? GROUP_RETRY : GROUP_DONE;
 }
 
-static enum engine_answer work(struct world *world, struct job *job)
+static enum group_answer work(struct world *world, struct job *job)
 {
     enum asking what = job->work.type == ENGINE_COMMIT      ? ASK_COMMIT
                        : job->work.type == ENGINE_END_OWNER ? ASK_END_OWNER
                                                             : ASK_READ;
     if (refusal_meets(world, job, what))
-        return what == ASK_COMMIT && world->refusal.for_good ? ENGINE_NOT_TAKEN : ENGINE_AGAIN;
+        return what == ASK_COMMIT && world->refusal.for_good ? GROUP_REFUSED : GROUP_RETRY;
     if (job->work.type == ENGINE_COMMIT)
         return commit_plainly(world, job);
     if (job->work.type == ENGINE_END_OWNER)
         return end_owner(world, job);
-    return strikes(world, FAULT_again) ? ENGINE_AGAIN : read_ledgers(world, job);
+    return strikes(world, FAULT_again) ? GROUP_RETRY : read_ledgers(world, job);
 }
 
 static void tell_work(struct world *world, struct job *job)
@@ -354,7 +353,7 @@ static void tell_work(struct world *world, struct job *job)
         engine_owner_ended(job->engine, job->answer, now);
     else
         engine_ledgers_read(job->engine, job->answer, job->found,
-                            job->answer == ENGINE_DONE ? job->found_count : 0, now);
+                            job->answer == GROUP_DONE ? job->found_count : 0, now);
     drop_found(job);
 }
 

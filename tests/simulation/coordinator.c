@@ -86,7 +86,7 @@ static void give_up(struct world *world, struct job *job)
     if (away)
         commit_lose_answer(world, job, job->transact == PHASE_COMMIT && draw(world, 2));
     else
-        commit_abort(world, job, ENGINE_ABORTED);
+        commit_abort(world, job, TXN_ABORTED);
 }
 
 bool coordinator_delays(struct world *world, struct job *job)
@@ -114,7 +114,7 @@ bool coordinator_delays_work(struct world *world, struct job *job)
     if (!coordinator_is_away(world, asked, job->kind) && !marks_wait)
         return false;
     if (draw(world, 32) == 0) { /* the client gives up */
-        job->answer = ENGINE_AGAIN;
+        job->answer = GROUP_RETRY;
         job->working = WORK_DONE;
     }
     return true;

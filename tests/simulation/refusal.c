@@ -31,7 +31,7 @@ static void set_ledgers(struct world *world)
     say(world, "ledgers may have %d characters", (int)world->ledger_most);
 }
 
-bool refusal_of_size(struct world *world, const struct engine_ledger *ledgers, size_t count)
+bool refusal_of_size(struct world *world, const struct stored_ledger *ledgers, size_t count)
 {
     int64_t sum = 0;
     bool too_long = false;

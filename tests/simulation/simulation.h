@@ -336,14 +336,14 @@ struct job {
     int64_t waits_since;    /* ... for a coordinator; 0: it does not */
     int member, generation; /* as the transaction took them along */
     bool landed;            /* the commit, and the client does not know it */
-    enum engine_outcome outcome;
-    bool refused[2 * EVENTS_MOST];
+    enum txn_outcome outcome;
+    enum record_refusal refused[2 * EVENTS_MOST];
     bool about_size; /* what it is told next is about the size of ledgers */
     struct refused refusal;
     enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
     struct engine_action work;
-    enum engine_answer answer;
-    struct engine_ledger found[LOGS_MOST];
+    enum group_answer answer;
+    struct stored_ledger found[LOGS_MOST];
     size_t found_count;
 };
 
@@ -525,7 +525,7 @@ bool refusal_meets(struct world *world, struct job *job, enum asking what);
 /* The same of one log's record among others, which are taken. */
 bool refusal_meets_record(struct world *world, struct job *job, int log);
 /* Whether these ledgers are too long, one of them or all together. */
-bool refusal_of_size(struct world *world, const struct engine_ledger *ledgers, size_t count);
+bool refusal_of_size(struct world *world, const struct stored_ledger *ledgers, size_t count);
 void refusal_init(struct world *world);
 /* What was in a row is not any more: the process could not ask, or has nothing to ask for. */
 void refusal_excuse(struct job *job);
@@ -533,7 +533,7 @@ void refusal_excuse(struct job *job);
 /* commit.c: its producer, and its ledger jobs */
 void commit_transact_step(struct world *world, struct job *job);
 /* How it ends otherwise than the brokers would say. */
-void commit_abort(struct world *world, struct job *job, enum engine_outcome outcome);
+void commit_abort(struct world *world, struct job *job, enum txn_outcome outcome);
 void commit_lose_answer(struct world *world, struct job *job, bool on_its_way);
 void commit_work_step(struct world *world, struct job *job);
 /* Its process ends: what it was at is told nobody. */
@@ -582,7 +582,7 @@ void check_started(struct world *world);
 void check_named(struct world *world, const struct job *job, int index);
 void check_replaced(struct world *world, int id, int index);
 void check_plain_commit(struct world *world, const struct job *job,
-                        const struct engine_ledger *ledger);
+                        const struct stored_ledger *ledger);
 void check_given_back(struct world *world, const struct job *job, unsigned logs);
 void check_handed_over(struct world *world, const struct job *job, unsigned logs);
 void check_stopped(struct world *world, const struct job *job);

@@ -63,7 +63,8 @@ static int tear_down(void **state)
 static struct request *make(struct bench *bench, enum request_kind kind, int32_t partition)
 {
     struct raw_record raw = {.timestamp_ms = WALL_MS};
-    struct request *request = request_new((struct place){kind, partition, bench->count}, &raw);
+    struct request *request =
+        request_new((struct record_position){kind, partition, bench->count}, &raw);
     request->call.lease_until_ms = kind == REQUEST_CALL ? bench->now + 20000 : INT64_MAX;
     bench->requests[bench->count++] = request;
     return request;

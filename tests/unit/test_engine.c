@@ -76,7 +76,7 @@ static void expect(struct desk *desk, enum engine_action_type type)
 static void land(struct desk *desk)
 {
     for (size_t i = 0; i < desk->action.ledger_count; i++) {
-        const struct engine_ledger *ledger = &desk->action.ledgers[i];
+        const struct stored_ledger *ledger = &desk->action.ledgers[i];
         assert_true(ledger->metadata_size <= LEDGER_MAX);
         desk->base[ledger->partition] = ledger->offset;
         free(desk->metadata[ledger->partition]);
@@ -101,7 +101,7 @@ static void commit_tick(struct desk *desk)
 {
     expect(desk, ENGINE_TRANSACT);
     land(desk);
-    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
 }
 
 static enum ledger_mark mark(const struct desk *desk, int partition, int64_t offset)
@@ -150,32 +150,35 @@ static void preset(struct desk *desk, int partition, int64_t base, uint64_t sequ
 
 static void answer_read(struct desk *desk)
 {
-    struct engine_ledger ledgers[4];
+    struct stored_ledger ledgers[4];
     size_t count = desk->action.place_count;
     for (size_t i = 0; i < count; i++) {
         int32_t partition = desk->action.places[i].partition;
         const char *metadata = desk->metadata[partition] ? desk->metadata[partition] : "";
-        ledgers[i] = (struct engine_ledger){partition, desk->base[partition], metadata,
-                                            strlen(metadata), ENGINE_NOT_LOST};
+        ledgers[i] = (struct stored_ledger){.partition = partition,
+                                            .offset = desk->base[partition],
+                                            .metadata = metadata,
+                                            .metadata_size = strlen(metadata)};
     }
-    engine_ledgers_read(desk->engine, ENGINE_DONE, ledgers, count, desk->now);
+    engine_ledgers_read(desk->engine, GROUP_DONE, ledgers, count, desk->now);
 }
 
 static void give(struct desk *desk, int first, int count)
 {
-    struct engine_place places[4];
+    struct record_position places[4];
     for (int i = 0; i < count; i++)
-        places[i] = (struct engine_place){first + i, -1};
+        places[i] = (struct record_position){.partition = first + i, .offset = -1};
     engine_assigned(desk->engine, ++desk->rebalance, places, (size_t)count, desk->now);
 }
 
 static void take(struct desk *desk, int first, int count, bool lost)
 {
-    struct engine_place places[4];
+    struct record_position places[4];
     for (int i = 0; i < count; i++)
-        places[i] = (struct engine_place){first + i, -1};
-    engine_revoked(desk->engine, ++desk->rebalance, lost ? ENGINE_OVERTAKEN : ENGINE_REVOKED,
-                   places, (size_t)count, desk->now);
+        places[i] = (struct record_position){.partition = first + i, .offset = -1};
+    engine_revoked(desk->engine, ++desk->rebalance,
+                   lost ? PARTITIONS_OVERTAKEN : PARTITIONS_REVOKED, places, (size_t)count,
+                   desk->now);
 }
 
 /* What an assignment begins with, if its ledgers name nobody else. */
@@ -196,7 +199,7 @@ static void assign(struct desk *desk, int first, int count)
     read_ledgers(desk);
     expect(desk, ENGINE_COMMIT);
     land(desk);
-    engine_committed(desk->engine, ENGINE_DONE, desk->now);
+    engine_committed(desk->engine, GROUP_DONE, desk->now);
     expect(desk, ENGINE_ASSIGN);
     assert_int_equal(desk->action.rebalance, desk->rebalance);
 }
@@ -209,7 +212,8 @@ static struct request *record(struct desk *desk, int partition, int64_t offset,
                              .value = "{}",
                              .value_size = 2,
                              .timestamp_ms = WALL + desk->now};
-    struct request *request = request_new((struct place){desk->kind, partition, offset}, &raw);
+    struct request *request =
+        request_new((struct record_position){desk->kind, partition, offset}, &raw);
     if (order_id) {
         request->event.order_id = request->event.strings = memory_string(order_id);
     } else {
@@ -323,7 +327,7 @@ static void test_nothing_starts_before_the_commit(void **state)
     arrive(&desk, 0, 0, "o-1");
     expect(&desk, ENGINE_TRANSACT);
     expect(&desk, ENGINE_NOTHING);
-    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
     expect(&desk, ENGINE_NOTHING); /* the pause after an abort */
     assert_true(engine_wake_time(desk.engine) > desk.now);
     desk.now = engine_wake_time(desk.engine);
@@ -490,7 +494,7 @@ static void test_its_answer_is_no_late_outcome(void **state)
     unsent_but_answered(&desk);
     expect(&desk, ENGINE_TRANSACT);
     take(&desk, 0, 1, true);
-    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     desk.now += 1000;
     expect(&desk, ENGINE_NOTHING);
@@ -530,11 +534,11 @@ static void test_takeover_reads_the_marks(void **state)
     answer_read(&desk);
     expect(&desk, ENGINE_END_OWNER);
     assert_string_equal(desk.action.owner, "other");
-    engine_owner_ended(desk.engine, ENGINE_AGAIN, desk.now);
+    engine_owner_ended(desk.engine, GROUP_RETRY, desk.now);
     expect(&desk, ENGINE_NOTHING);
     desk.now = engine_wake_time(desk.engine);
     expect(&desk, ENGINE_END_OWNER);
-    engine_owner_ended(desk.engine, ENGINE_DONE, desk.now);
+    engine_owner_ended(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_READ);
     answer_read(&desk);
     expect(&desk, ENGINE_COMMIT);
@@ -542,7 +546,7 @@ static void test_takeover_reads_the_marks(void **state)
     assert_int_equal(engine_wants(desk.engine, 0), 0);
     land(&desk);
     assert_owner(&desk, 0, "me");
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     assert_int_equal(desk.action.places[0].offset, 10);
 
@@ -583,7 +587,7 @@ static void test_deleted_records_and_gaps(void **state)
     expect(&desk, ENGINE_TRANSACT);
     engine_end(desk.engine, 0, 25, desk.now, WALL); /* while it is on its way */
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     assert_int_equal(desk.base[0], 21);
     expect(&desk, ENGINE_NOTHING);
     assert_true(engine_wake_time(desk.engine) <= desk.now + 100);
@@ -626,7 +630,7 @@ static void test_abort_keeps_order(void **state)
     finish(&desk, 1, STATUS_SUCCEEDED);
     expect(&desk, ENGINE_TRANSACT);
     finish(&desk, 0, STATUS_REFUSED);
-    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
     desk.now = engine_wake_time(desk.engine);
     commit_tick(&desk);
     assert_published(&desk, "result:1:succeeded result:0:refused ");
@@ -641,7 +645,7 @@ static void test_an_abort_recalls_what_is_not_sent(void **state)
     ready_with_a_call(&desk);
     arrive(&desk, 0, 1, "o-2");
     expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
     expect(&desk, ENGINE_RECALL);
     assert_int_equal(desk.action.partition, 0);
     unsent(&desk, 0, 0);
@@ -662,13 +666,14 @@ static void test_a_refused_record_is_made_smaller(void **state)
     arrive(&desk, 0, 1, NULL);
     expect(&desk, ENGINE_TRANSACT);
     assert_false(desk.action.items[1].small);
-    engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){false, true}, desk.now);
+    engine_transacted(desk.engine, TXN_REFUSED,
+                      (enum record_refusal[]){RECORD_TAKEN, REFUSED_FOR_SIZE}, desk.now);
     desk.now = engine_wake_time(desk.engine);
     expect(&desk, ENGINE_TRANSACT);
     assert_false(desk.action.items[0].small);
     assert_true(desk.action.items[1].small);
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     assert_int_equal(desk.base[0], 2);
     desk_fini(&desk);
 }
@@ -676,10 +681,10 @@ static void test_a_refused_record_is_made_smaller(void **state)
 /* The transaction that is asked for is refused for its item `refused`; then the pause is over. */
 static void refuse(struct desk *desk, size_t refused)
 {
-    bool flags[4] = {false};
-    flags[refused] = true;
+    enum record_refusal flags[4] = {RECORD_TAKEN};
+    flags[refused] = REFUSED_FOR_SIZE;
     expect(desk, ENGINE_TRANSACT);
-    engine_transacted(desk->engine, ENGINE_REFUSED, flags, desk->now);
+    engine_transacted(desk->engine, TXN_REFUSED, flags, desk->now);
     desk->now = engine_wake_time(desk->engine);
 }
 
@@ -747,7 +752,7 @@ static void outlive_drain(struct desk *desk)
     expect(desk, ENGINE_COMMIT);
     land(desk);
     assert_int_equal(mark(desk, 0, 0), LEDGER_STARTED); /* the successor answers 'unknown' */
-    engine_committed(desk->engine, ENGINE_DONE, desk->now);
+    engine_committed(desk->engine, GROUP_DONE, desk->now);
     step(desk); /* what is in hand is recalled, if anything is */
     if (desk->action.type != ENGINE_UNASSIGN)
         expect(desk, ENGINE_UNASSIGN);
@@ -763,7 +768,8 @@ static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state
     refuse(&desk, 0); /* nor do the dead letters take it */
     expect(&desk, ENGINE_TRANSACT);
     assert_true(desk.action.items[0].small);
-    engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true}, desk.now);
+    engine_transacted(desk.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_FOR_SIZE},
+                      desk.now);
     desk.now += 1000;
     expect(&desk, ENGINE_NOTHING);
     desk_fini(&desk);
@@ -777,14 +783,13 @@ static void lose_with_result(struct desk *desk, enum record_refusal why)
     take(desk, 0, 1, true);
     expect(desk, ENGINE_UNASSIGN);
     give(desk, 0, 0);
-    engine_refused_for(desk->engine, 0, why);
-    engine_transacted(desk->engine, ENGINE_REFUSED, (bool[]){true}, desk->now);
+    engine_transacted(desk->engine, TXN_REFUSED, (enum record_refusal[]){why}, desk->now);
     expect(desk, ENGINE_ASSIGN);
     desk->now += 20; /* nothing holds the dead letters back */
     expect(desk, ENGINE_TRANSACT);
     assert_false(desk->action.items[0].small); /* it is another record, for the dead letters */
     land(desk);
-    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
     assert_published(desk, "late:0:succeeded ");
 }
 
@@ -834,7 +839,7 @@ static void test_what_is_refused_for_good_keeps_no_unsent_call(void **state)
     land(&desk);
     assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
     assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     desk_fini(&desk);
 }
@@ -851,7 +856,8 @@ static void fill_with_stuck(struct desk *desk, int32_t partition)
     finish(desk, 1, STATUS_SUCCEEDED);
     refuse(desk, 0);
     expect(desk, ENGINE_TRANSACT);
-    engine_transacted(desk->engine, ENGINE_REFUSED, (bool[]){true, false}, desk->now);
+    engine_transacted(desk->engine, TXN_REFUSED,
+                      (enum record_refusal[]){REFUSED_FOR_SIZE, RECORD_TAKEN}, desk->now);
     desk->now += 1000;
 }
 
@@ -890,7 +896,7 @@ static void test_aborts_end_in_a_new_producer(void **state)
     int64_t last = desk.now;
     for (int aborts = 1; aborts < 30; aborts++) {
         expect(&desk, ENGINE_TRANSACT);
-        engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+        engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
         if (renews_after(aborts)) {
             expect(&desk, ENGINE_RENEW_PRODUCER);
             engine_producer_ready(desk.engine, desk.now);
@@ -915,7 +921,7 @@ static void test_a_producer_that_is_forgotten_is_made_anew_at_once(void **state)
     arrive(&desk, 0, 0, "o-1");
     for (int aborts = 1; aborts < 25; aborts++) {
         expect(&desk, ENGINE_TRANSACT);
-        engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+        engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
         if (renews_after(aborts)) {
             expect(&desk, ENGINE_RENEW_PRODUCER);
             engine_producer_ready(desk.engine, desk.now);
@@ -924,7 +930,7 @@ static void test_a_producer_that_is_forgotten_is_made_anew_at_once(void **state)
     }
     for (int times = 1; times < 4; times++) {
         expect(&desk, ENGINE_TRANSACT);
-        engine_transacted(desk.engine, ENGINE_EXPIRED, NULL, desk.now);
+        engine_transacted(desk.engine, TXN_EXPIRED, NULL, desk.now);
         expect(&desk, ENGINE_RENEW_PRODUCER);
         engine_producer_ready(desk.engine, desk.now);
         expect(&desk, ENGINE_NOTHING);
@@ -946,7 +952,7 @@ static void test_no_membership_is_no_reason_for_a_new_producer(void **state)
     int64_t last = desk.now;
     for (int aborts = 1; aborts < 30; aborts++) {
         expect(&desk, ENGINE_TRANSACT);
-        engine_transacted(desk.engine, ENGINE_NOT_MEMBER, NULL, desk.now);
+        engine_transacted(desk.engine, TXN_NOT_MEMBER, NULL, desk.now);
         expect(&desk, ENGINE_NOTHING);
         last = desk.now;
         desk.now = engine_wake_time(desk.engine);
@@ -964,15 +970,14 @@ static void test_a_key_is_given_where_one_is_demanded(void **state)
     arrive(&desk, 0, 0, NULL);
     expect(&desk, ENGINE_TRANSACT);
     assert_false(desk.action.items[0].keyed);
-    ((struct request *)desk.action.items[0].request)->refusal = REFUSED_FOR_KEY;
-    engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true}, desk.now);
+    engine_transacted(desk.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_FOR_KEY}, desk.now);
     assert_false(view_of(&desk, 0).halted);
     desk.now = engine_wake_time(desk.engine);
     expect(&desk, ENGINE_TRANSACT);
     assert_true(desk.action.items[0].keyed);
     assert_false(desk.action.items[0].small);
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     assert_int_equal(desk.base[0], 1);
     desk_fini(&desk);
 }
@@ -988,9 +993,9 @@ static void test_many_refused_at_once_make_one_pause(void **state)
     for (int64_t pause = 1000; pause < 8000; pause *= 2) {
         expect(&desk, ENGINE_TRANSACT);
         assert_int_equal(desk.action.item_count, 5);
-        for (size_t i = 0; i < 5; i++)
-            engine_refused_for(desk.engine, i, REFUSED_AS_IS);
-        engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true, true, true, true, true},
+        engine_transacted(desk.engine, TXN_REFUSED,
+                          (enum record_refusal[]){REFUSED_AS_IS, REFUSED_AS_IS, REFUSED_AS_IS,
+                                                  REFUSED_AS_IS, REFUSED_AS_IS},
                           desk.now);
         int64_t until = desk.now + pause;
         while (desk.now < until) {
@@ -1014,9 +1019,9 @@ static void test_what_is_refused_as_it_is_halts_its_partition(void **state)
     int64_t pauses[] = {1000, 2000, 4000, 8000, 16000, 30000, 30000};
     for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
         expect(&desk, ENGINE_TRANSACT);
-        ((struct request *)desk.action.items[0].request)->refusal = REFUSED_AS_IS;
         engine_broker_says(desk.engine, "you may not", false);
-        engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true}, desk.now);
+        engine_transacted(desk.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS},
+                          desk.now);
         assert_true(view_of(&desk, 0).halted);
         assert_false(view_of(&desk, 0).needs_repair);
         assert_string_equal(view_of(&desk, 0).halt_reason,
@@ -1061,8 +1066,7 @@ static void test_refused_offsets_halt_the_one_partition(void **state)
         engine_broker_says(desk.engine, "no such topic", false);
         if (!with)
             land(&desk);
-        engine_transacted(desk.engine, with ? ENGINE_OFFSETS_REFUSED : ENGINE_COMMITTED, NULL,
-                          desk.now);
+        engine_transacted(desk.engine, with ? TXN_OFFSETS_REFUSED : TXN_COMMITTED, NULL, desk.now);
     }
     assert_string_equal(view_of(&desk, 2).halt_reason,
                         "the broker refuses to commit its offset: no such topic");
@@ -1071,10 +1075,10 @@ static void test_refused_offsets_halt_the_one_partition(void **state)
         if (type == ENGINE_NOTHING)
             desk.now = engine_wake_time(desk.engine);
         if (type == ENGINE_TRANSACT && desk.action.ledgers[0].partition == 2) {
-            engine_transacted(desk.engine, ENGINE_OFFSETS_REFUSED, NULL, desk.now);
+            engine_transacted(desk.engine, TXN_OFFSETS_REFUSED, NULL, desk.now);
         } else if (type == ENGINE_TRANSACT) {
             land(&desk);
-            engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+            engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
         }
     }
     assert_int_equal(desk.lent_count, 3); /* the others go on */
@@ -1110,20 +1114,20 @@ static void test_what_had_no_room_comes_first(void **state)
         arrive(&desk, partition, partition, "o-1");
     expect(&desk, ENGINE_TRANSACT);
     assert_int_equal(desk.action.ledger_count, 2);
-    engine_transacted(desk.engine, ENGINE_OFFSETS_REFUSED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_OFFSETS_REFUSED, NULL, desk.now);
     desk.now = engine_wake_time(desk.engine);
     expect(&desk, ENGINE_TRANSACT); /* one after the other from now on */
     assert_int_equal(desk.action.ledger_count, 1);
     int first = desk.action.ledgers[0].partition;
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     expect(&desk, ENGINE_START);
     finish(&desk, first, STATUS_SUCCEEDED);
     expect(&desk, ENGINE_TRANSACT);
     assert_int_equal(desk.action.ledger_count, 1);
     assert_int_equal(desk.action.ledgers[0].partition, 1 - first);
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     expect(&desk, ENGINE_START);
     desk_fini(&desk);
 }
@@ -1160,8 +1164,7 @@ static void refuse_offsets_of(int bad, int partitions)
             land(&desk);
         desk.published[0] = '\0';
         desk.now += 300;
-        engine_transacted(desk.engine, with ? ENGINE_OFFSETS_REFUSED : ENGINE_COMMITTED, NULL,
-                          desk.now);
+        engine_transacted(desk.engine, with ? TXN_OFFSETS_REFUSED : TXN_COMMITTED, NULL, desk.now);
     }
     assert_true(view_of(&desk, bad).halted);
     assert_in_range(late, 3, 6);
@@ -1204,8 +1207,8 @@ static void test_a_short_limit_is_found_out_and_kept(void **state)
                 land(&desk);
             longest = size <= LIMIT && size > longest ? size : longest;
             desk.published[0] = '\0';
-            engine_transacted(desk.engine, size > LIMIT ? ENGINE_OFFSETS_REFUSED : ENGINE_COMMITTED,
-                              NULL, desk.now);
+            engine_transacted(desk.engine, size > LIMIT ? TXN_OFFSETS_REFUSED : TXN_COMMITTED, NULL,
+                              desk.now);
         } else if (type == ENGINE_NOTHING) {
             /* The first call never ends, the others do, those of odd offsets first. */
             int64_t next = 0;
@@ -1242,7 +1245,7 @@ static int ask_until(struct desk *desk, int64_t then, size_t limit)
         if (landed)
             land(desk);
         engine_broker_says(desk->engine, "metadata too large", true);
-        engine_transacted(desk->engine, landed ? ENGINE_COMMITTED : ENGINE_OFFSETS_REFUSED, NULL,
+        engine_transacted(desk->engine, landed ? TXN_COMMITTED : TXN_OFFSETS_REFUSED, NULL,
                           desk->now);
     }
     return refused;
@@ -1311,7 +1314,7 @@ static void refuse_its_length(struct desk *desk)
     expect(desk, ENGINE_TRANSACT);
     assert_int_equal(desk->action.ledger_count, 1);
     engine_broker_says(desk->engine, "metadata too large", true);
-    engine_transacted(desk->engine, ENGINE_OFFSETS_REFUSED, NULL, desk->now);
+    engine_transacted(desk->engine, TXN_OFFSETS_REFUSED, NULL, desk->now);
     expect(desk, ENGINE_NOTHING);
     desk->now += 100;
 }
@@ -1340,7 +1343,7 @@ static void test_a_short_limit_counts_from_what_is_left(void **state)
     expect(&desk, ENGINE_TRANSACT);
     arrive(&desk, 0, SPAN, "o-1"); /* the first one is deleted */
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     while (step(&desk) == ENGINE_START)
         ;
     assert_int_equal(desk.action.type, ENGINE_TRANSACT);
@@ -1390,12 +1393,12 @@ static void test_claims_and_releases_are_split(void **state)
     read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
     assert_int_equal(desk.action.ledger_count, 4);
-    engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+    engine_committed(desk.engine, GROUP_REFUSED, desk.now);
     for (int i = 0; i < 2; i++) {
         expect(&desk, ENGINE_COMMIT);
         assert_int_equal(desk.action.ledger_count, 2);
         land(&desk);
-        engine_committed(desk.engine, ENGINE_DONE, desk.now);
+        engine_committed(desk.engine, GROUP_DONE, desk.now);
     }
     expect(&desk, ENGINE_ASSIGN);
     for (int partition = 0; partition < 4; partition++) {
@@ -1410,7 +1413,7 @@ static void test_claims_and_releases_are_split(void **state)
     while (step(&desk) == ENGINE_COMMIT) {
         assert_in_range(desk.action.ledger_count, 1, 3);
         land(&desk);
-        engine_committed(desk.engine, ENGINE_DONE, desk.now);
+        engine_committed(desk.engine, GROUP_DONE, desk.now);
     }
     assert_int_equal(desk.action.type, ENGINE_UNASSIGN);
     for (int partition = 0; partition < 4; partition++)
@@ -1428,21 +1431,21 @@ static void test_a_claim_that_is_refused_alone_halts_its_partition(void **state)
     read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
     engine_broker_says(desk.engine, "too large", true);
-    engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+    engine_committed(desk.engine, GROUP_REFUSED, desk.now);
     expect(&desk, ENGINE_COMMIT);
     assert_int_equal(desk.action.ledger_count, 1);
     int32_t refused = desk.action.ledgers[0].partition;
-    engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+    engine_committed(desk.engine, GROUP_REFUSED, desk.now);
     for (int i = 1; i < 10; i++) { /* it might pass */
         desk.now = engine_wake_time(desk.engine);
         expect(&desk, ENGINE_COMMIT);
         assert_int_equal(desk.action.ledgers[0].partition, refused);
-        engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+        engine_committed(desk.engine, GROUP_REFUSED, desk.now);
     }
     expect(&desk, ENGINE_COMMIT);
     assert_int_equal(desk.action.ledgers[0].partition, 1 - refused);
     land(&desk);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     assert_true(view_of(&desk, refused).halted);
     assert_false(view_of(&desk, refused).needs_repair); /* its marks are worth keeping */
@@ -1463,7 +1466,7 @@ static void test_a_refused_claim_is_made_again(void **state)
         desk.now = i ? engine_wake_time(desk.engine) : desk.now;
         expect(&desk, ENGINE_COMMIT);
         engine_broker_says(desk.engine, "too large", true);
-        engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+        engine_committed(desk.engine, GROUP_REFUSED, desk.now);
     }
     expect(&desk, ENGINE_ASSIGN);
     assert_true(view_of(&desk, 0).unclaimed);
@@ -1476,7 +1479,7 @@ static void test_a_refused_claim_is_made_again(void **state)
         expect(&desk, ENGINE_COMMIT);
         if (taken)
             land(&desk);
-        engine_committed(desk.engine, taken ? ENGINE_DONE : ENGINE_NOT_TAKEN, desk.now);
+        engine_committed(desk.engine, taken ? GROUP_DONE : GROUP_REFUSED, desk.now);
         expect(&desk, ENGINE_ASSIGN);
         assert_int_equal(view_of(&desk, 0).halted, !taken);
         assert_int_equal(view_of(&desk, 0).unclaimed, !taken);
@@ -1486,16 +1489,16 @@ static void test_a_refused_claim_is_made_again(void **state)
     desk_fini(&desk);
 }
 
-static void lose_offset(struct desk *desk, enum engine_loss loss)
+static void lose_offset(struct desk *desk, enum offset_loss loss)
 {
     expect(desk, ENGINE_READ);
     assert_false(desk->action.stable);
-    struct engine_ledger none = {0, -1, "", 0, ENGINE_NOT_LOST};
-    engine_ledgers_read(desk->engine, ENGINE_DONE, &none, 1, desk->now);
+    struct stored_ledger none = {.offset = -1, .metadata = ""};
+    engine_ledgers_read(desk->engine, GROUP_DONE, &none, 1, desk->now);
     expect(desk, ENGINE_READ);
     assert_true(desk->action.stable);
     none.loss = loss;
-    engine_ledgers_read(desk->engine, ENGINE_DONE, &none, 1, desk->now);
+    engine_ledgers_read(desk->engine, GROUP_DONE, &none, 1, desk->now);
 }
 
 /* The brokers have lost what was committed: it is committed again from memory, with its marks. */
@@ -1516,10 +1519,10 @@ static void test_what_was_committed_is_gone(void **state)
     give(&desk, 0, 1);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_UNASSIGN);
-    lose_offset(&desk, ENGINE_OFFSET_LOST);
+    lose_offset(&desk, OFFSET_LOST);
     expect(&desk, ENGINE_COMMIT);
     land(&desk);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     assert_int_equal(desk.base[0], 1);
     assert_int_equal(mark(&desk, 0, 1), LEDGER_STARTED);
     expect(&desk, ENGINE_ASSIGN);
@@ -1542,12 +1545,12 @@ static void test_what_was_committed_is_gone_and_not_known(void **state)
         take(&desk, 0, 1, true);
         give(&desk, 0, 1);
         expect(&desk, ENGINE_UNASSIGN);
-        lose_offset(&desk, unclear ? ENGINE_LOSS_UNCLEAR : ENGINE_OFFSET_LOST);
+        lose_offset(&desk, unclear ? OFFSET_LOSS_UNCLEAR : OFFSET_LOST);
         expect(&desk, ENGINE_COMMIT);
         land(&desk);
         assert_string_equal(desk.metadata[0], LEDGER_HALT);
         assert_int_equal(desk.base[0], 0);
-        engine_committed(desk.engine, ENGINE_DONE, desk.now);
+        engine_committed(desk.engine, GROUP_DONE, desk.now);
         expect(&desk, ENGINE_ASSIGN);
         expect(&desk, ENGINE_NOTHING);
         assert_true(view_of(&desk, 0).halted);
@@ -1562,14 +1565,14 @@ static void halted_as_its_offset_is_gone(struct desk *desk)
     take(desk, 0, 1, true);
     give(desk, 0, 1);
     expect(desk, ENGINE_UNASSIGN);
-    lose_offset(desk, ENGINE_LOSS_UNCLEAR);
+    lose_offset(desk, OFFSET_LOSS_UNCLEAR);
 }
 
 static void halted_unsaid(struct desk *desk)
 {
     halted_as_its_offset_is_gone(desk);
     expect(desk, ENGINE_COMMIT);
-    engine_committed(desk->engine, ENGINE_AGAIN, desk->now);
+    engine_committed(desk->engine, GROUP_RETRY, desk->now);
     expect(desk, ENGINE_NOTHING);
 }
 
@@ -1592,7 +1595,7 @@ static void test_a_halt_is_committed_before_the_partition_is_let_go(void **state
         expect(&desk, ENGINE_COMMIT);
         land(&desk);
         assert_string_equal(desk.metadata[0], LEDGER_HALT);
-        engine_committed(desk.engine, ENGINE_DONE, desk.now);
+        engine_committed(desk.engine, GROUP_DONE, desk.now);
         if (stops)
             expect(&desk, ENGINE_ASSIGN);
         expect(&desk, stops ? ENGINE_LEAVE : ENGINE_UNASSIGN);
@@ -1608,7 +1611,7 @@ static void test_a_halt_that_no_member_could_say(void **state)
     struct desk desk;
     halted_as_its_offset_is_gone(&desk);
     expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     expect(&desk, ENGINE_NOTHING);
     give(&desk, 1, 1);
@@ -1617,7 +1620,7 @@ static void test_a_halt_that_no_member_could_say(void **state)
     assert_int_equal(desk.action.ledger_count, 2);
     land(&desk);
     assert_string_equal(desk.metadata[0], LEDGER_HALT);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     take(&desk, 0, 1, false); /* it is said once */
     expect(&desk, ENGINE_UNASSIGN);
@@ -1631,7 +1634,7 @@ static void test_a_halt_that_is_lost_is_not_said(void **state)
     struct desk desk;
     halted_as_its_offset_is_gone(&desk);
     expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
@@ -1669,7 +1672,7 @@ static void test_a_halt_that_is_refused(void **state)
     halted_as_its_offset_is_gone(&desk);
     for (int times = 0; times < 10; times++) {
         expect(&desk, ENGINE_COMMIT);
-        engine_committed(desk.engine, ENGINE_NOT_TAKEN, desk.now);
+        engine_committed(desk.engine, GROUP_REFUSED, desk.now);
         desk.now += 1000;
     }
     expect(&desk, ENGINE_ASSIGN);
@@ -1679,7 +1682,7 @@ static void test_a_halt_that_is_refused(void **state)
 }
 
 /* One call ended and one chosen in a transaction of unknown end. */
-static void unclear(struct desk *desk, enum engine_outcome outcome)
+static void unclear(struct desk *desk, enum txn_outcome outcome)
 {
     ready(desk);
     arrive(desk, 0, 0, "o-1");
@@ -1707,7 +1710,7 @@ static void test_unknown_that_landed(void **state)
 {
     (void)state;
     struct desk desk;
-    unclear(&desk, ENGINE_UNKNOWN);
+    unclear(&desk, TXN_UNKNOWN);
     land(&desk);
     assert_published(&desk, "result:0:succeeded ");
     read_back(&desk);
@@ -1724,10 +1727,10 @@ static void test_unknown_that_did_not_land(void **state)
 {
     (void)state;
     struct desk desk;
-    unclear(&desk, ENGINE_UNKNOWN);
+    unclear(&desk, TXN_UNKNOWN);
     engine_producer_ready(desk.engine, desk.now);
     expect(&desk, ENGINE_READ);
-    engine_ledgers_read(desk.engine, ENGINE_AGAIN, NULL, 0, desk.now);
+    engine_ledgers_read(desk.engine, GROUP_RETRY, NULL, 0, desk.now);
     expect(&desk, ENGINE_NOTHING);
     desk.now = engine_wake_time(desk.engine);
     expect(&desk, ENGINE_READ);
@@ -1742,7 +1745,7 @@ static void test_unknown_and_taken_by_another(void **state)
 {
     (void)state;
     struct desk desk;
-    unclear(&desk, ENGINE_FENCED);
+    unclear(&desk, TXN_FENCED);
     preset(&desk, 0, 1, 9, "other", "");
     read_back(&desk);
     assert_false(view_of(&desk, 0).active);
@@ -1760,7 +1763,7 @@ static void test_unknown_and_lost(void **state)
 {
     (void)state;
     struct desk desk;
-    unclear(&desk, ENGINE_UNKNOWN);
+    unclear(&desk, TXN_UNKNOWN);
     take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
     give(&desk, 0, 0);
@@ -1784,15 +1787,14 @@ static void test_a_refused_result_becomes_a_late_outcome(void **state)
     expect(&desk, ENGINE_START);
     finish(&desk, 0, STATUS_SUCCEEDED);
     expect(&desk, ENGINE_TRANSACT);
-    engine_refused_for(desk.engine, 0, REFUSED_AS_IS);
-    engine_transacted(desk.engine, ENGINE_REFUSED, (bool[]){true}, desk.now);
+    engine_transacted(desk.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS}, desk.now);
     desk.now += 60000;
     expect(&desk, ENGINE_TRANSACT);
     take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
     give(&desk, 0, 0);
     expect(&desk, ENGINE_ASSIGN);
-    engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
     desk.now += 1000;
     commit_tick(&desk);
     assert_published(&desk, "late:0:succeeded ");
@@ -1804,8 +1806,7 @@ static void refuse_late(struct desk *desk)
 {
     expect(desk, ENGINE_TRANSACT);
     assert_int_equal(desk->action.items[0].type, ITEM_LATE);
-    engine_refused_for(desk->engine, 0, REFUSED_AS_IS);
-    engine_transacted(desk->engine, ENGINE_REFUSED, (bool[]){true}, desk->now);
+    engine_transacted(desk->engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS}, desk->now);
 }
 
 /* Who stops has little time, and what was refused may be taken by now. */
@@ -1813,7 +1814,7 @@ static void test_a_stop_asks_often_for_late_outcomes(void **state)
 {
     (void)state;
     struct desk desk;
-    unclear(&desk, ENGINE_UNKNOWN);
+    unclear(&desk, TXN_UNKNOWN);
     take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
     give(&desk, 0, 0);
@@ -1850,7 +1851,7 @@ static void fence_after(struct desk *desk, int64_t offset, int64_t ms)
     arrive(desk, 0, offset, NULL);
     expect(desk, ENGINE_TRANSACT);
     desk->now += ms;
-    engine_transacted(desk->engine, ENGINE_FENCED, NULL, desk->now);
+    engine_transacted(desk->engine, TXN_FENCED, NULL, desk->now);
     if (step(desk) == ENGINE_READ) {
         /* Suspecting a twin it reads back first, so as not to fence it in turn when it ends. */
         answer_read(desk);
@@ -1864,7 +1865,7 @@ static void fence_after(struct desk *desk, int64_t offset, int64_t ms)
     }
     expect(desk, ENGINE_TRANSACT);
     land(desk);
-    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
 }
 
 static void fence(struct desk *desk, int64_t offset)
@@ -1878,7 +1879,7 @@ static void work(struct desk *desk, int64_t offset)
     arrive(desk, 0, offset, NULL);
     expect(desk, ENGINE_TRANSACT);
     land(desk);
-    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
 }
 
 static void test_fenced_by_a_twin(void **state)
@@ -1956,7 +1957,7 @@ static void test_fenced_by_who_took_over(void **state)
     desk.now += 200000;
     arrive(&desk, 1, 0, NULL);
     expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, ENGINE_FENCED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_FENCED, NULL, desk.now);
     expect(&desk, ENGINE_RENEW_PRODUCER);
     preset(&desk, 1, 0, 9, "other", "");
     read_back(&desk);
@@ -1977,7 +1978,7 @@ static void test_fenced_twice_by_who_took_over(void **state)
     fence(&desk, 1);
     arrive(&desk, 1, 0, NULL);
     expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, ENGINE_FENCED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_FENCED, NULL, desk.now);
     preset(&desk, 1, 0, 9, "other", "");
     expect(&desk, ENGINE_READ);
     answer_read(&desk);
@@ -2031,7 +2032,7 @@ static void test_revocation_drains(void **state)
     assert_int_equal(desk.base[0], 1);
     assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
     expect(&desk, ENGINE_NOTHING);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     assert_int_equal(desk.action.rebalance, desk.rebalance);
     expect(&desk, ENGINE_NOTHING);
@@ -2246,7 +2247,7 @@ static void test_lost_and_back(void **state)
 /* Two calls that are handed out, and the partition is lost by this process's own clock. */
 static void lose_by_clock(struct desk *desk)
 {
-    struct engine_place place = {0, -1};
+    struct record_position place = {.offset = -1};
     ready(desk);
     arrive(desk, 0, 0, "a");
     arrive(desk, 0, 1, "b");
@@ -2254,7 +2255,7 @@ static void lose_by_clock(struct desk *desk)
     expect(desk, ENGINE_START);
     expect(desk, ENGINE_START);
     arrive(desk, 0, 2, "c");
-    engine_revoked(desk->engine, ++desk->rebalance, ENGINE_LOST, &place, 1, desk->now);
+    engine_revoked(desk->engine, ++desk->rebalance, PARTITIONS_LOST, &place, 1, desk->now);
     expect(desk, ENGINE_RECALL);
     expect(desk, ENGINE_NOTHING);
 }
@@ -2294,7 +2295,7 @@ static void test_lost_and_refused(void **state)
     expect(&desk, ENGINE_TRANSACT);
     assert_int_equal(desk.action.ledger_count, 1);
     assert_int_equal(desk.action.item_count, 0);
-    engine_transacted(desk.engine, ENGINE_NOT_MEMBER, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_NOT_MEMBER, NULL, desk.now);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_UNASSIGN);
     expect(&desk, ENGINE_NOTHING);
@@ -2312,7 +2313,7 @@ static void test_lost_and_waited_for(void **state)
     desk.now += 10 * options().drain_ms;
     expect(&desk, ENGINE_NOTHING);
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     expect(&desk, ENGINE_NOTHING);
     assert_int_equal(engine_wake_time(desk.engine), desk.now + options().drain_ms);
     desk.now += options().drain_ms - 1;
@@ -2331,7 +2332,8 @@ static void test_lost_after_its_drain(void **state)
     (void)state;
     struct desk desk;
     struct engine_options given = options();
-    const struct engine_place places[] = {{0, -1}, {1, -1}};
+    const struct record_position places[] = {{.partition = 0, .offset = -1},
+                                             {.partition = 1, .offset = -1}};
     desk_init(&desk, &given);
     assign(&desk, 0, 2);
     arrive(&desk, 0, 0, "a");
@@ -2345,12 +2347,12 @@ static void test_lost_after_its_drain(void **state)
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_NOTHING);
     desk.now += options().drain_ms;
-    engine_revoked(desk.engine, ++desk.rebalance, ENGINE_LOST, places, 2, desk.now);
+    engine_revoked(desk.engine, ++desk.rebalance, PARTITIONS_LOST, places, 2, desk.now);
     while (step(&desk) == ENGINE_RECALL)
         ;
     assert_int_equal(desk.action.type, ENGINE_NOTHING);
     expect(&desk, ENGINE_NOTHING);
-    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     desk_fini(&desk);
 }
@@ -2361,7 +2363,7 @@ static void test_lost_during_its_release(void **state)
 {
     (void)state;
     struct desk desk;
-    struct engine_place place = {0, -1};
+    struct record_position place = {.offset = -1};
     ready(&desk);
     arrive(&desk, 0, 0, "a");
     commit_tick(&desk);
@@ -2371,9 +2373,9 @@ static void test_lost_during_its_release(void **state)
     desk.now += options().drain_ms;
     expect(&desk, ENGINE_COMMIT);
     unsent(&desk, 0, 0);
-    engine_revoked(desk.engine, ++desk.rebalance, ENGINE_LOST, &place, 1, desk.now);
+    engine_revoked(desk.engine, ++desk.rebalance, PARTITIONS_LOST, &place, 1, desk.now);
     expect(&desk, ENGINE_NOTHING);
-    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     assign(&desk, 0, 1);
     assert_int_equal(desk.action.places[0].offset, 1); /* it goes on from memory */
@@ -2390,14 +2392,14 @@ static void test_lost_during_an_older_transaction(void **state)
 {
     (void)state;
     struct desk desk;
-    struct engine_place place = {0, -1};
+    struct record_position place = {.offset = -1};
     ready_with_a_call(&desk);
     finish(&desk, 0, STATUS_SUCCEEDED);
     expect(&desk, ENGINE_TRANSACT);
     desk.now++;
-    engine_revoked(desk.engine, ++desk.rebalance, ENGINE_LOST, &place, 1, desk.now);
+    engine_revoked(desk.engine, ++desk.rebalance, PARTITIONS_LOST, &place, 1, desk.now);
     expect(&desk, ENGINE_NOTHING);
-    engine_transacted(desk.engine, ENGINE_NOT_MEMBER, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_NOT_MEMBER, NULL, desk.now);
     desk.now += 1000;
     commit_tick(&desk);
     assert_published(&desk, "result:0:succeeded ");
@@ -2418,7 +2420,7 @@ static void test_lost_and_stopped(void **state)
     desk.now += options().drain_ms;
     expect(&desk, ENGINE_NOTHING);
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_UNASSIGN);
     expect(&desk, ENGINE_LEAVE);
@@ -2431,7 +2433,7 @@ static void stop_while_away(struct desk *desk)
     lose_by_clock(desk);
     desk->now += 100;
     expect(desk, ENGINE_TRANSACT);
-    engine_transacted(desk->engine, ENGINE_NOT_MEMBER, NULL, desk->now);
+    engine_transacted(desk->engine, TXN_NOT_MEMBER, NULL, desk->now);
     expect(desk, ENGINE_RECALL);
     expect(desk, ENGINE_UNASSIGN);
     desk->now += 1000;
@@ -2454,7 +2456,7 @@ static void test_away_and_stopped(void **state)
     expect(&desk, ENGINE_COMMIT);
     assert_int_equal(desk.action.ledger_count, 1);
     land(&desk);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     assert_int_equal(desk.action.place_count, 2);
     assert_int_equal(engine_wants(desk.engine, 0), 0);
@@ -2468,7 +2470,7 @@ static void test_away_and_stopped(void **state)
     expect(&desk, ENGINE_COMMIT);
     land(&desk);
     assert_owner(&desk, 0, "");
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_LEAVE);
     desk_fini(&desk);
 }
@@ -2484,7 +2486,7 @@ static void test_stopped_and_then_away(void **state)
     engine_stop(desk.engine, desk.now);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, ENGINE_NOT_MEMBER, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_NOT_MEMBER, NULL, desk.now);
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_UNASSIGN);
     expect(&desk, ENGINE_NOTHING);
@@ -2495,7 +2497,7 @@ static void test_stopped_and_then_away(void **state)
     unsent(&desk, 1, 0);
     commit_tick(&desk);
     expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_LEAVE);
     desk_fini(&desk);
 }
@@ -2517,7 +2519,7 @@ static void test_stopped_while_it_comes_back(void **state)
     answer_read(&desk);
     expect(&desk, ENGINE_COMMIT);
     land(&desk);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     commit_tick(&desk);
     assert_published(&desk, "result:0:succeeded ");
@@ -2576,7 +2578,7 @@ static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **stat
 {
     (void)state;
     struct desk desk;
-    unclear(&desk, ENGINE_UNKNOWN);
+    unclear(&desk, TXN_UNKNOWN);
     land(&desk);
     take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
@@ -2586,7 +2588,7 @@ static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **stat
     read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
     land(&desk);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     assert_published(&desk, "result:0:succeeded ");
     commit_tick(&desk); /* what it had started is handed back, */
@@ -2602,7 +2604,7 @@ static void test_lost_and_back_while_an_older_assignment_is_read(void **state)
 {
     (void)state;
     struct desk desk;
-    unclear(&desk, ENGINE_UNKNOWN);
+    unclear(&desk, TXN_UNKNOWN);
     give(&desk, 1, 1);
     expect(&desk, ENGINE_READ);
     take(&desk, 0, 2, true);
@@ -2630,7 +2632,7 @@ static void test_lost_and_back_after_another(void **state)
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_COMMIT);
     land(&desk);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     assert_int_equal(desk.action.places[0].offset, 0);
     for (int i = 0; i < 3; i++)
@@ -2657,7 +2659,7 @@ static void test_lost_and_back_and_lost_during_its_claim(void **state)
     expect(&desk, ENGINE_COMMIT);
     take(&desk, 0, 1, true);
     land(&desk);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     preset(&desk, 0, 1, 9, "", "s");
     give(&desk, 0, 1);
@@ -2665,7 +2667,7 @@ static void test_lost_and_back_and_lost_during_its_claim(void **state)
     expect(&desk, ENGINE_COMMIT);
     land(&desk);
     assert_owner(&desk, 0, "me");
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_ASSIGN);
     assert_int_equal(desk.action.places[0].offset, 1);
     desk_fini(&desk);
@@ -2731,7 +2733,7 @@ static void test_lost_during_a_transaction(void **state)
     expect(&desk, ENGINE_TRANSACT);
     take(&desk, 0, 1, true);
     expect(&desk, ENGINE_UNASSIGN);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     expect(&desk, ENGINE_NOTHING); /* not dialled */
     desk_fini(&desk);
 }
@@ -2748,7 +2750,7 @@ static void test_unassignment_waits_for_a_claim(void **state)
     expect(&desk, ENGINE_COMMIT);
     take(&desk, 0, 1, true);
     expect(&desk, ENGINE_NOTHING);
-    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     desk_fini(&desk);
 }
@@ -2764,11 +2766,11 @@ static void test_release_of_unknown_end(void **state)
     desk.now += 15000;
     expect(&desk, ENGINE_COMMIT);
     finish(&desk, 0, STATUS_SUCCEEDED);
-    engine_committed(desk.engine, ENGINE_AGAIN, desk.now);
+    engine_committed(desk.engine, GROUP_RETRY, desk.now);
     expect(&desk, ENGINE_NOTHING);
     desk.now = engine_wake_time(desk.engine);
     expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_UNASSIGN);
     commit_tick(&desk);
     assert_published(&desk, "late:0:succeeded ");
@@ -2787,7 +2789,7 @@ static void test_drain_without_membership_ends(void **state)
     enum engine_action_type type = ENGINE_NOTHING;
     while (desk.now < began + 60000 && (type = step(&desk)) != ENGINE_UNASSIGN) {
         if (type == ENGINE_TRANSACT)
-            engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+            engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
         else if (type == ENGINE_RENEW_PRODUCER)
             engine_producer_ready(desk.engine, desk.now);
         else
@@ -2807,11 +2809,11 @@ static void test_claim_failures(void **state)
     give(&desk, 0, 1);
     read_ledgers(&desk);
     expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, ENGINE_AGAIN, desk.now);
+    engine_committed(desk.engine, GROUP_RETRY, desk.now);
     expect(&desk, ENGINE_NOTHING);
     desk.now = engine_wake_time(desk.engine);
     expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, ENGINE_NO_MEMBER, desk.now);
+    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
     expect(&desk, ENGINE_ASSIGN); /* answered, so that the group can go on; but nothing is read */
     assert_int_equal(engine_wants(desk.engine, 0), 0);
     assert_false(engine_is_news(desk.engine, 0, 0));
@@ -2843,7 +2845,7 @@ static void test_unreadable_ledger_halts_alone(void **state)
     expect(&desk, ENGINE_RECALL);
     expect(&desk, ENGINE_COMMIT);
     assert_int_equal(desk.action.ledger_count, 1);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_LEAVE);
     take(&desk, 0, 2, false);
     expect(&desk, ENGINE_UNASSIGN);
@@ -2905,7 +2907,7 @@ static void test_a_log_that_ends_below_a_mark_is_halted(void **state)
     arrive(&desk, 0, 3, "o-2"); /* it only lagged */
     desk.now += 9000;
     while (step(&desk) == ENGINE_TRANSACT)
-        engine_transacted(desk.engine, ENGINE_ABORTED, NULL, desk.now);
+        engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
     assert_false(view_of(&desk, 0).halted);
     engine_end(desk.engine, 0, 4, desk.now, WALL + desk.now);
     assert_in_range(engine_wake_time(desk.engine), desk.now, desk.now + 10000);
@@ -3001,7 +3003,7 @@ static void start_up_to(struct desk *desk, int64_t allowed)
         continue;
     assert_int_equal(desk->action.type, ENGINE_TRANSACT);
     land(desk);
-    engine_transacted(desk->engine, ENGINE_COMMITTED, NULL, desk->now);
+    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
 }
 
 /* Of many slots a partition has several in a row, and the next transaction goes on where the last
@@ -3085,8 +3087,7 @@ static void test_never_more_than_twice_the_slots(void **state)
         while (desk.lent_count > (size_t)(round % 3))
             finish(&desk, desk.lent[0]->place.offset, STATUS_SUCCEEDED);
         if (type == ENGINE_TRANSACT)
-            engine_transacted(desk.engine, round % 7 ? ENGINE_COMMITTED : ENGINE_ABORTED, NULL,
-                              desk.now);
+            engine_transacted(desk.engine, round % 7 ? TXN_COMMITTED : TXN_ABORTED, NULL, desk.now);
         desk.now += 1000;
     }
     assert_in_range(view_of(&desk, 0).base, 10, 1000); /* and it goes on */
@@ -3130,7 +3131,7 @@ static void test_stop(void **state)
     finish(&desk, 0, STATUS_SUCCEEDED);
     commit_tick(&desk);
     expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, ENGINE_DONE, desk.now);
+    engine_committed(desk.engine, GROUP_DONE, desk.now);
     expect(&desk, ENGINE_LEAVE);
     expect(&desk, ENGINE_NOTHING);
     assert_int_equal(engine_count_unpublished(desk.engine), 0);
@@ -3176,7 +3177,7 @@ static void test_frozen_between_commit_and_start(void **state)
     expect(&desk, ENGINE_TRANSACT);
     desk.now += 5000; /* the lease counts from before the offsets were sent */
     land(&desk);
-    engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     commit_tick(&desk);
     assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
     commit_tick(&desk);
@@ -3210,7 +3211,7 @@ static void test_ledger_stays_within_its_bound(void **state)
         if (type == ENGINE_TRANSACT) {
             land(&desk);
             desk.published[0] = '\0';
-            engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+            engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
         }
         for (size_t i = desk.lent_count; i-- > 0;) {
             random = random * 6364136223846793005u + 1442695040888963407u;
@@ -3226,7 +3227,7 @@ static void test_ledger_stays_within_its_bound(void **state)
         if (desk.action.type == ENGINE_TRANSACT) {
             land(&desk);
             desk.published[0] = '\0';
-            engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+            engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
         }
         for (size_t i = desk.lent_count; i-- > 0;)
             if (desk.lent[i]->place.offset)
@@ -3261,7 +3262,7 @@ static void test_what_does_not_fit_does_not_hold_a_drain(void **state)
     commit_tick(&desk);
     while (step(&desk) == ENGINE_TRANSACT) { /* what fits now that the base has moved */
         land(&desk);
-        engine_transacted(desk.engine, ENGINE_COMMITTED, NULL, desk.now);
+        engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
     }
     assert_int_equal(desk.action.type, ENGINE_COMMIT);
     assert_int_equal(mark(&desk, 0, end - 1), LEDGER_FRESH);

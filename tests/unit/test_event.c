@@ -44,7 +44,7 @@ static struct request *parse(const struct given *given)
     };
     int64_t now;
     assert_int_equal(clock_from_text(given->now ? given->now : "2026-01-12T10:00:43Z", &now), 0);
-    struct place place = {given->kind, 3, 42};
+    struct record_position place = {given->kind, 3, 42};
     struct request *request = request_new(place, &raw);
     event_parse(request, &rules, now);
     return request;
@@ -472,7 +472,7 @@ static void faulty_json_is_invalid(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *value = cases[i].value;
         struct raw_record raw = {"o", 1, value, strlen(value), NULL, 0, -1};
-        struct request *request = request_new((struct place){0}, &raw);
+        struct request *request = request_new((struct record_position){0}, &raw);
         event_parse(request, &rules, 0);
         assert_invalid(request, cases[i].code, "o");
     }
@@ -551,7 +551,7 @@ static void depth_is_no_danger(void **state)
         char *value = malloc(size);
         memset(value, fills[i], size);
         struct raw_record raw = {"o", 1, value, size, NULL, 0, -1};
-        struct request *request = request_new((struct place){0}, &raw);
+        struct request *request = request_new((struct record_position){0}, &raw);
         event_parse(request, &wide, 0);
         assert_invalid(request, "json-invalid", "o");
         free(value);
@@ -561,7 +561,7 @@ static void depth_is_no_danger(void **state)
     for (int i = 0; i < 250000; i++)
         text_add(&nested, "{\"a\":");
     struct raw_record raw = {"o", 1, nested.data, nested.length, NULL, 0, -1};
-    struct request *request = request_new((struct place){0}, &raw);
+    struct request *request = request_new((struct record_position){0}, &raw);
     event_parse(request, &wide, 0);
     assert_string_equal(assert_invalid(request, "json-invalid", "o"),
                         "value: a member is nested deeper than 64 levels");
@@ -585,7 +585,7 @@ static void depth_is_limited(void **state)
             text_add(&value, level % 2 ? "]" : "}");
         text_add(&value, i < 2 ? "}" : "}}");
         struct raw_record raw = {"o", 1, value.data, value.length, structured, i < 2 ? 0 : 1, -1};
-        struct request *request = request_new((struct place){0}, &raw);
+        struct request *request = request_new((struct record_position){0}, &raw);
         event_parse(request, &rules, 0);
         if (levels == 64)
             assert_valid(request);
@@ -746,7 +746,7 @@ static void headers_name_an_unreadable_cloud_event(void **state)
         if (value)
             memcpy(value, cases[i].value, strlen(cases[i].value));
         struct raw_record raw = {NULL, 0, value, cases[i].size, headers, 2, -1};
-        struct request *request = request_new((struct place){0, 3, 42}, &raw);
+        struct request *request = request_new((struct record_position){0, 3, 42}, &raw);
         event_parse(request, &rules, 0);
         assert_string_equal(request->event.request_id, "e-9");
         assert_invalid(request, cases[i].code, "o-9");

@@ -36,7 +36,7 @@ static struct request *request_from(enum request_kind kind, const char *key, con
     struct raw_record raw = {
         key,     key ? strlen(key) : 0, value,        value ? strlen(value) : 0,
         headers, header_count,          1768212043120};
-    struct request *request = request_new((struct place){kind, 3, 42}, &raw);
+    struct request *request = request_new((struct record_position){kind, 3, 42}, &raw);
     event_parse(request, &rules, 0);
     return request;
 }
@@ -383,7 +383,8 @@ static void gone_records_have_no_content(void **state)
     struct request *request = request_from(REQUEST_CALL, "o", "{}", &header, 1);
     dead_letter_render(&record, &names, request, "invalid", false);
     assert_int_equal(record.more_header_count, 1);
-    record_gone_render(&record, &names, (struct place){REQUEST_CALL, 3, 42}, "it is gone");
+    record_gone_render(&record, &names, (struct record_position){REQUEST_CALL, 3, 42},
+                       "it is gone");
     assert_string_equal(record.topic, "dead");
     assert_false(record.has_key);
     assert_false(record.has_value);

@@ -14,7 +14,7 @@ bool batch_fits(const struct engine *engine, size_t count, size_t bytes, size_t 
                           bytes + size + (count + 1) * ENGINE_LEDGER_AROUND <= ENGINE_COMMIT_BYTES);
 }
 
-void batch_taken(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
+void batch_taken(struct engine *engine, const struct stored_ledger *ledgers, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if ((int64_t)ledgers[i].metadata_size > engine->ledger_good)
@@ -26,7 +26,7 @@ void batch_taken(struct engine *engine, const struct engine_ledger *ledgers, siz
         engine->batch_most = 0;
 }
 
-bool batch_refused(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
+bool batch_refused(struct engine *engine, const struct stored_ledger *ledgers, size_t count)
 {
     if (count != 1) {
         engine->batch_most = count / 2;

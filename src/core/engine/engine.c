@@ -383,11 +383,6 @@ void engine_producer_ready(struct engine *engine, int64_t now)
         engine->producer == PRODUCER_RENEWING && tick ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE;
 }
 
-void engine_refused_for(struct engine *engine, size_t item, enum record_refusal refusal)
-{
-    engine->tick.item_requests[item]->refusal = refusal;
-}
-
 void engine_broker_says(struct engine *engine, const char *words, bool size)
 {
     snprintf(engine->broker_says, sizeof engine->broker_says, "%s", words ? words : "");
@@ -451,16 +446,15 @@ static void hold_back(struct engine *engine, struct request *request, int64_t pa
 }
 
 /* What is refused is given the form that is asked for. */
-static void note_refused(struct engine *engine, const bool *refused)
+static void note_refused(struct engine *engine, const enum record_refusal *refused)
 {
     engine->refusals++;
     for (size_t i = 0; refused && i < engine->tick.item_count; i++) {
         struct request *request = engine->tick.item_requests[i];
         const struct engine_item *item = &engine->tick.items[i];
-        if (!refused[i])
+        enum record_refusal refusal = refused[i];
+        if (refusal == RECORD_TAKEN)
             continue;
-        enum record_refusal refusal = request->refusal;
-        request->refusal = REFUSED_FOR_SIZE;
         bool another_form = (refusal == REFUSED_FOR_SIZE && !item->small) ||
                             (refusal == REFUSED_FOR_KEY && !item->keyed);
         if (!another_form && !request->partition && refusal == REFUSED_FOR_SIZE)
@@ -499,35 +493,35 @@ static bool needs_new_producer(const struct engine *engine)
     return (engine->aborts - RENEW_ABORTS) % more == 0;
 }
 
-void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
-                       int64_t now)
+void engine_transacted(struct engine *engine, enum txn_outcome outcome,
+                       const enum record_refusal *refused, int64_t now)
 {
     set_time(engine, now, 0);
-    bool forgotten_again = outcome == ENGINE_EXPIRED && engine->forgotten;
+    bool forgotten_again = outcome == TXN_EXPIRED && engine->forgotten;
     assert(engine->producer == PRODUCER_TICK);
     engine->producer = PRODUCER_IDLE;
-    engine->forgotten = outcome == ENGINE_EXPIRED;
+    engine->forgotten = outcome == TXN_EXPIRED;
     group_answered(engine, outcome);
     switch (outcome) {
-    case ENGINE_COMMITTED: /* "answered" */
+    case TXN_COMMITTED: /* "answered" */
         engine->unfenced_at = engine->tick.began;
         batch_taken(engine, engine->tick.ledgers, engine->tick.ledger_count);
         tick_landed(engine, true);
         return;
-    case ENGINE_REFUSED:
+    case TXN_REFUSED:
         note_refused(engine, refused);
         tick_failed(engine);
         break;
-    case ENGINE_OFFSETS_REFUSED:
+    case TXN_OFFSETS_REFUSED:
         tick_offsets_refused(engine);
         break;
-    case ENGINE_ABORTED: /* "aborted" */
-    case ENGINE_EXPIRED:
-    case ENGINE_NOT_MEMBER:
+    case TXN_ABORTED: /* "aborted" */
+    case TXN_EXPIRED:
+    case TXN_NOT_MEMBER:
         doubt_membership(engine);
         tick_failed(engine);
         break;
-    case ENGINE_FENCED: /* "fenced" */
+    case TXN_FENCED: /* "fenced" */
         note_fenced(engine);
         engine->unknown++;
         /* Whoever fenced it has ended what was open. Suspecting a twin, it reads back before it
@@ -535,28 +529,28 @@ void engine_transacted(struct engine *engine, enum engine_outcome outcome, const
          */
         engine->producer = engine->suspicion ? PRODUCER_TO_READ_BACK : PRODUCER_TO_RENEW;
         return;
-    case ENGINE_UNKNOWN: /* "answer lost" */
+    case TXN_UNKNOWN: /* "answer lost" */
         engine->unknown++;
         engine->producer = PRODUCER_TO_RENEW;
         return;
     }
     engine->aborted++;
-    if (outcome == ENGINE_REFUSED || outcome == ENGINE_OFFSETS_REFUSED) {
+    if (outcome == TXN_REFUSED || outcome == TXN_OFFSETS_REFUSED) {
         engine->retry_at = now + RETRY_FIRST_MS; /* the next one is another one */
         return;
     }
-    if (outcome == ENGINE_EXPIRED)
+    if (outcome == TXN_EXPIRED)
         engine->producer = PRODUCER_TO_RENEW;
-    if (outcome == ENGINE_EXPIRED && !forgotten_again) {
+    if (outcome == TXN_EXPIRED && !forgotten_again) {
         engine->retry_at = now + RETRY_FIRST_MS; /* it might be forgotten before its turn, too */
         return;
     }
     engine->retry_at = now + retry_pause(engine);
-    if (outcome == ENGINE_NOT_MEMBER && engine->aborts >= RETRY_PATIENT - 1)
+    if (outcome == TXN_NOT_MEMBER && engine->aborts >= RETRY_PATIENT - 1)
         return;
     engine->aborts++;
     engine->aborted_records = engine->tick.item_count;
-    if (outcome == ENGINE_ABORTED && needs_new_producer(engine)) /* "new producer" */
+    if (outcome == TXN_ABORTED && needs_new_producer(engine)) /* "new producer" */
         engine->producer = PRODUCER_TO_RENEW;
 }
 
@@ -633,7 +627,7 @@ static void base_moves(struct partition *partition)
 /* A started offset whose record has been deleted. */
 static void recover_gone(struct partition *partition, int64_t offset)
 {
-    struct place place = {partition->engine->options.kind, partition->number, offset};
+    struct record_position place = {partition->engine->options.kind, partition->number, offset};
     struct request *request = request_new(place, &(struct raw_record){.timestamp_ms = -1});
     request->gone = true;
     partition->all_doubt_until = partition->doubt_until;

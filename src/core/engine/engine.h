@@ -25,6 +25,7 @@
 #include "core/ledger.h"
 #include "core/overdue.h"
 #include "core/request.h"
+#include "core/txn.h"
 
 struct engine_options {
     enum request_kind kind; /* of all its requests: each job has an engine of its own */
@@ -40,23 +41,6 @@ struct engine_options {
     int64_t turn;                 /* requests of one partition that start in a row; 0: see turn.c */
     int64_t ledger_max;           /* characters of a ledger; 0: LEDGER_MAX */
     size_t doubts;                /* of order ids that a ledger names; 0: LEDGER_DOUBTS */
-};
-
-struct engine_place {
-    int32_t partition;
-    int64_t offset; /* where to read from; -1: the oldest */
-};
-
-/* Whether what this process has committed is gone, though the log is the one that was read. */
-enum engine_loss { ENGINE_NOT_LOST, ENGINE_OFFSET_LOST, ENGINE_LOSS_UNCLEAR };
-
-/* A ledger to commit, or as it was read. */
-struct engine_ledger {
-    int32_t partition;
-    int64_t offset; /* the base; -1 (read): nothing committed */
-    const char *metadata;
-    size_t metadata_size;
-    enum engine_loss loss; /* (read) */
 };
 
 /* A record to publish, in this order. */
@@ -91,34 +75,15 @@ struct engine_action {
     enum engine_action_type type;
     const struct engine_item *items;
     size_t item_count;
-    const struct engine_ledger *ledgers;
+    const struct stored_ledger *ledgers;
     size_t ledger_count;
-    const struct engine_place *places;
+    const struct record_position *places;
     size_t place_count;
     bool stable;
     const char *owner;
     uint64_t rebalance;
     struct request *request;
     int32_t partition;
-};
-
-/* How a transaction ended, as io/kafka tells it. */
-enum engine_outcome {
-    ENGINE_COMMITTED,
-    ENGINE_ABORTED,
-    ENGINE_REFUSED,
-    ENGINE_UNKNOWN,
-    ENGINE_FENCED,
-    ENGINE_NOT_MEMBER,      /* aborted, as there is no membership at present */
-    ENGINE_OFFSETS_REFUSED, /* aborted: the broker takes these ledgers neither now nor later */
-    ENGINE_EXPIRED,         /* aborted: the broker has forgotten the producer */
-};
-
-enum engine_answer {
-    ENGINE_DONE,
-    ENGINE_AGAIN,
-    ENGINE_NO_MEMBER,
-    ENGINE_NOT_TAKEN, /* a commit: the broker takes these ledgers neither now nor later */
 };
 
 struct engine;
@@ -135,23 +100,14 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
 /* When engine_next may have something to do though nothing happens: a time, INT64_MAX for never. */
 int64_t engine_wake_time(const struct engine *engine);
 
-/* How partitions go. */
-enum engine_parting {
-    ENGINE_REVOKED,   /* they stay ours until ENGINE_UNASSIGN */
-    ENGINE_LOST,      /* the membership may be over: Kafka was away for longer than the session, or
-                         the group has removed this member. The broker tells, as transactions go on
-                         under the membership that granted the partitions */
-    ENGINE_OVERTAKEN, /* nothing of them can be committed any more */
-};
-
 /* The group. What is lost is handed over, if the broker takes that still: nothing new is started,
  * what is outstanding ends and is told (for drain_ms from the broker's first answer on). Handed
  * over or not, it is remembered until the next assignment: if it comes back with a ledger that is
  * still as this process committed it last, it goes on from memory. */
-void engine_assigned(struct engine *engine, uint64_t rebalance, const struct engine_place *places,
-                     size_t count, int64_t now);
-void engine_revoked(struct engine *engine, uint64_t rebalance, enum engine_parting parting,
-                    const struct engine_place *places, size_t count, int64_t now);
+void engine_assigned(struct engine *engine, uint64_t rebalance,
+                     const struct record_position *places, size_t count, int64_t now);
+void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation parting,
+                    const struct record_position *places, size_t count, int64_t now);
 
 /* The partition's log is not the one that was read: once lost, it is not gone on with from memory,
  * whatever its ledger says. */
@@ -161,18 +117,14 @@ void engine_log_changed(struct engine *engine, int32_t partition);
  * about the size of what was sent. */
 void engine_broker_says(struct engine *engine, const char *words, bool size);
 
-/* Why the broker has refused an item of the transaction whose end is told next; else it is for its
- * size. */
-void engine_refused_for(struct engine *engine, size_t item, enum record_refusal refusal);
-
-/* Ends of jobs. refused: one flag an item. */
+/* Ends of jobs. refused: one an item, with TXN_REFUSED; else NULL. */
 void engine_producer_ready(struct engine *engine, int64_t now);
-void engine_transacted(struct engine *engine, enum engine_outcome outcome, const bool *refused,
-                       int64_t now);
-void engine_ledgers_read(struct engine *engine, enum engine_answer answer,
-                         const struct engine_ledger *ledgers, size_t count, int64_t now);
-void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_t now);
-void engine_committed(struct engine *engine, enum engine_answer answer, int64_t now);
+void engine_transacted(struct engine *engine, enum txn_outcome outcome,
+                       const enum record_refusal *refused, int64_t now);
+void engine_ledgers_read(struct engine *engine, enum group_answer answer,
+                         const struct stored_ledger *ledgers, size_t count, int64_t now);
+void engine_owner_ended(struct engine *engine, enum group_answer answer, int64_t now);
+void engine_committed(struct engine *engine, enum group_answer answer, int64_t now);
 
 /* How many records of a partition it takes now; 0: stop fetching. */
 size_t engine_wants(const struct engine *engine, int32_t partition);

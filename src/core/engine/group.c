@@ -48,7 +48,8 @@ static void add_place(struct engine *engine, const struct partition *partition, 
         engine->places =
             memory_resize(engine->places, engine->place_capacity * sizeof *engine->places);
     }
-    engine->places[engine->place_count++] = (struct engine_place){partition->number, offset};
+    engine->places[engine->place_count++] =
+        (struct record_position){engine->options.kind, partition->number, offset};
 }
 
 static void clear_job_ledgers(struct engine *engine)
@@ -91,8 +92,13 @@ static void add_job_ledger(struct engine *engine, struct partition *partition, c
     }
     *bytes += size;
     partition->in_job = true;
-    engine->job_ledgers[engine->job_ledger_count++] = (struct engine_ledger){
-        partition->number, offset, text_take(&metadata), size, ENGINE_NOT_LOST};
+    engine->job_ledgers[engine->job_ledger_count++] = (struct stored_ledger){
+        .kind = engine->options.kind,
+        .partition = partition->number,
+        .offset = offset,
+        .metadata = text_take(&metadata),
+        .metadata_size = size,
+    };
 }
 
 static bool arriving(const struct partition *partition)
@@ -436,16 +442,16 @@ static bool begins_to_count(const struct partition *partition)
            (!engine->stopping && engine->now - engine->tick.began >= engine->options.drain_ms);
 }
 
-void group_answered(struct engine *engine, enum engine_outcome outcome)
+void group_answered(struct engine *engine, enum txn_outcome outcome)
 {
-    if (outcome == ENGINE_UNKNOWN || outcome == ENGINE_FENCED)
+    if (outcome == TXN_UNKNOWN || outcome == TXN_FENCED)
         return; /* another one follows */
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase != PARTITION_LOST || engine->tick.began <= partition->lost_at)
             continue;
-        if (outcome == ENGINE_NOT_MEMBER)
+        if (outcome == TXN_NOT_MEMBER)
             end_loss(engine, partition);
         else if (begins_to_count(partition))
             partition->drain_until = engine->now + engine->options.drain_ms;
@@ -554,7 +560,7 @@ bool group_next(struct engine *engine, struct engine_action *action)
 /* A partition of which nothing is remembered but that its claim was refused too often: the new
  * assignment asks for it again, and one refusal more is enough. Until it is taken the partition
  * stays shown as halted. */
-static struct partition *arrive_anew(struct engine *engine, const struct engine_place *place)
+static struct partition *arrive_anew(struct engine *engine, const struct record_position *place)
 {
     struct partition *former = partition_find(engine, place->partition);
     bool unclaimed = former && former->unclaimed;
@@ -573,8 +579,8 @@ static struct partition *arrive_anew(struct engine *engine, const struct engine_
 }
 
 /* "assign" */
-void engine_assigned(struct engine *engine, uint64_t rebalance, const struct engine_place *places,
-                     size_t count, int64_t now)
+void engine_assigned(struct engine *engine, uint64_t rebalance,
+                     const struct record_position *places, size_t count, int64_t now)
 {
     engine->now = now;
     for (size_t i = 0; i < count; i++) {
@@ -641,10 +647,10 @@ void engine_log_changed(struct engine *engine, int32_t number)
 }
 
 /* "lost", "revoke" */
-void engine_revoked(struct engine *engine, uint64_t rebalance, enum engine_parting parting,
-                    const struct engine_place *places, size_t count, int64_t now)
+void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation parting,
+                    const struct record_position *places, size_t count, int64_t now)
 {
-    bool lost = parting != ENGINE_REVOKED;
+    bool lost = parting != PARTITIONS_REVOKED;
     engine->now = now;
     engine->revoking = true;
     engine->revoke_rebalance = rebalance;
@@ -653,7 +659,7 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, enum engine_parti
         if (!partition)
             continue;
         partition->revoked = true;
-        if (parting == ENGINE_LOST && may_be_handed_over(partition))
+        if (parting == PARTITIONS_LOST && may_be_handed_over(partition))
             lose(engine, partition);
         else if (lost && may_come_back(partition))
             suspend(engine, partition);
@@ -705,12 +711,12 @@ static void again(struct engine *engine)
 }
 
 static struct partition *partition_for(const struct engine *engine,
-                                       const struct engine_ledger *read)
+                                       const struct stored_ledger *read)
 {
     return partition_find(engine, read->partition);
 }
 
-static int decode(struct ledger *ledger, const struct engine_ledger *read, struct error *error)
+static int decode(struct ledger *ledger, const struct stored_ledger *read, struct error *error)
 {
     if (read->offset < 0 && read->metadata_size)
         return error_set(error, "%zu characters without an offset", read->metadata_size);
@@ -720,7 +726,7 @@ static int decode(struct ledger *ledger, const struct engine_ledger *read, struc
 
 /* Whether every owner in the ledgers read is nobody, this process, or one whose transactions have
  * been ended. */
-static bool owners_are_ended(struct engine *engine, const struct engine_ledger *ledgers,
+static bool owners_are_ended(struct engine *engine, const struct stored_ledger *ledgers,
                              size_t count)
 {
     bool ended = true;
@@ -742,7 +748,7 @@ static bool owners_are_ended(struct engine *engine, const struct engine_ledger *
 /* Whether the ledger is the one that this process has committed last: then nobody else has had the
  * partition while it was away. */
 static bool is_as_it_was(const struct partition *partition, const struct ledger *ledger,
-                         const struct engine_ledger *read)
+                         const struct stored_ledger *read)
 {
     return read->offset == partition->base && ledger->sequence == partition->sequence &&
            !strcmp(ledger->owner, partition->engine->owner);
@@ -752,15 +758,15 @@ static bool is_as_it_was(const struct partition *partition, const struct ledger 
  * partition; where nothing is, or the log may be another one, a person has to say where to go on:
  * from the oldest request on, calls would be made twice. That is committed, too, for those who get
  * the partition next. */
-static void take_loss(struct partition *partition, enum engine_loss loss)
+static void take_loss(struct partition *partition, enum offset_loss loss)
 {
     struct text reason = {0};
-    if (partition->kept && loss == ENGINE_OFFSET_LOST) {
+    if (partition->kept && loss == OFFSET_LOST) {
         partition->engine->resumed++;
         return;
     }
     text_printf(&reason, "its committed offset is gone, %s",
-                loss == ENGINE_OFFSET_LOST
+                loss == OFFSET_LOST
                     ? "and what had been done is not known here any more"
                     : "and whether its topic is still the one that was read cannot be told");
     partition_halt(partition, text_take(&reason));
@@ -768,9 +774,9 @@ static void take_loss(struct partition *partition, enum engine_loss loss)
 }
 
 static void take_ledger(struct partition *partition, const struct ledger *ledger,
-                        const struct engine_ledger *read)
+                        const struct stored_ledger *read)
 {
-    if (read->loss != ENGINE_NOT_LOST) {
+    if (read->loss != OFFSET_NOT_LOST) {
         take_loss(partition, read->loss);
         return;
     }
@@ -784,7 +790,7 @@ static void take_ledger(struct partition *partition, const struct ledger *ledger
 }
 
 /* "load" */
-static void load_ledgers(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
+static void load_ledgers(struct engine *engine, const struct stored_ledger *ledgers, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct error error;
@@ -807,7 +813,7 @@ static void load_ledgers(struct engine *engine, const struct engine_ledger *ledg
 
 /* "read back". The sequence number and the owner tell whether the transaction of unknown
  * outcome landed. */
-static void read_back(struct engine *engine, const struct engine_ledger *ledgers, size_t count)
+static void read_back(struct engine *engine, const struct stored_ledger *ledgers, size_t count)
 {
     bool landed = false;
     for (size_t i = 0; i < count; i++) {
@@ -830,13 +836,13 @@ static void read_back(struct engine *engine, const struct engine_ledger *ledgers
     settle(engine);
 }
 
-void engine_ledgers_read(struct engine *engine, enum engine_answer answer,
-                         const struct engine_ledger *ledgers, size_t count, int64_t now)
+void engine_ledgers_read(struct engine *engine, enum group_answer answer,
+                         const struct stored_ledger *ledgers, size_t count, int64_t now)
 {
     enum job job = engine->job;
     engine->now = now;
     engine->job = JOB_NONE;
-    if (answer != ENGINE_DONE) {
+    if (answer != GROUP_DONE) {
         again(engine);
         return;
     }
@@ -854,11 +860,11 @@ void engine_ledgers_read(struct engine *engine, enum engine_answer answer,
     }
 }
 
-void engine_owner_ended(struct engine *engine, enum engine_answer answer, int64_t now)
+void engine_owner_ended(struct engine *engine, enum group_answer answer, int64_t now)
 {
     engine->now = now;
     engine->job = JOB_NONE;
-    if (answer != ENGINE_DONE) {
+    if (answer != GROUP_DONE) {
         again(engine);
         return;
     }
@@ -924,7 +930,7 @@ static void claim_landed(struct engine *engine)
 
 static struct partition *only_one_in_job(const struct engine *engine)
 {
-    const struct engine_ledger *only = engine->job_ledgers;
+    const struct stored_ledger *only = engine->job_ledgers;
     struct partition *partition = partition_find(engine, only->partition);
     return engine->job_ledger_count == 1 && partition && partition->in_job ? partition : NULL;
 }
@@ -971,38 +977,38 @@ static bool releases_again(struct engine *engine)
     return engine->now < engine->release_until;
 }
 
-static void claim_answered(struct engine *engine, enum engine_answer answer)
+static void claim_answered(struct engine *engine, enum group_answer answer)
 {
-    if (answer == ENGINE_AGAIN)
+    if (answer == GROUP_RETRY)
         again(engine);
-    else if (answer == ENGINE_NOT_TAKEN)
+    else if (answer == GROUP_REFUSED)
         claim_refused(engine);
-    else if (answer == ENGINE_DONE)
+    else if (answer == GROUP_DONE)
         claim_landed(engine);
     else if (engine->load == LOAD_CLAIM)
         engine->load =
             LOAD_ASSIGN; /* unclaimed: they stay untouched until the group takes them back */
 }
 
-static void release_answered(struct engine *engine, enum engine_answer answer)
+static void release_answered(struct engine *engine, enum group_answer answer)
 {
-    if (answer == ENGINE_AGAIN && releases_again(engine))
+    if (answer == GROUP_RETRY && releases_again(engine))
         again(engine);
-    else if (answer != ENGINE_NOT_TAKEN ||
+    else if (answer != GROUP_REFUSED ||
              !batch_refused(engine, engine->job_ledgers, engine->job_ledger_count) ||
              engine->job_ledger_count == 1)
         released(engine); /* if it has not landed, the next owner ends what may be open */
 }
 
 /* Not taken: "plain commit again", "plain commit refused". */
-void engine_committed(struct engine *engine, enum engine_answer answer, int64_t now)
+void engine_committed(struct engine *engine, enum group_answer answer, int64_t now)
 {
     enum job job = engine->job;
     engine->now = now;
     engine->job = JOB_NONE;
-    if (answer == ENGINE_NO_MEMBER)
+    if (answer == GROUP_NOT_MEMBER)
         engine->amnesty_until = now + ENGINE_TWIN_MS;
-    if (answer == ENGINE_DONE)
+    if (answer == GROUP_DONE)
         engine->job_failures = 0;
     if (job == JOB_CLAIM)
         claim_answered(engine, answer);

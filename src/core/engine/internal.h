@@ -185,7 +185,7 @@ struct tick {
     struct engine_item *items;
     struct request **item_requests;
     size_t item_count, item_capacity;
-    struct engine_ledger *ledgers;
+    struct stored_ledger *ledgers;
     size_t ledger_count, ledger_capacity;
     int64_t began; /* before its offsets were sent: the leases count from here */
 };
@@ -235,10 +235,10 @@ struct engine {
 
     enum job job;
     int64_t job_retry_at;
-    int job_failures;            /* in a row */
-    struct engine_place *places; /* of the job or assignment */
+    int job_failures;               /* in a row */
+    struct record_position *places; /* of the job or assignment */
     size_t place_count, place_capacity;
-    struct engine_ledger *job_ledgers;
+    struct stored_ledger *job_ledgers;
     size_t job_ledger_count, job_ledger_capacity;
 
     enum load_phase load;
@@ -400,9 +400,9 @@ void tick_offsets_refused(struct engine *engine);
 /* Whether another ledger of that size still fits beside `count` ledgers of `bytes` in all. */
 bool batch_fits(const struct engine *engine, size_t count, size_t bytes, size_t size);
 /* A batch was taken, or refused. */
-void batch_taken(struct engine *engine, const struct engine_ledger *ledgers, size_t count);
+void batch_taken(struct engine *engine, const struct stored_ledger *ledgers, size_t count);
 /* Returns whether fewer together may be taken, or (a single one) a smaller one. */
-bool batch_refused(struct engine *engine, const struct engine_ledger *ledgers, size_t count);
+bool batch_refused(struct engine *engine, const struct stored_ledger *ledgers, size_t count);
 
 /* group.c */
 /* Ends what is over by now: that may leave calls to be recalled, before anything is let go. */
@@ -410,7 +410,7 @@ void group_check(struct engine *engine);
 bool group_next(struct engine *engine, struct engine_action *action);
 /* The broker has answered a transaction: lost partitions may be another's, or have their time to be
  * handed over. */
-void group_answered(struct engine *engine, enum engine_outcome outcome);
+void group_answered(struct engine *engine, enum txn_outcome outcome);
 /* When a revoked partition's drain is given up: transaction after transaction has been aborted for
  * a whole session after the drain's end, so the membership is gone, told or not, and the partition
  * is another's. INT64_MAX: not as it is. */

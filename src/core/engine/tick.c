@@ -198,8 +198,13 @@ static void write_ledger(struct engine *engine, struct partition *partition)
         tick->ledgers = memory_resize(tick->ledgers, tick->ledger_capacity * sizeof *tick->ledgers);
     }
     size_t size = metadata.length;
-    tick->ledgers[tick->ledger_count++] = (struct engine_ledger){
-        partition->number, partition->tick_base, text_take(&metadata), size, ENGINE_NOT_LOST};
+    tick->ledgers[tick->ledger_count++] = (struct stored_ledger){
+        .kind = engine->options.kind,
+        .partition = partition->number,
+        .offset = partition->tick_base,
+        .metadata = text_take(&metadata),
+        .metadata_size = size,
+    };
 }
 
 /* Brings in the partitions whose base alone has moved, when there is something to commit anyhow or

@@ -48,7 +48,7 @@ static struct request *__attribute__((noinline)) record(struct bench *bench, int
     uint64_t mine = bench->keys / (uint64_t)bench->partitions;
     snprintf(name, sizeof name, "%" PRId32 ".%" PRIu64, partition, draw(bench) % (mine ? mine : 1));
     struct raw_record raw = {.value = "{}", .value_size = 2, .timestamp_ms = WALL + bench->now};
-    struct place place = {REQUEST_CALL, partition, bench->next[partition]++};
+    struct record_position place = {REQUEST_CALL, partition, bench->next[partition]++};
     struct request *request = request_new(place, &raw);
     request->event.order_id = request->event.strings = memory_string(name);
     return request;
@@ -95,11 +95,11 @@ static void end_calls(struct bench *bench)
 
 static void read_ledgers(struct bench *bench, const struct engine_action *action)
 {
-    struct engine_ledger *ledgers = memory_zeroed(action->place_count, sizeof *ledgers);
+    struct stored_ledger *ledgers = memory_zeroed(action->place_count, sizeof *ledgers);
     for (size_t i = 0; i < action->place_count; i++)
-        ledgers[i] =
-            (struct engine_ledger){action->places[i].partition, -1, "", 0, ENGINE_NOT_LOST};
-    engine_ledgers_read(bench->engine, ENGINE_DONE, ledgers, action->place_count, bench->now);
+        ledgers[i] = (struct stored_ledger){
+            .partition = action->places[i].partition, .offset = -1, .metadata = ""};
+    engine_ledgers_read(bench->engine, GROUP_DONE, ledgers, action->place_count, bench->now);
     free(ledgers);
 }
 
@@ -115,7 +115,7 @@ static void act(struct bench *bench)
             read_ledgers(bench, &action);
             break;
         case ENGINE_COMMIT:
-            engine_committed(bench->engine, ENGINE_DONE, bench->now);
+            engine_committed(bench->engine, GROUP_DONE, bench->now);
             break;
         case ENGINE_TRANSACT:
             bench->transactions++;
@@ -135,7 +135,7 @@ static void turn(struct bench *bench)
     bench->now += STEP_MS;
     if (bench->commits_at && bench->now >= bench->commits_at) {
         bench->commits_at = 0;
-        engine_transacted(bench->engine, ENGINE_COMMITTED, NULL, bench->now);
+        engine_transacted(bench->engine, TXN_COMMITTED, NULL, bench->now);
     }
     end_calls(bench);
     take(bench);
@@ -145,9 +145,9 @@ static void turn(struct bench *bench)
 
 static void assign(struct bench *bench)
 {
-    struct engine_place *places = memory_zeroed((size_t)bench->partitions, sizeof *places);
+    struct record_position *places = memory_zeroed((size_t)bench->partitions, sizeof *places);
     for (int32_t i = 0; i < bench->partitions; i++)
-        places[i] = (struct engine_place){i, -1};
+        places[i] = (struct record_position){.partition = i, .offset = -1};
     engine_assigned(bench->engine, 1, places, (size_t)bench->partitions, bench->now);
     free(places);
 }
