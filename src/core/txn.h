@@ -1,6 +1,6 @@
-/* The words in which the engine and io/kafka speak of transactions and of the group: ledgers as
- * they are committed and read, and how a transaction, a question to the coordinator and an
- * assignment end. Types only. */
+/* The types of transactions and of the group that the engine and io/kafka share: ledgers to commit
+ * or as read, and the ends of transactions, of requests to the coordinator and of assignments.
+ * Types only. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,15 +17,15 @@ enum offset_loss {
     OFFSET_LOSS_UNCLEAR, /* the state is gone, and the log may be another one */
 };
 
-/* A partition's committed offset with its metadata, the ledger: to commit, or as it was read. */
+/* A partition's committed offset with its metadata, the ledger: to commit, or as read. */
 struct stored_ledger {
     enum request_kind kind;
     int32_t partition;
-    int64_t offset;       /* the base; -1: nothing committed */
+    int64_t offset;       /* the base; -1: nothing is committed */
     const char *metadata; /* NUL-terminated; may be "" */
     size_t metadata_size;
     enum offset_loss loss; /* as it was read */
-    bool made_again;       /* when read: its log is not the one that was read here */
+    bool made_again; /* when read: the partition's log is not the one that this process has read */
 };
 
 /* How a transaction ended. */

@@ -1,9 +1,9 @@
 #include "core/engine/internal.h"
 
-/* How much goes into one transaction or commit. The broker bounds each ledger (its
- * offset.metadata.max.bytes) and all of one commit together (message.max.bytes of its offsets'
- * topic); it tells neither bound, nor which ledger it was. So what is refused is halved until one
- * stands alone, and that one's size is the news. */
+/* How much goes into one transaction or commit. The broker limits each ledger
+ * (offset.metadata.max.bytes) and all ledgers of one commit together (message.max.bytes of the
+ * offsets topic). It reports neither limit, nor which ledger was too large. So a refused batch is
+ * halved until a single ledger is left, whose size shows the limit. */
 
 enum { BATCH_NO_LIMIT = 1 << 20 };
 
@@ -21,7 +21,7 @@ void batch_taken(struct engine *engine, const struct stored_ledger *ledgers, siz
             engine->ledger_good = (int64_t)ledgers[i].metadata_size;
     if (engine->ledger_good > engine->ledger_max)
         engine->ledger_max = engine->ledger_good;
-    /* One more each time: what was too much is not found out anew with each. */
+    /* The limit grows by one each time, so that the refused size is not reached again at once. */
     if (engine->batch_most && count >= engine->batch_most && ++engine->batch_most >= BATCH_NO_LIMIT)
         engine->batch_most = 0;
 }
@@ -36,7 +36,7 @@ bool batch_refused(struct engine *engine, const struct stored_ledger *ledgers, s
     if (!engine->says_size || size <= least)
         return false;
     if (engine->ledger_good >= size)
-        engine->ledger_good = 0; /* of another time */
+        engine->ledger_good = 0; /* it is from before the limit changed */
     engine->ledger_max = size / 2 > engine->ledger_good ? size / 2 : engine->ledger_good;
     if (engine->ledger_max < least)
         engine->ledger_max = least;

@@ -3,11 +3,10 @@
 
 #include "core/engine/internal.h"
 
-/* All that the engine keeps instead of counting and walking it (counters, lists, what it remembers
- * of ledgers) is counted and walked anew, and compared. Each function returns what is wrong, or
- * NULL. O(all that is held). */
+/* Recomputes what the engine keeps in counters, lists and marks, and compares. Each function
+ * returns a contradiction, or NULL. O(all requests). */
 
-/* Sums over the partitions, as they are found. */
+/* Sums over the partitions. */
 struct found {
     size_t marked, ready, resting, bytes, in_tick, handed;
 };
@@ -24,7 +23,8 @@ static size_t length_of(const struct list *list)
     return count;
 }
 
-/* Whether what is remembered of it is in use: not while it arrives anew, is gone, or is halted. */
+/* Whether the partition's marks are in use: not while it arrives without kept state, is gone, or is
+ * halted. */
 static bool has_ledger(const struct partition *partition)
 {
     return partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
@@ -147,7 +147,7 @@ static void add_up_to(struct marks *marks, enum ledger_mark mark, int64_t end)
         marks_add(marks, mark, end - marks->end);
 }
 
-/* What the committed ledger says of a request, or the one on its way. */
+/* The mark of a request in the committed ledger, or in that of the running transaction. */
 static enum ledger_mark mark_now(const struct request *request, bool telling)
 {
     if (telling && request->state == REQUEST_ENDING)
@@ -159,8 +159,9 @@ static enum ledger_mark mark_now(const struct request *request, bool telling)
     return request->marked ? LEDGER_STARTED : LEDGER_FRESH;
 }
 
-/* A partition's ledger from its base on, written from all that it holds: what was seen and is not
- * held any more is done, and of what was not seen yet is known what was read. */
+/* Builds a partition's ledger from its base on from all its requests: an offset that was read and
+ * has no request any more is done; offsets that were not read have the marks of the ledger that was
+ * read. */
 static void walk(const struct partition *partition, bool telling, struct marks *out)
 {
     const struct ledger *loaded = &partition->loaded;
@@ -178,7 +179,7 @@ static void walk(const struct partition *partition, bool telling, struct marks *
         add_up_to(out, loaded->runs[i].mark, end += loaded->runs[i].length);
 }
 
-/* Whether both say the same of the offsets below `end`. */
+/* Whether both have the same marks below `end`. */
 static bool say_the_same(struct marks *a, struct marks *b, int64_t end)
 {
     int64_t at = a->base;
@@ -222,7 +223,7 @@ static const char *check_ledger(const struct partition *partition)
     return same ? NULL : "what is remembered of a ledger is not what is held";
 }
 
-/* The one on its way, while there is one. */
+/* Checks the ledger of the running transaction. */
 static const char *check_telling(struct partition *partition, bool in_transaction)
 {
     int64_t base = partition->tick_base, end = partition->telling.end;

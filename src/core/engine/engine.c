@@ -12,12 +12,12 @@
 enum {
     PACE_LEAST_MS = 5,
     PACE_MOST_MS = 30,   /* twice that while requests wait for a slot */
-    LATENCY_WEIGHT = 16, /* how slowly the mean latency follows */
-    TAKE_MOST = 128,     /* records taken from one partition at a time */
+    LATENCY_WEIGHT = 16, /* weight of the old mean in the mean latency */
+    TAKE_MOST = 128,     /* records accepted from one partition at a time */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
     RETRY_MOST_MS = 500,
-    RETRY_PATIENT = 12,          /* after so many in a row, it goes on doubling */
-    RETRY_PATIENT_IN_HASTE = 40, /* the same while partitions are given back */
+    RETRY_PATIENT = 12,          /* after so many consecutive aborts the pause goes on doubling */
+    RETRY_PATIENT_IN_HASTE = 40, /* the same limit while partitions are given back */
     RETRY_LONGEST_MS = 10000,
 };
 
@@ -106,7 +106,7 @@ static bool occupies(enum request_state state)
     return state == REQUEST_STARTING || state == REQUEST_HANDED || state == REQUEST_ORPHAN;
 }
 
-/* Whether the transaction on its way changes its mark. */
+/* Whether the running transaction changes the request's mark. */
 static bool changes_mark(enum request_state state)
 {
     return state == REQUEST_CHOSEN || state == REQUEST_UNSTARTING || state == REQUEST_ENDING;
@@ -134,7 +134,8 @@ void request_move(struct engine *engine, struct request *request, enum request_s
     }
 }
 
-/* Its outcome is set: it leaves its lane, and the next of the order id may go. */
+/* Ends a request whose outcome is set: it leaves its lane, and the next request of the order id may
+ * start. */
 void request_end(struct engine *engine, struct request *request)
 {
     request_move(engine, request, REQUEST_ENDED);
@@ -153,7 +154,7 @@ void request_late_or_free(struct engine *engine, struct request *request)
         return;
     }
     if (!request->late)
-        request->small = request->refused = false; /* it is another record now, in another topic */
+        request->small = request->refused = false; /* it becomes another record, in another topic */
     engine->late += !request->late;
     request->late = true;
     request_move(engine, request, REQUEST_ENDED);
@@ -181,7 +182,7 @@ static void start_recordings_of(struct engine *engine, struct partition *partiti
     }
 }
 
-/* Recordings only read: nothing is committed before they are asked for. O(started). */
+/* Recordings are reads: nothing is committed before they are requested. O(started). */
 static void start_recordings(struct engine *engine)
 {
     if (engine->options.kind != REQUEST_RECORDING)
@@ -225,9 +226,10 @@ static bool next_recall(struct engine *engine, struct engine_action *action)
     return false;
 }
 
-/* A transaction costs both sides about the same whatever it holds, so they keep a distance and
- * carry more each while most slots are busy anyhow: about as long as a call takes, and twice that
- * while requests wait for a slot, as twice as many starts as slots keep these busy meanwhile. */
+/* When the next transaction is due. A transaction has a fixed cost, whatever it contains. So while
+ * most slots are busy, transactions are made at intervals, and each contains more: the interval is
+ * about the duration of a call, and twice that while requests wait for a slot, because twice as
+ * many starts as slots keep the slots busy in that time. */
 static int64_t tick_due(const struct engine *engine)
 {
     if (engine->stopping || engine->revoking || 2 * (int64_t)engine->handed < engine->options.slots)
@@ -267,7 +269,7 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
     }
 }
 
-/* O(partitions), but only in a stop that has come so far. */
+/* O(partitions), but only at the end of a stop. */
 static bool next_leave(struct engine *engine, struct engine_action *action)
 {
     if (!engine->stopping || engine->left || engine->job != JOB_NONE || engine->load != LOAD_NONE ||
@@ -286,7 +288,7 @@ static bool next_leave(struct engine *engine, struct engine_action *action)
     return true;
 }
 
-/* What was learned of the broker's limit counts for a while: it may have been raised. */
+/* Forgets a learned limit of the broker after a while, because it may have been raised. */
 static void forget_limit(struct engine *engine)
 {
     if (!engine->limit_until || engine->now < engine->limit_until)
@@ -295,9 +297,9 @@ static void forget_limit(struct engine *engine)
     engine->ledger_max = engine->options.ledger_max;
 }
 
-/* A partition that the tick blocks leaves others what it would have started, and its drain may be
- * over with that: then there may be something to do after all. It takes part again only later, so
- * this ends. */
+/* If building the transaction blocks a partition, other partitions may start more, and its drain
+ * may be over. So there may be something to do after all. The blocked partition takes part again
+ * only later, so this loop ends. */
 static bool next_step(struct engine *engine, struct engine_action *action)
 {
     do {
@@ -310,7 +312,7 @@ static bool next_step(struct engine *engine, struct engine_action *action)
     return false;
 }
 
-/* O(watched, lanes whose time has come, and what it does). */
+/* O(watched partitions, due lanes, and the returned action). */
 enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t wall,
                                     struct engine_action *action)
 {
@@ -389,8 +391,8 @@ void engine_broker_says(struct engine *engine, const char *words, bool size)
     engine->says_size = size;
 }
 
-/* In a transaction that outlasts the session it proves nothing: the broker ends one for its own
- * time-out, and who takes over does before it has claimed anything. */
+/* A fence in a transaction that is older than the session proves nothing: the broker ends a
+ * transaction after its time-out, and a successor ends it before it claims anything. */
 static void note_fenced(struct engine *engine)
 {
     bool slow = engine->now - engine->tick.began >= 2 * engine->options.lease_ms;
@@ -402,9 +404,9 @@ static void note_fenced(struct engine *engine)
     engine->fenced_after = engine->unfenced_at;
 }
 
-/* Transactions are aborted of one who is no member any more, too; heartbeats may have been lost
- * while all else arrived, and the lease counts on them. What is not sent yet comes back, and asks
- * for a new one. O(partitions), for each abort. */
+/* An abort may mean that this process is no longer a member: heartbeats can get lost while
+ * everything else arrives, and the lease depends on heartbeats. So unsent requests are recalled,
+ * and need a new lease. O(partitions) for each abort. */
 static void doubt_membership(struct engine *engine)
 {
     list_each(at, &engine->partitions)
@@ -414,7 +416,7 @@ static void doubt_membership(struct engine *engine)
     }
 }
 
-/* What is no partition's any more. */
+/* Holds back late outcomes, which belong to no partition any more. */
 static void hold_late_back(struct engine *engine)
 {
     if (engine->late_by == engine->refusals)
@@ -424,14 +426,14 @@ static void hold_late_back(struct engine *engine)
     engine->late_until = engine->now + engine->late_pause;
 }
 
-/* It is refused in every form: it holds its partition back, so that it does not hold back all
- * others. The pause grows with each refusal, however many records were in it. */
+/* A record that is refused in every form blocks its own partition, so that it does not block the
+ * others. The pause grows with each refusal of a transaction, however many records were refused. */
 static void hold_back(struct engine *engine, struct request *request, int64_t pause)
 {
     struct text reason = {0};
     struct partition *partition = request->partition;
     if (!partition) {
-        if (request->late) /* else it becomes late, which is another record */
+        if (request->late) /* otherwise it becomes a late outcome, which is another record */
             hold_late_back(engine);
         return;
     }
@@ -445,7 +447,7 @@ static void hold_back(struct engine *engine, struct request *request, int64_t pa
     text_fini(&reason);
 }
 
-/* What is refused is given the form that is asked for. */
+/* Gives refused records the form that the broker requires. */
 static void note_refused(struct engine *engine, const enum record_refusal *refused)
 {
     engine->refusals++;
@@ -458,7 +460,7 @@ static void note_refused(struct engine *engine, const enum record_refusal *refus
         bool another_form = (refusal == REFUSED_FOR_SIZE && !item->small) ||
                             (refusal == REFUSED_FOR_KEY && !item->keyed);
         if (!another_form && !request->partition && refusal == REFUSED_FOR_SIZE)
-            request->refused = true; /* late, and too large in any form: it is dropped */
+            request->refused = true; /* a late outcome that is too large in any form is dropped */
         else if (!another_form)
             hold_back(engine, request, refusal == REFUSED_FOR_SIZE ? ENGINE_STUCK_MS : 0);
         if (refusal == REFUSED_FOR_SIZE)
@@ -468,8 +470,8 @@ static void note_refused(struct engine *engine, const enum record_refusal *refus
     }
 }
 
-/* The pause after so many aborted transactions in a row: short, as most pass, and in the end long,
- * as some never do. */
+/* The pause after consecutive aborts: short at first, because most causes pass, and long in the
+ * end, because some never do. */
 static int64_t retry_pause(const struct engine *engine)
 {
     int64_t pause = (int64_t)RETRY_FIRST_MS << (engine->aborts < 6 ? engine->aborts : 6);
@@ -483,7 +485,7 @@ static int64_t retry_pause(const struct engine *engine)
     return pause < most ? pause : most;
 }
 
-/* Aborted again and again: what is asked for is right, so it may be who asks. */
+/* Whether so many aborts suggest that the producer itself is the cause. */
 static bool needs_new_producer(const struct engine *engine)
 {
     if (engine->aborts < RENEW_ABORTS)
@@ -524,9 +526,9 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
     case TXN_FENCED: /* "fenced" */
         note_fenced(engine);
         engine->unknown++;
-        /* Whoever fenced it has ended what was open. Suspecting a twin, it reads back before it
-         * makes a new producer, which would fence the twin in turn: only one of the two shall end.
-         */
+        /* The other producer has ended the open transaction. If another process with the same
+         * instance.id is suspected, this one reads back before it makes a new producer, which would
+         * fence the other process: only one of the two may end. */
         engine->producer = engine->suspicion ? PRODUCER_TO_READ_BACK : PRODUCER_TO_RENEW;
         return;
     case TXN_UNKNOWN: /* "answer lost" */
@@ -536,13 +538,14 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
     }
     engine->aborted++;
     if (outcome == TXN_REFUSED || outcome == TXN_OFFSETS_REFUSED) {
-        engine->retry_at = now + RETRY_FIRST_MS; /* the next one is another one */
+        engine->retry_at = now + RETRY_FIRST_MS; /* the next transaction differs */
         return;
     }
     if (outcome == TXN_EXPIRED)
         engine->producer = PRODUCER_TO_RENEW;
     if (outcome == TXN_EXPIRED && !forgotten_again) {
-        engine->retry_at = now + RETRY_FIRST_MS; /* it might be forgotten before its turn, too */
+        engine->retry_at =
+            now + RETRY_FIRST_MS; /* the new producer might expire before its turn, too */
         return;
     }
     engine->retry_at = now + retry_pause(engine);
@@ -554,8 +557,8 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
         engine->producer = PRODUCER_TO_RENEW;
 }
 
-/* How many records more fit into the memory of all partitions. Each partition may hold one at any
- * time, for which room is kept: none waits for what another holds. */
+/* How many more records fit into the memory of all partitions. Room for one record of each
+ * partition is always reserved, so that no partition waits for another one's memory. */
 static int64_t memory_wants(const struct engine *engine, const struct partition *partition)
 {
     const struct engine_options *options = &engine->options;
@@ -570,10 +573,10 @@ static int64_t memory_wants(const struct engine *engine, const struct partition 
     return partition->unfinished ? 0 : 1;
 }
 
-/* Whether more of it could be put to use soon. The next two transactions start at most twice as
- * many calls as there are slots: as long as fewer order ids can start, every partition is read on;
- * else one only up to its share of them, so that each has something to start. What is read beyond
- * that would only fill memory. O(1). */
+/* Whether more records of the partition could be used soon. The next two transactions start at most
+ * twice as many calls as there are slots. While fewer order ids than that can start, every
+ * partition is read further; otherwise a partition is read only up to its share, so that each has
+ * something to start. More would only fill memory. O(1). */
 static bool is_short_of_starts(const struct engine *engine, const struct partition *partition)
 {
     size_t enough = 2 * (size_t)engine->options.slots;
@@ -617,14 +620,14 @@ static void recover(struct partition *partition, struct request *request, int64_
     request->outcome.from_successor = true;
 }
 
-/* Its ledger would differ, if only by its base. */
+/* Notes that the base of the partition's ledger has moved. */
 static void base_moves(struct partition *partition)
 {
     partition->changed = true;
     partition_watch(partition);
 }
 
-/* A started offset whose record has been deleted. */
+/* Handles a started offset whose record has been deleted. */
 static void recover_gone(struct partition *partition, int64_t offset)
 {
     struct record_position place = {partition->engine->options.kind, partition->number, offset};
@@ -635,7 +638,7 @@ static void recover_gone(struct partition *partition, int64_t offset)
     request_end(partition->engine, request);
 }
 
-/* Offsets that will not come any more: a started one of them is gone for good. */
+/* Passes offsets that will never arrive: the record of a started one of them is deleted. */
 static void pass_gap(struct partition *partition, int64_t until)
 {
     while (partition->next < until) {

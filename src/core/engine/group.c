@@ -7,18 +7,18 @@
 #include "base/memory.h"
 #include "core/engine/internal.h"
 
-/* Taking partitions over and handing them on. An assignment is answered only when every ledger of
- * it has been read, the transactions of the owners that stand in them have been ended, and the
- * partitions are claimed: until then the group's coordinator begins no other rebalance with this
- * member, so a plain commit cannot meet a newer generation. Comments name the model's rules. */
+/* Takeover and hand-over of partitions. An assignment is answered only when all its ledgers have
+ * been read, the transactions of the owners in them have been ended, and the partitions are
+ * claimed. Until then the group's coordinator begins no other rebalance with this member, so a
+ * plain commit cannot meet a newer generation. Comments name the model's rules. */
 
 enum {
     JOB_AGAIN_MS = 50,
-    CLAIM_REFUSALS = 10, /* of one partition alone, until it is halted */
-    JOB_PATIENT = 20,    /* after so many failures in a row the pause doubles */
+    CLAIM_REFUSALS = 10, /* refused claims of a single partition, until it is halted */
+    JOB_PATIENT = 20,    /* after so many consecutive failures the pause doubles */
     JOB_AGAIN_MOST_MS = 5000,
-    JOB_AGAIN_HASTY_MS = 500, /* while partitions are given back */
-    RELEASE_MOST_MS = 10000,  /* how long a release that fails is repeated */
+    JOB_AGAIN_HASTY_MS = 500, /* longest pause while partitions are given back */
+    RELEASE_MOST_MS = 10000,  /* how long a failing release is repeated */
 };
 
 static void add_owner(struct owner_list *list, const char *owner)
@@ -59,7 +59,7 @@ static void clear_job_ledgers(struct engine *engine)
     engine->job_ledger_count = 0;
 }
 
-/* What a plain commit says of it; returns the offset. */
+/* Encodes the partition's ledger for a plain commit. Returns the offset. */
 static int64_t encode_job_ledger(struct partition *partition, const char *owner, struct text *out)
 {
     struct engine *engine = partition->engine;
@@ -72,8 +72,8 @@ static int64_t encode_job_ledger(struct partition *partition, const char *owner,
     return engine->scratch.base;
 }
 
-/* Adds the partition's ledger to the commit, unless it has to wait for the next one. `bytes` counts
- * what is in it. */
+/* Adds the partition's ledger to the commit, unless it has to wait for the next commit. `bytes` is
+ * the size of the commit. */
 static void add_job_ledger(struct engine *engine, struct partition *partition, const char *owner,
                            size_t *bytes)
 {
@@ -135,8 +135,8 @@ static void emit_commit(struct engine *engine, enum job job, struct engine_actio
                                      .ledger_count = engine->job_ledger_count};
 }
 
-/* The transaction of unknown outcome is settled. A process that suspected a twin still has its
- * fenced producer: it ends, or makes a new one. */
+/* The outcome of a transaction is known now. A process that suspected another one with the same
+ * instance.id still has its fenced producer: it ends, or makes a new producer. */
 static void settle(struct engine *engine)
 {
     engine->fail = engine->suspicion && engine->now >= engine->amnesty_until;
@@ -151,7 +151,7 @@ void group_read_back(struct engine *engine, struct engine_action *action)
         emit_read(engine, JOB_READ_BACK, action);
         return;
     }
-    /* All its partitions are gone: whether it landed is their new owners' matter. */
+    /* All partitions of the transaction are gone, so its outcome concerns only their new owners. */
     tick_failed(engine);
     settle(engine);
 }
@@ -170,7 +170,8 @@ static bool end_an_owner(struct engine *engine, struct engine_action *action)
     return false;
 }
 
-/* A drained or lost partition keeps what was about to be handed out. */
+/* Takes back requests that were about to be handed to the call thread, of a draining or lost
+ * partition. */
 static void stop_starts(struct engine *engine, struct partition *partition)
 {
     list_each_safe(at, &partition->requests)
@@ -181,8 +182,8 @@ static void stop_starts(struct engine *engine, struct partition *partition)
     }
 }
 
-/* What is known of a lost partition stays until it is known whether another had it meanwhile: see
- * engine_assigned and load_ledgers. */
+/* The state of a lost partition is kept until it is known whether another worker had it in the
+ * meantime: see engine_assigned and load_ledgers. */
 static void suspend(struct engine *engine, struct partition *partition)
 {
     partition_enter(partition, PARTITION_AWAY);
@@ -192,21 +193,21 @@ static void suspend(struct engine *engine, struct partition *partition)
     lane_settle_all(partition);
 }
 
-/* Kafka's absence loses partitions by this process's own clock, while the group, when it is back,
- * counts on its members for another session: they can be handed over as long as it does. */
+/* While Kafka is away, partitions are lost by this process's own clock. When the group is back, it
+ * gives its members another session, and until that ends the partitions can be handed over. */
 static void lose(struct engine *engine, struct partition *partition)
 {
     if (partition->phase == PARTITION_ACTIVE)
         partition->drain_until = INT64_MAX;
     suspend(engine, partition);
     partition_enter(partition, PARTITION_LOST);
-    partition->revoked = true; /* until then librdkafka does not join again */
+    partition->revoked = true; /* librdkafka joins again only after that */
     partition->lost_at = engine->now;
     partition->asks = true;
 }
 
-/* Whether something of it is started that only this process knows of: it is `unknown` with the next
- * owner. O(requests). */
+/* Whether the partition has started requests whose outcomes only this process knows: the next owner
+ * would publish `unknown`. O(requests). */
 static bool has_started(const struct partition *partition)
 {
     list_each(at, &partition->requests)
@@ -217,15 +218,15 @@ static bool has_started(const struct partition *partition)
     return false;
 }
 
-/* Whether it is of use that it comes back: who stops wants it only to tell what it knows, as long
- * as its drains may take. */
+/* Whether the state of the partition is kept in case it comes back. A process that stops keeps it
+ * only to publish outcomes, and only for the time of its drains. */
 static bool is_remembered(const struct partition *partition)
 {
     const struct engine *engine = partition->engine;
     return !engine->stopping || (engine->now < engine->stop_until && has_started(partition));
 }
 
-/* It will not come back, or another has had it. */
+/* Drops a lost partition: it will not come back, or another worker has had it. */
 static void drop(struct partition *partition)
 {
     partition_forget(partition);
@@ -284,8 +285,8 @@ static bool emit_claim(struct engine *engine, struct engine_action *action)
 
 static void claimed(struct engine *engine);
 
-/* Whether the transaction on its way, or of unknown outcome, carries what has come back: only then
- * is it known which sequence number its ledger has. */
+/* Whether a transaction that is running, or whose outcome is unknown, contains a partition that has
+ * come back: its ledger's sequence number is known only after that. */
 static bool waits_for_tick(const struct engine *engine)
 {
     list_each_safe(at, &engine->watched)
@@ -297,7 +298,7 @@ static bool waits_for_tick(const struct engine *engine)
     return false;
 }
 
-/* Who stops takes over nothing but what it has to tell of. */
+/* A process that stops takes over only partitions for which it has outcomes to publish. */
 static void take_only_what_is_to_tell(struct engine *engine)
 {
     bool any = false;
@@ -315,12 +316,13 @@ static void take_only_what_is_to_tell(struct engine *engine)
         engine->load = LOAD_ASSIGN;
 }
 
-/* One step of taking over what a rebalance gave. */
+/* One step of the takeover of assigned partitions. */
 static bool next_load(struct engine *engine, struct engine_action *action)
 {
     if (engine->stopping && engine->load != LOAD_NONE)
         take_only_what_is_to_tell(engine);
-    /* In each step: the answer to a read of an older assignment may have ended the first one. */
+    /* Checked in each step, because the answer to a read of an older assignment may have ended the
+     * first step. */
     if (engine->load != LOAD_ASSIGN && waits_for_tick(engine))
         return false;
     if ((engine->load == LOAD_READ || engine->load == LOAD_READ_STABLE) &&
@@ -353,7 +355,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
 
 static void drain(struct engine *engine, struct partition *partition)
 {
-    if (owes_halt(partition) && !engine->left) /* who leaves commits nothing more */
+    if (owes_halt(partition) && !engine->left) /* a process that leaves commits nothing more */
         partition_enter(partition, PARTITION_RELEASING);
     if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED ||
         partition->phase == PARTITION_AWAY)
@@ -367,7 +369,8 @@ static void drain(struct engine *engine, struct partition *partition)
     stop_starts(engine, partition);
 }
 
-/* Somebody else has it: who takes over fences this process, which is no sign of a twin. */
+/* Another worker has taken the partition over. Its takeover fences this process, so that fence is
+ * no sign of another process with the same instance.id. */
 static void taken(struct partition *partition)
 {
     enum partition_phase phase = partition->phase;
@@ -375,12 +378,12 @@ static void taken(struct partition *partition)
     partition_forget(partition);
     partition->kept = false;
     partition->dropped = phase == PARTITION_AWAY;
-    if (phase == PARTITION_ARRIVING) /* it has come back meanwhile */
+    if (phase == PARTITION_ARRIVING) /* it has come back in the meantime */
         partition_enter(partition, PARTITION_ARRIVING);
 }
 
-/* When what a lost partition has to tell is given up, too, as the broker neither takes it nor says
- * that it never will. */
+/* When a lost partition is given up because the broker neither accepts its transactions nor refuses
+ * them for good. */
 static int64_t loss_gives_up_at(const struct partition *partition)
 {
     int64_t until = partition->drain_until;
@@ -397,7 +400,8 @@ int64_t group_gives_up_at(const struct partition *partition)
     return partition->drain_until + 2 * engine->options.lease_ms;
 }
 
-/* What was marked must have been read, so a log that ends before it is another one. */
+/* Halts a partition whose log ends below a marked offset: a marked offset was read, so this is
+ * another log. */
 static void check_log(struct partition *partition)
 {
     if (!partition->short_since)
@@ -417,8 +421,8 @@ static void check_log(struct partition *partition)
     }
 }
 
-/* It is handed over as far as may be: its ledger names this process still, whose transactions the
- * next owner ends. */
+/* Ends the hand-over of a lost partition. Its ledger still names this process, whose transactions
+ * the next owner ends. */
 static void end_loss(struct engine *engine, struct partition *partition)
 {
     engine->amnesty_until = engine->now + ENGINE_TWIN_MS;
@@ -434,7 +438,8 @@ static bool is_handed_over(struct partition *partition)
            (!partition_in_tick(partition) && partition->engine->now >= loss_gives_up_at(partition));
 }
 
-/* A transaction that took as long as a drain may met no Kafka. */
+/* Whether the time of the hand-over begins now: a transaction that took as long as a drain has not
+ * reached Kafka. */
 static bool begins_to_count(const struct partition *partition)
 {
     const struct engine *engine = partition->engine;
@@ -445,7 +450,7 @@ static bool begins_to_count(const struct partition *partition)
 void group_answered(struct engine *engine, enum txn_outcome outcome)
 {
     if (outcome == TXN_UNKNOWN || outcome == TXN_FENCED)
-        return; /* another one follows */
+        return; /* another transaction follows */
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
@@ -458,7 +463,8 @@ void group_answered(struct engine *engine, enum txn_outcome outcome)
     }
 }
 
-/* O(watched), and O(requests) of those that are draining and have nothing left but what ended. */
+/* O(watched partitions), and O(requests) of draining partitions that have only ended requests
+ * left. */
 void group_check(struct engine *engine)
 {
     list_each_safe(at, &engine->watched)
@@ -490,8 +496,9 @@ static bool emit_release(struct engine *engine, struct engine_action *action)
     return engine->job_ledger_count;
 }
 
-/* A release may have landed though its answer says otherwise, and then the ledger names nobody: it
- * is repeated until its end is known, and no transaction carries the partition any more. */
+/* A release may be committed although its answer says otherwise, and then the ledger has no owner.
+ * So it is repeated until its outcome is known, and no transaction contains the partition any
+ * more. */
 static bool next_release(struct engine *engine, struct engine_action *action)
 {
     if (emit_release(engine, action))
@@ -514,8 +521,8 @@ static bool next_release(struct engine *engine, struct engine_action *action)
 /* Model: leave. */
 static bool next_unassign(struct engine *engine, struct engine_action *action)
 {
-    /* A commit that is still on its way must not meet the next generation, which may have given the
-     * partition to another: the coordinator looks at generations, not at owners. */
+    /* A running commit must not meet the next generation, which may have assigned the partition to
+     * another member: the coordinator checks generations, not owners. */
     if (!engine->revoking || engine->job == JOB_CLAIM || engine->job == JOB_RELEASE)
         return false;
     list_each_safe(at, &engine->watched)
@@ -557,9 +564,9 @@ bool group_next(struct engine *engine, struct engine_action *action)
     return next_release(engine, action) || next_load(engine, action);
 }
 
-/* A partition of which nothing is remembered but that its claim was refused too often: the new
- * assignment asks for it again, and one refusal more is enough. Until it is taken the partition
- * stays shown as halted. */
+/* Makes an arriving partition without state, except that its claim was refused too often: the new
+ * assignment claims it again, and one more refusal halts it. Until the claim is accepted the
+ * partition is shown as halted. */
 static struct partition *arrive_anew(struct engine *engine, const struct record_position *place)
 {
     struct partition *former = partition_find(engine, place->partition);
@@ -590,14 +597,14 @@ void engine_assigned(struct engine *engine, uint64_t rebalance,
             partition_enter(partition, PARTITION_ARRIVING);
             partition->revoked = partition->asks = false;
             partition->kept = true;
-            /* A claim of an older assignment may have ended since it was lost, or be on its way. */
+            /* A claim of an older assignment may have ended since the loss, or may be running. */
             partition->claimed = partition->in_job = false;
         } else {
             partition = arrive_anew(engine, &places[i]);
         }
         partition->arrived_with = rebalance;
     }
-    /* What does not come back with the first assignment is another's. */
+    /* A lost partition that is not in the first assignment belongs to another worker. */
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
@@ -623,7 +630,8 @@ static void cancel_load(struct engine *engine)
     }
 }
 
-/* A release on its way may land: then the ledger names nobody, and nothing is gone on with. */
+/* Whether the partition may go on from memory. A running release may be committed: then the ledger
+ * has no owner, and it may not. */
 static bool may_come_back(const struct partition *partition)
 {
     return is_remembered(partition) && !partition->log_changed &&
@@ -681,7 +689,7 @@ void engine_stop(struct engine *engine, int64_t now)
         return;
     engine->stopping = engine->recall_all = true;
     engine->stop_until = now + engine->options.drain_ms;
-    if (engine->late_until > now + ENGINE_BLOCK_FIRST_MS) /* the stop waits for them */
+    if (engine->late_until > now + ENGINE_BLOCK_FIRST_MS) /* a stop waits for late outcomes */
         engine->late_until = now + ENGINE_BLOCK_FIRST_MS;
     list_each(at, &engine->partitions)
     {
@@ -700,7 +708,8 @@ void engine_give_up(struct engine *engine)
 
 /* Answers. */
 
-/* Most of what fails passes at once; what does not is asked for less and less often. */
+/* Sets the pause before an operation is repeated. Most failures pass at once; for others the pause
+ * grows. */
 static void again(struct engine *engine)
 {
     int doublings = engine->job_failures - JOB_PATIENT;
@@ -724,8 +733,8 @@ static int decode(struct ledger *ledger, const struct stored_ledger *read, struc
                          read->metadata_size, error);
 }
 
-/* Whether every owner in the ledgers read is nobody, this process, or one whose transactions have
- * been ended. */
+/* Whether each ledger that was read has no owner, this process as owner, or an owner whose
+ * transactions have been ended. */
 static bool owners_are_ended(struct engine *engine, const struct stored_ledger *ledgers,
                              size_t count)
 {
@@ -745,7 +754,7 @@ static bool owners_are_ended(struct engine *engine, const struct stored_ledger *
     return ended;
 }
 
-/* Whether the ledger is the one that this process has committed last: then nobody else has had the
+/* Whether the ledger is the one that this process committed last: then no other worker has had the
  * partition while it was away. */
 static bool is_as_it_was(const struct partition *partition, const struct ledger *ledger,
                          const struct stored_ledger *read)
@@ -754,10 +763,10 @@ static bool is_as_it_was(const struct partition *partition, const struct ledger 
            !strcmp(ledger->owner, partition->engine->owner);
 }
 
-/* What was committed is gone. What is remembered takes its place, as nobody else can have had the
- * partition; where nothing is, or the log may be another one, a person has to say where to go on:
- * from the oldest request on, calls would be made twice. That is committed, too, for those who get
- * the partition next. */
+/* The committed state is gone. State that is kept in memory replaces it, because no other worker
+ * can have had the partition. Without such state, or if the log may be another one, a person has to
+ * decide where to go on: from the oldest request on, calls would be made twice. This is committed,
+ * too, for the partition's next owners. */
 static void take_loss(struct partition *partition, enum offset_loss loss)
 {
     struct text reason = {0};
@@ -811,8 +820,8 @@ static void load_ledgers(struct engine *engine, const struct stored_ledger *ledg
     engine->load = LOAD_CLAIM;
 }
 
-/* "read back". The sequence number and the owner tell whether the transaction of unknown
- * outcome landed. */
+/* "read back". The sequence number and the owner show whether the transaction of unknown outcome
+ * has committed. */
 static void read_back(struct engine *engine, const struct stored_ledger *ledgers, size_t count)
 {
     bool landed = false;
@@ -826,7 +835,7 @@ static void read_back(struct engine *engine, const struct stored_ledger *ledgers
         if (ours && ledger.sequence == partition->sequence + 1)
             landed = true;
         else if (!ours || ledger.sequence != partition->sequence)
-            taken(partition); /* the revocation is on its way */
+            taken(partition); /* the revocation will follow */
         ledger_fini(&ledger);
     }
     if (landed)
@@ -877,7 +886,7 @@ void engine_owner_ended(struct engine *engine, enum group_answer answer, int64_t
     }
 }
 
-/* What the predecessor was calling may be running from now on for as long as a call may take. */
+/* The predecessor's calls may be running for the longest duration of a call from now on. */
 static void doubts_begin(struct partition *partition)
 {
     struct engine *engine = partition->engine;
@@ -911,7 +920,8 @@ static void claimed(struct engine *engine)
     engine->load = LOAD_ASSIGN;
 }
 
-/* Some of an assignment, or of one that a newer rebalance has overtaken. */
+/* A part of the claims of this assignment, or of one that a newer rebalance has overtaken, is
+ * committed. */
 static void claim_landed(struct engine *engine)
 {
     size_t left = 0;
@@ -935,7 +945,7 @@ static struct partition *only_one_in_job(const struct engine *engine)
     return engine->job_ledger_count == 1 && partition && partition->in_job ? partition : NULL;
 }
 
-/* The broker takes not even this one alone. */
+/* The broker refuses the claim of a single partition. */
 static void claim_refused(struct engine *engine)
 {
     batch_refused(engine, engine->job_ledgers, engine->job_ledger_count);
@@ -944,10 +954,10 @@ static void claim_refused(struct engine *engine)
     if (!partition || !is_unclaimed(partition))
         return;
     if (++partition->claim_refusals < CLAIM_REFUSALS) {
-        again(engine); /* an answer may be a passing one */
+        again(engine); /* the refusal may pass */
         return;
     }
-    if (owes_halt(partition)) { /* it stays halted here, and is asked for in the next assignment */
+    if (owes_halt(partition)) { /* it stays halted here, and is claimed in the next assignment */
         partition->owes_halt = false;
         return;
     }
@@ -969,7 +979,7 @@ static void released(struct engine *engine)
     engine->release_until = 0;
 }
 
-/* Whether a release that has failed is to be made again. */
+/* Whether a failed release has to be repeated. */
 static bool releases_again(struct engine *engine)
 {
     if (!engine->release_until)
@@ -986,8 +996,7 @@ static void claim_answered(struct engine *engine, enum group_answer answer)
     else if (answer == GROUP_DONE)
         claim_landed(engine);
     else if (engine->load == LOAD_CLAIM)
-        engine->load =
-            LOAD_ASSIGN; /* unclaimed: they stay untouched until the group takes them back */
+        engine->load = LOAD_ASSIGN; /* unclaimed: they stay unused until the group revokes them */
 }
 
 static void release_answered(struct engine *engine, enum group_answer answer)
@@ -997,10 +1006,11 @@ static void release_answered(struct engine *engine, enum group_answer answer)
     else if (answer != GROUP_REFUSED ||
              !batch_refused(engine, engine->job_ledgers, engine->job_ledger_count) ||
              engine->job_ledger_count == 1)
-        released(engine); /* if it has not landed, the next owner ends what may be open */
+        released(
+            engine); /* if the release is not committed, the next owner ends the open transaction */
 }
 
-/* Not taken: "plain commit again", "plain commit refused". */
+/* If it is refused: "plain commit again", "plain commit refused". */
 void engine_committed(struct engine *engine, enum group_answer answer, int64_t now)
 {
     enum job job = engine->job;

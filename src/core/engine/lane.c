@@ -4,8 +4,8 @@
 #include "base/memory.h"
 #include "core/engine/internal.h"
 
-/* Lanes keep order: one request of an order id at a time. Those whose first request may start at a
- * later time, or would be overdue then, stand in a binary heap by that time. */
+/* Lanes keep order: one request of an order id at a time. A lane whose first request may start at a
+ * later time, or becomes overdue then, is in a binary heap by that time. */
 
 static void heap_put(struct engine *engine, size_t at, struct lane *lane)
 {
@@ -93,7 +93,7 @@ static void unready(struct lane *lane)
     partition->engine->ready--;
 }
 
-/* Out of everything but the partition's map. */
+/* Removes the lane from everything except the partition's map. */
 static void detach(struct lane *lane)
 {
     clear_alarm(lane);
@@ -114,8 +114,8 @@ static struct request *head_of(const struct lane *lane)
                                        : list_of(lane->requests.next, struct request, lane_node);
 }
 
-/* Whether a waiting request, being the first of its lane, ends without a try; sets its outcome
- * then. */
+/* Whether a waiting request, the first of its lane, ends without a try. If so, its outcome is
+ * set. */
 static bool ends_untried(struct engine *engine, struct request *request)
 {
     const struct event *event = &request->event;
@@ -123,8 +123,8 @@ static bool ends_untried(struct engine *engine, struct request *request)
     if (!event->invalid_code) {
         if (!overdue_end(request, &engine->options.overdue, engine->now, wall))
             return false;
-        /* It is not marked as started: the next owner has it anew, so that the answer of an earlier
-         * try is never a late outcome. */
+        /* The request is not marked as started, so the next owner starts it again, and the answer
+         * to an earlier try is never a late outcome. */
         request->outcome.answered = false;
         return true;
     }
@@ -139,7 +139,7 @@ static int64_t latest(int64_t a, int64_t b, int64_t c)
     return most > c ? most : c;
 }
 
-/* The first request of the lane waits, for its turn or for the time it may start. */
+/* Handles a waiting first request: it waits for its turn, or for the time at which it may start. */
 static void settle_waiting(struct lane *lane, const struct request *head)
 {
     struct partition *partition = lane->partition;

@@ -12,7 +12,7 @@ void marks_reset(struct marks *marks, int64_t base)
     marks->first = marks->count = 0;
 }
 
-/* Room for one run more: what is free at the front is used first, when it is half of all. */
+/* Makes room for one more run. Free space at the front is used first if it is half of the array. */
 static void make_room(struct marks *marks)
 {
     if (marks->count < marks->capacity)
@@ -80,7 +80,7 @@ void marks_set(struct marks *marks, int64_t from, int64_t until, enum ledger_mar
     *marks = changed;
 }
 
-/* Where the telling stands. */
+/* The state of marks_tell. */
 struct teller {
     struct ledger *ledger;
     int64_t at;

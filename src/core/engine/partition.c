@@ -85,7 +85,7 @@ struct partition *partition_find(const struct engine *engine, int32_t number)
     return number >= 0 && (size_t)number < engine->numbered_count ? engine->numbered[number] : NULL;
 }
 
-/* What becomes of a request whose partition is gone. Those in a transaction stay until it has
+/* Handles a request whose partition is gone. Requests in a running transaction stay until it has
  * ended. */
 static void request_forget(struct engine *engine, struct request *request)
 {
@@ -111,7 +111,8 @@ static void request_forget(struct engine *engine, struct request *request)
 
 void partition_forget(struct partition *partition)
 {
-    /* What is in hand and not sent yet must not be: the successor says that it may have been. */
+    /* Unsent requests must not be sent any more, because the successor publishes that they may have
+     * been. */
     partition->recall = partition->handed > 0;
     list_each_safe(at, &partition->requests)
         request_forget(partition->engine, list_of(at, struct request, partition_node));
@@ -200,7 +201,7 @@ void partition_load(struct partition *partition, const struct ledger *ledger, bo
     partition->top = partition->loaded_end;
     partition->without_commit = !committed;
     doubts_load(&partition->doubts, ledger);
-    /* Of which order id is not known: all wait, from the claim on. */
+    /* The order ids of some doubts are not known, so all lanes wait, from the claim on. */
     partition->all_doubt_until = ledger->doubt ? INT64_MAX : 0;
 }
 
@@ -211,8 +212,8 @@ enum ledger_mark partition_next_mark(const struct partition *partition, int64_t 
     return loaded ? partition->loaded.runs[partition->loaded_run].mark : LEDGER_FRESH;
 }
 
-/* What was read as fresh, and is no record, is done. A transaction that is on its way does not say
- * so, but the next one does. */
+/* An offset that is fresh in the ledger and is not a record is done. The running transaction does
+ * not contain this; the next one does. */
 static void pass_no_record(struct partition *partition, int64_t until)
 {
     marks_set(&partition->told, partition->next, until, LEDGER_DONE);
@@ -241,7 +242,7 @@ void partition_pass(struct partition *partition, int64_t until, bool is_record)
     }
 }
 
-/* The mark that the transaction on its way gives (model: marks). */
+/* The request's mark after the running transaction (model: marks). */
 static enum ledger_mark mark_of(const struct request *request)
 {
     return request->state == REQUEST_ENDING   ? LEDGER_DONE
@@ -260,7 +261,7 @@ static void add_change(struct engine *engine, size_t *count, const struct reques
     engine->changes[(*count)++] = (struct mark_change){request->place.offset, mark};
 }
 
-/* Shell's sort: they are few, in one transaction at most a few thousand, and mostly rise. */
+/* Shellsort: one transaction has at most a few thousand changes, which mostly rise already. */
 static void sort_changes(struct mark_change *changes, size_t count)
 {
     static const size_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
@@ -276,8 +277,8 @@ static void sort_changes(struct mark_change *changes, size_t count)
     }
 }
 
-/* Gathers, by offset, what changes. In the last ledger, a release, what came back unsent has no
- * mark any more. */
+/* Collects the changed marks, by offset. In the last ledger, that of a release, requests that came
+ * back unsent are unmarked. */
 static size_t gather_changes(const struct partition *partition, bool last)
 {
     struct engine *engine = partition->engine;
@@ -298,8 +299,8 @@ static size_t gather_changes(const struct partition *partition, bool last)
     return count;
 }
 
-/* How many doubts a ledger of at most that size names: fewer where the broker takes only short
- * ones. */
+/* How many doubts a ledger of at most that size names: fewer if the broker accepts only short
+ * ledgers. */
 static size_t doubts_told(const struct engine *engine, int64_t ledger_max)
 {
     if (ledger_max >= engine->options.ledger_max)
@@ -308,8 +309,8 @@ static size_t doubts_told(const struct engine *engine, int64_t ledger_max)
     return most < engine->options.doubts ? most : engine->options.doubts;
 }
 
-/* What marks may take of a ledger of at most that size. As we have it every owner's name has room
- * in it; in what a broker leaves of that, only our own. */
+/* The space for marks in a ledger of at most that size. With our own limit there is room for any
+ * owner's name; with a smaller limit of the broker, for our own name only. */
 static int64_t room_for_marks(const struct engine *engine, int64_t ledger_max)
 {
     int64_t room = ledger_max - ledger_doubts_size(doubts_told(engine, ledger_max));
@@ -326,7 +327,7 @@ int64_t partition_ledger_least(const struct engine *engine)
     return size;
 }
 
-/* Model: doubts. Those that are not named leave a doubt that has no name. */
+/* Model: doubts. Doubts that are not named become one doubt without a name. */
 static void add_doubts(const struct partition *partition, struct ledger *ledger)
 {
     int64_t now = partition->engine->now;
@@ -354,7 +355,7 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
     ledger_trim(ledger);
 }
 
-/* The least base of ledgers from now on: what was below it has ended, or is no record any more. */
+/* The lowest base of ledgers from now on: everything below it has ended, or is not a record. */
 static int64_t next_base(const struct partition *partition)
 {
     if (list_empty(&partition->requests))
@@ -367,8 +368,8 @@ static struct list *behind_within(const struct partition *partition)
     return partition->within ? partition->within->partition_node.next : partition->requests.next;
 }
 
-/* Moves on over the requests for which there is room. What once had room has it for ever, as the
- * bound never grows but by a smaller ledger. */
+/* Advances over the requests for which there is room. A request that had room keeps it, because the
+ * bound grows only if the ledger's limit becomes smaller. */
 static void move_within(struct partition *partition, int64_t base, int64_t most)
 {
     if (partition->within_most != most) {
@@ -444,8 +445,8 @@ const struct request *partition_refused(const struct partition *partition)
     return NULL;
 }
 
-/* What has ended and is not published, or came back unsent, as something of the partition is
- * refused: the next owner ends it. */
+/* The number of requests that have ended and are not published, or came back unsent, while
+ * something of the partition is refused. The next owner ends them. */
 static size_t stuck(const struct partition *partition)
 {
     size_t count = 0;
@@ -459,8 +460,8 @@ static size_t stuck(const struct partition *partition)
     return count;
 }
 
-/* What has ended without a mark and does not fit the ledger: it stays fresh there, and the next
- * owner ends it again. */
+/* The number of requests that have ended without a mark and do not fit into the ledger. They stay
+ * fresh there, and the next owner ends them again. */
 static size_t too_far_ahead(struct partition *partition)
 {
     size_t count = 0;
@@ -474,12 +475,13 @@ static size_t too_far_ahead(struct partition *partition)
     return count;
 }
 
-/* Model: drained. What is too far ahead is looked for only when nothing else is left. */
+/* Model: drained. Requests too far ahead are counted only if nothing else is left. */
 bool partition_drained(struct partition *partition)
 {
     int64_t now = partition->engine->now;
     bool over = now >= partition->drain_until;
-    /* A doubt without a name would let all wait at the next owner: it ends here. */
+    /* A doubt without a name would make all lanes wait at the next owner, so this owner waits for
+     * its end. */
     bool doubt =
         !over && (now < partition->doubts.others_until || now < partition->all_doubt_until);
     size_t rest = over ? partition->handed + stuck(partition) : 0;

@@ -5,14 +5,14 @@
 #include "base/memory.h"
 #include "core/engine/internal.h"
 
-/* One turn of the protocol: what has ended is published, what came back unsent loses its mark, and
- * what may start is chosen, all in one transaction; nothing that it chose is dialled before it has
- * committed. Model: "begin" (build, marks), tickLanded, tickFailed. */
+/* One transaction of the protocol: it publishes requests that have ended, unmarks those that came
+ * back unsent, and marks those that may start. A request that it marks is dialled only after the
+ * transaction has committed. Model: "begin" (build, marks), tickLanded, tickFailed. */
 
 enum {
     ITEMS_MOST = 2000, /* results in one transaction */
     IDLE_COMMIT_MS =
-        100, /* a base that moved alone (over gaps of the log) waits this long for company */
+        100, /* a base that moved alone (over gaps of the log) waits this long for other changes */
 };
 
 static void join_tick(struct partition *partition)
@@ -53,7 +53,7 @@ static void take_ended(struct engine *engine)
     }
 }
 
-/* O(came back unsent). */
+/* O(requests that came back unsent). */
 static void take_unstarted(struct engine *engine)
 {
     list_each_safe(at, &engine->unstart)
@@ -66,7 +66,7 @@ static void take_unstarted(struct engine *engine)
     }
 }
 
-/* Marks that this transaction takes away. O(these). */
+/* The number of requests that this transaction unmarks. O(that number). */
 static int64_t unmarking(const struct engine *engine)
 {
     int64_t count = 0;
@@ -75,9 +75,9 @@ static int64_t unmarking(const struct engine *engine)
     return count;
 }
 
-/* How many calls may be marked by this transaction: some more than there are slots, as many as end
- * during one tick, so that a slot never waits for a commit; and never more than twice the slots
- * marked at once. */
+/* How many calls this transaction may mark. More than the slots, by as many calls as end during one
+ * transaction, so that a slot never waits for a commit; and never more than twice the slots marked
+ * in total. */
 static int64_t call_budget(const struct engine *engine)
 {
     const struct engine_options *options = &engine->options;
@@ -90,7 +90,7 @@ static int64_t call_budget(const struct engine *engine)
     return slots < marks ? slots : marks;
 }
 
-/* One turn of a partition. Returns how many it has chosen. */
+/* One turn of a partition. Returns how many requests it has chosen. */
 static int64_t choose_from(struct engine *engine, struct partition *partition, int64_t most)
 {
     int64_t chosen = 0;
@@ -112,9 +112,9 @@ static int64_t choose_from(struct engine *engine, struct partition *partition, i
     return chosen;
 }
 
-/* Partitions take turns, across transactions. Those that cannot start anything now stay first in
- * line. O(chosen, those in line that have nothing to start any more, and ready lanes for which
- * there is no room in the ledger). */
+/* Partitions take turns, across transactions. Partitions that cannot start anything now stay at the
+ * front of the line. O(chosen requests, partitions in line without a request to start, and ready
+ * lanes without room in the ledger). */
 static void choose_calls(struct engine *engine)
 {
     int64_t budget = call_budget(engine), turn = turn_length(engine);
@@ -207,8 +207,8 @@ static void write_ledger(struct engine *engine, struct partition *partition)
     };
 }
 
-/* Brings in the partitions whose base alone has moved, when there is something to commit anyhow or
- * it has waited long enough. */
+/* Adds the partitions of which only the base has moved, if there is something else to commit, or if
+ * they have waited long enough. */
 static void join_moved(struct engine *engine, bool anything)
 {
     if (!anything && engine->now < engine->last_tick + IDLE_COMMIT_MS)
@@ -226,8 +226,7 @@ static bool changes_ledger(const struct partition *partition)
     return partition->changed || partition->asks || !list_empty(&partition->changes);
 }
 
-/* Takes what this transaction was to do for the partition back. O(its changes, all that has ended).
- */
+/* Removes the partition from this transaction. O(its changes, all ended requests). */
 static void leave_out(struct engine *engine, struct partition *partition)
 {
     struct list later;
@@ -255,8 +254,8 @@ static void leave_out(struct engine *engine, struct partition *partition)
     list_append(&engine->left_out, &partition->left_node);
 }
 
-/* The next time to offer a ledger that is too long. What is known of the limit may be too little,
- * or of another time. */
+/* Sets when a ledger that is too long is sent all the same: the known limit may be too low, or
+ * outdated. */
 static void put_off(struct partition *partition)
 {
     partition->stuck_pause = block_pause(partition->stuck_pause);
@@ -270,8 +269,8 @@ static bool is_too_long(const struct partition *partition)
            (!partition->offer_at || engine->now < partition->offer_at);
 }
 
-/* A limit that was learned is below what is marked already: it waits until more has ended, or until
- * it is offered again. */
+/* Blocks a partition whose marks need more than the learned limit, until more requests have ended,
+ * or until its ledger is sent all the same. */
 static void block_too_long(struct partition *partition)
 {
     struct engine *engine = partition->engine;
@@ -287,9 +286,9 @@ static void block_too_long(struct partition *partition)
     text_fini(&reason);
 }
 
-/* Among those whose offsets were refused together, the one that is refused by itself is found by
- * halving. What lands meanwhile makes batches grow again: these do not, or the one that is looked
- * for would have company for ever. */
+/* Whether the partition may be in this transaction. Of partitions whose offsets were refused
+ * together, halving finds the one that is refused alone. Accepted batches let batches grow again,
+ * but not those with suspects, or the search would never end. */
 static bool fits(const struct engine *engine, const struct partition *partition, size_t bytes,
                  bool suspects)
 {
@@ -299,7 +298,8 @@ static bool fits(const struct engine *engine, const struct partition *partition,
     return batch_fits(engine, before, bytes, partition->ledger_size);
 }
 
-/* Those for which there was no room come first now: in the transaction, and when it is chosen. */
+/* Partitions that did not fit into the last transaction come first: in this transaction, and when
+ * requests are chosen. */
 static void join_left_out(struct engine *engine)
 {
     list_each(at, &engine->left_out)
@@ -315,7 +315,7 @@ static void join_left_out(struct engine *engine)
     }
 }
 
-/* Writes the ledgers of those in it. What is too much for one transaction is left for the next one.
+/* Writes the ledgers of this transaction. Ledgers that do not fit are left for the next one.
  * O(ledgers). */
 static void write_ledgers(struct engine *engine)
 {
@@ -357,8 +357,9 @@ static void gather(struct engine *engine)
     write_ledgers(engine);
 }
 
-/* What was left out was to take marks away, and without that more would be marked than may be: then
- * nothing new is. Returns whether it was so. O(chosen, ledgers). */
+/* If partitions that were left out would have unmarked requests, more would be marked than allowed:
+ * then this transaction marks no new ones. Returns whether this was the case. O(chosen requests,
+ * ledgers). */
 static bool choose_fewer(struct engine *engine)
 {
     int64_t marked = (int64_t)engine->marked - unmarking(engine) + (int64_t)engine->chosen;
@@ -374,15 +375,15 @@ static bool choose_fewer(struct engine *engine)
     return true;
 }
 
-/* O(what has ended, come back, and starts; ledgers with their runs): nothing in it grows with the
- * partitions of which nothing happens, or with the requests that wait. */
+/* O(requests that ended, came back or start; ledgers with their runs). The cost does not depend on
+ * idle partitions or waiting requests. */
 bool tick_build(struct engine *engine, struct engine_action *action)
 {
     struct tick *tick = &engine->tick;
     gather(engine);
     for (size_t tries = 0; choose_fewer(engine) && !tick->ledger_count && tries < engine->all_count;
          tries++)
-        gather(engine); /* what was left out comes first now */
+        gather(engine); /* partitions that were left out come first now */
     write_items(tick);
     if (!tick->ledger_count && !tick->item_count)
         return false;
@@ -443,7 +444,7 @@ static void ending_landed(struct engine *engine, struct request *request)
     request_free(request);
 }
 
-/* Offsets that were seen while the transaction was on its way are left for the next one. */
+/* Offsets that were read while the transaction was running are left for the next one. */
 static void note_what_moved(struct engine *engine)
 {
     list_each_safe(at, &engine->tick.partitions)
@@ -456,7 +457,7 @@ static void note_what_moved(struct engine *engine)
     }
 }
 
-/* What was told is remembered. */
+/* Keeps the marks of the committed ledger. */
 static void ledger_landed(struct partition *partition)
 {
     struct marks told = partition->telling;
@@ -487,7 +488,7 @@ void tick_landed(struct engine *engine, bool lease)
     struct tick *tick = &engine->tick;
     engine->transactions++;
     if (tick->item_count || !engine->aborted_records)
-        engine->aborts = 0; /* not what comes through between those that fail */
+        engine->aborts = 0; /* not by a single success between failures */
     ledgers_landed(engine);
     list_each_safe(at, &tick->ending) ending_landed(engine, list_of(at, struct request, list_node));
     list_each_safe(at, &tick->undone) undone_landed(engine, list_of(at, struct request, list_node));
@@ -507,11 +508,11 @@ static void ending_failed(struct engine *engine, struct request *request)
     if (request->marked)
         engine->marked--;
     request->marked = false;
-    if (!request->late || !request->refused) { /* a result that was refused is no dead letter yet */
+    if (!request->late || !request->refused) { /* a refused result is not a dead letter yet */
         request_late_or_free(engine, request);
         return;
     }
-    engine->late--; /* not even the dead letters take it */
+    engine->late--; /* not even the topic of dead letters accepts it */
     request_move(engine, request, REQUEST_WAITING);
     request_free(request);
 }
@@ -544,7 +545,8 @@ void tick_failed(struct engine *engine)
     struct tick *tick = &engine->tick;
     struct list later;
     list_init(&later);
-    list_append_all(&later, &engine->ended); /* what failed comes before what has ended since */
+    list_append_all(&later, &engine->ended); /* requests of the failed transaction come before those
+                                                that have ended since */
     list_each_safe(at, &tick->ending) ending_failed(engine, list_of(at, struct request, list_node));
     list_append_all(&engine->ended, &later);
     list_each_safe(at, &tick->undone)

@@ -1,19 +1,20 @@
 #include "core/engine/internal.h"
 
-/* Whose turn it is. What a transaction costs Kafka and its library grows with the partitions in it,
- * so few of them start several requests each: a turn, of at most a sixteenth of the slots. A
- * partition that had nothing to start gets in line with the newcomers, who come before all that
- * have had a turn: what arrives in a quiet partition waits for one turn of each newcomer before it,
- * and not for the backlogs of the others. After its turn it stands at the end of the line of all,
- * whether something is left or not, so nobody is a newcomer twice in one round.
+/* Whose turn it is. The cost of a transaction for Kafka and librdkafka grows with the partitions in
+ * it. So few partitions start several requests each: a turn, of at most a sixteenth of the slots. A
+ * partition that had nothing to start joins the line of the newcomers, which come before all
+ * partitions that have had a turn: a request that arrives in a quiet partition waits for one turn
+ * of each newcomer before it, and not for the backlogs of the others. After its turn a partition
+ * goes to the end of the common line, whether it has requests left or not, so none is a newcomer
+ * twice in one round.
  *
- * So each partition has its turn after at most two of each other one, whatever these hold. Sixteen
- * turns (with fewer slots, as many as slots) fill all slots: of P partitions, each can start
- * something within P / 8 times the duration of a call. */
+ * So each partition has its turn after at most two turns of each other one, whatever these hold.
+ * Sixteen turns (with fewer slots, as many turns as slots) fill all slots: with P partitions, each
+ * can start something within P / 8 times the duration of a call. */
 
 enum {
     TURN_MOST = 16,  /* requests */
-    TURN_SHARES = 16 /* ... and at most this part of the slots */
+    TURN_SHARES = 16 /* and at most this part of the slots */
 };
 
 int64_t turn_length(const struct engine *engine)
