@@ -56,7 +56,8 @@ enum {
     OFFER_AGAIN_MS = 5000,
     SWEEP_FOR_MS = 5000,
     CLOSE_GIVES_UP_MS = 5000,
-    LEAVE_WAITS_MS = 15000, /* for a JoinGroup on its way: as long as others may drain */
+    LEAVE_WAITS_MS =
+        15000, /* limit of the wait for a running JoinGroup: as long as other members may drain */
     CALL_AGAIN_MS = 200,
     NO_MEMBER_LEAST_MS = 120000,
 };
@@ -765,7 +766,7 @@ static void sweep(struct kafka *kafka, int64_t now_ms)
     }
 }
 
-/* Those in trouble, and those that have to be opened anew: mostly none. */
+/* Serves unreadable slots, and slots to be opened again; usually there are none. */
 static void serve_uneasy(struct kafka *kafka, int64_t now_ms)
 {
     bool any = false;

@@ -100,7 +100,7 @@ bool kafka_take_all(struct kafka *kafka, enum request_kind kind,
             continue;
         more |= kafka_take(kafka, kind, slot->partition, wanted, sink, arg) == wanted;
         if (rd_kafka_queue_length(slot->queue) == 0)
-            list_remove(at); /* what comes from now on is told */
+            list_remove(at); /* a later message is reported */
     }
     return more;
 }

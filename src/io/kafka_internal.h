@@ -63,32 +63,33 @@ struct kafka_print {
     uint64_t hash;
 };
 
-/* The Kafka thread's. */
+/* A partition of the job. Kafka thread. */
 struct kafka_slot {
     enum request_kind kind;
     int32_t partition;
     enum kafka_standing standing;
-    bool fetched;                     /* stands in librdkafka's assignment */
-    bool wanted;                      /* it does not, as the call failed */
-    rd_kafka_queue_t *queue;          /* its own; NULL: never fetched, swept, or not to be had */
-    int64_t next;                     /* offset after the last delivered record; -1: the oldest */
-    bool reopen;                      /* the queue is not the one that records come to */
-    int64_t reopen_at_ms;             /* not before */
-    bool restart;                     /* to be told as lost and assigned again */
-    bool log_changed;                 /* ... as its log is another one, or has lost records */
-    bool restarted;                   /* so it was, and nothing at or above `next` came since */
-    bool had_ledger;                  /* this process has seen or committed a ledger of it */
-    bool lost;                        /* its committed offset is gone, and there is no other yet */
-    struct kafka_print first, last;   /* of the records taken; and the last one when the newest */
-    struct kafka_print asked, before; /* probe began, and when one began that found offsets */
-    bool told_bare;                   /* the offset without a ledger was told; until there is one */
+    bool fetched;            /* it is in librdkafka's assignment */
+    bool wanted;             /* it should be, but the call failed */
+    rd_kafka_queue_t *queue; /* its own queue; NULL: never fetched, swept, or not available */
+    int64_t next;            /* offset after the last delivered record; -1: the oldest */
+    bool reopen;             /* the queue has to be opened again: records go to another one */
+    int64_t reopen_at_ms;    /* not before this time */
+    bool restart;            /* to be reported as lost and as assigned again */
+    bool log_changed;        /* the reason: its log is another one, or has lost records */
+    bool restarted;          /* that was done, and nothing at or above `next` has arrived since */
+    bool had_ledger;         /* this process has seen or committed a ledger of it */
+    bool lost;               /* its committed offset is gone, and there is no new one yet */
+    struct kafka_print first, last;   /* first and last delivered record */
+    struct kafka_print asked, before; /* last delivered record when the newest probe began, and when
+                                         the last one that found offsets began */
+    bool told_bare; /* an offset without a ledger was reported; until there is a ledger */
     struct kafka_trouble trouble;
     int64_t swept_until_ms; /* after the partition was given back: late messages are dropped until
                                then */
     struct list full_node;  /* kafka->full */
     struct kafka *kafka;
-    /* Any thread: librdkafka has said that something has come, and the Kafka thread has not seen
-     * that yet; then it stands in kafka->news. */
+    /* Any thread: librdkafka has reported new messages, and the Kafka thread has not handled the
+     * report yet. The slot is then in kafka->news. */
     atomic_bool has_news;
     struct kafka_slot *next_news;
 };
@@ -110,23 +111,24 @@ enum kafka_question { ASKED_NOTHING, ASKED_ASSIGN, ASKED_UNASSIGN };
 /* The Kafka thread's: the assignment (kafka_assignment.c). */
 struct kafka_assignment {
     struct kafka_slots slots[REQUEST_KINDS];
-    uint64_t number;           /* of the newest rebalance told to the handler */
-    enum kafka_question asked; /* what that one has to be answered with */
-    int32_t generation;        /* the group's when the newest rebalance was told */
+    uint64_t number;           /* of the newest rebalance reported to the handler */
+    enum kafka_question asked; /* the call that answers it */
+    int32_t generation;        /* the group's, when the newest rebalance was reported */
     rd_kafka_consumer_group_metadata_t *granted; /* our last membership; NULL: none */
     bool eager;                                  /* the group's protocol */
-    bool assign_again, unassign_again;           /* a call failed and is due again at that time: */
+    bool assign_again, unassign_again; /* the call failed and is repeated at again_at_ms */
     int64_t again_at_ms;
-    bool restarts;      /* there may be slots to be told as lost and assigned again */
-    bool uneasy;        /* there may be slots in trouble, or to be opened anew */
-    bool partial;       /* the newest offer is none of the group's: what is not in it stays */
-    bool leaving;       /* kafka_leave was called */
-    bool answers;       /* ... and the coordinator has answered the consumer since */
-    int64_t leave_ms;   /* ... and when the group is left all the same */
+    bool restarts; /* there may be slots to be reported as lost and as assigned again */
+    bool uneasy;   /* there may be unreadable slots, or slots to be opened again */
+    bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
+                   */
+    bool leaving; /* kafka_leave was called */
+    bool answers; /* and the coordinator has answered the consumer since */
+    int64_t leave_ms;   /* and when the group is left all the same */
     bool renewing;      /* the consumer has to be closed and replaced */
     bool closing, left; /* begun; ended for good */
     int64_t closing_since_ms;
-    int64_t owed_since_ms;      /* 0: nothing is owed without a question */
+    int64_t owed_since_ms;      /* since when pending partitions wait without an event; 0: none */
     int64_t no_member_since_ms; /* 0: probably a member */
     struct kafka_event *events;
     size_t event_count, event_room;
@@ -140,8 +142,9 @@ enum kafka_write_kind { WRITE_START, WRITE_TRANSACTION };
 struct kafka_writing {
     enum kafka_write_kind kind;
     const struct kafka_transaction *transaction;
-    rd_kafka_consumer_group_metadata_t *membership; /* NULL: none, nothing is to be sent */
-    uint64_t rebalance;                             /* the newest one told when it was asked for */
+    rd_kafka_consumer_group_metadata_t
+        *membership;    /* NULL: there is none, and nothing may be sent */
+    uint64_t rebalance; /* the newest reported rebalance when the transaction was requested */
     enum record_refusal *refused;
     rd_kafka_resp_err_t code; /* of what `error` says */
     bool offsets_refused;
@@ -149,16 +152,16 @@ struct kafka_writing {
     bool any_refused, any_failed; /* from the delivery reports */
     enum txn_outcome outcome;
     bool no_member; /* aborted, because the coordinator does not know this member */
-    bool failed;    /* nothing can go on */
+    bool failed;    /* the process cannot go on */
     struct error error;
 };
 
 /* Whether the log of a partition is still the one that was read. */
 enum kafka_log {
-    KAFKA_LOG_OPEN,    /* not found out yet */
-    KAFKA_LOG_SAME,    /* or nobody asked */
+    KAFKA_LOG_OPEN,    /* not known yet */
+    KAFKA_LOG_SAME,    /* the same log, or not checked */
     KAFKA_LOG_OTHER,   /* the topic was deleted and made again */
-    KAFKA_LOG_UNKNOWN, /* it cannot be told */
+    KAFKA_LOG_UNKNOWN, /* it cannot be found out */
 };
 
 /* What the reader knows of a partition's log. */
@@ -175,7 +178,7 @@ struct kafka_reading {
     enum kafka_read_kind kind;
     rd_kafka_topic_partition_list_t *list;
     enum request_kind *kinds;
-    struct kafka_memory *memories; /* one a partition, and what was found of it */
+    struct kafka_memory *memories; /* one per partition, with the result in logs */
     enum kafka_log *logs;
     bool stable;
     char *owner;
@@ -188,21 +191,22 @@ struct kafka_reading {
     struct error error;
 };
 
-/* The Kafka thread's: the question whether committed offsets are still there (kafka_probe.c). */
+/* Whether committed offsets still exist (kafka_probe.c). Kafka thread. */
 struct kafka_probe {
-    rd_kafka_topic_partition_list_t *list; /* the prober's while that is busy, like `gone` */
+    rd_kafka_topic_partition_list_t *list; /* the prober's while it is busy, like `gone` */
     bool gone, there;
-    bool answered;               /* like `gone`: a broker said something, whatever it was */
-    rd_kafka_resp_err_t refusal; /* like `gone`: what came in place of offsets; 0: nothing */
-    int64_t asked_ms;            /* wall clock; of the first of those that nobody answered */
+    bool answered;               /* like `gone`: a broker has given any answer */
+    rd_kafka_resp_err_t refusal; /* like `gone`: the error instead of offsets; 0: none */
+    int64_t asked_ms;            /* wall clock: of the first unanswered request */
     int unanswered;              /* in a row */
-    bool about_slot;             /* what was asked about is read, and has a ledger of ours */
-    uint64_t rebalance;          /* the newest one told when it was asked */
+    bool about_slot;             /* the partition is read, and has a ledger of ours */
+    uint64_t rebalance;          /* the newest reported rebalance at that time */
     int64_t at_ms;               /* when the last answer came */
-    int64_t began_ms;            /* when the last one was asked */
-    int64_t verified_ms;         /* when one was asked last that lets records be taken */
-    int64_t busy_until;          /* records are taken: it is asked often */
-    bool wanted;                 /* records wait for it */
+    int64_t began_ms;            /* when the last question began */
+    int64_t
+        verified_ms; /* when the last question began whose answer allows the delivery of records */
+    int64_t busy_until; /* records are delivered, so the question is asked often */
+    bool wanted;        /* records wait for an answer */
 };
 
 enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
@@ -219,10 +223,10 @@ struct kafka {
 
     rd_kafka_t *consumer;
     rd_kafka_queue_t *consumer_queue, *close_queue;
-    unsigned consumer_version; /* of the files that it was made with */
+    unsigned consumer_version; /* version of the files with which it was made */
     bool joined;
-    int64_t renewed_at_ms; /* when it was last made anew for changed files; 0: never */
-    int64_t renew_at_ms;   /* when one that could not be made is tried again */
+    int64_t renewed_at_ms; /* when it was last replaced because of changed files; 0: never */
+    int64_t renew_at_ms;   /* when a failed replacement is tried again */
     struct kafka_assignment assignment;
     struct kafka_probe probe;
     struct list full; /* slots in whose queue there may be something */
@@ -230,12 +234,12 @@ struct kafka {
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_room;
     int64_t swept_at_ms, polled_at_ms;
-    bool failed;                     /* told once */
+    bool failed;                     /* reported once */
     atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
     _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */
     char silence[256];               /* why the last connection failed; under noise.lock */
     bool lacks_input;                /* the requests topic does not exist yet */
-    atomic_bool lacks_output;        /* the writer's: a topic that it writes to does not */
+    atomic_bool lacks_output; /* the writer's: a topic that it writes to does not exist yet */
 
     struct kafka_runner writer, reader, prober;
     struct kafka_writing writing;
@@ -243,14 +247,15 @@ struct kafka {
     rd_kafka_t *producer; /* the writer's, like the next two */
     unsigned producer_version;
     int64_t producer_renewed_ms; /* as above */
-    bool former_ended;           /* the writer's: what this process's former id had open */
+    bool
+        former_ended; /* the writer's: the open transaction of this process's former id was ended */
     struct {
         const char *name;
         rd_kafka_topic_t *topic;
     } outputs[KAFKA_OUTPUTS];
     size_t output_count;
     pthread_mutex_t onlooker_lock;
-    rd_kafka_t *onlooker; /* reads without waiting for open transactions; made under the lock */
+    rd_kafka_t *onlooker; /* a consumer that reads uncommitted records; made under the lock */
     unsigned onlooker_version;
 };
 
@@ -350,8 +355,8 @@ void kafka_right_read(struct kafka *kafka, const char *facility, const char *lin
 bool kafka_may_not_write(const struct kafka *kafka, const char *topic);
 /* An operation that needs the right has succeeded; `on` as above. */
 void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *on);
-/* Whether the broker refuses something about the group or the transactional id for want of a right,
- * which is said then. */
+/* Whether the broker refuses an operation on the group or the transactional id because a right is
+ * missing. If so, it is logged. */
 bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
 
 /* kafka_admin.c */
@@ -429,7 +434,7 @@ rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafk
 
 /* kafka_partition.c; Kafka thread */
 
-/* It is to be told as lost and as assigned again. */
+/* Marks the partition to be reported as lost and as assigned again. */
 void kafka_partition_restart(struct kafka *kafka, struct kafka_slot *slot);
 /* Brings those of which librdkafka has said that something has come into kafka->full. */
 void kafka_partitions_news(struct kafka *kafka);

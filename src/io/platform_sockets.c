@@ -133,8 +133,8 @@ static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *ar
     }
     if (!watch)
         return 0;
-    /* One that never was connected is not told of again: libcurl 7.88 closes it by itself. A
-     * connection's stays, whatever libcurl wants of it now: 8.14 removes those too. */
+    /* libcurl 7.88 closes a socket that was never connected without reporting it again. The watch
+     * of a connection stays, whatever libcurl wants of it now, because 8.14 removes those, too. */
     if (what == CURL_POLL_REMOVE && (!watch->of_connection || !is_connected(watch))) {
         forget_watch(platform, socket);
         return 0;

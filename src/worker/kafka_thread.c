@@ -43,8 +43,8 @@ struct shown {
     int64_t since_ms;  /* wall clock: since when in that state */
     uint64_t round;    /* when that was */
     bool stuck;
-    bool older;             /* than the group, which was told */
-    bool made_again;        /* its log is another one, which is told with its first request */
+    bool older;             /* records older than the group were found, which was logged */
+    bool made_again;        /* its log is another one, which is logged with its first request */
     int64_t told_at[HOLDS]; /* when the log last reported that it is halted; 0: never */
     struct claim claim;
 };
@@ -78,7 +78,8 @@ struct kafka_thread {
     uint64_t round;      /* how often partitions were shown */
     int64_t stuck_at;    /* when stuck partitions were last logged */
     uint64_t rate_waits; /* as last seen */
-    bool said_lasting;   /* the broker, of the job whose end is told next */
+    bool said_lasting;   /* the broker's error about the operation that ends next does not pass by
+                            itself */
     bool losing;         /* lost partitions are being handed over */
     bool joined, leaving, done, gave_up, has_twin;
     int status;
@@ -316,8 +317,8 @@ static const struct kafka_handler handler = {.assigned = on_assigned,
 
 /* Records. */
 
-/* Guarantee 7: without committed offsets everything young enough is called. Told once for each time
- * that the partition is taken over. */
+/* Guarantee 7: without committed offsets every request that is young enough is called. Logged once
+ * per takeover of the partition. */
 static void warn_of_older(struct kafka_thread *thread, int32_t partition)
 {
     struct log_about about = {.topic = topic_of(thread), .partition = partition, .offset = -1};

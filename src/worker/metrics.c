@@ -334,7 +334,8 @@ void metrics_table(struct metrics *metrics, enum request_kind job, const struct 
     pthread_mutex_unlock(&metrics->lock);
 }
 
-/* The condition's time stays as it is while it is worked out anew from another clock. */
+/* The time of the condition is computed from another clock each time. Small differences do not
+ * change it. */
 void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text,
                      int64_t since_ms)
 {

@@ -15,16 +15,16 @@
 
 enum { RELOAD_TOKEN, RELOAD_AUTHORITIES, RELOAD_CERTIFICATE, RELOAD_KEY, RELOAD_FILES };
 
-/* What is read and used as one. */
+/* The parts that are read and used together. */
 enum reload_part { RELOADS_TOKEN, RELOADS_TRUST, RELOADS_KAFKA, RELOAD_PARTS };
 
 struct reload_events {
     void (*token)(void *argument, char *token);                  /* takes it over */
     void (*trust)(void *argument, struct platform_trust *trust); /* takes it over */
-    void (*kafka)(void *argument, const char *words);            /* what is in force from now on */
+    void (*kafka)(void *argument, const char *words); /* a text that names what changed */
     void (*failed)(void *argument, enum reload_part part, const char *words);
-    /* All files were read, from their beginning after reload_now was called so often. The last one
-     * told. */
+    /* All files were read. times: the number of calls of reload_now that this reading answers.
+     * Called last. */
     void (*reread)(void *argument, unsigned times);
 };
 
@@ -36,29 +36,29 @@ struct reload {
     void *argument;
     uv_timer_t timer;
     uv_work_t work;
-    atomic_uint turns; /* as a store_file's: orders loop and pool visibly */
+    atomic_uint turns; /* orders the accesses of loop and pool, as in struct store_file */
     bool working, ended;
-    unsigned asked; /* to read all, changed or not: so often since the last reading began */
+    unsigned asked; /* calls of reload_now since the last reading began */
 
-    /* The pool's while working, else the loop's. */
+    /* Used by the pool while working, otherwise by the loop. */
     const char *paths[RELOAD_FILES]; /* NULL: none */
     struct file_state seen[RELOAD_FILES];
-    unsigned all;  /* what asked was when it began; 0: what has changed */
-    bool again[2]; /* token, certificates: what was read last could not be used */
-    char *token;   /* what was read; NULL: nothing */
+    unsigned all;  /* `asked` when a reading of all files began; 0: only changed files are read */
+    bool again[2]; /* token, certificates: the last content could not be used */
+    char *token;   /* the token that was read; NULL: none */
     struct platform_trust *trust;
-    const char *news;                                   /* of Kafka's files; NULL: nothing */
+    const char *news; /* what changed of Kafka's files; NULL: nothing */
     struct error token_error, trust_error, kafka_error; /* empty: none */
 };
 
-/* To be called before the certificates are read for the first time. loop, config and kafka
- * (NULL: none) must outlive it. */
+/* Called before the certificates are read for the first time. loop, config and kafka (NULL: none)
+ * must outlive the reload. */
 void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *config,
                  struct kafka_files *kafka, const struct reload_events *events, void *argument);
 
-/* Reads all of them again. */
+/* Reads all files again. */
 void reload_now(struct reload *reload);
 
-/* Nothing is told any more. The loop has to turn until its handle is closed and its work is done.
- */
+/* Ends the reload: no event follows. The loop has to run until its handle is closed and its work is
+ * done. */
 void reload_fini(struct reload *reload);
