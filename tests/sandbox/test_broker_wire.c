@@ -1,6 +1,7 @@
 /* The embedded broker seen from the socket: framing, order of answers, and that nothing a client
  * sends can hurt it. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -59,9 +60,16 @@ static bool send_request(int fd, struct broker_out *out)
     return sent;
 }
 
+/* With a time-out set, a process that was stopped and goes on sees the call end early. */
 static bool read_exactly(int fd, void *into, size_t n)
 {
-    return recv(fd, into, n, MSG_WAITALL) == (ssize_t)n;
+    for (size_t got = 0; got < n;) {
+        ssize_t more = recv(fd, (char *)into + got, n - got, MSG_WAITALL);
+        if (more == 0 || (more < 0 && errno != EINTR))
+            return false;
+        got += more > 0 ? (size_t)more : 0;
+    }
+    return true;
 }
 
 /* The next answer's correlation id; -1 when the connection was closed. */
