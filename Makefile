@@ -1,11 +1,11 @@
-# Thin: CMake does the work. PRESET=asan (dev, release, asan, tsan) chooses another build, JOBS the number of jobs.
+# Shortcuts; CMake does the work. PRESET (dev, release, asan, tsan) chooses the build, JOBS the number of jobs.
 PRESET ?= dev
 JOBS ?= $(shell nproc)
 BUILD := $(if $(filter dev,$(PRESET)),build,build/$(PRESET))
-# The tests need more packages than the programs: they are configured when they are first asked for, and stay so.
+# The tests need more packages than the programs, so they are configured when they are first wanted, and stay configured.
 CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
 CTEST_FLAGS ?= --output-on-failure
-# One more than there are cores, as most tests wait most of the time, for time-outs and sessions.
+# One job more than there are cores, because most tests wait most of the time for time-outs and sessions.
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
@@ -17,19 +17,19 @@ build:
 	@cmake --preset $(PRESET) $(CONFIGURE) >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
 	@cmake --build $(BUILD) -j $(JOBS)
 
-# What is installed is the release build, whatever PRESET says. DESTDIR is obeyed by cmake itself.
+# Installs the release build, whatever PRESET is. cmake itself uses DESTDIR.
 PREFIX ?= /usr/local
 install:
 	@$(MAKE) --no-print-directory build PRESET=release
 	@cmake --install build/release --prefix $(PREFIX)
 
-# A component of its own: nothing of it belongs on a machine that serves.
+# A separate component, because the sandbox does not belong on a production machine.
 install-sandbox:
 	@$(MAKE) --no-print-directory build PRESET=release
 	@cmake --install build/release --prefix $(PREFIX) --component sandbox
 
-# Debian packages of this source, for the Debian that runs this, into build/deb; deb-test installs, runs, upgrades and removes them in
-# fresh Debian 12 and 13 roots with systemd as pid 1 (as root, without network but for making the roots).
+# deb builds Debian packages into build/deb, for the Debian that it runs on. deb-test installs, runs, upgrades and removes them in fresh
+# Debian 12 and 13 root file systems with systemd as pid 1 (as root; only making the root file systems needs the network).
 deb:
 	@tools/install-packages.sh deb
 	@tools/deb
@@ -90,12 +90,12 @@ bench:
 	@tools/install-packages.sh bench
 	@tests/bench/run build/release
 
-# What the last runs of the bench measured, into docs/performance.md.
+# Writes the results of the last runs of the benchmark into docs/performance.md.
 bench-page:
 	@/usr/bin/python3 -B tests/bench/page.py take $(or $(RESULTS),build/release/bench/results.jsonl)
 
-# The page for people in a headless Chromium: pictures of each state are left in build/tests/page. PICTURE=docs/page.png renews the
-# README's, of a worker after a quarter of an hour.
+# Tests the page for people in a headless Chromium, and leaves pictures of each state in build/tests/page. PICTURE=docs/page.png renews
+# the picture of the README, which shows a worker after a quarter of an hour.
 page: build
 	@tools/install-packages.sh page
 	@CI=true PYTHONPATH=tests/support PYTHONDONTWRITEBYTECODE=1 BUILD_DIR=$(abspath $(BUILD)) /usr/bin/python3 tests/page/test_page.py
@@ -107,7 +107,7 @@ format:
 	@tools/install-packages.sh test
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
-# The release for arm64, built here: its unit tests and a short simulation, emulated.
+# Cross-compiles the release for arm64, and runs its unit tests and a short simulation in an emulator.
 arm64:
 	@tools/arm64
 
@@ -115,7 +115,7 @@ DISTRO ?= trixie
 distro:
 	@CTEST_FLAGS='$(CTEST_FLAGS)' tools/distro $(DISTRO) make test
 
-# docker/kubernetes on the cluster that kubectl points at: tests/kubernetes/prove.py says what IMAGE, KAFKA and the others are.
+# Tests docker/kubernetes on the cluster that kubectl points at. tests/kubernetes/prove.py describes IMAGE, KAFKA and the other variables.
 kubernetes kubernetes-identity: export PYTHONDONTWRITEBYTECODE := 1
 kubernetes kubernetes-identity: export BUILD_DIR := $(abspath $(BUILD))
 kubernetes:
@@ -126,7 +126,7 @@ kubernetes-identity:
 	@tools/install-packages.sh kubernetes
 	@/usr/bin/python3 tests/kubernetes/measure.py
 
-# The manifests as the API server's own code sees them, without a server; its modules are built once (a minute and a half of CPU).
+# Validates the manifests with the API server's own code, without a server. Its modules are built once (a minute and a half of CPU).
 kubernetes-check:
 	@tools/install-packages.sh kubernetes-check
 	@mkdir -p build

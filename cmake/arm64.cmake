@@ -1,5 +1,5 @@
-# Builds for arm64 with Debian's cross compiler and the arm64 libraries that are installed beside this machine's own (multiarch); what is built runs
-# here under qemu-aarch64. tools/arm64 uses it.
+# Builds for arm64 with Debian's cross compiler and the arm64 libraries that are installed in addition to this machine's (multiarch). The programs run
+# here under qemu-aarch64. tools/arm64 uses this file.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

@@ -1,4 +1,4 @@
-# Writes a C source with the files of a folder in it, for src/worker/page.h: cmake -DFOLDER=... -DOUTPUT=... -P embed.cmake
+# Writes a C source that contains the files of a folder, for src/worker/page.h: cmake -DFOLDER=... -DOUTPUT=... -P embed.cmake
 set(type_html "text/html; charset=utf-8")
 set(type_css "text/css; charset=utf-8")
 set(type_js "text/javascript; charset=utf-8")

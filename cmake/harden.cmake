@@ -1,7 +1,7 @@
-# Position-independent programs with read-only relocations and stacks that are not executable; canaries, probed stacks, checked
-# buffers and targets of indirect jumps. tests/readme looks for all of it in what the README installs.
+# Hardening: position-independent programs, read-only relocations, stacks that are not executable, canaries, stack probes, checked
+# buffers, and checked targets of indirect jumps. tests/readme checks all of it in the programs that the README installs.
 add_compile_options(-fPIE -fstack-protector-strong -fstack-clash-protection -Wformat -Werror=format-security)
-# Fortification takes optimisation; some distributions' compilers have a level of their own.
+# Fortification needs optimisation. Some distributions' compilers set a level themselves.
 add_compile_options($<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE> $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=3>)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|i.86")
     add_compile_options(-fcf-protection=full)

@@ -1,5 +1,5 @@
-# Run by cmake --install, once a component (see cmake/packaging.cmake): fills in the paths and puts the files where they belong.
-# SYSCONFDIR in the environment says where configuration goes; else it is /etc for /usr and /usr/local, and PREFIX/etc elsewhere.
+# cmake --install runs this once per component (see cmake/packaging.cmake): it fills in the paths and installs the files. SYSCONFDIR in
+# the environment is the directory of the configuration; the default is /etc for /usr and /usr/local, and PREFIX/etc otherwise.
 set(prefix "${CMAKE_INSTALL_PREFIX}")
 set(staged "$ENV{DESTDIR}${prefix}")
 if(DEFINED ENV{SYSCONFDIR})
@@ -14,7 +14,7 @@ set(CONF "${etc}/privacy-call-worker")
 set(DOC "${prefix}/share/doc/privacy-call-${component}")
 set(KEYS "${keys}")
 
-# put(FROM TO): with the paths filled in; a file that is the same already stays as it is
+# put(FROM TO): installs a file with the paths filled in; an equal file is not written again
 function(put FROM TO)
     message(STATUS "Installing: ${TO}")
     configure_file("${FROM}" "${TO}" @ONLY NEWLINE_STYLE UNIX)
@@ -41,7 +41,7 @@ file(INSTALL ${documents} "${source}/README.md" DESTINATION "${prefix}/share/doc
 file(GLOB examples "${source}/config/*")
 file(INSTALL ${examples} DESTINATION "${prefix}/share/doc/privacy-call-worker/examples")
 
-# What somebody has changed stays; the new form of it is among the examples.
+# A changed configuration stays; the new one is among the examples.
 set(file "$ENV{DESTDIR}${CONF}/privacy-call-worker.conf")
 if(EXISTS "${file}")
     message(STATUS "Kept as it is: ${file}")

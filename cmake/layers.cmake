@@ -1,11 +1,11 @@
-# Each folder of src/, and the two of sandbox/, is a static library that sees only the folders it may use: its include path is a tree
-# of links to just those, so that a forbidden include does not compile. A main.c is kept out of the library and becomes a program.
+# Each folder of src/, and the two of sandbox/, is a static library that can include only the folders it may use: its include path is a
+# tree of links to these, so that a forbidden include does not compile. A main.c is not part of the library; it becomes a program.
 
 add_custom_target(layers ALL
     COMMAND ${CMAKE_SOURCE_DIR}/cmake/check-layers.sh ${CMAKE_SOURCE_DIR}
     COMMENT "Checking that no layer includes what it may not" VERBATIM)
 
-# layer_path(VARIABLE FOLDER): where a folder (or a header) stands that an include names: the sandbox beside src/, all others in it
+# layer_path(VARIABLE FOLDER): the path of a folder (or header) that an include names: the sandbox is beside src/, all others are in it
 function(layer_path VARIABLE FOLDER)
     if(FOLDER MATCHES "^sandbox(/|$)")
         set(${VARIABLE} ${CMAKE_SOURCE_DIR}/${FOLDER} PARENT_SCOPE)
@@ -35,7 +35,7 @@ function(layer_library NAME TREE USES LINKS SOURCES)
     add_dependencies(${NAME} layers)
 endfunction()
 
-# layer(FOLDER USES folders... LINKS targets...): all of FOLDER but main.c; the library of a/b is called a-b
+# layer(FOLDER USES folders... LINKS targets...): all of FOLDER except main.c; the library of a/b is called a-b
 function(layer FOLDER)
     cmake_parse_arguments(L "" "" "USES;LINKS" ${ARGN})
     layer_path(path ${FOLDER})
@@ -45,7 +45,7 @@ function(layer FOLDER)
     layer_library(${NAME} ${NAME} "${L_USES}" "${L_LINKS}" "${sources}")
 endfunction()
 
-# layer_part(FOLDER NAME ...): src/FOLDER/NAME*.c as a library of its own that sees the rest of FOLDER by its headers' names only
+# layer_part(FOLDER NAME ...): src/FOLDER/NAME*.c as a separate library, which can include only its own headers of FOLDER
 function(layer_part FOLDER NAME)
     cmake_parse_arguments(L "" "" "USES;LINKS" ${ARGN})
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${FOLDER}/${NAME}*.c)
@@ -58,7 +58,7 @@ function(layer_part FOLDER NAME)
     endforeach()
 endfunction()
 
-# program(NAME FOLDER folder USES folders... LINKS targets...): FOLDER/main.c; the folder is its component of the installation
+# program(NAME FOLDER folder USES folders... LINKS targets...): FOLDER/main.c; the folder is the component of its installation
 function(program NAME)
     cmake_parse_arguments(P "" "FOLDER" "USES;LINKS" ${ARGN})
     layer_path(path ${P_FOLDER})

@@ -1,12 +1,12 @@
-# What is installed beside the programs: man pages, completion, the systemd unit, configuration, documents. Two components: the worker's
-# (the default) and `sandbox`, which is installed only when asked for. Paths in the files follow the prefix of the installation, so they
-# are filled in when it is made.
+# Files that are installed with the programs: man pages, completion, the systemd unit, configuration, documents. There are two
+# components: the worker's (the default) and `sandbox`, which is installed only on request. Paths in the files depend on the prefix of
+# the installation, so they are filled in at the installation.
 
 set(packaging ${CMAKE_SOURCE_DIR}/packaging)
 set(pages ${CMAKE_BINARY_DIR}/packaging)
 file(MAKE_DIRECTORY ${pages})
 
-# The one source of the keys is docs/configuration.md, which the tests hold to the code.
+# The only source of the keys is docs/configuration.md, which the tests compare with the code.
 add_custom_command(OUTPUT ${pages}/privacy-call-worker.conf.5
     COMMAND ${CMAKE_SOURCE_DIR}/tools/man-configuration ${PROJECT_VERSION} ${CMAKE_SOURCE_DIR}/docs/configuration.md
             ${pages}/privacy-call-worker.conf.5

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that a purpose needs and that are missing, saying which; with sudo when not root. Where it may not or cannot
-# (no sudo without a password, no network) it says within seconds which command would do it, and exits with 1. It asks for nothing.
+# Installs the missing Debian packages that a purpose needs, and names them; uses sudo if it is not run by root. If it cannot install them
+# (sudo needs a password, no network), it prints the necessary command within seconds, and exits with 1. It never prompts.
 # usage: tools/install-packages.sh build|test|page|bench|distro|deb|compose|kubernetes|kubernetes-check
 set -u
 build='build-essential cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libjansson-dev libssl-dev libuv1-dev zlib1g-dev
@@ -26,7 +26,7 @@ kubernetes-check) wanted=$kubernetes_check ;;
 *) sed -n '2,4p' "$0" >&2; exit 2 ;;
 esac
 
-# A tool that is there already, from wherever, need not come as a package.
+# A tool that exists already, from any source, is not installed as a package.
 present() {
     case $1 in
     chromium | cmake | cppcheck | clang | curl | clang-tidy | clang-format | kcat | openssl | python3 | mmdebstrap) command -v "$1" ;;
@@ -48,7 +48,7 @@ for package in $wanted; do
     present "$package" || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
-# give_up WHY: with what to do instead
+# give_up WHY: ends, and prints what to do instead
 give_up() {
     printf 'install-packages: %s. What is missing for %s:%s\n' "$1" "'$purpose'" "$missing" >&2
     [ -z "${2:-}" ] || printf '%s:\n    %s\n' "$2" "${3:-apt-get update && apt-get install -y --no-install-recommends$missing}" >&2
@@ -67,9 +67,9 @@ echo "installing for '$purpose':$missing"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 log=$work/log
-# Another apt is waited for, a server that is silent is not.
+# Waits for another apt, but not for a silent server.
 options='-o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 -o Acquire::Retries=2 -o DPkg::Lock::Timeout=60'
-# Whether one of the archives of this system answers; yes, too, where they are not asked over the network.
+# Whether one of this system's archives answers. Archives that need no network count as answering.
 reachable() {
     uris=$(apt-get update --print-uris 2>/dev/null | sed -n "s|^'\(https*://[^']*/InRelease\)'.*|\1|p" | head -3)
     [ -n "$uris" ] || return 0
