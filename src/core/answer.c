@@ -10,8 +10,8 @@
 #include "core/exact_json.h"
 
 enum {
-    DEPTH_MOST = 64,  /* levels of nesting of an answer; its object is the first */
-    DIGITS_MOST = 64, /* digits of an integer that is written with an exponent */
+    DEPTH_MAX = 64,  /* levels of nesting of an answer; its object is the first */
+    DIGITS_MAX = 64, /* digits of an integer that is written with an exponent */
 };
 
 /* A parsed body. */
@@ -84,7 +84,7 @@ static bool shift(struct text *digits, int64_t power)
             return false;
         digits->data[--digits->length] = '\0';
     }
-    if (power > 0 && (int64_t)digits->length + power > DIGITS_MOST)
+    if (power > 0 && (int64_t)digits->length + power > DIGITS_MAX)
         return false;
     for (; power > 0; power--)
         text_add(digits, "0");
@@ -234,7 +234,7 @@ static int parse(struct reading *reading, const struct attempt *attempt,
     *reason = NULL;
     if (answer_text(&reading->text, attempt->body, attempt->body_size, &form, reason) == 0) {
         enum json_fault fault = exact_json_read(&reading->json, reading->text.data,
-                                                reading->text.length, DEPTH_MOST, true);
+                                                reading->text.length, DEPTH_MAX, true);
         const json_t *root = reading->json.root;
         if (fault == JSON_TOO_DEEP)
             *reason = "the answer is nested deeper than 64 levels";

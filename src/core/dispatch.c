@@ -12,7 +12,7 @@ enum {
     SWEEP_MS = 100,       /* a call that has waited too long ends at most that much later */
     TRY_WEIGHT = 16,      /* weight of the old mean in the mean duration of tries */
     RATE_AHEAD_MS = 1000, /* that much time's worth of calls may wait for the rate limit */
-    KEPT_MOST = 1024,     /* largest answer that is kept while its call waits for another try */
+    KEPT_MAX = 1024,      /* largest answer that is kept while its call waits for another try */
 };
 
 static struct request *request_at(struct list *node)
@@ -35,7 +35,7 @@ void dispatch_init(struct dispatch *dispatch, const struct config *config,
         .config = config,
         .random = random,
         .random_argument = argument,
-        .allowance = config->platform_max_in_flight,
+        .limit = config->platform_max_in_flight,
         .overdue = {config->call_max_age_ms, config->call_deadline_ms},
     };
     for (int kind = 0; kind < REQUEST_KINDS; kind++)
@@ -262,7 +262,7 @@ static size_t length_of(const char *text)
 /* Thousands of calls may wait for another try, so of a long answer only a short Flag is kept. */
 static void keep_little(struct outcome *outcome)
 {
-    if (length_of(outcome->msg_json) + length_of(outcome->platform_json) <= KEPT_MOST)
+    if (length_of(outcome->msg_json) + length_of(outcome->platform_json) <= KEPT_MAX)
         return;
     free(outcome->msg_json);
     free(outcome->platform_json);
@@ -425,11 +425,11 @@ static int64_t rate_allowance(const struct dispatch *dispatch)
     if (!rate || rate * ms / 1000 + 1 >= most)
         return most;
     int64_t calls = rate * ms / 1000 + 1;
-    bool near = calls <= dispatch->allowance && calls >= dispatch->allowance * 3 / 4;
-    return near ? dispatch->allowance : calls;
+    bool near = calls <= dispatch->limit && calls >= dispatch->limit * 3 / 4;
+    return near ? dispatch->limit : calls;
 }
 
-bool dispatch_allowance(struct dispatch *dispatch, int64_t *calls)
+bool dispatch_limit(struct dispatch *dispatch, int64_t *calls)
 {
     switch (dispatch->breaker.state) {
     case BREAKER_OPEN:
@@ -442,8 +442,8 @@ bool dispatch_allowance(struct dispatch *dispatch, int64_t *calls)
         *calls = rate_allowance(dispatch);
         break;
     }
-    if (*calls == dispatch->allowance)
+    if (*calls == dispatch->limit)
         return false;
-    dispatch->allowance = *calls;
+    dispatch->limit = *calls;
     return true;
 }

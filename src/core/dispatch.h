@@ -27,7 +27,7 @@ struct dispatch {
     struct overdue_limits overdue;
     int64_t sweep_at_ms;         /* when all waiting requests are checked */
     const struct request *trial; /* the open breaker's trial call, while it is in flight */
-    int64_t allowance;           /* as last reported */
+    int64_t limit;               /* as last reported */
     int64_t try_ms_sum;          /* average duration of tries, times TRY_WEIGHT */
     bool stopped[REQUEST_KINDS]; /* all requests were recalled: nothing is sent any more */
     bool rate_waits; /* the last dispatch_next delayed a request because of the rate limit alone */
@@ -77,7 +77,7 @@ int64_t dispatch_wake_ms(const struct dispatch *dispatch);
  * platform.rate.per.second lets fewer calls begin soon. A call that could not begin soon must not
  * be started in the ledger, where a death would leave it in doubt. The caller passes the limit on
  * before the done requests. */
-bool dispatch_allowance(struct dispatch *dispatch, int64_t *calls);
+bool dispatch_limit(struct dispatch *dispatch, int64_t *calls);
 
 /* Gives back all waiting requests in any state (the end of the thread). */
 void dispatch_return_waiting(struct dispatch *dispatch);

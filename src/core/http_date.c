@@ -4,7 +4,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { TEXT_MOST = 63 };
+enum { TEXT_MAX = 63 };
 
 /* Sun, 06 Nov 1994 08:49:37 GMT; Sunday, 06-Nov-94 08:49:37 GMT; Sun Nov  6 08:49:37 1994 */
 static bool read_date(const char *text, struct tm *tm)
@@ -23,9 +23,9 @@ static bool read_date(const char *text, struct tm *tm)
 
 bool http_date_ms(const char *value, size_t size, int64_t *wall_ms)
 {
-    char text[TEXT_MOST + 1];
+    char text[TEXT_MAX + 1];
     struct tm tm;
-    if (size == 0 || size > TEXT_MOST || memchr(value, '\0', size))
+    if (size == 0 || size > TEXT_MAX || memchr(value, '\0', size))
         return false;
     memcpy(text, value, size);
     text[size] = '\0';

@@ -106,13 +106,7 @@ struct call_state {
 };
 
 /* A message of a queue: the first member of each struct that is sent. */
-enum message_type {
-    MESSAGE_REQUEST,
-    MESSAGE_RECALL,
-    MESSAGE_REREAD,
-    MESSAGE_ALLOWANCE,
-    MESSAGE_STOP
-};
+enum message_type { MESSAGE_REQUEST, MESSAGE_RECALL, MESSAGE_REREAD, MESSAGE_LIMIT, MESSAGE_STOP };
 struct message {
     struct list node;
     enum message_type type;
@@ -121,15 +115,15 @@ struct message {
 /* The state of a request, which only the engine uses. For each state except waiting and handed the
  * engine has a list. */
 enum request_state {
-    REQUEST_WAITING,    /* waits in its lane, for its turn or its time */
-    REQUEST_CHOSEN,     /* the running transaction marks it 'started' */
-    REQUEST_STARTING,   /* to be handed to the call thread */
-    REQUEST_HANDED,     /* with the call thread (calls: marked 'started' in the ledger) */
-    REQUEST_UNSTART,    /* came back unsent: the next transaction unmarks it */
-    REQUEST_UNSTARTING, /* the running transaction unmarks it */
-    REQUEST_ENDED,      /* its outcome waits for a transaction */
-    REQUEST_ENDING,     /* its outcome is in the running transaction */
-    REQUEST_ORPHAN,     /* with the call thread, and its partition is gone */
+    REQUEST_WAITING,   /* waits in its lane, for its turn or its time */
+    REQUEST_CHOSEN,    /* the running transaction marks it 'started' */
+    REQUEST_STARTING,  /* to be handed to the call thread */
+    REQUEST_HANDED,    /* with the call thread (calls: marked 'started' in the ledger) */
+    REQUEST_TO_UNMARK, /* came back unsent: the next transaction unmarks it */
+    REQUEST_UNMARKING, /* the running transaction unmarks it */
+    REQUEST_ENDED,     /* its outcome waits for a transaction */
+    REQUEST_ENDING,    /* its outcome is in the running transaction */
+    REQUEST_ORPHAN,    /* with the call thread, and its partition is gone */
 };
 
 /* What became of a record of a transaction. */

@@ -13,8 +13,8 @@
 
 enum {
     POLL_IDLE_EVERY_MS = 1000,
-    RENEW_EACH_MS = 60000, /* least time between two consumers, however often files change */
-    RENEW_AGAIN_MS = 1000, /* pause before a failed creation of a consumer is repeated */
+    RENEW_INTERVAL_MS = 60000, /* least time between two consumers, however often files change */
+    RENEW_AGAIN_MS = 1000,     /* pause before a failed creation of a consumer is repeated */
 };
 
 void kafka_fail(struct kafka *kafka, const char *text)
@@ -90,8 +90,8 @@ struct kafka *kafka_new(const struct config *config, enum request_kind job,
     kafka->handler = handler;
     kafka->arg = arg;
     list_init(&kafka->full);
-    pthread_mutex_init(&kafka->noise.lock, NULL);
-    pthread_mutex_init(&kafka->onlooker_lock, NULL);
+    pthread_mutex_init(&kafka->log_throttle.lock, NULL);
+    pthread_mutex_init(&kafka->uncommitted_reader_lock, NULL);
     add_outputs(kafka);
     kafka->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (kafka->event_fd < 0) {
@@ -129,12 +129,12 @@ bool kafka_lacks_topic(const struct kafka *kafka)
     return kafka->lacks_input || atomic_load(&kafka->lacks_output);
 }
 
-static void drop_onlooker(struct kafka *kafka)
+static void drop_uncommitted_reader(struct kafka *kafka)
 {
-    kafka_client_ends(kafka, kafka->onlooker);
-    if (kafka->onlooker)
-        rd_kafka_destroy_flags(kafka->onlooker, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    kafka->onlooker = NULL;
+    kafka_client_ends(kafka, kafka->uncommitted_reader);
+    if (kafka->uncommitted_reader)
+        rd_kafka_destroy_flags(kafka->uncommitted_reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka->uncommitted_reader = NULL;
 }
 
 bool kafka_consumer_renew(struct kafka *kafka)
@@ -145,12 +145,12 @@ bool kafka_consumer_renew(struct kafka *kafka)
         return false;
     if (make_consumer(kafka, &error)) {
         kafka->renew_at_ms = now + RENEW_AGAIN_MS;
-        if (kafka_noise_due(&kafka->noise, "new consumer", KAFKA_REMIND_MS))
+        if (kafka_log_due(&kafka->log_throttle, "new consumer", KAFKA_LOG_INTERVAL_MS))
             log_error("kafka: a new consumer cannot be made: %s; trying again", error.text);
         return false;
     }
-    if (kafka_is_outdated(kafka, kafka->onlooker_version))
-        drop_onlooker(kafka); /* a new one is made when it is needed */
+    if (kafka_is_outdated(kafka, kafka->uncommitted_reader_version))
+        drop_uncommitted_reader(kafka); /* a new one is made when it is needed */
     kafka_join(kafka);
     return true;
 }
@@ -159,7 +159,7 @@ bool kafka_consumer_renew(struct kafka *kafka)
  * a stop. The writer replaces the producer. */
 static void follow_files(struct kafka *kafka, int64_t now_ms)
 {
-    bool due = !kafka->renewed_at_ms || now_ms - kafka->renewed_at_ms >= RENEW_EACH_MS;
+    bool due = !kafka->renewed_at_ms || now_ms - kafka->renewed_at_ms >= RENEW_INTERVAL_MS;
     if (!kafka->joined || !due || !kafka_is_outdated(kafka, kafka->consumer_version) ||
         !kafka_assignment_renew(kafka))
         return;
@@ -192,7 +192,7 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     struct log_about about = {.topic = topic, .partition = message->partition, .offset = -1};
     struct text name = {0};
     text_printf(&name, "consumer %d %s", (int)message->err, topic ? topic : "");
-    bool due = kafka_noise_due(&kafka->noise, name.data, KAFKA_REMIND_MS);
+    bool due = kafka_log_due(&kafka->log_throttle, name.data, KAFKA_LOG_INTERVAL_MS);
     text_fini(&name);
     kafka->lacks_input |= message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (kafka_is_denied(kafka, message->err, text))
@@ -249,9 +249,9 @@ static void poll_idle(struct kafka *kafka, int64_t now_ms)
     if (kafka_runner_idle(&kafka->writer) && kafka->producer)
         rd_kafka_poll(kafka->producer, 0);
     if (!kafka_runner_idle(&kafka->reader) || !kafka_runner_idle(&kafka->prober) ||
-        !kafka->onlooker)
+        !kafka->uncommitted_reader)
         return;
-    while ((message = rd_kafka_consumer_poll(kafka->onlooker, 0)))
+    while ((message = rd_kafka_consumer_poll(kafka->uncommitted_reader, 0)))
         rd_kafka_message_destroy(message);
 }
 
@@ -281,9 +281,9 @@ void kafka_serve(struct kafka *kafka)
     kafka_assignment_serve(kafka, now);
     follow_files(kafka, now);
     if (kafka_runner_take(&kafka->writer))
-        kafka_writing_told(kafka);
+        kafka_writing_complete(kafka);
     if (kafka_runner_take(&kafka->reader))
-        kafka_reading_told(kafka);
+        kafka_reading_complete(kafka);
     poll_idle(kafka, now);
 }
 
@@ -300,11 +300,11 @@ void kafka_free(struct kafka *kafka)
     kafka_reading_fini(&kafka->reading);
     drop_consumer(kafka);
     kafka_assignment_fini(kafka);
-    drop_onlooker(kafka);
+    drop_uncommitted_reader(kafka);
     if (kafka->event_fd >= 0)
         close(kafka->event_fd);
-    pthread_mutex_destroy(&kafka->noise.lock);
-    pthread_mutex_destroy(&kafka->onlooker_lock);
+    pthread_mutex_destroy(&kafka->log_throttle.lock);
+    pthread_mutex_destroy(&kafka->uncommitted_reader_lock);
     free(kafka->headers);
     free(kafka);
 }

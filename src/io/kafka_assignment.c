@@ -59,7 +59,7 @@ enum {
     LEAVE_WAITS_MS =
         15000, /* limit of the wait for a running JoinGroup: as long as other members may drain */
     CALL_AGAIN_MS = 200,
-    NO_MEMBER_LEAST_MS = 120000,
+    NO_MEMBER_MIN_MS = 120000,
 };
 
 typedef bool (*slot_test)(const struct kafka_slot *slot);
@@ -120,36 +120,37 @@ static bool must_renew(const struct kafka_assignment *a)
 #define each_slot(slot, kafka)                                                                     \
     for (struct kafka_slot *slot = slot_next(kafka, NULL); slot; slot = slot_next(kafka, slot))
 
-static size_t move_all(struct kafka *kafka, enum kafka_standing from, enum kafka_standing to)
+static size_t move_all(struct kafka *kafka, enum kafka_slot_state from, enum kafka_slot_state to)
 {
     size_t moved = 0;
-    each_slot(slot, kafka) if (slot->standing == from)
+    each_slot(slot, kafka) if (slot->state == from)
     {
-        slot->standing = to;
+        slot->state = to;
         moved++;
     }
     return moved;
 }
 
-static void told_add(struct kafka_assignment *a, const struct kafka_slot *slot)
+static void report_partition(struct kafka_assignment *a, const struct kafka_slot *slot)
 {
-    a->told = memory_grow(a->told, a->told_count, &a->told_room, sizeof *a->told, 16);
-    a->told[a->told_count++] =
+    a->reported =
+        memory_grow(a->reported, a->reported_count, &a->reported_capacity, sizeof *a->reported, 16);
+    a->reported[a->reported_count++] =
         (struct record_position){.kind = slot->kind, .partition = slot->partition, .offset = -1};
 }
 
 /* Collects the slots in that state, for the handler. */
-static size_t tell_list(struct kafka *kafka, enum kafka_standing standing)
+static size_t tell_list(struct kafka *kafka, enum kafka_slot_state state)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    a->told_count = 0;
-    each_slot(slot, kafka) if (slot->standing == standing) told_add(a, slot);
-    return a->told_count;
+    a->reported_count = 0;
+    each_slot(slot, kafka) if (slot->state == state) report_partition(a, slot);
+    return a->reported_count;
 }
 
 static bool is_stale(const struct kafka_slot *slot)
 {
-    return slot->fetched && slot->standing == SLOT_NONE;
+    return slot->fetched && slot->state == SLOT_NONE;
 }
 
 static bool is_fetched(const struct kafka_slot *slot)
@@ -182,7 +183,7 @@ static bool has_failed(struct kafka *kafka, const char *what, rd_kafka_error_t *
 {
     bool matters = error != NULL;
     if (matters && !kafka->assignment.closing &&
-        kafka_noise_due(&kafka->noise, what, KAFKA_REMIND_MS))
+        kafka_log_due(&kafka->log_throttle, what, KAFKA_LOG_INTERVAL_MS))
         log_error("kafka: %s: %s; trying again", what, rd_kafka_error_string(error));
     if (matters)
         kafka->assignment.again_at_ms = clock_boot_ms() + CALL_AGAIN_MS;
@@ -250,7 +251,7 @@ static void call_again(struct kafka *kafka, int64_t now_ms)
     if (!a->assign_again || a->closing)
         return;
     rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(8));
-    each_slot(slot, kafka) if (slot->wanted && slot->standing == SLOT_HELD)
+    each_slot(slot, kafka) if (slot->wanted && slot->state == SLOT_OWNED)
     {
         rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[slot->kind],
                                           slot->partition)
@@ -277,14 +278,14 @@ static void withdraw(struct kafka *kafka)
         a->renewing = true;
     }
     a->asked = ASKED_NOTHING;
-    a->told_count = 0;
-    each_slot(slot, kafka) if (slot->standing == SLOT_OFFERED || slot->standing == SLOT_LEAVING)
-        told_add(a, slot);
-    move_all(kafka, SLOT_OFFERED, SLOT_OWED);
-    move_all(kafka, SLOT_LEAVING, SLOT_NONE);
-    if (a->told_count > 0)
-        kafka->handler->revoked(kafka->arg, ++a->number, PARTITIONS_OVERTAKEN, a->told,
-                                a->told_count);
+    a->reported_count = 0;
+    each_slot(slot, kafka) if (slot->state == SLOT_ASSIGNING || slot->state == SLOT_REVOKING)
+        report_partition(a, slot);
+    move_all(kafka, SLOT_ASSIGNING, SLOT_PENDING);
+    move_all(kafka, SLOT_REVOKING, SLOT_NONE);
+    if (a->reported_count > 0)
+        kafka->handler->revoked(kafka->arg, ++a->number, PARTITIONS_OVERTAKEN, a->reported,
+                                a->reported_count);
 }
 
 /* Reports pending partitions to the handler as assigned. If there are none, it answers librdkafka
@@ -292,14 +293,14 @@ static void withdraw(struct kafka *kafka)
 static void offer(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    a->owed_since_ms = 0;
+    a->pending_since_ms = 0;
     kafka->lacks_input = false;
-    move_all(kafka, SLOT_OWED, SLOT_OFFERED);
+    move_all(kafka, SLOT_PENDING, SLOT_ASSIGNING);
     a->number++;
-    a->asked = tell_list(kafka, SLOT_OFFERED) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;
+    a->asked = tell_list(kafka, SLOT_ASSIGNING) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;
     if (a->asked == ASKED_NOTHING)
         answer_with_nothing(kafka);
-    kafka->handler->assigned(kafka->arg, a->number, a->told, a->told_count);
+    kafka->handler->assigned(kafka->arg, a->number, a->reported, a->reported_count);
 }
 
 /* The generation of our membership; -1: none. librdkafka has no accessor for it, so it is read from
@@ -409,7 +410,7 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
 {
     struct kafka *kafka = opaque;
     struct kafka_assignment *a = &kafka->assignment;
-    a->events = memory_grow(a->events, a->event_count, &a->event_room, sizeof *a->events, 4);
+    a->events = memory_grow(a->events, a->event_count, &a->event_capacity, sizeof *a->events, 4);
     const char *protocol = rd_kafka_rebalance_protocol(handle);
     a->eager = !protocol || strcmp(protocol, "COOPERATIVE") != 0;
     a->events[a->event_count++] = (struct kafka_event){
@@ -432,15 +433,15 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     struct kafka_assignment *a = &kafka->assignment;
     if (a->eager) { /* the list is complete: partitions that are not in it are gone without an event
                      */
-        move_all(kafka, SLOT_OFFERED, SLOT_LEAVING);
-        move_all(kafka, SLOT_HELD, SLOT_LEAVING);
-        move_all(kafka, SLOT_OWED, SLOT_NONE);
+        move_all(kafka, SLOT_ASSIGNING, SLOT_REVOKING);
+        move_all(kafka, SLOT_OWNED, SLOT_REVOKING);
+        move_all(kafka, SLOT_PENDING, SLOT_NONE);
     }
     withdraw(kafka);
     for (int i = 0; i < event->list->cnt; i++) {
         struct kafka_slot *slot = slot_of(kafka, &event->list->elems[i]);
-        if (slot && slot->standing == SLOT_NONE)
-            slot->standing = SLOT_OWED;
+        if (slot && slot->state == SLOT_NONE)
+            slot->state = SLOT_PENDING;
     }
     a->generation = keep_membership(kafka);
     a->no_member_since_ms = 0;
@@ -463,13 +464,13 @@ static void unassigned(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     a->asked = ASKED_NOTHING;
-    move_all(kafka, SLOT_LEAVING, SLOT_NONE);
-    if (tell_list(kafka, SLOT_HELD) == 0) /* other members need the partitions now */
+    move_all(kafka, SLOT_REVOKING, SLOT_NONE);
+    if (tell_list(kafka, SLOT_OWNED) == 0) /* other members need the partitions now */
         kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
     call_unassign(kafka, true);
     if ((a->leaving || a->renewing) && !a->closing)
         begin_close(kafka);
-    else if (!a->closing && tell_list(kafka, SLOT_OWED) > 0)
+    else if (!a->closing && tell_list(kafka, SLOT_PENDING) > 0)
         offer(kafka);
 }
 
@@ -479,16 +480,16 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
     withdraw(kafka);
     for (int i = 0; i < event->list->cnt; i++) {
         struct kafka_slot *slot = slot_of(kafka, &event->list->elems[i]);
-        if (slot && slot->standing == SLOT_OWED)
-            slot->standing = SLOT_NONE;
-        if (slot && slot->standing == SLOT_HELD)
-            slot->standing = SLOT_LEAVING;
+        if (slot && slot->state == SLOT_PENDING)
+            slot->state = SLOT_NONE;
+        if (slot && slot->state == SLOT_OWNED)
+            slot->state = SLOT_REVOKING;
     }
     if (a->eager) {
-        move_all(kafka, SLOT_HELD, SLOT_LEAVING);
-        move_all(kafka, SLOT_OWED, SLOT_NONE);
+        move_all(kafka, SLOT_OWNED, SLOT_REVOKING);
+        move_all(kafka, SLOT_PENDING, SLOT_NONE);
     }
-    if (tell_list(kafka, SLOT_LEAVING) == 0) {
+    if (tell_list(kafka, SLOT_REVOKING) == 0) {
         unassigned(kafka);
         return;
     }
@@ -496,8 +497,8 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
     a->asked = ASKED_UNASSIGN;
     a->number++;
     kafka->handler->revoked(kafka->arg, a->number,
-                            event->lost ? PARTITIONS_LOST : PARTITIONS_REVOKED, a->told,
-                            a->told_count);
+                            event->lost ? PARTITIONS_LOST : PARTITIONS_REVOKED, a->reported,
+                            a->reported_count);
 }
 
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_position *list,
@@ -511,9 +512,9 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_p
         memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
     for (size_t i = 0; i < count; i++) {
         struct kafka_slot *slot = kafka_slot_find(kafka, list[i].kind, list[i].partition);
-        if (!slot || slot->standing != SLOT_OFFERED)
+        if (!slot || slot->state != SLOT_ASSIGNING)
             continue;
-        slot->standing = SLOT_HELD;
+        slot->state = SLOT_OWNED;
         kafka_partition_begin(slot, list[i].offset);
         if (slot->fetched && (a->partial || !a->eager))
             kafka_partition_reopen(
@@ -524,7 +525,7 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_p
                 ->offset = list[i].offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : list[i].offset;
     }
     /* Partitions that the handler leaves out are owned, but not read. */
-    move_all(kafka, SLOT_OFFERED, SLOT_HELD);
+    move_all(kafka, SLOT_ASSIGNING, SLOT_OWNED);
     for (int i = 0; i < taking->cnt; i++)
         kafka_partition_open(kafka, slot_of(kafka, &taking->elems[i]));
     if (!a->partial || taking->cnt > 0)
@@ -556,21 +557,21 @@ void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t
         return;
     withdraw(kafka);
     answer_with_nothing(kafka);
-    a->owed_since_ms = now_ms;
+    a->pending_since_ms = now_ms;
 }
 
 /* All partitions of the handler are lost. */
 static void all_lost(struct kafka *kafka)
 {
-    move_all(kafka, SLOT_HELD, SLOT_LEAVING);
+    move_all(kafka, SLOT_OWNED, SLOT_REVOKING);
     withdraw(kafka);
-    move_all(kafka, SLOT_OWED, SLOT_NONE);
+    move_all(kafka, SLOT_PENDING, SLOT_NONE);
     forget_fetched(kafka, is_fetched);
 }
 
 static bool has_nothing(struct kafka *kafka)
 {
-    each_slot(slot, kafka) if (slot->standing != SLOT_NONE || slot->fetched) return false;
+    each_slot(slot, kafka) if (slot->state != SLOT_NONE || slot->fetched) return false;
     return true;
 }
 
@@ -675,7 +676,7 @@ static void serve_closing(struct kafka *kafka, int64_t now_ms)
     } else if (a->asked == ASKED_UNASSIGN) {
         a->closing_since_ms = now_ms;
     } else if (now_ms - a->closing_since_ms > CLOSE_GIVES_UP_MS) {
-        if (kafka_noise_due(&kafka->noise, "close", KAFKA_REMIND_MS))
+        if (kafka_log_due(&kafka->log_throttle, "close", KAFKA_LOG_INTERVAL_MS))
             log_warn("kafka: the group could not be left in time; the coordinator will notice by "
                      "the session timeout");
         closed(kafka);
@@ -686,15 +687,15 @@ static void check_membership(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
     int64_t limit = 2 * kafka->config->session_timeout_ms;
-    if (limit < NO_MEMBER_LEAST_MS)
-        limit = NO_MEMBER_LEAST_MS;
+    if (limit < NO_MEMBER_MIN_MS)
+        limit = NO_MEMBER_MIN_MS;
     if (a->no_member_since_ms && now_ms - a->no_member_since_ms > limit)
         kafka_fail(kafka, "the group coordinator does not take this process as a member any "
                           "more, and no rebalance has changed that");
-    if (a->owed_since_ms && a->asked == ASKED_NOTHING && !a->closing &&
-        now_ms - a->owed_since_ms > OFFER_AGAIN_MS) {
-        a->owed_since_ms = now_ms;
-        if (generation_now(kafka) >= 0 && tell_list(kafka, SLOT_OWED) > 0)
+    if (a->pending_since_ms && a->asked == ASKED_NOTHING && !a->closing &&
+        now_ms - a->pending_since_ms > OFFER_AGAIN_MS) {
+        a->pending_since_ms = now_ms;
+        if (generation_now(kafka) >= 0 && tell_list(kafka, SLOT_PENDING) > 0)
             offer(kafka);
     }
 }
@@ -702,19 +703,20 @@ static void check_membership(struct kafka *kafka, int64_t now_ms)
 void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partition)
 {
     struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
-    if (slot && slot->standing == SLOT_HELD)
+    if (slot && slot->state == SLOT_OWNED)
         kafka_partition_restart(kafka, slot);
 }
 
 static void tell_changed(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    struct record_position *changed = memory_zeroed(a->told_count, sizeof *changed);
+    struct record_position *changed = memory_zeroed(a->reported_count, sizeof *changed);
     size_t count = 0;
-    for (size_t i = 0; i < a->told_count; i++) {
-        struct kafka_slot *slot = kafka_slot_find(kafka, a->told[i].kind, a->told[i].partition);
+    for (size_t i = 0; i < a->reported_count; i++) {
+        struct kafka_slot *slot =
+            kafka_slot_find(kafka, a->reported[i].kind, a->reported[i].partition);
         if (slot->log_changed)
-            changed[count++] = a->told[i];
+            changed[count++] = a->reported[i];
         slot->log_changed = false;
     }
     if (count && kafka->handler->log_changed)
@@ -728,22 +730,23 @@ static void restart(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     if (!a->restarts || a->asked != ASKED_NOTHING || a->closing || a->renewing || a->leaving ||
-        tell_list(kafka, SLOT_OWED) > 0)
+        tell_list(kafka, SLOT_PENDING) > 0)
         return;
-    a->told_count = 0;
+    a->reported_count = 0;
     a->restarts = false;
-    each_slot(slot, kafka) if (slot->restart && slot->standing == SLOT_HELD)
+    each_slot(slot, kafka) if (slot->restart && slot->state == SLOT_OWNED)
     {
         slot->restart = false;
         slot->restarted = true;
-        slot->standing = SLOT_OWED;
-        told_add(a, slot);
+        slot->state = SLOT_PENDING;
+        report_partition(a, slot);
     }
     each_slot(slot, kafka) a->restarts |= slot->restart;
-    if (a->told_count == 0)
+    if (a->reported_count == 0)
         return;
     tell_changed(kafka);
-    kafka->handler->revoked(kafka->arg, ++a->number, PARTITIONS_OVERTAKEN, a->told, a->told_count);
+    kafka->handler->revoked(kafka->arg, ++a->number, PARTITIONS_OVERTAKEN, a->reported,
+                            a->reported_count);
     a->partial = true;
     offer(kafka);
 }
@@ -818,7 +821,7 @@ void kafka_assignment_fini(struct kafka *kafka)
     if (a->granted)
         rd_kafka_consumer_group_metadata_destroy(a->granted);
     free(a->events);
-    free(a->told);
+    free(a->reported);
     for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
         for (size_t i = 0; i < a->slots[kind].count; i++)
             free(a->slots[kind].at[i]);

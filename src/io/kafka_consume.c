@@ -33,7 +33,7 @@ static void deliver(struct kafka *kafka, struct record_position place,
         .key_size = message->key_len,
         .value = message->payload,
         .value_size = message->len,
-        .header_count = kafka_read_headers(message, &kafka->headers, &kafka->header_room),
+        .header_count = kafka_read_headers(message, &kafka->headers, &kafka->header_capacity),
         .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
     };
     raw.headers = kafka->headers;
@@ -67,7 +67,7 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
 {
     struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
     if (!slot || !slot->fetched || !slot->queue ||
-        (slot->standing != SLOT_HELD && slot->standing != SLOT_LEAVING))
+        (slot->state != SLOT_OWNED && slot->state != SLOT_REVOKING))
         return 0;
     size_t taken = 0;
     if (!kafka_probe_lets_take(kafka, slot))

@@ -13,11 +13,11 @@
 #include "io/kafka.h"
 
 enum {
-    KAFKA_SLICE_MS =
+    KAFKA_BLOCK_MAX_MS =
         500, /* longest blocking call of a runner, for which kafka_free may have to wait */
-    KAFKA_REMIND_MS = 60000, /* how often a log line about the same failure is repeated */
-    KAFKA_NOISES = 32,       /* failures whose last log line is remembered */
-    NO_MEMBER_NAP_MS = 100,  /* pause without membership, so that repetitions do not spin */
+    KAFKA_LOG_INTERVAL_MS = 60000, /* how often a log line about the same failure is repeated */
+    KAFKA_LOG_LINES = 32,          /* failures whose last log line is remembered */
+    NO_MEMBER_PAUSE_MS = 100,      /* pause without membership, so that repetitions do not spin */
 };
 
 /* A thread for one blocking call at a time. */
@@ -32,22 +32,22 @@ struct kafka_runner {
 };
 
 /* Rate limit of log lines: the failures that were logged recently. Each is logged once, and then
- * every KAFKA_REMIND_MS. Any thread. */
-struct kafka_noise {
+ * every KAFKA_LOG_INTERVAL_MS. Any thread. */
+struct kafka_log_throttle {
     pthread_mutex_t lock;
     struct {
         uint64_t key;
         int64_t at_ms;
-    } seen[KAFKA_NOISES];
+    } seen[KAFKA_LOG_LINES];
 };
 
 /* State of a partition between the group, the handler and librdkafka. */
-enum kafka_standing {
-    SLOT_NONE,    /* not ours */
-    SLOT_OWED,    /* the group has assigned it, and the handler was not told */
-    SLOT_OFFERED, /* the handler was told `assigned` and has not answered */
-    SLOT_HELD,    /* owned: the handler has acknowledged it */
-    SLOT_LEAVING, /* the handler was told `revoked` and has not answered */
+enum kafka_slot_state {
+    SLOT_NONE,      /* not ours */
+    SLOT_PENDING,   /* the group has assigned it, and the handler was not told */
+    SLOT_ASSIGNING, /* the handler was told `assigned` and has not answered */
+    SLOT_OWNED,     /* owned: the handler has acknowledged it */
+    SLOT_REVOKING,  /* the handler was told `revoked` and has not answered */
 };
 
 /* Why a partition cannot be read. */
@@ -67,7 +67,7 @@ struct kafka_print {
 struct kafka_slot {
     enum request_kind kind;
     int32_t partition;
-    enum kafka_standing standing;
+    enum kafka_slot_state state;
     bool fetched;            /* it is in librdkafka's assignment */
     bool wanted;             /* it should be, but the call failed */
     rd_kafka_queue_t *queue; /* its own queue; NULL: never fetched, swept, or not available */
@@ -82,7 +82,7 @@ struct kafka_slot {
     struct kafka_print first, last;   /* first and last delivered record */
     struct kafka_print asked, before; /* last delivered record when the newest probe began, and when
                                          the last one that found offsets began */
-    bool told_bare; /* an offset without a ledger was reported; until there is a ledger */
+    bool bare_reported; /* an offset without a ledger was reported; until there is a ledger */
     struct kafka_trouble trouble;
     int64_t swept_until_ms; /* after the partition was given back: late messages are dropped until
                                then */
@@ -128,12 +128,12 @@ struct kafka_assignment {
     bool renewing;      /* the consumer has to be closed and replaced */
     bool closing, left; /* begun; ended for good */
     int64_t closing_since_ms;
-    int64_t owed_since_ms;      /* since when pending partitions wait without an event; 0: none */
+    int64_t pending_since_ms;   /* since when pending partitions wait without an event; 0: none */
     int64_t no_member_since_ms; /* 0: probably a member */
     struct kafka_event *events;
-    size_t event_count, event_room;
-    struct record_position *told; /* scratch */
-    size_t told_count, told_room;
+    size_t event_count, event_capacity;
+    struct record_position *reported; /* scratch */
+    size_t reported_count, reported_capacity;
 };
 
 enum kafka_write_kind { WRITE_START, WRITE_TRANSACTION };
@@ -148,7 +148,7 @@ struct kafka_writing {
     enum record_refusal *refused;
     rd_kafka_resp_err_t code; /* of what `error` says */
     bool offsets_refused;
-    size_t refused_room;
+    size_t refused_capacity;
     bool any_refused, any_failed; /* from the delivery reports */
     enum txn_outcome outcome;
     bool no_member; /* aborted, because the coordinator does not know this member */
@@ -219,7 +219,7 @@ struct kafka {
     void *arg;
     int event_fd;
     atomic_bool stopping;
-    struct kafka_noise noise;
+    struct kafka_log_throttle log_throttle;
 
     rd_kafka_t *consumer;
     rd_kafka_queue_t *consumer_queue, *close_queue;
@@ -232,12 +232,12 @@ struct kafka {
     struct list full; /* slots in whose queue there may be something */
     _Atomic(struct kafka_slot *) news;
     struct record_header *headers; /* scratch of kafka_take */
-    size_t header_room;
+    size_t header_capacity;
     int64_t swept_at_ms, polled_at_ms;
     bool failed;                     /* reported once */
     atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
     _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */
-    char silence[256];               /* why the last connection failed; under noise.lock */
+    char silence[256];               /* why the last connection failed; under log_throttle.lock */
     bool lacks_input;                /* the requests topic does not exist yet */
     atomic_bool lacks_output; /* the writer's: a topic that it writes to does not exist yet */
 
@@ -254,9 +254,10 @@ struct kafka {
         rd_kafka_topic_t *topic;
     } outputs[KAFKA_OUTPUTS];
     size_t output_count;
-    pthread_mutex_t onlooker_lock;
-    rd_kafka_t *onlooker; /* a consumer that reads uncommitted records; made under the lock */
-    unsigned onlooker_version;
+    pthread_mutex_t uncommitted_reader_lock;
+    rd_kafka_t
+        *uncommitted_reader; /* a consumer that reads uncommitted records; made under the lock */
+    unsigned uncommitted_reader_version;
 };
 
 /* kafka_runner.c */
@@ -273,7 +274,7 @@ bool kafka_runner_take(struct kafka_runner *runner);
 /* Whether the runner has no job and no unfetched result. Kafka thread. */
 bool kafka_runner_idle(struct kafka_runner *runner);
 /* Sleeps in a job for that time, or until the runner is stopped. */
-void kafka_runner_nap(struct kafka_runner *runner, int ms);
+void kafka_runner_sleep(struct kafka_runner *runner, int ms);
 
 /* kafka_nudge.c; the runner */
 
@@ -303,7 +304,7 @@ void kafka_silence_guess(struct kafka *kafka, const char *text);
 /* kafka_log.c */
 
 /* Whether a failure of that name may be logged now. Any thread. */
-bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms);
+bool kafka_log_due(struct kafka_log_throttle *throttle, const char *name, int every_ms);
 /* librdkafka's log callback for clients of commands: it drops the lines, because errors are
  * returned, and log lines would disturb the command's output. */
 void kafka_log_nothing(const rd_kafka_t *handle, int level, const char *facility, const char *text);
@@ -470,14 +471,15 @@ void kafka_probe_serve(struct kafka *kafka, int64_t now_ms);
 bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot);
 void kafka_probe_fini(struct kafka *kafka);
 
-/* kafka_witness.c */
+/* kafka_log_identity.c */
 
 /* What identifies a message's record. Any thread. */
 struct kafka_print kafka_print_of(const rd_kafka_message_t *message);
 /* Checks the logs of the partitions whose committed offset is gone or doubtful. Returns 0; -1: not
  * possible now. Reader. */
-int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
-                  const struct kafka_memory *memories, enum kafka_log *logs, struct error *error);
+int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
+                        const struct kafka_memory *memories, enum kafka_log *logs,
+                        struct error *error);
 
 /* kafka_ledger.c, on whichever runner */
 
@@ -487,12 +489,12 @@ int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *li
 rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct error *error);
 /* A client of the group that reads the current committed offsets, even while a transaction on them
  * is open. It never subscribes, so it is not a member. NULL on failure. Any thread. */
-rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error);
+rd_kafka_t *kafka_uncommitted_reader(struct kafka *kafka, struct error *error);
 /* A list for librdkafka with offsets and metadata. */
 rd_kafka_topic_partition_list_t *
 kafka_ledger_list(const struct config *config, const struct stored_ledger *ledgers, size_t count);
 /* Reports the end of the reader's job to the handler. Kafka thread. */
-void kafka_reading_told(struct kafka *kafka);
+void kafka_reading_complete(struct kafka *kafka);
 /* Asks the coordinator for something by the consumer, until it answers or a second is over; the
  * reader has to be idle. */
 void kafka_wait_for_answer(struct kafka *kafka);
@@ -508,7 +510,7 @@ size_t kafka_read_headers(const rd_kafka_message_t *message, struct record_heade
 /* kafka_producer.c */
 
 /* Reports the end of the writer's job to the handler. Kafka thread. */
-void kafka_writing_told(struct kafka *kafka);
+void kafka_writing_complete(struct kafka *kafka);
 /* Releases the producer, after the writer has ended. */
 void kafka_producer_fini(struct kafka *kafka);
 /* Ends the open transaction of a transactional id, with a separate producer. */

@@ -53,7 +53,7 @@ static rd_kafka_resp_err_t commit_plain(struct kafka *kafka,
     rd_kafka_resp_err_t code = rd_kafka_commit_queue(kafka->consumer, list, answers, NULL, NULL);
     rd_kafka_event_t *event = NULL;
     while (!code && !event && !atomic_load(&kafka->stopping)) {
-        event = rd_kafka_queue_poll(answers, KAFKA_SLICE_MS);
+        event = rd_kafka_queue_poll(answers, KAFKA_BLOCK_MAX_MS);
         if (event && rd_kafka_event_type(event) != RD_KAFKA_EVENT_OFFSET_COMMIT) {
             rd_kafka_event_destroy(event);
             event = NULL;
@@ -84,20 +84,20 @@ rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct 
     return client;
 }
 
-static rd_kafka_t *onlooker_new(struct kafka *kafka, struct error *error)
+static rd_kafka_t *uncommitted_reader_new(struct kafka *kafka, struct error *error)
 {
-    rd_kafka_t *client = kafka_reading_client(kafka, &kafka->onlooker_version, error);
+    rd_kafka_t *client = kafka_reading_client(kafka, &kafka->uncommitted_reader_version, error);
     kafka_client_runs(kafka, SIDE_CONSUMER, client);
     return client;
 }
 
-rd_kafka_t *kafka_onlooker(struct kafka *kafka, struct error *error)
+rd_kafka_t *kafka_uncommitted_reader(struct kafka *kafka, struct error *error)
 {
-    pthread_mutex_lock(&kafka->onlooker_lock);
-    if (!kafka->onlooker)
-        kafka->onlooker = onlooker_new(kafka, error);
-    rd_kafka_t *client = kafka->onlooker;
-    pthread_mutex_unlock(&kafka->onlooker_lock);
+    pthread_mutex_lock(&kafka->uncommitted_reader_lock);
+    if (!kafka->uncommitted_reader)
+        kafka->uncommitted_reader = uncommitted_reader_new(kafka, error);
+    rd_kafka_t *client = kafka->uncommitted_reader;
+    pthread_mutex_unlock(&kafka->uncommitted_reader_lock);
     return client;
 }
 
@@ -136,14 +136,15 @@ static void take_ledgers(struct kafka_reading *job)
 static void read_ledgers(struct kafka *kafka)
 {
     struct kafka_reading *job = &kafka->reading;
-    rd_kafka_t *client = job->stable ? kafka->consumer : kafka_onlooker(kafka, &job->error);
+    rd_kafka_t *client =
+        job->stable ? kafka->consumer : kafka_uncommitted_reader(kafka, &job->error);
     job->answer = GROUP_RETRY;
     if (!client)
         return;
     rd_kafka_resp_err_t code = rd_kafka_committed(client, job->list, READ_TIMEOUT_MS);
     code = first_error(code, job->list);
     if (!code && job->stable &&
-        kafka_witness(kafka, job->list, job->memories, job->logs, &job->error))
+        kafka_identify_logs(kafka, job->list, job->memories, job->logs, &job->error))
         return;
     if (!code) {
         take_ledgers(job);
@@ -155,7 +156,7 @@ static void read_ledgers(struct kafka *kafka)
     kafka_explain(&job->error, code, words.text);
     job->code = code;
     if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
-        kafka_runner_nap(&kafka->reader, 50);
+        kafka_runner_sleep(&kafka->reader, 50);
 }
 
 static void commit(struct kafka *kafka)
@@ -164,7 +165,7 @@ static void commit(struct kafka *kafka)
     job->answer = GROUP_NOT_MEMBER;
     if (job->no_membership) {
         error_set(&job->error, "no membership at present");
-        kafka_runner_nap(&kafka->reader, NO_MEMBER_NAP_MS);
+        kafka_runner_sleep(&kafka->reader, NO_MEMBER_PAUSE_MS);
         return;
     }
     rd_kafka_resp_err_t code = commit_plain(kafka, job->list);
@@ -179,7 +180,7 @@ static void commit(struct kafka *kafka)
     if (kafka_is_no_member(code))
         return;
     job->answer = kafka_refuses_offsets(code) ? GROUP_REFUSED : GROUP_RETRY;
-    kafka_runner_nap(&kafka->reader, 20);
+    kafka_runner_sleep(&kafka->reader, 20);
 }
 
 static void end_owner(struct kafka *kafka)
@@ -303,10 +304,10 @@ static void look_for_others(struct kafka *kafka, const struct kafka_reading *job
         struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
         if (!slot || ledger->metadata_size > 0 || ledger->offset <= (slot->had_ledger ? -1 : 0))
             continue;
-        if (!slot->told_bare)
+        if (!slot->bare_reported)
             warn_of_others(kafka, ledger, slot->had_ledger);
         slot->had_ledger = false;
-        slot->told_bare = true;
+        slot->bare_reported = true;
     }
 }
 
@@ -347,13 +348,13 @@ static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_lis
         if (!slot)
             continue;
         slot->had_ledger = at->metadata_size > 0;
-        slot->told_bare = slot->told_bare && !slot->had_ledger;
+        slot->bare_reported = slot->bare_reported && !slot->had_ledger;
         slot->lost =
             slot->lost && (!slot->had_ledger || ledger_is_halt(at->metadata, at->metadata_size));
     }
 }
 
-void kafka_reading_told(struct kafka *kafka)
+void kafka_reading_complete(struct kafka *kafka)
 {
     struct kafka_reading job = kafka->reading; /* the handler may start the next one */
     const struct kafka_handler *to = kafka->handler;

@@ -10,28 +10,28 @@
 #include "base/text.h"
 #include "io/kafka_internal.h"
 
-bool kafka_noise_due(struct kafka_noise *noise, const char *name, int every_ms)
+bool kafka_log_due(struct kafka_log_throttle *throttle, const char *name, int every_ms)
 {
     uint64_t key = hash_add(HASH_EMPTY, name, strlen(name));
     key += !key; /* 0 marks a free place */
     int64_t now = clock_boot_ms();
     size_t place = 0;
     bool due = true;
-    pthread_mutex_lock(&noise->lock);
-    for (size_t i = 0; i < KAFKA_NOISES; i++) {
-        if (noise->seen[i].key == key) {
+    pthread_mutex_lock(&throttle->lock);
+    for (size_t i = 0; i < KAFKA_LOG_LINES; i++) {
+        if (throttle->seen[i].key == key) {
             place = i;
-            due = now - noise->seen[i].at_ms >= every_ms;
+            due = now - throttle->seen[i].at_ms >= every_ms;
             break;
         }
-        if (noise->seen[i].at_ms < noise->seen[place].at_ms)
+        if (throttle->seen[i].at_ms < throttle->seen[place].at_ms)
             place = i;
     }
     if (due) {
-        noise->seen[place].key = key;
-        noise->seen[place].at_ms = now;
+        throttle->seen[place].key = key;
+        throttle->seen[place].at_ms = now;
     }
-    pthread_mutex_unlock(&noise->lock);
+    pthread_mutex_unlock(&throttle->lock);
     return due;
 }
 
@@ -116,14 +116,14 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
             if (!text_is_digit(*at))
                 name[length++] = *at;
         name[length] = '\0';
-        if (to < LOG_WARN || kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+        if (to < LOG_WARN || kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
             log_write(to, NULL, "kafka: %s: %s", facility, text);
         return;
     }
     char name[160];
     const char *end = strstr(text, ": ");
     snprintf(name, sizeof name, "connection %.*s", end ? (int)(end - text) : 120, text);
-    if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+    if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
         log_write(LOG_WARN, NULL, "kafka: %s; waiting for this broker", text);
 }
 
@@ -153,19 +153,19 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
         return;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         kafka_silence_began(kafka, clock_wall_ms());
-        if (kafka_noise_due(&kafka->noise, "all brokers down", KAFKA_REMIND_MS))
+        if (kafka_log_due(&kafka->log_throttle, "all brokers down", KAFKA_LOG_INTERVAL_MS))
             log_warn("kafka: no broker of %s can be reached; waiting for one",
                      config_kafka_servers(kafka->config));
         return;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR__SSL:
     case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
-        if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+        if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
             log_error("kafka: %s: %s%s", rd_kafka_err2str(code), reason,
                       code == RD_KAFKA_RESP_ERR__AUTHENTICATION ? scram_hint(kafka) : "");
         return;
     default:
-        if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+        if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
             log_warn("kafka: %s: %s", rd_kafka_err2str(code), reason);
     }
 }

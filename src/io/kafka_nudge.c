@@ -27,13 +27,13 @@ static bool must_repeat(struct kafka *kafka, struct kafka_runner *runner, rd_kaf
         rd_kafka_error_destroy(error);
     bool again = retriable && clock_boot_ms() < until_ms && !atomic_load(&kafka->stopping);
     if (again && !waited)
-        kafka_runner_nap(runner, 20);
+        kafka_runner_sleep(runner, 20);
     return again;
 }
 
 static void make_and_abort(struct kafka *kafka, struct kafka_runner *runner, rd_kafka_t *producer)
 {
-    enum { SLICE = KAFKA_SLICE_MS };
+    enum { SLICE = KAFKA_BLOCK_MAX_MS };
     const char *topic = kafka->config->request_topics[kafka->job];
     const char *group = kafka->config->group_ids[kafka->job];
     int64_t until = clock_boot_ms() + GIVES_UP_MS;
@@ -92,7 +92,7 @@ void kafka_nudge(struct kafka *kafka, struct kafka_nudge *nudge, rd_kafka_resp_e
     }
     if (now < nudge->due_ms)
         return;
-    if (kafka_noise_due(&kafka->noise, "nudge", KAFKA_REMIND_MS))
+    if (kafka_log_due(&kafka->log_throttle, "nudge", KAFKA_LOG_INTERVAL_MS))
         log_info("kafka: the coordinator has not ended %s last transaction; an empty "
                  "transaction wakes it",
                  nudge->id ? "a predecessor's" : "the");

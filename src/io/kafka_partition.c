@@ -41,7 +41,7 @@ static bool is_due(struct kafka *kafka, const struct kafka_slot *slot, const cha
 {
     char name[96];
     snprintf(name, sizeof name, "%s %d %" PRId32, what, (int)slot->kind, slot->partition);
-    return kafka_noise_due(&kafka->noise, name, COMPLAIN_EVERY_MS);
+    return kafka_log_due(&kafka->log_throttle, name, COMPLAIN_EVERY_MS);
 }
 
 /* The queue is not empty any more. One of librdkafka's threads, which holds the queue's lock: once
@@ -182,7 +182,7 @@ void kafka_partitions_failed(struct kafka *kafka, rd_kafka_resp_err_t code, cons
     for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
         const struct kafka_slots *slots = &kafka->assignment.slots[kind];
         for (size_t i = 0; i < slots->count; i++)
-            if (slots->at[i] && slots->at[i]->fetched && slots->at[i]->standing == SLOT_HELD)
+            if (slots->at[i] && slots->at[i]->fetched && slots->at[i]->state == SLOT_OWNED)
                 kafka_partition_failed(kafka, slots->at[i], code, words);
     }
 }
@@ -193,7 +193,7 @@ const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int
     if (partition < 0 || (size_t)partition >= slots->count || !slots->at[partition])
         return NULL;
     const struct kafka_slot *slot = slots->at[partition];
-    bool lasts = slot->standing == SLOT_HELD && slot->trouble.since_ms &&
+    bool lasts = slot->state == SLOT_OWNED && slot->trouble.since_ms &&
                  clock_boot_ms() - slot->trouble.since_ms >= TROUBLE_BUDGET_MS;
     return lasts ? slot->trouble.reason : NULL;
 }
@@ -240,7 +240,7 @@ void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *me
     enum request_kind kind = kafka_topic_kind(kafka->config, rd_kafka_topic_name(message->rkt));
     struct kafka_slot *slot =
         kind == REQUEST_KINDS ? NULL : kafka_slot_find(kafka, kind, message->partition);
-    if (!slot || !slot->fetched || slot->standing != SLOT_HELD || slot->reopen)
+    if (!slot || !slot->fetched || slot->state != SLOT_OWNED || slot->reopen)
         return;
     if (message->err && message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         kafka_partition_failed(kafka, slot, message->err, rd_kafka_message_errstr(message));
@@ -269,7 +269,7 @@ void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot)
 void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t now_ms)
 {
     struct kafka_trouble *trouble = &slot->trouble;
-    if (!slot->fetched || slot->standing != SLOT_HELD)
+    if (!slot->fetched || slot->state != SLOT_OWNED)
         return;
     if (trouble->since_ms && !slot->reopen && now_ms - trouble->reread_ms >= REREAD_EVERY_MS) {
         trouble->reread_ms = now_ms;

@@ -9,8 +9,8 @@
  * question a second is enough. A separate runner asks, for which nothing else waits. (librdkafka's
  * admin requests would need no runner, but abort the process if the broker dies at the wrong
  * moment.) If an offset is gone, the partition's log is checked before anything is read again
- * (kafka_witness.c). An answer of any kind also shows that Kafka is there; while Kafka seems to be
- * away, the question is asked even if nothing depends on the offset. Kafka thread, except the
+ * (kafka_log_identity.c). An answer of any kind also shows that Kafka is there; while Kafka seems
+ * to be away, the question is asked even if nothing depends on the offset. Kafka thread, except the
  * asking. */
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ enum {
     PROBE_EVERY_MS = 1000,
     PROBE_BUSY_MS = 50,   /* interval while records are delivered, or transactions run */
     PROBE_FRESH_MS = 100, /* how long an answer allows the delivery of records */
-    PROBE_LEAST_MS = 20,  /* at least that long, however long the answer took */
+    PROBE_MIN_MS = 20,    /* at least that long, however long the answer took */
     PROBE_TIMEOUT_MS = 500,
     PROBES_UNANSWERED = 5,
     REFUSED_EVERY_MS = 60000,
@@ -32,7 +32,7 @@ enum {
 
 static bool has_offset(const struct kafka_slot *slot)
 {
-    return slot->standing == SLOT_HELD && slot->had_ledger && !slot->lost;
+    return slot->state == SLOT_OWNED && slot->had_ledger && !slot->lost;
 }
 
 /* An owned partition that has a committed ledger of ours; NULL: none. */
@@ -52,7 +52,7 @@ static void look(struct kafka *kafka)
 {
     struct kafka_probe *probe = &kafka->probe;
     struct error error;
-    rd_kafka_t *client = kafka_onlooker(kafka, &error);
+    rd_kafka_t *client = kafka_uncommitted_reader(kafka, &error);
     probe->gone = probe->there = probe->answered = false;
     probe->refusal = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (!client)
@@ -99,7 +99,7 @@ static void say_refused(struct kafka *kafka)
 {
     const char *group = kafka->config->group_ids[kafka->job];
     const char *words = rd_kafka_err2str(kafka->probe.refusal);
-    if (kafka_noise_due(&kafka->noise, words, REFUSED_EVERY_MS))
+    if (kafka_log_due(&kafka->log_throttle, words, REFUSED_EVERY_MS))
         log_warn("kafka: the coordinator of group %s does not tell its committed offsets: %s; it "
                  "is asked again",
                  group, words);
@@ -114,7 +114,7 @@ static void say_silent(struct kafka *kafka)
              "the coordinator of group %s gives no answer, or none but that it is not ready: %s",
              kafka->config->group_ids[kafka->job], rd_kafka_err2str(kafka->probe.refusal));
     kafka_silence_guess(kafka, words);
-    if (kafka_noise_due(&kafka->noise, "silent coordinator", REFUSED_EVERY_MS))
+    if (kafka_log_due(&kafka->log_throttle, "silent coordinator", REFUSED_EVERY_MS))
         log_warn("kafka: %s; it is asked again", words);
 }
 
@@ -143,7 +143,7 @@ static void answered(struct kafka *kafka, int64_t now_ms)
         return;
     if (!probe->gone) {
         /* A slow broker, or one that does not answer, must not block everything. */
-        int64_t least = now_ms - PROBE_FRESH_MS + PROBE_LEAST_MS;
+        int64_t least = now_ms - PROBE_FRESH_MS + PROBE_MIN_MS;
         probe->verified_ms = probe->began_ms > least ? probe->began_ms : least;
         each_held(slot, kafka) if (probe->there) slot->before = slot->asked;
         return;

@@ -22,9 +22,9 @@
 enum {
     END_OTHER_MS = 5000,
     START_AGAIN_MS = 100,
-    START_AGAIN_MOST_MS = 5000,
-    RENEW_EACH_MS = 60000,   /* at least between two producers, whatever files do */
-    OUTDATED_MOST_MS = 10000 /* how long calls of a producer with outdated files are repeated */
+    START_AGAIN_MAX_MS = 5000,
+    RENEW_INTERVAL_MS = 60000, /* at least between two producers, whatever files do */
+    OUTDATED_MAX_MS = 10000    /* how long calls of a producer with outdated files are repeated */
 };
 
 static bool stopping(const struct kafka *kafka)
@@ -41,7 +41,7 @@ static bool is_outdated(const struct kafka *kafka)
  * producer, and the next producer has the new one. */
 static bool gives_up(const struct kafka *kafka, int64_t since_ms)
 {
-    return stopping(kafka) || (is_outdated(kafka) && clock_boot_ms() - since_ms > OUTDATED_MOST_MS);
+    return stopping(kafka) || (is_outdated(kafka) && clock_boot_ms() - since_ms > OUTDATED_MAX_MS);
 }
 
 /* Notes that a record cannot be written. The first reason is reported. */
@@ -125,10 +125,11 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
 {
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t code =
-        rd_kafka_metadata(kafka->producer, 0, topic, &metadata, KAFKA_SLICE_MS);
+        rd_kafka_metadata(kafka->producer, 0, topic, &metadata, KAFKA_BLOCK_MAX_MS);
     char key[300];
     if (code) {
-        if (!stopping(kafka) && kafka_noise_due(&kafka->noise, "metadata", KAFKA_REMIND_MS))
+        if (!stopping(kafka) &&
+            kafka_log_due(&kafka->log_throttle, "metadata", KAFKA_LOG_INTERVAL_MS))
             log_warn("kafka: no answer from %s (%s); waiting for a broker",
                      config_kafka_servers(kafka->config), rd_kafka_err2str(code));
         return -1;
@@ -149,7 +150,7 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
         return -1;
     }
     snprintf(key, sizeof key, "topic %s", name);
-    if (!kafka_noise_due(&kafka->noise, key, KAFKA_REMIND_MS))
+    if (!kafka_log_due(&kafka->log_throttle, key, KAFKA_LOG_INTERVAL_MS))
         return -1;
     if (unknown)
         log_warn("kafka: topic %s does not exist yet; waiting", name);
@@ -167,7 +168,7 @@ static void wait_for_topics(struct kafka *kafka)
             continue;
         }
         rd_kafka_poll(kafka->producer, 0);
-        kafka_runner_nap(&kafka->writer, 200);
+        kafka_runner_sleep(&kafka->writer, 200);
     }
     atomic_store(&kafka->lacks_output, false);
 }
@@ -177,7 +178,7 @@ static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
 {
     char name[32];
     snprintf(name, sizeof name, "init %d", (int)code);
-    if (kafka_noise_due(&kafka->noise, name, KAFKA_REMIND_MS))
+    if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
         log_write(kafka_remedy(code) ? LOG_ERROR : LOG_WARN, NULL, "kafka: %s; it is tried again",
                   kafka->writing.error.text);
 }
@@ -188,7 +189,7 @@ static int init_transactions(struct kafka *kafka)
     struct kafka_writing *job = &kafka->writing;
     struct kafka_nudge nudge = {.runner = &kafka->writer};
     while (!stopping(kafka) && !is_outdated(kafka)) {
-        rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_SLICE_MS);
+        rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_BLOCK_MAX_MS);
         if (!error) {
             kafka_right_given(kafka, RIGHT_WRITE_ID, NULL);
             return 0;
@@ -208,7 +209,7 @@ static int init_transactions(struct kafka *kafka)
             return 1;
         kafka_nudge(kafka, &nudge, code);
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
-            kafka_runner_nap(&kafka->writer, 50);
+            kafka_runner_sleep(&kafka->writer, 50);
     }
     return stopping(kafka) ? -1 : 1;
 }
@@ -233,7 +234,7 @@ static enum group_answer end_id(struct kafka *kafka, const char *id, struct kafk
     int64_t until = clock_boot_ms() + END_OTHER_MS;
     bool again = true;
     while (again && answer == GROUP_RETRY && clock_boot_ms() < until && !stopping(kafka)) {
-        rd_kafka_error_t *failure = rd_kafka_init_transactions(producer, KAFKA_SLICE_MS);
+        rd_kafka_error_t *failure = rd_kafka_init_transactions(producer, KAFKA_BLOCK_MAX_MS);
         if (!failure) {
             answer = GROUP_DONE;
             break;
@@ -243,7 +244,7 @@ static enum group_answer end_id(struct kafka *kafka, const char *id, struct kafk
             rd_kafka_error_code(failure) == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         error_set(error, "ending the transactions of %s: %s", id, rd_kafka_error_string(failure));
         if (again && rd_kafka_error_code(failure) != RD_KAFKA_RESP_ERR__TIMED_OUT)
-            kafka_runner_nap(runner, 20);
+            kafka_runner_sleep(runner, 20);
         if (again)
             kafka_nudge(kafka, &nudge, rd_kafka_error_code(failure));
         rd_kafka_error_destroy(failure);
@@ -305,8 +306,8 @@ static void prepare_producer(struct kafka *kafka, bool is_new)
         }
         is_new = false;
         if (result > 0)
-            kafka_runner_nap(&kafka->writer, pause);
-        pause = pause < START_AGAIN_MOST_MS / 2 ? 2 * pause : START_AGAIN_MOST_MS;
+            kafka_runner_sleep(&kafka->writer, pause);
+        pause = pause < START_AGAIN_MAX_MS / 2 ? 2 * pause : START_AGAIN_MAX_MS;
     }
     /* Once: an earlier version with this name may have died here. */
     while (result == 0 && !kafka->former_ended && !stopping(kafka)) {
@@ -315,7 +316,7 @@ static void prepare_producer(struct kafka *kafka, bool is_new)
         if (kafka->former_ended)
             break;
         tell_not_ready(kafka, RD_KAFKA_RESP_ERR_NO_ERROR);
-        kafka_runner_nap(&kafka->writer, START_AGAIN_MS);
+        kafka_runner_sleep(&kafka->writer, START_AGAIN_MS);
     }
 }
 
@@ -331,7 +332,7 @@ static void follow_files(struct kafka *kafka)
     struct kafka_writing *job = &kafka->writing;
     int64_t now = clock_boot_ms();
     if (!is_outdated(kafka) ||
-        (kafka->producer_renewed_ms && now - kafka->producer_renewed_ms < RENEW_EACH_MS))
+        (kafka->producer_renewed_ms && now - kafka->producer_renewed_ms < RENEW_INTERVAL_MS))
         return;
     kafka->producer_renewed_ms = now;
     if (make_producer(kafka, &job->error))
@@ -390,7 +391,7 @@ static rd_kafka_resp_err_t enqueue(struct kafka *kafka, const struct record *rec
 /* Waits until every produced record has its delivery report. */
 static void flush(struct kafka *kafka)
 {
-    while (rd_kafka_flush(kafka->producer, KAFKA_SLICE_MS) && !stopping(kafka))
+    while (rd_kafka_flush(kafka->producer, KAFKA_BLOCK_MAX_MS) && !stopping(kafka))
         ;
 }
 
@@ -476,7 +477,7 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
         job->outcome = TXN_FENCED;
     rd_kafka_error_destroy(error);
     if (*again && code != RD_KAFKA_RESP_ERR__TIMED_OUT)
-        kafka_runner_nap(&kafka->writer, 5);
+        kafka_runner_sleep(&kafka->writer, 5);
     return abort_it && !fatal ? STEP_ABORT : STEP_ENDED;
 }
 
@@ -493,7 +494,7 @@ static enum step send_offsets(struct kafka *kafka)
     bool again = true;
     while (again && !gives_up(kafka, since)) {
         rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(
-            kafka->producer, list, kafka->writing.membership, KAFKA_SLICE_MS);
+            kafka->producer, list, kafka->writing.membership, KAFKA_BLOCK_MAX_MS);
         rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
         again = false;
         if (error)
@@ -513,7 +514,7 @@ static enum step commit_transaction(struct kafka *kafka)
     int64_t since = clock_boot_ms();
     bool again = true;
     while (again && !gives_up(kafka, since)) {
-        rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, KAFKA_SLICE_MS);
+        rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, KAFKA_BLOCK_MAX_MS);
         again = false;
         if (error)
             step = read_error(kafka, "committing", error, &again);
@@ -529,7 +530,7 @@ static bool abort_transaction(struct kafka *kafka)
     int64_t since = clock_boot_ms();
     bool again = true;
     while (again && !gives_up(kafka, since)) {
-        rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka->producer, KAFKA_SLICE_MS);
+        rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka->producer, KAFKA_BLOCK_MAX_MS);
         if (!error)
             return true;
         struct error before = kafka->writing.error;
@@ -591,7 +592,7 @@ static void transact(struct kafka *kafka)
         job->outcome = TXN_NOT_MEMBER;
         job->no_member = true;
         error_set(&job->error, "no membership at present");
-        kafka_runner_nap(&kafka->writer, NO_MEMBER_NAP_MS);
+        kafka_runner_sleep(&kafka->writer, NO_MEMBER_PAUSE_MS);
         return;
     }
     follow_files(kafka);
@@ -607,7 +608,7 @@ static void transact(struct kafka *kafka)
         one_by_one = job->outcome == TXN_ABORTED && !job->no_member;
     }
     if (job->outcome == TXN_ABORTED && !job->no_member)
-        kafka_runner_nap(&kafka->writer, 5);
+        kafka_runner_sleep(&kafka->writer, 5);
 }
 
 /* ---- Kafka thread from here on */
@@ -632,10 +633,10 @@ void kafka_renew_producer(struct kafka *kafka)
 void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transaction)
 {
     struct kafka_writing *job = &kafka->writing;
-    if (transaction->record_count >= job->refused_room) {
-        job->refused_room = 2 * transaction->record_count + 16;
+    if (transaction->record_count >= job->refused_capacity) {
+        job->refused_capacity = 2 * transaction->record_count + 16;
         free(job->refused);
-        job->refused = memory_alloc(job->refused_room * sizeof *job->refused);
+        job->refused = memory_alloc(job->refused_capacity * sizeof *job->refused);
     }
     job->kind = WRITE_TRANSACTION;
     job->transaction = transaction;
@@ -647,7 +648,7 @@ void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transac
     kafka_runner_give(&kafka->writer, transact);
 }
 
-void kafka_writing_told(struct kafka *kafka)
+void kafka_writing_complete(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
     if (job->failed)
@@ -675,7 +676,7 @@ void kafka_writing_told(struct kafka *kafka)
     enum record_refusal *refused = job->outcome == TXN_REFUSED ? job->refused : NULL;
     if (refused) {
         job->refused = NULL;
-        job->refused_room = 0;
+        job->refused_capacity = 0;
     }
     if (job->outcome != TXN_COMMITTED && kafka->handler->said)
         kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(job->code),

@@ -34,7 +34,7 @@ void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char
     char name[320];
     atomic_fetch_or(&kafka->rights_missing, bit_of(kafka, right, on));
     snprintf(name, sizeof name, "right %s %s", names[right], on);
-    if (kafka_noise_due(&kafka->noise, name, SAY_EVERY_MS))
+    if (kafka_log_due(&kafka->log_throttle, name, SAY_EVERY_MS))
         log_error("kafka: no permission (%s): the worker needs the right %s %s; it is tried again",
                   words, names[right], on);
 }

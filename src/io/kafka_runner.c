@@ -87,7 +87,7 @@ bool kafka_runner_idle(struct kafka_runner *runner)
     return idle;
 }
 
-void kafka_runner_nap(struct kafka_runner *runner, int ms)
+void kafka_runner_sleep(struct kafka_runner *runner, int ms)
 {
     struct timespec until = condition_deadline(ms);
     pthread_mutex_lock(&runner->lock);

@@ -15,9 +15,9 @@ void kafka_silence_began(struct kafka *kafka, int64_t wall_ms)
 /* Errors of earlier connections do not explain a later silence. */
 void kafka_silence_ended(struct kafka *kafka)
 {
-    pthread_mutex_lock(&kafka->noise.lock);
+    pthread_mutex_lock(&kafka->log_throttle.lock);
     kafka->silence[0] = '\0';
-    pthread_mutex_unlock(&kafka->noise.lock);
+    pthread_mutex_unlock(&kafka->log_throttle.lock);
     atomic_store(&kafka->silent_since_ms, 0);
 }
 
@@ -25,23 +25,23 @@ void kafka_silence_reason(struct kafka *kafka, const char *text)
 {
     const char *end = strstr(text, " (after "); /* the duration of the try is left out */
     int length = (int)(end ? end - text : (long)strlen(text));
-    pthread_mutex_lock(&kafka->noise.lock);
+    pthread_mutex_lock(&kafka->log_throttle.lock);
     snprintf(kafka->silence, sizeof kafka->silence, "%.*s", length, text);
-    pthread_mutex_unlock(&kafka->noise.lock);
+    pthread_mutex_unlock(&kafka->log_throttle.lock);
 }
 
 void kafka_silence_guess(struct kafka *kafka, const char *text)
 {
-    pthread_mutex_lock(&kafka->noise.lock);
+    pthread_mutex_lock(&kafka->log_throttle.lock);
     if (!*kafka->silence)
         snprintf(kafka->silence, sizeof kafka->silence, "%s", text);
-    pthread_mutex_unlock(&kafka->noise.lock);
+    pthread_mutex_unlock(&kafka->log_throttle.lock);
 }
 
 int64_t kafka_silent_since(struct kafka *kafka, char *reason, size_t size)
 {
-    pthread_mutex_lock(&kafka->noise.lock);
+    pthread_mutex_lock(&kafka->log_throttle.lock);
     snprintf(reason, size, "%s", kafka->silence);
-    pthread_mutex_unlock(&kafka->noise.lock);
+    pthread_mutex_unlock(&kafka->log_throttle.lock);
     return atomic_load(&kafka->silent_since_ms);
 }

@@ -13,9 +13,9 @@
 #include "io/platform_internal.h"
 
 enum {
-    REFUSAL_LEAST_MS = 50,
-    REFUSAL_MOST_MS = 400,
-    ALERT_MOST = 32, /* largest record of an encrypted alert, in bytes */
+    REFUSAL_MIN_MS = 50,
+    REFUSAL_MAX_MS = 400,
+    ALERT_MAX = 32, /* largest record of an encrypted alert, in bytes */
 };
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -244,14 +244,14 @@ bool platform_has_gone_stale(struct transfer *transfer, int local_port)
 }
 
 /* The time of a few round trips, in ms. */
-static int patience_of(const struct watch *watch)
+static int deadline_of(const struct watch *watch)
 {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
     if (getsockopt(watch->socket, IPPROTO_TCP, TCP_INFO, &info, &size))
-        return REFUSAL_LEAST_MS;
-    int wait = REFUSAL_LEAST_MS + (int)(info.tcpi_rtt / 1000) * 4;
-    return wait < REFUSAL_MOST_MS ? wait : REFUSAL_MOST_MS;
+        return REFUSAL_MIN_MS;
+    int wait = REFUSAL_MIN_MS + (int)(info.tcpi_rtt / 1000) * 4;
+    return wait < REFUSAL_MAX_MS ? wait : REFUSAL_MAX_MS;
 }
 
 /* The first input is the end, an alert, or a ticket. The length of an encrypted record tells alerts
@@ -260,10 +260,10 @@ static bool refuses(const struct watch *watch)
 {
     unsigned char record[5];
     struct pollfd ready = {.fd = watch->socket, .events = POLLIN};
-    if (poll(&ready, 1, patience_of(watch)) <= 0)
+    if (poll(&ready, 1, deadline_of(watch)) <= 0)
         return false;
     ssize_t n = recv(watch->socket, record, sizeof record, MSG_PEEK | MSG_DONTWAIT);
-    return n <= 0 || (n == sizeof record && (record[3] << 8 | record[4]) <= ALERT_MOST);
+    return n <= 0 || (n == sizeof record && (record[3] << 8 | record[4]) <= ALERT_MAX);
 }
 
 bool platform_socket_refuses(struct platform *platform, int local_port)

@@ -21,11 +21,10 @@
 #include "worker/reload.h"
 
 enum {
-    TICK_MS = 500,            /* longest time between two iterations of the loop */
-    TROUBLE_EVERY_MS = 60000, /* at most one log line of a lasting failure in that time */
-    CLOCK_OFFSET_MOST_MS =
-        30000,            /* the platform may refuse signatures whose time differs by more */
-    STORE_GRACE_MS = 900, /* at the end, for running file work */
+    TICK_MS = 500,               /* longest time between two iterations of the loop */
+    TROUBLE_EVERY_MS = 60000,    /* at most one log line of a lasting failure in that time */
+    CLOCK_OFFSET_MAX_MS = 30000, /* the platform may refuse signatures whose time differs by more */
+    STORE_GRACE_MS = 900,        /* at the end, for running file work */
     CALL_STACK_BYTES = 512 * 1024,
     LOOP_FILES = 8,
 };
@@ -221,7 +220,7 @@ static void note_clock(struct call_thread *thread, const struct attempt *attempt
     int64_t offset = attempt->clock_offset_ms;
     atomic_store_explicit(&thread->counters.clock_offset_ms, offset, memory_order_relaxed);
     atomic_store_explicit(&thread->counters.clock_known, true, memory_order_relaxed);
-    if (offset <= CLOCK_OFFSET_MOST_MS && offset >= -CLOCK_OFFSET_MOST_MS) {
+    if (offset <= CLOCK_OFFSET_MAX_MS && offset >= -CLOCK_OFFSET_MAX_MS) {
         if (trouble_ends(&thread->clock_trouble))
             log_info("the clock agrees with the platform's again");
     } else if (trouble_grows(&thread->clock_trouble, now_ms))
@@ -362,12 +361,12 @@ static void on_reread(void *argument, unsigned times)
 
 /* ---- the loop */
 
-static void give_allowance(struct queue *finished, int64_t calls)
+static void send_limit(struct queue *finished, int64_t calls)
 {
     if (!finished)
         return;
-    struct allowance_message *allowance = memory_zeroed(1, sizeof *allowance);
-    allowance->message.type = MESSAGE_ALLOWANCE;
+    struct limit_message *allowance = memory_zeroed(1, sizeof *allowance);
+    allowance->message.type = MESSAGE_LIMIT;
     allowance->calls = calls;
     queue_push(finished, &allowance->message.node);
 }
@@ -376,9 +375,9 @@ static void give_back(struct call_thread *thread)
 {
     int64_t calls;
     struct request *request;
-    if (dispatch_allowance(&thread->dispatch, &calls) && !thread->ending)
+    if (dispatch_limit(&thread->dispatch, &calls) && !thread->ending)
         for (int kind = 0; kind < REQUEST_KINDS; kind++)
-            give_allowance(thread->finished[kind], calls);
+            send_limit(thread->finished[kind], calls);
     while ((request = dispatch_take_done(&thread->dispatch))) {
         count_end(thread, request);
         queue_push(thread->finished[request->place.kind], &request->message.node);
@@ -476,7 +475,7 @@ static void receive(struct call_thread *thread, struct message *message)
         free(message);
         end_thread(thread);
         break;
-    case MESSAGE_ALLOWANCE: /* never sent to this thread */
+    case MESSAGE_LIMIT: /* never sent to this thread */
         abort();
     }
 }

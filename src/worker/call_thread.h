@@ -16,9 +16,9 @@
 #include "worker/histogram.h"
 
 /* Out: how many calls may be outstanding from now on (core/dispatch): 0 while the circuit breaker
- * is open, 1 for its trial call, otherwise platform.max.in.flight. type is MESSAGE_ALLOWANCE. The
+ * is open, 1 for its trial call, otherwise platform.max.in.flight. type is MESSAGE_LIMIT. The
  * receiver frees the message. */
-struct allowance_message {
+struct limit_message {
     struct message message;
     int64_t calls;
 };

@@ -18,7 +18,7 @@
 
 enum {
     BUFFER_KEPT = 16384, /* largest answer buffer that is kept for the next try */
-    PATIENCE_STEP_MS = 250,
+    DEADLINE_STEP_MS = 250,
     REDIRECTS = 5,         /* limit of redirects of a fetch */
     REDIRECT_BODY = 65536, /* limit of a redirect's body, which is read and ignored */
 };
@@ -189,7 +189,7 @@ static int64_t left_ms(const struct exchange *exchange)
 
 /* A try gives up a hanging file system like a hanging platform: the time of the file system counts
  * as the try's. */
-static void on_patience(uv_timer_t *timer)
+static void on_deadline(uv_timer_t *timer)
 {
     struct exchanges *all = timer->data;
     list_each_safe(node, &all->keeping)
@@ -214,8 +214,9 @@ static void keep_file(struct exchange *exchange)
                         exchange->file_url);
     store_uri(exchange->all->store, name.data, &exchange->file_uri);
     list_append(&exchange->all->keeping, &exchange->node);
-    if (!uv_is_active((uv_handle_t *)&exchange->all->patience))
-        uv_timer_start(&exchange->all->patience, on_patience, PATIENCE_STEP_MS, PATIENCE_STEP_MS);
+    if (!uv_is_active((uv_handle_t *)&exchange->all->deadline_timer))
+        uv_timer_start(&exchange->all->deadline_timer, on_deadline, DEADLINE_STEP_MS,
+                       DEADLINE_STEP_MS);
     store_keep(exchange->file, name.data);
     text_fini(&name);
 }
@@ -556,8 +557,8 @@ int exchanges_init(struct exchanges *exchanges, uv_loop_t *loop, const struct co
         return -1;
     }
     exchanges_use_token(exchanges, memory_string(config->platform_token));
-    uv_timer_init(loop, &exchanges->patience);
-    exchanges->patience.data = exchanges;
+    uv_timer_init(loop, &exchanges->deadline_timer);
+    exchanges->deadline_timer.data = exchanges;
     return 0;
 }
 
@@ -578,7 +579,7 @@ void exchanges_fini(struct exchanges *exchanges)
     struct list *node;
     platform_free(exchanges->platform);
     store_free(exchanges->store);
-    uv_close((uv_handle_t *)&exchanges->patience, NULL);
+    uv_close((uv_handle_t *)&exchanges->deadline_timer, NULL);
     free(exchanges->token);
     while ((node = list_take_first(&exchanges->free)))
         exchange_free(list_of(node, struct exchange, node));

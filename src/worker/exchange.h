@@ -32,8 +32,8 @@ struct exchanges {
     struct platform *platform;
     struct store *store; /* NULL: none */
     struct list free;
-    struct list keeping; /* tries whose file is being stored, the oldest first */
-    uv_timer_t patience; /* deadline of the file system */
+    struct list keeping;       /* tries whose file is being stored, the oldest first */
+    uv_timer_t deadline_timer; /* deadline of the file system */
     char *token;
     uint64_t tokens;            /* number of tokens so far */
     struct signature signature; /* of signed_second, with the token */

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-enum { TURN_MOST_MS = 10000 }; /* a loop without an iteration for longer is not alive */
+enum { TURN_MAX_MS = 10000 }; /* a loop without an iteration for longer is not alive */
 
 bool health_is_on(const struct metrics *metrics, int job)
 {
@@ -62,9 +62,9 @@ const char *health_dead(const struct metrics *metrics)
     int64_t now = clock_boot_ms();
     for (int job = 0; job < REQUEST_KINDS; job++)
         if (atomic_load_explicit(&metrics->kafka_turned_ms[job], memory_order_relaxed) <=
-            now - TURN_MOST_MS)
+            now - TURN_MAX_MS)
             return "a Kafka thread does not turn";
-    if (now - call_thread_last_turn_ms(metrics->calls) >= TURN_MOST_MS)
+    if (now - call_thread_last_turn_ms(metrics->calls) >= TURN_MAX_MS)
         return "the call thread does not turn";
     return NULL;
 }

@@ -79,7 +79,7 @@ static void *run(void *argument)
     if (job->status)
         /* The process ends. The other job hands over in order, unless another process has the same
          * instance.id. */
-        stop_request(job->jobs->stop, kafka_thread_has_twin(job->kafka));
+        stop_request(job->jobs->stop, kafka_thread_has_duplicate(job->kafka));
     return NULL;
 }
 

@@ -18,15 +18,15 @@
 #include "worker/trouble.h"
 
 enum {
-    WAIT_MOST_MS = 1000,
+    WAIT_MAX_MS = 1000,
     STOP_GRACE_MS =
         4000, /* after drain.timeout.ms, until a stop ends without leaving the group in order */
-    TABLE_EACH_MS = 1000, /* how often the metrics' table of partitions is renewed */
-    TWIN_WAIT_MS = 5000,  /* how long recordings wait for the end of one of two processes with one
-                             instance.id */
-    TROUBLE_EACH_MS = 60000, /* how often a halted partition is logged, for each reason */
-    CLAIM_FIRST_MS = 1000,   /* first pause after a refused claim; doubles */
-    CLAIM_MOST_MS = 30000,
+    TABLE_INTERVAL_MS = 1000, /* how often the metrics' table of partitions is renewed */
+    DUPLICATE_WAIT_MS = 5000, /* how long recordings wait for the end of one of two processes with
+                            one instance.id */
+    TROUBLE_INTERVAL_MS = 60000, /* how often a halted partition is logged, for each reason */
+    CLAIM_FIRST_MS = 1000,       /* first pause after a refused claim; doubles */
+    CLAIM_MAX_MS = 30000,
 };
 
 /* Why a partition is halted. */
@@ -71,7 +71,7 @@ struct kafka_thread {
     int64_t renewing_since;      /* 0: the producer is ready */
     int64_t stop_until;          /* 0: no stop yet */
     atomic_bool committing;      /* a transaction is running: requests that end wait for its end */
-    int64_t waits_until, pardoned_at; /* of recordings, see do_fail; 0: never */
+    int64_t waits_until, ignored_at; /* of recordings, see do_fail; 0: never */
     struct troubles troubles;
     struct shown *shown; /* by partition number */
     size_t shown_count;
@@ -81,7 +81,7 @@ struct kafka_thread {
     bool said_lasting;   /* the broker's error about the operation that ends next does not pass by
                             itself */
     bool losing;         /* lost partitions are being handed over */
-    bool joined, leaving, done, gave_up, has_twin;
+    bool joined, leaving, done, gave_up, has_duplicate;
     int status;
 };
 
@@ -199,8 +199,8 @@ static void on_producer_ready(void *argument)
 /* Counts the records of a transaction when the engine knows that it has committed. */
 static void count_landed(struct kafka_thread *thread)
 {
-    struct engine_view view;
-    engine_look(thread->engine, &view);
+    struct engine_stats view;
+    engine_get_stats(thread->engine, &view);
     if (view.transactions != thread->transactions)
         metrics_published(thread->metrics, &thread->publish.counts);
     thread->transactions = view.transactions;
@@ -393,8 +393,7 @@ static void take_finished(struct kafka_thread *thread)
             engine_call_ended(thread->engine, list_of(message, struct request, message),
                               thread->now);
         } else {
-            struct allowance_message *allowance =
-                list_of(message, struct allowance_message, message);
+            struct limit_message *allowance = list_of(message, struct limit_message, message);
             engine_allow(thread->engine, allowance->calls);
             free(allowance);
         }
@@ -420,9 +419,9 @@ static void do_recall(struct kafka_thread *thread, const struct engine_action *a
 
 static void log_hand_over(struct kafka_thread *thread)
 {
-    struct engine_partition_view view;
+    struct engine_partition_stats view;
     size_t started = 0;
-    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++)
+    for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++)
         started += view.away ? view.started : 0;
     if (started)
         log_warn(
@@ -448,13 +447,13 @@ static void do_leave(struct kafka_thread *thread)
     kafka_leave(thread->kafka);
 }
 
-static void end_as_twin(struct kafka_thread *thread)
+static void end_as_duplicate(struct kafka_thread *thread)
 {
     log_error("fenced twice within a minute: another process runs with instance.id %s in group %s; "
               "give each its own. Ending",
               thread->config->instance_id, group_of(thread));
     thread->status = 1;
-    thread->done = thread->has_twin = true;
+    thread->done = thread->has_duplicate = true;
 }
 
 /* If two processes have one instance.id, both jobs of both are fenced at about the same time, and
@@ -464,16 +463,16 @@ static void end_as_twin(struct kafka_thread *thread)
 static void do_fail(struct kafka_thread *thread)
 {
     bool alone = thread->job == REQUEST_CALL || !*thread->config->request_topics[REQUEST_CALL];
-    bool again = thread->pardoned_at && thread->now - thread->pardoned_at < TROUBLE_EACH_MS;
+    bool again = thread->ignored_at && thread->now - thread->ignored_at < TROUBLE_INTERVAL_MS;
     if (alone || again) {
-        end_as_twin(thread);
+        end_as_duplicate(thread);
         return;
     }
     log_warn("fenced twice within a minute in group %s: if another process runs with instance.id "
              "%s, one of the two is going to end; waiting for %d ms",
-             group_of(thread), thread->config->instance_id, TWIN_WAIT_MS);
-    thread->pardoned_at = thread->now;
-    thread->waits_until = thread->now + TWIN_WAIT_MS;
+             group_of(thread), thread->config->instance_id, DUPLICATE_WAIT_MS);
+    thread->ignored_at = thread->now;
+    thread->waits_until = thread->now + DUPLICATE_WAIT_MS;
 }
 
 static void carry_out(struct kafka_thread *thread, const struct engine_action *action)
@@ -523,7 +522,7 @@ static void act(struct kafka_thread *thread)
     struct engine_action action;
     if (thread->waits_until && thread->now >= thread->waits_until) {
         thread->waits_until = 0;
-        engine_pardon(thread->engine);
+        engine_ignore_duplicate(thread->engine);
     }
     while (!thread->done && !thread->waits_until &&
            engine_next(thread->engine, thread->now, thread->wall, &action) != ENGINE_NOTHING)
@@ -534,8 +533,8 @@ static void act(struct kafka_thread *thread)
  * That takes a new assignment of this partition alone. */
 static void claim_again(struct kafka_thread *thread)
 {
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
         struct claim *claim = &shown_of(thread, view.partition)->claim;
         if (view.active)
             *claim = (struct claim){0};
@@ -543,14 +542,14 @@ static void claim_again(struct kafka_thread *thread)
             continue;
         if (claim->at)
             kafka_restart(thread->kafka, thread->job, view.partition);
-        claim->pause = !claim->pause                      ? CLAIM_FIRST_MS
-                       : claim->pause < CLAIM_MOST_MS / 2 ? 2 * claim->pause
-                                                          : CLAIM_MOST_MS;
+        claim->pause = !claim->pause                     ? CLAIM_FIRST_MS
+                       : claim->pause < CLAIM_MAX_MS / 2 ? 2 * claim->pause
+                                                         : CLAIM_MAX_MS;
         claim->at = thread->now + claim->pause;
     }
 }
 
-static void say_halted(const struct kafka_thread *thread, const struct engine_partition_view *view,
+static void say_halted(const struct kafka_thread *thread, const struct engine_partition_stats *view,
                        enum hold hold)
 {
     const char *topic = topic_of(thread);
@@ -577,13 +576,13 @@ static void say_halted(const struct kafka_thread *thread, const struct engine_pa
 
 /* A halted partition is logged at once, then once a minute, also if it goes on in between because
  * its claim is repeated and refused again. */
-static void complain_of(struct kafka_thread *thread, const struct engine_partition_view *view)
+static void complain_of(struct kafka_thread *thread, const struct engine_partition_stats *view)
 {
     enum hold hold = view->needs_repair ? HOLD_REPAIR : view->halted ? HOLD_WRITING : HOLD_READING;
     if (hold == HOLD_WRITING && !view->halt_reason)
         return;
     int64_t *told_at = &shown_of(thread, view->partition)->told_at[hold];
-    if (*told_at && thread->now < *told_at + TROUBLE_EACH_MS)
+    if (*told_at && thread->now < *told_at + TROUBLE_INTERVAL_MS)
         return;
     *told_at = thread->now;
     say_halted(thread, view, hold);
@@ -591,13 +590,13 @@ static void complain_of(struct kafka_thread *thread, const struct engine_partiti
 
 static void complain(struct kafka_thread *thread)
 {
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++)
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++)
         if (view.halted || kafka_trouble(thread->kafka, thread->job, view.partition))
             complain_of(thread, &view);
 }
 
-static const char *state_of(const struct engine_partition_view *view, const char *trouble)
+static const char *state_of(const struct engine_partition_stats *view, const char *trouble)
 {
     return trouble          ? "halted"
            : view->active   ? "active"
@@ -626,8 +625,8 @@ static void check_waiting(struct kafka_thread *thread)
 static bool lets_wait(struct kafka_thread *thread)
 {
     const struct call_counters *calls = call_thread_counters(thread->calls);
-    struct engine_view all;
-    engine_look(thread->engine, &all);
+    struct engine_stats all;
+    engine_get_stats(thread->engine, &all);
     uint64_t waits = atomic_load_explicit(&calls->rate_waits, memory_order_relaxed);
     bool limited = waits != thread->rate_waits;
     thread->rate_waits = waits;
@@ -637,7 +636,7 @@ static bool lets_wait(struct kafka_thread *thread)
 }
 
 /* Whether nothing happens in the partition for no known reason. */
-static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_view *view,
+static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_stats *view,
                      bool excused, int64_t end)
 {
     struct shown *shown = shown_of(thread, view->partition);
@@ -653,7 +652,7 @@ static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_
 }
 
 static void complain_of_stuck(const struct kafka_thread *thread,
-                              const struct engine_partition_view *view, int64_t end)
+                              const struct engine_partition_stats *view, int64_t end)
 {
     const char *topic = topic_of(thread);
     struct log_about about = {.topic = topic, .partition = view->partition, .offset = view->next};
@@ -668,11 +667,11 @@ static void complain_of_stuck(const struct kafka_thread *thread,
 /* Logs stuck partitions once a minute. */
 static void watch_partitions(struct kafka_thread *thread)
 {
-    struct engine_partition_view view;
+    struct engine_partition_stats view;
     bool excused = lets_wait(thread);
     bool due = thread->now >= thread->stuck_at;
     size_t stuck = 0;
-    for (size_t i = 0; engine_look_partition(thread->engine, i, &view); i++) {
+    for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
         int64_t end = kafka_end(thread->kafka, thread->job, view.partition);
         bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition);
         if (!is_stuck(thread, &view, excused || known, end))
@@ -682,7 +681,7 @@ static void watch_partitions(struct kafka_thread *thread)
         stuck++;
     }
     if (due && stuck)
-        thread->stuck_at = thread->now + TROUBLE_EACH_MS;
+        thread->stuck_at = thread->now + TROUBLE_INTERVAL_MS;
     metrics_set(&thread->metrics->stuck[thread->job], stuck);
 }
 
@@ -697,7 +696,7 @@ static int64_t since_of(struct kafka_thread *thread, int32_t partition, const ch
     return shown->since_ms;
 }
 
-static void fill_row(struct kafka_thread *thread, const struct engine_partition_view *view,
+static void fill_row(struct kafka_thread *thread, const struct engine_partition_stats *view,
                      const char *trouble, struct partition_row *row)
 {
     const char *state = state_of(view, trouble);
@@ -720,11 +719,11 @@ static void fill_row(struct kafka_thread *thread, const struct engine_partition_
 static void show_partitions(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
-    struct engine_partition_view view;
+    struct engine_partition_stats view;
     size_t count = 0, halted = 0, away = 0, all = 0;
     int64_t lag = 0;
     thread->round++;
-    for (; engine_look_partition(thread->engine, all, &view); all++) {
+    for (; engine_get_partition_stats(thread->engine, all, &view); all++) {
         const char *trouble = view.halted
                                   ? view.halt_reason ? view.halt_reason : ""
                                   : kafka_trouble(thread->kafka, thread->job, view.partition);
@@ -747,8 +746,8 @@ static void show_counts(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
     enum request_kind job = thread->job;
-    struct engine_view all;
-    engine_look(thread->engine, &all);
+    struct engine_stats all;
+    engine_get_stats(thread->engine, &all);
     metrics_set(&metrics->waiting_lanes[job], all.waiting_lanes);
     metrics_set(&metrics->outstanding[job], all.handed);
     metrics_set(&metrics->transactions[job], all.transactions);
@@ -795,7 +794,7 @@ static void show(struct kafka_thread *thread)
     metrics_sample(metrics, thread->now);
     if (thread->now < thread->table_at)
         return;
-    thread->table_at = thread->now + TABLE_EACH_MS;
+    thread->table_at = thread->now + TABLE_INTERVAL_MS;
     claim_again(thread);
     check_waiting(thread);
     watch_partitions(thread);
@@ -809,7 +808,7 @@ static void show(struct kafka_thread *thread)
 static void notice_freeze(struct kafka_thread *thread)
 {
     int64_t most = thread->config->session_timeout_ms / 3;
-    if (thread->turned_at && thread->now - thread->turned_at > WAIT_MOST_MS + most) {
+    if (thread->turned_at && thread->now - thread->turned_at > WAIT_MAX_MS + most) {
         log_warn("the process was paused for %" PRId64
                  " ms; a call that is not sent yet needs a new lease before it is dialled",
                  thread->now - thread->turned_at);
@@ -876,13 +875,13 @@ static int wait_time(const struct kafka_thread *thread, bool more)
         wait = thread->stop_until - thread->now;
     if (thread->leaving && wait > 20)
         wait = 20; /* no event reports the end of the leave */
-    return wait < WAIT_MOST_MS ? (int)(wait > 0 ? wait : 0) : WAIT_MOST_MS;
+    return wait < WAIT_MAX_MS ? (int)(wait > 0 ? wait : 0) : WAIT_MAX_MS;
 }
 
 static void log_counts(const struct kafka_thread *thread)
 {
-    struct engine_view view;
-    engine_look(thread->engine, &view);
+    struct engine_stats view;
+    engine_get_stats(thread->engine, &view);
     log_info("group %s: transactions %" PRIu64 ", aborted %" PRIu64 ", of unknown outcome %" PRIu64
              ", fenced %" PRIu64 "; requests of a predecessor that became unknown %" PRIu64,
              group_of(thread), view.transactions, view.aborted, view.unknown, view.fenced,
@@ -915,9 +914,9 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
     return thread->status;
 }
 
-bool kafka_thread_has_twin(const struct kafka_thread *thread)
+bool kafka_thread_has_duplicate(const struct kafka_thread *thread)
 {
-    return thread->has_twin;
+    return thread->has_duplicate;
 }
 
 bool kafka_thread_gave_up(const struct kafka_thread *thread)

@@ -32,7 +32,7 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
                      const struct stop *stop);
 
 /* Whether the thread ended because another process has the same instance.id. */
-bool kafka_thread_has_twin(const struct kafka_thread *thread);
+bool kafka_thread_has_duplicate(const struct kafka_thread *thread);
 
 /* Whether the thread ended without an answer of Kafka, or because a Kafka client failed for good.
  * Closing the clients may then take long or never return. */

@@ -31,7 +31,7 @@ struct redrive_run {
     int64_t shown_at_ms; /* when the progress line was written; 0: there is none */
 };
 
-enum { PROGRESS_EACH_MS = 250 };
+enum { PROGRESS_INTERVAL_MS = 250 };
 
 static bool is_never(const char *reason)
 {
@@ -93,7 +93,7 @@ static void print_letter(const struct kafka_letter *letter)
 static void show_progress(struct redrive_run *run)
 {
     int64_t now = clock_boot_ms();
-    if (!run->terminal || (run->shown_at_ms && now < run->shown_at_ms + PROGRESS_EACH_MS))
+    if (!run->terminal || (run->shown_at_ms && now < run->shown_at_ms + PROGRESS_INTERVAL_MS))
         return;
     run->shown_at_ms = now;
     fprintf(stderr, "\r\033[K%zu letters seen, %zu chosen, %zu redriven", run->seen, run->chosen,

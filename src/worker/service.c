@@ -18,7 +18,7 @@
 enum {
     TURN_MS = 1000,
     REREAD_TURN_MS = 50,
-    REREAD_MOST_MS = 10000, /* limit of a reload on a hanging disk; the old files stay in use */
+    REREAD_MAX_MS = 10000,  /* limit of a reload on a hanging disk; the old files stay in use */
     STATUS_MS = 5000,       /* least time between two different STATUS= sentences */
     AFTER_DRAIN_MS = 10000, /* what a stop may take beyond the drain, with a reserve */
 };
@@ -33,7 +33,7 @@ struct service {
     bool stopping, over;
     uint64_t asked; /* readings again, all that were asked for so far */
     /* the thread's */
-    bool told_ready, told_stopping, rereading;
+    bool ready_reported, stopping_reported, rereading;
     uint64_t told_asked; /* of those, what RELOADING=1 has told */
     int64_t reread_at, watchdog_at, status_at;
     struct text status, message;
@@ -54,7 +54,7 @@ static void describe(struct service *service, struct text *out)
     char failing[400];
     if (frozen)
         text_add(out, frozen);
-    else if (service->told_stopping)
+    else if (service->stopping_reported)
         text_printf(out, "stopping: %" PRIu64 " calls under way", get(&calls->in_flight));
     else if (metrics_copy_failing(metrics, failing, sizeof failing))
         text_visible(out, failing, strcspn(failing, "\n"));
@@ -83,14 +83,14 @@ static int send_message(struct service *service)
 static void tell_ready(struct service *service)
 {
     text_add(&service->message, "READY=1");
-    service->told_ready = send_message(service) == 0;
+    service->ready_reported = send_message(service) == 0;
 }
 
 static void tell_stopping(struct service *service)
 {
     text_printf(&service->message, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64 "000",
                 service->metrics->config->drain_timeout_ms + AFTER_DRAIN_MS);
-    service->told_stopping = send_message(service) == 0;
+    service->stopping_reported = send_message(service) == 0;
     service->status_at = 0;
 }
 
@@ -111,10 +111,10 @@ static void begin_reread(struct service *service, uint64_t asked, int64_t now)
 static void look_at_reread(struct service *service, int64_t now)
 {
     const struct call_counters *calls = call_thread_counters(service->metrics->calls);
-    if (get(&calls->rereads) < service->told_asked && now - service->reread_at < REREAD_MOST_MS)
+    if (get(&calls->rereads) < service->told_asked && now - service->reread_at < REREAD_MAX_MS)
         return;
     service->rereading = false;
-    service->told_ready = false;
+    service->ready_reported = false;
 }
 
 static void tell_status(struct service *service, int64_t now)
@@ -146,11 +146,11 @@ static void feed_watchdog(struct service *service, int64_t now)
 static void turn(struct service *service, bool stopping, uint64_t asked)
 {
     int64_t now = clock_boot_ms();
-    if (stopping && !service->told_stopping)
+    if (stopping && !service->stopping_reported)
         tell_stopping(service);
     if (service->rereading)
         look_at_reread(service, now);
-    if (!service->told_ready && !service->rereading && !stopping)
+    if (!service->ready_reported && !service->rereading && !stopping)
         tell_ready(service);
     if (asked != service->told_asked && !stopping)
         begin_reread(service, asked, now);
@@ -187,7 +187,7 @@ static void *run(void *argument)
         if (!service->over && service->stopping == stopping && service->asked == asked)
             wait_for_turn(service);
     }
-    if (service->stopping && !service->told_stopping)
+    if (service->stopping && !service->stopping_reported)
         tell_stopping(service);
     pthread_mutex_unlock(&service->lock);
     return NULL;

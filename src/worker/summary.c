@@ -89,7 +89,7 @@ void summary_sentence(const struct problem *problem, int64_t wall_ms, struct tex
 
 static struct problem *add(struct summary *summary, enum severity severity, const char *state)
 {
-    assert(summary->count < SUMMARY_MOST);
+    assert(summary->count < SUMMARY_MAX);
     struct problem *problem = &summary->all[summary->count++];
     *problem = (struct problem){.severity = severity, .state = state};
     return problem;

@@ -28,10 +28,10 @@ struct problem {
     char waiting[120]; /* the work that waits until the problem is over; empty: none is counted */
 };
 
-enum { SUMMARY_MOST = 16 };
+enum { SUMMARY_MAX = 16 };
 
 struct summary {
-    struct problem all[SUMMARY_MOST]; /* worst first, at least one */
+    struct problem all[SUMMARY_MAX]; /* worst first, at least one */
     size_t count;
 };
 

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 
-enum { LASTING_MS = 60000, LINE_EACH_MS = 60000 };
+enum { LASTING_MS = 60000, LINE_INTERVAL_MS = 60000 };
 
 /* Texts that differ only in digits, such as a time or a size, are the same failure. */
 static uint64_t hash(const char *text)
@@ -27,7 +27,7 @@ static bool is_due(struct trouble *trouble, int64_t now_ms, const char *text)
     for (size_t i = 0; i < TROUBLE_LINES; i++) {
         if (trouble->lines[i].at_ms && trouble->lines[i].hash == key) {
             oldest = i;
-            if (now_ms < trouble->lines[i].at_ms + LINE_EACH_MS)
+            if (now_ms < trouble->lines[i].at_ms + LINE_INTERVAL_MS)
                 return false;
             break;
         }

@@ -26,7 +26,7 @@
 #include "core/result.h"
 #include "core/signature.h"
 
-enum { ENDED = 0, ERROR = 3, WORDS_MOST = 16384 };
+enum { ENDED = 0, ERROR = 3, WORDS_MAX = 16384 };
 
 static const struct result_names names = {
     .group = "g",
@@ -223,7 +223,7 @@ static int configuration(struct text *out)
 
 /* What a try has said, and its wait status. */
 struct ending {
-    char words[WORDS_MOST * 8], complaint[512];
+    char words[WORDS_MAX * 8], complaint[512];
     int status;
     long allocations;
 };

@@ -20,7 +20,7 @@
 #include "base/memory.h"
 #include "core/engine/engine.h"
 
-enum { REQUESTS = 24, KEYS = 6, WALL = 1000000000, STEPS_MOST = 20000 };
+enum { REQUESTS = 24, KEYS = 6, WALL = 1000000000, STEPS_MAX = 20000 };
 
 struct committed {
     int64_t base;
@@ -214,7 +214,7 @@ static void work(struct world *world, const char *owner, long fails_at)
     engine_producer_ready(process.engine, world->now);
     engine_assigned(process.engine, 1, &place, 1, world->now);
     for (int steps = 0; step(&process); steps++)
-        if (steps == STEPS_MOST)
+        if (steps == STEPS_MAX)
             _exit(3);
     world->allocations = allocations_counted();
     world->ended = true;

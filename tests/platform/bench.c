@@ -161,14 +161,14 @@ static struct message *next_message(struct bench *bench)
 
 static void note_allowance(struct bench *bench, struct message *message)
 {
-    bench->allowance = ((struct allowance_message *)message)->calls;
+    bench->allowance = ((struct limit_message *)message)->calls;
     free(message);
 }
 
 struct request *next_request(struct bench *bench)
 {
     struct message *message;
-    while ((message = next_message(bench))->type == MESSAGE_ALLOWANCE)
+    while ((message = next_message(bench))->type == MESSAGE_LIMIT)
         note_allowance(bench, message);
     return (struct request *)message;
 }
@@ -177,7 +177,7 @@ void await_allowance(struct bench *bench, int64_t calls)
 {
     while (bench->allowance != calls) {
         struct message *message = next_message(bench);
-        assert_int_equal(message->type, MESSAGE_ALLOWANCE);
+        assert_int_equal(message->type, MESSAGE_LIMIT);
         note_allowance(bench, message);
     }
 }

@@ -131,7 +131,7 @@ void learn_topic(rd_kafka_t *producer, const char *name)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(producer, name, NULL);
-    assert_int_equal(rd_kafka_metadata(producer, 0, topic, &metadata, PATIENCE_MS), 0);
+    assert_int_equal(rd_kafka_metadata(producer, 0, topic, &metadata, DEADLINE_MS), 0);
     rd_kafka_metadata_destroy(metadata);
     rd_kafka_topic_destroy(topic);
 }
@@ -149,12 +149,12 @@ void produce(rd_kafka_t *producer, const char *topic, int32_t partition, const c
 
 void flush(rd_kafka_t *producer)
 {
-    assert_int_equal(rd_kafka_flush(producer, PATIENCE_MS), 0);
+    assert_int_equal(rd_kafka_flush(producer, DEADLINE_MS), 0);
 }
 
 char *next_value(rd_kafka_t *consumer)
 {
-    int64_t until = clock_boot_ms() + PATIENCE_MS;
+    int64_t until = clock_boot_ms() + DEADLINE_MS;
     while (clock_boot_ms() < until) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 100);
         char *value = NULL;
@@ -198,7 +198,7 @@ static void poll_once(rd_kafka_t *consumer)
 
 void await_assignment(rd_kafka_t *consumer, rd_kafka_t *other, int partitions)
 {
-    int64_t until = clock_boot_ms() + PATIENCE_MS;
+    int64_t until = clock_boot_ms() + DEADLINE_MS;
     while (assigned(consumer) != partitions) {
         if (clock_boot_ms() > until)
             fail_msg("%d partitions assigned, not %d", assigned(consumer), partitions);
@@ -211,7 +211,7 @@ void expect_committed(rd_kafka_t *consumer, const char *topic, int32_t partition
                       const char *metadata)
 {
     rd_kafka_topic_partition_list_t *list = offset_of(topic, partition, 0, NULL);
-    assert_int_equal(rd_kafka_committed(consumer, list, PATIENCE_MS), 0);
+    assert_int_equal(rd_kafka_committed(consumer, list, DEADLINE_MS), 0);
     assert_int_equal(list->elems[0].err, 0);
     assert_int_equal(list->elems[0].offset, offset);
     if (metadata) {
@@ -236,7 +236,7 @@ rd_kafka_error_t *send_offset(rd_kafka_t *producer, rd_kafka_t *consumer, const 
     rd_kafka_consumer_group_metadata_t *membership = rd_kafka_consumer_group_metadata(consumer);
     assert_non_null(membership);
     rd_kafka_error_t *error =
-        rd_kafka_send_offsets_to_transaction(producer, list, membership, PATIENCE_MS);
+        rd_kafka_send_offsets_to_transaction(producer, list, membership, DEADLINE_MS);
     rd_kafka_consumer_group_metadata_destroy(membership);
     rd_kafka_topic_partition_list_destroy(list);
     return error;

@@ -7,7 +7,7 @@
 
 #include "sandbox/broker/broker.h"
 
-enum { PATIENCE_MS = 20000 }; /* until something that must happen counts as failed */
+enum { DEADLINE_MS = 20000 }; /* until something that must happen counts as failed */
 
 struct broker *start_broker(struct broker_options options);
 

@@ -28,7 +28,7 @@ static void keys_headers_and_times_come_back(void **state)
                      0);
     flush(producer);
     rd_kafka_t *reader = reader_new(broker, "", "one", 0, 0);
-    rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, PATIENCE_MS);
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, DEADLINE_MS);
     assert_non_null(message);
     assert_int_equal(message->err, 0);
     assert_int_equal(message->offset, 0);
@@ -150,14 +150,14 @@ static void metadata_is_committed_and_read_back(void **state)
     expect_committed(member, "orders", 1, RD_KAFKA_OFFSET_INVALID, NULL);
     commit_offset(member, "1:7:ledger", 0);
     expect_committed(member, "orders", 1, 5, "1:7:ledger");
-    rd_kafka_t *onlooker = client_new(RD_KAFKA_CONSUMER, broker, "group.id=g");
-    expect_committed(onlooker, "orders", 1, 5, "1:7:ledger");
-    commit_offset(onlooker, "stolen", RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+    rd_kafka_t *uncommitted_reader = client_new(RD_KAFKA_CONSUMER, broker, "group.id=g");
+    expect_committed(uncommitted_reader, "orders", 1, 5, "1:7:ledger");
+    commit_offset(uncommitted_reader, "stolen", RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
     expect_committed(member, "orders", 1, 5, "1:7:ledger");
     rd_kafka_consumer_close(member);
-    commit_offset(onlooker, "reset", 0); /* nobody is in the group any more */
-    expect_committed(onlooker, "orders", 1, 5, "reset");
-    rd_kafka_destroy(onlooker);
+    commit_offset(uncommitted_reader, "reset", 0); /* nobody is in the group any more */
+    expect_committed(uncommitted_reader, "orders", 1, 5, "reset");
+    rd_kafka_destroy(uncommitted_reader);
     rd_kafka_destroy(member);
     broker_free(broker);
 }
@@ -260,7 +260,7 @@ static void groups_are_listed(void **state)
     rd_kafka_t *member = member_new(broker, "group.id=g", "orders");
     await_assignment(member, NULL, 4);
     const struct rd_kafka_group_list *list;
-    assert_int_equal(rd_kafka_list_groups(member, NULL, &list, PATIENCE_MS), 0);
+    assert_int_equal(rd_kafka_list_groups(member, NULL, &list, DEADLINE_MS), 0);
     assert_int_equal(list->group_cnt, 1);
     assert_string_equal(list->groups[0].group, "g");
     assert_string_equal(list->groups[0].state, "Stable");

@@ -28,7 +28,7 @@ static void worker_start(struct worker *worker)
     snprintf(settings, sizeof(settings), "transactional.id=worker-%d", worker->number);
     worker->producer = client_new(RD_KAFKA_PRODUCER, worker->broker, settings);
     learn_topic(worker->producer, "out");
-    assert_int_equal(code_of(rd_kafka_init_transactions(worker->producer, PATIENCE_MS)), 0);
+    assert_int_equal(code_of(rd_kafka_init_transactions(worker->producer, DEADLINE_MS)), 0);
     /* Not cooperative-sticky: librdkafka 2.0.2 stops on an assertion when such a consumer is
      * destroyed without being closed. */
     worker->consumer =
@@ -69,9 +69,9 @@ static bool worker_step(struct worker *worker, unsigned *seed)
     if (!message->err) {
         int code = answer(worker, message);
         if (code == 0 && fate > 2)
-            committed = code_of(rd_kafka_commit_transaction(worker->producer, PATIENCE_MS)) == 0;
+            committed = code_of(rd_kafka_commit_transaction(worker->producer, DEADLINE_MS)) == 0;
         else if (fate > 1)
-            code_of(rd_kafka_abort_transaction(worker->producer, PATIENCE_MS));
+            code_of(rd_kafka_abort_transaction(worker->producer, DEADLINE_MS));
     }
     bool failed = !message->err && !committed;
     rd_kafka_message_destroy(message);

@@ -23,7 +23,7 @@ static rd_kafka_t *producer_new(const struct broker *broker, const char *setting
     snprintf(all, sizeof(all), "transactional.id=t %s", settings);
     rd_kafka_t *producer = client_new(RD_KAFKA_PRODUCER, broker, all);
     learn_topic(producer, "out");
-    assert_int_equal(code_of(rd_kafka_init_transactions(producer, PATIENCE_MS)), 0);
+    assert_int_equal(code_of(rd_kafka_init_transactions(producer, DEADLINE_MS)), 0);
     return producer;
 }
 
@@ -72,7 +72,7 @@ static void commit(rd_kafka_t *producer)
 
 static void undo(rd_kafka_t *producer)
 {
-    assert_int_equal(code_of(rd_kafka_abort_transaction(producer, PATIENCE_MS)), 0);
+    assert_int_equal(code_of(rd_kafka_abort_transaction(producer, DEADLINE_MS)), 0);
 }
 
 static rd_kafka_t *output(const struct scene *scene, const char *isolation)
@@ -98,10 +98,10 @@ static void expect_output(const struct scene *scene, const char *isolation, cons
 /* The committed offset as one sees it who does not wait for open transactions. */
 static void expect_unsettled(const struct scene *scene, int64_t offset, const char *metadata)
 {
-    rd_kafka_t *onlooker =
+    rd_kafka_t *uncommitted_reader =
         client_new(RD_KAFKA_CONSUMER, scene->broker, "group.id=g isolation.level=read_uncommitted");
-    expect_committed(onlooker, "in", 0, offset, metadata);
-    rd_kafka_destroy(onlooker);
+    expect_committed(uncommitted_reader, "in", 0, offset, metadata);
+    rd_kafka_destroy(uncommitted_reader);
 }
 
 static void a_commit_shows_records_and_offsets_at_once(void **state)
@@ -223,7 +223,7 @@ static void a_successor_fences_records(void **state)
     begin_with_offset(scene, "before", 10, "zombie");
     rd_kafka_t *successor = producer_new(scene->broker, "");
     produce(scene->producer, "out", 0, NULL, "after");
-    rd_kafka_flush(scene->producer, PATIENCE_MS);
+    rd_kafka_flush(scene->producer, DEADLINE_MS);
     expect_fenced(scene->producer);
     expect_output(scene, "read_uncommitted", "before ");
     expect_output(scene, "read_committed", "");
@@ -257,7 +257,7 @@ static void an_old_generation_cannot_commit(void **state)
     begin(scene->producer);
     rd_kafka_topic_partition_list_t *list = offset_of("in", 0, 10, "old");
     rd_kafka_error_t *error =
-        rd_kafka_send_offsets_to_transaction(scene->producer, list, old, PATIENCE_MS);
+        rd_kafka_send_offsets_to_transaction(scene->producer, list, old, DEADLINE_MS);
     assert_true(rd_kafka_error_txn_requires_abort(error));
     assert_int_equal(code_of(error), RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
     undo(scene->producer);
@@ -281,7 +281,7 @@ static void who_left_cannot_commit(void **state)
     begin(scene->producer);
     rd_kafka_topic_partition_list_t *list = offset_of("in", 0, 10, "old");
     rd_kafka_error_t *error =
-        rd_kafka_send_offsets_to_transaction(scene->producer, list, old, PATIENCE_MS);
+        rd_kafka_send_offsets_to_transaction(scene->producer, list, old, DEADLINE_MS);
     assert_true(rd_kafka_error_txn_requires_abort(error));
     assert_int_equal(code_of(error), RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
     undo(scene->producer);
@@ -313,7 +313,7 @@ static void readers_wait_for_the_oldest_transaction(void **state)
 {
     struct scene *scene = *state;
     rd_kafka_t *other = client_new(RD_KAFKA_PRODUCER, scene->broker, "transactional.id=other");
-    assert_int_equal(code_of(rd_kafka_init_transactions(other, PATIENCE_MS)), 0);
+    assert_int_equal(code_of(rd_kafka_init_transactions(other, DEADLINE_MS)), 0);
     begin(other);
     produce(other, "out", 0, NULL, "undecided");
     flush(other);

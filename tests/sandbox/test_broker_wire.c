@@ -34,7 +34,7 @@ static int dial(const struct broker *broker)
     name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof(name)), 0);
-    struct timeval patience = {PATIENCE_MS / 1000, 0};
+    struct timeval patience = {DEADLINE_MS / 1000, 0};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     return fd;
 }
@@ -219,7 +219,7 @@ static int members_of_g(int fd)
 
 static void await_members_of_g(int fd, int count)
 {
-    int64_t until = clock_boot_ms() + PATIENCE_MS;
+    int64_t until = clock_boot_ms() + DEADLINE_MS;
     while (members_of_g(fd) != count)
         assert_true(clock_boot_ms() < until);
 }

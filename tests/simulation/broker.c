@@ -15,14 +15,14 @@ static void add_log(struct world *world)
         log->kind = draw(world, 3) ? REQUEST_CALL : REQUEST_RECORDING;
     log->start = log->end = draw(world, 4) ? 0 : (int64_t)draw(world, 5);
     log->committed = -1;
-    for (int key = 0; key < KEYS_MOST; key++)
+    for (int key = 0; key < KEYS_MAX; key++)
         log->last_result[key] = -1;
     world->logs_of[log->kind] |= 1u << world->log_count++;
 }
 
 void broker_init(struct world *world)
 {
-    for (int logs = 1 + (int)draw(world, LOGS_MOST - 2); logs; logs--)
+    for (int logs = 1 + (int)draw(world, LOGS_MAX - 2); logs; logs--)
         add_log(world);
     bool eager = draw(world, 3) == 0, statics = draw(world, 4) == 0;
     for (int kind = 0; kind < REQUEST_KINDS; kind++)
@@ -50,7 +50,7 @@ void broker_fini(struct world *world)
 {
     for (int i = 0; i < TRANSACTIONS; i++)
         transaction_clear(&world->transactions[i]);
-    for (int i = 0; i < REQUEST_KINDS * PROCESSES_MOST; i++)
+    for (int i = 0; i < REQUEST_KINDS * PROCESSES_MAX; i++)
         broker_drop_flight(&world->flights[i]);
     for (int i = 0; i < world->log_count; i++)
         free(world->logs[i].metadata);
@@ -67,7 +67,7 @@ struct task *broker_task(struct world *world, int log, int64_t offset)
 static void add_gap(struct world *world, struct log *log)
 {
     int64_t length = draw(world, 8) ? 1 : (int64_t)draw(world, 300);
-    if (log->end + length < LOG_MOST - EVENTS_MOST)
+    if (log->end + length < LOG_MAX - EVENTS_MAX)
         log->end += length;
 }
 
@@ -118,7 +118,7 @@ static void retain(struct world *world, struct log *log)
 /* Keeps the newest record of each key. */
 static void compact(struct world *world, struct log *log)
 {
-    bool seen[KEYS_MOST] = {false};
+    bool seen[KEYS_MAX] = {false};
     int64_t from = log->end - (int64_t)draw(world, (uint64_t)(log->end - log->start) + 1);
     for (int64_t offset = log->end - 1; offset >= log->start; offset--) {
         const struct task *task = broker_task(world, (int)(log - world->logs), offset);
@@ -160,7 +160,7 @@ void broker_strike(struct world *world)
     if (strikes(world, FAULT_leader))
         log->away_until = world->now + (int64_t)draw(world, 5000);
     coordinator_strike(world);
-    if (world->log_count < LOGS_MOST && strikes(world, FAULT_grow)) {
+    if (world->log_count < LOGS_MAX && strikes(world, FAULT_grow)) {
         add_log(world);
         group_rebalance(world, &world->groups[world->logs[world->log_count - 1].kind]);
     }
@@ -190,8 +190,8 @@ static void set_offset(struct world *world, const struct offset_commit *commit, 
                (int)log->committed, (int)commit->offset);
     if ((int64_t)size > world->options.ledger_max)
         broken(world, "a ledger of %d has %d characters", commit->log, (int)size);
-    if (size > world->counts.ledger_most)
-        world->counts.ledger_most = size;
+    if (size > world->counts.ledger_max)
+        world->counts.ledger_max = size;
     if (log->writer != incarnation)
         log->writer_since = world->step;
     log->writer = incarnation;
@@ -227,7 +227,7 @@ static void forget_offsets(struct world *world, int index)
     log->settled = 0;
     free(log->metadata);
     log->metadata = NULL;
-    for (int key = 0; key < KEYS_MOST; key++)
+    for (int key = 0; key < KEYS_MAX; key++)
         log->last_result[key] = -1;
     for (int i = 0; i < log->task_count; i++) {
         struct task *task = &world->tasks[log->tasks[i]];
@@ -250,7 +250,7 @@ void broker_expire(struct world *world)
         broker_drop(world, &world->transactions[i]);
         world->transactions[i].epoch++;
     }
-    for (int i = 0; i < REQUEST_KINDS * PROCESSES_MOST; i++)
+    for (int i = 0; i < REQUEST_KINDS * PROCESSES_MAX; i++)
         broker_drop_flight(&world->flights[i]);
     for (int log = 0; log < world->log_count; log++)
         forget_offsets(world, log);
@@ -314,7 +314,7 @@ void broker_step(struct world *world)
         draw(world, 2) && world->serves[REQUEST_RECORDING] ? REQUEST_RECORDING : REQUEST_CALL;
     struct transaction *transaction = &world->transactions[(uint64_t)kind * IDS + draw(world, IDS)];
     struct flight *flight =
-        &world->flights[(uint64_t)kind * PROCESSES_MOST + draw(world, PROCESSES_MOST)];
+        &world->flights[(uint64_t)kind * PROCESSES_MAX + draw(world, PROCESSES_MAX)];
     bool group_away = coordinator_is_away(world, COORDINATOR_GROUP, kind);
     if (flight->count && !group_away && draw(world, 4) == 0)
         broker_land(world, flight);

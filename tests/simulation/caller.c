@@ -22,17 +22,17 @@ void caller_start(struct world *world, struct process *process)
 
 static void put(struct world *world, struct mailbox *box, struct mail mail)
 {
-    if (box->count == MAIL_MOST) {
+    if (box->count == MAIL_MAX) {
         broken(world, "too many messages between the threads");
         return;
     }
-    box->mail[(box->first + box->count++) % MAIL_MOST] = mail;
+    box->mail[(box->first + box->count++) % MAIL_MAX] = mail;
 }
 
 static struct mail take(struct mailbox *box)
 {
     struct mail mail = box->mail[box->first];
-    box->first = (box->first + 1) % MAIL_MOST;
+    box->first = (box->first + 1) % MAIL_MAX;
     box->count--;
     return mail;
 }
@@ -124,7 +124,7 @@ static void turn(struct world *world, struct process *process)
             broken(world, "%s could have tried before it was due", process_name(process->id));
         begin_try(world, process, request);
     }
-    if (dispatch_allowance(&caller->dispatch, &calls))
+    if (dispatch_limit(&caller->dispatch, &calls))
         tell_allowance(world, process, calls);
     while ((request = dispatch_take_done(&caller->dispatch)))
         put(world, &caller->out[request->place.kind],
@@ -220,12 +220,13 @@ static void post(struct world *world, struct process *process, struct call *call
         return;
     task->posts++;
     world->counts.posts++;
-    if (!process->clock_stood && !process->has_twin) /* then nobody can know how long to wait */
+    if (!process->clock_stood &&
+        !process->has_duplicate) /* then nobody can know how long to wait */
         task->running_until =
             call->request->call.started_boot_ms + world->options.doubt_ms - process->boot_shift;
     if (call->ending < END_FAILED || draw(world, 3) == 0) {
         ring(world, task);
-    } else if (world->post_count < POSTS_MOST && strikes(world, FAULT_late_post)) {
+    } else if (world->post_count < POSTS_MAX && strikes(world, FAULT_late_post)) {
         int64_t late = (int64_t)draw(world, 3 * (uint64_t)world->options.doubt_ms);
         world->posts[world->post_count++] =
             (struct post){(int)(task - world->tasks), world->now + late};
@@ -303,7 +304,7 @@ void caller_step(struct world *world, struct process *process)
     switch (draw(world, 5)) {
     case 0:
     case 1:
-        for (size_t n = draw(world, 4) ? MAIL_MOST : 1; n && caller->in.count; n--)
+        for (size_t n = draw(world, 4) ? MAIL_MAX : 1; n && caller->in.count; n--)
             receive(process);
         break;
     case 2:
@@ -343,7 +344,7 @@ static void give_back(struct world *world, struct job *job, struct request *requ
 void caller_take(struct world *world, struct job *job)
 {
     struct mailbox *box = &job->process->caller.out[job->kind];
-    for (size_t n = draw(world, 4) ? MAIL_MOST : 1; n && box->count; n--) {
+    for (size_t n = draw(world, 4) ? MAIL_MAX : 1; n && box->count; n--) {
         struct mail mail = take(box);
         if (mail.type == MAIL_ALLOWANCE)
             engine_allow(job->engine, mail.calls);

@@ -131,7 +131,7 @@ static bool holds(const struct world *world, int incarnation, int log)
  * may be unable to publish its `unknown`, are not its own any more. */
 void check_started(struct world *world)
 {
-    int started[INCARNATIONS_MOST] = {0};
+    int started[INCARNATIONS_MAX] = {0};
     for (int i = 0; i < world->task_count; i++) {
         const struct task *task = &world->tasks[i];
         if (task->starter && (!task->inherited || task->resumed) &&
@@ -330,8 +330,8 @@ void check_stopped(struct world *world, const struct job *job)
 /* A request is handed out. */
 void check_start(struct world *world, const struct job *job, const struct request *request)
 {
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(job->engine, i, &view); i++)
         if (view.partition == request->place.partition && !view.active)
             broken(world, "%s hands out %d/%d in a drain", job_name(job), view.partition,
                    (int)request->place.offset);
@@ -362,7 +362,7 @@ void check_post(struct world *world, struct process *process, struct task *task)
         broken(world, "%s calls %d/%d, which is invalid", name, task->log, (int)task->offset);
     if (mark == LEDGER_FRESH)
         broken(world, "%s calls %d/%d, which is not started", name, task->log, (int)task->offset);
-    if (process->clock_stood || process->has_twin || task->outlived == process->incarnation ||
+    if (process->clock_stood || process->has_duplicate || task->outlived == process->incarnation ||
         is_unaware(world, process))
         return;
     if (check_is_over(task))
@@ -399,27 +399,27 @@ static int64_t left_started(struct world *world, int index, int incarnation)
         int starter = world->tasks[log->tasks[i]].starter;
         count += starter && starter != incarnation;
     }
-    if (count > log->left_most)
-        log->left_most = count;
-    return log->left_most;
+    if (count > log->left_max)
+        log->left_max = count;
+    return log->left_max;
 }
 
 bool check_is_stuck(const struct job *job)
 {
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(job->engine, i, &view); i++)
         if (view.halted)
             return true;
     return false;
 }
 
 /* Calm, and with nothing under way, requests wait for a doubt or a back-off, and no longer. */
-static void check_idle(struct world *world, struct job *job, const struct engine_view *all)
+static void check_idle(struct world *world, struct job *job, const struct engine_stats *all)
 {
-    enum { BACKOFF_MOST_MS = 10000, SLACK_MS = 3000 };
+    enum { BACKOFF_MAX_MS = 10000, SLACK_MS = 3000 };
     const struct caller *caller = &job->process->caller;
     int64_t doubt_ms = world->options.doubt_ms;
-    int64_t most = (doubt_ms > BACKOFF_MOST_MS ? doubt_ms : BACKOFF_MOST_MS) + SLACK_MS;
+    int64_t most = (doubt_ms > BACKOFF_MAX_MS ? doubt_ms : BACKOFF_MAX_MS) + SLACK_MS;
     bool idle = world->calm && all->waiting_lanes && !all->handed && !all->started &&
                 !job->process->stopping && !job->client.asked && !job->renewing &&
                 job->transact == PHASE_IDLE && job->working == WORK_NONE && !world->refusal.on &&
@@ -461,7 +461,7 @@ static void check_drain(struct world *world, struct job *job)
             continue;
         if (until < client->asked_since)
             until = client->asked_since;
-        if (world->now > until + (world->commit_most ? 3 * SLACK_MS : SLACK_MS))
+        if (world->now > until + (world->commit_max ? 3 * SLACK_MS : SLACK_MS))
             broken(world, "%s does not give %d back", job_name(job), log);
     }
 }
@@ -488,14 +488,14 @@ void check_offered(struct world *world, struct job *job)
  * before another assignment; from then on it says that it is halted. */
 void check_claim_refused(struct world *world, struct job *job)
 {
-    enum { CLAIMS_MOST = 10 };
-    struct engine_partition_view view;
+    enum { CLAIMS_MAX = 10 };
+    struct engine_partition_stats view;
     int log = job->work.ledgers->partition;
     if (job->work.ledger_count != 1 || job->client.asked != ASKED_ASSIGN)
         return;
-    if (++job->claims_refused[log] > CLAIMS_MOST)
+    if (++job->claims_refused[log] > CLAIMS_MAX)
         broken(world, "%s claims %d again and again", job_name(job), log);
-    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
+    for (size_t i = 0; engine_get_partition_stats(job->engine, i, &view); i++)
         if (view.partition == log && view.active)
             broken(world, "%s has %d, though its claim is refused", job_name(job), log);
 }
@@ -514,8 +514,8 @@ void check_refused(struct world *world, const struct job *job)
 /* Marks that cannot be taken back, as their results are refused, count as started calls, too. */
 static bool may_start(const struct world *world, const struct job *job)
 {
-    struct engine_view view;
-    engine_look(job->engine, &view);
+    struct engine_stats view;
+    engine_get_stats(job->engine, &view);
     return (int64_t)view.started < 2 * world->options.slots;
 }
 
@@ -552,7 +552,7 @@ void check_others_went_on(struct world *world)
 /* Besides the window: what it, or predecessors, had started and retention has deleted. (Counted
  * only where the rest does not suffice: it is a walk over all requests.) */
 static void check_window(struct world *world, const struct job *job,
-                         const struct engine_partition_view *view)
+                         const struct engine_partition_stats *view)
 {
     const struct engine_options *options = &world->options;
     int64_t allowed = options->window + 2 * options->slots;
@@ -564,36 +564,36 @@ static void check_window(struct world *world, const struct job *job,
 }
 
 /* Besides the bound: one request of each partition, and what predecessors had started. */
-static void check_memory(struct world *world, const struct job *job, const struct engine_view *all)
+static void check_memory(struct world *world, const struct job *job, const struct engine_stats *all)
 {
-    int64_t allowed = world->options.memory_bytes + RECORD_MOST * ((int64_t)all->partitions + 1);
-    struct engine_partition_view view;
+    int64_t allowed = world->options.memory_bytes + RECORD_MAX * ((int64_t)all->partitions + 1);
+    struct engine_partition_stats view;
     for (size_t i = 0; (int64_t)all->bytes > allowed; i++) {
-        if (!engine_look_partition(job->engine, i, &view)) {
+        if (!engine_get_partition_stats(job->engine, i, &view)) {
             broken(world, "%s holds %zu bytes", job_name(job), all->bytes);
             return;
         }
-        allowed += RECORD_MOST * left_started(world, view.partition, job->process->incarnation);
+        allowed += RECORD_MAX * left_started(world, view.partition, job->process->incarnation);
     }
 }
 
 /* Bounded memory and time, and what is kept in counters and lists is what is there. */
 void check_job(struct world *world, struct job *job)
 {
-    enum { TAKE_MOST = 128 };
+    enum { TAKE_MAX = 128 };
     const struct engine_options *options = &world->options;
-    struct engine_partition_view view;
-    struct engine_view all;
-    engine_look(job->engine, &all);
+    struct engine_partition_stats view;
+    struct engine_stats all;
+    engine_get_stats(job->engine, &all);
     size_t ready = 0, bytes = 0;
-    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++) {
+    for (size_t i = 0; engine_get_partition_stats(job->engine, i, &view); i++) {
         ready += view.ready_lanes;
         bytes += view.unfinished_bytes;
         if (view.active && !view.unfinished && !engine_wants(job->engine, view.partition))
             broken(world, "%s holds nothing of partition %d, and yet reads nothing of it",
                    job_name(job), view.partition);
         check_window(world, job, &view);
-        if ((int64_t)view.unfinished_bytes > options->window_bytes + RECORD_MOST * TAKE_MOST)
+        if ((int64_t)view.unfinished_bytes > options->window_bytes + RECORD_MAX * TAKE_MAX)
             broken(world, "%s holds %zu bytes of partition %d", job_name(job),
                    view.unfinished_bytes, view.partition);
         if ((int64_t)view.ledger_size > options->ledger_max)
@@ -664,7 +664,7 @@ bool check_all_done(struct world *world, bool say_why)
         return false;
     const char *why = not_done(world, &log, &offset);
     if (why && say_why) {
-        broken(world, "%d/%d %s within %d steps without faults", log, offset, why, CALM_STEPS_MOST);
+        broken(world, "%d/%d %s within %d steps without faults", log, offset, why, CALM_STEPS_MAX);
         world->violation = why;
     } else if (!why && world->open_tasks) {
         broken(world, "%d requests are open and none is", world->open_tasks);

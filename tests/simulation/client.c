@@ -30,7 +30,7 @@ static void note_dropped(struct world *world, const struct job *job, unsigned lo
 static void ask_assign(struct world *world, struct job *job, unsigned logs)
 {
     struct client *client = &job->client;
-    struct record_position places[LOGS_MOST];
+    struct record_position places[LOGS_MAX];
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_ASSIGN;
     memset(job->claims_refused, 0, sizeof job->claims_refused);
@@ -72,7 +72,7 @@ static void note_parted(struct world *world, const struct job *job)
 static void ask_unassign(struct world *world, struct job *job, unsigned logs, bool lost)
 {
     struct client *client = &job->client;
-    struct record_position places[LOGS_MOST];
+    struct record_position places[LOGS_MAX];
     size_t count = places_of(world, logs, places);
     client->asked = ASKED_UNASSIGN;
     client->asked_since = world->now;
@@ -196,8 +196,8 @@ static void leave(struct world *world, struct job *job)
 static int claim_due(const struct world *world, struct job *job)
 {
     enum { FIRST_MS = 1000, MOST_MS = 30000 };
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++) {
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(job->engine, i, &view); i++) {
         struct claim *claim = &job->claims[view.partition];
         bool waits = view.unclaimed && !view.active && !job->process->stopping;
         bool due = claim->at && job_now(world, job) >= claim->at;
@@ -286,8 +286,8 @@ void client_step(struct world *world, struct job *job)
 
 static bool is_active(const struct job *job, int log)
 {
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(job->engine, i, &view); i++)
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(job->engine, i, &view); i++)
         if (view.partition == log)
             return view.active;
     return false;

@@ -266,7 +266,7 @@ static enum group_answer read_ledgers(struct world *world, struct job *job)
  * answer to has arrived before this, or never will. */
 static struct flight *take_off(struct world *world, struct job *job)
 {
-    struct flight *flight = &world->flights[(int)job->kind * PROCESSES_MOST + job->process->index];
+    struct flight *flight = &world->flights[(int)job->kind * PROCESSES_MAX + job->process->index];
     if (flight->count && draw(world, 2))
         broker_land(world, flight);
     broker_drop_flight(flight);

@@ -41,7 +41,7 @@ static void forget_dead_members(struct group *group)
 
 static struct member *add_member(struct group *group, int instance)
 {
-    assert(group->member_count < MEMBERS_MOST);
+    assert(group->member_count < MEMBERS_MAX);
     struct member *member = &group->members[group->member_count++];
     *member = (struct member){.id = ++group->next_member, .instance = instance, .live = true};
     return member;
@@ -126,7 +126,7 @@ static void kick(struct world *world, struct group *group, struct member *member
 /* Who gets what: mostly balanced, now and then anyhow. What moves is taken from its owner first. */
 static void give(struct world *world, struct group *group)
 {
-    struct member *live[MEMBERS_MOST];
+    struct member *live[MEMBERS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < group->member_count; i++) {
         group->members[i].given = 0;

@@ -133,7 +133,7 @@ void process_crash(struct world *world, struct process *process)
 void job_drain(const struct world *world, struct job *job, unsigned logs)
 {
     int64_t until = job_now(world, job) + world->options.drain_ms;
-    for (int log = 0; log < LOGS_MOST; log++)
+    for (int log = 0; log < LOGS_MAX; log++)
         if (logs & 1u << log && job->drain_until[log] > until) {
             job->drain_until[log] = until;
             job->recalls &= ~(1u << log);
@@ -180,11 +180,11 @@ static void do_ledger_job(struct world *world, struct job *job, const struct eng
 static void fail(struct world *world, struct job *job)
 {
     bool twice = job->ended_before && job->ended - job->ended_before < 60000;
-    world->counts.accused += twice && !job->process->has_twin;
-    if (job->process->has_twin || twice)
+    world->counts.accused += twice && !job->process->has_duplicate;
+    if (job->process->has_duplicate || twice)
         process_crash(world, job->process);
     else
-        broken(world, "%s believes to have a twin", job_name(job));
+        broken(world, "%s believes to have a duplicate instance", job_name(job));
 }
 
 /* Obeys one action; false: there was none. */
@@ -307,8 +307,8 @@ static bool has_ended(const struct job *job)
 
 static void count_resumed(struct world *world, struct job *job)
 {
-    struct engine_view view;
-    engine_look(job->engine, &view);
+    struct engine_stats view;
+    engine_get_stats(job->engine, &view);
     world->counts.resumed += view.resumed - job->resumed;
     job->resumed = view.resumed;
 }

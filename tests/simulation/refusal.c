@@ -18,7 +18,7 @@ void refusal_init(struct world *world)
 {
     int64_t longest = world->options.ledger_max;
     if (world->rates[FAULT_short_commits] && longest < LEDGER_MAX) {
-        world->commit_most = longest + LEDGER_AROUND + (int64_t)draw(world, 2 * (uint64_t)longest);
+        world->commit_max = longest + LEDGER_AROUND + (int64_t)draw(world, 2 * (uint64_t)longest);
         world->counts.faults[FAULT_short_commits]++;
     }
 }
@@ -27,8 +27,8 @@ void refusal_init(struct world *world)
 static void set_ledgers(struct world *world)
 {
     int64_t least = world->options.ledger_max < LEDGER_MAX ? 85 : 25; /* names are long, or short */
-    world->ledger_most = draw(world, 3) ? least + (int64_t)draw(world, 80) : 0;
-    say(world, "ledgers may have %d characters", (int)world->ledger_most);
+    world->ledger_max = draw(world, 3) ? least + (int64_t)draw(world, 80) : 0;
+    say(world, "ledgers may have %d characters", (int)world->ledger_max);
 }
 
 bool refusal_of_size(struct world *world, const struct stored_ledger *ledgers, size_t count)
@@ -37,13 +37,13 @@ bool refusal_of_size(struct world *world, const struct stored_ledger *ledgers, s
     bool too_long = false;
     for (size_t i = 0; i < count; i++) {
         sum += (int64_t)ledgers[i].metadata_size + LEDGER_AROUND;
-        too_long |= world->ledger_most && (int64_t)ledgers[i].metadata_size > world->ledger_most;
+        too_long |= world->ledger_max && (int64_t)ledgers[i].metadata_size > world->ledger_max;
     }
     if (too_long && count == 1)
         world->logs[ledgers->partition].too_long_at = world->now;
-    if (too_long || (world->commit_most && sum > world->commit_most))
+    if (too_long || (world->commit_max && sum > world->commit_max))
         say(world, "%zu ledgers with %d characters are too much", count, (int)sum);
-    return too_long || (world->commit_most && sum > world->commit_most);
+    return too_long || (world->commit_max && sum > world->commit_max);
 }
 
 void refusal_strike(struct world *world)
@@ -83,7 +83,7 @@ void refusal_excuse(struct job *job)
 
 static int64_t asked_before(const struct refused *refused, uint64_t times)
 {
-    return refused->asked[(refused->count - times) % ASKED_MOST];
+    return refused->asked[(refused->count - times) % ASKED_MAX];
 }
 
 /* What is a partition's matter holds that one back, and each is asked for less and less often by
@@ -119,14 +119,13 @@ static void note(struct world *world, struct job *job)
             .number = world->refusal.number, .since = world->now, .holds = refused->holds};
     if (is_first(world, refused, logs))
         refused->since = world->now;
-    refused->asked[refused->count++ % ASKED_MOST] = world->now;
+    refused->asked[refused->count++ % ASKED_MAX] = world->now;
     if (world->now - refused->since > TOLD_MS)
         check_refused(world, job);
-    if (refused->count > ASKED_MOST &&
-        asked_before(refused, ASKED_MOST) - refused->since > TOLD_MS &&
-        world->now - asked_before(refused, ASKED_MOST) < 60000)
+    if (refused->count > ASKED_MAX && asked_before(refused, ASKED_MAX) - refused->since > TOLD_MS &&
+        world->now - asked_before(refused, ASKED_MAX) < 60000)
         broken(world, "%s asks %d times in a minute for what is refused it (%s)", job_name(job),
-               ASKED_MOST, names[world->refusal.what]);
+               ASKED_MAX, names[world->refusal.what]);
 }
 
 static bool is_met(const struct world *world, const struct job *job, enum asking what)

@@ -18,7 +18,7 @@ struct trial {
     uint64_t step;
     int events;
     char failure[512];
-    uint64_t struck[STEPS_MOST / 64];
+    uint64_t struck[STEPS_MAX / 64];
 };
 
 static struct trial *trial; /* shared with the trial's process */
@@ -60,7 +60,7 @@ static bool fails_alike(const struct plan *plan)
 static int count(const uint64_t *steps)
 {
     int sum = 0;
-    for (size_t i = 0; i < STEPS_MOST / 64; i++)
+    for (size_t i = 0; i < STEPS_MAX / 64; i++)
         sum += __builtin_popcountll(steps[i]);
     return sum;
 }
@@ -91,8 +91,8 @@ static void shrink_kinds(struct plan *plan)
 /* Without `size` of the steps from the nth on. */
 static void take_out(uint64_t *to, const uint64_t *from, int nth, int size)
 {
-    memcpy(to, from, STEPS_MOST / 8);
-    for (int step = 0, n = 0; step < STEPS_MOST; step++) {
+    memcpy(to, from, STEPS_MAX / 8);
+    for (int step = 0, n = 0; step < STEPS_MAX; step++) {
         if (!(from[step / 64] >> step % 64 & 1))
             continue;
         if (n >= nth && n < nth + size)
@@ -103,7 +103,7 @@ static void take_out(uint64_t *to, const uint64_t *from, int nth, int size)
 
 static void shrink_steps(struct plan *plan, uint64_t *steps)
 {
-    static uint64_t fewer[STEPS_MOST / 64];
+    static uint64_t fewer[STEPS_MAX / 64];
     for (int size = (count(steps) + 1) / 2; size; size /= 2) {
         for (int nth = 0; nth < count(steps);) {
             struct plan quieter = *plan;
@@ -128,7 +128,7 @@ static void print_replay(const struct plan *plan)
         if (plan->without >> i & 1)
             printf("%s%s", n++ ? "," : " --without ", fault_names[i]);
     printf(" --at ");
-    for (int step = 0, n = 0; step < STEPS_MOST; step++)
+    for (int step = 0, n = 0; step < STEPS_MAX; step++)
         if (plan->only[step / 64] >> step % 64 & 1)
             printf("%s%d", n++ ? "," : "", step);
     printf("%s --trace\n", count(plan->only) ? "" : "none");
@@ -136,7 +136,7 @@ static void print_replay(const struct plan *plan)
 
 int shrink(const struct plan *whole)
 {
-    static uint64_t steps[STEPS_MOST / 64];
+    static uint64_t steps[STEPS_MAX / 64];
     struct plan plan = *whole;
     plan.trace = false;
     trial = mmap(NULL, sizeof *trial, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

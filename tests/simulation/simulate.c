@@ -16,16 +16,16 @@
 
 #include "simulation.h"
 
-enum { JOBS_MOST = 256, CHUNK = 20, ALL_FAULTS_SEEDS = 2000 };
+enum { JOBS_MAX = 256, CHUNK = 20, ALL_FAULTS_SEEDS = 2000 };
 
 /* What the processes share. */
 struct shared {
-    uint64_t next, end, failures, failures_most; /* seeds */
+    uint64_t next, end, failures, failures_max; /* seeds */
     struct {
         volatile uint64_t seed, until;
-    } job[JOBS_MOST];
-    struct counts counts[JOBS_MOST];
-    uint64_t seeds[JOBS_MOST];
+    } job[JOBS_MAX];
+    struct counts counts[JOBS_MAX];
+    uint64_t seeds[JOBS_MAX];
 };
 
 static struct shared *shared;
@@ -45,7 +45,7 @@ static void add_counts(struct counts *sum, const struct counts *counts)
 {
     const uint64_t *from = (const uint64_t *)counts;
     uint64_t *to = (uint64_t *)sum;
-    size_t sums = offsetof(struct counts, calm_ms_most) / sizeof *to;
+    size_t sums = offsetof(struct counts, calm_ms_max) / sizeof *to;
     for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
         to[i] = i < sums ? to[i] + from[i] : to[i] > from[i] ? to[i] : from[i];
 }
@@ -68,11 +68,11 @@ static bool run_seed(const struct plan *plan, struct counts *sum)
 /* One process: chunk after chunk. It goes on where a predecessor in its place has died. */
 static void work(int job, struct plan plan)
 {
-    uint64_t failures_most = shared->failures_most;
+    uint64_t failures_max = shared->failures_max;
     seed_now = &shared->job[job].seed;
     for (;;) {
         while (shared->job[job].seed < shared->job[job].until) {
-            if (__atomic_load_n(&shared->failures, __ATOMIC_RELAXED) >= failures_most)
+            if (__atomic_load_n(&shared->failures, __ATOMIC_RELAXED) >= failures_max)
                 exit(0);
             plan.seed = shared->job[job].seed;
             if (!run_seed(&plan, &shared->counts[job]))
@@ -98,7 +98,7 @@ static pid_t start(int job, const struct plan *plan)
 
 static void run_jobs(int jobs, const struct plan *plan)
 {
-    pid_t pids[JOBS_MOST];
+    pid_t pids[JOBS_MAX];
     int left = jobs, status;
     for (int job = 0; job < jobs; job++)
         pids[job] = start(job, plan);
@@ -135,8 +135,8 @@ static void print_counts(const struct counts *counts, uint64_t seeds, const stru
     for (int i = 0; i < FAULT_COUNT; i++)
         printf(" %s %llu", fault_names[i], (unsigned long long)counts->faults[i]);
     printf("\nat most: calm until all had ended %llu ms, %llu steps; ledger %llu characters\n",
-           (unsigned long long)counts->calm_ms_most, (unsigned long long)counts->calm_steps_most,
-           (unsigned long long)counts->ledger_most);
+           (unsigned long long)counts->calm_ms_max, (unsigned long long)counts->calm_steps_max,
+           (unsigned long long)counts->ledger_max);
 }
 
 /* A fault that never strikes tests nothing. */
@@ -154,7 +154,7 @@ static bool all_struck(const struct counts *sum, const struct plan *plan)
     return all;
 }
 
-static int run_seeds(const struct plan *plan, uint64_t seeds, int jobs, uint64_t failures_most)
+static int run_seeds(const struct plan *plan, uint64_t seeds, int jobs, uint64_t failures_max)
 {
     struct counts sum = {0};
     uint64_t done = 0;
@@ -163,7 +163,7 @@ static int run_seeds(const struct plan *plan, uint64_t seeds, int jobs, uint64_t
         return 1;
     shared->next = plan->seed;
     shared->end = plan->seed + seeds;
-    shared->failures_most = failures_most;
+    shared->failures_max = failures_max;
     signal(SIGABRT, died);
     signal(SIGSEGV, died);
     if (jobs == 1 && seeds == 1) {
@@ -210,14 +210,14 @@ static void read_steps(const char *text, uint64_t *steps)
         uint64_t step = strtoull(text, &end, 10);
         if (end == text)
             return;
-        if (step < STEPS_MOST)
+        if (step < STEPS_MAX)
             steps[step / 64] |= 1ull << step % 64;
     }
 }
 
 struct arguments {
     struct plan plan;
-    uint64_t only[STEPS_MOST / 64];
+    uint64_t only[STEPS_MAX / 64];
     uint64_t seeds, failures;
     long jobs;
     bool one, shrink;
@@ -238,13 +238,13 @@ static int read_option(struct arguments *arguments, int option)
         return 0;
     case 'j':
         arguments->jobs = strtol(optarg, NULL, 10);
-        return arguments->jobs < 1 || arguments->jobs > JOBS_MOST ? -1 : 0;
+        return arguments->jobs < 1 || arguments->jobs > JOBS_MAX ? -1 : 0;
     case 'm':
         arguments->failures = strtoull(optarg, NULL, 10);
         return 0;
     case 'e':
         plan->events = atoi(optarg);
-        return plan->events < 1 || plan->events > EVENTS_MOST ? -1 : 0;
+        return plan->events < 1 || plan->events > EVENTS_MAX ? -1 : 0;
     case 'w':
         return read_faults(optarg, &plan->without);
     case 'i':

@@ -15,42 +15,42 @@
 #include "core/engine/engine.h"
 
 enum {
-    RECORD_MOST = 2000, /* bytes of a request */
-    LOGS_MOST = 6,
-    PROCESSES_MOST = 4,
+    RECORD_MAX = 2000, /* bytes of a request */
+    LOGS_MAX = 6,
+    PROCESSES_MAX = 4,
     IDS = 6, /* names of processes: each job of one has a transactional id */
     TRANSACTIONS = REQUEST_KINDS * IDS,
     EVENTS = 200,
-    EVENTS_MOST = 400,
-    LOG_MOST = 4096,
-    KEYS_MOST = 12,
-    MEMBERS_MOST = 128,
-    CALLS_MOST = 32,
-    MAIL_MOST = 64,
-    POSTS_MOST = 64,
-    INCARNATIONS_MOST = 256,
-    STEPS_MOST = 16384,      /* with faults */
-    CALM_STEPS_MOST = 90000, /* until all has ended, once there are no faults any more */
+    EVENTS_MAX = 400,
+    LOG_MAX = 4096,
+    KEYS_MAX = 12,
+    MEMBERS_MAX = 128,
+    CALLS_MAX = 32,
+    MAIL_MAX = 64,
+    POSTS_MAX = 64,
+    INCARNATIONS_MAX = 256,
+    STEPS_MAX = 16384,      /* with faults */
+    CALM_STEPS_MAX = 90000, /* until all has ended, once there are no faults any more */
 };
 
 /* What can go wrong or come in between: its name, how often at most (in 10,000 occasions), and in
  * one of how many runs it does at all (0: only where it is asked for, as in every third). */
 #define FAULTS(X)                                                                                  \
-    X(crash, 80, 2)           /* a process dies */                                                 \
-    X(crash_between, 30, 2)   /* ... between two actions of its engine */                          \
-    X(freeze, 80, 2)          /* a process stands still */                                         \
-    X(stand, 5000, 4)         /* ... and its clock with it */                                      \
-    X(twin, 9000, 3)          /* a process is started while its frozen namesake lives */           \
-    X(cut_off, 80, 2)         /* a process cannot reach Kafka */                                   \
-    X(deaf, 80, 3)            /* its heartbeats get lost, though all else arrives */               \
-    X(stop, 80, 2)            /* a planned stop */                                                 \
-    X(start, 600, 1)          /* a dead process comes back, or another in its place */             \
-    X(grow, 20, 3)            /* a topic gets a partition */                                       \
-    X(expire, 8, 6)           /* the group stands empty until its offsets are deleted */           \
-    X(failover, 30, 3)        /* coordinators move: they answer nothing for a while */             \
-    X(one_by_one, 12, 4)      /* each coordinator is away after another, some for long */          \
-    X(leader, 60, 3)          /* a log's leader moves: nothing is fetched for a while */           \
-    X(retain, 60, 6)          /* retention deletes the oldest records */                           \
+    X(crash, 80, 2)             /* a process dies */                                               \
+    X(crash_between, 30, 2)     /* ... between two actions of its engine */                        \
+    X(freeze, 80, 2)            /* a process stands still */                                       \
+    X(stand, 5000, 4)           /* ... and its clock with it */                                    \
+    X(second_instance, 9000, 3) /* a process is started while its frozen namesake lives */         \
+    X(cut_off, 80, 2)           /* a process cannot reach Kafka */                                 \
+    X(deaf, 80, 3)              /* its heartbeats get lost, though all else arrives */             \
+    X(stop, 80, 2)              /* a planned stop */                                               \
+    X(start, 600, 1)            /* a dead process comes back, or another in its place */           \
+    X(grow, 20, 3)              /* a topic gets a partition */                                     \
+    X(expire, 8, 6)             /* the group stands empty until its offsets are deleted */         \
+    X(failover, 30, 3)          /* coordinators move: they answer nothing for a while */           \
+    X(one_by_one, 12, 4)        /* each coordinator is away after another, some for long */        \
+    X(leader, 60, 3)            /* a log's leader moves: nothing is fetched for a while */         \
+    X(retain, 60, 6)            /* retention deletes the oldest records */                         \
     X(compact, 80, 6)         /* compaction deletes records that newer ones of their key follow */ \
     X(gap, 3000, 2)           /* offsets that hold no record (markers of transactions) */          \
     X(wall, 20, 2)            /* the wall clock is set */                                          \
@@ -139,20 +139,20 @@ struct task {
 struct log {
     enum request_kind kind;
     int64_t start, end;
-    int16_t task_at[LOG_MOST];  /* task + 1; 0: a gap */
-    int16_t tasks[EVENTS_MOST]; /* by offset */
-    int task_count, settled;    /* settled: the first tasks that are below the committed offset */
-    int64_t committed;          /* -1: none */
+    int16_t task_at[LOG_MAX];  /* task + 1; 0: a gap */
+    int16_t tasks[EVENTS_MAX]; /* by offset */
+    int task_count, settled;   /* settled: the first tasks that are below the committed offset */
+    int64_t committed;         /* -1: none */
     char *metadata;
-    uint64_t written_at;            /* step */
-    int64_t moved_at;               /* the same as a time */
-    int64_t away_until;             /* it has no leader until then */
-    int64_t too_long_at;            /* its ledger, alone, was last too long for the brokers then */
-    int64_t last_result[KEYS_MOST]; /* offset of the last one published */
-    int holder;                     /* incarnation to which it was given last */
-    int writer;                     /* incarnation that wrote its ledger last, */
-    uint64_t writer_since;          /* ... and the step since which nobody else has */
-    int left_most;                  /* the most that processes have left started for others */
+    uint64_t written_at;           /* step */
+    int64_t moved_at;              /* the same as a time */
+    int64_t away_until;            /* it has no leader until then */
+    int64_t too_long_at;           /* its ledger, alone, was last too long for the brokers then */
+    int64_t last_result[KEYS_MAX]; /* offset of the last one published */
+    int holder;                    /* incarnation to which it was given last */
+    int writer;                    /* incarnation that wrote its ledger last, */
+    uint64_t writer_since;         /* ... and the step since which nobody else has */
+    int left_max;                  /* the most that processes have left started for others */
 };
 
 struct published {
@@ -196,15 +196,15 @@ struct refusal {
 };
 
 /* What a process has been told of it: the first time in an unbroken row, and when it asked last. */
-enum { ASKED_MOST = 16 };
+enum { ASKED_MAX = 16 };
 struct refused {
     uint64_t number;
     int64_t since;
-    int64_t asked[ASKED_MOST]; /* by count, as a ring */
+    int64_t asked[ASKED_MAX]; /* by count, as a ring */
     uint64_t count;
-    bool holds;                /* what is refused now is a partition's, not a late outcome */
-    unsigned logs;             /* bit set: what is refused now is about these, ... */
-    int64_t log_at[LOGS_MOST]; /* ... and was last about each then; 0: not since it has it */
+    bool holds;               /* what is refused now is a partition's, not a late outcome */
+    unsigned logs;            /* bit set: what is refused now is about these, ... */
+    int64_t log_at[LOGS_MAX]; /* ... and was last about each then; 0: not since it has it */
 };
 
 /* A transactional id and what it has open. */
@@ -218,9 +218,9 @@ struct transaction {
     int incarnation;
     int64_t opened_at;
     uint64_t opened_step;
-    struct published items[2 * EVENTS_MOST];
+    struct published items[2 * EVENTS_MAX];
     size_t item_count;
-    struct offset_commit offsets[LOGS_MOST];
+    struct offset_commit offsets[LOGS_MAX];
     size_t offset_count;
 };
 
@@ -235,7 +235,7 @@ struct coordinator {
 struct flight {
     enum request_kind kind;
     int id, incarnation, member, generation;
-    struct offset_commit commits[LOGS_MOST];
+    struct offset_commit commits[LOGS_MAX];
     size_t count; /* 0: none */
 };
 
@@ -251,7 +251,7 @@ struct group {
     int generation, next_member;
     bool rebalancing, eager, statics, away;
     int64_t rebalancing_since;
-    struct member members[MEMBERS_MOST];
+    struct member members[MEMBERS_MAX];
     size_t member_count;
 };
 
@@ -263,8 +263,8 @@ struct client {
     int member, generation; /* 0, -1: none */
     int64_t heard_at;       /* when the coordinator last answered */
     unsigned owned, fetching;
-    int64_t position[LOGS_MOST];
-    int64_t end_told[LOGS_MOST];
+    int64_t position[LOGS_MAX];
+    int64_t end_told[LOGS_MAX];
     enum client_asked asked;
     int64_t asked_since; /* for that, as a member of this generation */
     unsigned asked_logs, then_assign;
@@ -283,7 +283,7 @@ struct mail {
 };
 
 struct mailbox {
-    struct mail mail[MAIL_MOST];
+    struct mail mail[MAIL_MAX];
     size_t first, count;
 };
 
@@ -296,7 +296,7 @@ struct call {
 struct caller {
     struct dispatch dispatch;
     struct mailbox in, out[REQUEST_KINDS];
-    struct call calls[CALLS_MOST];
+    struct call calls[CALLS_MAX];
     size_t call_count;
     bool happened; /* something, since its last turn */
     int64_t due;
@@ -309,9 +309,9 @@ enum transact_phase { PHASE_IDLE, PHASE_PRODUCE, PHASE_OFFSETS, PHASE_COMMIT, PH
 struct job {
     struct process *process;
     enum request_kind kind;
-    struct engine *engine;          /* NULL: it is not served, or the process is dead */
-    int64_t ended, ended_before;    /* when others last ended its transactions; 0: never */
-    int64_t drain_until[LOGS_MOST]; /* by its clock; INT64_MAX / 2: it does not drain */
+    struct engine *engine;         /* NULL: it is not served, or the process is dead */
+    int64_t ended, ended_before;   /* when others last ended its transactions; 0: never */
+    int64_t drain_until[LOGS_MAX]; /* by its clock; INT64_MAX / 2: it does not drain */
     int64_t idle_since;
     unsigned recalls; /* logs recalled since their drains began */
     bool asleep;      /* nothing to do until wake_at, unless something happens */
@@ -321,13 +321,13 @@ struct job {
     struct {
         int64_t at;
         size_t size;
-    } too_long[LOGS_MOST];         /* ledgers that were refused last, each alone */
-    int claims_refused[LOGS_MOST]; /* in the assignment, alone */
+    } too_long[LOGS_MAX];         /* ledgers that were refused last, each alone */
+    int claims_refused[LOGS_MAX]; /* in the assignment, alone */
     struct claim {
         int64_t at, pause;
-    } claims[LOGS_MOST]; /* when one that was refused is made again; 0: not yet known */
-    unsigned lost;       /* logs, since it has had them last */
-    bool fenced;         /* another static member has its place */
+    } claims[LOGS_MAX]; /* when one that was refused is made again; 0: not yet known */
+    unsigned lost;      /* logs, since it has had them last */
+    bool fenced;        /* another static member has its place */
     bool joins, initialising, renewing;
     int epoch;
     enum transact_phase transact; /* the producer's job */
@@ -337,13 +337,13 @@ struct job {
     int member, generation; /* as the transaction took them along */
     bool landed;            /* the commit, and the client does not know it */
     enum txn_outcome outcome;
-    enum record_refusal refused[2 * EVENTS_MOST];
+    enum record_refusal refused[2 * EVENTS_MAX];
     bool about_size; /* what it is told next is about the size of ledgers */
     struct refused refusal;
     enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
     struct engine_action work;
     enum group_answer answer;
-    struct stored_ledger found[LOGS_MOST];
+    struct stored_ledger found[LOGS_MAX];
     size_t found_count;
 };
 
@@ -353,7 +353,7 @@ struct process {
     int64_t frozen_since, cut_off_until, deaf_until;
     int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
     bool clock_stood;               /* while the process stood still */
-    bool has_twin;
+    bool has_duplicate;
     bool stopping;
     int64_t stops_since; /* ... or since it is calm */
     int64_t stop_until;  /* by its clock: when its drains are over */
@@ -405,7 +405,7 @@ struct plan {
     X(kicks)                                                                                       \
     X(fenced)                                                                                      \
     X(unanswered) /* transactions whose end was not answered */                                    \
-    X(accused)    /* took two successors who came too late for a twin, and ended */                \
+    X(accused)    /* took two successors who came too late for a duplicate instance, and ended */  \
     X(claims)
 
 struct counts {
@@ -413,7 +413,7 @@ struct counts {
     COUNTS(X)
 #undef X
     uint64_t faults[FAULT_COUNT];
-    uint64_t calm_ms_most, calm_steps_most, ledger_most; /* maxima, from here on */
+    uint64_t calm_ms_max, calm_steps_max, ledger_max; /* maxima, from here on */
 };
 
 struct world {
@@ -431,27 +431,26 @@ struct world {
     unsigned rates[FAULT_COUNT];
     unsigned append_every;
     int keys;
-    struct log logs[LOGS_MOST];
+    struct log logs[LOGS_MAX];
     int log_count;
     unsigned logs_of[REQUEST_KINDS]; /* bit sets */
-    struct task tasks[EVENTS_MOST];
+    struct task tasks[EVENTS_MAX];
     int task_count, open_tasks;
-    struct post posts[POSTS_MOST];
+    struct post posts[POSTS_MAX];
     size_t post_count;
     struct transaction transactions[TRANSACTIONS]; /* by kind and id */
-    struct flight flights[REQUEST_KINDS * PROCESSES_MOST];
+    struct flight flights[REQUEST_KINDS * PROCESSES_MAX];
     struct group groups[REQUEST_KINDS];
     struct coordinator coordinators[COORDINATORS];
     struct refusal refusal;
-    int64_t commit_most,
-        ledger_most; /* characters that the brokers take; 0: as many as there are */
+    int64_t commit_max, ledger_max; /* characters that the brokers take; 0: as many as there are */
     int64_t outage_until, ill_until;
-    struct process processes[PROCESSES_MOST];
+    struct process processes[PROCESSES_MAX];
     int process_count, incarnations;
     char owners[IDS][LEDGER_OWNER_SIZE];
     /* By incarnation, when it last froze or lost its assignment: what it had begun to start until
      * then may be unknown. UINT64_MAX: it has died. */
-    uint64_t excused_at[INCARNATIONS_MOST];
+    uint64_t excused_at[INCARNATIONS_MAX];
     struct counts counts;
 };
 

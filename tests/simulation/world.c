@@ -35,7 +35,7 @@ static void begin_stream(struct world *world)
 static bool may_strike(const struct world *world)
 {
     const uint64_t *only = world->plan.only;
-    return !only || (world->step < STEPS_MOST && only[world->step / 64] >> world->step % 64 & 1);
+    return !only || (world->step < STEPS_MAX && only[world->step / 64] >> world->step % 64 & 1);
 }
 
 static uint64_t *struck_steps;
@@ -46,7 +46,7 @@ bool strikes(struct world *world, enum fault fault)
         !may_strike(world))
         return false;
     world->counts.faults[fault]++;
-    if (struck_steps && world->step < STEPS_MOST)
+    if (struck_steps && world->step < STEPS_MAX)
         struck_steps[world->step / 64] |= 1ull << world->step % 64;
     say(world, "FAULT %s", fault_names[fault]);
     return true;
@@ -127,7 +127,7 @@ static void draw_settings(struct world *world)
         .window = 2 + (int64_t)draw(world, draw(world, 2) ? 6 : 60),
         .window_bytes = draw(world, 4) ? 1 << 20 : 600 + (int64_t)draw(world, 8000),
         .memory_bytes = draw(world, 2) ? 1 << 20 : 600 + (int64_t)draw(world, 20000),
-        .record_bytes = RECORD_MOST,
+        .record_bytes = RECORD_MAX,
         .ledger_max = LEDGER_MAX,
         .turn = 1 + (int64_t)(mix(~world->plan.seed) % 3), /* the slots are too few for more */
     };
@@ -170,9 +170,9 @@ static void world_init(struct world *world, const struct plan *plan)
     refusal_init(world);
     process_draw_owners(world);
     world->append_every = 4 + (unsigned)draw(world, 56);
-    world->keys = 2 + (int)draw(world, KEYS_MOST - 1);
+    world->keys = 2 + (int)draw(world, KEYS_MAX - 1);
     broker_init(world);
-    world->process_count = 1 + (int)draw(world, PROCESSES_MOST);
+    world->process_count = 1 + (int)draw(world, PROCESSES_MAX);
     for (int i = 0; i < world->process_count; i++) {
         world->processes[i].index = world->processes[i].id = i;
         if (!i || draw(world, 2))
@@ -233,20 +233,20 @@ static bool name_is_free(struct world *world, int id)
     struct process *other = namesake(world, id);
     if (!other)
         return true;
-    if (other->state != PROCESS_FROZEN || !strikes(world, FAULT_twin))
+    if (other->state != PROCESS_FROZEN || !strikes(world, FAULT_second_instance))
         return false;
-    other->has_twin = true;
+    other->has_duplicate = true;
     return true;
 }
 
 static void start(struct world *world, struct process *process)
 {
     int id = draw(world, 3) ? process->id : (int)draw(world, IDS);
-    bool twin = namesake(world, id) != NULL;
-    if (world->incarnations >= INCARNATIONS_MOST - PROCESSES_MOST - 1 || !name_is_free(world, id))
+    bool second = namesake(world, id) != NULL;
+    if (world->incarnations >= INCARNATIONS_MAX - PROCESSES_MAX - 1 || !name_is_free(world, id))
         return;
     process_start(world, process, id);
-    process->has_twin = twin;
+    process->has_duplicate = second;
 }
 
 /* A heartbeat may be answered before it is noticed that none was for long. */
@@ -354,7 +354,7 @@ static void step(struct world *world)
     platform_step(world);
     if (draw(world, 4) == 0)
         broker_step(world);
-    struct process *running[PROCESSES_MOST];
+    struct process *running[PROCESSES_MAX];
     size_t count = 0;
     for (int i = 0; i < world->process_count; i++)
         if (world->processes[i].state == PROCESS_RUNNING)
@@ -398,7 +398,7 @@ static void calm_down(struct world *world)
             job->idle_since = job->client.asked_since = job->client.heard_at = world->now;
             job->asleep = false;
         }
-        if (process->state != PROCESS_DEAD && process->has_twin)
+        if (process->state != PROCESS_DEAD && process->has_duplicate)
             process_crash(world, process); /* two of a name would end each other in turn */
         else if (process->state == PROCESS_FROZEN)
             thaw(world, process);
@@ -439,7 +439,7 @@ static void besiege(struct world *world)
 static void mend(struct world *world)
 {
     for (int i = 0; i < world->process_count; i++)
-        each_job(job, &world->processes[i]) if (check_is_stuck(job)) world->ledger_most = 0;
+        each_job(job, &world->processes[i]) if (check_is_stuck(job)) world->ledger_max = 0;
     keep_one(world);
 }
 
@@ -457,25 +457,25 @@ static void run_calm(struct world *world)
         step(world);
         if (world->failed || (world->step % 32 == 0 && check_all_done(world, false)))
             break;
-        if (world->step - from >= CALM_STEPS_MOST)
+        if (world->step - from >= CALM_STEPS_MAX)
             check_all_done(world, true);
     }
-    world->counts.calm_steps_most = world->step - from;
-    world->counts.calm_ms_most = (uint64_t)(world->now - began);
+    world->counts.calm_steps_max = world->step - from;
+    world->counts.calm_ms_max = (uint64_t)(world->now - began);
 }
 
 void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
 {
     struck_steps = struck;
     world_init(world, plan);
-    uint64_t until = STEPS_MOST;
+    uint64_t until = STEPS_MAX;
     while (world->step < until && !world->failed) {
         world->step++;
         begin_stream(world);
         strike(world);
         if (!world->failed)
             step(world);
-        if (world->task_count == plan->events && until == STEPS_MOST)
+        if (world->task_count == plan->events && until == STEPS_MAX)
             until = world->step + draw(world, 2000);
     }
     if (!world->failed)

@@ -13,17 +13,17 @@
 #include "base/memory.h"
 #include "core/engine/engine.h"
 
-enum { WALL = 1000000000, LENT_MOST = 256 };
+enum { WALL = 1000000000, LENT_MAX = 256 };
 
 /* One engine and what is committed for partitions 0 to 3. */
-struct desk {
+struct harness {
     struct engine *engine;
     enum request_kind kind;
     int64_t now;
     struct engine_action action;
     int64_t base[4];
     char *metadata[4];
-    struct request *lent[LENT_MOST];
+    struct request *lent[LENT_MAX];
     size_t lent_count;
     char published[4096]; /* "type:offset:status " each */
     uint64_t rebalance;
@@ -41,95 +41,95 @@ static struct engine_options options(void)
                                    .slots = 4};
 }
 
-static void desk_init(struct desk *desk, const struct engine_options *given)
+static void harness_init(struct harness *harness, const struct engine_options *given)
 {
-    *desk = (struct desk){.engine = engine_new(given), .kind = given->kind, .now = 100000};
+    *harness = (struct harness){.engine = engine_new(given), .kind = given->kind, .now = 100000};
     for (int i = 0; i < 4; i++)
-        desk->base[i] = -1;
-    engine_producer_ready(desk->engine, desk->now);
+        harness->base[i] = -1;
+    engine_producer_ready(harness->engine, harness->now);
 }
 
-static void desk_fini(struct desk *desk)
+static void harness_fini(struct harness *harness)
 {
-    engine_free(desk->engine);
-    for (size_t i = 0; i < desk->lent_count; i++)
-        request_free(desk->lent[i]);
+    engine_free(harness->engine);
+    for (size_t i = 0; i < harness->lent_count; i++)
+        request_free(harness->lent[i]);
     for (int i = 0; i < 4; i++)
-        free(desk->metadata[i]);
+        free(harness->metadata[i]);
 }
 
-static enum engine_action_type step(struct desk *desk)
+static enum engine_action_type step(struct harness *harness)
 {
     enum engine_action_type type =
-        engine_next(desk->engine, desk->now, WALL + desk->now, &desk->action);
+        engine_next(harness->engine, harness->now, WALL + harness->now, &harness->action);
     if (type == ENGINE_START)
-        desk->lent[desk->lent_count++] = desk->action.request;
+        harness->lent[harness->lent_count++] = harness->action.request;
     return type;
 }
 
-static void expect(struct desk *desk, enum engine_action_type type)
+static void expect(struct harness *harness, enum engine_action_type type)
 {
-    assert_int_equal(step(desk), type);
+    assert_int_equal(step(harness), type);
 }
 
 /* The committed state becomes what the action says. */
-static void land(struct desk *desk)
+static void land(struct harness *harness)
 {
-    for (size_t i = 0; i < desk->action.ledger_count; i++) {
-        const struct stored_ledger *ledger = &desk->action.ledgers[i];
+    for (size_t i = 0; i < harness->action.ledger_count; i++) {
+        const struct stored_ledger *ledger = &harness->action.ledgers[i];
         assert_true(ledger->metadata_size <= LEDGER_MAX);
-        desk->base[ledger->partition] = ledger->offset;
-        free(desk->metadata[ledger->partition]);
-        desk->metadata[ledger->partition] = memory_copy(ledger->metadata, ledger->metadata_size);
+        harness->base[ledger->partition] = ledger->offset;
+        free(harness->metadata[ledger->partition]);
+        harness->metadata[ledger->partition] = memory_copy(ledger->metadata, ledger->metadata_size);
     }
-    for (size_t i = 0; i < desk->action.item_count; i++) {
-        const struct engine_item *item = &desk->action.items[i];
-        size_t used = strlen(desk->published);
-        snprintf(desk->published + used, sizeof desk->published - used, "%s:%d:%s ",
+    for (size_t i = 0; i < harness->action.item_count; i++) {
+        const struct engine_item *item = &harness->action.items[i];
+        size_t used = strlen(harness->published);
+        snprintf(harness->published + used, sizeof harness->published - used, "%s:%d:%s ",
                  (const char *[]){"result", "invalid", "late", "gone"}[item->type],
                  (int)item->request->place.offset, status_name(item->request->outcome.status));
     }
 }
 
-static void assert_published(struct desk *desk, const char *expected)
+static void assert_published(struct harness *harness, const char *expected)
 {
-    assert_string_equal(desk->published, expected);
-    desk->published[0] = '\0';
+    assert_string_equal(harness->published, expected);
+    harness->published[0] = '\0';
 }
 
-static void commit_tick(struct desk *desk)
+static void commit_tick(struct harness *harness)
 {
-    expect(desk, ENGINE_TRANSACT);
-    land(desk);
-    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
+    expect(harness, ENGINE_TRANSACT);
+    land(harness);
+    engine_transacted(harness->engine, TXN_COMMITTED, NULL, harness->now);
 }
 
-static enum ledger_mark mark(const struct desk *desk, int partition, int64_t offset)
+static enum ledger_mark mark(const struct harness *harness, int partition, int64_t offset)
 {
     struct ledger ledger = {0};
     struct error error;
-    const char *metadata = desk->metadata[partition] ? desk->metadata[partition] : "";
+    const char *metadata = harness->metadata[partition] ? harness->metadata[partition] : "";
     assert_int_equal(
-        ledger_decode(&ledger, desk->base[partition], metadata, strlen(metadata), &error), 0);
+        ledger_decode(&ledger, harness->base[partition], metadata, strlen(metadata), &error), 0);
     enum ledger_mark found = ledger_at(&ledger, offset);
     ledger_fini(&ledger);
     return found;
 }
 
-static void assert_owner(const struct desk *desk, int partition, const char *owner)
+static void assert_owner(const struct harness *harness, int partition, const char *owner)
 {
     struct ledger ledger = {0};
     struct error error;
-    const char *metadata = desk->metadata[partition];
+    const char *metadata = harness->metadata[partition];
     assert_int_equal(
-        ledger_decode(&ledger, desk->base[partition], metadata, strlen(metadata), &error), 0);
+        ledger_decode(&ledger, harness->base[partition], metadata, strlen(metadata), &error), 0);
     assert_string_equal(ledger.owner, owner);
     ledger_fini(&ledger);
 }
 
 /* Commits a ledger from outside, as another owner or none would have. runs: "sdf" one letter an
  * offset. */
-static void preset(struct desk *desk, int partition, int64_t base, uint64_t sequence,
+static void preset(struct harness *harness, int partition, int64_t base, uint64_t sequence,
                    const char *owner, const char *marks)
 {
     struct ledger ledger = {.base = base, .sequence = sequence};
@@ -142,78 +142,78 @@ static void preset(struct desk *desk, int partition, int64_t base, uint64_t sequ
                                    : LEDGER_FRESH,
                    1);
     ledger_encode(&ledger, &text);
-    free(desk->metadata[partition]);
-    desk->base[partition] = base;
-    desk->metadata[partition] = text_take(&text);
+    free(harness->metadata[partition]);
+    harness->base[partition] = base;
+    harness->metadata[partition] = text_take(&text);
     ledger_fini(&ledger);
 }
 
-static void answer_read(struct desk *desk)
+static void answer_read(struct harness *harness)
 {
     struct stored_ledger ledgers[4];
-    size_t count = desk->action.place_count;
+    size_t count = harness->action.place_count;
     for (size_t i = 0; i < count; i++) {
-        int32_t partition = desk->action.places[i].partition;
-        const char *metadata = desk->metadata[partition] ? desk->metadata[partition] : "";
+        int32_t partition = harness->action.places[i].partition;
+        const char *metadata = harness->metadata[partition] ? harness->metadata[partition] : "";
         ledgers[i] = (struct stored_ledger){.partition = partition,
-                                            .offset = desk->base[partition],
+                                            .offset = harness->base[partition],
                                             .metadata = metadata,
                                             .metadata_size = strlen(metadata)};
     }
-    engine_ledgers_read(desk->engine, GROUP_DONE, ledgers, count, desk->now);
+    engine_ledgers_read(harness->engine, GROUP_DONE, ledgers, count, harness->now);
 }
 
-static void give(struct desk *desk, int first, int count)
+static void give(struct harness *harness, int first, int count)
 {
     struct record_position places[4];
     for (int i = 0; i < count; i++)
         places[i] = (struct record_position){.partition = first + i, .offset = -1};
-    engine_assigned(desk->engine, ++desk->rebalance, places, (size_t)count, desk->now);
+    engine_assigned(harness->engine, ++harness->rebalance, places, (size_t)count, harness->now);
 }
 
-static void take(struct desk *desk, int first, int count, bool lost)
+static void take(struct harness *harness, int first, int count, bool lost)
 {
     struct record_position places[4];
     for (int i = 0; i < count; i++)
         places[i] = (struct record_position){.partition = first + i, .offset = -1};
-    engine_revoked(desk->engine, ++desk->rebalance,
+    engine_revoked(harness->engine, ++harness->rebalance,
                    lost ? PARTITIONS_OVERTAKEN : PARTITIONS_REVOKED, places, (size_t)count,
-                   desk->now);
+                   harness->now);
 }
 
 /* What an assignment begins with, if its ledgers name nobody else. */
-static void read_ledgers(struct desk *desk)
+static void read_ledgers(struct harness *harness)
 {
-    expect(desk, ENGINE_READ);
-    assert_false(desk->action.stable);
-    answer_read(desk);
-    expect(desk, ENGINE_READ);
-    assert_true(desk->action.stable);
-    answer_read(desk);
+    expect(harness, ENGINE_READ);
+    assert_false(harness->action.stable);
+    answer_read(harness);
+    expect(harness, ENGINE_READ);
+    assert_true(harness->action.stable);
+    answer_read(harness);
 }
 
 /* Assigned partitions whose ledgers name nobody else. */
-static void assign(struct desk *desk, int first, int count)
+static void assign(struct harness *harness, int first, int count)
 {
-    give(desk, first, count);
-    read_ledgers(desk);
-    expect(desk, ENGINE_COMMIT);
-    land(desk);
-    engine_committed(desk->engine, GROUP_DONE, desk->now);
-    expect(desk, ENGINE_ASSIGN);
-    assert_int_equal(desk->action.rebalance, desk->rebalance);
+    give(harness, first, count);
+    read_ledgers(harness);
+    expect(harness, ENGINE_COMMIT);
+    land(harness);
+    engine_committed(harness->engine, GROUP_DONE, harness->now);
+    expect(harness, ENGINE_ASSIGN);
+    assert_int_equal(harness->action.rebalance, harness->rebalance);
 }
 
-static struct request *record(struct desk *desk, int partition, int64_t offset,
+static struct request *record(struct harness *harness, int partition, int64_t offset,
                               const char *order_id)
 {
     struct raw_record raw = {.key = "key",
                              .key_size = 3,
                              .value = "{}",
                              .value_size = 2,
-                             .timestamp_ms = WALL + desk->now};
+                             .timestamp_ms = WALL + harness->now};
     struct request *request =
-        request_new((struct record_position){desk->kind, partition, offset}, &raw);
+        request_new((struct record_position){harness->kind, partition, offset}, &raw);
     if (order_id) {
         request->event.order_id = request->event.strings = memory_string(order_id);
     } else {
@@ -223,170 +223,171 @@ static struct request *record(struct desk *desk, int partition, int64_t offset,
     return request;
 }
 
-static void arrive(struct desk *desk, int partition, int64_t offset, const char *order_id)
+static void arrive(struct harness *harness, int partition, int64_t offset, const char *order_id)
 {
-    engine_record(desk->engine, record(desk, partition, offset, order_id), desk->now,
-                  WALL + desk->now);
+    engine_record(harness->engine, record(harness, partition, offset, order_id), harness->now,
+                  WALL + harness->now);
 }
 
-static struct request *lent(struct desk *desk, int64_t offset)
+static struct request *lent(struct harness *harness, int64_t offset)
 {
-    for (size_t i = 0; i < desk->lent_count; i++)
-        if (desk->lent[i]->place.offset == offset)
-            return desk->lent[i];
+    for (size_t i = 0; i < harness->lent_count; i++)
+        if (harness->lent[i]->place.offset == offset)
+            return harness->lent[i];
     fail_msg("offset %d was not handed out", (int)offset);
     return NULL;
 }
 
-static void back(struct desk *desk, struct request *request)
+static void back(struct harness *harness, struct request *request)
 {
-    for (size_t i = 0; i < desk->lent_count; i++) {
-        if (desk->lent[i] != request)
+    for (size_t i = 0; i < harness->lent_count; i++) {
+        if (harness->lent[i] != request)
             continue;
-        desk->lent[i] = desk->lent[--desk->lent_count];
+        harness->lent[i] = harness->lent[--harness->lent_count];
         break;
     }
-    engine_call_ended(desk->engine, request, desk->now);
+    engine_call_ended(harness->engine, request, harness->now);
 }
 
-static void finish(struct desk *desk, int64_t offset, enum status status)
+static void finish(struct harness *harness, int64_t offset, enum status status)
 {
-    struct request *request = lent(desk, offset);
+    struct request *request = lent(harness, offset);
     request->call.end = CALL_FINISHED;
     request->call.attempts++;
-    request->call.started_boot_ms = desk->now;
+    request->call.started_boot_ms = harness->now;
     request->outcome.status = status;
     request->outcome.answered = status == STATUS_SUCCEEDED || status == STATUS_REFUSED;
-    back(desk, request);
+    back(harness, request);
 }
 
-static void unsent(struct desk *desk, int64_t offset, int64_t retry_at)
+static void unsent(struct harness *harness, int64_t offset, int64_t retry_at)
 {
-    struct request *request = lent(desk, offset);
+    struct request *request = lent(harness, offset);
     request->call.end = retry_at ? CALL_NOT_SENT : CALL_RETURNED;
     request->call.retry_at_ms = retry_at;
     if (retry_at && !request->call.attempts++)
-        request->call.first_started_boot_ms = desk->now;
-    back(desk, request);
+        request->call.first_started_boot_ms = harness->now;
+    back(harness, request);
 }
 
-static struct engine_partition_view view_of(const struct desk *desk, int partition)
+static struct engine_partition_stats view_of(const struct harness *harness, int partition)
 {
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(desk->engine, i, &view); i++)
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(harness->engine, i, &view); i++)
         if (view.partition == partition)
             return view;
     fail_msg("partition %d is not there", partition);
     return view;
 }
 
-static void ready(struct desk *desk)
+static void ready(struct harness *harness)
 {
     struct engine_options given = options();
-    desk_init(desk, &given);
-    assign(desk, 0, 1);
-    expect(desk, ENGINE_NOTHING);
+    harness_init(harness, &given);
+    assign(harness, 0, 1);
+    expect(harness, ENGINE_NOTHING);
 }
 
 /* ... and a call of offset 0 is handed out. */
-static void ready_with_a_call(struct desk *desk)
+static void ready_with_a_call(struct harness *harness)
 {
-    ready(desk);
-    arrive(desk, 0, 0, "o-1");
-    commit_tick(desk);
-    expect(desk, ENGINE_START);
+    ready(harness);
+    arrive(harness, 0, 0, "o-1");
+    commit_tick(harness);
+    expect(harness, ENGINE_START);
 }
 
 static void test_one_call(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    assert_owner(&desk, 0, "me");
-    assert_true(engine_wants(desk.engine, 0) > 0);
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    assert_published(&desk, "");
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->call.lease_until_ms, desk.now + 5000);
-    expect(&desk, ENGINE_NOTHING);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    assert_int_equal(desk.base[0], 1);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    assert_owner(&harness, 0, "me");
+    assert_true(engine_wants(harness.engine, 0) > 0);
+    arrive(&harness, 0, 0, "o-1");
+    commit_tick(&harness);
+    assert_published(&harness, "");
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_STARTED);
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->call.lease_until_ms, harness.now + 5000);
+    expect(&harness, ENGINE_NOTHING);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    assert_int_equal(harness.base[0], 1);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 static void test_nothing_starts_before_the_commit(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    expect(&desk, ENGINE_TRANSACT);
-    expect(&desk, ENGINE_NOTHING);
-    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
-    expect(&desk, ENGINE_NOTHING); /* the pause after an abort */
-    assert_true(engine_wake_time(desk.engine) > desk.now);
-    desk.now = engine_wake_time(desk.engine);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    expect(&harness, ENGINE_TRANSACT);
+    expect(&harness, ENGINE_NOTHING);
+    engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
+    expect(&harness, ENGINE_NOTHING); /* the pause after an abort */
+    assert_true(engine_wake_time(harness.engine) > harness.now);
+    harness.now = engine_wake_time(harness.engine);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 static void test_order_in_a_lane(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-1");
-    arrive(&desk, 0, 2, "o-2");
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_NOTHING);
-    finish(&desk, 2, STATUS_REFUSED);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk); /* publishes two, and starts the one that may go now */
-    assert_published(&desk, "result:2:refused result:0:succeeded ");
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 2), LEDGER_DONE);
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->place.offset, 1);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-1");
+    arrive(&harness, 0, 2, "o-2");
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_FRESH);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_NOTHING);
+    finish(&harness, 2, STATUS_REFUSED);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness); /* publishes two, and starts the one that may go now */
+    assert_published(&harness, "result:2:refused result:0:succeeded ");
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 2), LEDGER_DONE);
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->place.offset, 1);
+    harness_fini(&harness);
 }
 
 static void test_untried_ends(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    struct request *invalid = record(&desk, 0, 0, "o-1");
+    struct harness harness;
+    ready(&harness);
+    struct request *invalid = record(&harness, 0, 0, "o-1");
     invalid->event.invalid_code = "bad";
     invalid->event.invalid_message = memory_string("bad");
-    struct request *expired = record(&desk, 0, 1, "o-1");
-    expired->event.expires_at_ms = WALL + desk.now - 1;
-    struct request *old = record(&desk, 0, 2, "o-2");
-    old->raw.timestamp_ms = WALL + desk.now - 900001;
-    struct request *future = record(&desk, 0, 3, "o-3");
-    future->raw.timestamp_ms = WALL + desk.now + 5000000;
-    future->event.expires_at_ms = WALL + desk.now; /* not dialled *after* it */
-    engine_record(desk.engine, invalid, desk.now, WALL + desk.now);
-    engine_record(desk.engine, expired, desk.now, WALL + desk.now);
-    engine_record(desk.engine, old, desk.now, WALL + desk.now);
-    engine_record(desk.engine, future, desk.now, WALL + desk.now);
-    arrive(&desk, 0, 4, NULL); /* no key and no order id: a dead letter alone */
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:invalid invalid:0:invalid result:1:expired result:2:expired "
-                            "invalid:4:invalid ");
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->place.offset, 3);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    struct request *expired = record(&harness, 0, 1, "o-1");
+    expired->event.expires_at_ms = WALL + harness.now - 1;
+    struct request *old = record(&harness, 0, 2, "o-2");
+    old->raw.timestamp_ms = WALL + harness.now - 900001;
+    struct request *future = record(&harness, 0, 3, "o-3");
+    future->raw.timestamp_ms = WALL + harness.now + 5000000;
+    future->event.expires_at_ms = WALL + harness.now; /* not dialled *after* it */
+    engine_record(harness.engine, invalid, harness.now, WALL + harness.now);
+    engine_record(harness.engine, expired, harness.now, WALL + harness.now);
+    engine_record(harness.engine, old, harness.now, WALL + harness.now);
+    engine_record(harness.engine, future, harness.now, WALL + harness.now);
+    arrive(&harness, 0, 4, NULL); /* no key and no order id: a dead letter alone */
+    commit_tick(&harness);
+    assert_published(&harness,
+                     "result:0:invalid invalid:0:invalid result:1:expired result:2:expired "
+                     "invalid:4:invalid ");
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->place.offset, 3);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* A request that may not be started ends when its time is over, though nothing else happens: here,
@@ -394,426 +395,426 @@ static void test_untried_ends(void **state)
 static void test_what_waits_expires_in_its_time(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "tried");
-    arrive(&desk, 0, 1, "doubt");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    desk.action.request->event.expires_at_ms = WALL + desk.now + 2000;
-    expect(&desk, ENGINE_START);
-    unsent(&desk, 0, desk.now + 60000);
-    finish(&desk, 1, STATUS_UNKNOWN);
-    commit_tick(&desk);
-    assert_published(&desk, "result:1:unknown ");
-    engine_allow(desk.engine, 0);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "tried");
+    arrive(&harness, 0, 1, "doubt");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    harness.action.request->event.expires_at_ms = WALL + harness.now + 2000;
+    expect(&harness, ENGINE_START);
+    unsent(&harness, 0, harness.now + 60000);
+    finish(&harness, 1, STATUS_UNKNOWN);
+    commit_tick(&harness);
+    assert_published(&harness, "result:1:unknown ");
+    engine_allow(harness.engine, 0);
     for (int i = 0; i < 2; i++) {
-        struct request *request = record(&desk, 0, 2 + i, i ? "paused" : "doubt");
-        request->event.expires_at_ms = WALL + desk.now + 3000 + i * 1000;
-        engine_record(desk.engine, request, desk.now, WALL + desk.now);
+        struct request *request = record(&harness, 0, 2 + i, i ? "paused" : "doubt");
+        request->event.expires_at_ms = WALL + harness.now + 3000 + i * 1000;
+        engine_record(harness.engine, request, harness.now, WALL + harness.now);
     }
-    expect(&desk, ENGINE_NOTHING);
+    expect(&harness, ENGINE_NOTHING);
     static const char *const published[] = {"result:0:expired ", "result:2:expired ",
                                             "result:3:expired "};
     for (int i = 0; i < 3; i++) {
         int64_t over = 100000 + 2000 + i * 1000 + 1;
-        assert_int_equal(engine_wake_time(desk.engine), over);
-        desk.now = over;
-        commit_tick(&desk);
-        assert_published(&desk, published[i]);
-        expect(&desk, ENGINE_NOTHING);
+        assert_int_equal(engine_wake_time(harness.engine), over);
+        harness.now = over;
+        commit_tick(&harness);
+        assert_published(&harness, published[i]);
+        expect(&harness, ENGINE_NOTHING);
     }
-    desk_fini(&desk);
+    harness_fini(&harness);
 }
 
 static void test_not_sent_loses_its_mark_before_it_is_tried_again(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    unsent(&desk, 0, desk.now + 500);
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
-    expect(&desk, ENGINE_NOTHING); /* neither it nor the next of its lane */
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + 500);
-    desk.now += 500;
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->place.offset, 0);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-1");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    unsent(&harness, 0, harness.now + 500);
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_FRESH);
+    expect(&harness, ENGINE_NOTHING); /* neither it nor the next of its lane */
+    assert_int_equal(engine_wake_time(harness.engine), harness.now + 500);
+    harness.now += 500;
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_STARTED);
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->place.offset, 0);
+    harness_fini(&harness);
 }
 
 static void test_deadline_ends_retries(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    unsent(&desk, 0, desk.now + 3600000); /* cut to the deadline */
-    commit_tick(&desk);
-    desk.now += 59999;
-    expect(&desk, ENGINE_NOTHING);
-    desk.now += 1;
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:unavailable ");
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    unsent(&harness, 0, harness.now + 3600000); /* cut to the deadline */
+    commit_tick(&harness);
+    harness.now += 59999;
+    expect(&harness, ENGINE_NOTHING);
+    harness.now += 1;
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:unavailable ");
+    harness_fini(&harness);
 }
 
 /* A call that the platform has answered, and that it would take once more. */
-static void unsent_but_answered(struct desk *desk)
+static void unsent_but_answered(struct harness *harness)
 {
-    struct outcome *outcome = &lent(desk, 0)->outcome;
+    struct outcome *outcome = &lent(harness, 0)->outcome;
     outcome->status = STATUS_REFUSED;
     outcome->answered = true;
-    unsent(desk, 0, desk->now + 3600000);
-    commit_tick(desk);
-    desk->now += 60000;
+    unsent(harness, 0, harness->now + 3600000);
+    commit_tick(harness);
+    harness->now += 60000;
 }
 
 static void test_a_retry_too_late_leaves_the_answer(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    unsent_but_answered(&desk);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:refused ");
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    unsent_but_answered(&harness);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:refused ");
+    harness_fini(&harness);
 }
 
 /* Nothing says that it was started: whoever has the partition now calls it, or ends it, anew. */
 static void test_its_answer_is_no_late_outcome(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    unsent_but_answered(&desk);
-    expect(&desk, ENGINE_TRANSACT);
-    take(&desk, 0, 1, true);
-    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
-    desk.now += 1000;
-    expect(&desk, ENGINE_NOTHING);
-    assert_published(&desk, "");
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    unsent_but_answered(&harness);
+    expect(&harness, ENGINE_TRANSACT);
+    take(&harness, 0, 1, true);
+    engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness.now += 1000;
+    expect(&harness, ENGINE_NOTHING);
+    assert_published(&harness, "");
+    harness_fini(&harness);
 }
 
 static void test_lane_in_doubt_waits(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 0, STATUS_UNKNOWN);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:unknown ");
-    desk.now += 9999;
-    expect(&desk, ENGINE_NOTHING);
-    desk.now += 1;
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-1");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 0, STATUS_UNKNOWN);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:unknown ");
+    harness.now += 9999;
+    expect(&harness, ENGINE_NOTHING);
+    harness.now += 1;
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 static void test_takeover_reads_the_marks(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    preset(&desk, 0, 10, 7, "other", "sdfs");
-    give(&desk, 0, 1);
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
-    expect(&desk, ENGINE_END_OWNER);
-    assert_string_equal(desk.action.owner, "other");
-    engine_owner_ended(desk.engine, GROUP_RETRY, desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    desk.now = engine_wake_time(desk.engine);
-    expect(&desk, ENGINE_END_OWNER);
-    engine_owner_ended(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(desk.action.ledgers[0].offset, 10);
-    assert_int_equal(engine_wants(desk.engine, 0), 0);
-    land(&desk);
-    assert_owner(&desk, 0, "me");
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    assert_int_equal(desk.action.places[0].offset, 10);
+    harness_init(&harness, &given);
+    preset(&harness, 0, 10, 7, "other", "sdfs");
+    give(&harness, 0, 1);
+    expect(&harness, ENGINE_READ);
+    answer_read(&harness);
+    expect(&harness, ENGINE_END_OWNER);
+    assert_string_equal(harness.action.owner, "other");
+    engine_owner_ended(harness.engine, GROUP_RETRY, harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    harness.now = engine_wake_time(harness.engine);
+    expect(&harness, ENGINE_END_OWNER);
+    engine_owner_ended(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_READ);
+    answer_read(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledgers[0].offset, 10);
+    assert_int_equal(engine_wants(harness.engine, 0), 0);
+    land(&harness);
+    assert_owner(&harness, 0, "me");
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_int_equal(harness.action.places[0].offset, 10);
 
-    assert_false(engine_is_news(desk.engine, 0, 9));
+    assert_false(engine_is_news(harness.engine, 0, 9));
     for (int64_t offset = 10; offset < 14; offset++)
-        arrive(&desk, 0, offset, offset < 13 ? "o-1" : "o-2");
-    commit_tick(&desk);
-    assert_published(&desk, "result:10:unknown result:13:unknown ");
-    expect(&desk, ENGINE_NOTHING); /* 12 waits: 10 may still be running */
-    desk.now += 10000;
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->place.offset, 12);
-    finish(&desk, 12, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_int_equal(desk.base[0], 14);
-    desk_fini(&desk);
+        arrive(&harness, 0, offset, offset < 13 ? "o-1" : "o-2");
+    commit_tick(&harness);
+    assert_published(&harness, "result:10:unknown result:13:unknown ");
+    expect(&harness, ENGINE_NOTHING); /* 12 waits: 10 may still be running */
+    harness.now += 10000;
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->place.offset, 12);
+    finish(&harness, 12, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_int_equal(harness.base[0], 14);
+    harness_fini(&harness);
 }
 
 static void test_deleted_records_and_gaps(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    preset(&desk, 0, 10, 7, "", "sfds");
-    assign(&desk, 0, 1);
-    arrive(&desk, 0, 12, "o-1"); /* done already; 10 is gone, 11 was never started */
-    arrive(&desk, 0, 20, "o-2");
-    commit_tick(&desk);
-    assert_published(&desk, "gone:10:unknown gone:13:unknown ");
-    expect(&desk, ENGINE_NOTHING); /* 20 may be of the same order id as one of them */
-    desk.now += 10000;
-    commit_tick(&desk);
-    assert_int_equal(desk.base[0], 20);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 20, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_TRANSACT);
-    engine_end(desk.engine, 0, 25, desk.now, WALL); /* while it is on its way */
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    assert_int_equal(desk.base[0], 21);
-    expect(&desk, ENGINE_NOTHING);
-    assert_true(engine_wake_time(desk.engine) <= desk.now + 100);
-    desk.now = engine_wake_time(desk.engine);
-    commit_tick(&desk);
-    assert_int_equal(desk.base[0], 25);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    preset(&harness, 0, 10, 7, "", "sfds");
+    assign(&harness, 0, 1);
+    arrive(&harness, 0, 12, "o-1"); /* done already; 10 is gone, 11 was never started */
+    arrive(&harness, 0, 20, "o-2");
+    commit_tick(&harness);
+    assert_published(&harness, "gone:10:unknown gone:13:unknown ");
+    expect(&harness, ENGINE_NOTHING); /* 20 may be of the same order id as one of them */
+    harness.now += 10000;
+    commit_tick(&harness);
+    assert_int_equal(harness.base[0], 20);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 20, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_TRANSACT);
+    engine_end(harness.engine, 0, 25, harness.now, WALL); /* while it is on its way */
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    assert_int_equal(harness.base[0], 21);
+    expect(&harness, ENGINE_NOTHING);
+    assert_true(engine_wake_time(harness.engine) <= harness.now + 100);
+    harness.now = engine_wake_time(harness.engine);
+    commit_tick(&harness);
+    assert_int_equal(harness.base[0], 25);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* Only what stood in it when it was assigned makes a topic older than a group without commits. */
 static void test_older_than_the_group(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    desk.base[3] = 5;
-    assign(&desk, 0, 4);
-    engine_end(desk.engine, 0, 0, desk.now, WALL);
-    engine_end(desk.engine, 1, 7, desk.now, WALL); /* all of it was deleted */
+    harness_init(&harness, &given);
+    harness.base[3] = 5;
+    assign(&harness, 0, 4);
+    engine_end(harness.engine, 0, 0, harness.now, WALL);
+    engine_end(harness.engine, 1, 7, harness.now, WALL); /* all of it was deleted */
     for (int partition = 0; partition < 4; partition++) {
-        assert_false(view_of(&desk, partition).older_than_group);
-        arrive(&desk, partition, 7, "o");
-        assert_int_equal(view_of(&desk, partition).older_than_group, partition == 2);
+        assert_false(view_of(&harness, partition).older_than_group);
+        arrive(&harness, partition, 7, "o");
+        assert_int_equal(view_of(&harness, partition).older_than_group, partition == 2);
     }
-    desk_fini(&desk);
+    harness_fini(&harness);
 }
 
 static void test_abort_keeps_order(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-2");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 1, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_TRANSACT);
-    finish(&desk, 0, STATUS_REFUSED);
-    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
-    desk.now = engine_wake_time(desk.engine);
-    commit_tick(&desk);
-    assert_published(&desk, "result:1:succeeded result:0:refused ");
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-2");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 1, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_TRANSACT);
+    finish(&harness, 0, STATUS_REFUSED);
+    engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
+    harness.now = engine_wake_time(harness.engine);
+    commit_tick(&harness);
+    assert_published(&harness, "result:1:succeeded result:0:refused ");
+    harness_fini(&harness);
 }
 
 /* It may have been aborted as this is no member any more. */
 static void test_an_abort_recalls_what_is_not_sent(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    arrive(&desk, 0, 1, "o-2");
-    expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    assert_int_equal(desk.action.partition, 0);
-    unsent(&desk, 0, 0);
-    desk.now = engine_wake_time(desk.engine);
-    commit_tick(&desk); /* un-started, and the other one started */
-    expect(&desk, ENGINE_START);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    arrive(&harness, 0, 1, "o-2");
+    expect(&harness, ENGINE_TRANSACT);
+    engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    assert_int_equal(harness.action.partition, 0);
+    unsent(&harness, 0, 0);
+    harness.now = engine_wake_time(harness.engine);
+    commit_tick(&harness); /* un-started, and the other one started */
+    expect(&harness, ENGINE_START);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 static void test_a_refused_record_is_made_smaller(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, NULL);
-    arrive(&desk, 0, 1, NULL);
-    expect(&desk, ENGINE_TRANSACT);
-    assert_false(desk.action.items[1].small);
-    engine_transacted(desk.engine, TXN_REFUSED,
-                      (enum record_refusal[]){RECORD_TAKEN, REFUSED_FOR_SIZE}, desk.now);
-    desk.now = engine_wake_time(desk.engine);
-    expect(&desk, ENGINE_TRANSACT);
-    assert_false(desk.action.items[0].small);
-    assert_true(desk.action.items[1].small);
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    assert_int_equal(desk.base[0], 2);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, NULL);
+    arrive(&harness, 0, 1, NULL);
+    expect(&harness, ENGINE_TRANSACT);
+    assert_false(harness.action.items[1].small);
+    engine_transacted(harness.engine, TXN_REFUSED,
+                      (enum record_refusal[]){RECORD_TAKEN, REFUSED_FOR_SIZE}, harness.now);
+    harness.now = engine_wake_time(harness.engine);
+    expect(&harness, ENGINE_TRANSACT);
+    assert_false(harness.action.items[0].small);
+    assert_true(harness.action.items[1].small);
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    assert_int_equal(harness.base[0], 2);
+    harness_fini(&harness);
 }
 
 /* The transaction that is asked for is refused for its item `refused`; then the pause is over. */
-static void refuse(struct desk *desk, size_t refused)
+static void refuse(struct harness *harness, size_t refused)
 {
     enum record_refusal flags[4] = {RECORD_TAKEN};
     flags[refused] = REFUSED_FOR_SIZE;
-    expect(desk, ENGINE_TRANSACT);
-    engine_transacted(desk->engine, TXN_REFUSED, flags, desk->now);
-    desk->now = engine_wake_time(desk->engine);
+    expect(harness, ENGINE_TRANSACT);
+    engine_transacted(harness->engine, TXN_REFUSED, flags, harness->now);
+    harness->now = engine_wake_time(harness->engine);
 }
 
 /* Partition 0 holds a result that the broker does not take even small, partition 1 is well. */
-static void get_stuck(struct desk *desk)
+static void get_stuck(struct harness *harness)
 {
     struct engine_options given = options();
-    desk_init(desk, &given);
-    assign(desk, 0, 2);
-    arrive(desk, 0, 0, "o-1");
-    arrive(desk, 1, 0, "o-2");
-    commit_tick(desk);
-    expect(desk, ENGINE_START);
-    expect(desk, ENGINE_START);
+    harness_init(harness, &given);
+    assign(harness, 0, 2);
+    arrive(harness, 0, 0, "o-1");
+    arrive(harness, 1, 0, "o-2");
+    commit_tick(harness);
+    expect(harness, ENGINE_START);
+    expect(harness, ENGINE_START);
     for (size_t i = 0; i < 2; i++)
-        if (desk->lent[i]->place.partition == 0) {
-            struct request *first = desk->lent[i];
-            desk->lent[i] = desk->lent[1];
-            desk->lent[1] = first;
+        if (harness->lent[i]->place.partition == 0) {
+            struct request *first = harness->lent[i];
+            harness->lent[i] = harness->lent[1];
+            harness->lent[1] = first;
         }
-    finish(desk, 0, STATUS_SUCCEEDED);
-    finish(desk, 0, STATUS_SUCCEEDED);
-    refuse(desk, 1);
-    refuse(desk, 1);
-    commit_tick(desk);
-    assert_published(desk, "result:0:succeeded ");
-    assert_int_equal(desk->base[1], 1);
-    assert_int_equal(desk->base[0], 0);
+    finish(harness, 0, STATUS_SUCCEEDED);
+    finish(harness, 0, STATUS_SUCCEEDED);
+    refuse(harness, 1);
+    refuse(harness, 1);
+    commit_tick(harness);
+    assert_published(harness, "result:0:succeeded ");
+    assert_int_equal(harness->base[1], 1);
+    assert_int_equal(harness->base[0], 0);
 }
 
 static void test_what_is_refused_for_good_holds_its_partition_alone(void **state)
 {
     (void)state;
-    struct desk desk;
-    get_stuck(&desk);
-    assert_int_equal(view_of(&desk, 0).refused, 0);
-    assert_int_equal(view_of(&desk, 1).refused, -1);
-    arrive(&desk, 0, 1, "o-3");
-    arrive(&desk, 1, 1, "o-2");
-    commit_tick(&desk); /* the other one goes on alone */
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->place.partition, 1);
-    finish(&desk, 1, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:1:succeeded ");
-    expect(&desk, ENGINE_NOTHING);
-    desk.now = engine_wake_time(desk.engine);
-    assert_in_range(desk.now, 100000 + 50000, 100000 + 61000);
-    commit_tick(&desk); /* tried again: the broker takes it by now */
-    assert_published(&desk, "result:0:succeeded ");
-    assert_int_equal(view_of(&desk, 0).refused, -1);
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->place.offset, 1);
-    desk_fini(&desk);
+    struct harness harness;
+    get_stuck(&harness);
+    assert_int_equal(view_of(&harness, 0).refused, 0);
+    assert_int_equal(view_of(&harness, 1).refused, -1);
+    arrive(&harness, 0, 1, "o-3");
+    arrive(&harness, 1, 1, "o-2");
+    commit_tick(&harness); /* the other one goes on alone */
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->place.partition, 1);
+    finish(&harness, 1, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_published(&harness, "result:1:succeeded ");
+    expect(&harness, ENGINE_NOTHING);
+    harness.now = engine_wake_time(harness.engine);
+    assert_in_range(harness.now, 100000 + 50000, 100000 + 61000);
+    commit_tick(&harness); /* tried again: the broker takes it by now */
+    assert_published(&harness, "result:0:succeeded ");
+    assert_int_equal(view_of(&harness, 0).refused, -1);
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->place.offset, 1);
+    harness_fini(&harness);
 }
 
 /* Partition 0 is revoked, and its drain ends with the call of its first offset still started. */
-static void outlive_drain(struct desk *desk)
+static void outlive_drain(struct harness *harness)
 {
-    take(desk, 0, 1, false);
-    expect(desk, ENGINE_RECALL);
-    expect(desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk->engine), desk->now + 15000);
-    desk->now += 15000;
-    expect(desk, ENGINE_COMMIT);
-    land(desk);
-    assert_int_equal(mark(desk, 0, 0), LEDGER_STARTED); /* the successor answers 'unknown' */
-    engine_committed(desk->engine, GROUP_DONE, desk->now);
-    step(desk); /* what is in hand is recalled, if anything is */
-    if (desk->action.type != ENGINE_UNASSIGN)
-        expect(desk, ENGINE_UNASSIGN);
+    take(harness, 0, 1, false);
+    expect(harness, ENGINE_RECALL);
+    expect(harness, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(harness->engine), harness->now + 15000);
+    harness->now += 15000;
+    expect(harness, ENGINE_COMMIT);
+    land(harness);
+    assert_int_equal(mark(harness, 0, 0), LEDGER_STARTED); /* the successor answers 'unknown' */
+    engine_committed(harness->engine, GROUP_DONE, harness->now);
+    step(harness); /* what is in hand is recalled, if anything is */
+    if (harness->action.type != ENGINE_UNASSIGN)
+        expect(harness, ENGINE_UNASSIGN);
 }
 
 /* The successor calls it unknown, and the answer goes to the dead letters. */
 static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state)
 {
     (void)state;
-    struct desk desk;
-    get_stuck(&desk);
-    outlive_drain(&desk);
-    refuse(&desk, 0); /* nor do the dead letters take it */
-    expect(&desk, ENGINE_TRANSACT);
-    assert_true(desk.action.items[0].small);
-    engine_transacted(desk.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_FOR_SIZE},
-                      desk.now);
-    desk.now += 1000;
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    struct harness harness;
+    get_stuck(&harness);
+    outlive_drain(&harness);
+    refuse(&harness, 0); /* nor do the dead letters take it */
+    expect(&harness, ENGINE_TRANSACT);
+    assert_true(harness.action.items[0].small);
+    engine_transacted(harness.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_FOR_SIZE},
+                      harness.now);
+    harness.now += 1000;
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* Its partition is lost while its result is on its way, small, and is refused once more. */
-static void lose_with_result(struct desk *desk, enum record_refusal why)
+static void lose_with_result(struct harness *harness, enum record_refusal why)
 {
-    expect(desk, ENGINE_TRANSACT);
-    assert_true(desk->action.items[0].small);
-    take(desk, 0, 1, true);
-    expect(desk, ENGINE_UNASSIGN);
-    give(desk, 0, 0);
-    engine_transacted(desk->engine, TXN_REFUSED, (enum record_refusal[]){why}, desk->now);
-    expect(desk, ENGINE_ASSIGN);
-    desk->now += 20; /* nothing holds the dead letters back */
-    expect(desk, ENGINE_TRANSACT);
-    assert_false(desk->action.items[0].small); /* it is another record, for the dead letters */
-    land(desk);
-    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
-    assert_published(desk, "late:0:succeeded ");
+    expect(harness, ENGINE_TRANSACT);
+    assert_true(harness->action.items[0].small);
+    take(harness, 0, 1, true);
+    expect(harness, ENGINE_UNASSIGN);
+    give(harness, 0, 0);
+    engine_transacted(harness->engine, TXN_REFUSED, (enum record_refusal[]){why}, harness->now);
+    expect(harness, ENGINE_ASSIGN);
+    harness->now += 20; /* nothing holds the dead letters back */
+    expect(harness, ENGINE_TRANSACT);
+    assert_false(harness->action.items[0].small); /* it is another record, for the dead letters */
+    land(harness);
+    engine_transacted(harness->engine, TXN_COMMITTED, NULL, harness->now);
+    assert_published(harness, "late:0:succeeded ");
 }
 
 /* That the results do not take it says nothing of the dead letters: its answer is not dropped. */
 static void test_a_result_that_is_refused_while_it_is_lost_ends_late(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    refuse(&desk, 0);
-    lose_with_result(&desk, REFUSED_FOR_SIZE);
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    refuse(&harness, 0);
+    lose_with_result(&harness, REFUSED_FOR_SIZE);
+    harness_fini(&harness);
 }
 
 static void test_a_result_that_is_refused_as_it_is_ends_late_at_once(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    refuse(&desk, 0);
-    lose_with_result(&desk, REFUSED_AS_IS);
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    refuse(&harness, 0);
+    lose_with_result(&harness, REFUSED_AS_IS);
+    harness_fini(&harness);
 }
 
 /* ... nor does a call that came back unsent meanwhile, whose mark no transaction takes away: the
@@ -821,62 +822,62 @@ static void test_a_result_that_is_refused_as_it_is_ends_late_at_once(void **stat
 static void test_what_is_refused_for_good_keeps_no_unsent_call(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    arrive(&desk, 0, 1, "o-2");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    refuse(&desk, 0);
-    refuse(&desk, 0);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    unsent(&desk, 1, 0);
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + 15000);
-    desk.now += 15000;
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    arrive(&harness, 0, 1, "o-2");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    refuse(&harness, 0);
+    refuse(&harness, 0);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    unsent(&harness, 1, 0);
+    expect(&harness, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(harness.engine), harness.now + 15000);
+    harness.now += 15000;
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_FRESH);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
 }
 
 /* Two calls of a partition end, and the broker takes the result of neither even small. */
-static void fill_with_stuck(struct desk *desk, int32_t partition)
+static void fill_with_stuck(struct harness *harness, int32_t partition)
 {
-    arrive(desk, partition, 0, "o-1");
-    arrive(desk, partition, 1, "o-2");
-    commit_tick(desk);
-    expect(desk, ENGINE_START);
-    expect(desk, ENGINE_START);
-    finish(desk, 0, STATUS_SUCCEEDED);
-    finish(desk, 1, STATUS_SUCCEEDED);
-    refuse(desk, 0);
-    expect(desk, ENGINE_TRANSACT);
-    engine_transacted(desk->engine, TXN_REFUSED,
-                      (enum record_refusal[]){REFUSED_FOR_SIZE, RECORD_TAKEN}, desk->now);
-    desk->now += 1000;
+    arrive(harness, partition, 0, "o-1");
+    arrive(harness, partition, 1, "o-2");
+    commit_tick(harness);
+    expect(harness, ENGINE_START);
+    expect(harness, ENGINE_START);
+    finish(harness, 0, STATUS_SUCCEEDED);
+    finish(harness, 1, STATUS_SUCCEEDED);
+    refuse(harness, 0);
+    expect(harness, ENGINE_TRANSACT);
+    engine_transacted(harness->engine, TXN_REFUSED,
+                      (enum record_refusal[]){REFUSED_FOR_SIZE, RECORD_TAKEN}, harness->now);
+    harness->now += 1000;
 }
 
 /* Twice as many started as slots is the limit for a trial call of the breaker, too. */
 static void test_no_trial_call_beyond_the_marks(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     given.slots = 2;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 3);
-    fill_with_stuck(&desk, 0);
-    fill_with_stuck(&desk, 1);
-    arrive(&desk, 2, 0, "o-3");
-    expect(&desk, ENGINE_NOTHING);
-    engine_allow(desk.engine, 1);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 3);
+    fill_with_stuck(&harness, 0);
+    fill_with_stuck(&harness, 1);
+    arrive(&harness, 2, 0, "o-3");
+    expect(&harness, ENGINE_NOTHING);
+    engine_allow(harness.engine, 1);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* After three, and then after sixteen more, or every other one while they are far apart. */
@@ -890,25 +891,25 @@ static bool renews_after(int aborts)
 static void test_aborts_end_in_a_new_producer(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    int64_t last = desk.now;
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    int64_t last = harness.now;
     for (int aborts = 1; aborts < 30; aborts++) {
-        expect(&desk, ENGINE_TRANSACT);
-        engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
+        expect(&harness, ENGINE_TRANSACT);
+        engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
         if (renews_after(aborts)) {
-            expect(&desk, ENGINE_RENEW_PRODUCER);
-            engine_producer_ready(desk.engine, desk.now);
+            expect(&harness, ENGINE_RENEW_PRODUCER);
+            engine_producer_ready(harness.engine, harness.now);
         }
-        expect(&desk, ENGINE_NOTHING);
-        last = desk.now;
-        desk.now = engine_wake_time(desk.engine);
+        expect(&harness, ENGINE_NOTHING);
+        last = harness.now;
+        harness.now = engine_wake_time(harness.engine);
     }
-    assert_int_equal(desk.now - last, 10000); /* it asks less and less often */
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    assert_int_equal(harness.now - last, 10000); /* it asks less and less often */
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 /* While others fail again and again, and so are far apart: what is asked of the new producer does
@@ -916,128 +917,129 @@ static void test_aborts_end_in_a_new_producer(void **state)
 static void test_a_producer_that_is_forgotten_is_made_anew_at_once(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
     for (int aborts = 1; aborts < 25; aborts++) {
-        expect(&desk, ENGINE_TRANSACT);
-        engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
+        expect(&harness, ENGINE_TRANSACT);
+        engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
         if (renews_after(aborts)) {
-            expect(&desk, ENGINE_RENEW_PRODUCER);
-            engine_producer_ready(desk.engine, desk.now);
+            expect(&harness, ENGINE_RENEW_PRODUCER);
+            engine_producer_ready(harness.engine, harness.now);
         }
-        desk.now = engine_wake_time(desk.engine);
+        harness.now = engine_wake_time(harness.engine);
     }
     for (int times = 1; times < 4; times++) {
-        expect(&desk, ENGINE_TRANSACT);
-        engine_transacted(desk.engine, TXN_EXPIRED, NULL, desk.now);
-        expect(&desk, ENGINE_RENEW_PRODUCER);
-        engine_producer_ready(desk.engine, desk.now);
-        expect(&desk, ENGINE_NOTHING);
-        int64_t pause = engine_wake_time(desk.engine) - desk.now;
+        expect(&harness, ENGINE_TRANSACT);
+        engine_transacted(harness.engine, TXN_EXPIRED, NULL, harness.now);
+        expect(&harness, ENGINE_RENEW_PRODUCER);
+        engine_producer_ready(harness.engine, harness.now);
+        expect(&harness, ENGINE_NOTHING);
+        int64_t pause = engine_wake_time(harness.engine) - harness.now;
         assert_int_equal(pause, times == 1 ? 10 : 10000); /* a new one each time is no help */
-        desk.now += pause;
+        harness.now += pause;
     }
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 static void test_no_membership_is_no_reason_for_a_new_producer(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    int64_t last = desk.now;
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    int64_t last = harness.now;
     for (int aborts = 1; aborts < 30; aborts++) {
-        expect(&desk, ENGINE_TRANSACT);
-        engine_transacted(desk.engine, TXN_NOT_MEMBER, NULL, desk.now);
-        expect(&desk, ENGINE_NOTHING);
-        last = desk.now;
-        desk.now = engine_wake_time(desk.engine);
+        expect(&harness, ENGINE_TRANSACT);
+        engine_transacted(harness.engine, TXN_NOT_MEMBER, NULL, harness.now);
+        expect(&harness, ENGINE_NOTHING);
+        last = harness.now;
+        harness.now = engine_wake_time(harness.engine);
     }
-    assert_int_equal(desk.now - last, 500);
-    desk_fini(&desk);
+    assert_int_equal(harness.now - last, 500);
+    harness_fini(&harness);
 }
 
 /* A dead letter without a key, for a topic that demands one. */
 static void test_a_key_is_given_where_one_is_demanded(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, NULL);
-    expect(&desk, ENGINE_TRANSACT);
-    assert_false(desk.action.items[0].keyed);
-    engine_transacted(desk.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_FOR_KEY}, desk.now);
-    assert_false(view_of(&desk, 0).halted);
-    desk.now = engine_wake_time(desk.engine);
-    expect(&desk, ENGINE_TRANSACT);
-    assert_true(desk.action.items[0].keyed);
-    assert_false(desk.action.items[0].small);
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    assert_int_equal(desk.base[0], 1);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, NULL);
+    expect(&harness, ENGINE_TRANSACT);
+    assert_false(harness.action.items[0].keyed);
+    engine_transacted(harness.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_FOR_KEY},
+                      harness.now);
+    assert_false(view_of(&harness, 0).halted);
+    harness.now = engine_wake_time(harness.engine);
+    expect(&harness, ENGINE_TRANSACT);
+    assert_true(harness.action.items[0].keyed);
+    assert_false(harness.action.items[0].small);
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    assert_int_equal(harness.base[0], 1);
+    harness_fini(&harness);
 }
 
 /* The pause doubles with each transaction that is refused, not with each record in it. */
 static void test_many_refused_at_once_make_one_pause(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
+    struct harness harness;
+    ready(&harness);
     for (int i = 0; i < 5; i++)
-        arrive(&desk, 0, i, NULL);
+        arrive(&harness, 0, i, NULL);
     for (int64_t pause = 1000; pause < 8000; pause *= 2) {
-        expect(&desk, ENGINE_TRANSACT);
-        assert_int_equal(desk.action.item_count, 5);
-        engine_transacted(desk.engine, TXN_REFUSED,
+        expect(&harness, ENGINE_TRANSACT);
+        assert_int_equal(harness.action.item_count, 5);
+        engine_transacted(harness.engine, TXN_REFUSED,
                           (enum record_refusal[]){REFUSED_AS_IS, REFUSED_AS_IS, REFUSED_AS_IS,
                                                   REFUSED_AS_IS, REFUSED_AS_IS},
-                          desk.now);
-        int64_t until = desk.now + pause;
-        while (desk.now < until) {
-            expect(&desk, ENGINE_NOTHING);
-            desk.now = engine_wake_time(desk.engine);
+                          harness.now);
+        int64_t until = harness.now + pause;
+        while (harness.now < until) {
+            expect(&harness, ENGINE_NOTHING);
+            harness.now = engine_wake_time(harness.engine);
         }
-        assert_int_equal(desk.now, until);
+        assert_int_equal(harness.now, until);
     }
-    desk_fini(&desk);
+    harness_fini(&harness);
 }
 
 /* Another form would be refused, too. */
 static void test_what_is_refused_as_it_is_halts_its_partition(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    assign(&desk, 0, 2);
-    arrive(&desk, 0, 0, NULL);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 2);
+    arrive(&harness, 0, 0, NULL);
     int64_t pauses[] = {1000, 2000, 4000, 8000, 16000, 30000, 30000};
     for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
-        expect(&desk, ENGINE_TRANSACT);
-        engine_broker_says(desk.engine, "you may not", false);
-        engine_transacted(desk.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS},
-                          desk.now);
-        assert_true(view_of(&desk, 0).halted);
-        assert_false(view_of(&desk, 0).needs_repair);
-        assert_string_equal(view_of(&desk, 0).halt_reason,
+        expect(&harness, ENGINE_TRANSACT);
+        engine_broker_says(harness.engine, "you may not", false);
+        engine_transacted(harness.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS},
+                          harness.now);
+        assert_true(view_of(&harness, 0).halted);
+        assert_false(view_of(&harness, 0).needs_repair);
+        assert_string_equal(view_of(&harness, 0).halt_reason,
                             "the broker refuses what is published of offset 0: you may not");
-        assert_false(view_of(&desk, 1).halted);
-        int64_t until = desk.now + pauses[i];
-        while (desk.now < until) {
-            expect(&desk, ENGINE_NOTHING);
-            desk.now = engine_wake_time(desk.engine);
+        assert_false(view_of(&harness, 1).halted);
+        int64_t until = harness.now + pauses[i];
+        while (harness.now < until) {
+            expect(&harness, ENGINE_NOTHING);
+            harness.now = engine_wake_time(harness.engine);
         }
-        assert_int_equal(desk.now, until);
+        assert_int_equal(harness.now, until);
     }
-    commit_tick(&desk);
-    assert_false(view_of(&desk, 0).halted);
-    assert_null(view_of(&desk, 0).halt_reason);
-    desk_fini(&desk);
+    commit_tick(&harness);
+    assert_false(view_of(&harness, 0).halted);
+    assert_null(view_of(&harness, 0).halt_reason);
+    harness_fini(&harness);
 }
 
 /* The broker does not say which ledger it was: one partition after another is left out, until it
@@ -1045,59 +1047,60 @@ static void test_what_is_refused_as_it_is_halts_its_partition(void **state)
 static void test_refused_offsets_halt_the_one_partition(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    assign(&desk, 0, 4);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 4);
     for (int partition = 0; partition < 4; partition++)
-        arrive(&desk, partition, 0, "o-1");
+        arrive(&harness, partition, 0, "o-1");
     for (int turns = 0; turns < 40; turns++) {
-        enum engine_action_type type = step(&desk);
+        enum engine_action_type type = step(&harness);
         if (type == ENGINE_NOTHING) {
-            if (view_of(&desk, 2).halted)
+            if (view_of(&harness, 2).halted)
                 break;
-            desk.now = engine_wake_time(desk.engine);
+            harness.now = engine_wake_time(harness.engine);
         }
         if (type != ENGINE_TRANSACT)
             continue;
         bool with = false;
-        for (size_t i = 0; i < desk.action.ledger_count; i++)
-            with |= desk.action.ledgers[i].partition == 2;
-        engine_broker_says(desk.engine, "no such topic", false);
+        for (size_t i = 0; i < harness.action.ledger_count; i++)
+            with |= harness.action.ledgers[i].partition == 2;
+        engine_broker_says(harness.engine, "no such topic", false);
         if (!with)
-            land(&desk);
-        engine_transacted(desk.engine, with ? TXN_OFFSETS_REFUSED : TXN_COMMITTED, NULL, desk.now);
+            land(&harness);
+        engine_transacted(harness.engine, with ? TXN_OFFSETS_REFUSED : TXN_COMMITTED, NULL,
+                          harness.now);
     }
-    assert_string_equal(view_of(&desk, 2).halt_reason,
+    assert_string_equal(view_of(&harness, 2).halt_reason,
                         "the broker refuses to commit its offset: no such topic");
-    for (int turns = 0; turns < 20 && desk.lent_count < 3; turns++) {
-        enum engine_action_type type = step(&desk);
+    for (int turns = 0; turns < 20 && harness.lent_count < 3; turns++) {
+        enum engine_action_type type = step(&harness);
         if (type == ENGINE_NOTHING)
-            desk.now = engine_wake_time(desk.engine);
-        if (type == ENGINE_TRANSACT && desk.action.ledgers[0].partition == 2) {
-            engine_transacted(desk.engine, TXN_OFFSETS_REFUSED, NULL, desk.now);
+            harness.now = engine_wake_time(harness.engine);
+        if (type == ENGINE_TRANSACT && harness.action.ledgers[0].partition == 2) {
+            engine_transacted(harness.engine, TXN_OFFSETS_REFUSED, NULL, harness.now);
         } else if (type == ENGINE_TRANSACT) {
-            land(&desk);
-            engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
+            land(&harness);
+            engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
         }
     }
-    assert_int_equal(desk.lent_count, 3); /* the others go on */
+    assert_int_equal(harness.lent_count, 3); /* the others go on */
     for (size_t i = 0; i < 3; i++)
-        assert_int_not_equal(desk.lent[i]->place.partition, 2);
-    desk_fini(&desk);
+        assert_int_not_equal(harness.lent[i]->place.partition, 2);
+    harness_fini(&harness);
 }
 
 /* Each partition has another call when its last one has ended. */
-static void keep_busy(struct desk *desk, int64_t *offsets, int partitions)
+static void keep_busy(struct harness *harness, int64_t *offsets, int partitions)
 {
-    while (desk->lent_count)
-        finish(desk, desk->lent[0]->place.offset, STATUS_SUCCEEDED);
+    while (harness->lent_count)
+        finish(harness, harness->lent[0]->place.offset, STATUS_SUCCEEDED);
     for (int partition = 0; partition < partitions; partition++) {
         char id[24];
-        if (view_of(desk, partition).unfinished)
+        if (view_of(harness, partition).unfinished)
             continue;
         snprintf(id, sizeof id, "o-%d", (int)offsets[partition]);
-        arrive(desk, partition, offsets[partition], id);
+        arrive(harness, partition, offsets[partition], id);
         offsets[partition] += partitions;
     }
 }
@@ -1106,30 +1109,30 @@ static void keep_busy(struct desk *desk, int64_t *offsets, int partitions)
 static void test_what_had_no_room_comes_first(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    assign(&desk, 0, 2);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 2);
     for (int partition = 0; partition < 2; partition++)
-        arrive(&desk, partition, partition, "o-1");
-    expect(&desk, ENGINE_TRANSACT);
-    assert_int_equal(desk.action.ledger_count, 2);
-    engine_transacted(desk.engine, TXN_OFFSETS_REFUSED, NULL, desk.now);
-    desk.now = engine_wake_time(desk.engine);
-    expect(&desk, ENGINE_TRANSACT); /* one after the other from now on */
-    assert_int_equal(desk.action.ledger_count, 1);
-    int first = desk.action.ledgers[0].partition;
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    expect(&desk, ENGINE_START);
-    finish(&desk, first, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_TRANSACT);
-    assert_int_equal(desk.action.ledger_count, 1);
-    assert_int_equal(desk.action.ledgers[0].partition, 1 - first);
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+        arrive(&harness, partition, partition, "o-1");
+    expect(&harness, ENGINE_TRANSACT);
+    assert_int_equal(harness.action.ledger_count, 2);
+    engine_transacted(harness.engine, TXN_OFFSETS_REFUSED, NULL, harness.now);
+    harness.now = engine_wake_time(harness.engine);
+    expect(&harness, ENGINE_TRANSACT); /* one after the other from now on */
+    assert_int_equal(harness.action.ledger_count, 1);
+    int first = harness.action.ledgers[0].partition;
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    expect(&harness, ENGINE_START);
+    finish(&harness, first, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_TRANSACT);
+    assert_int_equal(harness.action.ledger_count, 1);
+    assert_int_equal(harness.action.ledgers[0].partition, 1 - first);
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 /* What lands between its refusals makes batches grow again, and gives it company: it stands alone
@@ -1137,40 +1140,41 @@ static void test_what_had_no_room_comes_first(void **state)
 static void refuse_offsets_of(int bad, int partitions)
 {
     enum { MINUTE = 60000 };
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     int64_t offsets[4];
     int searched = 0, late = 0, landed = 0;
-    desk_init(&desk, &given);
-    assign(&desk, 0, partitions);
+    harness_init(&harness, &given);
+    assign(&harness, 0, partitions);
     for (int partition = 0; partition < partitions; partition++)
         offsets[partition] = partition;
-    for (int64_t began = desk.now; desk.now < began + 4 * MINUTE;) {
-        keep_busy(&desk, offsets, partitions);
-        enum engine_action_type type = step(&desk);
+    for (int64_t began = harness.now; harness.now < began + 4 * MINUTE;) {
+        keep_busy(&harness, offsets, partitions);
+        enum engine_action_type type = step(&harness);
         if (type == ENGINE_NOTHING)
-            desk.now = engine_wake_time(desk.engine);
+            harness.now = engine_wake_time(harness.engine);
         if (type != ENGINE_TRANSACT)
             continue;
-        bool with = false, is_known = view_of(&desk, bad).halted;
-        for (size_t i = 0; i < desk.action.ledger_count; i++)
-            with |= desk.action.ledgers[i].partition == bad;
+        bool with = false, is_known = view_of(&harness, bad).halted;
+        for (size_t i = 0; i < harness.action.ledger_count; i++)
+            with |= harness.action.ledgers[i].partition == bad;
         searched += with && !is_known;
-        late += with && desk.now >= began + 2 * MINUTE;
+        late += with && harness.now >= began + 2 * MINUTE;
         landed += !with;
-        assert_true(!with || !late || desk.action.ledger_count == 1);
-        engine_broker_says(desk.engine, "no such topic", false);
+        assert_true(!with || !late || harness.action.ledger_count == 1);
+        engine_broker_says(harness.engine, "no such topic", false);
         if (!with)
-            land(&desk);
-        desk.published[0] = '\0';
-        desk.now += 300;
-        engine_transacted(desk.engine, with ? TXN_OFFSETS_REFUSED : TXN_COMMITTED, NULL, desk.now);
+            land(&harness);
+        harness.published[0] = '\0';
+        harness.now += 300;
+        engine_transacted(harness.engine, with ? TXN_OFFSETS_REFUSED : TXN_COMMITTED, NULL,
+                          harness.now);
     }
-    assert_true(view_of(&desk, bad).halted);
+    assert_true(view_of(&harness, bad).halted);
     assert_in_range(late, 3, 6);
     assert_in_range(searched, 1, 16);
     assert_in_range(landed, 100, 2000);
-    desk_fini(&desk);
+    harness_fini(&harness);
 }
 
 static void test_refused_offsets_are_found_among_busy_ones(void **state)
@@ -1186,67 +1190,67 @@ static void test_a_short_limit_is_found_out_and_kept(void **state)
 {
     (void)state;
     enum { LIMIT = 60, REQUESTS = 600 };
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     int refused = 0, longest = 0, ended = 0;
     given.slots = 120;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 1);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 1);
     char id[16];
     for (int i = 0; i < REQUESTS; i++) {
         snprintf(id, sizeof id, "o-%d", i);
-        arrive(&desk, 0, i, id);
+        arrive(&harness, 0, i, id);
     }
-    while (ended < REQUESTS - 1 && desk.now < 100000 + 600000) {
-        enum engine_action_type type = step(&desk);
+    while (ended < REQUESTS - 1 && harness.now < 100000 + 600000) {
+        enum engine_action_type type = step(&harness);
         if (type == ENGINE_TRANSACT) {
-            int size = (int)desk.action.ledgers[0].metadata_size;
-            engine_broker_says(desk.engine, "metadata too large", true);
+            int size = (int)harness.action.ledgers[0].metadata_size;
+            engine_broker_says(harness.engine, "metadata too large", true);
             refused += size > LIMIT;
             if (size <= LIMIT)
-                land(&desk);
+                land(&harness);
             longest = size <= LIMIT && size > longest ? size : longest;
-            desk.published[0] = '\0';
-            engine_transacted(desk.engine, size > LIMIT ? TXN_OFFSETS_REFUSED : TXN_COMMITTED, NULL,
-                              desk.now);
+            harness.published[0] = '\0';
+            engine_transacted(harness.engine, size > LIMIT ? TXN_OFFSETS_REFUSED : TXN_COMMITTED,
+                              NULL, harness.now);
         } else if (type == ENGINE_NOTHING) {
             /* The first call never ends, the others do, those of odd offsets first. */
             int64_t next = 0;
-            for (size_t i = 0; i < desk.lent_count && next % 2 == 0; i++)
-                if (desk.lent[i]->place.offset)
-                    next = desk.lent[i]->place.offset;
+            for (size_t i = 0; i < harness.lent_count && next % 2 == 0; i++)
+                if (harness.lent[i]->place.offset)
+                    next = harness.lent[i]->place.offset;
             if (next) {
-                finish(&desk, next, STATUS_SUCCEEDED);
+                finish(&harness, next, STATUS_SUCCEEDED);
                 ended++;
             } else {
-                desk.now = engine_wake_time(desk.engine);
+                harness.now = engine_wake_time(harness.engine);
             }
         }
     }
     assert_in_range(ended, 50, REQUESTS); /* as far as a ledger so short reaches */
     assert_in_range(refused, 1, 20);
     assert_in_range(longest, 20, LIMIT);
-    assert_int_equal(desk.base[0], 0);
-    desk_fini(&desk);
+    assert_int_equal(harness.base[0], 0);
+    harness_fini(&harness);
 }
 
 /* Asks until a transaction has landed or that time has come. Returns how many were refused. */
-static int ask_until(struct desk *desk, int64_t then, size_t limit)
+static int ask_until(struct harness *harness, int64_t then, size_t limit)
 {
     int refused = 0;
-    for (bool landed = false; !landed && desk->now < then;) {
-        enum engine_action_type type = step(desk);
+    for (bool landed = false; !landed && harness->now < then;) {
+        enum engine_action_type type = step(harness);
         if (type == ENGINE_NOTHING)
-            desk->now = engine_wake_time(desk->engine);
+            harness->now = engine_wake_time(harness->engine);
         if (type != ENGINE_TRANSACT)
             continue;
-        landed = desk->action.ledgers[0].metadata_size <= limit;
+        landed = harness->action.ledgers[0].metadata_size <= limit;
         refused += !landed;
         if (landed)
-            land(desk);
-        engine_broker_says(desk->engine, "metadata too large", true);
-        engine_transacted(desk->engine, landed ? TXN_COMMITTED : TXN_OFFSETS_REFUSED, NULL,
-                          desk->now);
+            land(harness);
+        engine_broker_says(harness->engine, "metadata too large", true);
+        engine_transacted(harness->engine, landed ? TXN_COMMITTED : TXN_OFFSETS_REFUSED, NULL,
+                          harness->now);
     }
     return refused;
 }
@@ -1257,66 +1261,66 @@ static void test_a_limit_that_is_raised_is_noticed_soon(void **state)
 {
     (void)state;
     enum { CALLS = 240, LONGEST = 4000, LIMIT = 60 };
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     char id[16];
     given.slots = CALLS;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 1);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 1);
     for (int i = 0; i < CALLS; i++) {
         snprintf(id, sizeof id, "o-%d", i);
-        arrive(&desk, 0, i, id);
+        arrive(&harness, 0, i, id);
     }
-    ask_until(&desk, desk.now + 1000, LONGEST);
-    while (step(&desk) != ENGINE_NOTHING)
+    ask_until(&harness, harness.now + 1000, LONGEST);
+    while (step(&harness) != ENGINE_NOTHING)
         ;
     for (int i = 0; i < CALLS; i++)
         if (i % 3 == 1 || i % 5 == 1)
-            finish(&desk, i, STATUS_SUCCEEDED);
-    int64_t began = desk.now;
-    int refused = ask_until(&desk, began + 300000, LIMIT);
+            finish(&harness, i, STATUS_SUCCEEDED);
+    int64_t began = harness.now;
+    int refused = ask_until(&harness, began + 300000, LIMIT);
     assert_in_range(refused, 2, 20);
-    assert_true(view_of(&desk, 0).halted);
-    assert_non_null(strstr(view_of(&desk, 0).halt_reason, "offset.metadata.max.bytes"));
-    int64_t raised = desk.now;
-    ask_until(&desk, raised + 300000, LONGEST);
-    assert_in_range(desk.now - raised, 0, 31000);
-    assert_false(view_of(&desk, 0).halted);
-    desk_fini(&desk);
+    assert_true(view_of(&harness, 0).halted);
+    assert_non_null(strstr(view_of(&harness, 0).halt_reason, "offset.metadata.max.bytes"));
+    int64_t raised = harness.now;
+    ask_until(&harness, raised + 300000, LONGEST);
+    assert_in_range(harness.now - raised, 0, 31000);
+    assert_false(view_of(&harness, 0).halted);
+    harness_fini(&harness);
 }
 
 /* Partition 0 has ended so many calls between those that are under way that its ledger is long, and
  * one more, of offset 2, may start. */
-static void get_too_long(struct desk *desk, int partitions)
+static void get_too_long(struct harness *harness, int partitions)
 {
     enum { CALLS = 240 };
     struct engine_options given = options();
     char id[16];
     given.slots = CALLS;
-    desk_init(desk, &given);
-    assign(desk, 0, partitions);
+    harness_init(harness, &given);
+    assign(harness, 0, partitions);
     for (int i = 0; i < CALLS; i++) {
         snprintf(id, sizeof id, "o-%d", i == 2 ? 1 : i);
-        arrive(desk, 0, i, id);
+        arrive(harness, 0, i, id);
     }
-    ask_until(desk, desk->now + 1000, 4000);
-    while (step(desk) != ENGINE_NOTHING)
+    ask_until(harness, harness->now + 1000, 4000);
+    while (step(harness) != ENGINE_NOTHING)
         ;
     for (int i = 0; i < CALLS; i++)
         if (i % 3 == 1 || i % 5 == 1)
-            finish(desk, i, STATUS_SUCCEEDED);
-    desk->now += 100; /* behind the pace of transactions */
+            finish(harness, i, STATUS_SUCCEEDED);
+    harness->now += 100; /* behind the pace of transactions */
 }
 
 /* The broker says so, and halves what is known of its limit. */
-static void refuse_its_length(struct desk *desk)
+static void refuse_its_length(struct harness *harness)
 {
-    expect(desk, ENGINE_TRANSACT);
-    assert_int_equal(desk->action.ledger_count, 1);
-    engine_broker_says(desk->engine, "metadata too large", true);
-    engine_transacted(desk->engine, TXN_OFFSETS_REFUSED, NULL, desk->now);
-    expect(desk, ENGINE_NOTHING);
-    desk->now += 100;
+    expect(harness, ENGINE_TRANSACT);
+    assert_int_equal(harness->action.ledger_count, 1);
+    engine_broker_says(harness->engine, "metadata too large", true);
+    engine_transacted(harness->engine, TXN_OFFSETS_REFUSED, NULL, harness->now);
+    expect(harness, ENGINE_NOTHING);
+    harness->now += 100;
 }
 
 /* How far marks may reach counts from the first request that is left: what was deleted before it
@@ -1325,212 +1329,212 @@ static void test_a_short_limit_counts_from_what_is_left(void **state)
 {
     (void)state;
     enum { SPAN = 200, CALLS = 40 };
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     char marks[SPAN + 1], id[16];
     given.slots = CALLS;
     memset(marks, 'd', SPAN);
     marks[0] = 'f';
     marks[SPAN] = '\0';
-    desk_init(&desk, &given);
-    preset(&desk, 0, 0, 1, "", marks);
-    assign(&desk, 0, 2);
+    harness_init(&harness, &given);
+    preset(&harness, 0, 0, 1, "", marks);
+    assign(&harness, 0, 2);
     for (int i = 0; i < CALLS; i++) {
         snprintf(id, sizeof id, "o-%d", i);
-        arrive(&desk, 1, 7 * i + i % 3, id);
+        arrive(&harness, 1, 7 * i + i % 3, id);
     }
-    refuse_its_length(&desk);
-    expect(&desk, ENGINE_TRANSACT);
-    arrive(&desk, 0, SPAN, "o-1"); /* the first one is deleted */
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    while (step(&desk) == ENGINE_START)
+    refuse_its_length(&harness);
+    expect(&harness, ENGINE_TRANSACT);
+    arrive(&harness, 0, SPAN, "o-1"); /* the first one is deleted */
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    while (step(&harness) == ENGINE_START)
         ;
-    assert_int_equal(desk.action.type, ENGINE_TRANSACT);
-    land(&desk);
-    assert_int_equal(mark(&desk, 0, SPAN), LEDGER_STARTED);
-    desk_fini(&desk);
+    assert_int_equal(harness.action.type, ENGINE_TRANSACT);
+    land(&harness);
+    assert_int_equal(mark(&harness, 0, SPAN), LEDGER_STARTED);
+    harness_fini(&harness);
 }
 
 /* Its drain is over with that, and is not waited for any more. */
 static void test_a_ledger_that_is_too_long_ends_an_overdue_drain(void **state)
 {
     (void)state;
-    struct desk desk;
-    get_too_long(&desk, 1);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    desk.now += 15000;
-    refuse_its_length(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    desk_fini(&desk);
+    struct harness harness;
+    get_too_long(&harness, 1);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    harness.now += 15000;
+    refuse_its_length(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    harness_fini(&harness);
 }
 
 /* What it would have started, another partition may start at once. */
 static void test_a_ledger_that_is_too_long_leaves_its_slots_to_others(void **state)
 {
     (void)state;
-    struct desk desk;
-    struct engine_view view;
-    get_too_long(&desk, 2);
-    refuse_its_length(&desk);
-    arrive(&desk, 1, 0, "p-0");
-    engine_look(desk.engine, &view);
-    engine_allow(desk.engine, (int64_t)view.handed + 1);
-    expect(&desk, ENGINE_TRANSACT);
-    assert_int_equal(desk.action.ledgers[0].partition, 1);
-    desk_fini(&desk);
+    struct harness harness;
+    struct engine_stats view;
+    get_too_long(&harness, 2);
+    refuse_its_length(&harness);
+    arrive(&harness, 1, 0, "p-0");
+    engine_get_stats(harness.engine, &view);
+    engine_allow(harness.engine, (int64_t)view.handed + 1);
+    expect(&harness, ENGINE_TRANSACT);
+    assert_int_equal(harness.action.ledgers[0].partition, 1);
+    harness_fini(&harness);
 }
 
 /* More than one commit takes. */
 static void test_claims_and_releases_are_split(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    give(&desk, 0, 4);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(desk.action.ledger_count, 4);
-    engine_committed(desk.engine, GROUP_REFUSED, desk.now);
+    harness_init(&harness, &given);
+    give(&harness, 0, 4);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledger_count, 4);
+    engine_committed(harness.engine, GROUP_REFUSED, harness.now);
     for (int i = 0; i < 2; i++) {
-        expect(&desk, ENGINE_COMMIT);
-        assert_int_equal(desk.action.ledger_count, 2);
-        land(&desk);
-        engine_committed(desk.engine, GROUP_DONE, desk.now);
+        expect(&harness, ENGINE_COMMIT);
+        assert_int_equal(harness.action.ledger_count, 2);
+        land(&harness);
+        engine_committed(harness.engine, GROUP_DONE, harness.now);
     }
-    expect(&desk, ENGINE_ASSIGN);
+    expect(&harness, ENGINE_ASSIGN);
     for (int partition = 0; partition < 4; partition++) {
-        assert_owner(&desk, partition, "me");
-        assert_int_not_equal(engine_wants(desk.engine, partition), 0);
+        assert_owner(&harness, partition, "me");
+        assert_int_not_equal(engine_wants(harness.engine, partition), 0);
     }
-    take(&desk, 0, 4, false);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_RECALL);
-    while (step(&desk) == ENGINE_COMMIT) {
-        assert_in_range(desk.action.ledger_count, 1, 3);
-        land(&desk);
-        engine_committed(desk.engine, GROUP_DONE, desk.now);
+    take(&harness, 0, 4, false);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_RECALL);
+    while (step(&harness) == ENGINE_COMMIT) {
+        assert_in_range(harness.action.ledger_count, 1, 3);
+        land(&harness);
+        engine_committed(harness.engine, GROUP_DONE, harness.now);
     }
-    assert_int_equal(desk.action.type, ENGINE_UNASSIGN);
+    assert_int_equal(harness.action.type, ENGINE_UNASSIGN);
     for (int partition = 0; partition < 4; partition++)
-        assert_owner(&desk, partition, "");
-    desk_fini(&desk);
+        assert_owner(&harness, partition, "");
+    harness_fini(&harness);
 }
 
 static void test_a_claim_that_is_refused_alone_halts_its_partition(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    give(&desk, 0, 2);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    engine_broker_says(desk.engine, "too large", true);
-    engine_committed(desk.engine, GROUP_REFUSED, desk.now);
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(desk.action.ledger_count, 1);
-    int32_t refused = desk.action.ledgers[0].partition;
-    engine_committed(desk.engine, GROUP_REFUSED, desk.now);
+    harness_init(&harness, &given);
+    give(&harness, 0, 2);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    engine_broker_says(harness.engine, "too large", true);
+    engine_committed(harness.engine, GROUP_REFUSED, harness.now);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledger_count, 1);
+    int32_t refused = harness.action.ledgers[0].partition;
+    engine_committed(harness.engine, GROUP_REFUSED, harness.now);
     for (int i = 1; i < 10; i++) { /* it might pass */
-        desk.now = engine_wake_time(desk.engine);
-        expect(&desk, ENGINE_COMMIT);
-        assert_int_equal(desk.action.ledgers[0].partition, refused);
-        engine_committed(desk.engine, GROUP_REFUSED, desk.now);
+        harness.now = engine_wake_time(harness.engine);
+        expect(&harness, ENGINE_COMMIT);
+        assert_int_equal(harness.action.ledgers[0].partition, refused);
+        engine_committed(harness.engine, GROUP_REFUSED, harness.now);
     }
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(desk.action.ledgers[0].partition, 1 - refused);
-    land(&desk);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    assert_true(view_of(&desk, refused).halted);
-    assert_false(view_of(&desk, refused).needs_repair); /* its marks are worth keeping */
-    assert_int_not_equal(engine_wants(desk.engine, 1 - refused), 0);
-    desk_fini(&desk);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledgers[0].partition, 1 - refused);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_true(view_of(&harness, refused).halted);
+    assert_false(view_of(&harness, refused).needs_repair); /* its marks are worth keeping */
+    assert_int_not_equal(engine_wants(harness.engine, 1 - refused), 0);
+    harness_fini(&harness);
 }
 
 /* It is asked for again by a new assignment of it alone, of which one refusal is enough. */
 static void test_a_refused_claim_is_made_again(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    give(&desk, 0, 1);
-    read_ledgers(&desk);
+    harness_init(&harness, &given);
+    give(&harness, 0, 1);
+    read_ledgers(&harness);
     for (int i = 0; i < 10; i++) {
-        desk.now = i ? engine_wake_time(desk.engine) : desk.now;
-        expect(&desk, ENGINE_COMMIT);
-        engine_broker_says(desk.engine, "too large", true);
-        engine_committed(desk.engine, GROUP_REFUSED, desk.now);
+        harness.now = i ? engine_wake_time(harness.engine) : harness.now;
+        expect(&harness, ENGINE_COMMIT);
+        engine_broker_says(harness.engine, "too large", true);
+        engine_committed(harness.engine, GROUP_REFUSED, harness.now);
     }
-    expect(&desk, ENGINE_ASSIGN);
-    assert_true(view_of(&desk, 0).unclaimed);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_true(view_of(&harness, 0).unclaimed);
     for (int taken = 0; taken < 2; taken++) {
-        take(&desk, 0, 1, true);
-        give(&desk, 0, 1);
-        assert_true(view_of(&desk, 0).halted); /* until it is claimed */
-        expect(&desk, ENGINE_UNASSIGN);
-        read_ledgers(&desk);
-        expect(&desk, ENGINE_COMMIT);
+        take(&harness, 0, 1, true);
+        give(&harness, 0, 1);
+        assert_true(view_of(&harness, 0).halted); /* until it is claimed */
+        expect(&harness, ENGINE_UNASSIGN);
+        read_ledgers(&harness);
+        expect(&harness, ENGINE_COMMIT);
         if (taken)
-            land(&desk);
-        engine_committed(desk.engine, taken ? GROUP_DONE : GROUP_REFUSED, desk.now);
-        expect(&desk, ENGINE_ASSIGN);
-        assert_int_equal(view_of(&desk, 0).halted, !taken);
-        assert_int_equal(view_of(&desk, 0).unclaimed, !taken);
+            land(&harness);
+        engine_committed(harness.engine, taken ? GROUP_DONE : GROUP_REFUSED, harness.now);
+        expect(&harness, ENGINE_ASSIGN);
+        assert_int_equal(view_of(&harness, 0).halted, !taken);
+        assert_int_equal(view_of(&harness, 0).unclaimed, !taken);
     }
-    assert_true(view_of(&desk, 0).active);
-    assert_null(view_of(&desk, 0).halt_reason);
-    desk_fini(&desk);
+    assert_true(view_of(&harness, 0).active);
+    assert_null(view_of(&harness, 0).halt_reason);
+    harness_fini(&harness);
 }
 
-static void lose_offset(struct desk *desk, enum offset_loss loss)
+static void lose_offset(struct harness *harness, enum offset_loss loss)
 {
-    expect(desk, ENGINE_READ);
-    assert_false(desk->action.stable);
+    expect(harness, ENGINE_READ);
+    assert_false(harness->action.stable);
     struct stored_ledger none = {.offset = -1, .metadata = ""};
-    engine_ledgers_read(desk->engine, GROUP_DONE, &none, 1, desk->now);
-    expect(desk, ENGINE_READ);
-    assert_true(desk->action.stable);
+    engine_ledgers_read(harness->engine, GROUP_DONE, &none, 1, harness->now);
+    expect(harness, ENGINE_READ);
+    assert_true(harness->action.stable);
     none.loss = loss;
-    engine_ledgers_read(desk->engine, GROUP_DONE, &none, 1, desk->now);
+    engine_ledgers_read(harness->engine, GROUP_DONE, &none, 1, harness->now);
 }
 
 /* The brokers have lost what was committed: it is committed again from memory, with its marks. */
 static void test_what_was_committed_is_gone(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-2");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    take(&desk, 0, 1, true);
-    give(&desk, 0, 1);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_UNASSIGN);
-    lose_offset(&desk, OFFSET_LOST);
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    assert_int_equal(desk.base[0], 1);
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_STARTED);
-    expect(&desk, ENGINE_ASSIGN);
-    assert_int_equal(desk.action.places[0].offset, 2);
-    finish(&desk, 1, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:1:succeeded ");
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-2");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    take(&harness, 0, 1, true);
+    give(&harness, 0, 1);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_UNASSIGN);
+    lose_offset(&harness, OFFSET_LOST);
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    assert_int_equal(harness.base[0], 1);
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_STARTED);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_int_equal(harness.action.places[0].offset, 2);
+    finish(&harness, 1, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_published(&harness, "result:1:succeeded ");
+    harness_fini(&harness);
 }
 
 /* From the oldest request on, calls would be made twice: a person decides. */
@@ -1538,42 +1542,42 @@ static void test_what_was_committed_is_gone_and_not_known(void **state)
 {
     (void)state;
     for (int unclear = 0; unclear < 2; unclear++) {
-        struct desk desk;
-        ready(&desk);
+        struct harness harness;
+        ready(&harness);
         if (!unclear)
-            engine_log_changed(desk.engine, 0); /* nothing is remembered then */
-        take(&desk, 0, 1, true);
-        give(&desk, 0, 1);
-        expect(&desk, ENGINE_UNASSIGN);
-        lose_offset(&desk, unclear ? OFFSET_LOSS_UNCLEAR : OFFSET_LOST);
-        expect(&desk, ENGINE_COMMIT);
-        land(&desk);
-        assert_string_equal(desk.metadata[0], LEDGER_HALT);
-        assert_int_equal(desk.base[0], 0);
-        engine_committed(desk.engine, GROUP_DONE, desk.now);
-        expect(&desk, ENGINE_ASSIGN);
-        expect(&desk, ENGINE_NOTHING);
-        assert_true(view_of(&desk, 0).halted);
-        assert_true(view_of(&desk, 0).needs_repair);
-        desk_fini(&desk);
+            engine_log_changed(harness.engine, 0); /* nothing is remembered then */
+        take(&harness, 0, 1, true);
+        give(&harness, 0, 1);
+        expect(&harness, ENGINE_UNASSIGN);
+        lose_offset(&harness, unclear ? OFFSET_LOSS_UNCLEAR : OFFSET_LOST);
+        expect(&harness, ENGINE_COMMIT);
+        land(&harness);
+        assert_string_equal(harness.metadata[0], LEDGER_HALT);
+        assert_int_equal(harness.base[0], 0);
+        engine_committed(harness.engine, GROUP_DONE, harness.now);
+        expect(&harness, ENGINE_ASSIGN);
+        expect(&harness, ENGINE_NOTHING);
+        assert_true(view_of(&harness, 0).halted);
+        assert_true(view_of(&harness, 0).needs_repair);
+        harness_fini(&harness);
     }
 }
 
-static void halted_as_its_offset_is_gone(struct desk *desk)
+static void halted_as_its_offset_is_gone(struct harness *harness)
 {
-    ready(desk);
-    take(desk, 0, 1, true);
-    give(desk, 0, 1);
-    expect(desk, ENGINE_UNASSIGN);
-    lose_offset(desk, OFFSET_LOSS_UNCLEAR);
+    ready(harness);
+    take(harness, 0, 1, true);
+    give(harness, 0, 1);
+    expect(harness, ENGINE_UNASSIGN);
+    lose_offset(harness, OFFSET_LOSS_UNCLEAR);
 }
 
-static void halted_unsaid(struct desk *desk)
+static void halted_unsaid(struct harness *harness)
 {
-    halted_as_its_offset_is_gone(desk);
-    expect(desk, ENGINE_COMMIT);
-    engine_committed(desk->engine, GROUP_RETRY, desk->now);
-    expect(desk, ENGINE_NOTHING);
+    halted_as_its_offset_is_gone(harness);
+    expect(harness, ENGINE_COMMIT);
+    engine_committed(harness->engine, GROUP_RETRY, harness->now);
+    expect(harness, ENGINE_NOTHING);
 }
 
 /* Whoever gets the partition next is to know that it is halted: it is said before it is let go. */
@@ -1581,25 +1585,25 @@ static void test_a_halt_is_committed_before_the_partition_is_let_go(void **state
 {
     (void)state;
     for (int stops = 0; stops < 2; stops++) {
-        struct desk desk;
-        halted_unsaid(&desk);
+        struct harness harness;
+        halted_unsaid(&harness);
         if (stops)
-            engine_stop(desk.engine, desk.now);
+            engine_stop(harness.engine, harness.now);
         else
-            take(&desk, 0, 1, false);
-        desk.now = engine_wake_time(desk.engine);
+            take(&harness, 0, 1, false);
+        harness.now = engine_wake_time(harness.engine);
         if (stops) {
-            expect(&desk, ENGINE_RECALL);
-            desk.now += 1000;
+            expect(&harness, ENGINE_RECALL);
+            harness.now += 1000;
         }
-        expect(&desk, ENGINE_COMMIT);
-        land(&desk);
-        assert_string_equal(desk.metadata[0], LEDGER_HALT);
-        engine_committed(desk.engine, GROUP_DONE, desk.now);
+        expect(&harness, ENGINE_COMMIT);
+        land(&harness);
+        assert_string_equal(harness.metadata[0], LEDGER_HALT);
+        engine_committed(harness.engine, GROUP_DONE, harness.now);
         if (stops)
-            expect(&desk, ENGINE_ASSIGN);
-        expect(&desk, stops ? ENGINE_LEAVE : ENGINE_UNASSIGN);
-        desk_fini(&desk);
+            expect(&harness, ENGINE_ASSIGN);
+        expect(&harness, stops ? ENGINE_LEAVE : ENGINE_UNASSIGN);
+        harness_fini(&harness);
     }
 }
 
@@ -1608,153 +1612,153 @@ static void test_a_halt_is_committed_before_the_partition_is_let_go(void **state
 static void test_a_halt_that_no_member_could_say(void **state)
 {
     (void)state;
-    struct desk desk;
-    halted_as_its_offset_is_gone(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    expect(&desk, ENGINE_NOTHING);
-    give(&desk, 1, 1);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(desk.action.ledger_count, 2);
-    land(&desk);
-    assert_string_equal(desk.metadata[0], LEDGER_HALT);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    take(&desk, 0, 1, false); /* it is said once */
-    expect(&desk, ENGINE_UNASSIGN);
-    desk_fini(&desk);
+    struct harness harness;
+    halted_as_its_offset_is_gone(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_NOT_MEMBER, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    expect(&harness, ENGINE_NOTHING);
+    give(&harness, 1, 1);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledger_count, 2);
+    land(&harness);
+    assert_string_equal(harness.metadata[0], LEDGER_HALT);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    take(&harness, 0, 1, false); /* it is said once */
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
 }
 
 /* Lost, it owes nothing any more: a person may have mended the ledger before it comes back. */
 static void test_a_halt_that_is_lost_is_not_said(void **state)
 {
     (void)state;
-    struct desk desk;
-    halted_as_its_offset_is_gone(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    preset(&desk, 0, 5, 3, "", "");
-    assign(&desk, 0, 1);
-    assert_int_equal(desk.action.places[0].offset, 5);
-    assert_owner(&desk, 0, "me");
-    assert_false(view_of(&desk, 0).needs_repair);
-    desk_fini(&desk);
+    struct harness harness;
+    halted_as_its_offset_is_gone(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_NOT_MEMBER, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    preset(&harness, 0, 5, 3, "", "");
+    assign(&harness, 0, 1);
+    assert_int_equal(harness.action.places[0].offset, 5);
+    assert_owner(&harness, 0, "me");
+    assert_false(view_of(&harness, 0).needs_repair);
+    harness_fini(&harness);
 }
 
 /* The next one, in this process or another. */
 static void test_a_committed_halt_halts(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    desk.metadata[0] = memory_string(LEDGER_HALT);
-    desk.base[0] = 0;
-    give(&desk, 0, 1);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_ASSIGN);
-    expect(&desk, ENGINE_NOTHING);
-    assert_true(view_of(&desk, 0).needs_repair);
-    assert_non_null(strstr(view_of(&desk, 0).halt_reason, "found the committed offset gone"));
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    harness.metadata[0] = memory_string(LEDGER_HALT);
+    harness.base[0] = 0;
+    give(&harness, 0, 1);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_ASSIGN);
+    expect(&harness, ENGINE_NOTHING);
+    assert_true(view_of(&harness, 0).needs_repair);
+    assert_non_null(strstr(view_of(&harness, 0).halt_reason, "found the committed offset gone"));
+    harness_fini(&harness);
 }
 
 /* Refused, it is not asked for without end; the next assignment begins anew. */
 static void test_a_halt_that_is_refused(void **state)
 {
     (void)state;
-    struct desk desk;
-    halted_as_its_offset_is_gone(&desk);
+    struct harness harness;
+    halted_as_its_offset_is_gone(&harness);
     for (int times = 0; times < 10; times++) {
-        expect(&desk, ENGINE_COMMIT);
-        engine_committed(desk.engine, GROUP_REFUSED, desk.now);
-        desk.now += 1000;
+        expect(&harness, ENGINE_COMMIT);
+        engine_committed(harness.engine, GROUP_REFUSED, harness.now);
+        harness.now += 1000;
     }
-    expect(&desk, ENGINE_ASSIGN);
-    assert_true(view_of(&desk, 0).needs_repair);
-    assert_non_null(strstr(view_of(&desk, 0).halt_reason, "its committed offset is gone"));
-    desk_fini(&desk);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_true(view_of(&harness, 0).needs_repair);
+    assert_non_null(strstr(view_of(&harness, 0).halt_reason, "its committed offset is gone"));
+    harness_fini(&harness);
 }
 
 /* One call ended and one chosen in a transaction of unknown end. */
-static void unclear(struct desk *desk, enum txn_outcome outcome)
+static void unclear(struct harness *harness, enum txn_outcome outcome)
 {
-    ready(desk);
-    arrive(desk, 0, 0, "o-1");
-    commit_tick(desk);
-    expect(desk, ENGINE_START);
-    arrive(desk, 0, 1, "o-2");
-    finish(desk, 0, STATUS_SUCCEEDED);
-    expect(desk, ENGINE_TRANSACT);
-    struct engine_action action = desk->action;
-    engine_transacted(desk->engine, outcome, NULL, desk->now);
-    expect(desk, ENGINE_RENEW_PRODUCER);
-    expect(desk, ENGINE_NOTHING);
-    desk->action = action;
+    ready(harness);
+    arrive(harness, 0, 0, "o-1");
+    commit_tick(harness);
+    expect(harness, ENGINE_START);
+    arrive(harness, 0, 1, "o-2");
+    finish(harness, 0, STATUS_SUCCEEDED);
+    expect(harness, ENGINE_TRANSACT);
+    struct engine_action action = harness->action;
+    engine_transacted(harness->engine, outcome, NULL, harness->now);
+    expect(harness, ENGINE_RENEW_PRODUCER);
+    expect(harness, ENGINE_NOTHING);
+    harness->action = action;
 }
 
-static void read_back(struct desk *desk)
+static void read_back(struct harness *harness)
 {
-    engine_producer_ready(desk->engine, desk->now);
-    expect(desk, ENGINE_READ);
-    assert_true(desk->action.stable);
-    answer_read(desk);
+    engine_producer_ready(harness->engine, harness->now);
+    expect(harness, ENGINE_READ);
+    assert_true(harness->action.stable);
+    answer_read(harness);
 }
 
 static void test_unknown_that_landed(void **state)
 {
     (void)state;
-    struct desk desk;
-    unclear(&desk, TXN_UNKNOWN);
-    land(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    read_back(&desk);
-    commit_tick(&desk); /* what it had started is un-started: its lease is over */
-    assert_published(&desk, "");
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->place.offset, 1);
-    desk_fini(&desk);
+    struct harness harness;
+    unclear(&harness, TXN_UNKNOWN);
+    land(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    read_back(&harness);
+    commit_tick(&harness); /* what it had started is un-started: its lease is over */
+    assert_published(&harness, "");
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_FRESH);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->place.offset, 1);
+    harness_fini(&harness);
 }
 
 static void test_unknown_that_did_not_land(void **state)
 {
     (void)state;
-    struct desk desk;
-    unclear(&desk, TXN_UNKNOWN);
-    engine_producer_ready(desk.engine, desk.now);
-    expect(&desk, ENGINE_READ);
-    engine_ledgers_read(desk.engine, GROUP_RETRY, NULL, 0, desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    desk.now = engine_wake_time(desk.engine);
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    struct harness harness;
+    unclear(&harness, TXN_UNKNOWN);
+    engine_producer_ready(harness.engine, harness.now);
+    expect(&harness, ENGINE_READ);
+    engine_ledgers_read(harness.engine, GROUP_RETRY, NULL, 0, harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    harness.now = engine_wake_time(harness.engine);
+    expect(&harness, ENGINE_READ);
+    answer_read(&harness);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 static void test_unknown_and_taken_by_another(void **state)
 {
     (void)state;
-    struct desk desk;
-    unclear(&desk, TXN_FENCED);
-    preset(&desk, 0, 1, 9, "other", "");
-    read_back(&desk);
-    assert_false(view_of(&desk, 0).active);
-    commit_tick(&desk); /* what ended is worth a dead letter */
-    assert_published(&desk, "late:0:succeeded ");
-    expect(&desk, ENGINE_NOTHING);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    desk_fini(&desk);
+    struct harness harness;
+    unclear(&harness, TXN_FENCED);
+    preset(&harness, 0, 1, 9, "other", "");
+    read_back(&harness);
+    assert_false(view_of(&harness, 0).active);
+    commit_tick(&harness); /* what ended is worth a dead letter */
+    assert_published(&harness, "late:0:succeeded ");
+    expect(&harness, ENGINE_NOTHING);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
 }
 
 /* Nothing is left to be read back: what ended goes to the dead letters at once, not at the next
@@ -1762,17 +1766,17 @@ static void test_unknown_and_taken_by_another(void **state)
 static void test_unknown_and_lost(void **state)
 {
     (void)state;
-    struct desk desk;
-    unclear(&desk, TXN_UNKNOWN);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, 0, 0);
-    expect(&desk, ENGINE_ASSIGN);
-    engine_producer_ready(desk.engine, desk.now);
-    commit_tick(&desk);
-    assert_published(&desk, "late:0:succeeded ");
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    struct harness harness;
+    unclear(&harness, TXN_UNKNOWN);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    give(&harness, 0, 0);
+    expect(&harness, ENGINE_ASSIGN);
+    engine_producer_ready(harness.engine, harness.now);
+    commit_tick(&harness);
+    assert_published(&harness, "late:0:succeeded ");
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* A result that was refused in every form, and is in a transaction again when its partition is
@@ -1780,124 +1784,127 @@ static void test_unknown_and_lost(void **state)
 static void test_a_refused_result_becomes_a_late_outcome(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS}, desk.now);
-    desk.now += 60000;
-    expect(&desk, ENGINE_TRANSACT);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, 0, 0);
-    expect(&desk, ENGINE_ASSIGN);
-    engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
-    desk.now += 1000;
-    commit_tick(&desk);
-    assert_published(&desk, "late:0:succeeded ");
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_TRANSACT);
+    engine_transacted(harness.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS},
+                      harness.now);
+    harness.now += 60000;
+    expect(&harness, ENGINE_TRANSACT);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    give(&harness, 0, 0);
+    expect(&harness, ENGINE_ASSIGN);
+    engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
+    harness.now += 1000;
+    commit_tick(&harness);
+    assert_published(&harness, "late:0:succeeded ");
+    harness_fini(&harness);
 }
 
 /* The dead letters refuse a late outcome. */
-static void refuse_late(struct desk *desk)
+static void refuse_late(struct harness *harness)
 {
-    expect(desk, ENGINE_TRANSACT);
-    assert_int_equal(desk->action.items[0].type, ITEM_LATE);
-    engine_transacted(desk->engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS}, desk->now);
+    expect(harness, ENGINE_TRANSACT);
+    assert_int_equal(harness->action.items[0].type, ITEM_LATE);
+    engine_transacted(harness->engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_AS_IS},
+                      harness->now);
 }
 
 /* Who stops has little time, and what was refused may be taken by now. */
 static void test_a_stop_asks_often_for_late_outcomes(void **state)
 {
     (void)state;
-    struct desk desk;
-    unclear(&desk, TXN_UNKNOWN);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, 0, 0);
-    expect(&desk, ENGINE_ASSIGN);
-    engine_producer_ready(desk.engine, desk.now);
+    struct harness harness;
+    unclear(&harness, TXN_UNKNOWN);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    give(&harness, 0, 0);
+    expect(&harness, ENGINE_ASSIGN);
+    engine_producer_ready(harness.engine, harness.now);
     for (int i = 0; i < 8; i++) {
-        refuse_late(&desk);
-        desk.now += 30000;
+        refuse_late(&harness);
+        harness.now += 30000;
     }
-    refuse_late(&desk);
-    const struct request *late = engine_next_late(desk.engine, NULL);
+    refuse_late(&harness);
+    const struct request *late = engine_next_late(harness.engine, NULL);
     assert_int_equal(late->place.offset, 0);
-    assert_null(engine_next_late(desk.engine, late));
-    engine_stop(desk.engine, desk.now);
-    expect(&desk, ENGINE_RECALL);
+    assert_null(engine_next_late(harness.engine, late));
+    engine_stop(harness.engine, harness.now);
+    expect(&harness, ENGINE_RECALL);
     for (int i = 0; i < 3; i++) {
-        desk.now += 999;
-        expect(&desk, ENGINE_NOTHING);
-        assert_int_equal(engine_wake_time(desk.engine), desk.now + 1);
-        desk.now++;
+        harness.now += 999;
+        expect(&harness, ENGINE_NOTHING);
+        assert_int_equal(engine_wake_time(harness.engine), harness.now + 1);
+        harness.now++;
         if (i < 2)
-            refuse_late(&desk);
+            refuse_late(&harness);
     }
-    commit_tick(&desk);
-    assert_published(&desk, "late:0:succeeded ");
-    expect(&desk, ENGINE_LEAVE);
-    desk_fini(&desk);
+    commit_tick(&harness);
+    assert_published(&harness, "late:0:succeeded ");
+    expect(&harness, ENGINE_LEAVE);
+    harness_fini(&harness);
 }
 
 /* Gets fenced once, by a transaction that takes so long, and settles unless it takes that for a
- * twin's work. */
-static void fence_after(struct desk *desk, int64_t offset, int64_t ms)
+ * duplicate instance's work. */
+static void fence_after(struct harness *harness, int64_t offset, int64_t ms)
 {
-    arrive(desk, 0, offset, NULL);
-    expect(desk, ENGINE_TRANSACT);
-    desk->now += ms;
-    engine_transacted(desk->engine, TXN_FENCED, NULL, desk->now);
-    if (step(desk) == ENGINE_READ) {
-        /* Suspecting a twin it reads back first, so as not to fence it in turn when it ends. */
-        answer_read(desk);
-        if (step(desk) == ENGINE_FAIL)
+    arrive(harness, 0, offset, NULL);
+    expect(harness, ENGINE_TRANSACT);
+    harness->now += ms;
+    engine_transacted(harness->engine, TXN_FENCED, NULL, harness->now);
+    if (step(harness) == ENGINE_READ) {
+        /* Suspecting a duplicate instance it reads back first, so as not to fence it in turn when
+         * it ends. */
+        answer_read(harness);
+        if (step(harness) == ENGINE_FAIL)
             return;
-        assert_int_equal(desk->action.type, ENGINE_RENEW_PRODUCER);
-        engine_producer_ready(desk->engine, desk->now);
+        assert_int_equal(harness->action.type, ENGINE_RENEW_PRODUCER);
+        engine_producer_ready(harness->engine, harness->now);
     } else {
-        assert_int_equal(desk->action.type, ENGINE_RENEW_PRODUCER);
-        read_back(desk);
+        assert_int_equal(harness->action.type, ENGINE_RENEW_PRODUCER);
+        read_back(harness);
     }
-    expect(desk, ENGINE_TRANSACT);
-    land(desk);
-    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
+    expect(harness, ENGINE_TRANSACT);
+    land(harness);
+    engine_transacted(harness->engine, TXN_COMMITTED, NULL, harness->now);
 }
 
-static void fence(struct desk *desk, int64_t offset)
+static void fence(struct harness *harness, int64_t offset)
 {
-    fence_after(desk, offset, 0);
+    fence_after(harness, offset, 0);
 }
 
 /* A transaction as it should be: the producer is not fenced. */
-static void work(struct desk *desk, int64_t offset)
+static void work(struct harness *harness, int64_t offset)
 {
-    arrive(desk, 0, offset, NULL);
-    expect(desk, ENGINE_TRANSACT);
-    land(desk);
-    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
+    arrive(harness, 0, offset, NULL);
+    expect(harness, ENGINE_TRANSACT);
+    land(harness);
+    engine_transacted(harness->engine, TXN_COMMITTED, NULL, harness->now);
 }
 
 static void test_fenced_by_a_twin(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    desk.now += 200000; /* no longer young */
-    work(&desk, 0);
-    fence(&desk, 1);
-    desk.now += 60000;
-    work(&desk, 2);
-    fence(&desk, 3);
-    expect(&desk, ENGINE_NOTHING);
-    desk.now += 59999;
-    fence(&desk, 4);
-    expect(&desk, ENGINE_FAIL);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    harness.now += 200000; /* past its start */
+    work(&harness, 0);
+    fence(&harness, 1);
+    harness.now += 60000;
+    work(&harness, 2);
+    fence(&harness, 3);
+    expect(&harness, ENGINE_NOTHING);
+    harness.now += 59999;
+    fence(&harness, 4);
+    expect(&harness, ENGINE_FAIL);
+    harness_fini(&harness);
 }
 
 /* That it was fenced, a process learns when it next has something to commit: that may be long ago,
@@ -1905,30 +1912,30 @@ static void test_fenced_by_a_twin(void **state)
 static void test_fenced_long_ago(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    desk.now += 200000;
-    work(&desk, 0);
-    desk.now += 60000;
-    fence(&desk, 1);
-    fence(&desk, 2);
-    expect(&desk, ENGINE_NOTHING);
-    fence(&desk, 3);
-    expect(&desk, ENGINE_FAIL);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    harness.now += 200000;
+    work(&harness, 0);
+    harness.now += 60000;
+    fence(&harness, 1);
+    fence(&harness, 2);
+    expect(&harness, ENGINE_NOTHING);
+    fence(&harness, 3);
+    expect(&harness, ENGINE_FAIL);
+    harness_fini(&harness);
 }
 
 static void test_fenced_after_a_freeze(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    desk.now += 200000;
-    engine_frozen(desk.engine, desk.now);
+    struct harness harness;
+    ready(&harness);
+    harness.now += 200000;
+    engine_frozen(harness.engine, harness.now);
     for (int i = 0; i < 5; i++)
-        fence(&desk, i);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+        fence(&harness, i);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* A transaction that outlasts the session: the broker ends it for its own time-out, or who takes
@@ -1936,166 +1943,166 @@ static void test_fenced_after_a_freeze(void **state)
 static void test_fenced_after_a_session(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    ready(&desk);
-    desk.now += 200000;
+    ready(&harness);
+    harness.now += 200000;
     for (int i = 0; i < 3; i++)
-        fence_after(&desk, i, 2 * given.lease_ms);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+        fence_after(&harness, i, 2 * given.lease_ms);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* Who took over a partition, untold yet, fences as well. */
 static void test_fenced_by_who_took_over(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    assign(&desk, 0, 2);
-    desk.now += 200000;
-    arrive(&desk, 1, 0, NULL);
-    expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, TXN_FENCED, NULL, desk.now);
-    expect(&desk, ENGINE_RENEW_PRODUCER);
-    preset(&desk, 1, 0, 9, "other", "");
-    read_back(&desk);
-    fence(&desk, 0);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 2);
+    harness.now += 200000;
+    arrive(&harness, 1, 0, NULL);
+    expect(&harness, ENGINE_TRANSACT);
+    engine_transacted(harness.engine, TXN_FENCED, NULL, harness.now);
+    expect(&harness, ENGINE_RENEW_PRODUCER);
+    preset(&harness, 1, 0, 9, "other", "");
+    read_back(&harness);
+    fence(&harness, 0);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 static void test_fenced_twice_by_who_took_over(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    assign(&desk, 0, 2);
-    desk.now += 200000;
-    work(&desk, 0);
-    fence(&desk, 1);
-    arrive(&desk, 1, 0, NULL);
-    expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, TXN_FENCED, NULL, desk.now);
-    preset(&desk, 1, 0, 9, "other", "");
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
-    expect(&desk, ENGINE_RENEW_PRODUCER);
-    engine_producer_ready(desk.engine, desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 2);
+    harness.now += 200000;
+    work(&harness, 0);
+    fence(&harness, 1);
+    arrive(&harness, 1, 0, NULL);
+    expect(&harness, ENGINE_TRANSACT);
+    engine_transacted(harness.engine, TXN_FENCED, NULL, harness.now);
+    preset(&harness, 1, 0, 9, "other", "");
+    expect(&harness, ENGINE_READ);
+    answer_read(&harness);
+    expect(&harness, ENGINE_RENEW_PRODUCER);
+    engine_producer_ready(harness.engine, harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* Those who take over what a dead process of this name had fence the new one, once each. */
 static void test_fenced_when_young(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
+    struct harness harness;
+    ready(&harness);
     for (int i = 0; i < 8; i++)
-        fence(&desk, i);
-    desk.now += 5000;
-    fence(&desk, 8);
-    fence(&desk, 9);
-    expect(&desk, ENGINE_NOTHING);
-    fence(&desk, 10);
-    fence(&desk, 11);
-    expect(&desk, ENGINE_FAIL);
-    desk_fini(&desk);
+        fence(&harness, i);
+    harness.now += 5000;
+    fence(&harness, 8);
+    fence(&harness, 9);
+    expect(&harness, ENGINE_NOTHING);
+    fence(&harness, 10);
+    fence(&harness, 11);
+    expect(&harness, ENGINE_FAIL);
+    harness_fini(&harness);
 }
 
 static void test_revocation_drains(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-1");
-    arrive(&desk, 0, 2, "o-2");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_START);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wants(desk.engine, 0), 0);
-    unsent(&desk, 2, 0);
-    commit_tick(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    assert_owner(&desk, 0, "");
-    assert_int_equal(desk.base[0], 1);
-    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
-    expect(&desk, ENGINE_NOTHING);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
-    assert_int_equal(desk.action.rebalance, desk.rebalance);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-1");
+    arrive(&harness, 0, 2, "o-2");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_START);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_NOTHING);
+    assert_int_equal(engine_wants(harness.engine, 0), 0);
+    unsent(&harness, 2, 0);
+    commit_tick(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    assert_owner(&harness, 0, "");
+    assert_int_equal(harness.base[0], 1);
+    assert_int_equal(mark(&harness, 0, 2), LEDGER_FRESH);
+    expect(&harness, ENGINE_NOTHING);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    assert_int_equal(harness.action.rebalance, harness.rebalance);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 static void test_drain_outlived(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    assert_null(engine_take_orphan(desk.engine));
-    outlive_drain(&desk);
-    assert_ptr_equal(engine_take_orphan(desk.engine), lent(&desk, 0));
-    assert_null(engine_take_orphan(desk.engine));
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "late:0:succeeded ");
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    assert_null(engine_take_orphan(harness.engine));
+    outlive_drain(&harness);
+    assert_ptr_equal(engine_take_orphan(harness.engine), lent(&harness, 0));
+    assert_null(engine_take_orphan(harness.engine));
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_published(&harness, "late:0:succeeded ");
+    harness_fini(&harness);
 }
 
 static void test_orphans_of_a_stop_given_up(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    arrive(&desk, 0, 1, "o-2");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    engine_stop(desk.engine, desk.now);
-    engine_give_up(desk.engine);
-    finish(&desk, 0, STATUS_SUCCEEDED); /* it comes back before anybody asks */
-    assert_ptr_equal(engine_take_orphan(desk.engine), lent(&desk, 1));
-    assert_null(engine_take_orphan(desk.engine));
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    arrive(&harness, 0, 1, "o-2");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    engine_stop(harness.engine, harness.now);
+    engine_give_up(harness.engine);
+    finish(&harness, 0, STATUS_SUCCEEDED); /* it comes back before anybody asks */
+    assert_ptr_equal(engine_take_orphan(harness.engine), lent(&harness, 1));
+    assert_null(engine_take_orphan(harness.engine));
+    harness_fini(&harness);
 }
 
-static struct ledger committed_ledger(const struct desk *desk)
+static struct ledger committed_ledger(const struct harness *harness)
 {
     struct ledger ledger = {0};
     struct error error;
-    assert_int_equal(
-        ledger_decode(&ledger, desk->base[0], desk->metadata[0], strlen(desk->metadata[0]), &error),
-        0);
+    assert_int_equal(ledger_decode(&ledger, harness->base[0], harness->metadata[0],
+                                   strlen(harness->metadata[0]), &error),
+                     0);
     return ledger;
 }
 
 /* Two calls end in doubt, which is published. */
-static void publish_two_doubts(struct desk *desk, size_t named)
+static void publish_two_doubts(struct harness *harness, size_t named)
 {
     struct engine_options given = options();
     given.doubts = named;
-    desk_init(desk, &given);
-    assign(desk, 0, 1);
+    harness_init(harness, &given);
+    assign(harness, 0, 1);
     for (int i = 0; i < 4; i++)
-        arrive(desk, 0, i, i % 2 ? "o-1" : "o-0");
-    commit_tick(desk);
+        arrive(harness, 0, i, i % 2 ? "o-1" : "o-0");
+    commit_tick(harness);
     for (int i = 0; i < 2; i++) {
-        expect(desk, ENGINE_START);
-        finish(desk, i, STATUS_UNKNOWN);
+        expect(harness, ENGINE_START);
+        finish(harness, i, STATUS_UNKNOWN);
     }
-    commit_tick(desk);
-    assert_published(desk, "result:0:unknown result:1:unknown ");
+    commit_tick(harness);
+    assert_published(harness, "result:0:unknown result:1:unknown ");
 }
 
 /* Of a doubt that has been published and is not named the next owner knows only that there is one:
@@ -2103,60 +2110,60 @@ static void publish_two_doubts(struct desk *desk, size_t named)
 static void test_doubt_without_a_name_ends_before_a_hand_over(void **state)
 {
     (void)state;
-    struct desk desk;
-    publish_two_doubts(&desk, 1);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + 10000);
-    desk.now += 10000;
-    expect(&desk, ENGINE_COMMIT);
-    desk_fini(&desk);
+    struct harness harness;
+    publish_two_doubts(&harness, 1);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(harness.engine), harness.now + 10000);
+    harness.now += 10000;
+    expect(&harness, ENGINE_COMMIT);
+    harness_fini(&harness);
 }
 
 static void test_doubts_go_with_a_hand_over(void **state)
 {
     (void)state;
-    struct desk desk;
-    publish_two_doubts(&desk, 2);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    struct ledger ledger = committed_ledger(&desk);
+    struct harness harness;
+    publish_two_doubts(&harness, 2);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    struct ledger ledger = committed_ledger(&harness);
     assert_false(ledger.doubt);
     assert_int_equal(ledger.doubt_count, 2);
     assert_int_equal(ledger.doubts[0], ledger_name("o-0"));
     assert_int_equal(ledger.doubts[1], ledger_name("o-1"));
     ledger_fini(&ledger);
-    desk_fini(&desk);
+    harness_fini(&harness);
 }
 
-static void die_and_start_again(struct desk *desk, size_t named)
+static void die_and_start_again(struct harness *harness, size_t named)
 {
     struct engine_options given = options();
     given.doubts = named;
-    engine_free(desk->engine);
-    desk->engine = engine_new(&given);
-    desk->now += 1000;
-    engine_producer_ready(desk->engine, desk->now);
-    assign(desk, 0, 1);
+    engine_free(harness->engine);
+    harness->engine = engine_new(&given);
+    harness->now += 1000;
+    engine_producer_ready(harness->engine, harness->now);
+    assign(harness, 0, 1);
 }
 
 /* Now those from offset 2 on are called, and no doubt is left. */
-static void call_until(struct desk *desk, int end)
+static void call_until(struct harness *harness, int end)
 {
-    commit_tick(desk);
+    commit_tick(harness);
     for (int i = 2; i < end; i++)
-        expect(desk, ENGINE_START);
+        expect(harness, ENGINE_START);
     for (int i = 2; i < end; i++)
-        finish(desk, i, STATUS_SUCCEEDED);
-    commit_tick(desk);
-    struct ledger ledger = committed_ledger(desk);
+        finish(harness, i, STATUS_SUCCEEDED);
+    commit_tick(harness);
+    struct ledger ledger = committed_ledger(harness);
     assert_false(ledger.doubt);
     assert_int_equal(ledger.doubt_count, 0);
     ledger_fini(&ledger);
-    desk_fini(desk);
+    harness_fini(harness);
 }
 
 /* `unknown` is published, the process dies at once and is started again before the call can be
@@ -2164,165 +2171,165 @@ static void call_until(struct desk *desk, int end)
 static void test_doubts_outlive_their_process(void **state)
 {
     (void)state;
-    struct desk desk;
-    publish_two_doubts(&desk, 0);
+    struct harness harness;
+    publish_two_doubts(&harness, 0);
     for (int life = 0; life < 2; life++) /* the first dies after its claim */
-        die_and_start_again(&desk, 0);
-    int64_t claimed = desk.now;
-    arrive(&desk, 0, 2, "o-0");
-    arrive(&desk, 0, 3, "o-1");
-    arrive(&desk, 0, 4, "o-2");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 4, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:4:succeeded ");
-    expect(&desk, ENGINE_NOTHING);
-    desk.now = claimed + 9999;
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), claimed + 10000);
-    desk.now = claimed + 10000;
-    call_until(&desk, 4);
+        die_and_start_again(&harness, 0);
+    int64_t claimed = harness.now;
+    arrive(&harness, 0, 2, "o-0");
+    arrive(&harness, 0, 3, "o-1");
+    arrive(&harness, 0, 4, "o-2");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 4, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_published(&harness, "result:4:succeeded ");
+    expect(&harness, ENGINE_NOTHING);
+    harness.now = claimed + 9999;
+    expect(&harness, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(harness.engine), claimed + 10000);
+    harness.now = claimed + 10000;
+    call_until(&harness, 4);
 }
 
 /* More of them than have a name: nothing of that partition is called before. */
 static void test_doubts_without_a_name_outlive_their_process(void **state)
 {
     (void)state;
-    struct desk desk;
-    publish_two_doubts(&desk, 1);
-    die_and_start_again(&desk, 1);
-    int64_t claimed = desk.now;
-    arrive(&desk, 0, 2, "o-0");
-    arrive(&desk, 0, 3, "o-1");
-    arrive(&desk, 0, 4, "o-2");
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), claimed + 10000);
-    desk.now = claimed + 10000;
-    call_until(&desk, 5);
+    struct harness harness;
+    publish_two_doubts(&harness, 1);
+    die_and_start_again(&harness, 1);
+    int64_t claimed = harness.now;
+    arrive(&harness, 0, 2, "o-0");
+    arrive(&harness, 0, 3, "o-1");
+    arrive(&harness, 0, 4, "o-2");
+    expect(&harness, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(harness.engine), claimed + 10000);
+    harness.now = claimed + 10000;
+    call_until(&harness, 5);
 }
 
 /* Three calls that are handed out, and the partition is lost: the first is answered meanwhile, the
  * third comes back unsent. */
-static void lose_three(struct desk *desk)
+static void lose_three(struct harness *harness)
 {
-    ready(desk);
+    ready(harness);
     for (int i = 0; i < 3; i++)
-        arrive(desk, 0, i, (char[]){'o', (char)('0' + i), 0});
-    commit_tick(desk);
+        arrive(harness, 0, i, (char[]){'o', (char)('0' + i), 0});
+    commit_tick(harness);
     for (int i = 0; i < 3; i++)
-        expect(desk, ENGINE_START);
-    take(desk, 0, 1, true);
-    expect(desk, ENGINE_RECALL);
-    expect(desk, ENGINE_UNASSIGN);
-    finish(desk, 0, STATUS_SUCCEEDED);
-    unsent(desk, 2, 0);
-    expect(desk, ENGINE_NOTHING);
-    assert_null(engine_take_orphan(desk->engine));
+        expect(harness, ENGINE_START);
+    take(harness, 0, 1, true);
+    expect(harness, ENGINE_RECALL);
+    expect(harness, ENGINE_UNASSIGN);
+    finish(harness, 0, STATUS_SUCCEEDED);
+    unsent(harness, 2, 0);
+    expect(harness, ENGINE_NOTHING);
+    assert_null(engine_take_orphan(harness->engine));
 }
 
 /* Nobody else has had it: what is known is told, and what was not sent is started anew. */
 static void test_lost_and_back(void **state)
 {
     (void)state;
-    struct desk desk;
-    lose_three(&desk);
-    assign(&desk, 0, 1);
-    assert_int_equal(desk.action.places[0].offset, 3);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 2), LEDGER_STARTED);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 1, STATUS_SUCCEEDED);
-    finish(&desk, 2, STATUS_REFUSED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:1:succeeded result:2:refused ");
-    assert_int_equal(desk.base[0], 3);
-    desk_fini(&desk);
+    struct harness harness;
+    lose_three(&harness);
+    assign(&harness, 0, 1);
+    assert_int_equal(harness.action.places[0].offset, 3);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 2), LEDGER_FRESH);
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 2), LEDGER_STARTED);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 1, STATUS_SUCCEEDED);
+    finish(&harness, 2, STATUS_REFUSED);
+    commit_tick(&harness);
+    assert_published(&harness, "result:1:succeeded result:2:refused ");
+    assert_int_equal(harness.base[0], 3);
+    harness_fini(&harness);
 }
 
 /* Two calls that are handed out, and the partition is lost by this process's own clock. */
-static void lose_by_clock(struct desk *desk)
+static void lose_by_clock(struct harness *harness)
 {
     struct record_position place = {.offset = -1};
-    ready(desk);
-    arrive(desk, 0, 0, "a");
-    arrive(desk, 0, 1, "b");
-    commit_tick(desk);
-    expect(desk, ENGINE_START);
-    expect(desk, ENGINE_START);
-    arrive(desk, 0, 2, "c");
-    engine_revoked(desk->engine, ++desk->rebalance, PARTITIONS_LOST, &place, 1, desk->now);
-    expect(desk, ENGINE_RECALL);
-    expect(desk, ENGINE_NOTHING);
+    ready(harness);
+    arrive(harness, 0, 0, "a");
+    arrive(harness, 0, 1, "b");
+    commit_tick(harness);
+    expect(harness, ENGINE_START);
+    expect(harness, ENGINE_START);
+    arrive(harness, 0, 2, "c");
+    engine_revoked(harness->engine, ++harness->rebalance, PARTITIONS_LOST, &place, 1, harness->now);
+    expect(harness, ENGINE_RECALL);
+    expect(harness, ENGINE_NOTHING);
 }
 
 /* What is outstanding ends and is told before the answer; nothing new is started. */
 static void test_lost_and_handed_over(void **state)
 {
     (void)state;
-    struct desk desk;
-    lose_by_clock(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    assert_owner(&desk, 0, "me");
-    expect(&desk, ENGINE_NOTHING);
-    unsent(&desk, 1, 0);
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
-    expect(&desk, ENGINE_UNASSIGN);
-    expect(&desk, ENGINE_NOTHING);
-    assign(&desk, 0, 1);
-    assert_int_equal(desk.action.places[0].offset, 3); /* it goes on from memory */
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    struct harness harness;
+    lose_by_clock(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    assert_owner(&harness, 0, "me");
+    expect(&harness, ENGINE_NOTHING);
+    unsent(&harness, 1, 0);
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_FRESH);
+    assert_int_equal(mark(&harness, 0, 2), LEDGER_FRESH);
+    expect(&harness, ENGINE_UNASSIGN);
+    expect(&harness, ENGINE_NOTHING);
+    assign(&harness, 0, 1);
+    assert_int_equal(harness.action.places[0].offset, 3); /* it goes on from memory */
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 /* The group has removed this member: that is asked for at once, not when the calls have ended. */
 static void test_lost_and_refused(void **state)
 {
     (void)state;
-    struct desk desk;
-    lose_by_clock(&desk);
-    desk.now += 100;
-    expect(&desk, ENGINE_TRANSACT);
-    assert_int_equal(desk.action.ledger_count, 1);
-    assert_int_equal(desk.action.item_count, 0);
-    engine_transacted(desk.engine, TXN_NOT_MEMBER, NULL, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_UNASSIGN);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    struct harness harness;
+    lose_by_clock(&harness);
+    harness.now += 100;
+    expect(&harness, ENGINE_TRANSACT);
+    assert_int_equal(harness.action.ledger_count, 1);
+    assert_int_equal(harness.action.item_count, 0);
+    engine_transacted(harness.engine, TXN_NOT_MEMBER, NULL, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_UNASSIGN);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* As long as no broker answers, nothing is lost by waiting; then calls have the time of a drain. */
 static void test_lost_and_waited_for(void **state)
 {
     (void)state;
-    struct desk desk;
-    lose_by_clock(&desk);
-    desk.now += 100;
-    expect(&desk, ENGINE_TRANSACT);
-    desk.now += 10 * options().drain_ms;
-    expect(&desk, ENGINE_NOTHING);
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + options().drain_ms);
-    desk.now += options().drain_ms - 1;
-    expect(&desk, ENGINE_NOTHING);
-    desk.now++;
-    expect(&desk, ENGINE_RECALL); /* what is not sent by then must not be, before it is let go */
-    expect(&desk, ENGINE_UNASSIGN);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    struct harness harness;
+    lose_by_clock(&harness);
+    harness.now += 100;
+    expect(&harness, ENGINE_TRANSACT);
+    harness.now += 10 * options().drain_ms;
+    expect(&harness, ENGINE_NOTHING);
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(harness.engine), harness.now + options().drain_ms);
+    harness.now += options().drain_ms - 1;
+    expect(&harness, ENGINE_NOTHING);
+    harness.now++;
+    expect(&harness, ENGINE_RECALL); /* what is not sent by then must not be, before it is let go */
+    expect(&harness, ENGINE_UNASSIGN);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* Its drain is over when it is lost, and the answer waits for the release of another: what there is
@@ -2330,31 +2337,31 @@ static void test_lost_and_waited_for(void **state)
 static void test_lost_after_its_drain(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     const struct record_position places[] = {{.partition = 0, .offset = -1},
                                              {.partition = 1, .offset = -1}};
-    desk_init(&desk, &given);
-    assign(&desk, 0, 2);
-    arrive(&desk, 0, 0, "a");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    take(&desk, 1, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(desk.action.ledgers[0].partition, 1);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_NOTHING);
-    desk.now += options().drain_ms;
-    engine_revoked(desk.engine, ++desk.rebalance, PARTITIONS_LOST, places, 2, desk.now);
-    while (step(&desk) == ENGINE_RECALL)
+    harness_init(&harness, &given);
+    assign(&harness, 0, 2);
+    arrive(&harness, 0, 0, "a");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    take(&harness, 1, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledgers[0].partition, 1);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_NOTHING);
+    harness.now += options().drain_ms;
+    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, places, 2, harness.now);
+    while (step(&harness) == ENGINE_RECALL)
         ;
-    assert_int_equal(desk.action.type, ENGINE_NOTHING);
-    expect(&desk, ENGINE_NOTHING);
-    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
-    desk_fini(&desk);
+    assert_int_equal(harness.action.type, ENGINE_NOTHING);
+    expect(&harness, ENGINE_NOTHING);
+    engine_committed(harness.engine, GROUP_NOT_MEMBER, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
 }
 
 /* Its release is on its way when it is lost, and finds no member any more: if nobody else has had
@@ -2362,84 +2369,84 @@ static void test_lost_after_its_drain(void **state)
 static void test_lost_during_its_release(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct record_position place = {.offset = -1};
-    ready(&desk);
-    arrive(&desk, 0, 0, "a");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    desk.now += options().drain_ms;
-    expect(&desk, ENGINE_COMMIT);
-    unsent(&desk, 0, 0);
-    engine_revoked(desk.engine, ++desk.rebalance, PARTITIONS_LOST, &place, 1, desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
-    assign(&desk, 0, 1);
-    assert_int_equal(desk.action.places[0].offset, 1); /* it goes on from memory */
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    ready(&harness);
+    arrive(&harness, 0, 0, "a");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    harness.now += options().drain_ms;
+    expect(&harness, ENGINE_COMMIT);
+    unsent(&harness, 0, 0);
+    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &place, 1, harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    engine_committed(harness.engine, GROUP_NOT_MEMBER, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    assign(&harness, 0, 1);
+    assert_int_equal(harness.action.places[0].offset, 1); /* it goes on from memory */
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_FRESH);
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_STARTED);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 /* A transaction that was asked for under an older membership says nothing of this one. */
 static void test_lost_during_an_older_transaction(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct record_position place = {.offset = -1};
-    ready_with_a_call(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_TRANSACT);
-    desk.now++;
-    engine_revoked(desk.engine, ++desk.rebalance, PARTITIONS_LOST, &place, 1, desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    engine_transacted(desk.engine, TXN_NOT_MEMBER, NULL, desk.now);
-    desk.now += 1000;
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    expect(&desk, ENGINE_UNASSIGN);
-    desk_fini(&desk);
+    ready_with_a_call(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_TRANSACT);
+    harness.now++;
+    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &place, 1, harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    engine_transacted(harness.engine, TXN_NOT_MEMBER, NULL, harness.now);
+    harness.now += 1000;
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
 }
 
 /* A stop keeps its own limit. */
 static void test_lost_and_stopped(void **state)
 {
     (void)state;
-    struct desk desk;
-    lose_by_clock(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_TRANSACT);
-    engine_stop(desk.engine, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    desk.now += options().drain_ms;
-    expect(&desk, ENGINE_NOTHING);
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_UNASSIGN);
-    expect(&desk, ENGINE_LEAVE);
-    desk_fini(&desk);
+    struct harness harness;
+    lose_by_clock(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_TRANSACT);
+    engine_stop(harness.engine, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    harness.now += options().drain_ms;
+    expect(&harness, ENGINE_NOTHING);
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_UNASSIGN);
+    expect(&harness, ENGINE_LEAVE);
+    harness_fini(&harness);
 }
 
 /* ... the group has removed this member, and a stop follows. */
-static void stop_while_away(struct desk *desk)
+static void stop_while_away(struct harness *harness)
 {
-    lose_by_clock(desk);
-    desk->now += 100;
-    expect(desk, ENGINE_TRANSACT);
-    engine_transacted(desk->engine, TXN_NOT_MEMBER, NULL, desk->now);
-    expect(desk, ENGINE_RECALL);
-    expect(desk, ENGINE_UNASSIGN);
-    desk->now += 1000;
-    engine_stop(desk->engine, desk->now);
-    expect(desk, ENGINE_RECALL);
-    expect(desk, ENGINE_NOTHING);
+    lose_by_clock(harness);
+    harness->now += 100;
+    expect(harness, ENGINE_TRANSACT);
+    engine_transacted(harness->engine, TXN_NOT_MEMBER, NULL, harness->now);
+    expect(harness, ENGINE_RECALL);
+    expect(harness, ENGINE_UNASSIGN);
+    harness->now += 1000;
+    engine_stop(harness->engine, harness->now);
+    expect(harness, ENGINE_RECALL);
+    expect(harness, ENGINE_NOTHING);
 }
 
 /* What comes back to a worker that stops, as nobody else had it, is claimed, told and released;
@@ -2447,105 +2454,105 @@ static void stop_while_away(struct desk *desk)
 static void test_away_and_stopped(void **state)
 {
     (void)state;
-    struct desk desk;
-    stop_while_away(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_NOTHING);
-    give(&desk, 0, 2);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(desk.action.ledger_count, 1);
-    land(&desk);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    assert_int_equal(desk.action.place_count, 2);
-    assert_int_equal(engine_wants(desk.engine, 0), 0);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + options().drain_ms);
-    unsent(&desk, 1, 0);
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    assert_owner(&desk, 0, "");
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_LEAVE);
-    desk_fini(&desk);
+    struct harness harness;
+    stop_while_away(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_NOTHING);
+    give(&harness, 0, 2);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledger_count, 1);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_int_equal(harness.action.place_count, 2);
+    assert_int_equal(engine_wants(harness.engine, 0), 0);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    expect(&harness, ENGINE_NOTHING);
+    assert_int_equal(engine_wake_time(harness.engine), harness.now + options().drain_ms);
+    unsent(&harness, 1, 0);
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_FRESH);
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    assert_owner(&harness, 0, "");
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_LEAVE);
+    harness_fini(&harness);
 }
 
 /* The same in the other order: it stops, and learns then that the group has removed it. */
 static void test_stopped_and_then_away(void **state)
 {
     (void)state;
-    struct desk desk;
-    lose_by_clock(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    desk.now += 100;
-    engine_stop(desk.engine, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_TRANSACT);
-    engine_transacted(desk.engine, TXN_NOT_MEMBER, NULL, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_UNASSIGN);
-    expect(&desk, ENGINE_NOTHING);
-    desk.now += 1000;
-    assign(&desk, 0, 1);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    unsent(&desk, 1, 0);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_LEAVE);
-    desk_fini(&desk);
+    struct harness harness;
+    lose_by_clock(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    harness.now += 100;
+    engine_stop(harness.engine, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_TRANSACT);
+    engine_transacted(harness.engine, TXN_NOT_MEMBER, NULL, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_UNASSIGN);
+    expect(&harness, ENGINE_NOTHING);
+    harness.now += 1000;
+    assign(&harness, 0, 1);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    unsent(&harness, 1, 0);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_LEAVE);
+    harness_fini(&harness);
 }
 
 /* The stop comes while what has come back is being read. */
 static void test_stopped_while_it_comes_back(void **state)
 {
     (void)state;
-    struct desk desk;
-    lose_three(&desk);
-    give(&desk, 0, 2);
-    expect(&desk, ENGINE_READ);
-    engine_stop(desk.engine, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_NOTHING);
-    answer_read(&desk);
-    expect(&desk, ENGINE_READ);
-    assert_int_equal(desk.action.place_count, 1);
-    answer_read(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:succeeded ");
-    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH);
-    desk_fini(&desk);
+    struct harness harness;
+    lose_three(&harness);
+    give(&harness, 0, 2);
+    expect(&harness, ENGINE_READ);
+    engine_stop(harness.engine, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_NOTHING);
+    answer_read(&harness);
+    expect(&harness, ENGINE_READ);
+    assert_int_equal(harness.action.place_count, 1);
+    answer_read(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:succeeded ");
+    assert_int_equal(mark(&harness, 0, 2), LEDGER_FRESH);
+    harness_fini(&harness);
 }
 
 /* Another has had it, or it is another's now: what is known is a late outcome. */
 static void test_away_and_stopped_and_not_back(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     for (int given = 0; given < 2; given++) {
-        stop_while_away(&desk);
-        finish(&desk, 0, STATUS_SUCCEEDED);
+        stop_while_away(&harness);
+        finish(&harness, 0, STATUS_SUCCEEDED);
         if (given)
-            preset(&desk, 0, 0, 9, "", "ss");
-        give(&desk, given ? 0 : 1, 1);
+            preset(&harness, 0, 0, 9, "", "ss");
+        give(&harness, given ? 0 : 1, 1);
         if (given)
-            read_ledgers(&desk);
-        expect(&desk, ENGINE_RECALL);
-        expect(&desk, ENGINE_ASSIGN);
-        commit_tick(&desk);
-        assert_published(&desk, "late:0:succeeded ");
-        expect(&desk, ENGINE_LEAVE);
-        desk_fini(&desk);
+            read_ledgers(&harness);
+        expect(&harness, ENGINE_RECALL);
+        expect(&harness, ENGINE_ASSIGN);
+        commit_tick(&harness);
+        assert_published(&harness, "late:0:succeeded ");
+        expect(&harness, ENGINE_LEAVE);
+        harness_fini(&harness);
     }
 }
 
@@ -2554,48 +2561,48 @@ static void test_away_and_stopped_and_not_back(void **state)
 static void test_away_and_stopped_in_vain(void **state)
 {
     (void)state;
-    struct desk desk;
-    stop_while_away(&desk);
-    assert_int_equal(engine_wake_time(desk.engine), desk.now + options().drain_ms);
-    desk.now += options().drain_ms - 1;
-    expect(&desk, ENGINE_NOTHING);
-    desk.now++;
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_LEAVE);
-    desk_fini(&desk);
-    ready(&desk);
-    arrive(&desk, 0, 0, "a");
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    engine_stop(desk.engine, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_LEAVE);
-    desk_fini(&desk);
+    struct harness harness;
+    stop_while_away(&harness);
+    assert_int_equal(engine_wake_time(harness.engine), harness.now + options().drain_ms);
+    harness.now += options().drain_ms - 1;
+    expect(&harness, ENGINE_NOTHING);
+    harness.now++;
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_LEAVE);
+    harness_fini(&harness);
+    ready(&harness);
+    arrive(&harness, 0, 0, "a");
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    engine_stop(harness.engine, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_LEAVE);
+    harness_fini(&harness);
 }
 
 /* What it has begun to commit is read back before it goes on. */
 static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **state)
 {
     (void)state;
-    struct desk desk;
-    unclear(&desk, TXN_UNKNOWN);
-    land(&desk);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, 0, 1);
-    expect(&desk, ENGINE_NOTHING);
-    read_back(&desk);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    assert_published(&desk, "result:0:succeeded ");
-    commit_tick(&desk); /* what it had started is handed back, */
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    commit_tick(&desk); /* and started anew */
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    struct harness harness;
+    unclear(&harness, TXN_UNKNOWN);
+    land(&harness);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    give(&harness, 0, 1);
+    expect(&harness, ENGINE_NOTHING);
+    read_back(&harness);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_published(&harness, "result:0:succeeded ");
+    commit_tick(&harness); /* what it had started is handed back, */
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_FRESH);
+    commit_tick(&harness); /* and started anew */
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 /* So it is when ledgers are being read for an older assignment at that time: their answer is none
@@ -2603,46 +2610,47 @@ static void test_lost_and_back_with_a_transaction_of_unknown_outcome(void **stat
 static void test_lost_and_back_while_an_older_assignment_is_read(void **state)
 {
     (void)state;
-    struct desk desk;
-    unclear(&desk, TXN_UNKNOWN);
-    give(&desk, 1, 1);
-    expect(&desk, ENGINE_READ);
-    take(&desk, 0, 2, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    give(&desk, 0, 2);
-    answer_read(&desk);
-    expect(&desk, ENGINE_NOTHING);
-    read_back(&desk);
-    expect(&desk, ENGINE_READ);
-    answer_read(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_STARTED); /* its result is not published */
-    desk_fini(&desk);
+    struct harness harness;
+    unclear(&harness, TXN_UNKNOWN);
+    give(&harness, 1, 1);
+    expect(&harness, ENGINE_READ);
+    take(&harness, 0, 2, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    give(&harness, 0, 2);
+    answer_read(&harness);
+    expect(&harness, ENGINE_NOTHING);
+    read_back(&harness);
+    expect(&harness, ENGINE_READ);
+    answer_read(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_STARTED); /* its result is not published */
+    harness_fini(&harness);
 }
 
 /* Another process of its name has claimed it meanwhile: the sequence number says so. */
 static void test_lost_and_back_after_another(void **state)
 {
     (void)state;
-    struct desk desk;
-    lose_three(&desk);
-    preset(&desk, 0, 0, 9, "me", "sss");
-    give(&desk, 0, 1);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    assert_int_equal(desk.action.places[0].offset, 0);
+    struct harness harness;
+    lose_three(&harness);
+    preset(&harness, 0, 0, 9, "me", "sss");
+    give(&harness, 0, 1);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_int_equal(harness.action.places[0].offset, 0);
     for (int i = 0; i < 3; i++)
-        arrive(&desk, 0, i, (char[]){'o', (char)('0' + i), 0});
-    commit_tick(&desk);
-    assert_published(&desk, "late:0:succeeded result:0:unknown result:1:unknown result:2:unknown ");
-    assert_non_null(engine_take_orphan(desk.engine));
-    finish(&desk, 1, STATUS_UNKNOWN);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+        arrive(&harness, 0, i, (char[]){'o', (char)('0' + i), 0});
+    commit_tick(&harness);
+    assert_published(&harness,
+                     "late:0:succeeded result:0:unknown result:1:unknown result:2:unknown ");
+    assert_non_null(engine_take_orphan(harness.engine));
+    finish(&harness, 1, STATUS_UNKNOWN);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 /* Its claim is on its way when it is lost once more: it lands, and is none of the next assignment,
@@ -2650,27 +2658,27 @@ static void test_lost_and_back_after_another(void **state)
 static void test_lost_and_back_and_lost_during_its_claim(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    take(&desk, 0, 1, true);
-    give(&desk, 0, 1);
-    expect(&desk, ENGINE_UNASSIGN);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    take(&desk, 0, 1, true);
-    land(&desk);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
-    preset(&desk, 0, 1, 9, "", "s");
-    give(&desk, 0, 1);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    land(&desk);
-    assert_owner(&desk, 0, "me");
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_ASSIGN);
-    assert_int_equal(desk.action.places[0].offset, 1);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    take(&harness, 0, 1, true);
+    give(&harness, 0, 1);
+    expect(&harness, ENGINE_UNASSIGN);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    take(&harness, 0, 1, true);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    preset(&harness, 0, 1, 9, "", "s");
+    give(&harness, 0, 1);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    land(&harness);
+    assert_owner(&harness, 0, "me");
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_int_equal(harness.action.places[0].offset, 1);
+    harness_fini(&harness);
 }
 
 /* The log is another one, or has lost its end: what was read of it is no news of what stands there,
@@ -2678,178 +2686,179 @@ static void test_lost_and_back_and_lost_during_its_claim(void **state)
 static void test_back_with_another_log(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    arrive(&desk, 0, 1, "o-1");
-    engine_log_changed(desk.engine, 0);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_UNASSIGN);
-    assign(&desk, 0, 1);
-    assert_int_equal(desk.action.places[0].offset, 0);
-    assert_true(engine_is_news(desk.engine, 0, 1));
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    assert_published(&desk, "result:0:unknown ");
-    assert_non_null(engine_take_orphan(desk.engine));
-    finish(&desk, 0, STATUS_UNKNOWN);
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    arrive(&harness, 0, 1, "o-1");
+    engine_log_changed(harness.engine, 0);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_UNASSIGN);
+    assign(&harness, 0, 1);
+    assert_int_equal(harness.action.places[0].offset, 0);
+    assert_true(engine_is_news(harness.engine, 0, 1));
+    arrive(&harness, 0, 0, "o-1");
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:unknown ");
+    assert_non_null(engine_take_orphan(harness.engine));
+    finish(&harness, 0, STATUS_UNKNOWN);
+    harness_fini(&harness);
 }
 
 static void test_lost_partitions(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
+    struct harness harness;
+    ready(&harness);
     for (int i = 0; i < 3; i++)
-        arrive(&desk, 0, i, (char[]){'o', (char)('0' + i), 0});
-    commit_tick(&desk);
+        arrive(&harness, 0, i, (char[]){'o', (char)('0' + i), 0});
+    commit_tick(&harness);
     for (int i = 0; i < 3; i++)
-        expect(&desk, ENGINE_START);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_RECALL); /* what is not sent yet must not be */
-    assert_int_equal(desk.action.partition, 0);
-    expect(&desk, ENGINE_UNASSIGN);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_NOTHING);
-    give(&desk, 0, 0); /* they do not come back */
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_ASSIGN);
-    finish(&desk, 1, STATUS_UNKNOWN); /* in doubt itself: no dead letter */
-    unsent(&desk, 2, 0);
-    commit_tick(&desk);
-    assert_int_equal(desk.action.ledger_count, 0);
-    assert_published(&desk, "late:0:succeeded ");
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+        expect(&harness, ENGINE_START);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_RECALL); /* what is not sent yet must not be */
+    assert_int_equal(harness.action.partition, 0);
+    expect(&harness, ENGINE_UNASSIGN);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_NOTHING);
+    give(&harness, 0, 0); /* they do not come back */
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_ASSIGN);
+    finish(&harness, 1, STATUS_UNKNOWN); /* in doubt itself: no dead letter */
+    unsent(&harness, 2, 0);
+    commit_tick(&harness);
+    assert_int_equal(harness.action.ledger_count, 0);
+    assert_published(&harness, "late:0:succeeded ");
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 static void test_lost_during_a_transaction(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    expect(&desk, ENGINE_TRANSACT);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    expect(&desk, ENGINE_NOTHING); /* not dialled */
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    expect(&harness, ENGINE_TRANSACT);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    expect(&harness, ENGINE_NOTHING); /* not dialled */
+    harness_fini(&harness);
 }
 
 /* A commit that is on its way must not meet the generation after the answer. */
 static void test_unassignment_waits_for_a_claim(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    give(&desk, 0, 1);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_NOTHING);
-    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    give(&harness, 0, 1);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_NOTHING);
+    engine_committed(harness.engine, GROUP_NOT_MEMBER, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
 }
 
 /* It may have landed: then the ledger names nobody, and no transaction may hold its offsets. */
 static void test_release_of_unknown_end(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    desk.now += 15000;
-    expect(&desk, ENGINE_COMMIT);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    engine_committed(desk.engine, GROUP_RETRY, desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    desk.now = engine_wake_time(desk.engine);
-    expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_UNASSIGN);
-    commit_tick(&desk);
-    assert_published(&desk, "late:0:succeeded ");
-    desk_fini(&desk);
+    struct harness harness;
+    ready_with_a_call(&harness);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    harness.now += 15000;
+    expect(&harness, ENGINE_COMMIT);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    engine_committed(harness.engine, GROUP_RETRY, harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    harness.now = engine_wake_time(harness.engine);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    commit_tick(&harness);
+    assert_published(&harness, "late:0:succeeded ");
+    harness_fini(&harness);
 }
 
 static void test_drain_without_membership_ends(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready_with_a_call(&desk);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    int64_t began = desk.now;
+    struct harness harness;
+    ready_with_a_call(&harness);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    int64_t began = harness.now;
     enum engine_action_type type = ENGINE_NOTHING;
-    while (desk.now < began + 60000 && (type = step(&desk)) != ENGINE_UNASSIGN) {
+    while (harness.now < began + 60000 && (type = step(&harness)) != ENGINE_UNASSIGN) {
         if (type == ENGINE_TRANSACT)
-            engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
+            engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
         else if (type == ENGINE_RENEW_PRODUCER)
-            engine_producer_ready(desk.engine, desk.now);
+            engine_producer_ready(harness.engine, harness.now);
         else
-            desk.now = engine_wake_time(desk.engine);
+            harness.now = engine_wake_time(harness.engine);
     }
     assert_int_equal(type, ENGINE_UNASSIGN);
-    assert_in_range(desk.now - began, 15000 + 10000, 15000 + 10000 + 1000);
-    desk_fini(&desk);
+    assert_in_range(harness.now - began, 15000 + 10000, 15000 + 10000 + 1000);
+    harness_fini(&harness);
 }
 
 static void test_claim_failures(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    give(&desk, 0, 1);
-    read_ledgers(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, GROUP_RETRY, desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    desk.now = engine_wake_time(desk.engine);
-    expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, GROUP_NOT_MEMBER, desk.now);
-    expect(&desk, ENGINE_ASSIGN); /* answered, so that the group can go on; but nothing is read */
-    assert_int_equal(engine_wants(desk.engine, 0), 0);
-    assert_false(engine_is_news(desk.engine, 0, 0));
-    take(&desk, 0, 1, true);
-    expect(&desk, ENGINE_UNASSIGN);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    give(&harness, 0, 1);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_RETRY, harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    harness.now = engine_wake_time(harness.engine);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_NOT_MEMBER, harness.now);
+    expect(&harness,
+           ENGINE_ASSIGN); /* answered, so that the group can go on; but nothing is read */
+    assert_int_equal(engine_wants(harness.engine, 0), 0);
+    assert_false(engine_is_news(harness.engine, 0, 0));
+    take(&harness, 0, 1, true);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
 }
 
 static void test_unreadable_ledger_halts_alone(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    desk.base[0] = 5;
-    desk.metadata[0] = memory_string("somebody else's words");
-    assign(&desk, 0, 2);
-    assert_int_equal(desk.base[0], 5); /* not written to */
-    assert_string_equal(desk.metadata[0], "somebody else's words");
-    assert_true(view_of(&desk, 0).halted);
-    assert_non_null(view_of(&desk, 0).halt_reason);
-    assert_int_equal(engine_wants(desk.engine, 0), 0);
-    arrive(&desk, 1, 0, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    engine_stop(desk.engine, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_COMMIT);
-    assert_int_equal(desk.action.ledger_count, 1);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_LEAVE);
-    take(&desk, 0, 2, false);
-    expect(&desk, ENGINE_UNASSIGN);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    harness.base[0] = 5;
+    harness.metadata[0] = memory_string("somebody else's words");
+    assign(&harness, 0, 2);
+    assert_int_equal(harness.base[0], 5); /* not written to */
+    assert_string_equal(harness.metadata[0], "somebody else's words");
+    assert_true(view_of(&harness, 0).halted);
+    assert_non_null(view_of(&harness, 0).halt_reason);
+    assert_int_equal(engine_wants(harness.engine, 0), 0);
+    arrive(&harness, 1, 0, "o-1");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    engine_stop(harness.engine, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledger_count, 1);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_LEAVE);
+    take(&harness, 0, 2, false);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
 }
 
 /* The topic was deleted and created anew, or its log was cut: what is read below the base may be
@@ -2857,68 +2866,68 @@ static void test_unreadable_ledger_halts_alone(void **state)
 static void test_a_log_that_ends_below_the_base_is_halted(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-2");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    desk.published[0] = '\0';
-    assert_int_equal(desk.base[0], 1);
-    engine_end(desk.engine, 0, 1, desk.now, WALL + desk.now);
-    assert_false(view_of(&desk, 0).halted);
-    engine_end(desk.engine, 0, 0, desk.now, WALL + desk.now);
-    assert_true(view_of(&desk, 0).halted);
-    assert_string_equal(view_of(&desk, 0).halt_reason,
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-2");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    harness.published[0] = '\0';
+    assert_int_equal(harness.base[0], 1);
+    engine_end(harness.engine, 0, 1, harness.now, WALL + harness.now);
+    assert_false(view_of(&harness, 0).halted);
+    engine_end(harness.engine, 0, 0, harness.now, WALL + harness.now);
+    assert_true(view_of(&harness, 0).halted);
+    assert_string_equal(view_of(&harness, 0).halt_reason,
                         "its log ends at offset 0, below 1, which was committed: the topic was "
                         "deleted and created anew, or has lost records");
-    assert_int_equal(engine_wants(desk.engine, 0), 0);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_NOTHING);
-    finish(&desk, 1, STATUS_SUCCEEDED); /* no answer is lost */
-    commit_tick(&desk);
-    assert_published(&desk, "late:1:succeeded ");
-    assert_int_equal(desk.base[0], 1);
-    engine_stop(desk.engine, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    expect(&desk, ENGINE_LEAVE); /* what is committed stays as it is */
-    desk_fini(&desk);
+    assert_int_equal(engine_wants(harness.engine, 0), 0);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_NOTHING);
+    finish(&harness, 1, STATUS_SUCCEEDED); /* no answer is lost */
+    commit_tick(&harness);
+    assert_published(&harness, "late:1:succeeded ");
+    assert_int_equal(harness.base[0], 1);
+    engine_stop(harness.engine, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_LEAVE); /* what is committed stays as it is */
+    harness_fini(&harness);
 }
 
 /* Marks on what the log does not have: it is another log. A new leader may lag for a moment. */
 static void test_a_log_that_ends_below_a_mark_is_halted(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    preset(&desk, 0, 2, 7, "", "sfffd");
-    assign(&desk, 0, 1);
-    arrive(&desk, 0, 2, "o-1");
-    commit_tick(&desk);
-    assert_published(&desk, "result:2:unknown ");
-    engine_end(desk.engine, 0, 3, desk.now, WALL + desk.now);
-    desk.now += 9000;
-    step(&desk);
-    assert_false(view_of(&desk, 0).halted);
-    arrive(&desk, 0, 3, "o-2"); /* it only lagged */
-    desk.now += 9000;
-    while (step(&desk) == ENGINE_TRANSACT)
-        engine_transacted(desk.engine, TXN_ABORTED, NULL, desk.now);
-    assert_false(view_of(&desk, 0).halted);
-    engine_end(desk.engine, 0, 4, desk.now, WALL + desk.now);
-    assert_in_range(engine_wake_time(desk.engine), desk.now, desk.now + 10000);
-    desk.now += 10000;
-    step(&desk);
-    assert_true(view_of(&desk, 0).halted);
-    assert_true(view_of(&desk, 0).needs_repair);
-    assert_string_equal(view_of(&desk, 0).halt_reason,
+    harness_init(&harness, &given);
+    preset(&harness, 0, 2, 7, "", "sfffd");
+    assign(&harness, 0, 1);
+    arrive(&harness, 0, 2, "o-1");
+    commit_tick(&harness);
+    assert_published(&harness, "result:2:unknown ");
+    engine_end(harness.engine, 0, 3, harness.now, WALL + harness.now);
+    harness.now += 9000;
+    step(&harness);
+    assert_false(view_of(&harness, 0).halted);
+    arrive(&harness, 0, 3, "o-2"); /* it only lagged */
+    harness.now += 9000;
+    while (step(&harness) == ENGINE_TRANSACT)
+        engine_transacted(harness.engine, TXN_ABORTED, NULL, harness.now);
+    assert_false(view_of(&harness, 0).halted);
+    engine_end(harness.engine, 0, 4, harness.now, WALL + harness.now);
+    assert_in_range(engine_wake_time(harness.engine), harness.now, harness.now + 10000);
+    harness.now += 10000;
+    step(&harness);
+    assert_true(view_of(&harness, 0).halted);
+    assert_true(view_of(&harness, 0).needs_repair);
+    assert_string_equal(view_of(&harness, 0).halt_reason,
                         "its log ends at offset 4, and its committed metadata tells of requests up "
                         "to 7: the topic was deleted and created anew, or has lost records");
-    desk_fini(&desk);
+    harness_fini(&harness);
 }
 
 /* What was handed out of another log and is not sent yet is not sent: no event has to come first.
@@ -2926,84 +2935,84 @@ static void test_a_log_that_ends_below_a_mark_is_halted(void **state)
 static void test_what_is_halted_is_recalled_at_once(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    preset(&desk, 0, 0, 7, "", "fffffd");
-    assign(&desk, 0, 1);
-    arrive(&desk, 0, 0, "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    engine_end(desk.engine, 0, 1, desk.now, WALL + desk.now);
-    expect(&desk, ENGINE_NOTHING);
-    desk.now += 10000;
-    expect(&desk, ENGINE_RECALL);
-    assert_int_equal(desk.action.partition, 0);
-    assert_true(view_of(&desk, 0).halted);
-    expect(&desk, ENGINE_NOTHING);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    preset(&harness, 0, 0, 7, "", "fffffd");
+    assign(&harness, 0, 1);
+    arrive(&harness, 0, 0, "o-1");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    engine_end(harness.engine, 0, 1, harness.now, WALL + harness.now);
+    expect(&harness, ENGINE_NOTHING);
+    harness.now += 10000;
+    expect(&harness, ENGINE_RECALL);
+    assert_int_equal(harness.action.partition, 0);
+    assert_true(view_of(&harness, 0).halted);
+    expect(&harness, ENGINE_NOTHING);
+    harness_fini(&harness);
 }
 
 static void test_window_is_bounded(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     given.window = 3;
     given.window_bytes = 1 << 20;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 2);
-    assert_int_equal(engine_wants(desk.engine, 0), 3);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 2);
+    assert_int_equal(engine_wants(harness.engine, 0), 3);
     for (int i = 0; i < 3; i++)
-        arrive(&desk, 0, i, "o-1");
-    assert_int_equal(engine_wants(desk.engine, 0), 0);
-    assert_int_equal(engine_wants(desk.engine, 1), 3);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    assert_int_equal(engine_wants(desk.engine, 0), 1);
-    assert_int_equal(view_of(&desk, 0).unfinished, 2);
-    desk_fini(&desk);
+        arrive(&harness, 0, i, "o-1");
+    assert_int_equal(engine_wants(harness.engine, 0), 0);
+    assert_int_equal(engine_wants(harness.engine, 1), 3);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    assert_int_equal(engine_wants(harness.engine, 0), 1);
+    assert_int_equal(view_of(&harness, 0).unfinished, 2);
+    harness_fini(&harness);
 
     given.window = 1000;
     given.window_bytes = 1;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 1);
-    arrive(&desk, 0, 0, "o-1");
-    assert_int_equal(engine_wants(desk.engine, 0), 0);
-    desk_fini(&desk);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 1);
+    arrive(&harness, 0, 0, "o-1");
+    assert_int_equal(engine_wants(harness.engine, 0), 0);
+    harness_fini(&harness);
 }
 
 static void test_partitions_take_turns(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
-    desk_init(&desk, &given);
-    assign(&desk, 0, 2);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 2);
     char order_id[16];
     for (int i = 0; i < 12; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
-        arrive(&desk, i < 10 ? 0 : 1, i, order_id);
+        arrive(&harness, i < 10 ? 0 : 1, i, order_id);
     }
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 1, 10), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 1, 11), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 2), LEDGER_FRESH); /* four slots */
-    desk_fini(&desk);
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 1, 10), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 1, 11), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 2), LEDGER_FRESH); /* four slots */
+    harness_fini(&harness);
 }
 
 /* One transaction more, with so many outstanding in all. */
-static void start_up_to(struct desk *desk, int64_t allowed)
+static void start_up_to(struct harness *harness, int64_t allowed)
 {
-    engine_allow(desk->engine, allowed);
-    while (step(desk) == ENGINE_START)
+    engine_allow(harness->engine, allowed);
+    while (step(harness) == ENGINE_START)
         continue;
-    assert_int_equal(desk->action.type, ENGINE_TRANSACT);
-    land(desk);
-    engine_transacted(desk->engine, TXN_COMMITTED, NULL, desk->now);
+    assert_int_equal(harness->action.type, ENGINE_TRANSACT);
+    land(harness);
+    engine_transacted(harness->engine, TXN_COMMITTED, NULL, harness->now);
 }
 
 /* Of many slots a partition has several in a row, and the next transaction goes on where the last
@@ -3011,28 +3020,28 @@ static void start_up_to(struct desk *desk, int64_t allowed)
 static void test_a_turn_is_a_part_of_the_slots(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     char order_id[16];
     given.slots = 64;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 3);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 3);
     for (int i = 0; i < 30; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
-        arrive(&desk, i / 10, i % 10, order_id);
+        arrive(&harness, i / 10, i % 10, order_id);
     }
-    start_up_to(&desk, 6);
-    assert_int_equal(mark(&desk, 0, 3), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 4), LEDGER_FRESH);
-    assert_int_equal(mark(&desk, 1, 1), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 1, 2), LEDGER_FRESH);
-    assert_int_equal(mark(&desk, 2, 0), LEDGER_FRESH);
-    start_up_to(&desk, 12);
-    assert_int_equal(mark(&desk, 2, 3), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 5), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 6), LEDGER_FRESH);
-    assert_int_equal(mark(&desk, 1, 2), LEDGER_FRESH);
-    desk_fini(&desk);
+    start_up_to(&harness, 6);
+    assert_int_equal(mark(&harness, 0, 3), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 4), LEDGER_FRESH);
+    assert_int_equal(mark(&harness, 1, 1), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 1, 2), LEDGER_FRESH);
+    assert_int_equal(mark(&harness, 2, 0), LEDGER_FRESH);
+    start_up_to(&harness, 12);
+    assert_int_equal(mark(&harness, 2, 3), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 5), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 6), LEDGER_FRESH);
+    assert_int_equal(mark(&harness, 1, 2), LEDGER_FRESH);
+    harness_fini(&harness);
 }
 
 /* What arrives in a quiet partition does not wait for the backlogs of the others; but only once in
@@ -3040,149 +3049,150 @@ static void test_a_turn_is_a_part_of_the_slots(void **state)
 static void test_a_quiet_partition_does_not_wait_for_backlogs(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     char order_id[16];
     given.slots = 64; /* turns of four */
-    desk_init(&desk, &given);
-    assign(&desk, 0, 3);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 3);
     for (int i = 0; i < 40; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
-        arrive(&desk, i / 20, i % 20, order_id);
+        arrive(&harness, i / 20, i % 20, order_id);
     }
-    start_up_to(&desk, 4); /* of 0 */
-    start_up_to(&desk, 8); /* of 1 */
-    assert_int_equal(mark(&desk, 1, 3), LEDGER_STARTED);
-    arrive(&desk, 2, 0, "q-1");
-    start_up_to(&desk, 12); /* of 2, and 3 of 0 */
-    assert_int_equal(mark(&desk, 2, 0), LEDGER_STARTED);
-    assert_int_equal(mark(&desk, 0, 6), LEDGER_STARTED);
-    arrive(&desk, 2, 1, "q-2");
-    start_up_to(&desk, 16); /* of 1: it is no newcomer again */
-    assert_int_equal(mark(&desk, 2, 1), LEDGER_FRESH);
-    assert_int_equal(mark(&desk, 1, 7), LEDGER_STARTED);
-    start_up_to(&desk, 20);
-    assert_int_equal(mark(&desk, 2, 1), LEDGER_STARTED);
-    desk_fini(&desk);
+    start_up_to(&harness, 4); /* of 0 */
+    start_up_to(&harness, 8); /* of 1 */
+    assert_int_equal(mark(&harness, 1, 3), LEDGER_STARTED);
+    arrive(&harness, 2, 0, "q-1");
+    start_up_to(&harness, 12); /* of 2, and 3 of 0 */
+    assert_int_equal(mark(&harness, 2, 0), LEDGER_STARTED);
+    assert_int_equal(mark(&harness, 0, 6), LEDGER_STARTED);
+    arrive(&harness, 2, 1, "q-2");
+    start_up_to(&harness, 16); /* of 1: it is no newcomer again */
+    assert_int_equal(mark(&harness, 2, 1), LEDGER_FRESH);
+    assert_int_equal(mark(&harness, 1, 7), LEDGER_STARTED);
+    start_up_to(&harness, 20);
+    assert_int_equal(mark(&harness, 2, 1), LEDGER_STARTED);
+    harness_fini(&harness);
 }
 
 static void test_never_more_than_twice_the_slots(void **state)
 {
     (void)state;
-    struct desk desk;
-    struct engine_view view;
+    struct harness harness;
+    struct engine_stats view;
     char order_id[16];
-    ready(&desk);
+    ready(&harness);
     int64_t next = 0;
     for (int round = 0; round < 50; round++) {
-        for (; view_of(&desk, 0).unfinished < 100; next++) {
+        for (; view_of(&harness, 0).unfinished < 100; next++) {
             snprintf(order_id, sizeof order_id, "o-%d", (int)next);
-            arrive(&desk, 0, next, order_id);
+            arrive(&harness, 0, next, order_id);
         }
         enum engine_action_type type;
-        while ((type = step(&desk)) != ENGINE_NOTHING && type != ENGINE_TRANSACT)
+        while ((type = step(&harness)) != ENGINE_NOTHING && type != ENGINE_TRANSACT)
             continue;
-        engine_look(desk.engine, &view);
+        engine_get_stats(harness.engine, &view);
         assert_true(view.started <= 8);
-        while (desk.lent_count > (size_t)(round % 3))
-            finish(&desk, desk.lent[0]->place.offset, STATUS_SUCCEEDED);
+        while (harness.lent_count > (size_t)(round % 3))
+            finish(&harness, harness.lent[0]->place.offset, STATUS_SUCCEEDED);
         if (type == ENGINE_TRANSACT)
-            engine_transacted(desk.engine, round % 7 ? TXN_COMMITTED : TXN_ABORTED, NULL, desk.now);
-        desk.now += 1000;
+            engine_transacted(harness.engine, round % 7 ? TXN_COMMITTED : TXN_ABORTED, NULL,
+                              harness.now);
+        harness.now += 1000;
     }
-    assert_in_range(view_of(&desk, 0).base, 10, 1000); /* and it goes on */
-    desk_fini(&desk);
+    assert_in_range(view_of(&harness, 0).base, 10, 1000); /* and it goes on */
+    harness_fini(&harness);
 }
 
 static void test_allowance(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    engine_allow(desk.engine, 0);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-2");
-    expect(&desk, ENGINE_NOTHING);
-    engine_allow(desk.engine, 1);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_NOTHING);
-    engine_allow(desk.engine, 100);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    engine_allow(harness.engine, 0);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-2");
+    expect(&harness, ENGINE_NOTHING);
+    engine_allow(harness.engine, 1);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_NOTHING);
+    engine_allow(harness.engine, 100);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 static void test_stop(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    arrive(&desk, 0, 1, "o-2");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START); /* the second one is not handed out yet */
-    engine_stop(desk.engine, desk.now);
-    expect(&desk, ENGINE_RECALL);
-    assert_int_equal(desk.action.partition, ENGINE_ALL);
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_FRESH);
-    assert_true(engine_count_unpublished(desk.engine) > 0);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_COMMIT);
-    engine_committed(desk.engine, GROUP_DONE, desk.now);
-    expect(&desk, ENGINE_LEAVE);
-    expect(&desk, ENGINE_NOTHING);
-    assert_int_equal(engine_count_unpublished(desk.engine), 0);
-    give(&desk, 1, 1); /* one more comes in the last moment */
-    expect(&desk, ENGINE_ASSIGN);
-    assert_int_equal(engine_wants(desk.engine, 1), 0);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 0, 1, "o-2");
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START); /* the second one is not handed out yet */
+    engine_stop(harness.engine, harness.now);
+    expect(&harness, ENGINE_RECALL);
+    assert_int_equal(harness.action.partition, ENGINE_ALL);
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_FRESH);
+    assert_true(engine_count_unpublished(harness.engine) > 0);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_LEAVE);
+    expect(&harness, ENGINE_NOTHING);
+    assert_int_equal(engine_count_unpublished(harness.engine), 0);
+    give(&harness, 1, 1); /* one more comes in the last moment */
+    expect(&harness, ENGINE_ASSIGN);
+    assert_int_equal(engine_wants(harness.engine, 1), 0);
+    harness_fini(&harness);
 }
 
 static void test_recordings_need_no_mark(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     given.kind = REQUEST_RECORDING;
     given.slots = 2;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 1);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 1);
     char order_id[16];
     for (int i = 0; i < 3; i++) {
         snprintf(order_id, sizeof order_id, "o-%d", i);
-        arrive(&desk, 0, i, order_id);
+        arrive(&harness, 0, i, order_id);
     }
-    expect(&desk, ENGINE_START);
-    assert_int_equal(desk.action.request->call.lease_until_ms, INT64_MAX);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_NOTHING); /* recording.max.in.flight */
-    finish(&desk, 1, STATUS_SUCCEEDED);
-    expect(&desk, ENGINE_START);
-    commit_tick(&desk);
-    assert_published(&desk, "result:1:succeeded ");
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
-    assert_int_equal(mark(&desk, 0, 1), LEDGER_DONE);
-    desk_fini(&desk);
+    expect(&harness, ENGINE_START);
+    assert_int_equal(harness.action.request->call.lease_until_ms, INT64_MAX);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_NOTHING); /* recording.max.in.flight */
+    finish(&harness, 1, STATUS_SUCCEEDED);
+    expect(&harness, ENGINE_START);
+    commit_tick(&harness);
+    assert_published(&harness, "result:1:succeeded ");
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_FRESH);
+    assert_int_equal(mark(&harness, 0, 1), LEDGER_DONE);
+    harness_fini(&harness);
 }
 
 static void test_frozen_between_commit_and_start(void **state)
 {
     (void)state;
-    struct desk desk;
-    ready(&desk);
-    arrive(&desk, 0, 0, "o-1");
-    expect(&desk, ENGINE_TRANSACT);
-    desk.now += 5000; /* the lease counts from before the offsets were sent */
-    land(&desk);
-    engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
-    commit_tick(&desk);
-    assert_int_equal(mark(&desk, 0, 0), LEDGER_FRESH);
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    desk_fini(&desk);
+    struct harness harness;
+    ready(&harness);
+    arrive(&harness, 0, 0, "o-1");
+    expect(&harness, ENGINE_TRANSACT);
+    harness.now += 5000; /* the lease counts from before the offsets were sent */
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    commit_tick(&harness);
+    assert_int_equal(mark(&harness, 0, 0), LEDGER_FRESH);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    harness_fini(&harness);
 }
 
 /* A slow call holds the base while thousands end behind it, in any order: the ledger never becomes
@@ -3190,84 +3200,84 @@ static void test_frozen_between_commit_and_start(void **state)
 static void test_ledger_stays_within_its_bound(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     given.slots = 100;
     given.window = 20000;
     given.window_bytes = INT64_MAX;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 1);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 1);
     uint64_t random = 88172645463325252u;
     char order_id[16];
     int64_t next = 0;
     for (int round = 0; round < 1500; round++) {
-        for (size_t n = engine_wants(desk.engine, 0); n; n--, next++) {
+        for (size_t n = engine_wants(harness.engine, 0); n; n--, next++) {
             snprintf(order_id, sizeof order_id, "o-%d", (int)next);
-            arrive(&desk, 0, next, next % 50 == 49 ? NULL : order_id);
+            arrive(&harness, 0, next, next % 50 == 49 ? NULL : order_id);
         }
         enum engine_action_type type;
-        while ((type = step(&desk)) == ENGINE_START)
+        while ((type = step(&harness)) == ENGINE_START)
             continue;
         if (type == ENGINE_TRANSACT) {
-            land(&desk);
-            desk.published[0] = '\0';
-            engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
+            land(&harness);
+            harness.published[0] = '\0';
+            engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
         }
-        for (size_t i = desk.lent_count; i-- > 0;) {
+        for (size_t i = harness.lent_count; i-- > 0;) {
             random = random * 6364136223846793005u + 1442695040888963407u;
-            if (desk.lent[i]->place.offset && random >> 62)
-                finish(&desk, desk.lent[i]->place.offset, STATUS_SUCCEEDED);
+            if (harness.lent[i]->place.offset && random >> 62)
+                finish(&harness, harness.lent[i]->place.offset, STATUS_SUCCEEDED);
         }
-        desk.now += 10;
+        harness.now += 10;
     }
-    assert_int_equal(desk.base[0], 0);
-    assert_true(view_of(&desk, 0).next > ledger_sure_span(LEDGER_MAX));
-    take(&desk, 0, 1, false); /* and a drain ends all the same */
-    for (int round = 0; round < 10000 && step(&desk) != ENGINE_COMMIT; round++) {
-        if (desk.action.type == ENGINE_TRANSACT) {
-            land(&desk);
-            desk.published[0] = '\0';
-            engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
+    assert_int_equal(harness.base[0], 0);
+    assert_true(view_of(&harness, 0).next > ledger_sure_span(LEDGER_MAX));
+    take(&harness, 0, 1, false); /* and a drain ends all the same */
+    for (int round = 0; round < 10000 && step(&harness) != ENGINE_COMMIT; round++) {
+        if (harness.action.type == ENGINE_TRANSACT) {
+            land(&harness);
+            harness.published[0] = '\0';
+            engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
         }
-        for (size_t i = desk.lent_count; i-- > 0;)
-            if (desk.lent[i]->place.offset)
-                finish(&desk, desk.lent[i]->place.offset, STATUS_SUCCEEDED);
-        desk.now += 10;
+        for (size_t i = harness.lent_count; i-- > 0;)
+            if (harness.lent[i]->place.offset)
+                finish(&harness, harness.lent[i]->place.offset, STATUS_SUCCEEDED);
+        harness.now += 10;
     }
-    assert_int_equal(desk.action.type, ENGINE_COMMIT);
-    assert_true(desk.action.ledgers[0].metadata_size <= LEDGER_MAX);
-    desk_fini(&desk);
+    assert_int_equal(harness.action.type, ENGINE_COMMIT);
+    assert_true(harness.action.ledgers[0].metadata_size <= LEDGER_MAX);
+    harness_fini(&harness);
 }
 
 /* What has ended without a mark, too far ahead for the ledger, is the successor's to end again. */
 static void test_what_does_not_fit_does_not_hold_a_drain(void **state)
 {
     (void)state;
-    struct desk desk;
+    struct harness harness;
     struct engine_options given = options();
     given.window = 100000;
     given.window_bytes = INT64_MAX;
-    desk_init(&desk, &given);
-    assign(&desk, 0, 1);
+    harness_init(&harness, &given);
+    assign(&harness, 0, 1);
     int64_t end = ledger_sure_span(LEDGER_MAX) + 500;
     for (int64_t offset = 0; offset < end; offset++)
-        arrive(&desk, 0, offset,
+        arrive(&harness, 0, offset,
                offset % 2 && offset > ledger_sure_span(LEDGER_MAX) ? NULL : "o-1");
-    commit_tick(&desk);
-    expect(&desk, ENGINE_START);
-    expect(&desk, ENGINE_NOTHING);
-    take(&desk, 0, 1, false);
-    expect(&desk, ENGINE_RECALL);
-    finish(&desk, 0, STATUS_SUCCEEDED);
-    commit_tick(&desk);
-    while (step(&desk) == ENGINE_TRANSACT) { /* what fits now that the base has moved */
-        land(&desk);
-        engine_transacted(desk.engine, TXN_COMMITTED, NULL, desk.now);
+    commit_tick(&harness);
+    expect(&harness, ENGINE_START);
+    expect(&harness, ENGINE_NOTHING);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    commit_tick(&harness);
+    while (step(&harness) == ENGINE_TRANSACT) { /* what fits now that the base has moved */
+        land(&harness);
+        engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
     }
-    assert_int_equal(desk.action.type, ENGINE_COMMIT);
-    assert_int_equal(mark(&desk, 0, end - 1), LEDGER_FRESH);
-    assert_int_equal(desk.base[0], 1);
-    desk_fini(&desk);
+    assert_int_equal(harness.action.type, ENGINE_COMMIT);
+    assert_int_equal(mark(&harness, 0, end - 1), LEDGER_FRESH);
+    assert_int_equal(harness.base[0], 1);
+    harness_fini(&harness);
 }
 
 int main(void)

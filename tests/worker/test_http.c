@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "io/http.h"
 
-enum { CROWD = 100, PATIENCE_MS = 20000 /* longer than any connection may be idle */ };
+enum { CROWD = 100, DEADLINE_MS = 20000 /* longer than any connection may be idle */ };
 
 static bool render(void *argument, const char *path, struct http_answer *answer)
 {
@@ -79,7 +79,7 @@ static void slow_clients_keep_nobody_out(void **state)
     }
     int probe = client(http);
     say(probe, request);
-    int64_t until = clock_boot_ms() + PATIENCE_MS;
+    int64_t until = clock_boot_ms() + DEADLINE_MS;
     bool good = false;
     while (!(good = answered(probe, 50)) && clock_boot_ms() < until)
         for (size_t i = 0; i < CROWD; i++)
@@ -98,7 +98,7 @@ static void who_goes_on_asking_stays(void **state)
     int regular = client(http), silent[CROWD];
     for (size_t i = 0; i < CROWD; i++) {
         say(regular, request);
-        assert_true(answered(regular, PATIENCE_MS));
+        assert_true(answered(regular, DEADLINE_MS));
         silent[i] = client(http);
     }
     for (size_t i = 0; i < CROWD; i++)

@@ -9,7 +9,7 @@ enum { BATCH_NO_LIMIT = 1 << 20 };
 
 bool batch_fits(const struct engine *engine, size_t count, size_t bytes, size_t size)
 {
-    size_t most = engine->batch_most ? engine->batch_most : BATCH_NO_LIMIT;
+    size_t most = engine->batch_max ? engine->batch_max : BATCH_NO_LIMIT;
     return count == 0 || (count < most &&
                           bytes + size + (count + 1) * ENGINE_LEDGER_AROUND <= ENGINE_COMMIT_BYTES);
 }
@@ -22,17 +22,17 @@ void batch_taken(struct engine *engine, const struct stored_ledger *ledgers, siz
     if (engine->ledger_good > engine->ledger_max)
         engine->ledger_max = engine->ledger_good;
     /* The limit grows by one each time, so that the refused size is not reached again at once. */
-    if (engine->batch_most && count >= engine->batch_most && ++engine->batch_most >= BATCH_NO_LIMIT)
-        engine->batch_most = 0;
+    if (engine->batch_max && count >= engine->batch_max && ++engine->batch_max >= BATCH_NO_LIMIT)
+        engine->batch_max = 0;
 }
 
 bool batch_refused(struct engine *engine, const struct stored_ledger *ledgers, size_t count)
 {
     if (count != 1) {
-        engine->batch_most = count / 2;
+        engine->batch_max = count / 2;
         return count > 1;
     }
-    int64_t size = (int64_t)ledgers[0].metadata_size, least = partition_ledger_least(engine);
+    int64_t size = (int64_t)ledgers[0].metadata_size, least = partition_ledger_min(engine);
     if (!engine->says_size || size <= least)
         return false;
     if (engine->ledger_good >= size)

@@ -8,12 +8,12 @@
 
 /* Sums over the partitions. */
 struct found {
-    size_t marked, ready, resting, bytes, in_tick, handed;
+    size_t marked, ready, resting, bytes, in_txn, handed;
 };
 
 static bool changes_mark(enum request_state state)
 {
-    return state == REQUEST_CHOSEN || state == REQUEST_UNSTARTING || state == REQUEST_ENDING;
+    return state == REQUEST_CHOSEN || state == REQUEST_UNMARKING || state == REQUEST_ENDING;
 }
 
 static size_t length_of(const struct list *list)
@@ -45,7 +45,7 @@ static const char *check_request(const struct partition *partition, const struct
         return "a request's state and its list differ";
     if (changes_mark(state) != list_linked(&request->change_node))
         return "a change of a mark is not listed, or what is listed changes none";
-    if (changes_mark(state) && !partition_in_tick(partition))
+    if (changes_mark(state) && !partition_in_txn(partition))
         return "a mark changes in a transaction that does not carry its ledger";
     return NULL;
 }
@@ -154,7 +154,7 @@ static enum ledger_mark mark_now(const struct request *request, bool telling)
         return LEDGER_DONE;
     if (telling && request->state == REQUEST_CHOSEN)
         return LEDGER_STARTED;
-    if (telling && request->state == REQUEST_UNSTARTING)
+    if (telling && request->state == REQUEST_UNMARKING)
         return LEDGER_FRESH;
     return request->marked ? LEDGER_STARTED : LEDGER_FRESH;
 }
@@ -209,12 +209,13 @@ static const char *check_ledger(const struct partition *partition)
     struct marks known = {0}, walked = {0};
     if (!has_ledger(partition))
         return NULL;
-    if (partition->told.base != partition->base || partition->told.end != partition->top ||
-        partition->ahead.base != partition->top || partition->ahead.end != seen)
+    if (partition->committed.base != partition->base ||
+        partition->committed.end != partition->top || partition->ahead.base != partition->top ||
+        partition->ahead.end != seen)
         return "what is remembered of a ledger begins or ends elsewhere";
     marks_reset(&known, partition->base);
     marks_reset(&walked, partition->base);
-    add_runs(&known, &partition->told);
+    add_runs(&known, &partition->committed);
     add_runs(&known, &partition->ahead);
     walk(partition, false, &walked);
     bool same = say_the_same(&known, &walked, seen);
@@ -226,16 +227,16 @@ static const char *check_ledger(const struct partition *partition)
 /* Checks the ledger of the running transaction. */
 static const char *check_telling(struct partition *partition, bool in_transaction)
 {
-    int64_t base = partition->tick_base, end = partition->telling.end;
+    int64_t base = partition->txn_base, end = partition->committing.end;
     struct marks walked = {0};
-    if (!in_transaction || !partition_in_tick(partition))
+    if (!in_transaction || !partition_in_txn(partition))
         return NULL;
-    if (partition->telling.base != base ||
-        end != (base > partition->tick_top ? base : partition->tick_top))
+    if (partition->committing.base != base ||
+        end != (base > partition->txn_top ? base : partition->txn_top))
         return "the ledger on its way begins or ends elsewhere";
     marks_reset(&walked, base);
     walk(partition, true, &walked);
-    bool same = say_the_same(&partition->telling, &walked, end);
+    bool same = say_the_same(&partition->committing, &walked, end);
     marks_fini(&walked);
     return same ? NULL : "the ledger on its way is not what the transaction does";
 }
@@ -274,7 +275,7 @@ static const char *check_partition(struct partition *partition, bool in_transact
         (partition->dropped && partition->phase != PARTITION_GONE) ||
         (partition->revoked && partition->phase == PARTITION_ACTIVE))
         return "a partition is asked about, dropped or revoked in the wrong phase";
-    found->in_tick += partition_in_tick(partition);
+    found->in_txn += partition_in_txn(partition);
     const char *wrong = check_requests(partition, found);
     if (!wrong)
         wrong = check_lanes(partition, found);
@@ -302,7 +303,7 @@ const char *engine_contradiction(const struct engine *engine)
 {
     struct found found = {0};
     size_t partitions = 0, late = 0;
-    const struct tick *tick = &engine->tick;
+    const struct txn *txn = &engine->txn;
     bool in_transaction =
         engine->producer != PRODUCER_IDLE && engine->producer != PRODUCER_STARTING;
     list_each(at, &engine->partitions)
@@ -314,17 +315,17 @@ const char *engine_contradiction(const struct engine *engine)
             return wrong;
     }
     count_loose(&engine->ended, &found, &late);
-    count_loose(&tick->ending, &found, &late);
-    count_loose(&tick->undone, &found, &late);
-    count_loose(&tick->chosen, &found, &late);
-    if (partitions != engine->all_count || found.in_tick != length_of(&tick->partitions))
+    count_loose(&txn->ending, &found, &late);
+    count_loose(&txn->unmarked, &found, &late);
+    count_loose(&txn->chosen, &found, &late);
+    if (partitions != engine->all_count || found.in_txn != length_of(&txn->partitions))
         return "partitions are miscounted";
-    if (!in_transaction && (found.in_tick || !list_empty(&tick->ending) ||
-                            !list_empty(&tick->undone) || !list_empty(&tick->chosen)))
+    if (!in_transaction && (found.in_txn || !list_empty(&txn->ending) ||
+                            !list_empty(&txn->unmarked) || !list_empty(&txn->chosen)))
         return "something is left of a transaction that has ended";
     return found.marked == engine->marked && found.ready == engine->ready &&
                    found.resting == engine->resting && found.bytes == engine->bytes &&
-                   late == engine->late && length_of(&tick->chosen) == engine->chosen &&
+                   late == engine->late && length_of(&txn->chosen) == engine->chosen &&
                    found.handed <= engine->handed
                ? NULL
                : "what all partitions have together is miscounted";

@@ -10,12 +10,12 @@
 #include "core/engine/internal.h"
 
 enum {
-    PACE_LEAST_MS = 5,
-    PACE_MOST_MS = 30,   /* twice that while requests wait for a slot */
+    PACE_MIN_MS = 5,
+    PACE_MAX_MS = 30,    /* twice that while requests wait for a slot */
     LATENCY_WEIGHT = 16, /* weight of the old mean in the mean latency */
-    TAKE_MOST = 128,     /* records accepted from one partition at a time */
+    TAKE_MAX = 128,      /* records accepted from one partition at a time */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
-    RETRY_MOST_MS = 500,
+    RETRY_MAX_MS = 500,
     RETRY_PATIENT = 12,          /* after so many consecutive aborts the pause goes on doubling */
     RETRY_PATIENT_IN_HASTE = 40, /* the same limit while partitions are given back */
     RETRY_LONGEST_MS = 10000,
@@ -39,14 +39,14 @@ struct engine *engine_new(const struct engine_options *options)
     list_init(&engine->turns);
     list_init(&engine->watched);
     list_init(&engine->left_out);
-    list_init(&engine->tick.partitions);
+    list_init(&engine->txn.partitions);
     list_init(&engine->start);
-    list_init(&engine->unstart);
+    list_init(&engine->to_unmark);
     list_init(&engine->ended);
     list_init(&engine->orphans);
-    list_init(&engine->tick.chosen);
-    list_init(&engine->tick.undone);
-    list_init(&engine->tick.ending);
+    list_init(&engine->txn.chosen);
+    list_init(&engine->txn.unmarked);
+    list_init(&engine->txn.ending);
     return engine;
 }
 
@@ -61,10 +61,10 @@ void engine_free(struct engine *engine)
     while (!list_empty(&engine->partitions))
         partition_free(list_of(engine->partitions.next, struct partition, node));
     free_list(&engine->ended);
-    free_list(&engine->tick.chosen);
-    free_list(&engine->tick.undone);
-    free_list(&engine->tick.ending);
-    tick_fini(&engine->tick);
+    free_list(&engine->txn.chosen);
+    free_list(&engine->txn.unmarked);
+    free_list(&engine->txn.ending);
+    txn_fini(&engine->txn);
     for (size_t i = 0; i < engine->job_ledger_count; i++)
         free((char *)engine->job_ledgers[i].metadata);
     free(engine->job_ledgers);
@@ -83,17 +83,17 @@ static struct list *list_for(struct engine *engine, enum request_state state)
 {
     switch (state) {
     case REQUEST_CHOSEN:
-        return &engine->tick.chosen;
+        return &engine->txn.chosen;
     case REQUEST_STARTING:
         return &engine->start;
-    case REQUEST_UNSTART:
-        return &engine->unstart;
-    case REQUEST_UNSTARTING:
-        return &engine->tick.undone;
+    case REQUEST_TO_UNMARK:
+        return &engine->to_unmark;
+    case REQUEST_UNMARKING:
+        return &engine->txn.unmarked;
     case REQUEST_ENDED:
         return &engine->ended;
     case REQUEST_ENDING:
-        return &engine->tick.ending;
+        return &engine->txn.ending;
     case REQUEST_ORPHAN:
         return &engine->orphans;
     default:
@@ -109,7 +109,7 @@ static bool occupies(enum request_state state)
 /* Whether the running transaction changes the request's mark. */
 static bool changes_mark(enum request_state state)
 {
-    return state == REQUEST_CHOSEN || state == REQUEST_UNSTARTING || state == REQUEST_ENDING;
+    return state == REQUEST_CHOSEN || state == REQUEST_UNMARKING || state == REQUEST_ENDING;
 }
 
 /* O(1). */
@@ -230,13 +230,13 @@ static bool next_recall(struct engine *engine, struct engine_action *action)
  * most slots are busy, transactions are made at intervals, and each contains more: the interval is
  * about the duration of a call, and twice that while requests wait for a slot, because twice as
  * many starts as slots keep the slots busy in that time. */
-static int64_t tick_due(const struct engine *engine)
+static int64_t txn_due(const struct engine *engine)
 {
     if (engine->stopping || engine->revoking || 2 * (int64_t)engine->handed < engine->options.slots)
-        return engine->last_tick;
+        return engine->last_txn;
     int64_t pace = engine->latency_sum / LATENCY_WEIGHT;
-    pace = pace < PACE_LEAST_MS ? PACE_LEAST_MS : pace > PACE_MOST_MS ? PACE_MOST_MS : pace;
-    return engine->last_tick + (engine->short_of_slots ? 2 * pace : pace);
+    pace = pace < PACE_MIN_MS ? PACE_MIN_MS : pace > PACE_MAX_MS ? PACE_MAX_MS : pace;
+    return engine->last_txn + (engine->slots_exhausted ? 2 * pace : pace);
 }
 
 static void note_latency(struct engine *engine, const struct request *request)
@@ -259,10 +259,10 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
         group_read_back(engine, action);
         return action->type != ENGINE_NOTHING || next_producer(engine, action);
     case PRODUCER_IDLE:
-        if (engine->now < engine->retry_at || engine->now < tick_due(engine) ||
-            !tick_build(engine, action))
+        if (engine->now < engine->retry_at || engine->now < txn_due(engine) ||
+            !txn_build(engine, action))
             return false;
-        engine->producer = PRODUCER_TICK;
+        engine->producer = PRODUCER_IN_TXN;
         return true;
     default:
         return false;
@@ -352,9 +352,9 @@ int64_t engine_wake_time(const struct engine *engine)
         wake = engine->job_retry_at;
     if (engine->late && engine->late_until > engine->now && engine->late_until < wake)
         wake = engine->late_until;
-    if (engine->producer == PRODUCER_IDLE && tick_due(engine) > engine->now &&
-        tick_due(engine) < wake)
-        wake = tick_due(engine);
+    if (engine->producer == PRODUCER_IDLE && txn_due(engine) > engine->now &&
+        txn_due(engine) < wake)
+        wake = txn_due(engine);
     list_each_safe(at, &engine->watched)
     {
         const struct partition *partition = list_of(at, struct partition, watch_node);
@@ -367,8 +367,8 @@ int64_t engine_wake_time(const struct engine *engine)
             wake = engine->now + 100;
         if (partition->short_since && partition->short_since + ENGINE_SHORT_LOG_MS < wake)
             wake = partition->short_since + ENGINE_SHORT_LOG_MS;
-        if (partition->stuck_until > engine->now && partition->stuck_until < wake)
-            wake = partition->stuck_until;
+        if (partition->blocked_until > engine->now && partition->blocked_until < wake)
+            wake = partition->blocked_until;
     }
     return wake;
 }
@@ -378,11 +378,11 @@ void engine_producer_ready(struct engine *engine, int64_t now)
     set_time(engine, now, 0);
     engine->unfenced_at = now;
     if (engine->producer == PRODUCER_STARTING)
-        engine->young_until = now + ENGINE_TWIN_MS + 2 * engine->options.lease_ms;
-    bool tick = !list_empty(&engine->tick.chosen) || !list_empty(&engine->tick.undone) ||
-                !list_empty(&engine->tick.ending) || engine->tick.ledger_count;
+        engine->startup_until = now + ENGINE_DUPLICATE_MS + 2 * engine->options.lease_ms;
+    bool txn = !list_empty(&engine->txn.chosen) || !list_empty(&engine->txn.unmarked) ||
+               !list_empty(&engine->txn.ending) || engine->txn.ledger_count;
     engine->producer =
-        engine->producer == PRODUCER_RENEWING && tick ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE;
+        engine->producer == PRODUCER_RENEWING && txn ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE;
 }
 
 void engine_broker_says(struct engine *engine, const char *words, bool size)
@@ -395,12 +395,12 @@ void engine_broker_says(struct engine *engine, const char *words, bool size)
  * transaction after its time-out, and a successor ends it before it claims anything. */
 static void note_fenced(struct engine *engine)
 {
-    bool slow = engine->now - engine->tick.began >= 2 * engine->options.lease_ms;
+    bool slow = engine->now - engine->txn.began >= 2 * engine->options.lease_ms;
     engine->fenced++;
-    if (slow || engine->now < engine->amnesty_until ||
-        (engine->now < engine->young_until && engine->young_fenced++ < ENGINE_YOUNG_FENCED))
+    if (slow || engine->now < engine->fence_grace_until ||
+        (engine->now < engine->startup_until && engine->startup_fences++ < ENGINE_STARTUP_FENCES))
         return;
-    engine->suspicion = engine->now - engine->fenced_after < ENGINE_TWIN_MS;
+    engine->duplicate_suspected = engine->now - engine->fenced_after < ENGINE_DUPLICATE_MS;
     engine->fenced_after = engine->unfenced_at;
 }
 
@@ -438,9 +438,10 @@ static void hold_back(struct engine *engine, struct request *request, int64_t pa
         return;
     }
     request->refused = true;
-    if (partition->stuck_by == engine->refusals && engine->now + pause <= partition->stuck_until)
+    if (partition->blocked_by == engine->refusals &&
+        engine->now + pause <= partition->blocked_until)
         return;
-    partition->stuck_by = engine->refusals;
+    partition->blocked_by = engine->refusals;
     text_printf(&reason, "the broker refuses what is published of offset %" PRId64 "%s%s",
                 request->place.offset, *engine->broker_says ? ": " : "", engine->broker_says);
     partition_block(partition, pause, reason.data);
@@ -451,9 +452,9 @@ static void hold_back(struct engine *engine, struct request *request, int64_t pa
 static void note_refused(struct engine *engine, const enum record_refusal *refused)
 {
     engine->refusals++;
-    for (size_t i = 0; refused && i < engine->tick.item_count; i++) {
-        struct request *request = engine->tick.item_requests[i];
-        const struct engine_item *item = &engine->tick.items[i];
+    for (size_t i = 0; refused && i < engine->txn.item_count; i++) {
+        struct request *request = engine->txn.item_requests[i];
+        const struct engine_item *item = &engine->txn.items[i];
         enum record_refusal refusal = refused[i];
         if (refusal == RECORD_TAKEN)
             continue;
@@ -462,7 +463,7 @@ static void note_refused(struct engine *engine, const enum record_refusal *refus
         if (!another_form && !request->partition && refusal == REFUSED_FOR_SIZE)
             request->refused = true; /* a late outcome that is too large in any form is dropped */
         else if (!another_form)
-            hold_back(engine, request, refusal == REFUSED_FOR_SIZE ? ENGINE_STUCK_MS : 0);
+            hold_back(engine, request, refusal == REFUSED_FOR_SIZE ? ENGINE_REFUSED_MS : 0);
         if (refusal == REFUSED_FOR_SIZE)
             request->small = true;
         if (refusal == REFUSED_FOR_KEY)
@@ -475,7 +476,7 @@ static void note_refused(struct engine *engine, const enum record_refusal *refus
 static int64_t retry_pause(const struct engine *engine)
 {
     int64_t pause = (int64_t)RETRY_FIRST_MS << (engine->aborts < 6 ? engine->aborts : 6);
-    int64_t most = RETRY_MOST_MS;
+    int64_t most = RETRY_MAX_MS;
     int patient = engine->stopping || engine->revoking ? RETRY_PATIENT_IN_HASTE : RETRY_PATIENT;
     if (engine->aborts >= patient) {
         int doublings = engine->aborts - patient + 1;
@@ -490,7 +491,7 @@ static bool needs_new_producer(const struct engine *engine)
 {
     if (engine->aborts < RENEW_ABORTS)
         return false;
-    bool far_apart = retry_pause(engine) > RETRY_MOST_MS;
+    bool far_apart = retry_pause(engine) > RETRY_MAX_MS;
     int more = far_apart ? RENEW_ABORTS_FAR_APART : RENEW_ABORTS_MORE;
     return (engine->aborts - RENEW_ABORTS) % more == 0;
 }
@@ -500,28 +501,28 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
 {
     set_time(engine, now, 0);
     bool forgotten_again = outcome == TXN_EXPIRED && engine->forgotten;
-    assert(engine->producer == PRODUCER_TICK);
+    assert(engine->producer == PRODUCER_IN_TXN);
     engine->producer = PRODUCER_IDLE;
     engine->forgotten = outcome == TXN_EXPIRED;
     group_answered(engine, outcome);
     switch (outcome) {
     case TXN_COMMITTED: /* "answered" */
-        engine->unfenced_at = engine->tick.began;
-        batch_taken(engine, engine->tick.ledgers, engine->tick.ledger_count);
-        tick_landed(engine, true);
+        engine->unfenced_at = engine->txn.began;
+        batch_taken(engine, engine->txn.ledgers, engine->txn.ledger_count);
+        txn_landed(engine, true);
         return;
     case TXN_REFUSED:
         note_refused(engine, refused);
-        tick_failed(engine);
+        txn_failed(engine);
         break;
     case TXN_OFFSETS_REFUSED:
-        tick_offsets_refused(engine);
+        txn_offsets_refused(engine);
         break;
     case TXN_ABORTED: /* "aborted" */
     case TXN_EXPIRED:
     case TXN_NOT_MEMBER:
         doubt_membership(engine);
-        tick_failed(engine);
+        txn_failed(engine);
         break;
     case TXN_FENCED: /* "fenced" */
         note_fenced(engine);
@@ -529,7 +530,7 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
         /* The other producer has ended the open transaction. If another process with the same
          * instance.id is suspected, this one reads back before it makes a new producer, which would
          * fence the other process: only one of the two may end. */
-        engine->producer = engine->suspicion ? PRODUCER_TO_READ_BACK : PRODUCER_TO_RENEW;
+        engine->producer = engine->duplicate_suspected ? PRODUCER_TO_READ_BACK : PRODUCER_TO_RENEW;
         return;
     case TXN_UNKNOWN: /* "answer lost" */
         engine->unknown++;
@@ -552,7 +553,7 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
     if (outcome == TXN_NOT_MEMBER && engine->aborts >= RETRY_PATIENT - 1)
         return;
     engine->aborts++;
-    engine->aborted_records = engine->tick.item_count;
+    engine->aborted_records = engine->txn.item_count;
     if (outcome == TXN_ABORTED && needs_new_producer(engine)) /* "new producer" */
         engine->producer = PRODUCER_TO_RENEW;
 }
@@ -563,7 +564,7 @@ static int64_t memory_wants(const struct engine *engine, const struct partition 
 {
     const struct engine_options *options = &engine->options;
     if (!options->memory_bytes)
-        return TAKE_MOST;
+        return TAKE_MAX;
     int64_t kept = (int64_t)engine->all_count * options->record_bytes;
     if (kept > options->memory_bytes / 2)
         kept = options->memory_bytes / 2;
@@ -597,7 +598,7 @@ size_t engine_wants(const struct engine *engine, int32_t number)
     int64_t wanted = options->window - (int64_t)partition->unfinished;
     int64_t room = memory_wants(engine, partition);
     wanted = room < wanted ? room : wanted;
-    return wanted < TAKE_MOST ? (size_t)wanted : TAKE_MOST;
+    return wanted < TAKE_MAX ? (size_t)wanted : TAKE_MAX;
 }
 
 bool engine_is_news(const struct engine *engine, int32_t number, int64_t offset)
@@ -735,7 +736,7 @@ static void call_returned(struct engine *engine, struct request *request)
     const struct call_state *call = &request->call;
     request->not_before_ms = call->end == CALL_NOT_SENT ? call->retry_at_ms : 0;
     if (request->marked) {
-        request_move(engine, request, REQUEST_UNSTART);
+        request_move(engine, request, REQUEST_TO_UNMARK);
         return;
     }
     request_move(engine, request, REQUEST_WAITING);
@@ -776,7 +777,7 @@ void engine_allow(struct engine *engine, int64_t most)
     engine->allowed = most < engine->options.slots ? most : engine->options.slots;
 }
 
-void engine_pardon(struct engine *engine)
+void engine_ignore_duplicate(struct engine *engine)
 {
     engine->fail = false;
 }
@@ -784,30 +785,30 @@ void engine_pardon(struct engine *engine)
 void engine_frozen(struct engine *engine, int64_t now)
 {
     set_time(engine, now, 0);
-    engine->amnesty_until = now + ENGINE_TWIN_MS;
+    engine->fence_grace_until = now + ENGINE_DUPLICATE_MS;
 }
 
-void engine_look(const struct engine *engine, struct engine_view *view)
+void engine_get_stats(const struct engine *engine, struct engine_stats *view)
 {
-    *view = (struct engine_view){.handed = engine->handed,
-                                 .started = engine->marked,
-                                 .late = engine->late,
-                                 .bytes = engine->bytes,
-                                 .transactions = engine->transactions,
-                                 .aborted = engine->aborted,
-                                 .unknown = engine->unknown,
-                                 .fenced = engine->fenced,
-                                 .recovered = engine->recovered,
-                                 .resumed = engine->resumed,
-                                 .producer_ready = engine->producer != PRODUCER_STARTING,
-                                 .stopping = engine->stopping};
+    *view = (struct engine_stats){.handed = engine->handed,
+                                  .started = engine->marked,
+                                  .late = engine->late,
+                                  .bytes = engine->bytes,
+                                  .transactions = engine->transactions,
+                                  .aborted = engine->aborted,
+                                  .unknown = engine->unknown,
+                                  .fenced = engine->fenced,
+                                  .recovered = engine->recovered,
+                                  .resumed = engine->resumed,
+                                  .producer_ready = engine->producer != PRODUCER_STARTING,
+                                  .stopping = engine->stopping};
     view->partitions = engine->all_count;
     view->ready_lanes = engine->ready;
     view->waiting_lanes = engine->resting + engine->ready;
 }
 
-bool engine_look_partition(const struct engine *engine, size_t i,
-                           struct engine_partition_view *view)
+bool engine_get_partition_stats(const struct engine *engine, size_t i,
+                                struct engine_partition_stats *view)
 {
     if (i >= engine->all_count)
         return false;
@@ -817,8 +818,8 @@ bool engine_look_partition(const struct engine *engine, size_t i,
         list_empty(&partition->requests)
             ? NULL
             : list_of(partition->requests.next, struct request, partition_node);
-    bool blocked = (partition->stuck_until || partition->unclaimed) && partition->halt_reason;
-    *view = (struct engine_partition_view){
+    bool blocked = (partition->blocked_until || partition->unclaimed) && partition->halt_reason;
+    *view = (struct engine_partition_stats){
         .partition = partition->number,
         .away = partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST,
         .active = partition->phase == PARTITION_ACTIVE,
@@ -844,7 +845,7 @@ bool engine_look_partition(const struct engine *engine, size_t i,
 
 const struct request *engine_next_late(const struct engine *engine, const struct request *last)
 {
-    const struct list *lists[] = {&engine->tick.ending, &engine->ended};
+    const struct list *lists[] = {&engine->txn.ending, &engine->ended};
     bool behind = !last;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_each(at, lists[i])
@@ -861,6 +862,6 @@ size_t engine_count_unpublished(const struct engine *engine)
 {
     size_t count = engine->handed;
     list_each(at, &engine->ended) count++;
-    list_each(at, &engine->tick.ending) count++;
+    list_each(at, &engine->txn.ending) count++;
     return count;
 }

@@ -161,7 +161,7 @@ void engine_frozen(struct engine *engine, int64_t now);
 
 /* After ENGINE_FAIL: goes on with a new producer all the same, which fences the other process if it
  * still exists. */
-void engine_pardon(struct engine *engine);
+void engine_ignore_duplicate(struct engine *engine);
 
 /* Stops: no new starts, then drains and releases, then ENGINE_LEAVE. Until drains are over, the
  * engine waits for lost partitions with started calls: one that comes back is claimed, to publish
@@ -172,7 +172,7 @@ void engine_stop(struct engine *engine, int64_t now);
 void engine_give_up(struct engine *engine);
 
 /* For logs, metrics and checks. */
-struct engine_partition_view {
+struct engine_partition_stats {
     int32_t partition;
     bool away; /* lost: being handed over, or kept in memory until the next assignment */
     bool active, halted, draining;
@@ -187,15 +187,15 @@ struct engine_partition_view {
     size_t resting_lanes;  /* order ids in back-off */
     bool older_than_group; /* had records but no committed offset */
 };
-struct engine_view {
+struct engine_stats {
     size_t partitions, handed, started, waiting_lanes, ready_lanes, late, bytes;
     uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
     bool producer_ready, stopping;
 };
-void engine_look(const struct engine *engine, struct engine_view *view);
+void engine_get_stats(const struct engine *engine, struct engine_stats *view);
 /* Fills in the i-th partition; false: there is no such partition. */
-bool engine_look_partition(const struct engine *engine, size_t i,
-                           struct engine_partition_view *view);
+bool engine_get_partition_stats(const struct engine *engine, size_t i,
+                                struct engine_partition_stats *view);
 
 /* Recounts the counters and lists, and rebuilds the ledgers from all requests. Returns a
  * contradiction; NULL: none. For tests. O(all requests). */

@@ -16,9 +16,9 @@ enum {
     JOB_AGAIN_MS = 50,
     CLAIM_REFUSALS = 10, /* refused claims of a single partition, until it is halted */
     JOB_PATIENT = 20,    /* after so many consecutive failures the pause doubles */
-    JOB_AGAIN_MOST_MS = 5000,
+    JOB_AGAIN_MAX_MS = 5000,
     JOB_AGAIN_HASTY_MS = 500, /* longest pause while partitions are given back */
-    RELEASE_MOST_MS = 10000,  /* how long a failing release is repeated */
+    RELEASE_MAX_MS = 10000,   /* how long a failing release is repeated */
 };
 
 static void add_owner(struct owner_list *list, const char *owner)
@@ -139,20 +139,20 @@ static void emit_commit(struct engine *engine, enum job job, struct engine_actio
  * instance.id still has its fenced producer: it ends, or makes a new producer. */
 static void settle(struct engine *engine)
 {
-    engine->fail = engine->suspicion && engine->now >= engine->amnesty_until;
-    engine->producer = engine->suspicion ? PRODUCER_TO_RENEW : PRODUCER_IDLE;
-    engine->suspicion = false;
+    engine->fail = engine->duplicate_suspected && engine->now >= engine->fence_grace_until;
+    engine->producer = engine->duplicate_suspected ? PRODUCER_TO_RENEW : PRODUCER_IDLE;
+    engine->duplicate_suspected = false;
 }
 
 void group_read_back(struct engine *engine, struct engine_action *action)
 {
     *action = (struct engine_action){.type = ENGINE_NOTHING};
-    if (collect_places(engine, partition_in_tick)) {
+    if (collect_places(engine, partition_in_txn)) {
         emit_read(engine, JOB_READ_BACK, action);
         return;
     }
     /* All partitions of the transaction are gone, so its outcome concerns only their new owners. */
-    tick_failed(engine);
+    txn_failed(engine);
     settle(engine);
 }
 
@@ -178,7 +178,7 @@ static void stop_starts(struct engine *engine, struct partition *partition)
     {
         struct request *request = list_of(at, struct request, partition_node);
         if (request->state == REQUEST_STARTING)
-            request_move(engine, request, request->marked ? REQUEST_UNSTART : REQUEST_WAITING);
+            request_move(engine, request, request->marked ? REQUEST_TO_UNMARK : REQUEST_WAITING);
     }
 }
 
@@ -292,7 +292,7 @@ static bool waits_for_tick(const struct engine *engine)
     list_each_safe(at, &engine->watched)
     {
         const struct partition *partition = list_of(at, struct partition, watch_node);
-        if (partition->phase == PARTITION_ARRIVING && partition_in_tick(partition))
+        if (partition->phase == PARTITION_ARRIVING && partition_in_txn(partition))
             return true;
     }
     return false;
@@ -374,7 +374,7 @@ static void drain(struct engine *engine, struct partition *partition)
 static void taken(struct partition *partition)
 {
     enum partition_phase phase = partition->phase;
-    partition->engine->amnesty_until = partition->engine->now + ENGINE_TWIN_MS;
+    partition->engine->fence_grace_until = partition->engine->now + ENGINE_DUPLICATE_MS;
     partition_forget(partition);
     partition->kept = false;
     partition->dropped = phase == PARTITION_AWAY;
@@ -425,7 +425,7 @@ static void check_log(struct partition *partition)
  * the next owner ends. */
 static void end_loss(struct engine *engine, struct partition *partition)
 {
-    engine->amnesty_until = engine->now + ENGINE_TWIN_MS;
+    engine->fence_grace_until = engine->now + ENGINE_DUPLICATE_MS;
     if (is_remembered(partition))
         suspend(engine, partition);
     else
@@ -435,7 +435,7 @@ static void end_loss(struct engine *engine, struct partition *partition)
 static bool is_handed_over(struct partition *partition)
 {
     return partition_drained(partition) ||
-           (!partition_in_tick(partition) && partition->engine->now >= loss_gives_up_at(partition));
+           (!partition_in_txn(partition) && partition->engine->now >= loss_gives_up_at(partition));
 }
 
 /* Whether the time of the hand-over begins now: a transaction that took as long as a drain has not
@@ -444,7 +444,7 @@ static bool begins_to_count(const struct partition *partition)
 {
     const struct engine *engine = partition->engine;
     return partition->drain_until == INT64_MAX ||
-           (!engine->stopping && engine->now - engine->tick.began >= engine->options.drain_ms);
+           (!engine->stopping && engine->now - engine->txn.began >= engine->options.drain_ms);
 }
 
 void group_answered(struct engine *engine, enum txn_outcome outcome)
@@ -454,7 +454,7 @@ void group_answered(struct engine *engine, enum txn_outcome outcome)
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
-        if (partition->phase != PARTITION_LOST || engine->tick.began <= partition->lost_at)
+        if (partition->phase != PARTITION_LOST || engine->txn.began <= partition->lost_at)
             continue;
         if (outcome == TXN_NOT_MEMBER)
             end_loss(engine, partition);
@@ -611,8 +611,8 @@ void engine_assigned(struct engine *engine, uint64_t rebalance,
         if (partition->phase == PARTITION_AWAY)
             drop(partition);
     }
-    if (now < engine->young_until && engine->amnesty_until < now + ENGINE_YOUNG_MS)
-        engine->amnesty_until = now + ENGINE_YOUNG_MS;
+    if (now < engine->startup_until && engine->fence_grace_until < now + ENGINE_STARTUP_MS)
+        engine->fence_grace_until = now + ENGINE_STARTUP_MS;
     engine->load = LOAD_READ;
     engine->load_rebalance = rebalance;
     engine->foreign.count = engine->ended_owners.count = 0;
@@ -677,7 +677,7 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation p
             drain(engine, partition);
     }
     if (lost)
-        engine->amnesty_until = now + ENGINE_TWIN_MS;
+        engine->fence_grace_until = now + ENGINE_DUPLICATE_MS;
     if (engine->load != LOAD_NONE && rebalance > engine->load_rebalance)
         cancel_load(engine);
 }
@@ -713,7 +713,7 @@ void engine_give_up(struct engine *engine)
 static void again(struct engine *engine)
 {
     int doublings = engine->job_failures - JOB_PATIENT;
-    int64_t most = engine->revoking || engine->stopping ? JOB_AGAIN_HASTY_MS : JOB_AGAIN_MOST_MS;
+    int64_t most = engine->revoking || engine->stopping ? JOB_AGAIN_HASTY_MS : JOB_AGAIN_MAX_MS;
     int64_t pause = JOB_AGAIN_MS << (doublings < 0 ? 0 : doublings < 10 ? doublings : 10);
     engine->job_failures++;
     engine->job_retry_at = engine->now + (pause < most ? pause : most);
@@ -829,7 +829,7 @@ static void read_back(struct engine *engine, const struct stored_ledger *ledgers
         struct error error;
         struct ledger ledger = {0};
         struct partition *partition = partition_for(engine, &ledgers[i]);
-        if (!partition || !partition_in_tick(partition))
+        if (!partition || !partition_in_txn(partition))
             continue;
         bool ours = !decode(&ledger, &ledgers[i], &error) && !strcmp(ledger.owner, engine->owner);
         if (ours && ledger.sequence == partition->sequence + 1)
@@ -839,9 +839,9 @@ static void read_back(struct engine *engine, const struct stored_ledger *ledgers
         ledger_fini(&ledger);
     }
     if (landed)
-        tick_landed(engine, false);
+        txn_landed(engine, false);
     else
-        tick_failed(engine);
+        txn_failed(engine);
     settle(engine);
 }
 
@@ -983,7 +983,7 @@ static void released(struct engine *engine)
 static bool releases_again(struct engine *engine)
 {
     if (!engine->release_until)
-        engine->release_until = engine->now + RELEASE_MOST_MS;
+        engine->release_until = engine->now + RELEASE_MAX_MS;
     return engine->now < engine->release_until;
 }
 
@@ -1017,7 +1017,7 @@ void engine_committed(struct engine *engine, enum group_answer answer, int64_t n
     engine->now = now;
     engine->job = JOB_NONE;
     if (answer == GROUP_NOT_MEMBER)
-        engine->amnesty_until = now + ENGINE_TWIN_MS;
+        engine->fence_grace_until = now + ENGINE_DUPLICATE_MS;
     if (answer == GROUP_DONE)
         engine->job_failures = 0;
     if (job == JOB_CLAIM)

@@ -10,13 +10,13 @@
 /* A process that is fenced twice within this window shares its instance.id with another process. (A
  * process notices a fence only at its next commit.) A process that stood still, or lost its
  * assignment, is fenced by its successors: for the same time after that, fences do not count. */
-enum { ENGINE_TWIN_MS = 60000 };
+enum { ENGINE_DUPLICATE_MS = 60000 };
 
 /* Startup grace. A process that restarts under the name of a dead one is fenced once by each worker
  * that takes over partitions of the dead one, as soon as a rebalance has assigned them. Fences
  * within this time after its own assignment do not count, nor do this many others. Another process
  * with the same instance.id keeps fencing. */
-enum { ENGINE_YOUNG_MS = 5000, ENGINE_YOUNG_FENCED = 2 };
+enum { ENGINE_STARTUP_MS = 5000, ENGINE_STARTUP_FENCES = 2 };
 
 /* So many consecutive aborts may mean that the membership is gone. */
 enum { DRAIN_ABORTS = 5 };
@@ -30,7 +30,7 @@ enum { RENEW_ABORTS = 3, RENEW_ABORTS_MORE = 16, RENEW_ABORTS_FAR_APART = 2 };
 /* A record or ledger that the broker refuses for good is sent again, because somebody may have
  * changed a setting: after the first of these times, which doubles up to the second. A record that
  * is too large even in its small form is sent again after the third. */
-enum { ENGINE_BLOCK_FIRST_MS = 1000, ENGINE_BLOCK_MOST_MS = 30000, ENGINE_STUCK_MS = 60000 };
+enum { ENGINE_BLOCK_FIRST_MS = 1000, ENGINE_BLOCK_MAX_MS = 30000, ENGINE_REFUSED_MS = 60000 };
 
 /* Limit of the ledgers of one transaction or commit, by their metadata and the size around it:
  * below the broker's message.max.bytes of 1 MB, into which a group's commit has to fit. A batch
@@ -91,7 +91,7 @@ struct partition {
     struct list node;       /* engine->partitions */
     struct list turn_node;  /* engine->newcomers or turns: see turn.c */
     struct list watch_node; /* engine->watched: see partition_watch */
-    struct list tick_node;  /* engine->tick.partitions: the transaction contains its ledger */
+    struct list txn_node;   /* engine->txn.partitions: the transaction contains its ledger */
     struct list left_node;  /* engine->left_out */
     size_t at;              /* index in engine->all */
     struct engine *engine;
@@ -115,20 +115,20 @@ struct partition {
     bool without_commit; /* it had no committed offset, and its end has not been seen since */
     bool older_than_group; /* and a record came before the end */
     char *halt_reason;
-    uint64_t sequence;    /* of the committed ledger */
-    int64_t base;         /* of the committed ledger */
-    int64_t top;          /* after the last offset ever marked in the committed ledger */
-    int64_t next;         /* after the last record or gap seen */
-    struct marks told;    /* the marks of offsets below `top` in the committed ledger */
-    struct marks ahead;   /* the marks of offsets from `top` up to `next` */
-    struct marks telling; /* told, after the running transaction */
-    struct ledger loaded; /* the ledger as read: the marks of offsets from `next` on */
+    uint64_t sequence;       /* of the committed ledger */
+    int64_t base;            /* of the committed ledger */
+    int64_t top;             /* after the last offset ever marked in the committed ledger */
+    int64_t next;            /* after the last record or gap seen */
+    struct marks committed;  /* the marks of offsets below `top` in the committed ledger */
+    struct marks ahead;      /* the marks of offsets from `top` up to `next` */
+    struct marks committing; /* told, after the running transaction */
+    struct ledger loaded;    /* the ledger as read: the marks of offsets from `next` on */
     int64_t loaded_end;
     size_t loaded_run;      /* the run that contains `next` */
     int64_t loaded_run_end; /* the end of that run */
     int64_t loaded_undone;  /* how many offsets from `next` on are not done */
-    int64_t tick_base;      /* base and top of the ledger in the running transaction */
-    int64_t tick_top;
+    int64_t txn_base;       /* base and top of the ledger in the running transaction */
+    int64_t txn_top;
     int64_t limit;        /* partition_start_limit of this transaction */
     struct list requests; /* unfinished, by offset (request->partition_node) */
     size_t unfinished, bytes, busy,
@@ -137,7 +137,7 @@ struct partition {
     struct list changes;    /* those whose marks the running transaction changes (change_node) */
     struct request *within; /* the last request for which the ledger has room */
     size_t within_count;    /* how many requests that are; NULL and 0: not known */
-    int64_t within_most;    /* with a ledger of that many characters */
+    int64_t within_max;     /* with a ledger of that many characters */
     struct map lanes;
     struct list ready; /* lanes */
     size_t ready_count;
@@ -147,9 +147,10 @@ struct partition {
     int64_t lost_at;     /* lost: since when; */
     bool asks;           /* its next transaction finds out whether the broker accepts it */
     int64_t short_since; /* when its log was first seen to end below a marked offset; 0: never */
-    int64_t stuck_until; /* something of it was refused for good: no transaction before this time */
-    int64_t stuck_pause; /* length of that pause */
-    uint64_t stuck_by;   /* number of the refusal that caused it */
+    int64_t
+        blocked_until; /* something of it was refused for good: no transaction before this time */
+    int64_t blocked_pause; /* length of that pause */
+    uint64_t blocked_by;   /* number of the refusal that caused it */
     int64_t offer_at; /* its ledger is too long, and is sent again at this time all the same; 0: it
                          is not */
     int64_t doubt_until; /* the predecessor's calls may be running until then */
@@ -161,7 +162,7 @@ struct partition {
 enum producer_phase {
     PRODUCER_STARTING,
     PRODUCER_IDLE,
-    PRODUCER_TICK,
+    PRODUCER_IN_TXN,
     PRODUCER_TO_RENEW,
     PRODUCER_RENEWING,
     PRODUCER_TO_READ_BACK
@@ -185,9 +186,9 @@ enum load_phase {
 };
 
 /* The running transaction. */
-struct tick {
-    struct list partitions;             /* by tick_node */
-    struct list chosen, undone, ending; /* requests by list_node */
+struct txn {
+    struct list partitions;               /* by txn_node */
+    struct list chosen, unmarked, ending; /* requests by list_node */
     struct engine_item *items;
     struct request **item_requests;
     size_t item_count, item_capacity;
@@ -216,11 +217,11 @@ struct engine {
     size_t numbered_count;
 
     enum producer_phase producer;
-    struct tick tick;
+    struct txn txn;
     char broker_says[400]; /* about the operation that ends */
     bool says_size;
-    size_t batch_most;   /* limit of ledgers in one transaction or commit */
-    size_t search_most;  /* limit in one transaction with a suspect */
+    size_t batch_max;    /* limit of ledgers in one transaction or commit */
+    size_t search_max;   /* limit in one transaction with a suspect */
     int64_t ledger_max;  /* known limit of a ledger's characters at the broker */
     int64_t ledger_good; /* characters of the longest ledger that the broker has accepted */
     int64_t limit_until; /* when the learned limit is forgotten; 0: none was learned */
@@ -234,12 +235,12 @@ struct engine {
     bool forgotten;       /* the last transaction was aborted, because the broker had forgotten the
                              producer */
     bool aborted_records; /* the last aborted transaction had records */
-    int64_t last_tick, amnesty_until, young_until;
+    int64_t last_txn, fence_grace_until, startup_until;
     int64_t unfenced_at;  /* when the producer was last known to be the newest with its id */
     int64_t fenced_after; /* the same time, before the last fence */
-    int young_fenced;
-    bool suspicion, fail; /* that another process has the same instance.id, unless reading back
-                             finds another reason */
+    int startup_fences;
+    bool duplicate_suspected, fail; /* that another process has the same instance.id, unless reading
+                             back finds another reason */
 
     enum job job;
     int64_t job_retry_at;
@@ -257,7 +258,7 @@ struct engine {
     int64_t release_until; /* when failing releases are given up; 0: none fails */
     uint64_t revoke_rebalance;
 
-    struct list start, unstart, ended; /* requests by list_node */
+    struct list start, to_unmark, ended; /* requests by list_node */
     struct list orphans;  /* by list_node; untold: those that engine_take_orphan has not returned */
     size_t late;          /* how many of `ended` go to the dead letters */
     struct lane **alarms; /* heap of lanes by wake */
@@ -267,9 +268,9 @@ struct engine {
     size_t bytes;        /* of the unfinished requests of all partitions */
     int64_t latency_sum; /* mean latency of a try in ms, times its weight */
     size_t chosen, handed, marked;
-    bool short_of_slots; /* the last transaction chose as many requests as it was allowed */
-    size_t ended_calls,
-        surplus; /* ended_calls: since the last transaction; surplus: starts beyond the slots */
+    bool slots_exhausted; /* the last transaction chose as many requests as it was allowed */
+    size_t ended_calls, overcommit; /* ended_calls: since the last transaction; overcommit: starts
+                                       beyond the slots */
     int64_t allowed;
     bool stopping, recall_all, left;
     int64_t stop_until; /* stopping: when drains are over */
@@ -288,12 +289,12 @@ static inline int64_t engine_wall(const struct engine *engine)
 static inline bool partition_is_watched(const struct partition *partition)
 {
     return partition->phase != PARTITION_ACTIVE || partition->recall || partition->changed ||
-           partition->short_since || partition->stuck_until;
+           partition->short_since || partition->blocked_until;
 }
 
-static inline bool partition_in_tick(const struct partition *partition)
+static inline bool partition_in_txn(const struct partition *partition)
 {
-    return list_linked(&partition->tick_node);
+    return list_linked(&partition->txn_node);
 }
 
 /* check.c: called after each transaction in debug builds and builds with a sanitizer. */
@@ -331,8 +332,8 @@ void partition_free(struct partition *partition);
 /* Takes over a ledger that was read ("load"). */
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed);
 /* Writes the ledger, as it is after the running transaction, into engine->scratch, and its marks
- * into partition->telling. Offsets from `top` on are written only if everything below them is done.
- * O(runs of the ledger, changes), whatever the partition holds. */
+ * into partition->committing. Offsets from `top` on are written only if everything below them is
+ * done. O(runs of the ledger, changes), whatever the partition holds. */
 void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
                       int64_t top);
 /* The highest offset that may be marked (started, or done above the base) so that every later
@@ -348,7 +349,7 @@ enum ledger_mark partition_next_mark(const struct partition *partition, int64_t 
  * O(runs) if a record was expected and there is none. */
 void partition_pass(struct partition *partition, int64_t until, bool is_record);
 /* The smallest limit of ledgers with which a request can be started. */
-int64_t partition_ledger_least(const struct engine *engine);
+int64_t partition_ledger_min(const struct engine *engine);
 /* Whether the partition has nothing outstanding any more, for a drain. */
 bool partition_drained(struct partition *partition);
 /* Whether transactions may contain the partition now. */
@@ -396,14 +397,14 @@ void turn_over(struct partition *partition, bool newcomer);
 /* Moves a partition that is in line to the front. */
 void turn_first(struct partition *partition);
 
-/* tick.c */
-bool tick_build(struct engine *engine, struct engine_action *action);
-void tick_landed(struct engine *engine, bool lease);
-void tick_failed(struct engine *engine);
-void tick_fini(struct tick *tick);
+/* transaction.c */
+bool txn_build(struct engine *engine, struct engine_action *action);
+void txn_landed(struct engine *engine, bool lease);
+void txn_failed(struct engine *engine);
+void txn_fini(struct txn *txn);
 /* The broker has refused the ledgers of the failed transaction. The next transaction has fewer
  * ledgers; if it was a single one, it is made smaller, or its partition is left out for a while. */
-void tick_offsets_refused(struct engine *engine);
+void txn_offsets_refused(struct engine *engine);
 
 /* batch.c: how much goes into one transaction or commit */
 

@@ -46,7 +46,7 @@ struct partition *partition_new(struct engine *engine, int32_t number)
     partition->doubts.most = engine->options.doubts;
     list_init(&partition->turn_node);
     list_init(&partition->watch_node);
-    list_init(&partition->tick_node);
+    list_init(&partition->txn_node);
     list_init(&partition->left_node);
     list_init(&partition->changes);
     list_init(&partition->requests);
@@ -90,7 +90,7 @@ struct partition *partition_find(const struct engine *engine, int32_t number)
 static void request_forget(struct engine *engine, struct request *request)
 {
     enum request_state state = request->state;
-    if (state != REQUEST_ENDING && state != REQUEST_UNSTARTING) {
+    if (state != REQUEST_ENDING && state != REQUEST_UNMARKING) {
         engine->marked -= request->marked;
         request->marked = false;
     }
@@ -101,7 +101,7 @@ static void request_forget(struct engine *engine, struct request *request)
     if (state == REQUEST_HANDED)
         request_move(engine, request, REQUEST_ORPHAN);
     request->partition = NULL;
-    if (state == REQUEST_STARTING || state == REQUEST_UNSTART || state == REQUEST_WAITING) {
+    if (state == REQUEST_STARTING || state == REQUEST_TO_UNMARK || state == REQUEST_WAITING) {
         request_move(engine, request, REQUEST_WAITING);
         request_free(request);
     } else if (state == REQUEST_ENDED) {
@@ -118,10 +118,10 @@ void partition_forget(struct partition *partition)
         request_forget(partition->engine, list_of(at, struct request, partition_node));
     lane_free_all(partition);
     ledger_fini(&partition->loaded);
-    marks_fini(&partition->told);
+    marks_fini(&partition->committed);
     marks_fini(&partition->ahead);
-    marks_fini(&partition->telling);
-    list_remove(&partition->tick_node);
+    marks_fini(&partition->committing);
+    list_remove(&partition->txn_node);
     list_remove(&partition->left_node);
     partition->within = NULL;
     partition->within_count = 0;
@@ -146,7 +146,7 @@ void partition_halt(struct partition *partition, char *reason)
 int64_t block_pause(int64_t last)
 {
     int64_t pause = last ? 2 * last : ENGINE_BLOCK_FIRST_MS;
-    return pause < ENGINE_BLOCK_MOST_MS ? pause : ENGINE_BLOCK_MOST_MS;
+    return pause < ENGINE_BLOCK_MAX_MS ? pause : ENGINE_BLOCK_MAX_MS;
 }
 
 void partition_block(struct partition *partition, int64_t pause, const char *reason)
@@ -154,8 +154,8 @@ void partition_block(struct partition *partition, int64_t pause, const char *rea
     if (partition->phase == PARTITION_HALTED)
         return;
     if (!pause)
-        pause = partition->stuck_pause = block_pause(partition->stuck_pause);
-    partition->stuck_until = partition->engine->now + pause;
+        pause = partition->blocked_pause = block_pause(partition->blocked_pause);
+    partition->blocked_until = partition->engine->now + pause;
     partition_watch(partition);
     free(partition->halt_reason);
     partition->halt_reason = memory_string(reason);
@@ -163,7 +163,7 @@ void partition_block(struct partition *partition, int64_t pause, const char *rea
 
 void partition_unblock(struct partition *partition)
 {
-    partition->stuck_until = partition->stuck_pause = partition->offer_at = 0;
+    partition->blocked_until = partition->blocked_pause = partition->offer_at = 0;
     partition_watch(partition);
     if (partition->phase == PARTITION_HALTED)
         return;
@@ -183,19 +183,19 @@ void partition_free(struct partition *partition)
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed)
 {
     ledger_reset(&partition->loaded, ledger->base);
-    marks_reset(&partition->told, ledger->base);
+    marks_reset(&partition->committed, ledger->base);
     partition->loaded_run = 0;
     partition->loaded_undone = 0;
     for (size_t i = 0; i < ledger->run_count; i++) {
         const struct ledger_run *run = &ledger->runs[i];
         ledger_add(&partition->loaded, run->mark, run->length);
-        marks_add(&partition->told, run->mark, run->length);
+        marks_add(&partition->committed, run->mark, run->length);
         partition->loaded_undone += run->mark == LEDGER_DONE ? 0 : run->length;
     }
-    partition->loaded_end = partition->told.end;
+    partition->loaded_end = partition->committed.end;
     if (partition->loaded.run_count)
         partition->loaded_run_end = ledger->base + partition->loaded.runs[0].length;
-    marks_reset(&partition->ahead, partition->told.end);
+    marks_reset(&partition->ahead, partition->committed.end);
     partition->sequence = ledger->sequence + ENGINE_CLAIM_STEP;
     partition->base = partition->next = ledger->base;
     partition->top = partition->loaded_end;
@@ -216,9 +216,9 @@ enum ledger_mark partition_next_mark(const struct partition *partition, int64_t 
  * not contain this; the next one does. */
 static void pass_no_record(struct partition *partition, int64_t until)
 {
-    marks_set(&partition->told, partition->next, until, LEDGER_DONE);
-    if (partition_in_tick(partition))
-        marks_set(&partition->telling, partition->next, until, LEDGER_DONE);
+    marks_set(&partition->committed, partition->next, until, LEDGER_DONE);
+    if (partition_in_txn(partition))
+        marks_set(&partition->committing, partition->next, until, LEDGER_DONE);
 }
 
 void partition_pass(struct partition *partition, int64_t until, bool is_record)
@@ -292,7 +292,7 @@ static size_t gather_changes(const struct partition *partition, bool last)
         list_each(at, &partition->requests)
         {
             const struct request *request = list_of(at, struct request, partition_node);
-            if (request->state == REQUEST_UNSTART)
+            if (request->state == REQUEST_TO_UNMARK)
                 add_change(engine, &count, request, LEDGER_FRESH);
         }
     sort_changes(engine->changes, count);
@@ -319,7 +319,7 @@ static int64_t room_for_marks(const struct engine *engine, int64_t ledger_max)
     return room + LEDGER_OWNER_SIZE - 1 - (int64_t)strlen(engine->owner);
 }
 
-int64_t partition_ledger_least(const struct engine *engine)
+int64_t partition_ledger_min(const struct engine *engine)
 {
     int64_t size = 1;
     while (size < engine->options.ledger_max && ledger_sure_span(room_for_marks(engine, size)) < 1)
@@ -345,13 +345,13 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
 {
     struct engine *engine = partition->engine;
     struct ledger *ledger = &engine->scratch;
-    ledger_reset(ledger, partition->told.base);
+    ledger_reset(ledger, partition->committed.base);
     ledger->sequence = sequence;
     add_doubts(partition, ledger);
     snprintf(ledger->owner, sizeof ledger->owner, "%s", owner);
     size_t count = gather_changes(partition, !*owner);
-    marks_tell(&partition->told, &partition->ahead, top, engine->changes, count, ledger);
-    marks_take(&partition->telling, ledger);
+    marks_tell(&partition->committed, &partition->ahead, top, engine->changes, count, ledger);
+    marks_take(&partition->committing, ledger);
     ledger_trim(ledger);
 }
 
@@ -372,8 +372,8 @@ static struct list *behind_within(const struct partition *partition)
  * bound grows only if the ledger's limit becomes smaller. */
 static void move_within(struct partition *partition, int64_t base, int64_t most)
 {
-    if (partition->within_most != most) {
-        partition->within_most = most;
+    if (partition->within_max != most) {
+        partition->within_max = most;
         partition->within = NULL;
         partition->within_count = 0;
     }
@@ -429,12 +429,12 @@ bool partition_takes_part(const struct partition *partition)
 {
     return (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
             partition->phase == PARTITION_LOST) &&
-           partition->engine->now >= partition->stuck_until;
+           partition->engine->now >= partition->blocked_until;
 }
 
 const struct request *partition_refused(const struct partition *partition)
 {
-    if (!partition->stuck_until)
+    if (!partition->blocked_until)
         return NULL;
     list_each(at, &partition->requests)
     {
@@ -455,7 +455,7 @@ static size_t stuck(const struct partition *partition)
     list_each(at, &partition->requests)
     {
         enum request_state state = list_of(at, struct request, partition_node)->state;
-        count += state == REQUEST_ENDED || state == REQUEST_UNSTART;
+        count += state == REQUEST_ENDED || state == REQUEST_TO_UNMARK;
     }
     return count;
 }
@@ -485,7 +485,7 @@ bool partition_drained(struct partition *partition)
     bool doubt =
         !over && (now < partition->doubts.others_until || now < partition->all_doubt_until);
     size_t rest = over ? partition->handed + stuck(partition) : 0;
-    if (partition_in_tick(partition) || doubt)
+    if (partition_in_txn(partition) || doubt)
         return false;
     return partition->busy == rest || (partition->busy <= rest + partition->ended &&
                                        partition->busy == rest + too_far_ahead(partition));

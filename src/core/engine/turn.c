@@ -13,7 +13,7 @@
  * can start something within P / 8 times the duration of a call. */
 
 enum {
-    TURN_MOST = 16,  /* requests */
+    TURN_MAX = 16,   /* requests */
     TURN_SHARES = 16 /* and at most this part of the slots */
 };
 
@@ -22,7 +22,7 @@ int64_t turn_length(const struct engine *engine)
     if (engine->options.turn)
         return engine->options.turn;
     int64_t share = engine->options.slots / TURN_SHARES;
-    return share < 1 ? 1 : share < TURN_MOST ? share : TURN_MOST;
+    return share < 1 ? 1 : share < TURN_MAX ? share : TURN_MAX;
 }
 
 void turn_join(struct partition *partition)

@@ -57,8 +57,8 @@ static struct request *__attribute__((noinline)) record(struct bench *bench, int
 /* As the Kafka thread does. */
 static void take(struct bench *bench)
 {
-    struct engine_partition_view view;
-    for (size_t i = 0; engine_look_partition(bench->engine, i, &view); i++)
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(bench->engine, i, &view); i++)
         for (size_t n = engine_wants(bench->engine, view.partition); n; n--)
             engine_record(bench->engine, record(bench, view.partition), bench->now,
                           WALL + bench->now);
@@ -197,8 +197,8 @@ int main(int argc, char **argv)
     measured(&bench, calls);
     ns = cpu_ns() - ns;
     double n = (double)(bench.ended - ended);
-    struct engine_view view;
-    engine_look(bench.engine, &view);
+    struct engine_stats view;
+    engine_get_stats(bench.engine, &view);
     printf("partitions %" PRId32 " keys %" PRIu64 " slow %" PRIu64 ": calls %.0f in %" PRId64
            " ms, %.0f ns a call; for each call transactions %.3f, ledgers "
            "%.3f, characters %.1f; held %zu KiB\n",

@@ -125,8 +125,9 @@ static enum kafka_log look(struct kafka *kafka, rd_kafka_t *client,
     return before == KAFKA_LOG_OTHER ? KAFKA_LOG_UNKNOWN : found;
 }
 
-int kafka_witness(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
-                  const struct kafka_memory *memories, enum kafka_log *logs, struct error *error)
+int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
+                        const struct kafka_memory *memories, enum kafka_log *logs,
+                        struct error *error)
 {
     rd_kafka_t *client = NULL;
     unsigned version; /* it is gone before it can be outdated */

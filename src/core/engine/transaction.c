@@ -10,24 +10,24 @@
  * transaction has committed. Model: "begin" (build, marks), tickLanded, tickFailed. */
 
 enum {
-    ITEMS_MOST = 2000, /* results in one transaction */
+    ITEMS_MAX = 2000, /* results in one transaction */
     IDLE_COMMIT_MS =
         100, /* a base that moved alone (over gaps of the log) waits this long for other changes */
 };
 
-static void join_tick(struct partition *partition)
+static void join_txn(struct partition *partition)
 {
-    if (partition_in_tick(partition))
+    if (partition_in_txn(partition))
         return;
-    list_append(&partition->engine->tick.partitions, &partition->tick_node);
-    partition->tick_top = partition->top;
+    list_append(&partition->engine->txn.partitions, &partition->txn_node);
+    partition->txn_top = partition->top;
     partition->limit = partition_start_limit(partition);
 }
 
 static void raise_top(struct partition *partition, int64_t offset)
 {
-    if (offset >= partition->tick_top)
-        partition->tick_top = offset + 1;
+    if (offset >= partition->txn_top)
+        partition->txn_top = offset + 1;
 }
 
 /* O(ended). */
@@ -38,12 +38,12 @@ static void take_ended(struct engine *engine)
     {
         struct request *request = list_of(at, struct request, list_node);
         struct partition *partition = request->partition;
-        if (taken >= ITEMS_MOST)
+        if (taken >= ITEMS_MAX)
             break;
         if (partition ? !partition_takes_part(partition) : engine->now < engine->late_until)
             continue;
         if (partition) {
-            join_tick(partition);
+            join_txn(partition);
             if (!request->marked && request->place.offset > partition->limit)
                 continue;
             raise_top(partition, request->place.offset);
@@ -54,15 +54,15 @@ static void take_ended(struct engine *engine)
 }
 
 /* O(requests that came back unsent). */
-static void take_unstarted(struct engine *engine)
+static void take_unsent(struct engine *engine)
 {
-    list_each_safe(at, &engine->unstart)
+    list_each_safe(at, &engine->to_unmark)
     {
         struct request *request = list_of(at, struct request, list_node);
         if (!partition_takes_part(request->partition))
             continue;
-        join_tick(request->partition);
-        request_move(engine, request, REQUEST_UNSTARTING);
+        join_txn(request->partition);
+        request_move(engine, request, REQUEST_UNMARKING);
     }
 }
 
@@ -70,8 +70,8 @@ static void take_unstarted(struct engine *engine)
 static int64_t unmarking(const struct engine *engine)
 {
     int64_t count = 0;
-    list_each(at, &engine->tick.ending) count += list_of(at, struct request, list_node)->marked;
-    list_each(at, &engine->tick.undone) count++;
+    list_each(at, &engine->txn.ending) count += list_of(at, struct request, list_node)->marked;
+    list_each(at, &engine->txn.unmarked) count++;
     return count;
 }
 
@@ -84,7 +84,7 @@ static int64_t call_budget(const struct engine *engine)
     int64_t outstanding = (int64_t)(engine->handed + engine->chosen);
     int64_t slots = engine->allowed < options->slots
                         ? engine->allowed - outstanding
-                        : options->slots + (int64_t)engine->surplus - outstanding;
+                        : options->slots + (int64_t)engine->overcommit - outstanding;
     int64_t marks = 2 * options->slots - ((int64_t)engine->marked - unmarking(engine)) -
                     (int64_t)engine->chosen;
     return slots < marks ? slots : marks;
@@ -96,7 +96,7 @@ static int64_t choose_from(struct engine *engine, struct partition *partition, i
     int64_t chosen = 0;
     if (!partition_takes_part(partition))
         return 0;
-    join_tick(partition);
+    join_txn(partition);
     list_each_safe(at, &partition->ready)
     {
         struct lane *lane = list_of(at, struct lane, ready_node);
@@ -132,76 +132,76 @@ static void choose_calls(struct engine *engine)
     }
     list_append_all(&waiting, &engine->turns);
     list_append_all(&engine->turns, &waiting);
-    engine->short_of_slots = budget <= 0;
+    engine->slots_exhausted = budget <= 0;
 }
 
-static void add_item(struct tick *tick, enum engine_item_type type, struct request *request)
+static void add_item(struct txn *txn, enum engine_item_type type, struct request *request)
 {
-    if (tick->item_count == tick->item_capacity) {
-        tick->item_capacity = tick->item_capacity ? tick->item_capacity * 2 : 64;
-        tick->items = memory_resize(tick->items, tick->item_capacity * sizeof *tick->items);
-        tick->item_requests =
-            memory_resize(tick->item_requests, tick->item_capacity * sizeof *tick->item_requests);
+    if (txn->item_count == txn->item_capacity) {
+        txn->item_capacity = txn->item_capacity ? txn->item_capacity * 2 : 64;
+        txn->items = memory_resize(txn->items, txn->item_capacity * sizeof *txn->items);
+        txn->item_requests =
+            memory_resize(txn->item_requests, txn->item_capacity * sizeof *txn->item_requests);
     }
-    tick->item_requests[tick->item_count] = request;
-    tick->items[tick->item_count++] =
+    txn->item_requests[txn->item_count] = request;
+    txn->items[txn->item_count++] =
         (struct engine_item){type, request, request->small, request->keyed};
 }
 
 /* O(ending). */
-static void write_items(struct tick *tick)
+static void write_items(struct txn *txn)
 {
-    tick->item_count = 0;
-    list_each(at, &tick->ending)
+    txn->item_count = 0;
+    list_each(at, &txn->ending)
     {
         struct request *request = list_of(at, struct request, list_node);
         if (request->gone) {
-            add_item(tick, ITEM_GONE, request);
+            add_item(txn, ITEM_GONE, request);
         } else if (request->late) {
-            add_item(tick, ITEM_LATE, request);
+            add_item(txn, ITEM_LATE, request);
         } else {
             if (request->event.order_id)
-                add_item(tick, ITEM_RESULT, request);
+                add_item(txn, ITEM_RESULT, request);
             if (request->outcome.status == STATUS_INVALID || !request->event.order_id)
-                add_item(tick, ITEM_INVALID, request);
+                add_item(txn, ITEM_INVALID, request);
         }
     }
 }
 
-static void free_ledgers(struct tick *tick)
+static void free_ledgers(struct txn *txn)
 {
-    for (size_t i = 0; i < tick->ledger_count; i++)
-        free((char *)tick->ledgers[i].metadata);
-    tick->ledger_count = 0;
+    for (size_t i = 0; i < txn->ledger_count; i++)
+        free((char *)txn->ledgers[i].metadata);
+    txn->ledger_count = 0;
 }
 
-void tick_fini(struct tick *tick)
+void txn_fini(struct txn *txn)
 {
-    free_ledgers(tick);
-    free(tick->ledgers);
-    free(tick->items);
-    free(tick->item_requests);
+    free_ledgers(txn);
+    free(txn->ledgers);
+    free(txn->items);
+    free(txn->item_requests);
 }
 
 /* O(runs of the ledger, changes). */
 static void write_ledger(struct engine *engine, struct partition *partition)
 {
-    struct tick *tick = &engine->tick;
+    struct txn *txn = &engine->txn;
     struct text metadata = {0};
-    partition_ledger(partition, engine->owner, partition->sequence + 1, partition->tick_top);
-    partition->tick_base = engine->scratch.base;
+    partition_ledger(partition, engine->owner, partition->sequence + 1, partition->txn_top);
+    partition->txn_base = engine->scratch.base;
     ledger_encode(&engine->scratch, &metadata);
     assert((int64_t)metadata.length <= engine->options.ledger_max);
     partition->ledger_size = metadata.length;
-    if (tick->ledger_count == tick->ledger_capacity) {
-        tick->ledger_capacity = tick->ledger_capacity ? tick->ledger_capacity * 2 : 16;
-        tick->ledgers = memory_resize(tick->ledgers, tick->ledger_capacity * sizeof *tick->ledgers);
+    if (txn->ledger_count == txn->ledger_capacity) {
+        txn->ledger_capacity = txn->ledger_capacity ? txn->ledger_capacity * 2 : 16;
+        txn->ledgers = memory_resize(txn->ledgers, txn->ledger_capacity * sizeof *txn->ledgers);
     }
     size_t size = metadata.length;
-    tick->ledgers[tick->ledger_count++] = (struct stored_ledger){
+    txn->ledgers[txn->ledger_count++] = (struct stored_ledger){
         .kind = engine->options.kind,
         .partition = partition->number,
-        .offset = partition->tick_base,
+        .offset = partition->txn_base,
         .metadata = text_take(&metadata),
         .metadata_size = size,
     };
@@ -211,13 +211,13 @@ static void write_ledger(struct engine *engine, struct partition *partition)
  * they have waited long enough. */
 static void join_moved(struct engine *engine, bool anything)
 {
-    if (!anything && engine->now < engine->last_tick + IDLE_COMMIT_MS)
+    if (!anything && engine->now < engine->last_txn + IDLE_COMMIT_MS)
         return;
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
         if ((partition->changed || partition->asks) && partition_takes_part(partition))
-            join_tick(partition);
+            join_txn(partition);
     }
 }
 
@@ -231,7 +231,7 @@ static void leave_out(struct engine *engine, struct partition *partition)
 {
     struct list later;
     list_init(&later);
-    list_append_all(&later, &engine->ended); /* as in tick_failed */
+    list_append_all(&later, &engine->ended); /* as in txn_failed */
     list_each_safe(at, &partition->changes)
     {
         struct request *request = list_of(at, struct request, change_node);
@@ -242,14 +242,14 @@ static void leave_out(struct engine *engine, struct partition *partition)
     list_each_safe(at, &partition->changes)
     {
         struct request *request = list_of(at, struct request, change_node);
-        if (request->state == REQUEST_UNSTARTING) {
-            request_move(engine, request, REQUEST_UNSTART);
+        if (request->state == REQUEST_UNMARKING) {
+            request_move(engine, request, REQUEST_TO_UNMARK);
             continue;
         }
         request_move(engine, request, REQUEST_WAITING);
         lane_settle(request->lane);
     }
-    list_remove(&partition->tick_node);
+    list_remove(&partition->txn_node);
     list_remove(&partition->left_node);
     list_append(&engine->left_out, &partition->left_node);
 }
@@ -258,8 +258,8 @@ static void leave_out(struct engine *engine, struct partition *partition)
  * outdated. */
 static void put_off(struct partition *partition)
 {
-    partition->stuck_pause = block_pause(partition->stuck_pause);
-    partition->offer_at = partition->engine->now + partition->stuck_pause;
+    partition->blocked_pause = block_pause(partition->blocked_pause);
+    partition->offer_at = partition->engine->now + partition->blocked_pause;
 }
 
 static bool is_too_long(const struct partition *partition)
@@ -292,8 +292,8 @@ static void block_too_long(struct partition *partition)
 static bool fits(const struct engine *engine, const struct partition *partition, size_t bytes,
                  bool suspects)
 {
-    size_t before = engine->tick.ledger_count - 1;
-    if ((suspects || partition->suspect) && before && before >= engine->search_most)
+    size_t before = engine->txn.ledger_count - 1;
+    if ((suspects || partition->suspect) && before && before >= engine->search_max)
         return false;
     return batch_fits(engine, before, bytes, partition->ledger_size);
 }
@@ -306,7 +306,7 @@ static void join_left_out(struct engine *engine)
     {
         struct partition *partition = list_of(at, struct partition, left_node);
         if (partition_takes_part(partition))
-            join_tick(partition);
+            join_txn(partition);
     }
     while (!list_empty(&engine->left_out)) { /* from the last one on */
         struct list *last = engine->left_out.previous;
@@ -319,13 +319,13 @@ static void join_left_out(struct engine *engine)
  * O(ledgers). */
 static void write_ledgers(struct engine *engine)
 {
-    struct tick *tick = &engine->tick;
+    struct txn *txn = &engine->txn;
     size_t bytes = 0;
     bool suspects = false;
-    free_ledgers(tick);
-    list_each_safe(at, &tick->partitions)
+    free_ledgers(txn);
+    list_each_safe(at, &txn->partitions)
     {
-        struct partition *partition = list_of(at, struct partition, tick_node);
+        struct partition *partition = list_of(at, struct partition, txn_node);
         if (!changes_ledger(partition)) {
             list_remove(at);
             continue;
@@ -337,7 +337,7 @@ static void write_ledgers(struct engine *engine)
             bytes += partition->ledger_size;
             continue;
         }
-        free((char *)tick->ledgers[--tick->ledger_count].metadata);
+        free((char *)txn->ledgers[--txn->ledger_count].metadata);
         leave_out(engine, partition);
         if (too_long)
             block_too_long(partition);
@@ -346,14 +346,14 @@ static void write_ledgers(struct engine *engine)
 
 static void gather(struct engine *engine)
 {
-    struct tick *tick = &engine->tick;
+    struct txn *txn = &engine->txn;
     join_left_out(engine);
     take_ended(engine);
-    take_unstarted(engine);
+    take_unsent(engine);
     if (engine->options.kind == REQUEST_CALL) /* recordings need no mark */
         choose_calls(engine);
-    join_moved(engine, !list_empty(&tick->ending) || !list_empty(&tick->undone) ||
-                           !list_empty(&tick->chosen));
+    join_moved(engine, !list_empty(&txn->ending) || !list_empty(&txn->unmarked) ||
+                           !list_empty(&txn->chosen));
     write_ledgers(engine);
 }
 
@@ -363,9 +363,9 @@ static void gather(struct engine *engine)
 static bool choose_fewer(struct engine *engine)
 {
     int64_t marked = (int64_t)engine->marked - unmarking(engine) + (int64_t)engine->chosen;
-    if (marked <= 2 * engine->options.slots || list_empty(&engine->tick.chosen))
+    if (marked <= 2 * engine->options.slots || list_empty(&engine->txn.chosen))
         return false;
-    list_each_safe(at, &engine->tick.chosen)
+    list_each_safe(at, &engine->txn.chosen)
     {
         struct request *request = list_of(at, struct request, list_node);
         request_move(engine, request, REQUEST_WAITING);
@@ -377,27 +377,27 @@ static bool choose_fewer(struct engine *engine)
 
 /* O(requests that ended, came back or start; ledgers with their runs). The cost does not depend on
  * idle partitions or waiting requests. */
-bool tick_build(struct engine *engine, struct engine_action *action)
+bool txn_build(struct engine *engine, struct engine_action *action)
 {
-    struct tick *tick = &engine->tick;
+    struct txn *txn = &engine->txn;
     gather(engine);
-    for (size_t tries = 0; choose_fewer(engine) && !tick->ledger_count && tries < engine->all_count;
+    for (size_t tries = 0; choose_fewer(engine) && !txn->ledger_count && tries < engine->all_count;
          tries++)
         gather(engine); /* partitions that were left out come first now */
-    write_items(tick);
-    if (!tick->ledger_count && !tick->item_count)
+    write_items(txn);
+    if (!txn->ledger_count && !txn->item_count)
         return false;
-    engine->surplus =
-        engine->ended_calls > engine->surplus / 2 ? engine->ended_calls : engine->surplus / 2;
-    if ((int64_t)engine->surplus > engine->options.slots)
-        engine->surplus = (size_t)engine->options.slots;
+    engine->overcommit =
+        engine->ended_calls > engine->overcommit / 2 ? engine->ended_calls : engine->overcommit / 2;
+    if ((int64_t)engine->overcommit > engine->options.slots)
+        engine->overcommit = (size_t)engine->options.slots;
     engine->ended_calls = 0;
-    tick->began = engine->last_tick = engine->now;
+    txn->began = engine->last_txn = engine->now;
     *action = (struct engine_action){.type = ENGINE_TRANSACT,
-                                     .items = tick->items,
-                                     .item_count = tick->item_count,
-                                     .ledgers = tick->ledgers,
-                                     .ledger_count = tick->ledger_count};
+                                     .items = txn->items,
+                                     .item_count = txn->item_count,
+                                     .ledgers = txn->ledgers,
+                                     .ledger_count = txn->ledger_count};
     return true;
 }
 
@@ -410,13 +410,13 @@ static void chosen_landed(struct engine *engine, struct request *request, bool l
     }
     request->marked = true;
     engine->marked++;
-    request->call.lease_until_ms = engine->tick.began + engine->options.lease_ms;
+    request->call.lease_until_ms = engine->txn.began + engine->options.lease_ms;
     bool start = lease && engine->now < request->call.lease_until_ms &&
                  request->partition->phase == PARTITION_ACTIVE;
-    request_move(engine, request, start ? REQUEST_STARTING : REQUEST_UNSTART);
+    request_move(engine, request, start ? REQUEST_STARTING : REQUEST_TO_UNMARK);
 }
 
-static void undone_landed(struct engine *engine, struct request *request)
+static void unmarked_landed(struct engine *engine, struct request *request)
 {
     struct partition *partition = request->partition;
     if (request->marked)
@@ -447,9 +447,9 @@ static void ending_landed(struct engine *engine, struct request *request)
 /* Offsets that were read while the transaction was running are left for the next one. */
 static void note_what_moved(struct engine *engine)
 {
-    list_each_safe(at, &engine->tick.partitions)
+    list_each_safe(at, &engine->txn.partitions)
     {
-        struct partition *partition = list_of(at, struct partition, tick_node);
+        struct partition *partition = list_of(at, struct partition, txn_node);
         partition->changed = partition->phase != PARTITION_GONE &&
                              list_empty(&partition->requests) && partition->base < partition->next;
         partition_watch(partition);
@@ -460,42 +460,43 @@ static void note_what_moved(struct engine *engine)
 /* Keeps the marks of the committed ledger. */
 static void ledger_landed(struct partition *partition)
 {
-    struct marks told = partition->telling;
-    partition->telling = partition->told;
-    partition->told = told;
+    struct marks told = partition->committing;
+    partition->committing = partition->committed;
+    partition->committed = told;
     partition->sequence++;
-    partition->base = partition->tick_base;
-    partition->top = partition->tick_top > partition->base ? partition->tick_top : partition->base;
+    partition->base = partition->txn_base;
+    partition->top = partition->txn_top > partition->base ? partition->txn_top : partition->base;
     assert(told.base == partition->base && told.end == partition->top);
     marks_drop(&partition->ahead, partition->top);
 }
 
 static void ledgers_landed(struct engine *engine)
 {
-    list_each(at, &engine->tick.partitions)
+    list_each(at, &engine->txn.partitions)
     {
-        struct partition *partition = list_of(at, struct partition, tick_node);
+        struct partition *partition = list_of(at, struct partition, txn_node);
         partition->suspect = false;
-        partition->asks &= engine->tick.began <= partition->lost_at;
+        partition->asks &= engine->txn.began <= partition->lost_at;
         partition_unblock(partition);
         ledger_landed(partition);
     }
 }
 
 /* O(requests and ledgers in it). */
-void tick_landed(struct engine *engine, bool lease)
+void txn_landed(struct engine *engine, bool lease)
 {
-    struct tick *tick = &engine->tick;
+    struct txn *txn = &engine->txn;
     engine->transactions++;
-    if (tick->item_count || !engine->aborted_records)
+    if (txn->item_count || !engine->aborted_records)
         engine->aborts = 0; /* not by a single success between failures */
     ledgers_landed(engine);
-    list_each_safe(at, &tick->ending) ending_landed(engine, list_of(at, struct request, list_node));
-    list_each_safe(at, &tick->undone) undone_landed(engine, list_of(at, struct request, list_node));
-    list_each_safe(at, &tick->chosen)
+    list_each_safe(at, &txn->ending) ending_landed(engine, list_of(at, struct request, list_node));
+    list_each_safe(at, &txn->unmarked)
+        unmarked_landed(engine, list_of(at, struct request, list_node));
+    list_each_safe(at, &txn->chosen)
         chosen_landed(engine, list_of(at, struct request, list_node), lease);
     note_what_moved(engine);
-    free_ledgers(tick);
+    free_ledgers(txn);
     engine_assert_sound(engine);
 }
 
@@ -517,47 +518,47 @@ static void ending_failed(struct engine *engine, struct request *request)
     request_free(request);
 }
 
-void tick_offsets_refused(struct engine *engine)
+void txn_offsets_refused(struct engine *engine)
 {
-    const struct tick *tick = &engine->tick;
-    list_each(at, &tick->partitions)
+    const struct txn *txn = &engine->txn;
+    list_each(at, &txn->partitions)
     {
-        struct partition *partition = list_of(at, struct partition, tick_node);
+        struct partition *partition = list_of(at, struct partition, txn_node);
         partition->suspect = true;
         if (partition->offer_at)
             put_off(partition);
     }
-    engine->search_most = tick->ledger_count > 1 ? tick->ledger_count / 2 : 1;
-    if (!batch_refused(engine, tick->ledgers, tick->ledger_count) && tick->ledger_count) {
-        struct partition *partition = partition_find(engine, tick->ledgers[0].partition);
+    engine->search_max = txn->ledger_count > 1 ? txn->ledger_count / 2 : 1;
+    if (!batch_refused(engine, txn->ledgers, txn->ledger_count) && txn->ledger_count) {
+        struct partition *partition = partition_find(engine, txn->ledgers[0].partition);
         struct text reason = {0};
         text_printf(&reason, "the broker refuses to commit its offset: %s", engine->broker_says);
         if (partition)
             partition_block(partition, 0, reason.data);
         text_fini(&reason);
     }
-    tick_failed(engine);
+    txn_failed(engine);
 }
 
 /* O(requests and ledgers in it). */
-void tick_failed(struct engine *engine)
+void txn_failed(struct engine *engine)
 {
-    struct tick *tick = &engine->tick;
+    struct txn *txn = &engine->txn;
     struct list later;
     list_init(&later);
     list_append_all(&later, &engine->ended); /* requests of the failed transaction come before those
                                                 that have ended since */
-    list_each_safe(at, &tick->ending) ending_failed(engine, list_of(at, struct request, list_node));
+    list_each_safe(at, &txn->ending) ending_failed(engine, list_of(at, struct request, list_node));
     list_append_all(&engine->ended, &later);
-    list_each_safe(at, &tick->undone)
+    list_each_safe(at, &txn->unmarked)
     {
         struct request *request = list_of(at, struct request, list_node);
         if (!request->partition)
-            undone_landed(engine, request);
+            unmarked_landed(engine, request);
         else
-            request_move(engine, request, REQUEST_UNSTART);
+            request_move(engine, request, REQUEST_TO_UNMARK);
     }
-    list_each_safe(at, &tick->chosen)
+    list_each_safe(at, &txn->chosen)
     {
         struct request *request = list_of(at, struct request, list_node);
         request_move(engine, request, REQUEST_WAITING);
@@ -566,8 +567,8 @@ void tick_failed(struct engine *engine)
         else
             lane_settle(request->lane);
     }
-    while (list_take_first(&tick->partitions))
+    while (list_take_first(&txn->partitions))
         continue;
-    free_ledgers(tick);
+    free_ledgers(txn);
     engine_assert_sound(engine);
 }
