@@ -27,10 +27,10 @@ struct broker {
 
 static void on_timer(uv_timer_t *timer)
 {
-    (void)timer; /* on_prepare comes next */
+    (void)timer; /* on_prepare runs next */
 }
 
-/* Before the loop waits: everything is served that can be, and the timer is set. */
+/* Runs before the loop waits: serves all requests that can be served, and sets the timer. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct broker *broker = prepare->data;
@@ -61,7 +61,7 @@ static void on_stop(uv_async_t *stop)
     uv_close((uv_handle_t *)&broker->stop, NULL);
 }
 
-/* Signals are the main thread's; a write to a closed connection would raise one here. */
+/* The main thread handles signals. A write to a closed connection would raise SIGPIPE here. */
 static void run(void *argument)
 {
     struct broker *broker = argument;
@@ -87,7 +87,7 @@ static int resolve(uv_loop_t *loop, const char *text, struct sockaddr_storage *f
     return 0;
 }
 
-/* Writes the address in force. */
+/* Stores the real address. */
 static void note_address(struct broker *broker)
 {
     struct sockaddr_storage name = {0};

@@ -31,22 +31,22 @@ struct broker_topic_spec {
     int32_t partitions;
 };
 
-/* Whether Kafka would take the name, and whether it is a number of partitions that is served. */
+/* Whether Kafka would accept the name, and the broker serves that many partitions. */
 bool broker_topic_valid(const char *name, int64_t partitions);
 
 /* Everything is copied. */
 struct broker_options {
     const char *address; /* "host:port" or "[v6]:port"; port 0: a free one; NULL: "127.0.0.1:0" */
-    const struct broker_topic_spec *topics; /* there are no others; each is valid and stands once */
+    const struct broker_topic_spec *topics; /* all topics; each is valid and occurs once */
     size_t topic_count;
 };
 
-/* Listens and starts the thread. Clients are told the address at which they reached it. NULL and
- * *error on failure. */
+/* Listens and starts the thread. The broker advertises to each client the address at which the
+ * client reached it. NULL and *error on failure. */
 struct broker *broker_new(const struct broker_options *options, struct error *error);
 
-/* "127.0.0.1:NNNN", the address in force; lives as long as the broker. */
+/* "127.0.0.1:NNNN", the real address; valid as long as the broker. */
 const char *broker_address(const struct broker *broker);
 
-/* Stops the thread, closes all connections and releases everything. NULL is fine. */
+/* Stops the thread, closes all connections and releases everything. broker may be NULL. */
 void broker_free(struct broker *broker);

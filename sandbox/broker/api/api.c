@@ -2,8 +2,8 @@
 
 static void api_versions(struct broker_state *state, struct broker_call *call);
 
-/* One version of each is served, the newest that librdkafka 2.0.2 speaks. Those below it, down to
- * `least`, are offered only because librdkafka takes them as the sign of a feature. */
+/* Of each request one version is served, the newest of librdkafka 2.0.2. Lower versions, down to
+ * `least`, are offered only because librdkafka concludes from them that a feature exists. */
 static const struct api {
     int16_t key, least, version;
     bool flexible;
@@ -31,7 +31,7 @@ static const struct api {
 };
 enum { API_COUNT = sizeof(apis) / sizeof(apis[0]) };
 
-/* NULL when it is not served. */
+/* NULL: the request is not served. */
 static const struct api *find(int16_t key, int16_t version)
 {
     for (int i = 0; i < API_COUNT; i++)
@@ -40,7 +40,7 @@ static const struct api *find(int16_t key, int16_t version)
     return NULL;
 }
 
-/* A client that asks in another version is answered in the oldest, and asks again. */
+/* A client that asks in another version gets an answer in the oldest version, and asks again. */
 static void api_versions(struct broker_state *state, struct broker_call *call)
 {
     (void)state;

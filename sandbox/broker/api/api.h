@@ -1,5 +1,5 @@
-/* The requests of the Kafka protocol that the broker answers, one function each: reads the request,
- * asks the module that knows, writes the answer. The broker's thread. */
+/* The requests of the Kafka protocol that the broker answers. Each has a function, which reads the
+ * request, calls the responsible module, and writes the answer. The broker's thread. */
 #pragma once
 
 #include "sandbox/broker/api/call.h"
@@ -7,23 +7,25 @@
 #include "sandbox/broker/wire/protocol.h"
 
 void broker_api_init(struct broker_state *state, uv_loop_t *loop);
-/* All connections must be gone. */
+/* Releases everything. All connections must be closed. */
 void broker_api_fini(struct broker_state *state);
 
-/* The hooks of the connections, whose owner is the state: hands a request to its function, which
- * answers it, lets it wait, or refuses it; answers a waiting one early, if it can; forgets it. */
+/* The hooks of the connections, whose owner is the state. serve passes a request to its function,
+ * which answers it, lets it wait, or refuses it; hurry answers a waiting request early, if
+ * possible; lost forgets it. */
 void broker_api_serve(void *owner, struct broker_connection *connection,
                       struct broker_slice request);
 void broker_api_hurry(void *owner, void *request);
 void broker_api_lost(void *owner, void *request);
 
-/* Does what the time or new records ask for. Returns whether it did: more requests may be ready. */
+/* Handles expired deadlines and new records. Returns whether it did anything: more requests may be
+ * ready then. */
 bool broker_api_wake(struct broker_state *state);
-/* When the time will ask for something; INT64_MAX: never. */
+/* The next deadline; INT64_MAX: none. */
 int64_t broker_api_deadline(const struct broker_state *state);
 
-/* The shape that most requests have: an array of topics with an array of partitions each, answered
- * by the same. */
+/* The form of most requests: an array of topics, each with an array of partitions. The answer has
+ * the same form. */
 struct broker_api_walk {
     struct broker_state *state;
     struct broker_call *call;
@@ -43,10 +45,10 @@ void broker_api_walk(struct broker_state *state, struct broker_call *call, struc
 void broker_api_produce(struct broker_state *state, struct broker_call *call);
 void broker_api_list_offsets(struct broker_state *state, struct broker_call *call);
 
-/* fetch.c; the second answers a waiting one with what there is. */
+/* fetch.c; the second function answers a waiting Fetch with the records that are there. */
 void broker_api_fetch(struct broker_state *state, struct broker_call *call);
 void broker_api_fetch_now(struct broker_state *state, struct broker_call *call);
-/* Answers the waiting ones that have enough bytes, or whose time is up. */
+/* Answers waiting Fetches that have enough bytes, or whose time is over. */
 void broker_api_fetch_check(struct broker_state *state);
 int64_t broker_api_fetch_deadline(const struct broker_state *state);
 

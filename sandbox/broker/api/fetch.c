@@ -1,5 +1,5 @@
-/* Fetch: answered at once when there are enough bytes or there is something to say, else kept until
- * then. The answer is made anew each time, and dropped when it is not enough. */
+/* Fetch. It is answered at once if there are enough bytes or an error; otherwise it waits. The
+ * answer is built again each time, and dropped if it has not enough bytes. */
 #include "sandbox/broker/api/api.h"
 
 enum { ANSWER_MAX = 52428800 };
@@ -8,7 +8,7 @@ struct fetch {
     int32_t max_wait_ms, min_bytes, budget;
     bool committed;
     int64_t bytes; /* found so far */
-    bool urgent;   /* some partition has an error to tell */
+    bool urgent;   /* a partition has an error */
 };
 
 static struct fetch read_head(struct broker_in *in)
@@ -40,7 +40,7 @@ static void put_aborted(struct broker_out *out, const struct broker_partition *p
     broker_put_now(out, where, count);
 }
 
-/* How many batches from [first] on fit: at least one when nothing was taken yet. */
+/* How many batches from [first] on fit: at least one if none was taken yet. */
 static size_t take_batches(struct fetch *fetch, const struct broker_partition *partition,
                            size_t first, int64_t end, int32_t max)
 {
@@ -123,7 +123,7 @@ static void fetch_one(struct broker_api_walk *walk)
         put_partition(walk, partition, offset, max);
 }
 
-/* Makes the answer to what stands in call->in. */
+/* Builds the answer to the request in call->in. */
 static struct fetch make_answer(struct broker_state *state, struct broker_call *call,
                                 struct broker_out *out)
 {
@@ -156,7 +156,7 @@ void broker_api_fetch(struct broker_state *state, struct broker_call *call)
     list_append(&state->fetches, &call->node);
 }
 
-/* Answers a waiting one now, or if it need not wait any longer. */
+/* Answers a waiting Fetch now, or if it need not wait any longer. */
 static void answer(struct broker_state *state, struct broker_call *call, bool now)
 {
     const uint8_t *body = (const uint8_t *)call->body.data;

@@ -16,8 +16,8 @@ static void put_members(struct broker_out *out, const struct broker_group *group
     }
 }
 
-/* The leader alone is told the members, and that it leads, so that it assigns: not when it has come
- * back to a stable group. */
+/* Only the leader gets the members, and learns that it leads, so that it assigns partitions. A
+ * leader that comes back to a stable group does not. */
 static void on_joined(struct broker_call *call, int16_t code, const struct broker_group *group,
                       const struct broker_member *member, struct broker_slice member_id)
 {

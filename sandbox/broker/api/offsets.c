@@ -49,7 +49,7 @@ void broker_api_offset_commit(struct broker_state *state, struct broker_call *ca
     broker_call_finish(call, &out);
 }
 
-/* Fencing first: a zombie is told so whatever else is wrong with it. */
+/* Fencing is checked first, so that a zombie learns of it whatever other error its request has. */
 static int16_t check_txn_commit(struct broker_state *state, struct broker_call *call,
                                 struct broker_group *group, const struct broker_txn_caller *caller)
 {
@@ -110,7 +110,7 @@ static void fetch_one(struct broker_api_walk *walk)
     broker_put_tags(out);
 }
 
-/* Whether stable offsets are wanted stands behind the partitions. */
+/* Whether stable offsets are required; this field follows the partitions. */
 static bool wants_stable(struct broker_in in)
 {
     int32_t topics = broker_get_array(&in);

@@ -1,4 +1,4 @@
-/* What the broker knows. The broker's thread owns it. */
+/* The state of the broker. The broker's thread owns it. */
 #pragma once
 
 #include <uv.h>
@@ -16,7 +16,7 @@ struct broker_state {
     struct broker_groups groups;
     struct broker_txns txns;
     struct list fetches; /* calls of Fetch that wait for more bytes */
-    bool logs_changed;   /* they have to be looked at again */
+    bool logs_changed;   /* they have to be checked again */
 };
 
 /* Milliseconds of the loop's clock. */

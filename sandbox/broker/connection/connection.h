@@ -1,5 +1,5 @@
-/* Connections: bytes in, whole requests out to the owner, answers back. A connection has one
- * request under way at a time, like Kafka's own: the next one is looked at when the last is
+/* Connections: they read bytes, pass complete requests to the owner, and send answers. A connection
+ * has one open request at a time, like Kafka's: the next one is handled when the last one is
  * answered, and the owner is asked to hurry. The broker's thread. */
 #pragma once
 
@@ -18,13 +18,13 @@ struct broker_connection {
     uv_tcp_t tcp;
     struct text in; /* bytes read; [consumed] of them served */
     size_t consumed;
-    void *request; /* the one under way, which is the owner's; NULL: none */
+    void *request; /* the open request, which belongs to the owner; NULL: none */
 };
 
-/* What the owner does with requests. */
+/* The owner's functions for requests. */
 struct broker_connection_hooks {
-    /* Takes one, its length left out, whose bytes are there until it returns. Sets ->request until
-     * broker_connection_answered. */
+    /* Handles a request, without its length. The bytes are valid until the function returns. It
+     * sets ->request, which stays until broker_connection_answered. */
     void (*serve)(void *owner, struct broker_connection *connection, struct broker_slice request);
     void (*hurry)(void *owner, void *request);
     void (*lost)(void *owner, void *request); /* its connection is gone */
@@ -42,22 +42,22 @@ struct broker_connections {
 void broker_connections_init(struct broker_connections *all, uv_loop_t *loop,
                              struct broker_connection_hooks hooks, void *owner);
 
-/* Takes the connection that waits on the listener. */
+/* Accepts the connection that waits on the listener. */
 void broker_connections_accept(struct broker_connections *all, uv_stream_t *listener);
 
 /* Serves every request that can be served now. */
 void broker_connections_serve(struct broker_connections *all);
 
-/* Closes one, or all, at once; they are released by the loop. */
+/* Closes one connection, or all, at once. The loop releases them. */
 void broker_connection_close(struct broker_connection *connection);
 void broker_connections_close(struct broker_connections *all);
 
-/* The request under way is over. */
+/* The open request has ended. */
 void broker_connection_answered(struct broker_connection *connection);
 
 /* Sends the text and empties it. */
 void broker_connection_send(struct broker_connection *connection, struct text *answer);
 
-/* How the client reached us. */
+/* The address at which the client reached the broker. */
 void broker_connection_address(const struct broker_connection *connection,
                                struct sandbox_address *address);

@@ -85,7 +85,7 @@ static void join_new(struct broker_groups *groups, struct broker_group *group,
     broker_rebalance_await_join(groups, group, member, call, now);
 }
 
-/* A static member came back under its instance's name: it takes the old one's place. */
+/* A static member has come back with its instance id: it replaces the old member. */
 static void join_instead(struct broker_groups *groups, struct broker_group *group,
                          struct broker_member *member, const struct broker_group_join *join,
                          struct broker_slice id, struct broker_call *call, int64_t now)
@@ -98,7 +98,8 @@ static void join_instead(struct broker_groups *groups, struct broker_group *grou
     member->deadline = now + member->session_ms;
     if (group->state == GROUP_STABLE &&
         broker_members_have(group, broker_slice_of(group->protocol)))
-        groups->hooks.joined(call, CODE_NONE, group, member, id); /* nothing changes for anybody */
+        groups->hooks.joined(call, CODE_NONE, group, member,
+                             id); /* nothing changes for the other members */
     else
         broker_rebalance_await_join(groups, group, member, call, now);
 }

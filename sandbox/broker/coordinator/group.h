@@ -12,7 +12,8 @@
 
 struct broker_call;
 
-/* Members that have to join again; the leader's assignment is awaited; everybody has one. */
+/* PREPARING: members have to join again. COMPLETING: the leader's assignment has not arrived.
+ * STABLE: each member has its assignment. */
 enum broker_group_state { GROUP_EMPTY, GROUP_PREPARING, GROUP_COMPLETING, GROUP_STABLE };
 
 struct broker_group_protocol {
@@ -24,11 +25,11 @@ struct broker_member {
     char *id;
     char *instance; /* NULL: dynamic */
     int32_t session_ms, rebalance_ms;
-    struct broker_group_protocol *protocols; /* with their bytes in one block behind them */
+    struct broker_group_protocol *protocols; /* one block with their bytes after them */
     int32_t protocol_count;
     struct broker_slice assignment;  /* ours */
     bool joined;                     /* has asked to join in this rebalance */
-    bool known;                      /* has been told its id */
+    bool known;                      /* knows its id */
     struct broker_call *join, *sync; /* requests that wait for their answer */
     int64_t deadline;
 };
@@ -38,7 +39,7 @@ struct broker_group {
     char *name;
     enum broker_group_state state;
     int32_t generation;
-    char *protocol_type, *protocol; /* NULL while nobody joined */
+    char *protocol_type, *protocol; /* NULL until a member has joined */
     struct broker_member *leader;
     struct list members;
     int32_t member_count;
@@ -63,7 +64,7 @@ void broker_groups_init(struct broker_groups *groups, struct broker_group_hooks 
 /* Waiting calls must be gone. */
 void broker_groups_fini(struct broker_groups *groups);
 
-/* NULL when there is none; the second one makes it. */
+/* NULL: there is none. The second function makes the group then. */
 struct broker_group *broker_groups_find(const struct broker_groups *groups,
                                         struct broker_slice name);
 struct broker_group *broker_groups_make(struct broker_groups *groups, struct broker_slice name);
@@ -109,11 +110,11 @@ int16_t broker_group_check_commit(struct broker_group *group, struct broker_slic
 struct broker_slice broker_group_metadata(const struct broker_group *group,
                                           const struct broker_member *member);
 
-/* Removes members that were silent for too long and ends joining whose time is up. */
+/* Removes members that were silent for too long, and ends joining whose time is over. */
 void broker_groups_expire(struct broker_groups *groups, int64_t now);
-/* When the next one would; INT64_MAX: never. */
+/* When the next of these is due; INT64_MAX: never. */
 int64_t broker_groups_deadline(const struct broker_groups *groups);
 
-/* Forgets a waiting call whose connection is gone, and a member that has not been told its id. */
+/* Forgets a waiting call whose connection is gone, and a member that does not know its id yet. */
 void broker_groups_forget_call(struct broker_groups *groups, const struct broker_call *call,
                                int64_t now);

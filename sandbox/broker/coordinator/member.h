@@ -1,5 +1,5 @@
-/* The members of one group and what they have in common; the steps of a rebalance are in
- * broker_group. The broker's thread. */
+/* The members of one group, and what they have in common. The steps of a rebalance are in
+ * rebalance.h. The broker's thread. */
 #pragma once
 
 #include "sandbox/broker/coordinator/group.h"
@@ -8,7 +8,7 @@
 struct broker_member *broker_member_add(struct broker_group *group, struct broker_slice id,
                                         const struct broker_group_join *join);
 
-/* Takes over the protocols and time-outs of another join. */
+/* Updates the protocols and time-outs from another join. */
 void broker_member_update(struct broker_member *member, const struct broker_group_join *join);
 
 /* Removes and releases it; its calls must have been answered. */
@@ -18,11 +18,11 @@ struct broker_member *broker_member_find(const struct broker_group *group, struc
 struct broker_member *broker_member_find_instance(const struct broker_group *group,
                                                   struct broker_slice instance);
 
-/* The member, when id and instance belong together; else NULL and a code. */
+/* The member, if id and instance belong together; otherwise NULL and a code. */
 struct broker_member *broker_member_check(const struct broker_group *group, struct broker_slice id,
                                           struct broker_slice instance, int16_t *code);
 
-/* Whether the join says just what the member said before. */
+/* Whether the join has the same protocols as the member. */
 bool broker_member_same_protocols(const struct broker_member *member,
                                   const struct broker_group_join *join);
 void broker_member_set_assignment(struct broker_member *member, struct broker_slice bytes);

@@ -54,7 +54,7 @@ static void remove_unjoined(struct broker_groups *groups, struct broker_group *g
     }
 }
 
-/* Keeps the leader if it joined, else takes the first that did. */
+/* Keeps the leader if it has joined; otherwise takes the first member that has. */
 static void elect(struct broker_group *group)
 {
     if (group->leader && group->leader->joined)
@@ -121,7 +121,7 @@ static void complete_join_if_all(struct broker_groups *groups, struct broker_gro
         broker_rebalance_complete_join(groups, group, now);
 }
 
-/* Asks everybody to join again. */
+/* Asks all members to join again. */
 static void rebalance(struct broker_groups *groups, struct broker_group *group, int64_t now)
 {
     list_each(node, &group->members)

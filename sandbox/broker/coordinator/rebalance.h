@@ -1,6 +1,6 @@
-/* The phases of one group: everybody is asked to join, a leader is chosen, assignments go out; and
- * the answers to the requests that waited for them. group.c decides when. The broker's thread.
- */
+/* The phases of one group: all members are asked to join, a leader is chosen, assignments are sent;
+ * and the answers to the requests that waited for these. group.c decides when. The broker's
+ * thread. */
 #pragma once
 
 #include "sandbox/broker/coordinator/group.h"
@@ -15,7 +15,7 @@ void broker_rebalance_answer_sync(struct broker_groups *groups, struct broker_me
 void broker_rebalance_remove(struct broker_groups *groups, struct broker_group *group,
                              struct broker_member *member);
 
-/* The member has asked to join: starts a rebalance or takes part in the one under way. */
+/* The member has asked to join: starts a rebalance, or takes part in the running one. */
 void broker_rebalance_await_join(struct broker_groups *groups, struct broker_group *group,
                                  struct broker_member *member, struct broker_call *call,
                                  int64_t now);
@@ -24,7 +24,7 @@ void broker_rebalance_await_join(struct broker_groups *groups, struct broker_gro
 void broker_rebalance_or_complete(struct broker_groups *groups, struct broker_group *group,
                                   int64_t now);
 
-/* The time for joining is up: goes on without those that have not. */
+/* The time for joining is over: goes on without members that have not joined. */
 void broker_rebalance_complete_join(struct broker_groups *groups, struct broker_group *group,
                                     int64_t now);
 

@@ -14,7 +14,7 @@ enum {
 
 enum txn_state { TXN_EMPTY, TXN_OPEN, TXN_COMMITTED, TXN_ABORTED };
 
-/* Something that the open transaction touches: a partition or a group. */
+/* A partition or a group of the open transaction. */
 struct part {
     struct list node; /* txn.parts */
     struct broker_partition *partition;
@@ -26,7 +26,7 @@ struct txn {
     char *id;
     int64_t producer_id;
     int16_t epoch;
-    int16_t previous_epoch; /* the one that the caller itself bumped from; NO_EPOCH: none */
+    int16_t previous_epoch; /* the epoch before the caller's own bump; NO_EPOCH: none */
     int32_t timeout_ms;
     enum txn_state state;
     int64_t deadline;
@@ -224,7 +224,7 @@ int16_t broker_txns_end(struct broker_txns *txns, const struct broker_txn_caller
         finish(txn, commit);
         return CODE_NONE;
     }
-    /* The same once more, when the first answer was lost. */
+    /* The same request again, because the first answer was lost. */
     return txn->state == (commit ? TXN_COMMITTED : TXN_ABORTED) ? CODE_NONE
                                                                 : CODE_INVALID_TXN_STATE;
 }

@@ -1,6 +1,6 @@
 /* The transaction coordinator: producer ids and epochs, and for each transactional id at most one
- * open transaction, which ends in all its partitions and groups at once. Fences what has an older
- * epoch. The broker's thread. */
+ * open transaction, which ends in all its partitions and groups at once. Requests with an older
+ * epoch are fenced. The broker's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +16,7 @@ struct broker_txns {
     int64_t next_producer_id;
 };
 
-/* Who speaks: what each transactional request begins with. */
+/* The caller: the first fields of each transactional request. */
 struct broker_txn_caller {
     struct broker_slice transactional_id;
     int64_t producer_id;
@@ -52,7 +52,8 @@ int16_t broker_txns_check_group(struct broker_txns *txns, const struct broker_tx
 int16_t broker_txns_end(struct broker_txns *txns, const struct broker_txn_caller *caller,
                         bool commit);
 
-/* Aborts what has outlived its time and fences its producer; whether there was any. */
+/* Aborts transactions that have timed out, and fences their producers. Returns whether there was
+ * any. */
 bool broker_txns_expire(struct broker_txns *txns, int64_t now);
-/* When the next one would; INT64_MAX: never. */
+/* When the next transaction times out; INT64_MAX: never. */
 int64_t broker_txns_deadline(const struct broker_txns *txns);

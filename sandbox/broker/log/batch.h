@@ -1,6 +1,6 @@
-/* One record batch (message format 2) as it stands on the wire and in the log: its header, its
- * checksum, and the control batch that ends a transaction. Records are never decoded, so compressed
- * batches stay as they came. The broker's thread. */
+/* One record batch (message format 2) as in requests and in the log: its header, its checksum, and
+ * the control batch that ends a transaction. Records are never decoded, so compressed batches stay
+ * unchanged. The broker's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,13 +20,13 @@ struct broker_batch {
     uint8_t bytes[]; /* the whole batch, header included */
 };
 
-/* Reads and checks what a producer sent for one partition, which must be exactly one batch. Returns
- * a code; CODE_NONE gives a new batch, to be released with free(). */
+/* Reads and checks a producer's records for one partition, which must be exactly one batch. Returns
+ * a code; with CODE_NONE there is a new batch, to be released with free(). */
 int16_t broker_batch_parse(struct broker_slice records, struct broker_batch **batch);
 
 /* A commit or abort marker at offset base. */
 struct broker_batch *broker_batch_marker(int64_t base, int64_t producer_id, int16_t producer_epoch,
                                          bool commit, int64_t timestamp);
 
-/* Writes the offset that the log gave it. */
+/* Writes the batch's offset in the log into it. */
 void broker_batch_set_base(struct broker_batch *batch, int64_t base);

@@ -83,7 +83,7 @@ static void forget_aborts(struct broker_partition *partition)
             partition->abort_count * sizeof(*partition->aborts));
 }
 
-/* Gives the batch its place at the end and drops the oldest ones over the limit. */
+/* Appends the batch, and drops the oldest ones above the limit. */
 static void push(struct broker_partition *partition, struct broker_batch *batch)
 {
     if (partition->head > partition->capacity / 2) {
@@ -112,7 +112,7 @@ static struct producer *find_producer(const struct broker_partition *partition, 
     return NULL;
 }
 
-/* What is known of the producer, made when it is new. */
+/* The state of the producer, which is made if it is new. */
 static struct producer *touch_producer(struct broker_partition *partition, int64_t id,
                                        int16_t epoch)
 {
@@ -129,14 +129,14 @@ static struct producer *touch_producer(struct broker_partition *partition, int64
     return producer;
 }
 
-/* Sequence numbers go on after INT32_MAX with 0. */
+/* After INT32_MAX sequence numbers go on with 0. */
 static int32_t sequence_add(int32_t sequence, int64_t records)
 {
     return (int32_t)((sequence + records) & INT32_MAX);
 }
 
-/* A batch that was sent twice has the sequence number of an earlier record: less than half the
- * range back. */
+/* A batch that is sent again has the sequence number of an earlier record, less than half the range
+ * back. */
 static int16_t check_producer(const struct producer *producer, const struct broker_batch *batch)
 {
     if (batch->producer_epoch < producer->epoch)

@@ -1,5 +1,5 @@
-/* The table of topics. Topics are never deleted, so that a pointer to one stays good for the
- * broker's life. The broker's thread. */
+/* The table of topics. Topics are never deleted, so a pointer to a topic is valid as long as the
+ * broker. The broker's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,16 +28,16 @@ struct broker_topics {
 void broker_topics_init(struct broker_topics *topics);
 void broker_topics_fini(struct broker_topics *topics);
 
-/* NULL when there is none. */
+/* NULL: there is none. */
 struct broker_topic *broker_topics_find(const struct broker_topics *topics,
                                         struct broker_slice name);
 
-/* Whether Kafka would take it as a topic's name. */
+/* Whether Kafka would accept it as the name of a topic. */
 bool broker_topics_name_valid(struct broker_slice name);
 
-/* Makes a topic that is not there yet; the name is copied. */
+/* Makes a topic, which must not exist yet. The name is copied. */
 struct broker_topic *broker_topics_add(struct broker_topics *topics, struct broker_slice name,
                                        int32_t partitions);
 
-/* NULL when topic or partition does not exist; topic may be NULL. */
+/* NULL: topic or partition does not exist. topic may be NULL. */
 struct broker_partition *broker_topic_partition(struct broker_topic *topic, int32_t index);

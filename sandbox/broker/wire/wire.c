@@ -37,7 +37,7 @@ void broker_store(uint8_t *at, uint64_t value, int bytes)
         at[i] = (uint8_t)value;
 }
 
-/* n bytes of the request, or NULL when it has not that many left. */
+/* n bytes of the request; NULL: fewer are left. */
 static const uint8_t *take(struct broker_in *in, size_t n)
 {
     if (in->bad || (size_t)(in->end - in->at) < n) {

@@ -1,7 +1,7 @@
-/* The Kafka protocol's primitive types, read from and written to memory. Readers never fail loudly:
- * after the first thing that does not fit, `bad` is set and everything further reads as zero, so
- * that a caller checks once. Both sides know whether the request's version is a 'flexible' one
- * (compact lengths, tagged fields). The broker's thread. */
+/* The Kafka protocol's primitive types, read from and written to memory. Readers return no errors:
+ * after the first malformed value `bad` is set, and all further values are zero, so that a caller
+ * checks once. Readers and writers know whether the request's version is a 'flexible' one (compact
+ * lengths, tagged fields). The broker's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,14 +9,14 @@
 
 #include "base/text.h"
 
-/* Bytes that belong to somebody else; length -1 and data NULL: the protocol's null. */
+/* Borrowed bytes; length -1 and data NULL: the protocol's null. */
 struct broker_slice {
     const char *data;
     int32_t length;
 };
 
 bool broker_slice_equal(struct broker_slice slice, const char *string);
-/* A copy with a NUL behind it; null gives NULL. */
+/* A copy with a NUL added; NULL for null. */
 char *broker_slice_copy(struct broker_slice slice);
 struct broker_slice broker_slice_of(const char *string);
 
@@ -32,7 +32,7 @@ int64_t broker_get_i64(struct broker_in *in);
 /* A string (nullable or not); the slice points into the request. */
 struct broker_slice broker_get_string(struct broker_in *in);
 struct broker_slice broker_get_bytes(struct broker_in *in);
-/* The number of elements; -1 for null. Never more than there are bytes left. */
+/* The number of elements; -1 for null. Never more than the number of bytes left. */
 int32_t broker_get_array(struct broker_in *in);
 /* Skips the tagged fields at the end of a structure of a flexible version. */
 void broker_get_tags(struct broker_in *in);
@@ -51,7 +51,7 @@ void broker_put_bytes(struct broker_out *out, struct broker_slice value);
 void broker_put_array(struct broker_out *out, int32_t count);
 void broker_put_tags(struct broker_out *out);
 
-/* Leaves room for a 32-bit length or count that is known later; returns where. */
+/* Reserves a 32-bit length or count that is known later. Returns its position. */
 size_t broker_put_later(struct broker_out *out);
 void broker_put_now(struct broker_out *out, size_t where, int32_t value);
 
