@@ -4,8 +4,8 @@
 #include "base/memory.h"
 #include "simulation.h"
 
-/* The brokers: logs of requests, committed offsets, transactions. What is committed is never lost;
- * what a leader that fails had not replicated was never answered. */
+/* The brokers: logs of requests, committed offsets, transactions. Committed data is never lost.
+ * Data that a failing leader had not replicated was never acknowledged. */
 
 static void add_log(struct world *world)
 {
@@ -265,7 +265,7 @@ void broker_drop(struct world *world, struct transaction *transaction)
     transaction_clear(transaction);
 }
 
-/* The markers of its offsets cannot be written yet. */
+/* Whether the markers of the transaction's offsets cannot be written yet. */
 bool broker_marks_wait(const struct world *world, const struct transaction *transaction)
 {
     enum request_kind kind = (enum request_kind)((transaction - world->transactions) / IDS);

@@ -3,9 +3,9 @@
 
 #include "simulation.h"
 
-/* The calling side: the real dispatch with its verdicts, breaker, limiter and back-off, driven as
- * the call thread drives it; and the platform, whose answers come late, broken or never. Messages
- * between a process's two threads arrive in order, some time later. */
+/* The call thread: the real dispatch with its verdicts, breaker, limiter and back-off, driven like
+ * the call thread drives it; and the platform, whose answers are late, broken or missing. Messages
+ * between a process's two threads arrive in order, after some time. */
 
 static uint64_t jitter(void *world)
 {
@@ -117,7 +117,7 @@ static void turn(struct world *world, struct process *process)
     int64_t now = process_now(world, process), wall = process_wall(world, process), calls;
     struct request *request;
     if (!caller->happened && now < caller->due && draw(world, 16))
-        return; /* now and then it turns in vain */
+        return; /* now and then an iteration without any work */
     bool early = !caller->happened && now < caller->due;
     while (!world->failed && (request = dispatch_next(&caller->dispatch, now, wall))) {
         if (early)
@@ -168,7 +168,7 @@ static enum ending draw_ending(struct world *world, enum request_kind kind)
     return draw(world, 2) ? END_REFUSED : END_NOT_FOUND;
 }
 
-/* Its process hears how a try that was sent has ended. */
+/* The process learns how a try that was sent has ended. */
 static void hear(const struct process *process, struct task *task, enum ending ending)
 {
     bool declined =
@@ -207,7 +207,7 @@ static void ring(struct world *world, struct task *task)
         broken(world, "%d/%d rings a second time", task->log, (int)task->offset);
 }
 
-/* The request leaves: from here on it may ring. */
+/* The request is sent: from here on a phone may ring. */
 static void post(struct world *world, struct process *process, struct call *call)
 {
     struct task *task = &world->tasks[task_of(world, call->request)];
@@ -221,7 +221,7 @@ static void post(struct world *world, struct process *process, struct call *call
     task->posts++;
     world->counts.posts++;
     if (!process->clock_stood &&
-        !process->has_duplicate) /* then nobody can know how long to wait */
+        !process->has_duplicate) /* otherwise it is not known how long to wait */
         task->running_until =
             call->request->call.started_boot_ms + world->options.doubt_ms - process->boot_shift;
     if (call->ending < END_FAILED || draw(world, 3) == 0) {

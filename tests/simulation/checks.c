@@ -3,14 +3,15 @@
 
 #include "simulation.h"
 
-/* The guarantees, as the world outside of the workers can see them. */
+/* The guarantees, as they can be observed from outside of the workers. */
 
 int task_of(const struct world *world, const struct request *request)
 {
     return world->logs[request->place.partition].task_at[request->place.offset] - 1;
 }
 
-/* An invalid request has its dead letter, besides its result if it has a key. */
+/* Whether the task has everything that it must have in the end. An invalid request needs a dead
+ * letter and, if it has a key, a result. */
 bool check_is_over(const struct task *task)
 {
     return task->gone || ((task->key < 0 || task->results) && (!task->invalid || task->dead));
@@ -24,7 +25,7 @@ static bool may_be_unknown(const struct world *world, const struct task *task)
            world->excused_at[task->starter] >= task->started_at;
 }
 
-/* What the platform has answered is what is published. */
+/* The published result must be the platform's answer. */
 static void check_answer(struct world *world, const struct task *task, enum status status)
 {
     bool refused =
@@ -47,7 +48,7 @@ static void check_result(struct world *world, struct task *task, enum status sta
     if (task->offset <= log->last_result[task->key])
         broken(world, "results of key %d in %d are out of order", task->key, task->log);
     log->last_result[task->key] = task->offset;
-    if (call) /* recordings may be asked for twice, and answered differently */
+    if (call) /* recordings may be requested twice, with different answers */
         check_answer(world, task, status);
     if (status == STATUS_UNKNOWN) {
         world->counts.unknown++;
@@ -60,8 +61,9 @@ static void check_result(struct world *world, struct task *task, enum status sta
     }
 }
 
-/* What a commit of unknown end told, which cannot be read back as its partitions are gone, is told
- * again as a late outcome: better twice than never. */
+/* Checks a late outcome. The results of a commit of unknown outcome, which cannot be read back
+ * because its partitions are gone, are published again as late outcomes: twice is better than
+ * never. */
 static void check_late(struct world *world, struct task *task, enum status status)
 {
     world->counts.late++;
@@ -72,7 +74,7 @@ static void check_late(struct world *world, struct task *task, enum status statu
         broken(world, "%d/%d has a late outcome besides its result", task->log, (int)task->offset);
 }
 
-/* A record that a transaction has brought into the results or the dead letters. */
+/* Checks a record that a transaction has written to the results or the dead letters. */
 void check_published(struct world *world, const struct published *item)
 {
     struct task *task = &world->tasks[item->task];
@@ -127,8 +129,8 @@ static bool holds(const struct world *world, int incarnation, int log)
     return false;
 }
 
-/* No process has more calls started than twice its slots. Those that it has lost to another, which
- * may be unable to publish its `unknown`, are not its own any more. */
+/* No process has more started calls than twice its slots. Calls of partitions that another process
+ * has taken over do not count, even if that one cannot publish their `unknown` yet. */
 void check_started(struct world *world)
 {
     int started[INCARNATIONS_MAX] = {0};
@@ -172,8 +174,8 @@ static void check_mark(struct world *world, struct task *task, enum ledger_mark 
     task->inherited |= started && (!*owner || !holds(world, task->starter, task->log));
 }
 
-/* After a commit: results and their 'done' are one fact. Notes who has started what; transaction:
- * NULL for a plain commit, which starts nothing. */
+/* Called after a commit: results and their 'done' are one fact. Notes which process has started
+ * which request. transaction NULL: a plain commit, which starts nothing. */
 void check_ledger(struct world *world, int index, const struct transaction *transaction)
 {
     struct ledger ledger = {0};
@@ -204,7 +206,8 @@ static void check_lane(struct world *world, const struct task *task)
     }
 }
 
-/* A transaction is about to hold offsets: whoever takes over must find its owner in the ledger. */
+/* Called when a transaction gets offsets: a successor must find the transaction's owner in the
+ * ledger. */
 void check_named(struct world *world, const struct job *job, int index)
 {
     struct ledger ledger = {0};
@@ -216,8 +219,8 @@ void check_named(struct world *world, const struct job *job, int index)
     ledger_fini(&ledger);
 }
 
-/* A plain commit is about to replace a ledger: what its owner had open must have been ended since
- * the owner wrote it. */
+/* Called when a plain commit replaces a ledger: the owner's open transaction must have been ended
+ * since the owner wrote that ledger. */
 void check_replaced(struct world *world, int id, int index)
 {
     struct ledger ledger = {0};
@@ -231,8 +234,8 @@ void check_replaced(struct world *world, int id, int index)
     ledger_fini(&ledger);
 }
 
-/* It lets a partition go. What it has started there its successor must take for unknown: it may
- * only when it has waited long enough. */
+/* Called when a process gives a partition up. The successor must publish `unknown` for calls that
+ * are started there, so the process must have waited long enough for them. */
 static void check_let_go(struct world *world, const struct job *job, int index, int64_t wait_until)
 {
     const struct log *log = &world->logs[index];
@@ -248,7 +251,7 @@ static void check_let_go(struct world *world, const struct job *job, int index, 
     }
 }
 
-/* A plain commit is about to be sent: one that names nobody releases the partition. */
+/* Called when a plain commit is sent: a commit without an owner releases the partition. */
 void check_plain_commit(struct world *world, const struct job *job,
                         const struct stored_ledger *commit)
 {
@@ -261,9 +264,9 @@ void check_plain_commit(struct world *world, const struct job *job,
     ledger_fini(&ledger);
 }
 
-/* It gives partitions back. One that it has not released it has given up, as transaction after
- * transaction was aborted for a whole session after its drain: a member does so for no other
- * reason. */
+/* Called when a process gives partitions back. A partition that it has not released must have been
+ * given up because all transactions were aborted for a whole session after the drain. A member has
+ * no other reason to do so. */
 void check_given_back(struct world *world, const struct job *job, unsigned logs)
 {
     const struct client *client = &job->client;
@@ -280,10 +283,11 @@ void check_given_back(struct world *world, const struct job *job, unsigned logs)
     }
 }
 
-/* It gives back what it has lost by its own clock, while the group counts on it still. What it has
- * started there is to be told before that, unless it has waited long enough for it, or it had lost
- * that before and did not go on from memory: then it is a successor's of its own calls, and what it
- * knows of them is told without the partition. */
+/* Called when a process gives back partitions that it has lost by its own clock, while the group
+ * still counts it as a member. It must have published the outcomes of calls that it started there,
+ * unless it has waited long enough for them; or unless it had lost the partition before and did not
+ * go on from memory: then it is its own successor, and publishes what it knows without the
+ * partition. */
 void check_handed_over(struct world *world, const struct job *job, unsigned logs)
 {
     const struct client *client = &job->client;
@@ -305,9 +309,9 @@ void check_handed_over(struct world *world, const struct job *job, unsigned logs
     world->counts.handed_over += all;
 }
 
-/* It leaves, as it stops. What it has lost may come back as long as no assignment has said that it
- * does not, and what it has started there only this process can tell: it waits for that as long as
- * for a drain. */
+/* Called when a process that stops leaves the group. A lost partition may come back until an
+ * assignment says that it does not, and only this process knows the outcomes of calls that it
+ * started there: so it waits for that as long as for a drain. */
 void check_stopped(struct world *world, const struct job *job)
 {
     for (int i = 0; i < world->task_count; i++) {
@@ -327,7 +331,7 @@ void check_stopped(struct world *world, const struct job *job)
     }
 }
 
-/* A request is handed out. */
+/* Called when a request is handed to the call thread. */
 void check_start(struct world *world, const struct job *job, const struct request *request)
 {
     struct engine_partition_stats view;
@@ -337,16 +341,17 @@ void check_start(struct world *world, const struct job *job, const struct reques
                    (int)request->place.offset);
 }
 
-/* Transactions prove the membership, but only heartbeats keep it: whose heartbeats got lost is no
- * member any more, and cannot know before it is told and its calls are called back. */
+/* Transactions prove the membership, but only heartbeats keep it. A process whose heartbeats got
+ * lost is no longer a member, and does not know that before it is reported and its calls are
+ * recalled. */
 static bool is_unaware(const struct world *world, const struct process *process)
 {
     return world->now < process->deaf_until + world->session_ms;
 }
 
-/* A call is about to be made. Of a process whose clock stood while it stood still itself or whose
- * place a namesake took meanwhile, and of a call that its lease lets outlive its partition's drain,
- * no more can be had than that it is the only one. */
+/* Called when a call is about to be made. In three cases only its uniqueness can be checked: the
+ * clock of the process stood still together with the process; another process with the same
+ * instance.id has replaced it; or the lease lets the call outlive the drain of its partition. */
 void check_post(struct world *world, struct process *process, struct task *task)
 {
     struct ledger ledger = {0};
@@ -373,8 +378,8 @@ void check_post(struct world *world, struct process *process, struct task *task)
     check_lane(world, task);
 }
 
-/* Nothing is sent any more that was wanted back, and in a drain all is: job->asleep says that
- * the engine has had its say. */
+/* A recalled request must not be sent any more, and a drain recalls all requests. job->asleep: the
+ * engine has done everything that it can do now. */
 void check_recalled(struct world *world, const struct process *process, const struct call *call)
 {
     const struct record_position *place = &call->request->place;
@@ -389,8 +394,8 @@ void check_recalled(struct world *world, const struct process *process, const st
                process_name(process->id), place->partition, (int)place->offset);
 }
 
-/* The most that processes before this one have ever left started in that log: their marks may be
- * gone from the ledger before this one is told. */
+/* The largest number of started requests that earlier processes have left in that log. Their marks
+ * may be gone from the ledger before this process learns of them. */
 static int64_t left_started(struct world *world, int index, int incarnation)
 {
     struct log *log = &world->logs[index];
@@ -413,7 +418,7 @@ bool check_is_stuck(const struct job *job)
     return false;
 }
 
-/* Calm, and with nothing under way, requests wait for a doubt or a back-off, and no longer. */
+/* In the calm time, and with nothing running, requests wait at most for a doubt or a back-off. */
 static void check_idle(struct world *world, struct job *job, const struct engine_stats *all)
 {
     enum { BACKOFF_MAX_MS = 10000, SLACK_MS = 3000 };
@@ -431,8 +436,8 @@ static void check_idle(struct world *world, struct job *job, const struct engine
         broken(world, "%s lets %zu order ids wait for nothing", job_name(job), all->waiting_lanes);
 }
 
-/* Calm, a stop ends soon after its drain, and what a rebalance may cost that it meets: the drains
- * of others, and the session of a dead member. */
+/* In the calm time a stop ends soon after its drain, plus the cost of a rebalance at the same time:
+ * the drains of others, and the session of a dead member. */
 static void check_stop(struct world *world, const struct process *process)
 {
     enum { SLACK_MS = 10000 };
@@ -442,9 +447,9 @@ static void check_stop(struct world *world, const struct process *process)
         broken(world, "%s is told to stop and does not end", process_name(process->id));
 }
 
-/* Calm, what a rebalance takes is given back soon after its drain: no call is waited for any
- * longer, only for what is under way to Kafka. (A newer generation lets nothing through any more.)
- */
+/* In the calm time revoked partitions are given back soon after their drain: the process waits for
+ * no call any more, only for running requests to Kafka. (A newer generation accepts none of
+ * these.) */
 static void check_drain(struct world *world, struct job *job)
 {
     enum { SLACK_MS = 30000 };
@@ -466,9 +471,9 @@ static void check_drain(struct world *world, struct job *job)
     }
 }
 
-/* A ledger that is too long, in a transaction alone, is not offered again at once without having
- * become shorter. Each assignment may offer it once: it may be another's in between, who got on
- * with it, and only the next transaction tells. */
+/* A ledger that is too long, in a transaction of its own, must not be sent again at once unless it
+ * has become shorter. Each assignment may send it once: another process may have had the partition
+ * in between and shortened the ledger, and only the next transaction shows that. */
 void check_offered(struct world *world, struct job *job)
 {
     enum { PAUSE_MS = 900 };
@@ -484,8 +489,8 @@ void check_offered(struct world *world, struct job *job)
     job->too_long[log].at = now;
 }
 
-/* A claim that is refused for good is made some times for a partition alone, and then not again
- * before another assignment; from then on it says that it is halted. */
+/* A claim that is refused for good is repeated some times for the partition alone, and then not
+ * before another assignment. From then on the partition must be shown as halted. */
 void check_claim_refused(struct world *world, struct job *job)
 {
     enum { CLAIMS_MAX = 10 };
@@ -500,8 +505,9 @@ void check_claim_refused(struct world *world, struct job *job)
             broken(world, "%s has %d, though its claim is refused", job_name(job), log);
 }
 
-/* It has been refused something for longer than anybody would call passing. Where that is a
- * partition's matter, it says which one; of all else its thread keeps the count. */
+/* Called when a process was refused something for so long that it is not passing. If a partition is
+ * the cause, the engine must name it; for everything else the process's thread counts the
+ * failures. */
 void check_refused(struct world *world, const struct job *job)
 {
     const struct refusal *refusal = &world->refusal;
@@ -511,7 +517,7 @@ void check_refused(struct world *world, const struct job *job)
         broken(world, "%s is refused records or offsets for good and halts nothing", job_name(job));
 }
 
-/* Marks that cannot be taken back, as their results are refused, count as started calls, too. */
+/* Marks that cannot be removed, because the results are refused, count as started calls, too. */
 static bool may_start(const struct world *world, const struct job *job)
 {
     struct engine_stats view;
@@ -530,9 +536,8 @@ static bool is_held_by_any(const struct world *world, int log)
     return false;
 }
 
-/* What is refused of one log's requests, for minutes now, holds no other log's back: none waits
- * that nobody has begun, unless the brokers take no ledger of its log that is as long as it has to
- * be. */
+/* If records of one log have been refused for minutes, the other logs must go on: no request waits
+ * that was never begun, unless the brokers refuse the length that the ledger of its log needs. */
 void check_others_went_on(struct world *world)
 {
     enum { STILL_MS = 120000 };
@@ -549,8 +554,9 @@ void check_others_went_on(struct world *world)
     }
 }
 
-/* Besides the window: what it, or predecessors, had started and retention has deleted. (Counted
- * only where the rest does not suffice: it is a walk over all requests.) */
+/* Checks the window. In addition to it, a job may hold requests that it, or predecessors, had
+ * started and that retention has deleted. (These are counted only if necessary, because that walks
+ * over all requests.) */
 static void check_window(struct world *world, const struct job *job,
                          const struct engine_partition_stats *view)
 {
@@ -563,7 +569,8 @@ static void check_window(struct world *world, const struct job *job,
                view->partition);
 }
 
-/* Besides the bound: one request of each partition, and what predecessors had started. */
+/* Checks the memory limit. In addition to it, a job may hold one request of each partition, and
+ * requests that predecessors had started. */
 static void check_memory(struct world *world, const struct job *job, const struct engine_stats *all)
 {
     int64_t allowed = world->options.memory_bytes + RECORD_MAX * ((int64_t)all->partitions + 1);
@@ -577,7 +584,7 @@ static void check_memory(struct world *world, const struct job *job, const struc
     }
 }
 
-/* Bounded memory and time, and what is kept in counters and lists is what is there. */
+/* Checks limits of memory and time, and that counters and lists are correct. */
 void check_job(struct world *world, struct job *job)
 {
     enum { TAKE_MAX = 128 };
@@ -624,7 +631,8 @@ static bool is_alive(const struct world *world, int incarnation)
     return false;
 }
 
-/* What a process knows, and nobody else could publish. */
+/* Whether a process owes a late outcome: it knows an outcome that no other process could
+ * publish. */
 static bool late_is_owed(const struct world *world, const struct task *task)
 {
     bool unknown = task->results && task->result == STATUS_UNKNOWN;
@@ -656,7 +664,8 @@ static const char *not_done(const struct world *world, int *log, int *offset)
     return world->post_count ? "has a request that is still on its way" : NULL;
 }
 
-/* The end of all: every request has its one result, and the committed offset is the log's end. */
+/* Checks the end of the run: every request has one result, and the committed offset is the end of
+ * the log. */
 bool check_all_done(struct world *world, bool say_why)
 {
     int log = 0, offset = 0;

@@ -4,8 +4,7 @@
 #include "base/memory.h"
 #include "simulation.h"
 
-/* The consumer: rebalances, as librdkafka tells them (each is asked for and waits for its answer),
- * and records. */
+/* The consumer: records, and rebalances as librdkafka reports them (each waits for its answer). */
 
 static size_t places_of(const struct world *world, unsigned logs, struct record_position *places)
 {
@@ -16,8 +15,9 @@ static size_t places_of(const struct world *world, unsigned logs, struct record_
     return count;
 }
 
-/* What it has started there is its own no more, also where no release landed and the ledger names
- * it still: it remembers nothing of these logs, and goes on as a successor if they come back. */
+/* Calls that the process has started there are not its own any more, even if no release is
+ * committed and the ledger still names it: it has forgotten these logs, and goes on as a successor
+ * if they come back. */
 static void note_dropped(struct world *world, const struct job *job, unsigned logs)
 {
     for (int i = 0; i < world->task_count; i++) {
@@ -35,18 +35,18 @@ static void ask_assign(struct world *world, struct job *job, unsigned logs)
     client->asked = ASKED_ASSIGN;
     memset(job->claims_refused, 0, sizeof job->claims_refused);
     for (int log = 0; log < world->log_count; log++)
-        if (logs & 1u << log) /* what was known of it before went with the partition */
+        if (logs & 1u << log) /* earlier knowledge is gone with the partition */
             job->too_long[log].size = 0;
     client->asked_logs = logs;
     note_dropped(world, job, job->lost & ~logs);
-    job->lost &= logs; /* what does not come back with the first assignment is another's */
+    job->lost &= logs; /* logs that are not in the first assignment belong to another process */
     say(world, "%s is given %x", job_name(job), logs);
     engine_assigned(job->engine, ++client->rebalance, places, count, job_now(world, job));
 }
 
-/* What it had lost, or let go, before this is its own again only if it went on from memory. Else it
- * has taken it over as any successor, and knows the end of it as a late outcome, if at all: that
- * needs no partition, and nothing of it is to be handed over. */
+/* Calls of a partition that the process had lost or given up before are its own again only if it
+ * went on from memory. Otherwise it has taken them over like any successor, and knows their end, if
+ * at all, as a late outcome: that needs no partition, so nothing has to be handed over. */
 static void note_lost(struct world *world, struct job *job, unsigned logs)
 {
     job->lost |= logs;
@@ -60,7 +60,7 @@ static void note_lost(struct world *world, struct job *job, unsigned logs)
     }
 }
 
-/* What was started as it was being lost is lost, too. */
+/* Calls that were started while the partition was being lost are lost, too. */
 static void note_parted(struct world *world, const struct job *job)
 {
     for (int i = 0; i < world->task_count; i++) {
@@ -106,7 +106,7 @@ static void lose_all(struct world *world, struct job *job)
     if (client->lost)
         return;
     if (client->asked && !strikes(world, FAULT_lost_anyhow))
-        return; /* told when the callback has been answered */
+        return; /* reported when the callback has been answered */
     if (client->asked)
         held |= client->asked_logs;
     client->then_assign = 0;
@@ -129,11 +129,11 @@ void client_alone(struct world *world, struct job *job)
     if (client->state == CLIENT_OUT || client->state == CLIENT_GONE || !client->member ||
         client->lost || world->now - client->heard_at <= world->session_ms)
         return;
-    /* It takes all for lost, and will join anew, as another member. */
+    /* The client counts everything as lost, and joins again, as a new member. */
     world->counts.unheard++;
     say(world, "%s has not been answered for a session", job_name(job));
     if (client->state == CLIENT_STABLE && !client->asked && client->owned) {
-        /* What it commits goes as the member that it was, until the answer. */
+        /* Until the answer, it commits as the old member. */
         client->then_assign = 0;
         ask_unassign(world, job, client->owned, true);
         return;
@@ -192,7 +192,7 @@ static void leave(struct world *world, struct job *job)
     client->state = CLIENT_GONE;
 }
 
-/* The log whose refused claim is to be made again now; -1: none. */
+/* The log whose refused claim has to be repeated now; -1: none. */
 static int claim_due(const struct world *world, struct job *job)
 {
     enum { FIRST_MS = 1000, MOST_MS = 30000 };
@@ -215,8 +215,8 @@ static int claim_due(const struct world *world, struct job *job)
     return -1;
 }
 
-/* As the worker's thread does it: the log is told as lost and assigned anew, and the group does not
- * hear of it. */
+/* Like the worker's thread: the log is reported as lost and as assigned again, and the group is not
+ * involved. */
 static void claim_again(struct world *world, struct job *job, int log)
 {
     struct client *client = &job->client;
@@ -229,7 +229,7 @@ static void claim_again(struct world *world, struct job *job, int log)
     ask_assign(world, job, 1u << log);
 }
 
-/* What a stable member is told, or does, when nothing is asked of it. */
+/* Events and actions of a stable member without an open rebalance. */
 static void go_on(struct world *world, struct job *job, const struct member *member)
 {
     struct client *client = &job->client;
@@ -293,8 +293,8 @@ static bool is_active(const struct job *job, int log)
     return false;
 }
 
-/* What has come back is claimed. It went on from memory with what had been started since nobody
- * else wrote its ledger. */
+/* Notes that a log that has come back is claimed: the process has gone on from memory with the
+ * calls that were started since another process last wrote the ledger. */
 static void note_resumed(struct world *world, const struct job *job, int index)
 {
     const struct log *log = &world->logs[index];
@@ -308,7 +308,7 @@ static void note_resumed(struct world *world, const struct job *job, int index)
     }
 }
 
-/* What was lost comes back, and nobody else has had it. */
+/* Notes that a lost log has come back, and no other process has had it. */
 static void note_holder(struct world *world, struct job *job, int log)
 {
     bool lost = job->lost & 1u << log;

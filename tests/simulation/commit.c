@@ -4,8 +4,8 @@
 #include "base/memory.h"
 #include "simulation.h"
 
-/* The transaction on its way, step by step, and the ledger jobs: what they find, or do, and when
- * that is told are two steps. */
+/* The running transaction, step by step, and the ledger jobs. Their effect and its report are two
+ * steps. */
 
 static void tell(struct job *job, enum txn_outcome outcome)
 {
@@ -29,7 +29,7 @@ void commit_lose_answer(struct world *world, struct job *job, bool on_its_way)
     tell(job, TXN_UNKNOWN);
 }
 
-/* What the brokers say of a record. */
+/* The brokers' answer to a record. */
 static enum record_refusal judge_record(struct world *world, struct job *job,
                                         const struct engine_item *item)
 {
@@ -67,7 +67,7 @@ static bool refuses(struct world *world, struct job *job)
     return any;
 }
 
-/* False: it waits until the last one's markers are written. */
+/* false: the transaction waits until the markers of the last one are written. */
 static bool begin(const struct world *world, const struct job *job, struct transaction *transaction)
 {
     if (transaction->state == TRANSACTION_OPEN)
@@ -242,8 +242,8 @@ static void drop_found(struct job *job)
     job->found_count = 0;
 }
 
-/* A read that does not wait for transactions would find the same, and no run can tell: who reads
- * has ended the owner's transactions before, which waits until they have their markers. */
+/* A read that does not wait for transactions would find the same, so no run can distinguish them:
+ * the reader has ended the owner's transactions before, which waits for their markers. */
 static enum group_answer read_ledgers(struct world *world, struct job *job)
 {
     const struct engine_action *work = &job->work;
@@ -262,8 +262,8 @@ static enum group_answer read_ledgers(struct world *world, struct job *job)
     return GROUP_DONE;
 }
 
-/* A client's requests arrive in the order in which they were sent: what it sent before and got no
- * answer to has arrived before this, or never will. */
+/* Requests of a client arrive in the order in which they were sent: an earlier request without an
+ * answer has arrived before this one, or never will. */
 static struct flight *take_off(struct world *world, struct job *job)
 {
     struct flight *flight = &world->flights[(int)job->kind * PROCESSES_MAX + job->process->index];

@@ -1,8 +1,7 @@
 #include "simulation.h"
 
-/* Who answers for groups and transactional ids. A coordinator that is away has died or moves: what
- * it is asked gets no answer until it is back. The clients ask again by themselves, and give up in
- * the end. */
+/* The coordinators of groups and transactional ids. A coordinator that is away has died or moves:
+ * requests get no answer until it is back. The clients repeat them, and give up in the end. */
 
 static struct coordinator *coordinator_of(struct world *world, enum coordination what,
                                           enum request_kind kind)
@@ -65,8 +64,9 @@ void coordinator_calm(struct world *world)
         world->coordinators[i] = (struct coordinator){0};
 }
 
-/* What the producer is at asks both: its id's coordinator for everything, and the group's for
- * offsets and, before a new producer is ready, for the markers of the last transaction. */
+/* The producer's operation needs both coordinators: that of its id for everything, and that of the
+ * group for offsets and, before a new producer is ready, for the markers of the last
+ * transaction. */
 static bool is_answered(struct world *world, const struct job *job)
 {
     bool group_away = coordinator_is_away(world, COORDINATOR_GROUP, job->kind);
@@ -77,8 +77,8 @@ static bool is_answered(struct world *world, const struct job *job)
     return !group_away || job->transact != PHASE_OFFSETS;
 }
 
-/* A transaction whose coordinator does not answer for longer than the client waits: nothing of it
- * can be aborted, and of a commit it is not known whether it was asked for. */
+/* The coordinator of a transaction does not answer for longer than the client waits: the
+ * transaction cannot be aborted, and it is not known whether its commit was requested. */
 static void give_up(struct world *world, struct job *job)
 {
     bool away = coordinator_is_away(world, COORDINATOR_TRANSACTIONS, job->kind);

@@ -2,7 +2,7 @@
 
 #include "simulation.h"
 
-/* The group's coordinator: members, generations, who gets what. */
+/* The group's coordinator: members, generations, assignments. */
 
 struct member *group_find(struct group *group, int id)
 {
@@ -63,8 +63,8 @@ bool group_is_taken(const struct group *group, int instance)
     return false;
 }
 
-/* A static member that comes back takes its predecessor's place; without a rebalance, unless the
- * predecessor died in the middle of one. */
+/* A static member that comes back replaces its predecessor, without a rebalance, unless the
+ * predecessor died during one. */
 static struct member *replace(struct world *world, struct group *group, int instance)
 {
     for (size_t i = 0; instance >= 0 && i < group->member_count; i++) {
@@ -123,7 +123,8 @@ static void kick(struct world *world, struct group *group, struct member *member
     group_leave(world, group->kind, member->id);
 }
 
-/* Who gets what: mostly balanced, now and then anyhow. What moves is taken from its owner first. */
+/* Assigns the logs: mostly balanced, now and then at random. A log that moves is revoked from its
+ * owner first. */
 static void give(struct world *world, struct group *group)
 {
     struct member *live[MEMBERS_MAX];
@@ -162,7 +163,8 @@ static void complete_rebalance(struct world *world, struct group *group)
     say(world, "generation %d", group->generation);
 }
 
-/* The coordinator is back, or another one: sessions and unfinished rebalances begin anew. */
+/* The coordinator is back, or another one has taken over: sessions and unfinished rebalances begin
+ * again. */
 static void load(const struct world *world, struct group *group)
 {
     for (size_t i = 0; i < group->member_count; i++) {

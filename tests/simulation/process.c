@@ -3,8 +3,7 @@
 
 #include "simulation.h"
 
-/* One worker: its jobs, each an engine that is driven as the Kafka thread drives it, and what they
- * stand between. */
+/* One worker: its jobs, each with an engine that is driven like the Kafka thread drives it. */
 
 static const char *const names[IDS] = {"w0", "w1", "w2", "w3", "w4", "w5"};
 
@@ -46,7 +45,7 @@ int64_t job_wall(const struct world *world, const struct job *job)
 
 void excuse(struct world *world, const struct job *job)
 {
-    if (job->kind == REQUEST_CALL) /* of recordings nothing is ever in doubt */
+    if (job->kind == REQUEST_CALL) /* recordings are never in doubt */
         world->excused_at[job->process->incarnation] = world->step;
 }
 
@@ -176,7 +175,7 @@ static void do_ledger_job(struct world *world, struct job *job, const struct eng
     job->working = WORK_TO_DO;
 }
 
-/* It believes that another process has its name. */
+/* The engine suspects another process with the same instance.id. */
 static void fail(struct world *world, struct job *job)
 {
     bool twice = job->ended_before && job->ended - job->ended_before < 60000;
@@ -187,7 +186,7 @@ static void fail(struct world *world, struct job *job)
         broken(world, "%s believes to have a duplicate instance", job_name(job));
 }
 
-/* Obeys one action; false: there was none. */
+/* Performs one action; false: there is none. */
 static bool obey(struct world *world, struct job *job)
 {
     struct engine_action action;
@@ -246,7 +245,7 @@ void process_heartbeat(struct world *world, struct process *process)
     }
 }
 
-/* The Kafka thread hears of one thing, of those that there may be news of. */
+/* The Kafka thread gets one event of those that are possible. */
 static void happen(struct world *world, struct job *job)
 {
     void (*news[5])(struct world *, struct job *);
@@ -270,8 +269,8 @@ static void happen(struct world *world, struct job *job)
         job->joins = true;
 }
 
-/* The engine's wake time is not to be missed, except by a base that has moved alone and waits for
- * company. */
+/* The engine must act at its wake time, unless only a base has moved, which waits for other
+ * changes. */
 static void check_sleep(struct world *world, struct job *job)
 {
     if (!job->asleep || job_now(world, job) >= job->wake_at - 100)

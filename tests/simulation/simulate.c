@@ -1,10 +1,15 @@
-/* Runs seeds through the simulated world (simulation.h), several processes at once. A seed that
- * fails prints why, and how to replay it. usage: simulate [--seeds N] [--from S] [--jobs J]
- * [--failures M]        N seeds from S on (1000, 1); ends after M that failed (5) simulate --seed S
- * [--trace | --shrink] [--events E] [--without FAULT,...] [--at STEP,...] one seed: with all that
- * happens; or what is left of it when whatever is not needed to break the same guarantee is taken
- * out. E events instead of 200; some kinds of faults never; faults at these steps only simulate
- * --faults                                                  the kinds of faults */
+// clang-format off
+/* Runs seeds through the simulated world (simulation.h), in several processes at once. For a seed that fails it prints
+ * the reason and how to replay it.
+ *
+ * usage: simulate [--seeds N] [--from S] [--jobs J] [--failures M]
+ *            N seeds from S on (1000, 1); ends after M failures (5)
+ *        simulate --seed S [--trace | --shrink] [--events E] [--without FAULT,...] [--at STEP,...]
+ *            one seed: --trace prints everything that happens; --shrink removes what is not needed to break the same
+ *            guarantee. E events instead of 200; without some kinds of faults; with faults at these steps only
+ *        simulate --faults
+ *            prints the kinds of faults */
+// clang-format on
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
 
 #include "simulation.h"
 
-/* One run: a world drawn from the seed, a time with faults in which all events arrive, and a calm
- * time in which all must end. */
+/* One run: a world that is drawn from the seed, a time with faults in which all events arrive, and
+ * a calm time in which everything must end. */
 
 const char *const fault_names[FAULT_COUNT] = {
 #define X(name, most, every) #name,
@@ -26,7 +26,7 @@ uint64_t draw(struct world *world, uint64_t below)
     return below ? number % below : 0;
 }
 
-/* Each step has a stream of its own. */
+/* Each step has its own stream of random numbers. */
 static void begin_stream(struct world *world)
 {
     world->random = mix(world->plan.seed * 0x9e3779b97f4a7c15u ^ mix(world->step));
@@ -189,7 +189,7 @@ void world_end(struct world *world)
     broker_fini(world);
 }
 
-/* Mostly a correction, now and then by minutes, forward or back. */
+/* A jump of a clock: mostly a small correction, now and then by minutes, forward or back. */
 static int64_t draw_jump(struct world *world)
 {
     int64_t most = draw(world, 4) ? 2000 : 240000;
@@ -227,7 +227,8 @@ static struct process *namesake(struct world *world, int id)
     return NULL;
 }
 
-/* Another of the same name may be started only while this one stands still. */
+/* Whether a process with that name may be started: another process with the same name must be
+ * frozen. */
 static bool name_is_free(struct world *world, int id)
 {
     struct process *other = namesake(world, id);
@@ -249,7 +250,7 @@ static void start(struct world *world, struct process *process)
     process->has_duplicate = second;
 }
 
-/* A heartbeat may be answered before it is noticed that none was for long. */
+/* A heartbeat may be answered before the process notices that none was answered for long. */
 static void thaw_job(struct world *world, struct job *job)
 {
     struct member *member = group_find(group_of(world, job), job->client.member);
@@ -313,7 +314,8 @@ static void strike_running(struct world *world, struct process *process)
     }
 }
 
-/* Everybody dies, and nobody comes for longer than the group's offsets and any call are kept. */
+/* All processes die, and none starts for longer than the group's offsets are kept and calls
+ * last. */
 static void expire(struct world *world)
 {
     for (int i = 0; i < world->process_count; i++)
@@ -324,7 +326,7 @@ static void expire(struct world *world)
     broker_expire(world);
 }
 
-/* Chance: deaths, freezes, starts, records, what happens to brokers and platform. */
+/* Random events: deaths, freezes, starts, records, faults of brokers and platform. */
 static void strike(struct world *world)
 {
     struct process *process = &world->processes[draw(world, (uint64_t)world->process_count)];
@@ -363,7 +365,7 @@ static void step(struct world *world)
         process_step(world, running[draw(world, count)]);
 }
 
-/* At least one process that is not about to stop, as soon as there is room for it. */
+/* Keeps at least one process that does not stop, as soon as there is room for one. */
 static void keep_one(struct world *world)
 {
     struct process *dead = NULL;
@@ -399,14 +401,15 @@ static void calm_down(struct world *world)
             job->asleep = false;
         }
         if (process->state != PROCESS_DEAD && process->has_duplicate)
-            process_crash(world, process); /* two of a name would end each other in turn */
+            process_crash(world,
+                          process); /* two processes with one name would end each other in turn */
         else if (process->state == PROCESS_FROZEN)
             thaw(world, process);
     }
     keep_one(world);
 }
 
-/* What is refused for good is refused for some minutes more, in which nothing else happens. */
+/* Lets a permanent refusal last for some more minutes, in which nothing else happens. */
 static void besiege(struct world *world)
 {
     enum { SIEGE_MS = 300000, STEP_MS = 400, SHORT_STEP_MS = 60 };
@@ -434,8 +437,8 @@ static void besiege(struct world *world)
     }
 }
 
-/* A person mends what halts a partition, and the rest is made good without a word to the worker. (A
- * limit that halts none stays.) */
+/* A person repairs the cause of halted partitions; other refusals end without a report to the
+ * worker. (A limit that halts no partition stays.) */
 static void mend(struct world *world)
 {
     for (int i = 0; i < world->process_count; i++)
