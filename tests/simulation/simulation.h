@@ -18,7 +18,7 @@ enum {
     RECORD_MAX = 2000, /* bytes of a request */
     LOGS_MAX = 6,
     PROCESSES_MAX = 4,
-    IDS = 6, /* names of processes: each job of one has a transactional id */
+    IDS = 6, /* names of processes; each job of a process has a transactional id */
     TRANSACTIONS = REQUEST_KINDS * IDS,
     EVENTS = 200,
     EVENTS_MAX = 400,
@@ -29,56 +29,56 @@ enum {
     MAIL_MAX = 64,
     POSTS_MAX = 64,
     INCARNATIONS_MAX = 256,
-    STEPS_MAX = 16384,      /* with faults */
-    CALM_STEPS_MAX = 90000, /* until all has ended, once there are no faults any more */
+    STEPS_MAX = 16384,      /* steps with faults */
+    CALM_STEPS_MAX = 90000, /* steps without faults, in which everything must end */
 };
 
-/* What can go wrong or come in between: its name, how often at most (in 10,000 occasions), and in
- * one of how many runs it does at all (0: only where it is asked for, as in every third). */
+/* The kinds of faults: name, maximum frequency (in 10,000 occasions), and in one of how many runs
+ * the fault occurs (0: only on request, then as in every third run). */
 #define FAULTS(X)                                                                                  \
     X(crash, 80, 2)             /* a process dies */                                               \
     X(crash_between, 30, 2)     /* ... between two actions of its engine */                        \
     X(freeze, 80, 2)            /* a process stands still */                                       \
-    X(stand, 5000, 4)           /* ... and its clock with it */                                    \
-    X(second_instance, 9000, 3) /* a process is started while its frozen namesake lives */         \
+    X(stand, 5000, 4)           /* and its clock stands still, too */                              \
+    X(second_instance, 9000, 3) /* a process is started while a frozen one with its name lives */  \
     X(cut_off, 80, 2)           /* a process cannot reach Kafka */                                 \
-    X(deaf, 80, 3)              /* its heartbeats get lost, though all else arrives */             \
+    X(deaf, 80, 3)              /* its heartbeats get lost, and everything else arrives */         \
     X(stop, 80, 2)              /* a planned stop */                                               \
-    X(start, 600, 1)            /* a dead process comes back, or another in its place */           \
+    X(start, 600, 1)            /* a dead process comes back, or another one replaces it */        \
     X(grow, 20, 3)              /* a topic gets a partition */                                     \
-    X(expire, 8, 6)             /* the group stands empty until its offsets are deleted */         \
-    X(failover, 30, 3)          /* coordinators move: they answer nothing for a while */           \
-    X(one_by_one, 12, 4)        /* each coordinator is away after another, some for long */        \
+    X(expire, 8, 6)             /* the group is empty until its offsets are deleted */             \
+    X(failover, 30, 3)          /* coordinators move, and do not answer for a while */             \
+    X(one_by_one, 12, 4)        /* coordinators are away one after another, some for long */       \
     X(leader, 60, 3)            /* a log's leader moves: nothing is fetched for a while */         \
     X(retain, 60, 6)            /* retention deletes the oldest records */                         \
-    X(compact, 80, 6)         /* compaction deletes records that newer ones of their key follow */ \
-    X(gap, 3000, 2)           /* offsets that hold no record (markers of transactions) */          \
-    X(wall, 20, 2)            /* the wall clock is set */                                          \
-    X(sleep, 10, 3)           /* all clocks jump: the machines were suspended */                   \
-    X(unclear, 2000, 2)       /* a commit's answer is lost; it landed, or will, or never */        \
+    X(compact, 80, 6)           /* compaction deletes records with newer ones of the same key */   \
+    X(gap, 3000, 2)             /* offsets without a record (markers of transactions) */           \
+    X(wall, 20, 2)              /* the wall clock is set */                                        \
+    X(sleep, 10, 3)             /* all clocks jump: the machines were suspended */                 \
+    X(unclear, 2000, 2)       /* a commit's answer is lost: it has landed, will, or never will */  \
     X(abort, 1000, 2)         /* a transaction is aborted */                                       \
     X(refuse, 10, 2)          /* large results are refused */                                      \
-    X(refuse_small, 3000, 6)  /* ... even in their small form, as long as there are faults */      \
-    X(forget_id, 20, 4)       /* a transactional id expires: only a new producer helps */          \
+    X(refuse_small, 3000, 6)  /* even their small form is refused, while there are faults */       \
+    X(forget_id, 20, 4)       /* a transactional id expires, and only a new producer helps */      \
     X(refusal, 20, 3)         /* the brokers refuse one kind of request */                         \
-    X(refusal_lasts, 9000, 2) /* ... until the end of the faults, and a good while longer */       \
-    X(short_commits, 1, 4)    /* the brokers take no commit as large as many ledgers together */   \
+    X(refusal_lasts, 9000, 2) /* the refusal lasts until the end of the faults, and longer */      \
+    X(short_commits, 1, 4)    /* the brokers refuse a commit with many ledgers for its size */     \
     X(short_ledgers, 60, 4)   /* the brokers change how long a ledger may be */                    \
-    X(keys_only, 1, 4)        /* the dead letters' topic takes no record without a key */          \
-    X(again, 2000, 2)         /* a ledger job's answer is lost; it was done, or will be, or not */ \
-    X(slow_work, 9500, 3)     /* ledger jobs take long */                                          \
+    X(keys_only, 1, 4)        /* the topic of dead letters refuses records without a key */        \
+    X(again, 2000, 2)     /* a ledger job's answer is lost: it was done, will be, or never will */ \
+    X(slow_work, 9500, 3) /* ledger jobs take long */                                              \
     X(slow_transact, 9500, 4) /* transactions take long */                                         \
     X(lost_sync, 3000, 2)     /* a rebalance overtakes another's assignment */                     \
     X(again_revoked, 1000, 2) /* a second revocation while the first one drains */                 \
-    X(lost_anyhow, 6000, 2)   /* ... or while an assignment is answered: all is lost */            \
-    X(duplicate, 1000, 2)     /* records are delivered twice */                                    \
-    X(keyless, 600, 2)        /* records without a key */                                          \
-    X(outage, 40, 3)          /* the platform takes no connection */                               \
-    X(ill, 40, 3)             /* the platform answers nothing that is certain */                   \
-    X(unsent, 2000, 2)        /* a connection fails before a byte is sent */                       \
-    X(doubt, 2500, 2)         /* an answer is lost, cut or unreadable */                           \
-    X(declined, 2500, 2)      /* the platform says that it did not perform it: try later */        \
-    X(late_post, 3000, 2)     /* a request arrives after the client has given up */
+    X(lost_anyhow, 6000, 2) /* a revocation while an assignment is answered: everything is lost */ \
+    X(duplicate, 1000, 2)   /* records are delivered twice */                                      \
+    X(keyless, 600, 2)      /* records without a key */                                            \
+    X(outage, 40, 3)        /* the platform accepts no connection */                               \
+    X(ill, 40, 3)           /* the platform sends no answer that decides a call */                 \
+    X(unsent, 2000, 2)      /* a connection fails before a byte is sent */                         \
+    X(doubt, 2500, 2)       /* an answer is lost, cut or unreadable */                             \
+    X(declined, 2500, 2)  /* the platform answers that it has not performed the call: try later */ \
+    X(late_post, 3000, 2) /* a request arrives after the worker has given it up */
 
 enum fault {
 #define X(name, most, every) FAULT_##name,
@@ -87,7 +87,7 @@ enum fault {
         FAULT_COUNT
 };
 
-/* How a try that was sent is going to end. */
+/* How a try that was sent will end. */
 enum ending {
     END_NONE,
     END_SUCCEEDED,
@@ -109,7 +109,7 @@ enum ending {
     END_LOST
 };
 
-/* What one request's fate is, as the world outside of the workers knows it. */
+/* The fate of one request, as known outside of the workers. */
 struct task {
     enum request_kind kind;
     int log;
@@ -122,18 +122,19 @@ struct task {
     int results, gone, dead, late;  /* dead: its own dead letters */
     bool forgotten;                 /* its mark has expired together with the group's offsets */
     enum status result;
-    int starter;           /* incarnation that committed its 'started' last */
-    uint64_t started_at;   /* step at which that commit began */
-    bool inherited;        /* its starter has lost it, or handed it over, since */
-    bool resumed;          /* ... and has it back from memory */
-    bool dropped;          /* ... and cannot have it back so: it remembers nothing of it */
-    bool given_up;         /* ... and had not got it back when it lost the partition again */
-    int64_t running_until; /* the platform may be at it until then */
-    enum ending told;      /* how its call ended, as its process heard */
+    int starter;         /* incarnation that committed its 'started' last */
+    uint64_t started_at; /* step at which that commit began */
+    bool inherited;      /* its starter has lost or handed over its partition since */
+    bool resumed;        /* and has it back, going on from memory */
+    bool dropped;        /* and cannot go on from memory, because it has forgotten the partition */
+    bool given_up;       /* and did not have it back when it lost the partition again */
+    int64_t running_until; /* the platform may be performing it until then */
+    enum ending told;      /* how its call ended, as reported to its process */
     int doubted_by;        /* incarnation whose call ended in doubt; 0: none */
-    int outlived;          /* incarnation that let its partition go with it; 0: none */
-    int owed_by;           /* incarnation that owes a late outcome; 0: none */
-    int answered_by; /* ... that was told its answer, and owes it if another's unknown stands */
+    int outlived; /* incarnation that gave up its partition while the call was running; 0: none */
+    int owed_by;  /* incarnation that owes a late outcome; 0: none */
+    int answered_by; /* incarnation that got its answer, and owes it if another one has published
+                        `unknown` */
 };
 
 struct log {
@@ -147,12 +148,12 @@ struct log {
     uint64_t written_at;           /* step */
     int64_t moved_at;              /* the same as a time */
     int64_t away_until;            /* it has no leader until then */
-    int64_t too_long_at;           /* its ledger, alone, was last too long for the brokers then */
-    int64_t last_result[KEYS_MAX]; /* offset of the last one published */
-    int holder;                    /* incarnation to which it was given last */
-    int writer;                    /* incarnation that wrote its ledger last, */
-    uint64_t writer_since;         /* ... and the step since which nobody else has */
-    int left_max;                  /* the most that processes have left started for others */
+    int64_t too_long_at;           /* when its ledger alone was last too long for the brokers */
+    int64_t last_result[KEYS_MAX]; /* offset of the last published result */
+    int holder;                    /* incarnation to which it was assigned last */
+    int writer;                    /* incarnation that wrote its ledger last */
+    uint64_t writer_since;         /* the step since which no other incarnation has written it */
+    int left_max; /* the largest number of started requests that a process has left to others */
 };
 
 struct published {
@@ -168,8 +169,8 @@ struct offset_commit {
     char *metadata;
 };
 
-/* committed: it has landed, but its markers are not written yet: stable reads and the id's next
- * transaction wait. */
+/* committed: the transaction is committed, but its markers are not written yet: stable reads and
+ * the id's next transaction wait. */
 enum transaction_state { TRANSACTION_NONE, TRANSACTION_OPEN, TRANSACTION_COMMITTED };
 
 /* What may be refused. */
@@ -190,28 +191,28 @@ struct refusal {
     bool on;
     enum asking what;
     int process;   /* index; -1: all */
-    int log;       /* -1: all; else what concerns that one */
-    bool for_good; /* the client knows that asking again is in vain */
+    int log;       /* -1: all; otherwise requests about that log */
+    bool for_good; /* the client knows that a repetition is useless */
     int64_t until;
 };
 
-/* What a process has been told of it: the first time in an unbroken row, and when it asked last. */
+/* What a process knows of a refusal: since when without a break, and when it was last refused. */
 enum { ASKED_MAX = 16 };
 struct refused {
     uint64_t number;
     int64_t since;
     int64_t asked[ASKED_MAX]; /* by count, as a ring */
     uint64_t count;
-    bool holds;               /* what is refused now is a partition's, not a late outcome */
-    unsigned logs;            /* bit set: what is refused now is about these, ... */
-    int64_t log_at[LOGS_MAX]; /* ... and was last about each then; 0: not since it has it */
+    bool holds;    /* the refused record belongs to a partition, and is not a late outcome */
+    unsigned logs; /* bit set: logs of the refused requests */
+    int64_t log_at[LOGS_MAX]; /* when each log was last refused; 0: not since its assignment */
 };
 
-/* A transactional id and what it has open. */
+/* A transactional id and its open transaction. */
 struct transaction {
     int epoch;
-    bool forgotten;    /* it has expired: who had it before is refused until init_transactions */
-    bool told;         /* ... and is told why */
+    bool forgotten; /* the id has expired: its former producer is refused until init_transactions */
+    bool told;      /* and the reason is reported */
     uint64_t ended_at; /* step of the last init_transactions */
     enum transaction_state state;
     bool on_its_way; /* its commit may still arrive */
@@ -224,14 +225,14 @@ struct transaction {
     size_t offset_count;
 };
 
-/* Who answers: each group has its coordinator, and so have the transactional ids of each job. */
+/* Coordinators: each group has one, and so have the transactional ids of each job. */
 enum coordination { COORDINATOR_GROUP, COORDINATOR_TRANSACTIONS, COORDINATIONS };
 enum { COORDINATORS = REQUEST_KINDS * COORDINATIONS };
 struct coordinator {
     int64_t away_from, away_until;
 };
 
-/* A plain commit on its way to the coordinator. */
+/* A plain commit that is being sent to the coordinator. */
 struct flight {
     enum request_kind kind;
     int id, incarnation, member, generation;
@@ -266,14 +267,14 @@ struct client {
     int64_t position[LOGS_MAX];
     int64_t end_told[LOGS_MAX];
     enum client_asked asked;
-    int64_t asked_since; /* for that, as a member of this generation */
+    int64_t asked_since; /* since when it has asked for that, as a member of this generation */
     unsigned asked_logs, then_assign;
     uint64_t rebalance;
     bool lost, rejoin, leaving;
-    int64_t answered_at; /* lost: when a transaction was first answered since; 0: not yet */
+    int64_t answered_at; /* lost: when a transaction was first answered after that; 0: not yet */
 };
 
-/* What passes between a process's two threads. */
+/* A message between a process's two threads. */
 struct mail {
     enum { MAIL_REQUEST, MAIL_RECALL, MAIL_ALLOWANCE } type;
     struct request *request;
@@ -298,47 +299,46 @@ struct caller {
     struct mailbox in, out[REQUEST_KINDS];
     struct call calls[CALLS_MAX];
     size_t call_count;
-    bool happened; /* something, since its last turn */
+    bool happened; /* an event since its last iteration */
     int64_t due;
 };
 
 enum transact_phase { PHASE_IDLE, PHASE_PRODUCE, PHASE_OFFSETS, PHASE_COMMIT, PHASE_TELL };
 
-/* One job of a process: an engine, a consumer and a producer of its own, as its Kafka thread has
- * them. */
+/* One job of a process: its engine, consumer and producer, as its Kafka thread has them. */
 struct job {
     struct process *process;
     enum request_kind kind;
-    struct engine *engine;         /* NULL: it is not served, or the process is dead */
+    struct engine *engine;         /* NULL: the job is off, or the process is dead */
     int64_t ended, ended_before;   /* when others last ended its transactions; 0: never */
-    int64_t drain_until[LOGS_MAX]; /* by its clock; INT64_MAX / 2: it does not drain */
+    int64_t drain_until[LOGS_MAX]; /* by the process's clock; INT64_MAX / 2: it does not drain */
     int64_t idle_since;
     unsigned recalls; /* logs recalled since their drains began */
     bool asleep;      /* nothing to do until wake_at, unless something happens */
     int64_t wake_at;
-    uint64_t resumed; /* partitions gone on with from memory, as its engine counts them */
+    uint64_t resumed; /* partitions that went on from memory, as its engine counts them */
     struct client client;
     struct {
         int64_t at;
         size_t size;
-    } too_long[LOGS_MAX];         /* ledgers that were refused last, each alone */
-    int claims_refused[LOGS_MAX]; /* in the assignment, alone */
+    } too_long[LOGS_MAX]; /* ledgers that were refused last, each in a transaction of its own */
+    int claims_refused[LOGS_MAX]; /* refused claims of a single log in this assignment */
     struct claim {
         int64_t at, pause;
-    } claims[LOGS_MAX]; /* when one that was refused is made again; 0: not yet known */
-    unsigned lost;      /* logs, since it has had them last */
-    bool fenced;        /* another static member has its place */
+    } claims[LOGS_MAX]; /* when a refused claim is repeated; 0: not known yet */
+    unsigned lost;      /* logs that are lost since it had them last */
+    bool fenced;        /* another static member has replaced it */
     bool joins, initialising, renewing;
     int epoch;
     enum transact_phase transact; /* the producer's job */
     struct engine_action transaction;
     uint64_t asked_at;      /* step */
-    int64_t waits_since;    /* ... for a coordinator; 0: it does not */
-    int member, generation; /* as the transaction took them along */
-    bool landed;            /* the commit, and the client does not know it */
+    int64_t waits_since;    /* since when it waits for a coordinator; 0: it does not wait */
+    int member, generation; /* membership of the transaction */
+    bool landed;            /* the commit has landed, and the client does not know it */
     enum txn_outcome outcome;
     enum record_refusal refused[2 * EVENTS_MAX];
-    bool about_size; /* what it is told next is about the size of ledgers */
+    bool about_size; /* the next report is about the size of ledgers */
     struct refused refusal;
     enum { WORK_NONE, WORK_TO_DO, WORK_DONE } working; /* the ledger job */
     struct engine_action work;
@@ -351,17 +351,17 @@ struct process {
     int index, id, incarnation;
     enum { PROCESS_DEAD, PROCESS_RUNNING, PROCESS_FROZEN } state;
     int64_t frozen_since, cut_off_until, deaf_until;
-    int64_t boot_shift, wall_shift; /* what its clocks say beyond the world's */
-    bool clock_stood;               /* while the process stood still */
+    int64_t boot_shift, wall_shift; /* its clocks minus the world's */
+    bool clock_stood;               /* the clock stood still together with the process */
     bool has_duplicate;
     bool stopping;
-    int64_t stops_since; /* ... or since it is calm */
-    int64_t stop_until;  /* by its clock: when its drains are over */
+    int64_t stops_since; /* or since the calm time began */
+    int64_t stop_until;  /* by the process's clock: when its drains are over */
     struct caller caller;
     struct job jobs[REQUEST_KINDS];
 };
 
-/* The jobs of a process that are served. */
+/* Loops over the jobs of a process that are on. */
 #define each_job(job, process)                                                                     \
     for (struct job *job = (process)->jobs; job < (process)->jobs + REQUEST_KINDS; job++)          \
         if (job->engine)
@@ -376,9 +376,9 @@ struct post {
 struct plan {
     uint64_t seed;
     int events;
-    uint64_t with;        /* bit set of faults that happen only where asked for */
-    uint64_t without;     /* ... that do not happen */
-    const uint64_t *only; /* bit set of steps at which faults may happen; NULL: all */
+    uint64_t with;        /* bit set of faults that occur only on request */
+    uint64_t without;     /* bit set of faults that do not occur */
+    const uint64_t *only; /* bit set of steps at which faults may occur; NULL: all */
     bool trace;
 };
 
@@ -397,15 +397,15 @@ struct plan {
     X(gone)                                                                                        \
     X(transactions)                                                                                \
     X(rebalances)                                                                                  \
-    X(came_back)   /* partitions that were lost and came back, and nobody else had had them */     \
+    X(came_back)   /* lost partitions that came back before another process had them */            \
     X(resumed)     /* ... and went on from memory */                                               \
-    X(handed_over) /* times that all of an assignment that a client took for lost was handed over  \
-                    */                                                                             \
+    X(handed_over) /* times that a whole assignment that a client counted as lost was handed over  \
+                      \ */                                                                         \
     X(unheard)     /* times that a coordinator answered nothing for a whole session */             \
     X(kicks)                                                                                       \
     X(fenced)                                                                                      \
     X(unanswered) /* transactions whose end was not answered */                                    \
-    X(accused)    /* took two successors who came too late for a duplicate instance, and ended */  \
+    X(accused)    /* took two late successors for a duplicate instance, and ended */               \
     X(claims)
 
 struct counts {
@@ -420,7 +420,7 @@ struct world {
     struct plan plan;
     uint64_t random;
     bool failed, calm;     /* calm: no faults any more */
-    const char *violation; /* the kind of it: its text's format */
+    const char *violation; /* the kind of the violation: the format of its text */
     char failure[512];
     uint64_t step;
     int64_t now, wall;
@@ -443,50 +443,51 @@ struct world {
     struct group groups[REQUEST_KINDS];
     struct coordinator coordinators[COORDINATORS];
     struct refusal refusal;
-    int64_t commit_max, ledger_max; /* characters that the brokers take; 0: as many as there are */
+    int64_t commit_max, ledger_max; /* limits of the brokers in characters; 0: no limit */
     int64_t outage_until, ill_until;
     struct process processes[PROCESSES_MAX];
     int process_count, incarnations;
     char owners[IDS][LEDGER_OWNER_SIZE];
-    /* By incarnation, when it last froze or lost its assignment: what it had begun to start until
-     * then may be unknown. UINT64_MAX: it has died. */
+    /* By incarnation: the step at which it last froze or lost its assignment. Calls that it had
+     * begun to start until then may be unknown. UINT64_MAX: it has died. */
     uint64_t excused_at[INCARNATIONS_MAX];
     struct counts counts;
 };
 
 /* world.c */
 uint64_t draw(struct world *world, uint64_t below);
-/* Whether the fault happens on this occasion; never when calm. */
+/* Whether the fault occurs now; never in the calm time. */
 bool strikes(struct world *world, enum fault fault);
 void say(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A guarantee is broken: the run ends. */
+/* Reports a broken guarantee, and ends the run. */
 void broken(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Runs the plan from its beginning to its end; the world says how it went, and what struck when (a
- * bit set of steps, may be NULL). world_end is due. */
+/* Runs the plan. The world has the result, and `struck` (may be NULL) the bit set of steps at which
+ * faults occurred. The caller calls world_end. */
 void world_run(struct world *world, const struct plan *plan, uint64_t *struck);
 void world_end(struct world *world);
 extern const char *const fault_names[FAULT_COUNT];
-/* Whether it happens in some of such runs. */
+/* Whether the fault occurs in some of such runs. */
 bool fault_may(const struct plan *plan, enum fault fault);
 
 /* broker.c: logs, offsets, transactions */
 void broker_init(struct world *world);
 void broker_fini(struct world *world);
 void broker_append(struct world *world);
-/* Strikes that concern the brokers alone. */
+/* Faults of the brokers alone. */
 void broker_strike(struct world *world);
 void broker_step(struct world *world);
-/* init_transactions: ends what is open, fences who had the id before. Returns the new epoch. */
+/* init_transactions: ends the open transaction, and fences the former producer. Returns the new
+ * epoch. */
 int broker_init_id(struct world *world, enum request_kind kind, int id);
 void broker_drop(struct world *world, struct transaction *transaction);
 void broker_apply(struct world *world, struct transaction *transaction);
 bool broker_is_unstable(const struct world *world, int log);
-/* Committed, and the markers of its offsets cannot be written yet. */
+/* Whether the transaction is committed, and the markers of its offsets cannot be written yet. */
 bool broker_marks_wait(const struct world *world, const struct transaction *transaction);
 /* A plain commit arrives; false: not from a member of this generation. */
 bool broker_land(struct world *world, struct flight *flight);
 void broker_drop_flight(struct flight *flight);
-/* Nobody is there for so long that the group's offsets are deleted. */
+/* The group is empty for so long that its offsets are deleted. */
 void broker_expire(struct world *world);
 struct task *broker_task(struct world *world, int log, int64_t offset);
 
@@ -494,11 +495,12 @@ struct task *broker_task(struct world *world, int log, int64_t offset);
 void coordinator_strike(struct world *world);
 void coordinator_calm(struct world *world);
 bool coordinator_is_away(const struct world *world, enum coordination what, enum request_kind kind);
-/* Whether the producer, or the ledger job, waits for a coordinator; in the end it gives up. */
+/* Whether the producer, or the ledger job, waits for a coordinator. In the end the wait is given
+ * up. */
 bool coordinator_delays(struct world *world, struct job *job);
 bool coordinator_delays_work(struct world *world, struct job *job);
 
-/* group.c: what a group's coordinator knows and does */
+/* group.c: the coordinator of a group */
 bool group_is_member(const struct group *group, int member, int generation);
 struct member *group_find(struct group *group, int id);
 int group_join(struct world *world, enum request_kind kind, int id, int instance, unsigned owned);
@@ -510,7 +512,7 @@ void group_step(struct world *world, struct group *group);
 
 /* client.c: the consumer of one process */
 void client_step(struct world *world, struct job *job);
-/* Its coordinator does not answer it. */
+/* A step of a client whose coordinator does not answer. */
 void client_alone(struct world *world, struct job *job);
 void client_fetch(struct world *world, struct job *job);
 void client_assign(struct world *world, struct job *job, const struct engine_action *action);
@@ -519,23 +521,23 @@ void client_unassign(struct world *world, struct job *job, const struct engine_a
 /* refusal.c */
 void refusal_strike(struct world *world);
 void refusal_lift(struct world *world);
-/* Whether that is refused now; then it counts. */
+/* Whether the request is refused now. If so, it is counted. */
 bool refusal_meets(struct world *world, struct job *job, enum asking what);
-/* The same of one log's record among others, which are taken. */
+/* The same for the record of one log, among others that are accepted. */
 bool refusal_meets_record(struct world *world, struct job *job, int log);
-/* Whether these ledgers are too long, one of them or all together. */
+/* Whether one of these ledgers, or all together, are too long. */
 bool refusal_of_size(struct world *world, const struct stored_ledger *ledgers, size_t count);
 void refusal_init(struct world *world);
-/* What was in a row is not any more: the process could not ask, or has nothing to ask for. */
+/* Ends a series of refusals: the process could not send requests, or has none to send. */
 void refusal_excuse(struct job *job);
 
 /* commit.c: its producer, and its ledger jobs */
 void commit_transact_step(struct world *world, struct job *job);
-/* How it ends otherwise than the brokers would say. */
+/* Ends the transaction with another outcome than the brokers'. */
 void commit_abort(struct world *world, struct job *job, enum txn_outcome outcome);
 void commit_lose_answer(struct world *world, struct job *job, bool on_its_way);
 void commit_work_step(struct world *world, struct job *job);
-/* Its process ends: what it was at is told nobody. */
+/* The process ends: the outcome of the running operation is not reported. */
 void commit_drop(struct job *job);
 
 /* caller.c: its calling side, and the platform */
@@ -543,7 +545,7 @@ void caller_start(struct world *world, struct process *process);
 void caller_lend(struct world *world, struct job *job, struct request *request);
 void caller_recall(struct world *world, struct job *job, const struct engine_action *action);
 void caller_step(struct world *world, struct process *process);
-/* The Kafka thread takes what is given back. */
+/* The Kafka thread receives requests that come back. */
 void caller_take(struct world *world, struct job *job);
 void caller_drop_all(struct process *process);
 void platform_step(struct world *world);
@@ -554,11 +556,11 @@ int64_t process_wall(const struct world *world, const struct process *process);
 void process_start(struct world *world, struct process *process, int id);
 void process_end(struct world *world, struct process *process, const char *why);
 void process_crash(struct world *world, struct process *process);
-/* Those of these logs that do not drain yet do from now on. */
+/* Starts the drain of those of these logs that do not drain yet. */
 void job_drain(const struct world *world, struct job *job, unsigned logs);
 void process_step(struct world *world, struct process *process);
 void process_heartbeat(struct world *world, struct process *process);
-/* Short, for people. */
+/* A short name for people. */
 const char *process_name(int id);
 const char *job_name_of(enum request_kind kind, int id);
 const char *job_name(const struct job *job);
@@ -566,14 +568,14 @@ int64_t job_now(const struct world *world, const struct job *job);
 int64_t job_wall(const struct world *world, const struct job *job);
 struct transaction *transaction_of(struct world *world, const struct job *job);
 struct group *group_of(struct world *world, const struct job *job);
-/* What it had begun to start until now may be unknown. */
+/* From now on, calls that the job had begun to start may be unknown. */
 void excuse(struct world *world, const struct job *job);
-/* Its instance.id: the longest that there is, where ledgers are short. */
+/* Draws the instance.ids: the longest possible ones if ledgers are short. */
 void process_draw_owners(struct world *world);
 int process_id(const char *owner);
 
 /* checks.c */
-/* Whether it has all that it is to have in the end. */
+/* Whether the task has everything that it must have in the end. */
 bool check_is_over(const struct task *task);
 void check_published(struct world *world, const struct published *item);
 void check_ledger(struct world *world, int log, const struct transaction *transaction);
@@ -593,10 +595,10 @@ void check_offered(struct world *world, struct job *job);
 void check_claim_refused(struct world *world, struct job *job);
 void check_refused(struct world *world, const struct job *job);
 void check_others_went_on(struct world *world);
-/* Whether it says that a partition is halted. */
+/* Whether the job shows a halted partition. */
 bool check_is_stuck(const struct job *job);
 bool check_all_done(struct world *world, bool say_why);
 int task_of(const struct world *world, const struct request *request);
 
-/* shrink.c: finds a shorter run that breaks the same guarantee, and says how to replay it. */
+/* shrink.c: finds a shorter run that breaks the same guarantee, and prints how to replay it. */
 int shrink(const struct plan *plan);
