@@ -27,6 +27,15 @@ static void note_dropped(struct world *world, const struct job *job, unsigned lo
     }
 }
 
+/* Whoever is refused its claim for good remembers nothing of the log either. */
+static void note_unclaimed(struct world *world, const struct job *job, unsigned logs)
+{
+    struct engine_partition_stats view;
+    for (size_t i = 0; engine_get_partition_stats(job->engine, i, &view); i++)
+        if (view.unclaimed && logs & 1u << view.partition)
+            note_dropped(world, job, 1u << view.partition);
+}
+
 static void ask_assign(struct world *world, struct job *job, unsigned logs)
 {
     struct client *client = &job->client;
@@ -80,6 +89,7 @@ static void ask_unassign(struct world *world, struct job *job, unsigned logs, bo
     client->lost = lost;
     client->answered_at = 0;
     say(world, "%s %s %x", job_name(job), lost ? "has lost" : "is asked to give back", logs);
+    note_unclaimed(world, job, logs);
     if (lost)
         note_lost(world, job, logs);
     else
@@ -338,6 +348,7 @@ void client_assign(struct world *world, struct job *job, const struct engine_act
     }
     if (logs != client->asked_logs)
         broken(world, "%s was given %x and answers %x", job_name(job), client->asked_logs, logs);
+    note_unclaimed(world, job, logs);
     client->owned |= logs;
     client->fetching |= logs;
     client->asked = ASKED_NOTHING;
