@@ -99,6 +99,8 @@ enum row {
         ROW_COUNT
 };
 
+/* Each kind of request needs a column: a missing one would be VERDICT_NOT_SENT, after which a
+ * request is sent again. */
 static const struct {
     const char *what, *code, *words;
     enum verdict verdicts[REQUEST_KINDS];

@@ -7,6 +7,9 @@
 #include "core/config.h"
 #include "core/request.h"
 
+/* What a try means. A new kind is a case of the switches in verdict.c and dispatch.c, which the
+ * compiler names; and of what compares with single kinds, which it does not (settle_outcome,
+ * settle_recording, verdict_reach, and the log in worker/call_thread.c). */
 enum verdict {
     VERDICT_NOT_SENT,     /* certainly never sent */
     VERDICT_LEASE_OVER,   /* not sent, because we stopped it (lease, recall, end of the thread) */

@@ -1,10 +1,11 @@
 /* Kafka through librdkafka, for one job: a consumer of the job's requests topic in its group, a
- * transactional producer, and runner threads for the calls that block (transactions on one; reading
- * ledgers, ending a dead owner's transactions and plain commits on another), so that the Kafka
- * thread never waits for the network. Only the Kafka thread calls the functions below, except
- * kafka_wake (any thread) and kafka_check_settings (before any thread). Functions start operations;
- * kafka_serve reports their ends through the handler. Partition lists and texts that the handler
- * gets are borrowed for the call.
+ * transactional producer, and three runner threads for the calls that block, so that the Kafka
+ * thread never waits for the network: the writer (transactions), the reader (ledgers, ending a dead
+ * owner's transactions, plain commits) and the prober (whether committed offsets still exist). Only
+ * the Kafka thread calls the functions below, except kafka_wake (any thread) and
+ * kafka_check_settings (before any thread). Functions start operations; kafka_serve reports their
+ * ends through the handler. Partition lists and texts that the handler gets are borrowed for the
+ * call.
  *
  * This module decides nothing of the protocol: it reports what happened, and the engine decides. By
  * itself it repeats only calls whose repetition is certainly harmless (retriable errors of the same
@@ -149,8 +150,7 @@ void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partitio
  * ignored unless `rebalance` is the number of the newest rebalance. */
 void kafka_unassign(struct kafka *kafka, uint64_t rebalance);
 
-/* Operations: at any time at most one transaction or renewal, and one operation of the ledger
- * runner (the next three). */
+/* Operations. At any time at most one of the next two runs, and one of the three after them. */
 void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transaction);
 void kafka_renew_producer(struct kafka *kafka);
 /* stable: read_committed, with GROUP_RETRY while a transaction on one of them is open; otherwise

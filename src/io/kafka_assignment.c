@@ -10,11 +10,11 @@
  *  - closing revokes everything (cooperative), or leaves without an event (eager).
  * So a new event may come while the last one is unanswered. These rules keep both sides correct:
  *  1. Only the answer to the newest number counts. Before a newer event is reported, unanswered
- *     partitions are reported as lost: the handler forgets them, and gets them again if they are
- *     still ours. Unanswered assigned partitions stay pending (cooperative: the group counts them
- *     as ours, and no later event names them again). Partitions that were to be given back may
- *     belong to another member already: after the rejoin the coordinator would accept our commits
- *     under the new generation, so no work on them may go on.
+ *     partitions are reported as overtaken: the handler forgets them, and gets them again if they
+ *     are still ours. Unanswered assigned partitions stay pending (cooperative: the group counts
+ *     them as ours, and no later event names them again). Partitions that were to be given back
+ *     may belong to another member already: after the rejoin the coordinator would accept our
+ *     commits under the new generation, so no work on them may go on.
  *  2. An answer makes the one call that the newest event waits for, with all differences:
  *     partitions whose revocation was overtaken are subtracted before new ones are added. So
  *     librdkafka never keeps waiting, and a late answer cannot affect a newer assignment.
@@ -724,8 +724,8 @@ static void tell_changed(struct kafka *kafka)
     free(changed);
 }
 
-/* Reports partitions whose log or committed state has changed unexpectedly as lost and as assigned
- * again, so that their committed state is read again. The group is not involved. */
+/* Reports partitions whose log or committed state has changed unexpectedly as overtaken and as
+ * assigned again, so that their committed state is read again. The group is not involved. */
 static void restart(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;

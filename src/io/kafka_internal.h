@@ -1,7 +1,8 @@
-/* Declarations that the files of io/kafka share; private to them. Each struct says which thread may
- * use it. Four of our threads run here: the Kafka thread (the caller of kafka.h) and three runners:
- * the writer (producer, transactions), the reader (committed state) and the prober (whether
- * committed offsets still exist). librdkafka's own threads call only the log callback. */
+/* The state of one job's Kafka clients, and what the files of io/kafka share; private to them. Each
+ * struct says which thread may use it. Four of our threads run here: the Kafka thread (the caller
+ * of kafka.h) and three runners: the writer (producer, transactions), the reader (committed state)
+ * and the prober (whether committed offsets still exist). librdkafka's own threads call only the
+ * log callback. */
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -57,7 +58,7 @@ struct kafka_trouble {
     char reason[sizeof(struct error)];
 };
 
-/* What identifies a record. */
+/* A fingerprint of a record. */
 struct kafka_print {
     int64_t offset; /* -1: none */
     uint64_t hash;
@@ -74,7 +75,7 @@ struct kafka_slot {
     int64_t next;            /* offset after the last delivered record; -1: the oldest */
     bool reopen;             /* the queue has to be opened again: records go to another one */
     int64_t reopen_at_ms;    /* not before this time */
-    bool restart;            /* to be reported as lost and as assigned again */
+    bool restart;            /* to be reported as overtaken and as assigned again */
     bool log_changed;        /* the reason: its log is another one, or has lost records */
     bool restarted;          /* that was done, and nothing at or above `next` has arrived since */
     bool had_ledger;         /* this process has seen or committed a ledger of it */
@@ -118,7 +119,7 @@ struct kafka_assignment {
     bool eager;                                  /* the group's protocol */
     bool assign_again, unassign_again; /* the call failed and is repeated at again_at_ms */
     int64_t again_at_ms;
-    bool restarts; /* there may be slots to be reported as lost and as assigned again */
+    bool restarts; /* there may be slots with `restart` */
     bool uneasy;   /* there may be unreadable slots, or slots to be opened again */
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */
@@ -164,7 +165,7 @@ enum kafka_log {
     KAFKA_LOG_UNKNOWN, /* it cannot be found out */
 };
 
-/* What the reader knows of a partition's log. */
+/* What is remembered of a partition's log: copied from its slot for the reader. */
 struct kafka_memory {
     bool had_ledger, lost, doubtful;
     struct kafka_print first, last, before;
@@ -369,8 +370,8 @@ int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *e
 int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *begin,
                     int64_t *end, struct error *error);
 
-/* What to add to the error of a group's committed offsets: librdkafka asks again until the time is
- * over where the right to read them is missing. */
+/* What to add to the error of reading committed offsets: if the right to read them is missing,
+ * librdkafka only retries until the time is over. */
 const char *kafka_why_unread(rd_kafka_resp_err_t code);
 
 /* kafka_settings.c */
@@ -435,9 +436,9 @@ rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafk
 
 /* kafka_partition.c; Kafka thread */
 
-/* Marks the partition to be reported as lost and as assigned again. */
+/* Marks the partition to be reported as overtaken and as assigned again. */
 void kafka_partition_restart(struct kafka *kafka, struct kafka_slot *slot);
-/* Brings those of which librdkafka has said that something has come into kafka->full. */
+/* Moves the slots with newly reported messages from kafka->news to kafka->full. */
 void kafka_partitions_news(struct kafka *kafka);
 /* Opens the partition's own queue, so that a full window stops only this partition. Called before
  * the assign call, which directs the messages to that queue. If it fails, it is tried again
@@ -473,7 +474,7 @@ void kafka_probe_fini(struct kafka *kafka);
 
 /* kafka_log_identity.c */
 
-/* What identifies a message's record. Any thread. */
+/* The fingerprint of a message's record. Any thread. */
 struct kafka_print kafka_print_of(const rd_kafka_message_t *message);
 /* Checks the logs of the partitions whose committed offset is gone or doubtful. Returns 0; -1: not
  * possible now. Reader. */

@@ -2,13 +2,13 @@
  *
  * Three things go wrong without a rebalance:
  *  - librdkafka replaces its partition object if the topic was missing in the metadata for a
- * moment. The queue that was opened before gets no more records, and what is fetched goes to the
+ *    while. The queue that was opened before gets no more records, and what is fetched goes to the
  *    consumer's queue. Such a record is dropped: the partition's queue is opened again, and reading
  *    starts again after the last delivered record.
  *  - The log is suddenly shorter than the position of reading: the topic was deleted and created
  *    again (which also deletes its committed offsets), or has lost records. The committed state
- *    decides: the partition is reported as lost and as assigned again. If the committed state is
- *    still the old one, the engine halts the partition.
+ *    decides: the partition is reported as overtaken and as assigned again. If the committed
+ *    state is still the old one, the engine halts the partition.
  *  - The broker or librdkafka refuses the record at a position, each time or once and then
  *    silently. Only a record or the partition's end proves that the failure is over. So after a
  *    while the position is fetched again, and after TROUBLE_BUDGET_MS the partition counts as

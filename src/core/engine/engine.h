@@ -9,8 +9,8 @@
  * engine_call_ended.
  *
  *   partition:   arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone
- *                (lost while active: lost, until it is handed over or the broker refuses that; then away, until it comes
- *                back or not; lost in another phase: gone; its state cannot be trusted: halted)
+ *                (taken away by a loss: lost, then away, then arriving again or gone; its state cannot be trusted:
+ *                halted. docs/architecture.md has all transitions)
  *   producer:    starting ──▶ idle ──▶ in a transaction ──▶ idle
  *                (outcome unknown: renewing ──▶ reading back ──▶ idle)
  *   ledger job:  none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
@@ -43,7 +43,9 @@ struct engine_options {
     size_t doubts;      /* limit of order ids that a ledger names; 0: LEDGER_DOUBTS */
 };
 
-/* A record to publish, in this order. */
+/* A record of a transaction: a result, or one of three dead letters (of a request that breaks a
+ * rule, with the late outcome of a call whose partition has gone, of a started request whose record
+ * was deleted). Records are written in the order of the list. */
 enum engine_item_type { ITEM_RESULT, ITEM_INVALID, ITEM_LATE, ITEM_GONE };
 struct engine_item {
     enum engine_item_type type;
@@ -59,8 +61,8 @@ enum engine_action_type {
                          engine_ledgers_read */
     ENGINE_END_OWNER, /* end the open transaction of `owner`; answer: engine_owner_ended */
     ENGINE_COMMIT,    /* commit ledgers outside of a transaction; answer: engine_committed */
-    ENGINE_ASSIGN,    /* rebalance, places */
-    ENGINE_UNASSIGN,  /* rebalance */
+    ENGINE_ASSIGN,    /* answer that assignment: read each of `places` from its offset on */
+    ENGINE_UNASSIGN,  /* answer that revocation: give the partitions back */
     ENGINE_START,     /* hand the request to the call thread */
     ENGINE_RECALL,    /* recall the unsent requests of the partition, or of all */
     ENGINE_LEAVE,     /* after engine_stop everything is drained and released: leave the group */
@@ -102,9 +104,9 @@ int64_t engine_wake_time(const struct engine *engine);
 
 /* Events of the group. A lost partition is handed over if the broker still accepts that: nothing
  * new is started, and outstanding requests may end and are published (for drain_ms from the
- * broker's first answer on). In any case its state is kept in memory until the next assignment. If
- * the partition comes back with the ledger that this process committed last, it goes on from
- * memory. */
+ * broker's first answer on). An overtaken one is not handed over, and is forgotten if it was
+ * draining. Otherwise the state of both is kept in memory until the next assignment. If the
+ * partition comes back with the ledger that this process committed last, it goes on from memory. */
 void engine_assigned(struct engine *engine, uint64_t rebalance,
                      const struct record_position *places, size_t count, int64_t now);
 void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation parting,

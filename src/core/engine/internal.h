@@ -1,4 +1,7 @@
-/* Declarations that the engine's files share; private to them. */
+/* The state of one engine, and what its files share; private to them. The engine owns everything
+ * here, also the lanes and the requests that are not lent. Only the engine's caller uses it: the
+ * job's Kafka thread, or a simulation. Times are CLOCK_BOOTTIME milliseconds. docs/architecture.md
+ * has the transitions of partitions, requests and the producer. */
 #pragma once
 
 #include <assert.h>
@@ -51,7 +54,7 @@ enum { ENGINE_CLAIM_STEP = 2 };
 
 enum partition_phase {
     PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
-    PARTITION_ACTIVE,    /* owned: "claim" is done */
+    PARTITION_ACTIVE,    /* claimed: its records are read, and its requests start */
     PARTITION_HALTED,    /* its state cannot be trusted: nothing is read or written */
     PARTITION_DRAINING,  /* no new starts; outstanding requests end */
     PARTITION_RELEASING, /* "release" is running */
@@ -69,7 +72,7 @@ struct lane {
     struct list requests;   /* not ended, by offset (request->lane_node) */
     struct list ready_node; /* partition->ready: its first request may start */
     int64_t doubt_until;    /* a call in doubt may be running until then */
-    bool resting;           /* in back-off: its first request may start at a later time */
+    bool resting;   /* waits for a time: a back-off of its first request, or the end of a doubt */
     int64_t wake;   /* when the lane has to be checked again: at that time, or when the request is
                        overdue */
     size_t heap_at; /* index in engine->alarms; SIZE_MAX: not there */
@@ -105,15 +108,17 @@ struct partition {
     bool recall;           /* its unsent requests have to be recalled */
     bool in_job;           /* it is in the running commit */
     bool needs_repair;     /* halted: a person has to repair the committed state */
-    bool owes_halt; /* and LEDGER_HALT is not committed yet, which tells other workers; until it is
-                       committed, or the partition is lost */
+    bool owes_halt; /* halted or releasing: LEDGER_HALT, which halts it for other workers, too, has
+                       still to be committed */
     bool claimed;   /* arriving: its claim is committed */
-    int claim_refusals;  /* how often its claim was refused alone */
-    bool unclaimed;      /* halted, or arriving again, because its claim was refused */
-    bool suspect;        /* the last transaction with its ledger was refused for the offsets */
-    bool changed;        /* the ledger would differ from the committed one, at least by its base */
-    bool without_commit; /* it had no committed offset, and its end has not been seen since */
-    bool older_than_group; /* and a record came before the end */
+    int claim_refusals; /* how often its claim was refused alone */
+    bool unclaimed;     /* halted, or arriving again, because its claim was refused */
+    bool suspect;       /* the last transaction with its ledger was refused for the offsets */
+    bool changed; /* its base has moved over gaps or done records, and it has no requests: nothing
+                     else would bring it into a transaction */
+    bool without_commit;   /* it had no committed offset when it was read, and its end has not been
+                              reached since */
+    bool older_than_group; /* a record arrived in that time: older than the group's first commit */
     char *halt_reason;
     uint64_t sequence;       /* of the committed ledger */
     int64_t base;            /* of the committed ledger */
@@ -121,7 +126,7 @@ struct partition {
     int64_t next;            /* after the last record or gap seen */
     struct marks committed;  /* the marks of offsets below `top` in the committed ledger */
     struct marks ahead;      /* the marks of offsets from `top` up to `next` */
-    struct marks committing; /* told, after the running transaction */
+    struct marks committing; /* the marks of the ledger in the running transaction */
     struct ledger loaded;    /* the ledger as read: the marks of offsets from `next` on */
     int64_t loaded_end;
     size_t loaded_run;      /* the run that contains `next` */
@@ -137,26 +142,26 @@ struct partition {
     struct list changes;    /* those whose marks the running transaction changes (change_node) */
     struct request *within; /* the last request for which the ledger has room */
     size_t within_count;    /* how many requests that are; NULL and 0: not known */
-    int64_t within_max;     /* with a ledger of that many characters */
+    int64_t within_max;     /* the room in characters for which these two hold */
     struct map lanes;
     struct list ready; /* lanes */
     size_t ready_count;
     size_t resting; /* lanes */
     size_t ledger_size;
     int64_t drain_until;
-    int64_t lost_at;     /* lost: since when; */
-    bool asks;           /* its next transaction finds out whether the broker accepts it */
+    int64_t lost_at;     /* lost: since when */
+    bool asks;           /* lost: its next transaction shows whether the broker still accepts any */
     int64_t short_since; /* when its log was first seen to end below a marked offset; 0: never */
     int64_t
         blocked_until; /* something of it was refused for good: no transaction before this time */
     int64_t blocked_pause; /* length of that pause */
     uint64_t blocked_by;   /* number of the refusal that caused it */
-    int64_t offer_at; /* its ledger is too long, and is sent again at this time all the same; 0: it
-                         is not */
+    int64_t offer_at; /* its ledger is longer than the known limit, and is sent at this time all the
+                         same, because the limit may be outdated; 0: it is not too long */
     int64_t doubt_until; /* the predecessor's calls may be running until then */
     struct doubts doubts;
-    int64_t
-        all_doubt_until; /* the same for calls of unknown order ids: no lane goes on before it */
+    int64_t all_doubt_until; /* the same for calls whose order ids are not known: no lane starts
+                                anything before. INT64_MAX: the claim sets the end */
 };
 
 enum producer_phase {
@@ -225,7 +230,7 @@ struct engine {
     int64_t ledger_max;  /* known limit of a ledger's characters at the broker */
     int64_t ledger_good; /* characters of the longest ledger that the broker has accepted */
     int64_t limit_until; /* when the learned limit is forgotten; 0: none was learned */
-    int64_t late_until;  /* dead letters of requests without a partition are refused until then */
+    int64_t late_until;  /* late outcomes wait until then, because the broker refused one */
     int64_t late_pause;
     uint64_t refusals;    /* transactions of which records were refused */
     uint64_t late_by;     /* number of the refusal behind late_until */
@@ -237,7 +242,7 @@ struct engine {
     bool aborted_records; /* the last aborted transaction had records */
     int64_t last_txn, fence_grace_until, startup_until;
     int64_t unfenced_at;  /* when the producer was last known to be the newest with its id */
-    int64_t fenced_after; /* the same time, before the last fence */
+    int64_t fenced_after; /* unfenced_at when it was fenced last */
     int startup_fences;
     bool duplicate_suspected, fail; /* that another process has the same instance.id, unless reading
                              back finds another reason */
@@ -245,7 +250,7 @@ struct engine {
     enum job job;
     int64_t job_retry_at;
     int job_failures;               /* in a row */
-    struct record_position *places; /* of the operation or assignment */
+    struct record_position *places; /* of the running read, or of the assignment */
     size_t place_count, place_capacity;
     struct stored_ledger *job_ledgers;
     size_t job_ledger_count, job_ledger_capacity;
@@ -263,11 +268,12 @@ struct engine {
     size_t late;          /* how many of `ended` go to the dead letters */
     struct lane **alarms; /* heap of lanes by wake */
     size_t alarm_count, alarm_capacity;
-    size_t resting;      /* lanes */
-    size_t ready;        /* lanes of all partitions whose first request may start */
-    size_t bytes;        /* of the unfinished requests of all partitions */
-    int64_t latency_sum; /* mean latency of a try in ms, times its weight */
-    size_t chosen, handed, marked;
+    size_t resting;                /* lanes */
+    size_t ready;                  /* lanes of all partitions whose first request may start */
+    size_t bytes;                  /* of the unfinished requests of all partitions */
+    int64_t latency_sum;           /* mean latency of a try in ms, times its weight */
+    size_t chosen, handed, marked; /* requests in these states; marked: as started, in a committed
+                                      ledger */
     bool slots_exhausted; /* the last transaction chose as many requests as it was allowed */
     size_t ended_calls, overcommit; /* ended_calls: since the last transaction; overcommit: starts
                                        beyond the slots */
@@ -322,14 +328,14 @@ void partition_forget(struct partition *partition);
  * partition. */
 void partition_halt(struct partition *partition, char *reason);
 /* Keeps the partition out of transactions for that long (0: the next pause), because the broker
- * refuses something of it; `words` is the broker's error. */
+ * refuses something of it; `reason` is the text for people. */
 void partition_block(struct partition *partition, int64_t pause, const char *reason);
 /* Ends the pause: the broker has accepted everything of the partition. */
 void partition_unblock(struct partition *partition);
 /* The next pause after a refusal: twice the last one, within limits. */
 int64_t block_pause(int64_t last);
 void partition_free(struct partition *partition);
-/* Takes over a ledger that was read ("load"). */
+/* Takes over a ledger that was read ("load"). committed: there was a committed offset. */
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed);
 /* Writes the ledger, as it is after the running transaction, into engine->scratch, and its marks
  * into partition->committing. Offsets from `top` on are written only if everything below them is
@@ -350,14 +356,15 @@ enum ledger_mark partition_next_mark(const struct partition *partition, int64_t 
 void partition_pass(struct partition *partition, int64_t until, bool is_record);
 /* The smallest limit of ledgers with which a request can be started. */
 int64_t partition_ledger_min(const struct engine *engine);
-/* Whether the partition has nothing outstanding any more, for a drain. */
+/* Whether a draining or lost partition can be given back: no transaction contains it, and nothing
+ * of it is outstanding any more, or the time is over. */
 bool partition_drained(struct partition *partition);
 /* Whether transactions may contain the partition now. */
 bool partition_takes_part(const struct partition *partition);
 /* The partition's first request that the broker refuses; NULL: none. */
 const struct request *partition_refused(const struct partition *partition);
 
-/* doubt.c */
+/* doubt.c: calls in doubt, by the ledger's names of their order ids */
 /* Notes a doubt. Doubts that are over make room. */
 void doubts_add(struct doubts *doubts, const char *order_id, int64_t until, int64_t now);
 /* Until when a call with that order id's name may run; 0: none. */
@@ -369,8 +376,9 @@ void doubts_claimed(struct doubts *doubts, int64_t until);
 void doubts_tell(const struct doubts *doubts, int64_t now, struct ledger *ledger);
 
 /* lane.c */
+/* Puts the request at the end of its order id's lane, which is made if there is none. */
 void lane_add(struct partition *partition, struct request *request);
-/* Updates the state of a lane (ready, in back-off, gone) after any change. The lane may be
+/* Updates the state of a lane (ready, resting, gone) after any change. The lane may be
  * freed. */
 void lane_settle(struct lane *lane);
 /* Updates every lane that has requests, after a change of the partition's phase. */
@@ -379,8 +387,10 @@ void lane_settle_all(struct partition *partition);
 void lane_leave(struct request *request);
 /* Notes that a call of the lane may be running until then. lane may be NULL. */
 void lane_doubt(struct lane *lane, int64_t until);
+/* Settles the lanes whose time has come. */
 void lane_wake_due(struct engine *engine);
 void lane_free_all(struct partition *partition);
+/* When the next lane has to be settled; INT64_MAX: never. */
 int64_t lane_next_wake(const struct engine *engine);
 
 /* turn.c; each O(1), except for partitions that turn_take drops from the line, each once */
@@ -398,8 +408,12 @@ void turn_over(struct partition *partition, bool newcomer);
 void turn_first(struct partition *partition);
 
 /* transaction.c */
+/* Builds the next transaction. Returns false if there is nothing to commit. */
 bool txn_build(struct engine *engine, struct engine_action *action);
+/* The transaction has committed. lease: that proves the membership, so the chosen requests may
+ * start; otherwise (it was learned later, by reading back) they are unmarked again. */
 void txn_landed(struct engine *engine, bool lease);
+/* Nothing of the transaction is committed: its requests go back to where they were. */
 void txn_failed(struct engine *engine);
 void txn_fini(struct txn *txn);
 /* The broker has refused the ledgers of the failed transaction. The next transaction has fewer
@@ -416,10 +430,11 @@ void batch_taken(struct engine *engine, const struct stored_ledger *ledgers, siz
  * ledger) a smaller ledger. */
 bool batch_refused(struct engine *engine, const struct stored_ledger *ledgers, size_t count);
 
-/* group.c */
+/* group.c: takeover, hand-over and loss of partitions */
 /* Ends drains and losses whose time is over. After that there may be calls to recall, before a
  * partition is given back. */
 void group_check(struct engine *engine);
+/* The next step of a revocation, a release or a takeover. Returns false if there is none now. */
 bool group_next(struct engine *engine, struct engine_action *action);
 /* The broker has answered a transaction: lost partitions may belong to another worker, or their
  * time for a hand-over begins. */
@@ -428,6 +443,8 @@ void group_answered(struct engine *engine, enum txn_outcome outcome);
  * whole session after the end of the drain, the membership is gone, reported or not, and the
  * partition belongs to another worker. INT64_MAX: not at present. */
 int64_t group_gives_up_at(const struct partition *partition);
+/* Begins to read back the ledgers of a transaction of unknown outcome. ENGINE_NOTHING: all its
+ * partitions are gone, and it counts as failed. */
 void group_read_back(struct engine *engine, struct engine_action *action);
 
 /* engine.c: transitions of a request, which keep the counters and lists up to date */
