@@ -1,6 +1,7 @@
-/* The circuit breaker: it pauses all calls while the platform fails or refuses the credentials, so
- * that an outage costs few requests, and makes one trial call to find out whether the outage is
- * over. No I/O; times are CLOCK_BOOTTIME in ms. The call thread, through core/dispatch. */
+/* The circuit breaker: while the platform fails or refuses the credentials, it pauses everything
+ * that is sent, recordings too, so that an outage costs few requests, and makes one trial call (a
+ * request of either kind) to find out whether the outage is over. 'Call' stands for both below. No
+ * I/O; times are CLOCK_BOOTTIME in ms. The call thread, through core/dispatch. */
 #pragma once
 
 #include <stdbool.h>

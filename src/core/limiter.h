@@ -1,6 +1,6 @@
-/* The rate limit (platform.rate.per.second): a virtual clock that says when the next call is due,
- * with a tolerance for late timers that allows only short bursts. No I/O; times are CLOCK_BOOTTIME
- * in ms. The call thread, through core/dispatch. */
+/* The rate limit (platform.rate.per.second): a virtual clock that says when the next call or
+ * recording may be sent, with a tolerance for late timers that allows only short bursts. No I/O;
+ * times are CLOCK_BOOTTIME in ms. The call thread, through core/dispatch. */
 #pragma once
 
 #include <stdbool.h>

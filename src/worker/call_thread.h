@@ -1,8 +1,9 @@
-/* The call thread: a libuv loop that performs tries (worker/exchange); core/dispatch decides what
- * to send when. The Kafka threads, one per job, share the call thread and use messages only. In:
- * requests to call (struct request), recalls. Out: requests that ended (request->call.end says
- * how), changes of the limit of calls. A request belongs to the call thread from call_thread_start
- * until it comes back through its job's `finished` queue, always exactly once. */
+/* The call thread: a libuv loop that performs the tries of calls and of recordings
+ * (worker/exchange); core/dispatch decides what to send when. The Kafka threads, one per job, share
+ * the call thread and use messages only. In: requests to call (struct request), recalls. Out:
+ * requests that ended (request->call.end says how), changes of the limit of calls. A request
+ * belongs to the call thread from call_thread_start until it comes back through its job's
+ * `finished` queue, always exactly once. */
 #pragma once
 
 #include <stdatomic.h>
@@ -15,9 +16,10 @@
 #include "core/request.h"
 #include "worker/histogram.h"
 
-/* Out: how many calls may be outstanding from now on (core/dispatch): 0 while the circuit breaker
- * is open, 1 for its trial call, otherwise platform.max.in.flight. type is MESSAGE_LIMIT. The
- * receiver frees the message. */
+/* Out, to each job: how many of its requests may be outstanding from now on (dispatch_limit; the
+ * job passes it to engine_allow): 0 while the circuit breaker is open, 1 for its trial call,
+ * otherwise platform.max.in.flight, or less for the rate limit. type is MESSAGE_LIMIT. The receiver
+ * frees the message. */
 struct limit_message {
     struct message message;
     int64_t calls;

@@ -399,8 +399,7 @@ struct plan {
     X(rebalances)                                                                                  \
     X(came_back)   /* lost partitions that came back before another process had them */            \
     X(resumed)     /* ... and went on from memory */                                               \
-    X(handed_over) /* times that a whole assignment that a client counted as lost was handed over  \
-                      \ */                                                                         \
+    X(handed_over) /* times that a client handed over all that a loss took from it */              \
     X(unheard)     /* times that a coordinator answered nothing for a whole session */             \
     X(kicks)                                                                                       \
     X(fenced)                                                                                      \
