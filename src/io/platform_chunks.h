@@ -1,7 +1,7 @@
 /* Parses a chunked body. libcurl would do this, too, but it silently drops bytes after the last
  * chunk and keeps the connection. So libcurl is configured to pass the bytes on unchanged.
  * Malformed chunks are found here, because not every version of libcurl recognises every chunked
- * body. */
+ * body. The loop's thread. */
 #pragma once
 
 #include <stdbool.h>

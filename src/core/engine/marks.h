@@ -1,6 +1,6 @@
 /* Marks of offsets from a base upwards, as runs. The engine keeps them between two transactions, so
  * that the next ledger is written from them and from the changes, and not from all requests of the
- * partition. No I/O; one thread. */
+ * partition. No I/O; the engine's caller. */
 #pragma once
 
 #include "core/ledger.h"
@@ -30,9 +30,10 @@ void marks_drop(struct marks *marks, int64_t base);
  * end, stay as they are. O(runs). */
 void marks_set(struct marks *marks, int64_t from, int64_t until, enum ledger_mark mark);
 
-/* Adds the marks of the offsets below `top` to a ledger, which has been reset to told's base: those
- * of `told`, then those of `ahead`, with the changes, which are sorted and below `top`. If all of
- * them are done, done offsets that follow directly are added, too. O(runs below top, changes). */
+/* Writes the next ledger of a partition: the marks of `told` (the committed ledger), then those of
+ * `ahead` (what was read since), up to top - 1, with the changes applied. The ledger has been reset
+ * to told's base; the changes are sorted and below `top`. If all these offsets are done, done ones
+ * that follow directly are added, too. O(runs below top, changes). */
 void marks_tell(const struct marks *told, const struct marks *ahead, int64_t top,
                 const struct mark_change *changes, size_t count, struct ledger *ledger);
 
