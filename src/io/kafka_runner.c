@@ -1,5 +1,5 @@
-/* A thread that runs one blocking job at a time for the Kafka thread, which decides when. A job
- * here is one call to librdkafka, not the job of a topic (enum request_kind). */
+/* A thread that runs one blocking job at a time for the Kafka thread. A job here is a function that
+ * may wait for the network, not the job of a topic (enum request_kind). */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
