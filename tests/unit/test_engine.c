@@ -2863,6 +2863,75 @@ static void test_unreadable_ledger_halts_alone(void **state)
 
 /* The topic was deleted and created anew, or its log was cut: what is read below the base may be
  * done or not. */
+/* A ledger as any program with the right to commit can write it: so many started offsets, each
+ * followed by a run of done ones. */
+static void forge(struct harness *harness, int started, int done, size_t doubts)
+{
+    struct ledger ledger = {.sequence = 7, .doubt_count = doubts};
+    struct text text = {0};
+    for (size_t i = 0; i < doubts; i++)
+        ledger.doubts[i] = (uint32_t)i;
+    for (int i = 0; i < started; i++) {
+        ledger_add(&ledger, LEDGER_DONE, i ? done : 0);
+        ledger_add(&ledger, LEDGER_STARTED, 1);
+    }
+    ledger_encode(&ledger, &text);
+    assert_in_range(text.length, LEDGER_MAX - 50, LEDGER_MAX);
+    harness->base[0] = 0;
+    harness->metadata[0] = text_take(&text);
+    ledger_fini(&ledger);
+}
+
+static void ready_with_a_long_name(struct harness *harness)
+{
+    struct engine_options given = options();
+    given.owner = "a-worker-of-a-deployment-whose-name-is-as-long-as-an-id-may-be-1";
+    assert_int_equal(strlen(given.owner), LEDGER_OWNER_SIZE - 1);
+    harness_init(harness, &given);
+}
+
+/* Together with this process's name its marks need more than a ledger may have. */
+static void test_forged_ledger_without_room_halts_alone(void **state)
+{
+    (void)state;
+    struct harness harness;
+    ready_with_a_long_name(&harness);
+    forge(&harness, 1320, 9, 0);
+    assign(&harness, 0, 2);
+    arrive(&harness, 0, 0, "o-1");
+    arrive(&harness, 1, 0, "o-1");
+    commit_tick(&harness);
+    assert_true(view_of(&harness, 0).halted);
+    assert_true(view_of(&harness, 0).needs_repair);
+    assert_false(view_of(&harness, 1).halted);
+    expect(&harness, ENGINE_START);
+    finish(&harness, 0, STATUS_SUCCEEDED);
+    harness_fini(&harness);
+}
+
+/* Its marks have room, and the names of its doubts have none beside this process's name. */
+static void test_full_ledger_names_no_doubts(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct ledger ledger = {0};
+    struct error error;
+    ready_with_a_long_name(&harness);
+    forge(&harness, 775, 100, 20);
+    assign(&harness, 0, 1);
+    assert_false(view_of(&harness, 0).halted);
+    arrive(&harness, 0, 0, "o-1");
+    commit_tick(&harness);
+    assert_published(&harness, "result:0:unknown ");
+    assert_int_equal(ledger_decode(&ledger, harness.base[0], harness.metadata[0],
+                                   strlen(harness.metadata[0]), &error),
+                     0);
+    assert_int_equal(ledger.doubt_count, 0);
+    assert_true(ledger.doubt);
+    ledger_fini(&ledger);
+    harness_fini(&harness);
+}
+
 static void test_a_log_that_ends_below_the_base_is_halted(void **state)
 {
     (void)state;
@@ -3375,6 +3444,8 @@ int main(void)
         cmocka_unit_test(test_drain_without_membership_ends),
         cmocka_unit_test(test_claim_failures),
         cmocka_unit_test(test_unreadable_ledger_halts_alone),
+        cmocka_unit_test(test_forged_ledger_without_room_halts_alone),
+        cmocka_unit_test(test_full_ledger_names_no_doubts),
         cmocka_unit_test(test_a_log_that_ends_below_the_base_is_halted),
         cmocka_unit_test(test_a_log_that_ends_below_a_mark_is_halted),
         cmocka_unit_test(test_what_is_halted_is_recalled_at_once),

@@ -68,7 +68,7 @@ static int64_t encode_job_ledger(struct partition *partition, const char *owner,
         return 0;
     }
     partition_ledger(partition, owner, partition->sequence, partition->top);
-    ledger_encode(&engine->scratch, out);
+    partition_encode(engine, out);
     return engine->scratch.base;
 }
 
@@ -729,8 +729,10 @@ static int decode(struct ledger *ledger, const struct stored_ledger *read, struc
 {
     if (read->offset < 0 && read->metadata_size)
         return error_set(error, "%zu characters without an offset", read->metadata_size);
-    return ledger_decode(ledger, read->offset < 0 ? 0 : read->offset, read->metadata,
-                         read->metadata_size, error);
+    if (ledger_decode(ledger, read->offset < 0 ? 0 : read->offset, read->metadata,
+                      read->metadata_size, error))
+        return -1;
+    return ledger_check_room(ledger, error);
 }
 
 /* Whether each ledger that was read has no owner, this process as owner, or an owner whose

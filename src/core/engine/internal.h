@@ -342,6 +342,9 @@ void partition_load(struct partition *partition, const struct ledger *ledger, bo
  * done. O(runs of the ledger, changes), whatever the partition holds. */
 void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
                       int64_t top);
+/* Appends that ledger, encoded. If it is too long with the names of doubts, they become one doubt
+ * without a name: another worker's ledger may leave them no room. */
+void partition_encode(struct engine *engine, struct text *out);
 /* The highest offset that may be marked (started, or done above the base) so that every later
  * ledger of this partition fits. Amortised O(1). */
 int64_t partition_start_limit(struct partition *partition);

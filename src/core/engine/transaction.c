@@ -190,7 +190,7 @@ static void write_ledger(struct engine *engine, struct partition *partition)
     struct text metadata = {0};
     partition_ledger(partition, engine->owner, partition->sequence + 1, partition->txn_top);
     partition->txn_base = engine->scratch.base;
-    ledger_encode(&engine->scratch, &metadata);
+    partition_encode(engine, &metadata);
     assert((int64_t)metadata.length <= engine->options.ledger_max);
     partition->ledger_size = metadata.length;
     if (txn->ledger_count == txn->ledger_capacity) {
