@@ -2704,6 +2704,24 @@ static void test_back_with_another_log(void **state)
     harness_fini(&harness);
 }
 
+/* It is assigned again at once: what was lent of the old log and is not sent must not be. */
+static void test_at_once_back_with_another_log(void **state)
+{
+    (void)state;
+    struct harness harness;
+    ready_with_a_call(&harness);
+    engine_log_changed(harness.engine, 0);
+    take(&harness, 0, 1, true);
+    give(&harness, 0, 1);
+    expect(&harness, ENGINE_RECALL);
+    assert_int_equal(harness.action.partition, 0);
+    expect(&harness, ENGINE_UNASSIGN);
+    read_ledgers(&harness);
+    expect(&harness, ENGINE_COMMIT);
+    unsent(&harness, 0, 0);
+    harness_fini(&harness);
+}
+
 static void test_lost_partitions(void **state)
 {
     (void)state;
@@ -3420,6 +3438,7 @@ int main(void)
         cmocka_unit_test(test_doubts_outlive_their_process),
         cmocka_unit_test(test_doubts_without_a_name_outlive_their_process),
         cmocka_unit_test(test_back_with_another_log),
+        cmocka_unit_test(test_at_once_back_with_another_log),
         cmocka_unit_test(test_lost_partitions),
         cmocka_unit_test(test_lost_and_back),
         cmocka_unit_test(test_lost_and_handed_over),

@@ -566,11 +566,12 @@ bool group_next(struct engine *engine, struct engine_action *action)
 
 /* Makes an arriving partition without state, except that its claim was refused too often: the new
  * assignment claims it again, and one more refusal halts it. Until the claim is accepted the
- * partition is shown as halted. */
+ * partition is shown as halted. Requests of the former state that are lent and not sent are still
+ * to be recalled. */
 static struct partition *arrive_anew(struct engine *engine, const struct record_position *place)
 {
     struct partition *former = partition_find(engine, place->partition);
-    bool unclaimed = former && former->unclaimed;
+    bool unclaimed = former && former->unclaimed, recall = former && former->recall;
     char *reason = NULL;
     if (unclaimed) {
         reason = former->halt_reason;
@@ -582,6 +583,7 @@ static struct partition *arrive_anew(struct engine *engine, const struct record_
     partition->unclaimed = unclaimed;
     partition->claim_refusals = unclaimed ? CLAIM_REFUSALS - 1 : 0;
     partition->halt_reason = reason;
+    partition_recall(partition, recall);
     return partition;
 }
 
