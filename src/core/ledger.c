@@ -363,17 +363,6 @@ size_t ledger_bound(int64_t undone, int64_t span)
     return body > 1e9 ? (size_t)1e9 : HEAD_MAX + (size_t)body + 1;
 }
 
-int ledger_check_room(const struct ledger *ledger, struct error *error)
-{
-    int64_t undone = 0;
-    for (size_t i = 0; i < ledger->run_count; i++)
-        undone += ledger->runs[i].mark == LEDGER_DONE ? 0 : ledger->runs[i].length;
-    if (ledger_bound(undone, span_of(ledger)) <= LEDGER_MAX)
-        return 0;
-    return error_set(error, "a damaged ledger (its marks may need more than %d characters)",
-                     LEDGER_MAX);
-}
-
 int64_t ledger_doubts_size(size_t count)
 {
     return (int64_t)count * NAME_CHARACTERS + 2;

@@ -95,11 +95,6 @@ bool ledger_is_halt(const char *metadata, size_t size);
  * done or fresh, or when the base moves up: a ledger below LEDGER_MAX stays below it. */
 size_t ledger_bound(int64_t undone, int64_t span);
 
-/* Whether a worker could have written the marks of a decoded ledger: they fit into LEDGER_MAX
- * characters with any owner, whatever becomes of the offsets that are not done. Returns 0; or -1.
- */
-int ledger_check_room(const struct ledger *ledger, struct error *error);
-
 /* The length that so many named doubts add. */
 int64_t ledger_doubts_size(size_t count);
 

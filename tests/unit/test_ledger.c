@@ -274,31 +274,6 @@ static void test_bound_is_an_upper_bound(void **state)
     }
 }
 
-/* What has room has it with the longest name of an owner, too. */
-static void test_room_of_decoded_marks(void **state)
-{
-    (void)state;
-    bool both[2] = {false, false};
-    for (int i = 0; i < 2000; i++) {
-        struct ledger ledger = {.base = 5, .sequence = INT64_MAX / 4};
-        struct error error;
-        struct text text = {0};
-        int pairs = (int)draw(1500), done = 1 + (int)draw(200);
-        memset(ledger.owner, 'w', sizeof ledger.owner - 1);
-        for (int k = 0; k < pairs; k++) {
-            ledger_add(&ledger, LEDGER_STARTED, 1);
-            ledger_add(&ledger, LEDGER_DONE, done);
-        }
-        bool fits = !ledger_check_room(&ledger, &error);
-        ledger_encode(&ledger, &text);
-        assert_true(!fits || text.length <= LEDGER_MAX);
-        both[fits] = true;
-        text_fini(&text);
-        ledger_fini(&ledger);
-    }
-    assert_true(both[false] && both[true]);
-}
-
 static void test_bound_never_grows_by_progress(void **state)
 {
     (void)state;
@@ -371,7 +346,6 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_marks_and_trim),
         cmocka_unit_test(test_bound_is_an_upper_bound),
-        cmocka_unit_test(test_room_of_decoded_marks),
         cmocka_unit_test(test_bound_never_grows_by_progress),
         cmocka_unit_test(test_sure_span_fits_whatever_stands_in_it),
         cmocka_unit_test(test_the_document_has_true_examples),

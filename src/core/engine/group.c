@@ -731,10 +731,8 @@ static int decode(struct ledger *ledger, const struct stored_ledger *read, struc
 {
     if (read->offset < 0 && read->metadata_size)
         return error_set(error, "%zu characters without an offset", read->metadata_size);
-    if (ledger_decode(ledger, read->offset < 0 ? 0 : read->offset, read->metadata,
-                      read->metadata_size, error))
-        return -1;
-    return ledger_check_room(ledger, error);
+    return ledger_decode(ledger, read->offset < 0 ? 0 : read->offset, read->metadata,
+                         read->metadata_size, error);
 }
 
 /* Whether each ledger that was read has no owner, this process as owner, or an owner whose
@@ -802,6 +800,30 @@ static void take_ledger(struct partition *partition, const struct ledger *ledger
     partition_load(partition, ledger, read->offset >= 0);
 }
 
+static void halt_for_repair(struct partition *partition, struct text *reason)
+{
+    partition_halt(partition, text_take(reason));
+    partition->needs_repair = true;
+}
+
+/* Halts a partition whose ledger is too long with this worker's name in it. A worker never marks so
+ * many offsets; another program may write such a ledger. */
+static void check_room(struct partition *partition)
+{
+    struct engine *engine = partition->engine;
+    struct text metadata = {0}, reason = {0};
+    partition_ledger(partition, engine->owner, partition->sequence, partition->top);
+    partition_encode(engine, &metadata);
+    if (metadata.length > LEDGER_MAX) {
+        text_printf(&reason,
+                    "its committed metadata needs %zu characters with this worker's name, more "
+                    "than the %d of a ledger",
+                    metadata.length, LEDGER_MAX);
+        halt_for_repair(partition, &reason);
+    }
+    text_fini(&metadata);
+}
+
 /* "load" */
 static void load_ledgers(struct engine *engine, const struct stored_ledger *ledgers, size_t count)
 {
@@ -813,10 +835,11 @@ static void load_ledgers(struct engine *engine, const struct stored_ledger *ledg
             if (decode(&ledger, &ledgers[i], &error)) {
                 struct text reason = {0};
                 text_printf(&reason, "its committed metadata is %s", error.text);
-                partition_halt(partition, text_take(&reason));
-                partition->needs_repair = true;
+                halt_for_repair(partition, &reason);
             } else {
                 take_ledger(partition, &ledger, &ledgers[i]);
+                if (partition->phase == PARTITION_ARRIVING)
+                    check_room(partition);
             }
         }
         ledger_fini(&ledger);

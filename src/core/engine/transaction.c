@@ -191,7 +191,6 @@ static void write_ledger(struct engine *engine, struct partition *partition)
     partition_ledger(partition, engine->owner, partition->sequence + 1, partition->txn_top);
     partition->txn_base = engine->scratch.base;
     partition_encode(engine, &metadata);
-    assert((int64_t)metadata.length <= engine->options.ledger_max);
     partition->ledger_size = metadata.length;
     if (txn->ledger_count == txn->ledger_capacity) {
         txn->ledger_capacity = txn->ledger_capacity ? txn->ledger_capacity * 2 : 16;
@@ -262,11 +261,14 @@ static void put_off(struct partition *partition)
     partition->offer_at = partition->engine->now + partition->blocked_pause;
 }
 
+/* A ledger that no worker would read is never sent. */
 static bool is_too_long(const struct partition *partition)
 {
     const struct engine *engine = partition->engine;
-    return (int64_t)partition->ledger_size > engine->ledger_max &&
-           (!partition->offer_at || engine->now < partition->offer_at);
+    int64_t size = (int64_t)partition->ledger_size;
+    return size > engine->options.ledger_max ||
+           (size > engine->ledger_max &&
+            (!partition->offer_at || engine->now < partition->offer_at));
 }
 
 /* Blocks a partition whose marks need more than the learned limit, until more requests have ended,
