@@ -254,11 +254,14 @@ static void wait_for_answer(struct kafka *kafka)
     job->answer = code == RD_KAFKA_RESP_ERR__TIMED_OUT ? GROUP_RETRY : GROUP_DONE;
 }
 
+/* Asks about a partition that cannot exist: the offset of another one may be held back for as long
+ * as a dead worker's transaction is open, and nothing can commit this one's. */
 void kafka_wait_for_answer(struct kafka *kafka)
 {
     struct kafka_reading *job = reading_begin(kafka, READ_NOTHING);
     job->list = memory_must(rd_kafka_topic_partition_list_new(1));
-    rd_kafka_topic_partition_list_add(job->list, kafka->config->request_topics[kafka->job], 0);
+    rd_kafka_topic_partition_list_add(job->list, kafka->config->request_topics[kafka->job],
+                                      INT32_MAX);
     kafka_runner_give(&kafka->reader, wait_for_answer);
 }
 

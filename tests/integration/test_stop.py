@@ -3,9 +3,10 @@ import signal
 import time
 from datetime import datetime
 
-from case import KafkaCase, main, wait_until
+from case import KafkaCase, ProgramCase, main, wait_until
+from confluent_kafka import Consumer, Producer, TopicPartition
 from programs import Worker
-from records import Requests, call, caller
+from records import QUIET, Requests, call, caller
 
 
 class Stop(KafkaCase):
@@ -125,6 +126,22 @@ class Stop(KafkaCase):
             times.append((datetime.fromisoformat(left[:-1]) - datetime.fromisoformat(asked[:-1])).total_seconds())
             self.assertEqual(0, process.wait())
         self.assertLess(min(times), 0.8)
+
+
+class BesideAnOpenTransaction(ProgramCase):
+    def test_leaves_all_the_same(self):
+        """A dead worker's transaction holds the offsets back that it has sent, and nobody who leaves the group."""
+        sandbox, group = self.sandbox(kafka=True), "privacy-call-worker"
+        dead = Producer({"bootstrap.servers": sandbox.bootstrap, "transactional.id": f"{group}:dead", **QUIET})
+        dead.init_transactions(10)
+        dead.begin_transaction()
+        member = Consumer({"bootstrap.servers": sandbox.bootstrap, "group.id": group, **QUIET}).consumer_group_metadata()
+        dead.send_offsets_to_transaction([TopicPartition("call-requests", 0, 0)], member, 10)
+        process = self.keep(Worker(self.directory, sandbox.bootstrap, sandbox.url, sandbox.ca, {"drain.timeout.ms": "2000"}))
+        process.wait_log("^the committed ledgers cannot be read yet")
+        self.assertEqual(0, process.terminate())
+        self.assertEqual([], [e["message"] for e in process.events() if "the stop took longer" in e["message"]])
+        process.wait_log("^revoked: 4 .* call-requests/0")
 
 
 if __name__ == "__main__":
