@@ -58,8 +58,6 @@ struct kafka_thread {
     struct metrics *metrics;
     struct queue finished;
     struct publish publish;
-    struct stored_ledger *ledgers; /* of the running plain commit */
-    size_t ledger_capacity;
     struct event_rules rules;
     int64_t now, wall;
     int64_t transaction_us;      /* when the running transaction began */

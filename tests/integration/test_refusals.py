@@ -81,8 +81,8 @@ class Rights(KafkaCase):
             self.requests.send(call(2), "b", partition=0)
             sent = self.requests.flush()
             worker.wait_log(lambda e: e["log.level"] == "error" and words in e["message"], 60)
-            wait_until(lambda: worker.get("/readyz")[0] == 503, what="not ready")
-            self.assertIn("refuses a right", worker.get("/readyz")[1])
+            wait_until(lambda: "refuses a right" in worker.get("/readyz")[1], what="not ready, for want of a right")
+            self.assertEqual(503, worker.get("/readyz")[0])
         finally:
             allow(self.bootstrap, kind, name)
         results = self.results(2, seconds=60)

@@ -2394,6 +2394,31 @@ static void test_lost_during_its_release(void **state)
     harness_fini(&harness);
 }
 
+/* How long a release that fails is repeated counts from its own first failure. */
+static void test_a_release_is_repeated_after_another_that_was_lost(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct record_position place = {.offset = -1};
+    ready(&harness);
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_RETRY, harness.now);
+    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &place, 1, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness.now += 1000;
+    assign(&harness, 0, 1);
+    harness.now += 3600000;
+    take(&harness, 0, 1, false);
+    expect(&harness, ENGINE_RECALL);
+    expect(&harness, ENGINE_COMMIT);
+    engine_committed(harness.engine, GROUP_RETRY, harness.now);
+    harness.now += 1000;
+    expect(&harness, ENGINE_COMMIT);
+    harness_fini(&harness);
+}
+
 /* A transaction that was asked for under an older membership says nothing of this one. */
 static void test_lost_during_an_older_transaction(void **state)
 {
@@ -3446,6 +3471,7 @@ int main(void)
         cmocka_unit_test(test_lost_and_waited_for),
         cmocka_unit_test(test_lost_after_its_drain),
         cmocka_unit_test(test_lost_during_its_release),
+        cmocka_unit_test(test_a_release_is_repeated_after_another_that_was_lost),
         cmocka_unit_test(test_lost_during_an_older_transaction),
         cmocka_unit_test(test_lost_and_stopped),
         cmocka_unit_test(test_away_and_stopped),

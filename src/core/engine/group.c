@@ -503,6 +503,7 @@ static bool next_release(struct engine *engine, struct engine_action *action)
 {
     if (emit_release(engine, action))
         return true;
+    engine->release_until = 0; /* an earlier release was lost while it was repeated */
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
