@@ -38,7 +38,7 @@ enum attempt_copy {
 struct attempt {
     enum attempt_failure failure;
     int sends;           /* how often the request was sent on a connection; 0: certainly not sent */
-    bool latched;        /* a second sending was prevented */
+    bool resend_blocked; /* a second sending was prevented */
     bool token_replaced; /* the token that signed it has been replaced since */
     bool lease_over;     /* not sent because the lease had ended */
     int http_status;     /* of a complete final status line; 0: there is none */

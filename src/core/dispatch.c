@@ -107,7 +107,7 @@ static bool end_overdue(struct dispatch *dispatch, struct request *request, int6
 
 /* Called when nothing may be sent. Calls go back, so that none stays marked as started in the
  * ledger. Recordings have no such mark, and wait. */
-static void hold_back(struct dispatch *dispatch)
+static void return_waiting(struct dispatch *dispatch)
 {
     struct list *calls = &dispatch->waiting[REQUEST_CALL];
     while (!list_empty(calls))
@@ -172,7 +172,7 @@ struct request *dispatch_next(struct dispatch *dispatch, int64_t now_ms, int64_t
     enum breaker_state state = breaker_update(&dispatch->breaker, now_ms);
     dispatch->rate_waits = false;
     if (state == BREAKER_OPEN || (state == BREAKER_TRIAL && dispatch->trial)) {
-        hold_back(dispatch);
+        return_waiting(dispatch);
         return NULL;
     }
     sweep(dispatch, now_ms, wall_ms);
@@ -429,7 +429,7 @@ static int64_t rate_allowance(const struct dispatch *dispatch)
     return near ? dispatch->limit : calls;
 }
 
-bool dispatch_limit(struct dispatch *dispatch, int64_t *calls)
+bool dispatch_take_limit_change(struct dispatch *dispatch, int64_t *calls)
 {
     switch (dispatch->breaker.state) {
     case BREAKER_OPEN:

@@ -77,7 +77,7 @@ int64_t dispatch_wake_ms(const struct dispatch *dispatch);
  * platform.rate.per.second lets fewer calls begin soon. A call that could not begin soon must not
  * be started in the ledger, where a death would leave it in doubt. The caller passes the limit on
  * before the done requests. */
-bool dispatch_limit(struct dispatch *dispatch, int64_t *calls);
+bool dispatch_take_limit_change(struct dispatch *dispatch, int64_t *calls);
 
 /* Gives back all waiting requests in any state (the end of the thread). */
 void dispatch_return_waiting(struct dispatch *dispatch);

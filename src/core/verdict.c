@@ -188,7 +188,7 @@ static enum row unsent_row(enum attempt_failure failure)
 /* Sent, but without a complete status line. */
 static enum row silence_row(const struct attempt *attempt)
 {
-    if (attempt->latched)
+    if (attempt->resend_blocked)
         return ROW_silent_closed;
     switch (attempt->failure) {
     case FAILURE_TIMEOUT:
@@ -369,7 +369,7 @@ static enum row classify(struct outcome *outcome, enum request_kind kind,
         return ROW_lease_over;
     if (attempt->sends == 0)
         return unsent_row(attempt->failure);
-    if (attempt->http_status == 0 || attempt->latched)
+    if (attempt->http_status == 0 || attempt->resend_blocked)
         return silence_row(attempt);
     if (attempt->is_file)
         return file_row(attempt, reason);
@@ -461,7 +461,7 @@ char *verdict_file_url(const struct attempt *attempt, const struct config *confi
     struct text url = {0};
     enum row row = answer_row(&outcome, REQUEST_RECORDING, attempt, config, &unused);
     outcome_fini(&outcome);
-    if (attempt->sends == 0 || attempt->latched)
+    if (attempt->sends == 0 || attempt->resend_blocked)
         return NULL;
     if (row == ROW_redirected)
         return memory_string(attempt->location);

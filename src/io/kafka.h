@@ -32,7 +32,7 @@ struct kafka_handler {
     void (*assigned)(void *arg, uint64_t rebalance, const struct record_position *list,
                      size_t count);
     /* A rebalance revokes partitions. */
-    void (*revoked)(void *arg, uint64_t rebalance, enum revocation parting,
+    void (*revoked)(void *arg, uint64_t rebalance, enum revocation how,
                     const struct record_position *list, size_t count);
     /* The log of partitions is not the one that was read, or is shorter. They are reported as
      * overtaken and as assigned next, and only their committed state counts. May be NULL. */

@@ -93,7 +93,7 @@ static struct kafka_slot *slot_get(struct kafka *kafka, enum request_kind kind, 
         slot->kind = kind;
         list_init(&slot->full_node);
         slot->partition = partition;
-        slot->first = slot->last = slot->asked = slot->before = (struct kafka_print){-1, 0};
+        slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
     }
     return slot;
 }
@@ -140,7 +140,7 @@ static void report_partition(struct kafka_assignment *a, const struct kafka_slot
 }
 
 /* Collects the slots in that state, for the handler. */
-static size_t tell_list(struct kafka *kafka, enum kafka_slot_state state)
+static size_t collect_slots(struct kafka *kafka, enum kafka_slot_state state)
 {
     struct kafka_assignment *a = &kafka->assignment;
     a->reported_count = 0;
@@ -186,7 +186,7 @@ static bool has_failed(struct kafka *kafka, const char *what, rd_kafka_error_t *
         kafka_log_due(&kafka->log_throttle, what, KAFKA_LOG_INTERVAL_MS))
         log_error("kafka: %s: %s; trying again", what, rd_kafka_error_string(error));
     if (matters)
-        kafka->assignment.again_at_ms = clock_boot_ms() + CALL_AGAIN_MS;
+        kafka->assignment.retry_at_ms = clock_boot_ms() + CALL_AGAIN_MS;
     if (error)
         rd_kafka_error_destroy(error);
     return matters;
@@ -203,7 +203,7 @@ static void call_unassign(struct kafka *kafka, bool is_answer)
 {
     if (kafka->assignment.eager) {
         if (is_answer) {
-            kafka->assignment.unassign_again = has_failed(
+            kafka->assignment.unassign_pending = has_failed(
                 kafka, "giving partitions back", error_of(rd_kafka_assign(kafka->consumer, NULL)));
             forget_fetched(kafka, is_fetched);
         }
@@ -214,7 +214,7 @@ static void call_unassign(struct kafka *kafka, bool is_answer)
                   has_failed(kafka, "giving partitions back",
                              rd_kafka_incremental_unassign(kafka->consumer, list));
     rd_kafka_topic_partition_list_destroy(list);
-    kafka->assignment.unassign_again = failed;
+    kafka->assignment.unassign_pending = failed;
     if (!failed)
         forget_fetched(kafka, is_stale);
 }
@@ -230,7 +230,7 @@ static void call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *li
         has_failed(kafka, what,
                    kafka->assignment.eager ? error_of(rd_kafka_assign(kafka->consumer, list))
                                            : rd_kafka_incremental_assign(kafka->consumer, list));
-    kafka->assignment.assign_again = failed;
+    kafka->assignment.assign_pending = failed;
     for (int i = 0; i < list->cnt; i++) {
         enum request_kind kind = kafka_topic_kind(kafka->config, list->elems[i].topic);
         struct kafka_slot *slot = kafka_slot_find(kafka, kind, list->elems[i].partition);
@@ -240,15 +240,15 @@ static void call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *li
 }
 
 /* Repeats failed calls, because librdkafka may be waiting for them. */
-static void call_again(struct kafka *kafka, int64_t now_ms)
+static void retry_calls(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    if ((!a->assign_again && !a->unassign_again) || now_ms < a->again_at_ms || a->left ||
+    if ((!a->assign_pending && !a->unassign_pending) || now_ms < a->retry_at_ms || a->left ||
         a->asked != ASKED_NOTHING)
         return;
-    if (a->unassign_again)
+    if (a->unassign_pending)
         call_unassign(kafka, true);
-    if (!a->assign_again || a->closing)
+    if (!a->assign_pending || a->closing)
         return;
     rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(8));
     each_slot(slot, kafka) if (slot->wanted && slot->state == SLOT_OWNED)
@@ -270,7 +270,7 @@ static void answer_with_nothing(struct kafka *kafka)
 }
 
 /* Rule 1. */
-static void withdraw(struct kafka *kafka)
+static void cancel_pending(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     if (must_renew(a)) {
@@ -290,14 +290,14 @@ static void withdraw(struct kafka *kafka)
 
 /* Reports pending partitions to the handler as assigned. If there are none, it answers librdkafka
  * at once. */
-static void offer(struct kafka *kafka)
+static void notify_assigned(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     a->pending_since_ms = 0;
     kafka->lacks_input = false;
     move_all(kafka, SLOT_PENDING, SLOT_ASSIGNING);
     a->number++;
-    a->asked = tell_list(kafka, SLOT_ASSIGNING) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;
+    a->asked = collect_slots(kafka, SLOT_ASSIGNING) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;
     if (a->asked == ASKED_NOTHING)
         answer_with_nothing(kafka);
     kafka->handler->assigned(kafka->arg, a->number, a->reported, a->reported_count);
@@ -437,7 +437,7 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
         move_all(kafka, SLOT_OWNED, SLOT_REVOKING);
         move_all(kafka, SLOT_PENDING, SLOT_NONE);
     }
-    withdraw(kafka);
+    cancel_pending(kafka);
     for (int i = 0; i < event->list->cnt; i++) {
         struct kafka_slot *slot = slot_of(kafka, &event->list->elems[i]);
         if (slot && slot->state == SLOT_NONE)
@@ -455,7 +455,7 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
         answer_with_nothing(kafka);
         begin_close(kafka);
     } else {
-        offer(kafka);
+        notify_assigned(kafka);
     }
 }
 
@@ -465,19 +465,19 @@ static void unassigned(struct kafka *kafka)
     struct kafka_assignment *a = &kafka->assignment;
     a->asked = ASKED_NOTHING;
     move_all(kafka, SLOT_REVOKING, SLOT_NONE);
-    if (tell_list(kafka, SLOT_OWNED) == 0) /* other members need the partitions now */
+    if (collect_slots(kafka, SLOT_OWNED) == 0) /* other members need the partitions now */
         kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
     call_unassign(kafka, true);
     if ((a->leaving || a->renewing) && !a->closing)
         begin_close(kafka);
-    else if (!a->closing && tell_list(kafka, SLOT_PENDING) > 0)
-        offer(kafka);
+    else if (!a->closing && collect_slots(kafka, SLOT_PENDING) > 0)
+        notify_assigned(kafka);
 }
 
 static void taken(struct kafka *kafka, const struct kafka_event *event)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    withdraw(kafka);
+    cancel_pending(kafka);
     for (int i = 0; i < event->list->cnt; i++) {
         struct kafka_slot *slot = slot_of(kafka, &event->list->elems[i]);
         if (slot && slot->state == SLOT_PENDING)
@@ -489,7 +489,7 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
         move_all(kafka, SLOT_OWNED, SLOT_REVOKING);
         move_all(kafka, SLOT_PENDING, SLOT_NONE);
     }
-    if (tell_list(kafka, SLOT_REVOKING) == 0) {
+    if (collect_slots(kafka, SLOT_REVOKING) == 0) {
         unassigned(kafka);
         return;
     }
@@ -555,7 +555,7 @@ void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t
         a->no_member_since_ms = now_ms;
     if (a->asked != ASKED_ASSIGN)
         return;
-    withdraw(kafka);
+    cancel_pending(kafka);
     answer_with_nothing(kafka);
     a->pending_since_ms = now_ms;
 }
@@ -564,7 +564,7 @@ void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t
 static void all_lost(struct kafka *kafka)
 {
     move_all(kafka, SLOT_OWNED, SLOT_REVOKING);
-    withdraw(kafka);
+    cancel_pending(kafka);
     move_all(kafka, SLOT_PENDING, SLOT_NONE);
     forget_fetched(kafka, is_fetched);
 }
@@ -695,8 +695,8 @@ static void check_membership(struct kafka *kafka, int64_t now_ms)
     if (a->pending_since_ms && a->asked == ASKED_NOTHING && !a->closing &&
         now_ms - a->pending_since_ms > OFFER_AGAIN_MS) {
         a->pending_since_ms = now_ms;
-        if (generation_now(kafka) >= 0 && tell_list(kafka, SLOT_PENDING) > 0)
-            offer(kafka);
+        if (generation_now(kafka) >= 0 && collect_slots(kafka, SLOT_PENDING) > 0)
+            notify_assigned(kafka);
     }
 }
 
@@ -730,7 +730,7 @@ static void restart(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     if (!a->restarts || a->asked != ASKED_NOTHING || a->closing || a->renewing || a->leaving ||
-        tell_list(kafka, SLOT_PENDING) > 0)
+        collect_slots(kafka, SLOT_PENDING) > 0)
         return;
     a->reported_count = 0;
     a->restarts = false;
@@ -748,7 +748,7 @@ static void restart(struct kafka *kafka)
     kafka->handler->revoked(kafka->arg, ++a->number, PARTITIONS_OVERTAKEN, a->reported,
                             a->reported_count);
     a->partial = true;
-    offer(kafka);
+    notify_assigned(kafka);
 }
 
 /* Drops messages that arrive after a partition was given back, which would keep their memory. */
@@ -770,17 +770,17 @@ static void sweep(struct kafka *kafka, int64_t now_ms)
 }
 
 /* Serves unreadable slots, and slots to be opened again; usually there are none. */
-static void serve_uneasy(struct kafka *kafka, int64_t now_ms)
+static void serve_rereads(struct kafka *kafka, int64_t now_ms)
 {
     bool any = false;
-    if (!kafka->assignment.uneasy)
+    if (!kafka->assignment.needs_reread)
         return;
     each_slot(slot, kafka)
     {
         kafka_partition_serve(kafka, slot, now_ms);
         any |= slot->reopen || slot->trouble.since_ms;
     }
-    kafka->assignment.uneasy = any;
+    kafka->assignment.needs_reread = any;
 }
 
 /* O(1) but for a rebalance, what is in trouble, and once a second. */
@@ -801,9 +801,9 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
     if (a->closing && !a->left)
         serve_closing(kafka, now_ms);
     check_membership(kafka, now_ms);
-    call_again(kafka, now_ms);
+    retry_calls(kafka, now_ms);
     restart(kafka);
-    serve_uneasy(kafka, now_ms);
+    serve_rereads(kafka, now_ms);
     sweep(kafka, now_ms);
 }
 

@@ -59,7 +59,7 @@ struct kafka_trouble {
 };
 
 /* A fingerprint of a record. */
-struct kafka_print {
+struct kafka_fingerprint {
     int64_t offset; /* -1: none */
     uint64_t hash;
 };
@@ -80,9 +80,9 @@ struct kafka_slot {
     bool restarted;          /* that was done, and nothing at or above `next` has arrived since */
     bool had_ledger;         /* this process has seen or committed a ledger of it */
     bool lost;               /* its committed offset is gone, and there is no new one yet */
-    struct kafka_print first, last;   /* first and last delivered record */
-    struct kafka_print asked, before; /* last delivered record when the newest probe began, and when
-                                         the last one that found offsets began */
+    struct kafka_fingerprint first, last;   /* first and last delivered record */
+    struct kafka_fingerprint asked, before; /* last delivered record when the newest probe began,
+                                         and when the last one that found offsets began */
     bool bare_reported; /* an offset without a ledger was reported; until there is a ledger */
     struct kafka_trouble trouble;
     int64_t swept_until_ms; /* after the partition was given back: late messages are dropped until
@@ -117,10 +117,10 @@ struct kafka_assignment {
     int32_t generation;        /* the group's, when the newest rebalance was reported */
     rd_kafka_consumer_group_metadata_t *granted; /* our last membership; NULL: none */
     bool eager;                                  /* the group's protocol */
-    bool assign_again, unassign_again; /* the call failed and is repeated at again_at_ms */
-    int64_t again_at_ms;
-    bool restarts; /* there may be slots with `restart` */
-    bool uneasy;   /* there may be unreadable slots, or slots to be opened again */
+    bool assign_pending, unassign_pending; /* the call failed and is repeated at again_at_ms */
+    int64_t retry_at_ms;
+    bool restarts;     /* there may be slots with `restart` */
+    bool needs_reread; /* there may be unreadable slots, or slots to be opened again */
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */
     bool leaving; /* kafka_leave was called */
@@ -158,17 +158,17 @@ struct kafka_writing {
 };
 
 /* Whether the log of a partition is still the one that was read. */
-enum kafka_log {
-    KAFKA_LOG_OPEN,    /* not known yet */
-    KAFKA_LOG_SAME,    /* the same log, or not checked */
-    KAFKA_LOG_OTHER,   /* the topic was deleted and made again */
-    KAFKA_LOG_UNKNOWN, /* it cannot be found out */
+enum kafka_log_identity {
+    KAFKA_LOG_NOT_ASKED, /* not known yet */
+    KAFKA_LOG_SAME,      /* the same log, or not checked */
+    KAFKA_LOG_OTHER,     /* the topic was deleted and made again */
+    KAFKA_LOG_UNKNOWN,   /* it cannot be found out */
 };
 
 /* What is remembered of a partition's log: copied from its slot for the reader. */
-struct kafka_memory {
+struct kafka_log_memo {
     bool had_ledger, lost, doubtful;
-    struct kafka_print first, last, before;
+    struct kafka_fingerprint first, last, before;
     int64_t next;
 };
 
@@ -179,8 +179,8 @@ struct kafka_reading {
     enum kafka_read_kind kind;
     rd_kafka_topic_partition_list_t *list;
     enum request_kind *kinds;
-    struct kafka_memory *memories; /* one per partition, with the result in logs */
-    enum kafka_log *logs;
+    struct kafka_log_memo *memories; /* one per partition, with the result in logs */
+    enum kafka_log_identity *logs;
     bool stable;
     char *owner;
     bool no_membership;
@@ -475,11 +475,11 @@ void kafka_probe_fini(struct kafka *kafka);
 /* kafka_log_identity.c */
 
 /* The fingerprint of a message's record. Any thread. */
-struct kafka_print kafka_print_of(const rd_kafka_message_t *message);
+struct kafka_fingerprint kafka_fingerprint_of(const rd_kafka_message_t *message);
 /* Checks the logs of the partitions whose committed offset is gone or doubtful. Returns 0; -1: not
  * possible now. Reader. */
 int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
-                        const struct kafka_memory *memories, enum kafka_log *logs,
+                        const struct kafka_log_memo *memories, enum kafka_log_identity *logs,
                         struct error *error);
 
 /* kafka_ledger.c, on whichever runner */

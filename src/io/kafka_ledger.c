@@ -104,8 +104,8 @@ rd_kafka_t *kafka_uncommitted_reader(struct kafka *kafka, struct error *error)
 /* What the engine has to know of a missing offset. An unclear case stays unclear: while the
  * partition is halted, it is not known how far the log was read, so a new log proves nothing
  * then. */
-static enum offset_loss loss_of(const rd_kafka_topic_partition_t *at, const struct kafka_memory *of,
-                                enum kafka_log log)
+static enum offset_loss loss_of(const rd_kafka_topic_partition_t *at,
+                                const struct kafka_log_memo *of, enum kafka_log_identity log)
 {
     if (!of->had_ledger || at->offset >= 0 || (log == KAFKA_LOG_OTHER && !of->lost))
         return OFFSET_NOT_LOST;
@@ -214,13 +214,13 @@ void kafka_read_ledgers(struct kafka *kafka, const struct record_position *list,
         const struct kafka_slot *slot = kafka_slot_find(kafka, list[i].kind, list[i].partition);
         job->kinds[i] = list[i].kind;
         if (slot)
-            job->memories[i] = (struct kafka_memory){.had_ledger = slot->had_ledger,
-                                                     .lost = slot->lost,
-                                                     .doubtful = slot->restarted,
-                                                     .first = slot->first,
-                                                     .last = slot->last,
-                                                     .before = slot->before,
-                                                     .next = slot->next};
+            job->memories[i] = (struct kafka_log_memo){.had_ledger = slot->had_ledger,
+                                                       .lost = slot->lost,
+                                                       .doubtful = slot->restarted,
+                                                       .first = slot->first,
+                                                       .last = slot->last,
+                                                       .before = slot->before,
+                                                       .next = slot->next};
         rd_kafka_topic_partition_list_add(job->list, kafka->config->request_topics[list[i].kind],
                                           list[i].partition);
     }
@@ -333,7 +333,7 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
                          ledger_is_halt(ledger->metadata, ledger->metadata_size);
         if (job->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
-        slot->first = slot->last = slot->asked = slot->before = (struct kafka_print){-1, 0};
+        slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
         if (slot->next > 0)
             log_write(LOG_WARN, &about,
                       "kafka: its log is another one: the topic was deleted and made again; it is "

@@ -32,31 +32,34 @@ static uint64_t mix_text(uint64_t hash, const char *text, size_t size)
     return tail ? hash_add(hash, text + size - tail, tail) : hash;
 }
 
-struct kafka_print kafka_print_of(const rd_kafka_message_t *message)
+struct kafka_fingerprint kafka_fingerprint_of(const rd_kafka_message_t *message)
 {
     rd_kafka_timestamp_type_t type;
     int64_t timestamp = rd_kafka_message_timestamp(message, &type);
     uint64_t hash = hash_add(HASH_EMPTY, &timestamp, sizeof timestamp);
     hash = mix_text(hash, message->key, message->key_len);
-    return (struct kafka_print){message->offset, mix_text(hash, message->payload, message->len)};
+    return (struct kafka_fingerprint){message->offset,
+                                      mix_text(hash, message->payload, message->len)};
 }
 
-/* Compares the record at the print's position; KAFKA_LOG_OPEN: no broker answers. */
-static enum kafka_log look_at(struct kafka *kafka, rd_kafka_t *client,
-                              rd_kafka_topic_partition_list_t *place, struct kafka_print print)
+/* Compares the record at the print's position; KAFKA_LOG_NOT_ASKED: no broker answers. */
+static enum kafka_log_identity look_at(struct kafka *kafka, rd_kafka_t *client,
+                                       rd_kafka_topic_partition_list_t *place,
+                                       struct kafka_fingerprint print)
 {
-    enum kafka_log found = KAFKA_LOG_OPEN;
+    enum kafka_log_identity found = KAFKA_LOG_NOT_ASKED;
     int64_t until = clock_boot_ms() + LOOK_MS;
     place->elems[0].offset = print.offset;
     if (rd_kafka_assign(client, place))
-        return KAFKA_LOG_OPEN;
-    while (found == KAFKA_LOG_OPEN && clock_boot_ms() < until && !atomic_load(&kafka->stopping)) {
+        return KAFKA_LOG_NOT_ASKED;
+    while (found == KAFKA_LOG_NOT_ASKED && clock_boot_ms() < until &&
+           !atomic_load(&kafka->stopping)) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(client, 100);
         if (!message)
             continue;
-        struct kafka_print other = {-1, 0};
+        struct kafka_fingerprint other = {-1, 0};
         if (!message->err)
-            other = kafka_print_of(message);
+            other = kafka_fingerprint_of(message);
         if (!message->err && other.offset == print.offset)
             found = other.hash == print.hash ? KAFKA_LOG_SAME : KAFKA_LOG_OTHER;
         else if (!message->err)
@@ -91,12 +94,12 @@ static bool is_gone(rd_kafka_t *client, const rd_kafka_topic_partition_t *at)
 /* Judges a log without a record at the position. A log that begins at 0 and ends before the last
  * record that was read is a new one if it is empty, or if the committed offset went with the old
  * log. Otherwise it may have lost records, and the remaining ones may have been called. */
-static enum kafka_log look_at_ends(rd_kafka_t *client, const rd_kafka_topic_partition_t *at,
-                                   int64_t next, bool gone)
+static enum kafka_log_identity
+look_at_ends(rd_kafka_t *client, const rd_kafka_topic_partition_t *at, int64_t next, bool gone)
 {
     int64_t low, high;
     if (rd_kafka_query_watermark_offsets(client, at->topic, at->partition, &low, &high, ENDS_MS))
-        return KAFKA_LOG_OPEN;
+        return KAFKA_LOG_NOT_ASKED;
     if (high == 0 || (gone && next <= 0))
         return KAFKA_LOG_OTHER;
     if (low == 0 && high < next)
@@ -104,16 +107,16 @@ static enum kafka_log look_at_ends(rd_kafka_t *client, const rd_kafka_topic_part
     return low > 0 && high >= next ? KAFKA_LOG_SAME : KAFKA_LOG_UNKNOWN;
 }
 
-static enum kafka_log look(struct kafka *kafka, rd_kafka_t *client,
-                           rd_kafka_topic_partition_list_t *place, const struct kafka_memory *of,
-                           bool gone)
+static enum kafka_log_identity look(struct kafka *kafka, rd_kafka_t *client,
+                                    rd_kafka_topic_partition_list_t *place,
+                                    const struct kafka_log_memo *of, bool gone)
 {
-    enum kafka_log found = KAFKA_LOG_UNKNOWN;
+    enum kafka_log_identity found = KAFKA_LOG_UNKNOWN;
     if (of->last.offset >= 0)
         found = look_at(kafka, client, place, of->last);
     if (found == KAFKA_LOG_UNKNOWN && of->first.offset >= 0 && of->first.offset < of->last.offset) {
         /* The last record is gone: the log is another one, or has lost its newest records. */
-        enum kafka_log first = look_at(kafka, client, place, of->first);
+        enum kafka_log_identity first = look_at(kafka, client, place, of->first);
         if (first != KAFKA_LOG_UNKNOWN)
             return first == KAFKA_LOG_SAME ? KAFKA_LOG_UNKNOWN : first;
     }
@@ -121,12 +124,12 @@ static enum kafka_log look(struct kafka *kafka, rd_kafka_t *client,
         return look_at_ends(client, &place->elems[0], of->next, gone);
     if (found != KAFKA_LOG_SAME || of->before.offset < 0 || of->before.offset == of->last.offset)
         return found;
-    enum kafka_log before = look_at(kafka, client, place, of->before);
+    enum kafka_log_identity before = look_at(kafka, client, place, of->before);
     return before == KAFKA_LOG_OTHER ? KAFKA_LOG_UNKNOWN : found;
 }
 
 int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,
-                        const struct kafka_memory *memories, enum kafka_log *logs,
+                        const struct kafka_log_memo *memories, enum kafka_log_identity *logs,
                         struct error *error)
 {
     rd_kafka_t *client = NULL;
@@ -146,13 +149,13 @@ int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list
         rd_kafka_topic_partition_list_add(place, at->topic, at->partition);
         logs[i] = look(kafka, client, place, &memories[i], at->offset < 0);
         rd_kafka_topic_partition_list_destroy(place);
-        if (logs[i] == KAFKA_LOG_OPEN)
+        if (logs[i] == KAFKA_LOG_NOT_ASKED)
             break;
     }
     if (client)
         rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     for (int i = 0; i < list->cnt; i++)
-        if (logs[i] == KAFKA_LOG_OPEN)
+        if (logs[i] == KAFKA_LOG_NOT_ASKED)
             return error_set(error, "whether a log is still the one that was read cannot be found "
                                     "out yet: brokers do not answer, or the topic is away");
     return 0;

@@ -92,7 +92,7 @@ void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
     slot->queue = rd_kafka_queue_get_partition(
         kafka->consumer, kafka->config->request_topics[slot->kind], slot->partition);
     slot->reopen = !slot->queue;
-    kafka->assignment.uneasy |= slot->reopen;
+    kafka->assignment.needs_reread |= slot->reopen;
     if (!slot->queue)
         return;
     slot->kafka = kafka;
@@ -158,7 +158,7 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
 {
     int64_t now = clock_boot_ms();
     struct kafka_trouble *trouble = &slot->trouble;
-    kafka->assignment.uneasy = true;
+    kafka->assignment.needs_reread = true;
     if (!trouble->since_ms) {
         trouble->since_ms = now;
         trouble->reread_ms = now;
@@ -226,7 +226,7 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
     }
     if (message->offset >= slot->next) {
         if (!is_end)
-            slot->last = kafka_print_of(message);
+            slot->last = kafka_fingerprint_of(message);
         if (slot->first.offset < 0)
             slot->first = slot->last;
         slot->next = message->offset + (is_end ? 0 : 1);
@@ -246,7 +246,7 @@ void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *me
         kafka_partition_failed(kafka, slot, message->err, rd_kafka_message_errstr(message));
         return;
     }
-    slot->reopen = kafka->assignment.uneasy = true;
+    slot->reopen = kafka->assignment.needs_reread = true;
     slot->reopen_at_ms = 0;
     struct log_about where = about(kafka, slot);
     log_write(LOG_WARN, &where,

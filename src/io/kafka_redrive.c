@@ -128,7 +128,7 @@ static bool has_header(const rd_kafka_headers_t *headers, const char *name)
     return headers && !rd_kafka_header_get_last(headers, name, &value, &size);
 }
 
-static int send_letter(struct redrive *redrive, const struct kafka_letter *letter,
+static int send_letter(struct redrive *redrive, const struct kafka_dead_letter *letter,
                        struct error *error)
 {
     const struct raw_record *raw = &letter->request;
@@ -257,7 +257,7 @@ static int commit(struct redrive *redrive, struct error *error)
     return 0;
 }
 
-static void fill_letter(struct kafka_letter *letter, const rd_kafka_message_t *message,
+static void fill_letter(struct kafka_dead_letter *letter, const rd_kafka_message_t *message,
                         const struct record_header *headers, size_t count)
 {
     size_t own = own_headers_at(headers, count);
@@ -285,7 +285,7 @@ static int take_letter(struct redrive *redrive, const rd_kafka_message_t *messag
     struct record_header *list = NULL;
     size_t room = 0, count = kafka_read_headers(message, &list, &room);
     rd_kafka_message_headers(message, &headers);
-    struct kafka_letter letter = {
+    struct kafka_dead_letter letter = {
         .reason = header_text(headers, "dlq.reason", reason, sizeof reason),
         .code = header_text(headers, "dlq.code", code, sizeof code),
         .topic = header_text(headers, "dlq.topic", topic, sizeof topic),
@@ -301,7 +301,7 @@ static int take_letter(struct redrive *redrive, const rd_kafka_message_t *messag
         letter.request.key = NULL;
         letter.request.key_size = 0;
     }
-    enum kafka_letter_choice choice = redrive->handler->choose(redrive->arg, &letter);
+    enum kafka_dead_letter_choice choice = redrive->handler->choose(redrive->arg, &letter);
     int done = choice == LETTER_SEND || choice == LETTER_NEVER;
     redrive->stop = choice == LETTER_STOP;
     if (choice == LETTER_SEND && !redrive->dry_run && send_letter(redrive, &letter, error) < 0)

@@ -14,7 +14,7 @@
 #include "core/request.h"
 
 /* A dead letter, and the request in it. Borrowed for the call. */
-struct kafka_letter {
+struct kafka_dead_letter {
     int32_t partition;
     int64_t offset, timestamp_ms;
     const char *reason, *code, *topic; /* of dlq.*; "" where the header is missing */
@@ -23,7 +23,7 @@ struct kafka_letter {
     struct raw_record request;
 };
 
-enum kafka_letter_choice {
+enum kafka_dead_letter_choice {
     LETTER_SEND,
     LETTER_LEAVE, /* leave it for a later run */
     LETTER_NEVER, /* no run redrives it */
@@ -33,7 +33,7 @@ enum kafka_letter_choice {
 struct kafka_redrive_handler {
     /* Called once for each dead letter that no run has redriven yet, in the order of each
      * partition. */
-    enum kafka_letter_choice (*choose)(void *arg, const struct kafka_letter *letter);
+    enum kafka_dead_letter_choice (*choose)(void *arg, const struct kafka_dead_letter *letter);
     /* So many more dead letters have been sent and committed, and so many offsets checked. */
     void (*committed)(void *arg, size_t sent, int64_t looked_at);
 };

@@ -59,9 +59,9 @@ static enum attempt_failure failure_of(CURLcode code)
  * this is known only after the request was sent; but a server that refuses the handshake has not
  * read what follows it, and the client sends no certificate after the handshake. It says nothing
  * about a request that was sent on another connection before. */
-static bool was_turned_away(const struct transfer *transfer)
+static bool was_certificate_refused(const struct transfer *transfer)
 {
-    return transfer->turned_away ||
+    return transfer->certificate_refused ||
            (transfer->tls.certificate_refused && transfer->opened && !transfer->reopened &&
             !transfer->head.begun && !transfer->head.done);
 }
@@ -93,7 +93,7 @@ static void find_words(struct transfer *transfer, char *out, size_t size)
         close(spare);
     if (*transfer->fault)
         snprintf(out, size, "%s", transfer->fault);
-    else if (was_turned_away(transfer))
+    else if (was_certificate_refused(transfer))
         snprintf(out, size, "the platform %s",
                  transfer->trust->certificate
                      ? "does not accept the certificate in platform.cert.file"
@@ -167,10 +167,10 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     if (attempt.http_status && transfer->tls.certificate_asked &&
         transfer->trust == platform->trust)
         platform->certificate_settled = true;
-    if (failure != FAILURE_NONE && was_turned_away(transfer)) {
+    if (failure != FAILURE_NONE && was_certificate_refused(transfer)) {
         attempt.failure = FAILURE_CLIENT_CERTIFICATE;
         attempt.sends = 0;
-        if (!transfer->turned_away && transfer->trust == platform->trust) {
+        if (!transfer->certificate_refused && transfer->trust == platform->trust) {
             platform_refuses_certificate(platform);
             platform->certificate_settled = false;
         }
@@ -294,7 +294,7 @@ static int dial(struct transfer *transfer)
     transfer->attempt = (struct attempt){.retry_after_ms = -1, .content_length = -1};
     transfer->head = (struct answer_head){0};
     transfer->tls = (struct tls_seen){0};
-    transfer->turned_away = false;
+    transfer->certificate_refused = false;
     transfer->opened = transfer->reopened = false;
     transfer->stale = transfer->has_connection = false;
     transfer->open_error = 0;
@@ -320,9 +320,9 @@ static void say_why_not_connected(struct transfer *transfer)
 
 static void finish(struct transfer *transfer, CURLcode code)
 {
-    if (transfer->stale && !transfer->redialled) {
+    if (transfer->stale && !transfer->reconnected) {
         take_out(transfer);
-        transfer->redialled = true;
+        transfer->reconnected = true;
         if (dial(transfer))
             platform_fail_soon(transfer);
         return;
@@ -410,7 +410,7 @@ static void on_sweep(uv_timer_t *timer)
     struct platform *platform = timer->data;
     int64_t now = clock_boot_ms();
     if (any_connects(platform, now))
-        platform_sockets_kick(platform);
+        platform_sockets_run_all(platform);
     if (platform->multi_failures)
         platform_sockets_turn(platform);
     if (platform->multi_failures >= MULTI_FAILURES)
@@ -433,7 +433,7 @@ static struct transfer *take_transfer(struct platform *platform, struct platform
         node ? list_of(node, struct transfer, node) : transfer_new(platform, use);
     for (bool again = node;; again = false) {
         transfer->post = post;
-        transfer->redialled = false;
+        transfer->reconnected = false;
         transfer->started_ms = clock_boot_ms();
         if (!dial(transfer) || !again)
             return transfer;

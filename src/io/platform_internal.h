@@ -29,7 +29,7 @@ struct watch {
     int armed; /* libuv's events; 0: none */
     bool pooled, of_connection;
     bool connected;        /* as last seen */
-    bool spoilt;           /* it has received more than its answer: no further request may use it */
+    bool not_reusable;     /* it has received more than its answer: no further request may use it */
     struct list port_node; /* of a connection, in platform.ports */
     int local_port;        /* of the connection; 0: not known yet */
     int64_t made_ms;       /* CLOCK_BOOTTIME */
@@ -99,11 +99,12 @@ struct transfer {
     bool opened; /* this transfer made its connection itself */
     bool
         reopened; /* libcurl opened a new connection after it had sent the request on another one */
-    bool has_connection; /* connected, TLS included, when last checked */
-    bool stale;          /* stopped by the check of a reused connection */
-    bool turned_away;    /* stopped, because the platform has just refused the client certificate */
-    bool redialled;      /* was started again on a new connection, which is never stale */
-    int open_error;      /* errno of a socket that could not be opened */
+    bool has_connection;      /* connected, TLS included, when last checked */
+    bool stale;               /* stopped by the check of a reused connection */
+    bool certificate_refused; /* stopped, because the platform has just refused the client
+                                 certificate */
+    bool reconnected;         /* was started again on a new connection, which is never stale */
+    int open_error;           /* errno of a socket that could not be opened */
 };
 
 struct platform {
@@ -224,7 +225,7 @@ void platform_sockets_turn(struct platform *platform);
 /* Runs all transfers. After an address of a host that did not answer, libcurl before 8.4 connects
  * to the next address only when something runs the transfer; it waits for neither a socket nor a
  * timer. */
-void platform_sockets_kick(struct platform *platform);
+void platform_sockets_run_all(struct platform *platform);
 
 /* libcurl's callbacks for sockets; the argument is the transfer or the platform. */
 curl_socket_t platform_socket_open(void *transfer, curlsocktype purpose,
@@ -244,4 +245,4 @@ bool platform_has_gone_stale(struct transfer *transfer, int local_port);
 bool platform_socket_refuses(struct platform *platform, int local_port);
 
 /* Marks the connection: no further request may use it. */
-void platform_socket_spoil(struct platform *platform, int local_port);
+void platform_socket_not_reusable(struct platform *platform, int local_port);

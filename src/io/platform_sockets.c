@@ -193,7 +193,7 @@ static void on_timer(uv_timer_t *timer)
     platform_sockets_turn(timer->data);
 }
 
-void platform_sockets_kick(struct platform *platform)
+void platform_sockets_run_all(struct platform *platform)
 {
     int running;
     platform_multi_result(platform, "curl_multi_socket_all",
@@ -223,7 +223,7 @@ static bool is_readable(const struct watch *watch)
 static bool is_stale(const struct watch *watch, const struct transfer *transfer)
 {
     int64_t max_age = transfer->platform->config->platform_connection_max_age_ms;
-    if (watch->spoilt)
+    if (watch->not_reusable)
         return true;
     /* A new connection that uses TLS may have a session's ticket waiting. */
     if (transfer->opened)
@@ -276,11 +276,11 @@ bool platform_socket_refuses(struct platform *platform, int local_port)
     return false;
 }
 
-void platform_socket_spoil(struct platform *platform, int local_port)
+void platform_socket_not_reusable(struct platform *platform, int local_port)
 {
     ports_each(watch, &platform->ports, local_port)
     {
-        watch->spoilt = true;
+        watch->not_reusable = true;
     }
 }
 

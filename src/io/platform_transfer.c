@@ -41,7 +41,7 @@ void transfer_spoil(struct transfer *transfer)
     curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
     /* If this option has failed, the check of the connection finds out. */
     if (curl_easy_getinfo(transfer->easy, CURLINFO_LOCAL_PORT, &port) == CURLE_OK)
-        platform_socket_spoil(transfer->platform, (int)port);
+        platform_socket_not_reusable(transfer->platform, (int)port);
 }
 
 static bool is_too_late(const struct platform_post *post)
@@ -62,7 +62,7 @@ static bool awaits_refusal(struct platform *platform, int local_port)
  * sent, it would be in doubt whether it was read if the alert does not arrive. So this function
  * waits for the alert first. That blocks the loop, but only until the platform has answered for the
  * first time, and for a limited time in total. */
-static bool is_turned_away(struct transfer *transfer, int local_port)
+static bool is_certificate_refused(struct transfer *transfer, int local_port)
 {
     struct platform *platform = transfer->platform;
     if (!transfer->opened || transfer->trust != platform->trust)
@@ -90,9 +90,9 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
     if (transfer->use == TRANSFER_FETCH)
         return CURL_PREREQFUNC_OK;
     if (attempt->sends > 0)
-        attempt->latched = true;
-    else if (is_turned_away(transfer, local_port))
-        transfer->turned_away = true;
+        attempt->resend_blocked = true;
+    else if (is_certificate_refused(transfer, local_port))
+        transfer->certificate_refused = true;
     else if (platform_has_gone_stale(transfer, local_port))
         transfer->stale = true;
     else if (is_too_late(transfer->post))
@@ -256,7 +256,7 @@ int transfer_prepare(struct transfer *transfer)
     int64_t left = transfer->started_ms + post->timeout_ms - clock_boot_ms();
     SET(transfer, CURLOPT_URL, post->url);
     SET(transfer, CURLOPT_TIMEOUT_MS, (long)(left > 1 ? left : 1));
-    SET(transfer, CURLOPT_FRESH_CONNECT, reuse && !transfer->redialled ? 0L : 1L);
+    SET(transfer, CURLOPT_FRESH_CONNECT, reuse && !transfer->reconnected ? 0L : 1L);
     SET(transfer, CURLOPT_FORBID_REUSE, reuse ? 0L : 1L);
     if (!fetch) {
         snprintf(transfer->authorization, sizeof transfer->authorization, "Authorization: %s",

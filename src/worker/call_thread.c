@@ -36,7 +36,7 @@ struct recall {
 };
 
 /* A failure that is logged at once and then rarely, also if it comes and goes. */
-struct trouble {
+struct log_repeat {
     bool told;         /* the failure is logged, its end is not yet */
     int64_t logged_ms; /* 0: never */
     uint64_t since;    /* failures since the last line */
@@ -57,8 +57,8 @@ struct call_thread {
     struct reload reload;
     bool something_happened, ending, stuck;
     enum breaker_state breaker_seen;
-    struct trouble trouble, copy_trouble, clock_trouble;
-    struct trouble reload_troubles[RELOAD_PARTS];
+    struct log_repeat trouble, copy_trouble, clock_trouble;
+    struct log_repeat reload_troubles[RELOAD_PARTS];
     struct finding last_failure;
     char place[300]; /* host:port, for the log */
     uint64_t random_state;
@@ -153,7 +153,7 @@ static void log_breaker(struct call_thread *thread, int64_t now_ms)
 
 /* Counts a failure. Returns the number of failures since the last log line if a line is due (the
  * first at once, then rarely), otherwise 0. */
-static uint64_t trouble_grows(struct trouble *trouble, int64_t now_ms)
+static uint64_t trouble_grows(struct log_repeat *trouble, int64_t now_ms)
 {
     uint64_t failures = ++trouble->since;
     if (trouble->logged_ms && now_ms - trouble->logged_ms < TROUBLE_EVERY_MS)
@@ -165,7 +165,7 @@ static uint64_t trouble_grows(struct trouble *trouble, int64_t now_ms)
 }
 
 /* Whether the end of the failure is to be logged. */
-static bool trouble_ends(struct trouble *trouble)
+static bool trouble_ends(struct log_repeat *trouble)
 {
     bool told = trouble->told;
     trouble->told = false;
@@ -176,7 +176,7 @@ static bool trouble_ends(struct trouble *trouble)
 static void log_copy(struct call_thread *thread, const struct finding *finding,
                      const struct attempt *attempt, int64_t now_ms)
 {
-    struct trouble *trouble = &thread->copy_trouble;
+    struct log_repeat *trouble = &thread->copy_trouble;
     if (attempt->copy == COPY_KEPT) {
         if (trouble_ends(trouble))
             log_info("recording.store: files are kept again");
@@ -375,7 +375,7 @@ static void give_back(struct call_thread *thread)
 {
     int64_t calls;
     struct request *request;
-    if (dispatch_limit(&thread->dispatch, &calls) && !thread->ending)
+    if (dispatch_take_limit_change(&thread->dispatch, &calls) && !thread->ending)
         for (int kind = 0; kind < REQUEST_KINDS; kind++)
             send_limit(thread->finished[kind], calls);
     while ((request = dispatch_take_done(&thread->dispatch))) {

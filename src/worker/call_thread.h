@@ -16,10 +16,10 @@
 #include "core/request.h"
 #include "worker/histogram.h"
 
-/* Out, to each job: how many of its requests may be outstanding from now on (dispatch_limit; the
- * job passes it to engine_allow): 0 while the circuit breaker is open, 1 for its trial call,
- * otherwise platform.max.in.flight, or less for the rate limit. type is MESSAGE_LIMIT. The receiver
- * frees the message. */
+/* Out, to each job: how many of its requests may be outstanding from now on
+ * (dispatch_take_limit_change; the job passes it to engine_set_call_limit): 0 while the circuit
+ * breaker is open, 1 for its trial call, otherwise platform.max.in.flight, or less for the rate
+ * limit. type is MESSAGE_LIMIT. The receiver frees the message. */
 struct limit_message {
     struct message message;
     int64_t calls;

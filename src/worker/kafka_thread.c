@@ -160,16 +160,16 @@ static void on_assigned(void *argument, uint64_t rebalance, const struct record_
     engine_assigned(thread->engine, rebalance, list, count, thread->now);
 }
 
-static void on_revoked(void *argument, uint64_t rebalance, enum revocation parting,
+static void on_revoked(void *argument, uint64_t rebalance, enum revocation how,
                        const struct record_position *list, size_t count)
 {
     struct kafka_thread *thread = argument;
-    log_partitions(thread, parting == PARTITIONS_REVOKED ? "revoked" : "lost", list, count);
+    log_partitions(thread, how == PARTITIONS_REVOKED ? "revoked" : "lost", list, count);
     count_rebalance(thread, rebalance);
-    if (parting != PARTITIONS_REVOKED)
+    if (how != PARTITIONS_REVOKED)
         atomic_store(&thread->metrics->in_group[thread->job], false);
-    thread->losing = parting == PARTITIONS_LOST;
-    engine_revoked(thread->engine, rebalance, parting, list, count, thread->now);
+    thread->losing = how == PARTITIONS_LOST;
+    engine_revoked(thread->engine, rebalance, how, list, count, thread->now);
 }
 
 static void on_log_changed(void *argument, const struct record_position *list, size_t count)
@@ -392,7 +392,7 @@ static void take_finished(struct kafka_thread *thread)
                               thread->now);
         } else {
             struct limit_message *allowance = list_of(message, struct limit_message, message);
-            engine_allow(thread->engine, allowance->calls);
+            engine_set_call_limit(thread->engine, allowance->calls);
             free(allowance);
         }
     }
@@ -529,7 +529,7 @@ static void act(struct kafka_thread *thread)
 
 /* Somebody may have mended what the broker refused, so the claim is repeated after a growing pause.
  * That takes a new assignment of this partition alone. */
-static void claim_again(struct kafka_thread *thread)
+static void retry_claim(struct kafka_thread *thread)
 {
     struct engine_partition_stats view;
     for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
@@ -793,7 +793,7 @@ static void show(struct kafka_thread *thread)
     if (thread->now < thread->table_at)
         return;
     thread->table_at = thread->now + TABLE_INTERVAL_MS;
-    claim_again(thread);
+    retry_claim(thread);
     check_waiting(thread);
     watch_partitions(thread);
     complain(thread);
@@ -803,7 +803,7 @@ static void show(struct kafka_thread *thread)
 }
 
 /* A loop without an iteration for long was stopped from outside (SIGSTOP, a paused machine). */
-static void notice_freeze(struct kafka_thread *thread)
+static void detect_freeze(struct kafka_thread *thread)
 {
     int64_t most = thread->config->session_timeout_ms / 3;
     if (thread->turned_at && thread->now - thread->turned_at > WAIT_MAX_MS + most) {
@@ -832,7 +832,7 @@ static size_t tell_lost_outcomes(const struct kafka_thread *thread)
 }
 
 /* The time of the stop is over, and requests are left. */
-static void give_stop_up(struct kafka_thread *thread)
+static void abandon_stop(struct kafka_thread *thread)
 {
     size_t late = tell_lost_outcomes(thread);
     size_t unpublished = engine_count_unpublished(thread->engine);
@@ -859,7 +859,7 @@ static void check_stop(struct kafka_thread *thread, const struct stop *stop)
     if (stop_is_at_once(stop) || (thread->leaving && kafka_left(thread->kafka))) {
         thread->done = true;
     } else if (thread->stop_until && thread->now >= thread->stop_until) {
-        give_stop_up(thread);
+        abandon_stop(thread);
     }
 }
 
@@ -893,7 +893,7 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
     kafka_start(thread->kafka);
     while (!thread->done) {
         read_clocks(thread);
-        notice_freeze(thread);
+        detect_freeze(thread);
         kafka_serve(thread->kafka);
         take_finished(thread);
         bool more = kafka_take_all(thread->kafka, thread->job, &sink, thread);

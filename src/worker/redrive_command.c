@@ -47,7 +47,7 @@ static enum request_kind kind_of(const struct config *config, const char *topic)
 }
 
 /* Whether the request in the dead letter has that order id, parsed as the worker does. */
-static bool is_of_order(const struct redrive_run *run, const struct kafka_letter *letter,
+static bool is_of_order(const struct redrive_run *run, const struct kafka_dead_letter *letter,
                         const char *order)
 {
     struct record_position place = {kind_of(run->config, letter->topic), letter->topic_partition,
@@ -59,7 +59,7 @@ static bool is_of_order(const struct redrive_run *run, const struct kafka_letter
     return same;
 }
 
-static bool is_chosen(const struct redrive_run *run, const struct kafka_letter *letter)
+static bool is_chosen(const struct redrive_run *run, const struct kafka_dead_letter *letter)
 {
     const struct options *options = run->options;
     return (!options->reason || !strcmp(letter->reason, options->reason)) &&
@@ -69,7 +69,7 @@ static bool is_chosen(const struct redrive_run *run, const struct kafka_letter *
 }
 
 /* Prints a line for --dry-run. */
-static void print_letter(const struct kafka_letter *letter)
+static void print_letter(const struct kafka_dead_letter *letter)
 {
     char time[CLOCK_TEXT_SIZE];
     struct text line = {0};
@@ -108,13 +108,13 @@ static void clear_progress(struct redrive_run *run)
     run->shown_at_ms = 0;
 }
 
-static enum kafka_letter_choice leave(struct redrive_run *run, enum left why)
+static enum kafka_dead_letter_choice leave(struct redrive_run *run, enum left why)
 {
     run->left[why]++;
     return why == LEFT_NEVER || why == LEFT_CUT ? LETTER_NEVER : LETTER_LEAVE;
 }
 
-static enum kafka_letter_choice choose(void *arg, const struct kafka_letter *letter)
+static enum kafka_dead_letter_choice choose(void *arg, const struct kafka_dead_letter *letter)
 {
     struct redrive_run *run = arg;
     run->seen++;

@@ -124,7 +124,7 @@ static void turn(struct world *world, struct process *process)
             broken(world, "%s could have tried before it was due", process_name(process->id));
         begin_try(world, process, request);
     }
-    if (dispatch_limit(&caller->dispatch, &calls))
+    if (dispatch_take_limit_change(&caller->dispatch, &calls))
         tell_allowance(world, process, calls);
     while ((request = dispatch_take_done(&caller->dispatch)))
         put(world, &caller->out[request->place.kind],
@@ -288,7 +288,7 @@ static void go_on_sent(struct world *world, struct process *process, size_t at)
     attempt.end_proven = attempt.complete;
     attempt.is_file = ending == END_FILE;
     attempt.too_large = ending == END_TOO_LARGE;
-    attempt.latched = ending == END_LATCHED;
+    attempt.resend_blocked = ending == END_LATCHED;
     if (ending == END_RESET || ending == END_CUT)
         attempt.failure = ending == END_CUT ? FAILURE_CUT : FAILURE_RESET;
     else if (ending == END_NO_ANSWER || ending == END_LATCHED)
@@ -347,7 +347,7 @@ void caller_take(struct world *world, struct job *job)
     for (size_t n = draw(world, 4) ? MAIL_MAX : 1; n && box->count; n--) {
         struct mail mail = take(box);
         if (mail.type == MAIL_ALLOWANCE)
-            engine_allow(job->engine, mail.calls);
+            engine_set_call_limit(job->engine, mail.calls);
         else
             give_back(world, job, mail.request);
     }

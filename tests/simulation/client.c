@@ -227,7 +227,7 @@ static int claim_due(const struct world *world, struct job *job)
 
 /* Like the worker's thread: the log is reported as lost and as assigned again, and the group is not
  * involved. */
-static void claim_again(struct world *world, struct job *job, int log)
+static void retry_claim(struct world *world, struct job *job, int log)
 {
     struct client *client = &job->client;
     struct record_position place = {.partition = log, .offset = -1};
@@ -253,7 +253,7 @@ static void go_on(struct world *world, struct job *job, const struct member *mem
     } else if (client->rejoin || (group_of(world, job)->rebalancing && !member->joined)) {
         rejoin(world, job);
     } else if (due >= 0) {
-        claim_again(world, job, due);
+        retry_claim(world, job, due);
     }
 }
 

@@ -647,9 +647,9 @@ static void an_outage_pauses_all_but_a_trial(void **state)
     fail_some(bench, 3);
     struct request *call = add(bench, REQUEST_CALL), *recording = add(bench, REQUEST_RECORDING);
     assert_null(next(bench));
-    assert_true(dispatch_limit(&bench->dispatch, &calls));
+    assert_true(dispatch_take_limit_change(&bench->dispatch, &calls));
     assert_int_equal(calls, 0);
-    assert_false(dispatch_limit(&bench->dispatch, &calls));
+    assert_false(dispatch_take_limit_change(&bench->dispatch, &calls));
     comes_back(bench, call, CALL_RETURNED);
     assert_null(done(bench)); /* recordings have no mark: they may wait here */
     end(bench, late, OK);     /* began before the pause: proves nothing */
@@ -659,14 +659,14 @@ static void an_outage_pauses_all_but_a_trial(void **state)
     assert_int_equal(wake, bench->now + 5000);
     bench->now = wake;
     assert_ptr_equal(next(bench), recording); /* the trial */
-    assert_true(dispatch_limit(&bench->dispatch, &calls));
+    assert_true(dispatch_take_limit_change(&bench->dispatch, &calls));
     assert_int_equal(calls, 1);
     call = add(bench, REQUEST_CALL);
     assert_null(next(bench));
     comes_back(bench, call, CALL_RETURNED);
     end(bench, recording, STATUS(500));
     comes_back(bench, recording, CALL_NOT_SENT);
-    assert_true(dispatch_limit(&bench->dispatch, &calls));
+    assert_true(dispatch_take_limit_change(&bench->dispatch, &calls));
     assert_int_equal(calls, 0);
 
     bench->now += 10000;
@@ -674,7 +674,7 @@ static void an_outage_pauses_all_but_a_trial(void **state)
     assert_ptr_equal(next(bench), call);
     end(bench, call, ANSWER("{\"Flag\":2}"));
     finishes(bench, call, STATUS_REFUSED, "refused");
-    assert_true(dispatch_limit(&bench->dispatch, &calls));
+    assert_true(dispatch_take_limit_change(&bench->dispatch, &calls));
     assert_int_equal(calls, 4);
 }
 
@@ -689,7 +689,7 @@ static void what_is_no_outage(void **state)
         end(bench, request, STATUS(429));
         comes_back(bench, request, CALL_NOT_SENT);
     }
-    assert_false(dispatch_limit(&bench->dispatch, &calls));
+    assert_false(dispatch_take_limit_change(&bench->dispatch, &calls));
     for (int i = 0; i < 3; i++) {
         struct request *request = add(bench, REQUEST_CALL);
         next(bench);
@@ -697,7 +697,7 @@ static void what_is_no_outage(void **state)
         comes_back(bench, request, CALL_FINISHED);
         fail_some(bench, 2);
     }
-    assert_false(dispatch_limit(&bench->dispatch, &calls));
+    assert_false(dispatch_take_limit_change(&bench->dispatch, &calls));
 }
 
 static void bad_credentials_pause_at_once(void **state)
@@ -708,7 +708,7 @@ static void bad_credentials_pause_at_once(void **state)
     next(bench);
     end(bench, request, STATUS(401));
     comes_back(bench, request, CALL_NOT_SENT);
-    assert_true(dispatch_limit(&bench->dispatch, &calls));
+    assert_true(dispatch_take_limit_change(&bench->dispatch, &calls));
     assert_int_equal(calls, 0);
 }
 
@@ -749,7 +749,7 @@ static void the_rate_limits_what_is_started(void **state)
     bench->config.platform_max_in_flight = 256;
     bench->config.platform_rate_per_second = 10;
     dispatch_init(&bench->dispatch, &bench->config, give_random, bench);
-    assert_true(dispatch_limit(&bench->dispatch, &calls));
+    assert_true(dispatch_take_limit_change(&bench->dispatch, &calls));
     assert_int_equal(calls, 11);
     for (int i = 0; i < 10; i++) { /* the longer calls take, the more are under way at that rate */
         struct request *request = add(bench, REQUEST_CALL);
@@ -758,10 +758,10 @@ static void the_rate_limits_what_is_started(void **state)
         end(bench, request, OK);
         comes_back(bench, request, CALL_FINISHED);
     }
-    assert_true(dispatch_limit(&bench->dispatch, &calls));
+    assert_true(dispatch_take_limit_change(&bench->dispatch, &calls));
     assert_in_range(calls, 40, 60);
     bench->config.platform_rate_per_second = 1000000;
-    assert_true(dispatch_limit(&bench->dispatch, &calls));
+    assert_true(dispatch_take_limit_change(&bench->dispatch, &calls));
     assert_int_equal(calls, 256);
 }
 

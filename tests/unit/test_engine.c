@@ -407,7 +407,7 @@ static void test_what_waits_expires_in_its_time(void **state)
     finish(&harness, 1, STATUS_UNKNOWN);
     commit_tick(&harness);
     assert_published(&harness, "result:1:unknown ");
-    engine_allow(harness.engine, 0);
+    engine_set_call_limit(harness.engine, 0);
     for (int i = 0; i < 2; i++) {
         struct request *request = record(&harness, 0, 2 + i, i ? "paused" : "doubt");
         request->event.expires_at_ms = WALL + harness.now + 3000 + i * 1000;
@@ -875,7 +875,7 @@ static void test_no_trial_call_beyond_the_marks(void **state)
     fill_with_stuck(&harness, 1);
     arrive(&harness, 2, 0, "o-3");
     expect(&harness, ENGINE_NOTHING);
-    engine_allow(harness.engine, 1);
+    engine_set_call_limit(harness.engine, 1);
     expect(&harness, ENGINE_NOTHING);
     harness_fini(&harness);
 }
@@ -1380,7 +1380,7 @@ static void test_a_ledger_that_is_too_long_leaves_its_slots_to_others(void **sta
     refuse_its_length(&harness);
     arrive(&harness, 1, 0, "p-0");
     engine_get_stats(harness.engine, &view);
-    engine_allow(harness.engine, (int64_t)view.handed + 1);
+    engine_set_call_limit(harness.engine, (int64_t)view.handed + 1);
     expect(&harness, ENGINE_TRANSACT);
     assert_int_equal(harness.action.ledgers[0].partition, 1);
     harness_fini(&harness);
@@ -3119,7 +3119,7 @@ static void test_partitions_take_turns(void **state)
 /* One transaction more, with so many outstanding in all. */
 static void start_up_to(struct harness *harness, int64_t allowed)
 {
-    engine_allow(harness->engine, allowed);
+    engine_set_call_limit(harness->engine, allowed);
     while (step(harness) == ENGINE_START)
         continue;
     assert_int_equal(harness->action.type, ENGINE_TRANSACT);
@@ -3221,15 +3221,15 @@ static void test_allowance(void **state)
     (void)state;
     struct harness harness;
     ready(&harness);
-    engine_allow(harness.engine, 0);
+    engine_set_call_limit(harness.engine, 0);
     arrive(&harness, 0, 0, "o-1");
     arrive(&harness, 0, 1, "o-2");
     expect(&harness, ENGINE_NOTHING);
-    engine_allow(harness.engine, 1);
+    engine_set_call_limit(harness.engine, 1);
     commit_tick(&harness);
     expect(&harness, ENGINE_START);
     expect(&harness, ENGINE_NOTHING);
-    engine_allow(harness.engine, 100);
+    engine_set_call_limit(harness.engine, 100);
     commit_tick(&harness);
     expect(&harness, ENGINE_START);
     harness_fini(&harness);

@@ -127,7 +127,7 @@ static void test_told_with_its_changes(void **state)
         size_t count = draw_changes(changes, naive, base, top);
         cut(naive, top);
         ledger_reset(&ledger, base);
-        marks_tell(&told, &ahead, top, changes, count, &ledger);
+        marks_write(&told, &ahead, top, changes, count, &ledger);
         marks_take(&telling, &ledger);
         spread(&telling, found);
         assert_memory_equal(naive, found, sizeof naive);

@@ -58,11 +58,11 @@ static const struct row calls[] = {
     {{.sends = 1, .failure = FAILURE_NO_ANSWER}, VERDICT_IN_DOUBT, "connection-closed"},
     {{.sends = 1, .failure = FAILURE_STOPPED}, VERDICT_IN_DOUBT, "worker-stopped"},
     {{.sends = 1, .failure = FAILURE_OTHER}, VERDICT_IN_DOUBT, "unreadable-answer"},
-    {{.sends = 1, .failure = FAILURE_OTHER, .latched = true},
+    {{.sends = 1, .failure = FAILURE_OTHER, .resend_blocked = true},
      VERDICT_IN_DOUBT,
      "connection-closed"},
     /* even the lease cannot take back what was sent */
-    {{.sends = 1, .failure = FAILURE_OTHER, .latched = true, .lease_over = true},
+    {{.sends = 1, .failure = FAILURE_OTHER, .resend_blocked = true, .lease_over = true},
      VERDICT_IN_DOUBT,
      "connection-closed"},
     /* a status line */

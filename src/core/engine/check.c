@@ -245,7 +245,7 @@ static const char *check_read(const struct partition *partition)
 {
     int64_t undone = 0, end = partition->loaded.base;
     size_t within = 0;
-    bool found = !partition->within;
+    bool found = !partition->fits_last;
     for (size_t i = 0; i < partition->loaded.run_count; i++) {
         const struct ledger_run *run = &partition->loaded.runs[i];
         end += run->length;
@@ -256,9 +256,9 @@ static const char *check_read(const struct partition *partition)
     for (const struct list *at = partition->requests.next; !found && at != &partition->requests;
          at = at->next) {
         within++;
-        found = list_of(at, struct request, partition_node) == partition->within;
+        found = list_of(at, struct request, partition_node) == partition->fits_last;
     }
-    if (!found || within != partition->within_count)
+    if (!found || within != partition->fits_count)
         return "the requests for which a ledger has room are miscounted";
     return undone == partition->loaded_undone ? NULL : "what is to be delivered yet is miscounted";
 }
@@ -271,7 +271,7 @@ static const char *check_partition(struct partition *partition, bool in_transact
         return "a partition is not found by its number";
     if (partition_is_watched(partition) != list_linked(&partition->watch_node))
         return "a partition that has to be looked after is not, or the other way round";
-    if ((partition->asks && partition->phase != PARTITION_LOST) ||
+    if ((partition->probes_membership && partition->phase != PARTITION_LOST) ||
         (partition->dropped && partition->phase != PARTITION_GONE) ||
         (partition->revoked && partition->phase == PARTITION_ACTIVE))
         return "a partition is asked about, dropped or revoked in the wrong phase";

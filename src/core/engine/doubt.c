@@ -47,7 +47,7 @@ void doubts_claimed(struct doubts *doubts, int64_t until)
         doubts->named[i].until = until;
 }
 
-void doubts_tell(const struct doubts *doubts, int64_t now, struct ledger *ledger)
+void doubts_write(const struct doubts *doubts, int64_t now, struct ledger *ledger)
 {
     ledger->doubt |= now < doubts->others_until;
     for (size_t i = 0; i < doubts->count; i++)

@@ -16,8 +16,8 @@ enum {
     TAKE_MAX = 128,      /* records accepted from one partition at a time */
     RETRY_FIRST_MS = 10, /* pause after an aborted transaction; doubles */
     RETRY_MAX_MS = 500,
-    RETRY_PATIENT = 12,          /* after so many consecutive aborts the pause goes on doubling */
-    RETRY_PATIENT_IN_HASTE = 40, /* the same limit while partitions are given back */
+    RETRY_BACKOFF_AFTER = 12, /* after so many consecutive aborts the pause goes on doubling */
+    RETRY_BACKOFF_AFTER_DRAIN = 40, /* the same limit while partitions are given back */
     RETRY_LONGEST_MS = 10000,
 };
 
@@ -65,9 +65,9 @@ void engine_free(struct engine *engine)
     free_list(&engine->txn.unmarked);
     free_list(&engine->txn.ending);
     txn_fini(&engine->txn);
-    for (size_t i = 0; i < engine->job_ledger_count; i++)
-        free((char *)engine->job_ledgers[i].metadata);
-    free(engine->job_ledgers);
+    for (size_t i = 0; i < engine->group_op_ledger_count; i++)
+        free((char *)engine->group_op_ledgers[i].metadata);
+    free(engine->group_op_ledgers);
     free(engine->places);
     free(engine->foreign.names);
     free(engine->ended_owners.names);
@@ -254,7 +254,7 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
         *action = (struct engine_action){.type = ENGINE_RENEW_PRODUCER};
         return true;
     case PRODUCER_TO_READ_BACK:
-        if (engine->job != JOB_NONE || engine->now < engine->job_retry_at)
+        if (engine->group_op != OP_NONE || engine->now < engine->group_op_retry_at)
             return false;
         group_read_back(engine, action);
         return action->type != ENGINE_NOTHING || next_producer(engine, action);
@@ -272,8 +272,8 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
 /* O(partitions), but only at the end of a stop. */
 static bool next_leave(struct engine *engine, struct engine_action *action)
 {
-    if (!engine->stopping || engine->left || engine->job != JOB_NONE || engine->load != LOAD_NONE ||
-        engine->revoking ||
+    if (!engine->stopping || engine->left || engine->group_op != OP_NONE ||
+        engine->load != LOAD_NONE || engine->revoking ||
         (engine->producer != PRODUCER_IDLE && engine->producer != PRODUCER_STARTING) ||
         engine->late)
         return false;
@@ -348,8 +348,8 @@ int64_t engine_wake_time(const struct engine *engine)
     int64_t wake = lane_next_wake(engine);
     if (engine->retry_at > engine->now && engine->retry_at < wake)
         wake = engine->retry_at;
-    if (engine->job_retry_at > engine->now && engine->job_retry_at < wake)
-        wake = engine->job_retry_at;
+    if (engine->group_op_retry_at > engine->now && engine->group_op_retry_at < wake)
+        wake = engine->group_op_retry_at;
     if (engine->late && engine->late_until > engine->now && engine->late_until < wake)
         wake = engine->late_until;
     if (engine->producer == PRODUCER_IDLE && txn_due(engine) > engine->now &&
@@ -363,7 +363,7 @@ int64_t engine_wake_time(const struct engine *engine)
         if (engine->stopping && partition->phase == PARTITION_AWAY &&
             engine->stop_until > engine->now && engine->stop_until < wake)
             wake = engine->stop_until;
-        if ((partition->changed || partition->asks) && engine->now + 100 < wake)
+        if ((partition->base_moved || partition->probes_membership) && engine->now + 100 < wake)
             wake = engine->now + 100;
         if (partition->short_since && partition->short_since + ENGINE_SHORT_LOG_MS < wake)
             wake = partition->short_since + ENGINE_SHORT_LOG_MS;
@@ -417,7 +417,7 @@ static void doubt_membership(struct engine *engine)
 }
 
 /* Holds back late outcomes, which belong to no partition any more. */
-static void hold_late_back(struct engine *engine)
+static void block_late(struct engine *engine)
 {
     if (engine->late_by == engine->refusals)
         return;
@@ -428,13 +428,13 @@ static void hold_late_back(struct engine *engine)
 
 /* A record that is refused in every form blocks its own partition, so that it does not block the
  * others. The pause grows with each refusal of a transaction, however many records were refused. */
-static void hold_back(struct engine *engine, struct request *request, int64_t pause)
+static void block_for_refusal(struct engine *engine, struct request *request, int64_t pause)
 {
     struct text reason = {0};
     struct partition *partition = request->partition;
     if (!partition) {
         if (request->late) /* otherwise it becomes a late outcome, which is another record */
-            hold_late_back(engine);
+            block_late(engine);
         return;
     }
     request->refused = true;
@@ -463,7 +463,7 @@ static void note_refused(struct engine *engine, const enum record_refusal *refus
         if (!another_form && !request->partition && refusal == REFUSED_FOR_SIZE)
             request->refused = true; /* a late outcome that is too large in any form is dropped */
         else if (!another_form)
-            hold_back(engine, request, refusal == REFUSED_FOR_SIZE ? ENGINE_REFUSED_MS : 0);
+            block_for_refusal(engine, request, refusal == REFUSED_FOR_SIZE ? ENGINE_REFUSED_MS : 0);
         if (refusal == REFUSED_FOR_SIZE)
             request->small = true;
         if (refusal == REFUSED_FOR_KEY)
@@ -477,7 +477,8 @@ static int64_t retry_pause(const struct engine *engine)
 {
     int64_t pause = (int64_t)RETRY_FIRST_MS << (engine->aborts < 6 ? engine->aborts : 6);
     int64_t most = RETRY_MAX_MS;
-    int patient = engine->stopping || engine->revoking ? RETRY_PATIENT_IN_HASTE : RETRY_PATIENT;
+    int patient =
+        engine->stopping || engine->revoking ? RETRY_BACKOFF_AFTER_DRAIN : RETRY_BACKOFF_AFTER;
     if (engine->aborts >= patient) {
         int doublings = engine->aborts - patient + 1;
         pause = most << (doublings < 5 ? doublings : 5);
@@ -550,7 +551,7 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
         return;
     }
     engine->retry_at = now + retry_pause(engine);
-    if (outcome == TXN_NOT_MEMBER && engine->aborts >= RETRY_PATIENT - 1)
+    if (outcome == TXN_NOT_MEMBER && engine->aborts >= RETRY_BACKOFF_AFTER - 1)
         return;
     engine->aborts++;
     engine->aborted_records = engine->txn.item_count;
@@ -624,7 +625,7 @@ static void recover(struct partition *partition, struct request *request, int64_
 /* Notes that the base of the partition's ledger has moved. */
 static void base_moves(struct partition *partition)
 {
-    partition->changed = true;
+    partition->base_moved = true;
     partition_watch(partition);
 }
 
@@ -772,7 +773,7 @@ const struct request *engine_take_orphan(struct engine *engine)
     return node ? list_of(node, struct request, list_node) : NULL;
 }
 
-void engine_allow(struct engine *engine, int64_t most)
+void engine_set_call_limit(struct engine *engine, int64_t most)
 {
     engine->allowed = most < engine->options.slots ? most : engine->options.slots;
 }

@@ -109,7 +109,7 @@ int64_t engine_wake_time(const struct engine *engine);
  * partition comes back with the ledger that this process committed last, it goes on from memory. */
 void engine_assigned(struct engine *engine, uint64_t rebalance,
                      const struct record_position *places, size_t count, int64_t now);
-void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation parting,
+void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation how,
                     const struct record_position *places, size_t count, int64_t now);
 
 /* The partition's log is not the one that was read: when it is lost, it never goes on from memory,
@@ -155,7 +155,7 @@ void engine_call_ended(struct engine *engine, struct request *request, int64_t n
 const struct request *engine_take_orphan(struct engine *engine);
 
 /* Sets how many requests may be outstanding from now on (by the circuit breaker). */
-void engine_allow(struct engine *engine, int64_t most);
+void engine_set_call_limit(struct engine *engine, int64_t most);
 
 /* The process stood still (SIGSTOP, a paused machine): a fence after that is no sign of another
  * process with the same instance.id. */

@@ -13,12 +13,12 @@
  * plain commit cannot meet a newer generation. Comments name the model's rules. */
 
 enum {
-    JOB_AGAIN_MS = 50,
-    CLAIM_REFUSALS = 10, /* refused claims of a single partition, until it is halted */
-    JOB_PATIENT = 20,    /* after so many consecutive failures the pause doubles */
-    JOB_AGAIN_MAX_MS = 5000,
-    JOB_AGAIN_HASTY_MS = 500, /* longest pause while partitions are given back */
-    RELEASE_MAX_MS = 10000,   /* how long a failing release is repeated */
+    OP_RETRY_MS = 50,
+    CLAIM_REFUSALS = 10,   /* refused claims of a single partition, until it is halted */
+    OP_BACKOFF_AFTER = 20, /* after so many consecutive failures the pause doubles */
+    OP_RETRY_MAX_MS = 5000,
+    OP_RETRY_DRAIN_MS = 500, /* longest pause while partitions are given back */
+    RELEASE_MAX_MS = 10000,  /* how long a failing release is repeated */
 };
 
 static void add_owner(struct owner_list *list, const char *owner)
@@ -52,15 +52,16 @@ static void add_place(struct engine *engine, const struct partition *partition, 
         (struct record_position){engine->options.kind, partition->number, offset};
 }
 
-static void clear_job_ledgers(struct engine *engine)
+static void clear_group_op_ledgers(struct engine *engine)
 {
-    for (size_t i = 0; i < engine->job_ledger_count; i++)
-        free((char *)engine->job_ledgers[i].metadata);
-    engine->job_ledger_count = 0;
+    for (size_t i = 0; i < engine->group_op_ledger_count; i++)
+        free((char *)engine->group_op_ledgers[i].metadata);
+    engine->group_op_ledger_count = 0;
 }
 
 /* Encodes the partition's ledger for a plain commit. Returns the offset. */
-static int64_t encode_job_ledger(struct partition *partition, const char *owner, struct text *out)
+static int64_t encode_group_op_ledger(struct partition *partition, const char *owner,
+                                      struct text *out)
 {
     struct engine *engine = partition->engine;
     if (partition->owes_halt) {
@@ -74,25 +75,26 @@ static int64_t encode_job_ledger(struct partition *partition, const char *owner,
 
 /* Adds the partition's ledger to the commit, unless it has to wait for the next commit. `bytes` is
  * the size of the commit. */
-static void add_job_ledger(struct engine *engine, struct partition *partition, const char *owner,
-                           size_t *bytes)
+static void add_group_op_ledger(struct engine *engine, struct partition *partition,
+                                const char *owner, size_t *bytes)
 {
     struct text metadata = {0};
-    int64_t offset = encode_job_ledger(partition, owner, &metadata);
-    if (engine->job_ledger_count == engine->job_ledger_capacity) {
-        engine->job_ledger_capacity =
-            engine->job_ledger_capacity ? engine->job_ledger_capacity * 2 : 16;
-        engine->job_ledgers = memory_resize(engine->job_ledgers, engine->job_ledger_capacity *
-                                                                     sizeof *engine->job_ledgers);
+    int64_t offset = encode_group_op_ledger(partition, owner, &metadata);
+    if (engine->group_op_ledger_count == engine->group_op_ledger_capacity) {
+        engine->group_op_ledger_capacity =
+            engine->group_op_ledger_capacity ? engine->group_op_ledger_capacity * 2 : 16;
+        engine->group_op_ledgers =
+            memory_resize(engine->group_op_ledgers,
+                          engine->group_op_ledger_capacity * sizeof *engine->group_op_ledgers);
     }
     size_t size = metadata.length;
-    if (!batch_fits(engine, engine->job_ledger_count, *bytes, size)) {
+    if (!batch_fits(engine, engine->group_op_ledger_count, *bytes, size)) {
         text_fini(&metadata);
         return;
     }
     *bytes += size;
-    partition->in_job = true;
-    engine->job_ledgers[engine->job_ledger_count++] = (struct stored_ledger){
+    partition->in_group_op = true;
+    engine->group_op_ledgers[engine->group_op_ledger_count++] = (struct stored_ledger){
         .kind = engine->options.kind,
         .partition = partition->number,
         .offset = offset,
@@ -118,21 +120,21 @@ static size_t collect_places(struct engine *engine, bool (*which)(const struct p
     return engine->place_count;
 }
 
-static void emit_read(struct engine *engine, enum job job, struct engine_action *action)
+static void emit_read(struct engine *engine, enum group_op op, struct engine_action *action)
 {
-    engine->job = job;
+    engine->group_op = op;
     *action = (struct engine_action){.type = ENGINE_READ,
                                      .places = engine->places,
                                      .place_count = engine->place_count,
-                                     .stable = job != JOB_READ};
+                                     .stable = op != OP_READ};
 }
 
-static void emit_commit(struct engine *engine, enum job job, struct engine_action *action)
+static void emit_commit(struct engine *engine, enum group_op op, struct engine_action *action)
 {
-    engine->job = job;
+    engine->group_op = op;
     *action = (struct engine_action){.type = ENGINE_COMMIT,
-                                     .ledgers = engine->job_ledgers,
-                                     .ledger_count = engine->job_ledger_count};
+                                     .ledgers = engine->group_op_ledgers,
+                                     .ledger_count = engine->group_op_ledger_count};
 }
 
 /* The outcome of a transaction is known now. A process that suspected another one with the same
@@ -148,7 +150,7 @@ void group_read_back(struct engine *engine, struct engine_action *action)
 {
     *action = (struct engine_action){.type = ENGINE_NOTHING};
     if (collect_places(engine, partition_in_txn)) {
-        emit_read(engine, JOB_READ_BACK, action);
+        emit_read(engine, OP_READ_BACK, action);
         return;
     }
     /* All partitions of the transaction are gone, so its outcome concerns only their new owners. */
@@ -163,7 +165,7 @@ static bool end_an_owner(struct engine *engine, struct engine_action *action)
         const char *owner = engine->foreign.names[i];
         if (has_owner(&engine->ended_owners, owner))
             continue;
-        engine->job = JOB_END_OWNER;
+        engine->group_op = OP_END_OWNER;
         *action = (struct engine_action){.type = ENGINE_END_OWNER, .owner = owner};
         return true;
     }
@@ -187,7 +189,8 @@ static void stop_starts(struct engine *engine, struct partition *partition)
 static void suspend(struct engine *engine, struct partition *partition)
 {
     partition_enter(partition, PARTITION_AWAY);
-    partition->revoked = partition->kept = partition->claimed = partition->asks = false;
+    partition->revoked = partition->kept = partition->claimed = partition->probes_membership =
+        false;
     partition_recall(partition, partition->handed > 0);
     stop_starts(engine, partition);
     lane_settle_all(partition);
@@ -203,7 +206,7 @@ static void lose(struct engine *engine, struct partition *partition)
     partition_enter(partition, PARTITION_LOST);
     partition->revoked = true; /* librdkafka joins again only after that */
     partition->lost_at = engine->now;
-    partition->asks = true;
+    partition->probes_membership = true;
 }
 
 /* Whether the partition has started requests whose outcomes only this process knows: the next owner
@@ -271,23 +274,23 @@ static bool is_unclaimed(const struct partition *partition)
 static bool emit_claim(struct engine *engine, struct engine_action *action)
 {
     size_t bytes = 0;
-    clear_job_ledgers(engine);
+    clear_group_op_ledgers(engine);
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
         if (is_unclaimed(partition))
-            add_job_ledger(engine, partition, engine->owner, &bytes);
+            add_group_op_ledger(engine, partition, engine->owner, &bytes);
     }
-    if (engine->job_ledger_count)
-        emit_commit(engine, JOB_CLAIM, action);
-    return engine->job_ledger_count;
+    if (engine->group_op_ledger_count)
+        emit_commit(engine, OP_CLAIM, action);
+    return engine->group_op_ledger_count;
 }
 
 static void claimed(struct engine *engine);
 
 /* Whether a transaction that is running, or whose outcome is unknown, contains a partition that has
  * come back: its ledger's sequence number is known only after that. */
-static bool waits_for_tick(const struct engine *engine)
+static bool waits_for_own_txn(const struct engine *engine)
 {
     list_each_safe(at, &engine->watched)
     {
@@ -323,7 +326,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
         take_only_what_is_to_tell(engine);
     /* Checked in each step, because the answer to a read of an older assignment may have ended the
      * first step. */
-    if (engine->load != LOAD_ASSIGN && waits_for_tick(engine))
+    if (engine->load != LOAD_ASSIGN && waits_for_own_txn(engine))
         return false;
     if ((engine->load == LOAD_READ || engine->load == LOAD_READ_STABLE) &&
         !collect_places(engine, arriving))
@@ -332,7 +335,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
     case LOAD_NONE:
         return false;
     case LOAD_READ:
-        emit_read(engine, JOB_READ, action);
+        emit_read(engine, OP_READ, action);
         return true;
     case LOAD_END_OWNERS:
         if (end_an_owner(engine, action))
@@ -340,7 +343,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
         engine->load = LOAD_READ_STABLE;
         return next_load(engine, action);
     case LOAD_READ_STABLE:
-        emit_read(engine, JOB_READ_STABLE, action);
+        emit_read(engine, OP_READ_STABLE, action);
         return true;
     case LOAD_CLAIM: /* "claim" */
         if (emit_claim(engine, action))
@@ -371,7 +374,7 @@ static void drain(struct engine *engine, struct partition *partition)
 
 /* Another worker has taken the partition over. Its takeover fences this process, so that fence is
  * no sign of another process with the same instance.id. */
-static void taken(struct partition *partition)
+static void taken_over_by_other(struct partition *partition)
 {
     enum partition_phase phase = partition->phase;
     partition->engine->fence_grace_until = partition->engine->now + ENGINE_DUPLICATE_MS;
@@ -476,7 +479,7 @@ void group_check(struct engine *engine)
         if (partition->phase == PARTITION_AWAY && !is_remembered(partition))
             drop(partition);
         if (partition->phase == PARTITION_DRAINING && engine->now >= group_gives_up_at(partition))
-            taken(partition);
+            taken_over_by_other(partition);
     }
 }
 
@@ -484,16 +487,16 @@ void group_check(struct engine *engine)
 static bool emit_release(struct engine *engine, struct engine_action *action)
 {
     size_t bytes = 0;
-    clear_job_ledgers(engine);
+    clear_group_op_ledgers(engine);
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_RELEASING)
-            add_job_ledger(engine, partition, "", &bytes);
+            add_group_op_ledger(engine, partition, "", &bytes);
     }
-    if (engine->job_ledger_count)
-        emit_commit(engine, JOB_RELEASE, action);
-    return engine->job_ledger_count;
+    if (engine->group_op_ledger_count)
+        emit_commit(engine, OP_RELEASE, action);
+    return engine->group_op_ledger_count;
 }
 
 /* A release may be committed although its answer says otherwise, and then the ledger has no owner.
@@ -524,7 +527,7 @@ static bool next_unassign(struct engine *engine, struct engine_action *action)
 {
     /* A running commit must not meet the next generation, which may have assigned the partition to
      * another member: the coordinator checks generations, not owners. */
-    if (!engine->revoking || engine->job == JOB_CLAIM || engine->job == JOB_RELEASE)
+    if (!engine->revoking || engine->group_op == OP_CLAIM || engine->group_op == OP_RELEASE)
         return false;
     list_each_safe(at, &engine->watched)
     {
@@ -560,7 +563,7 @@ bool group_next(struct engine *engine, struct engine_action *action)
     free_dropped(engine);
     if (next_unassign(engine, action))
         return true;
-    if (engine->job != JOB_NONE || engine->now < engine->job_retry_at)
+    if (engine->group_op != OP_NONE || engine->now < engine->group_op_retry_at)
         return false;
     return next_release(engine, action) || next_load(engine, action);
 }
@@ -598,10 +601,10 @@ void engine_assigned(struct engine *engine, uint64_t rebalance,
         if (partition &&
             (partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST)) {
             partition_enter(partition, PARTITION_ARRIVING);
-            partition->revoked = partition->asks = false;
+            partition->revoked = partition->probes_membership = false;
             partition->kept = true;
             /* A claim of an older assignment may have ended since the loss, or may be running. */
-            partition->claimed = partition->in_job = false;
+            partition->claimed = partition->in_group_op = false;
         } else {
             partition = arrive_anew(engine, &places[i]);
         }
@@ -658,10 +661,10 @@ void engine_log_changed(struct engine *engine, int32_t number)
 }
 
 /* "lost", "revoke" */
-void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation parting,
+void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation how,
                     const struct record_position *places, size_t count, int64_t now)
 {
-    bool lost = parting != PARTITIONS_REVOKED;
+    bool lost = how != PARTITIONS_REVOKED;
     engine->now = now;
     engine->revoking = true;
     engine->revoke_rebalance = rebalance;
@@ -670,7 +673,7 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation p
         if (!partition)
             continue;
         partition->revoked = true;
-        if (parting == PARTITIONS_LOST && may_be_handed_over(partition))
+        if (how == PARTITIONS_LOST && may_be_handed_over(partition))
             lose(engine, partition);
         else if (lost && may_come_back(partition))
             suspend(engine, partition);
@@ -715,11 +718,11 @@ void engine_give_up(struct engine *engine)
  * grows. */
 static void again(struct engine *engine)
 {
-    int doublings = engine->job_failures - JOB_PATIENT;
-    int64_t most = engine->revoking || engine->stopping ? JOB_AGAIN_HASTY_MS : JOB_AGAIN_MAX_MS;
-    int64_t pause = JOB_AGAIN_MS << (doublings < 0 ? 0 : doublings < 10 ? doublings : 10);
-    engine->job_failures++;
-    engine->job_retry_at = engine->now + (pause < most ? pause : most);
+    int doublings = engine->group_op_failures - OP_BACKOFF_AFTER;
+    int64_t most = engine->revoking || engine->stopping ? OP_RETRY_DRAIN_MS : OP_RETRY_MAX_MS;
+    int64_t pause = OP_RETRY_MS << (doublings < 0 ? 0 : doublings < 10 ? doublings : 10);
+    engine->group_op_failures++;
+    engine->group_op_retry_at = engine->now + (pause < most ? pause : most);
 }
 
 static struct partition *partition_for(const struct engine *engine,
@@ -797,7 +800,7 @@ static void take_ledger(struct partition *partition, const struct ledger *ledger
         return;
     }
     if (partition->kept)
-        taken(partition);
+        taken_over_by_other(partition);
     partition_load(partition, ledger, read->offset >= 0);
 }
 
@@ -863,7 +866,7 @@ static void read_back(struct engine *engine, const struct stored_ledger *ledgers
         if (ours && ledger.sequence == partition->sequence + 1)
             landed = true;
         else if (!ours || ledger.sequence != partition->sequence)
-            taken(partition); /* the revocation will follow */
+            taken_over_by_other(partition); /* the revocation will follow */
         ledger_fini(&ledger);
     }
     if (landed)
@@ -876,20 +879,20 @@ static void read_back(struct engine *engine, const struct stored_ledger *ledgers
 void engine_ledgers_read(struct engine *engine, enum group_answer answer,
                          const struct stored_ledger *ledgers, size_t count, int64_t now)
 {
-    enum job job = engine->job;
+    enum group_op op = engine->group_op;
     engine->now = now;
-    engine->job = JOB_NONE;
+    engine->group_op = OP_NONE;
     if (answer != GROUP_DONE) {
         again(engine);
         return;
     }
-    engine->job_failures = 0;
-    if (job == JOB_READ_BACK) {
+    engine->group_op_failures = 0;
+    if (op == OP_READ_BACK) {
         read_back(engine, ledgers, count);
-    } else if (job == JOB_READ && engine->load == LOAD_READ) {
+    } else if (op == OP_READ && engine->load == LOAD_READ) {
         owners_are_ended(engine, ledgers, count);
         engine->load = LOAD_END_OWNERS;
-    } else if (job == JOB_READ_STABLE && engine->load == LOAD_READ_STABLE) {
+    } else if (op == OP_READ_STABLE && engine->load == LOAD_READ_STABLE) {
         if (owners_are_ended(engine, ledgers, count))
             load_ledgers(engine, ledgers, count);
         else
@@ -900,12 +903,12 @@ void engine_ledgers_read(struct engine *engine, enum group_answer answer,
 void engine_owner_ended(struct engine *engine, enum group_answer answer, int64_t now)
 {
     engine->now = now;
-    engine->job = JOB_NONE;
+    engine->group_op = OP_NONE;
     if (answer != GROUP_DONE) {
         again(engine);
         return;
     }
-    engine->job_failures = 0;
+    engine->group_op_failures = 0;
     for (size_t i = 0; i < engine->foreign.count; i++) {
         if (has_owner(&engine->ended_owners, engine->foreign.names[i]))
             continue;
@@ -956,28 +959,29 @@ static void claim_landed(struct engine *engine)
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
-        partition->claimed |= partition->in_job;
-        if (owes_halt(partition) && partition->in_job)
+        partition->claimed |= partition->in_group_op;
+        if (owes_halt(partition) && partition->in_group_op)
             partition->owes_halt = false;
         left += is_unclaimed(partition);
     }
-    batch_taken(engine, engine->job_ledgers, engine->job_ledger_count);
+    batch_taken(engine, engine->group_op_ledgers, engine->group_op_ledger_count);
     if (engine->load == LOAD_CLAIM && !left)
         claimed(engine);
 }
 
-static struct partition *only_one_in_job(const struct engine *engine)
+static struct partition *only_one_in_group_op(const struct engine *engine)
 {
-    const struct stored_ledger *only = engine->job_ledgers;
+    const struct stored_ledger *only = engine->group_op_ledgers;
     struct partition *partition = partition_find(engine, only->partition);
-    return engine->job_ledger_count == 1 && partition && partition->in_job ? partition : NULL;
+    return engine->group_op_ledger_count == 1 && partition && partition->in_group_op ? partition
+                                                                                     : NULL;
 }
 
 /* The broker refuses the claim of a single partition. */
 static void claim_refused(struct engine *engine)
 {
-    batch_refused(engine, engine->job_ledgers, engine->job_ledger_count);
-    struct partition *partition = only_one_in_job(engine);
+    batch_refused(engine, engine->group_op_ledgers, engine->group_op_ledger_count);
+    struct partition *partition = only_one_in_group_op(engine);
     struct text reason = {0};
     if (!partition || !is_unclaimed(partition))
         return;
@@ -990,7 +994,7 @@ static void claim_refused(struct engine *engine)
         return;
     }
     text_printf(&reason, "the broker refuses to commit its ledger of %zu characters: %s",
-                engine->job_ledgers->metadata_size, engine->broker_says);
+                engine->group_op_ledgers->metadata_size, engine->broker_says);
     partition_halt(partition, text_take(&reason));
     partition->unclaimed = true;
 }
@@ -1001,7 +1005,7 @@ static void released(struct engine *engine)
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
-        if (partition->phase == PARTITION_RELEASING && partition->in_job)
+        if (partition->phase == PARTITION_RELEASING && partition->in_group_op)
             partition_forget(partition);
     }
     engine->release_until = 0;
@@ -1032,8 +1036,8 @@ static void release_answered(struct engine *engine, enum group_answer answer)
     if (answer == GROUP_RETRY && releases_again(engine))
         again(engine);
     else if (answer != GROUP_REFUSED ||
-             !batch_refused(engine, engine->job_ledgers, engine->job_ledger_count) ||
-             engine->job_ledger_count == 1)
+             !batch_refused(engine, engine->group_op_ledgers, engine->group_op_ledger_count) ||
+             engine->group_op_ledger_count == 1)
         released(
             engine); /* if the release is not committed, the next owner ends the open transaction */
 }
@@ -1041,17 +1045,17 @@ static void release_answered(struct engine *engine, enum group_answer answer)
 /* If it is refused: "plain commit again", "plain commit refused". */
 void engine_committed(struct engine *engine, enum group_answer answer, int64_t now)
 {
-    enum job job = engine->job;
+    enum group_op op = engine->group_op;
     engine->now = now;
-    engine->job = JOB_NONE;
+    engine->group_op = OP_NONE;
     if (answer == GROUP_NOT_MEMBER)
         engine->fence_grace_until = now + ENGINE_DUPLICATE_MS;
     if (answer == GROUP_DONE)
-        engine->job_failures = 0;
-    if (job == JOB_CLAIM)
+        engine->group_op_failures = 0;
+    if (op == OP_CLAIM)
         claim_answered(engine, answer);
-    else if (job == JOB_RELEASE)
+    else if (op == OP_RELEASE)
         release_answered(engine, answer);
-    list_each(at, &engine->partitions) list_of(at, struct partition, node)->in_job = false;
-    clear_job_ledgers(engine);
+    list_each(at, &engine->partitions) list_of(at, struct partition, node)->in_group_op = false;
+    clear_group_op_ledgers(engine);
 }

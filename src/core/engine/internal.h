@@ -106,16 +106,16 @@ struct partition {
     bool kept;             /* arriving: it was away, and its requests are kept */
     bool dropped;          /* gone, and no revocation waits for it: can be freed */
     bool recall;           /* its unsent requests have to be recalled */
-    bool in_job;           /* it is in the running commit */
+    bool in_group_op;      /* it is in the running commit */
     bool needs_repair;     /* halted: a person has to repair the committed state */
     bool owes_halt; /* halted or releasing: LEDGER_HALT, which halts it for other workers, too, has
                        still to be committed */
     bool claimed;   /* arriving: its claim is committed */
-    int claim_refusals; /* how often its claim was refused alone */
-    bool unclaimed;     /* halted, or arriving again, because its claim was refused */
-    bool suspect;       /* the last transaction with its ledger was refused for the offsets */
-    bool changed; /* its base has moved over gaps or done records, and it has no requests: nothing
-                     else would bring it into a transaction */
+    int claim_refusals;    /* how often its claim was refused alone */
+    bool unclaimed;        /* halted, or arriving again, because its claim was refused */
+    bool suspect;          /* the last transaction with its ledger was refused for the offsets */
+    bool base_moved;       /* its base has moved over gaps or done records, and it has no requests:
+                           nothing       else would bring it into a transaction */
     bool without_commit;   /* it had no committed offset when it was read, and its end has not been
                               reached since */
     bool older_than_group; /* a record arrived in that time: older than the group's first commit */
@@ -137,28 +137,30 @@ struct partition {
     int64_t limit;        /* partition_start_limit of this transaction */
     struct list requests; /* unfinished, by offset (request->partition_node) */
     size_t unfinished, bytes, busy,
-        handed;             /* busy: not waiting; handed: those of them that are lent */
-    size_t ended;           /* those that wait for a transaction */
-    struct list changes;    /* those whose marks the running transaction changes (change_node) */
-    struct request *within; /* the last request for which the ledger has room */
-    size_t within_count;    /* how many requests that are; NULL and 0: not known */
-    int64_t within_max;     /* the room in characters for which these two hold */
+        handed;                /* busy: not waiting; handed: those of them that are lent */
+    size_t ended;              /* those that wait for a transaction */
+    struct list changes;       /* those whose marks the running transaction changes (change_node) */
+    struct request *fits_last; /* the last request for which the ledger has room */
+    size_t fits_count;         /* how many requests that are; NULL and 0: not known */
+    int64_t fits_max;          /* the room in characters for which these two hold */
     struct map lanes;
     struct list ready; /* lanes */
     size_t ready_count;
     size_t resting; /* lanes */
     size_t ledger_size;
     int64_t drain_until;
-    int64_t lost_at;     /* lost: since when */
-    bool asks;           /* lost: its next transaction shows whether the broker still accepts any */
-    int64_t short_since; /* when its log was first seen to end below a marked offset; 0: never */
+    int64_t lost_at;        /* lost: since when */
+    bool probes_membership; /* lost: its next transaction shows whether the broker still accepts any
+                             */
+    int64_t short_since;    /* when its log was first seen to end below a marked offset; 0: never */
     int64_t
         blocked_until; /* something of it was refused for good: no transaction before this time */
     int64_t blocked_pause; /* length of that pause */
     uint64_t blocked_by;   /* number of the refusal that caused it */
-    int64_t offer_at; /* its ledger is longer than the known limit, and is sent at this time all the
-                         same, because the limit may be outdated; 0: it is not too long */
-    int64_t doubt_until; /* the predecessor's calls may be running until then */
+    int64_t
+        oversize_retry_at; /* its ledger is longer than the known limit, and is sent at this time
+                     all the same, because the limit may be outdated; 0: it is not too long */
+    int64_t doubt_until;   /* the predecessor's calls may be running until then */
     struct doubts doubts;
     int64_t all_doubt_until; /* the same for calls whose order ids are not known: no lane starts
                                 anything before. INT64_MAX: the claim sets the end */
@@ -172,14 +174,14 @@ enum producer_phase {
     PRODUCER_RENEWING,
     PRODUCER_TO_READ_BACK
 };
-enum job {
-    JOB_NONE,
-    JOB_READ,
-    JOB_READ_STABLE,
-    JOB_END_OWNER,
-    JOB_CLAIM,
-    JOB_RELEASE,
-    JOB_READ_BACK
+enum group_op {
+    OP_NONE,
+    OP_READ,
+    OP_READ_STABLE,
+    OP_END_OWNER,
+    OP_CLAIM,
+    OP_RELEASE,
+    OP_READ_BACK
 };
 enum load_phase {
     LOAD_NONE,
@@ -247,13 +249,13 @@ struct engine {
     bool duplicate_suspected, fail; /* that another process has the same instance.id, unless reading
                              back finds another reason */
 
-    enum job job;
-    int64_t job_retry_at;
-    int job_failures;               /* in a row */
+    enum group_op group_op;
+    int64_t group_op_retry_at;
+    int group_op_failures;          /* in a row */
     struct record_position *places; /* of the running read, or of the assignment */
     size_t place_count, place_capacity;
-    struct stored_ledger *job_ledgers;
-    size_t job_ledger_count, job_ledger_capacity;
+    struct stored_ledger *group_op_ledgers;
+    size_t group_op_ledger_count, group_op_ledger_capacity;
 
     enum load_phase load;
     uint64_t load_rebalance;
@@ -294,7 +296,7 @@ static inline int64_t engine_wall(const struct engine *engine)
 /* Whether the partition needs, or may need, more than choosing and publishing. */
 static inline bool partition_is_watched(const struct partition *partition)
 {
-    return partition->phase != PARTITION_ACTIVE || partition->recall || partition->changed ||
+    return partition->phase != PARTITION_ACTIVE || partition->recall || partition->base_moved ||
            partition->short_since || partition->blocked_until;
 }
 
@@ -376,7 +378,7 @@ int64_t doubts_until(const struct doubts *doubts, const char *order_id);
 void doubts_load(struct doubts *doubts, const struct ledger *ledger);
 void doubts_claimed(struct doubts *doubts, int64_t until);
 /* Adds the doubts that are not over to a ledger. */
-void doubts_tell(const struct doubts *doubts, int64_t now, struct ledger *ledger);
+void doubts_write(const struct doubts *doubts, int64_t now, struct ledger *ledger);
 
 /* lane.c */
 /* Puts the request at the end of its order id's lane, which is made if there is none. */

@@ -80,24 +80,24 @@ void marks_set(struct marks *marks, int64_t from, int64_t until, enum ledger_mar
     *marks = changed;
 }
 
-/* The state of marks_tell. */
-struct teller {
+/* The state of marks_write. */
+struct writer {
     struct ledger *ledger;
     int64_t at;
     const struct mark_change *change, *last;
 };
 
-static void tell_up_to(struct teller *teller, enum ledger_mark mark, int64_t end)
+static void tell_up_to(struct writer *writer, enum ledger_mark mark, int64_t end)
 {
-    for (; teller->change < teller->last && teller->change->offset < end; teller->change++) {
-        assert(teller->change->offset >= teller->at);
-        ledger_add(teller->ledger, mark, teller->change->offset - teller->at);
-        ledger_add(teller->ledger, teller->change->mark, 1);
-        teller->at = teller->change->offset + 1;
+    for (; writer->change < writer->last && writer->change->offset < end; writer->change++) {
+        assert(writer->change->offset >= writer->at);
+        ledger_add(writer->ledger, mark, writer->change->offset - writer->at);
+        ledger_add(writer->ledger, writer->change->mark, 1);
+        writer->at = writer->change->offset + 1;
     }
-    if (end > teller->at) {
-        ledger_add(teller->ledger, mark, end - teller->at);
-        teller->at = end;
+    if (end > writer->at) {
+        ledger_add(writer->ledger, mark, end - writer->at);
+        writer->at = end;
     }
 }
 
@@ -106,28 +106,28 @@ static bool is_all_done(const struct ledger *ledger)
     return !ledger->run_count || (ledger->run_count == 1 && ledger->runs[0].mark == LEDGER_DONE);
 }
 
-void marks_tell(const struct marks *told, const struct marks *ahead, int64_t top,
-                const struct mark_change *changes, size_t count, struct ledger *ledger)
+void marks_write(const struct marks *told, const struct marks *ahead, int64_t top,
+                 const struct mark_change *changes, size_t count, struct ledger *ledger)
 {
-    struct teller teller = {ledger, told->base, changes, changes + count};
+    struct writer writer = {ledger, told->base, changes, changes + count};
     int64_t end = told->base;
     assert(told->end == ahead->base && top <= ahead->end);
     for (size_t i = told->first; i < told->count && end < top; i++) {
         end += told->runs[i].length;
-        tell_up_to(&teller, told->runs[i].mark, end < top ? end : top);
+        tell_up_to(&writer, told->runs[i].mark, end < top ? end : top);
     }
     for (size_t i = ahead->first; i < ahead->count; i++) {
         const struct ledger_run *run = &ahead->runs[i];
         end += run->length;
-        if (teller.at < top)
-            tell_up_to(&teller, run->mark, end < top ? end : top);
+        if (writer.at < top)
+            tell_up_to(&writer, run->mark, end < top ? end : top);
         if (end <= top)
             continue;
         if (run->mark == LEDGER_DONE && is_all_done(ledger))
-            tell_up_to(&teller, run->mark, end);
+            tell_up_to(&writer, run->mark, end);
         break;
     }
-    assert(teller.change == teller.last);
+    assert(writer.change == writer.last);
 }
 
 void marks_take(struct marks *marks, const struct ledger *ledger)

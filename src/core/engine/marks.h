@@ -34,8 +34,8 @@ void marks_set(struct marks *marks, int64_t from, int64_t until, enum ledger_mar
  * `ahead` (what was read since), up to top - 1, with the changes applied. The ledger has been reset
  * to told's base; the changes are sorted and below `top`. If all these offsets are done, done ones
  * that follow directly are added, too. O(runs below top, changes). */
-void marks_tell(const struct marks *told, const struct marks *ahead, int64_t top,
-                const struct mark_change *changes, size_t count, struct ledger *ledger);
+void marks_write(const struct marks *told, const struct marks *ahead, int64_t top,
+                 const struct mark_change *changes, size_t count, struct ledger *ledger);
 
 /* Takes over the marks of a ledger, from its first offset that is not done. O(runs). */
 void marks_take(struct marks *marks, const struct ledger *ledger);

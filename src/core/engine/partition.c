@@ -123,14 +123,14 @@ void partition_forget(struct partition *partition)
     marks_fini(&partition->committing);
     list_remove(&partition->txn_node);
     list_remove(&partition->left_node);
-    partition->within = NULL;
-    partition->within_count = 0;
+    partition->fits_last = NULL;
+    partition->fits_count = 0;
     partition->engine->bytes -= partition->bytes;
     partition->unfinished = partition->bytes = 0;
     partition->busy = partition->handed = partition->ended = 0;
     partition->loaded_end = partition->loaded_undone = partition->short_since = 0;
     partition->loaded_run = 0;
-    partition->changed = partition->asks = partition->suspect = false;
+    partition->base_moved = partition->probes_membership = partition->suspect = false;
     partition_enter(partition, PARTITION_GONE);
 }
 
@@ -163,7 +163,7 @@ void partition_block(struct partition *partition, int64_t pause, const char *rea
 
 void partition_unblock(struct partition *partition)
 {
-    partition->blocked_until = partition->blocked_pause = partition->offer_at = 0;
+    partition->blocked_until = partition->blocked_pause = partition->oversize_retry_at = 0;
     partition_watch(partition);
     if (partition->phase == PARTITION_HALTED)
         return;
@@ -333,7 +333,7 @@ static void add_doubts(const struct partition *partition, struct ledger *ledger)
     int64_t now = partition->engine->now;
     size_t most = doubts_told(partition->engine, partition->engine->ledger_max);
     ledger->doubt = now < partition->all_doubt_until;
-    doubts_tell(&partition->doubts, now, ledger);
+    doubts_write(&partition->doubts, now, ledger);
     if (ledger->doubt_count > most) {
         ledger->doubt_count = most;
         ledger->doubt = true;
@@ -350,7 +350,7 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
     add_doubts(partition, ledger);
     snprintf(ledger->owner, sizeof ledger->owner, "%s", owner);
     size_t count = gather_changes(partition, !*owner);
-    marks_tell(&partition->committed, &partition->ahead, top, engine->changes, count, ledger);
+    marks_write(&partition->committed, &partition->ahead, top, engine->changes, count, ledger);
     marks_take(&partition->committing, ledger);
     ledger_trim(ledger);
 }
@@ -377,27 +377,28 @@ static int64_t next_base(const struct partition *partition)
 
 static struct list *behind_within(const struct partition *partition)
 {
-    return partition->within ? partition->within->partition_node.next : partition->requests.next;
+    return partition->fits_last ? partition->fits_last->partition_node.next
+                                : partition->requests.next;
 }
 
 /* Advances over the requests for which there is room. A request that had room keeps it, because the
  * bound grows only if the ledger's limit becomes smaller. */
 static void move_within(struct partition *partition, int64_t base, int64_t most)
 {
-    if (partition->within_max != most) {
-        partition->within_max = most;
-        partition->within = NULL;
-        partition->within_count = 0;
+    if (partition->fits_max != most) {
+        partition->fits_max = most;
+        partition->fits_last = NULL;
+        partition->fits_count = 0;
     }
     for (struct list *at; (at = behind_within(partition)) != &partition->requests;) {
         struct request *request = list_of(at, struct request, partition_node);
         int64_t behind = request->place.offset + 1;
         int64_t span = (behind > partition->top ? behind : partition->top) - base;
-        int64_t undone = partition->loaded_undone + (int64_t)partition->within_count + 1;
+        int64_t undone = partition->loaded_undone + (int64_t)partition->fits_count + 1;
         if ((int64_t)ledger_bound(undone, span) > most)
             return;
-        partition->within = request;
-        partition->within_count++;
+        partition->fits_last = request;
+        partition->fits_count++;
     }
 }
 
@@ -409,8 +410,8 @@ int64_t partition_start_limit(struct partition *partition)
     if (partition->next <= limit + 1)
         return limit;
     move_within(partition, base, most);
-    return partition->within && partition->within->place.offset > limit
-               ? partition->within->place.offset
+    return partition->fits_last && partition->fits_last->place.offset > limit
+               ? partition->fits_last->place.offset
                : limit;
 }
 
@@ -426,10 +427,10 @@ void partition_add(struct partition *partition, struct request *request)
 void partition_remove(struct partition *partition, struct request *request)
 {
     struct list *before = request->partition_node.previous;
-    if (partition->within && request->place.offset <= partition->within->place.offset)
-        partition->within_count--;
-    if (partition->within == request)
-        partition->within =
+    if (partition->fits_last && request->place.offset <= partition->fits_last->place.offset)
+        partition->fits_count--;
+    if (partition->fits_last == request)
+        partition->fits_last =
             before == &partition->requests ? NULL : list_of(before, struct request, partition_node);
     list_remove(&request->partition_node);
     partition->unfinished--;

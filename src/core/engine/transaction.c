@@ -215,14 +215,16 @@ static void join_moved(struct engine *engine, bool anything)
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
-        if ((partition->changed || partition->asks) && partition_takes_part(partition))
+        if ((partition->base_moved || partition->probes_membership) &&
+            partition_takes_part(partition))
             join_txn(partition);
     }
 }
 
 static bool changes_ledger(const struct partition *partition)
 {
-    return partition->changed || partition->asks || !list_empty(&partition->changes);
+    return partition->base_moved || partition->probes_membership ||
+           !list_empty(&partition->changes);
 }
 
 /* Removes the partition from this transaction. O(its changes, all ended requests). */
@@ -255,10 +257,10 @@ static void leave_out(struct engine *engine, struct partition *partition)
 
 /* Sets when a ledger that is too long is sent all the same: the known limit may be too low, or
  * outdated. */
-static void put_off(struct partition *partition)
+static void put_off_oversize(struct partition *partition)
 {
     partition->blocked_pause = block_pause(partition->blocked_pause);
-    partition->offer_at = partition->engine->now + partition->blocked_pause;
+    partition->oversize_retry_at = partition->engine->now + partition->blocked_pause;
 }
 
 /* A ledger that no worker would read is never sent. */
@@ -268,7 +270,7 @@ static bool is_too_long(const struct partition *partition)
     int64_t size = (int64_t)partition->ledger_size;
     return size > engine->options.ledger_max ||
            (size > engine->ledger_max &&
-            (!partition->offer_at || engine->now < partition->offer_at));
+            (!partition->oversize_retry_at || engine->now < partition->oversize_retry_at));
 }
 
 /* Blocks a partition whose marks need more than the learned limit, until more requests have ended,
@@ -281,8 +283,8 @@ static void block_too_long(struct partition *partition)
                 "its ledger needs %zu characters now, and the broker seems to take no more than "
                 "%" PRId64 " (offset.metadata.max.bytes)",
                 partition->ledger_size, engine->ledger_max);
-    if (!partition->offer_at)
-        put_off(partition);
+    if (!partition->oversize_retry_at)
+        put_off_oversize(partition);
     partition_block(partition, ENGINE_BLOCK_FIRST_MS, reason.data);
     engine->blocked = true;
     text_fini(&reason);
@@ -452,8 +454,9 @@ static void note_what_moved(struct engine *engine)
     list_each_safe(at, &engine->txn.partitions)
     {
         struct partition *partition = list_of(at, struct partition, txn_node);
-        partition->changed = partition->phase != PARTITION_GONE &&
-                             list_empty(&partition->requests) && partition->base < partition->next;
+        partition->base_moved = partition->phase != PARTITION_GONE &&
+                                list_empty(&partition->requests) &&
+                                partition->base < partition->next;
         partition_watch(partition);
         list_remove(at);
     }
@@ -478,7 +481,7 @@ static void ledgers_landed(struct engine *engine)
     {
         struct partition *partition = list_of(at, struct partition, txn_node);
         partition->suspect = false;
-        partition->asks &= engine->txn.began <= partition->lost_at;
+        partition->probes_membership &= engine->txn.began <= partition->lost_at;
         partition_unblock(partition);
         ledger_landed(partition);
     }
@@ -527,8 +530,8 @@ void txn_offsets_refused(struct engine *engine)
     {
         struct partition *partition = list_of(at, struct partition, txn_node);
         partition->suspect = true;
-        if (partition->offer_at)
-            put_off(partition);
+        if (partition->oversize_retry_at)
+            put_off_oversize(partition);
     }
     engine->search_max = txn->ledger_count > 1 ? txn->ledger_count / 2 : 1;
     if (!batch_refused(engine, txn->ledgers, txn->ledger_count) && txn->ledger_count) {
