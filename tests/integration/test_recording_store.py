@@ -210,7 +210,9 @@ class RecordingStore(KafkaCase):
         frozen.kill()
         for result in results:
             self.check_kept(result)
-        self.assertEqual(sorted(["first.wav", "x.wav", *of_y]), self.files())
+        # What the frozen one began anew before it was killed is left beside them, until its name starts again.
+        self.assertLessEqual(set(of_y), set(self.files(OWN_PART)))
+        self.assertEqual(sorted(["first.wav", "x.wav"]), sorted(set(self.files()) - set(self.files(OWN_PART))))
 
     def test_stopped(self):
         """SIGTERM in the middle of files: those that end within the drain stay, the others are the next worker's."""
