@@ -40,10 +40,8 @@ void ledger_add(struct ledger *ledger, enum ledger_mark mark, int64_t length)
         ledger->runs[ledger->run_count - 1].length += length;
         return;
     }
-    if (ledger->run_count == ledger->run_capacity) {
-        ledger->run_capacity = ledger->run_capacity ? ledger->run_capacity * 2 : 16;
-        ledger->runs = memory_resize(ledger->runs, ledger->run_capacity * sizeof *ledger->runs);
-    }
+    ledger->runs = memory_grow(ledger->runs, ledger->run_count, &ledger->run_capacity,
+                               sizeof *ledger->runs, 16);
     ledger->runs[ledger->run_count++] = (struct ledger_run){mark, length};
 }
 

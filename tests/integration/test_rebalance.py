@@ -8,6 +8,14 @@ from records import QUIET, call, zipf_keys
 EVENTS = load(3000)
 
 
+def call_in_each_partition(case, platform):
+    """One call of each partition is open."""
+    for number in range(case.PARTITIONS):
+        case.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
+    case.requests.flush()
+    platform.wait_calls(case.PARTITIONS)
+
+
 class Rebalance(KafkaCase):
     def join_and_leave(self, options):
         platform = self.sandbox("latency=100-200ms")
@@ -60,10 +68,7 @@ class Rebalance(KafkaCase):
         platform = self.sandbox("hang")
         options = {"drain.timeout.ms": "1000", "platform.timeout.ms": "60000"}
         first = self.worker(platform, options, name="first")
-        for number in range(self.PARTITIONS):
-            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
-        self.requests.flush()
-        platform.wait_calls(self.PARTITIONS)
+        call_in_each_partition(self, platform)
         second = self.worker(platform, options, name="second")
         taken = self.results(self.PARTITIONS // 2)
         self.assertEqual({"unknown": len(taken)}, self.statuses(taken))
@@ -113,10 +118,7 @@ class StopInARebalance(KafkaCase):
         platform = self.sandbox("latency=8s")
         options = {"kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}
         first = self.worker(platform, options, name="first")
-        for number in range(self.PARTITIONS):
-            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
-        self.requests.flush()
-        platform.wait_calls(self.PARTITIONS)
+        call_in_each_partition(self, platform)
         second = self.worker(platform, options, name="second")
         first.wait_log("^revoked: [1-9]")  # its calls take some more seconds, and only then it joins again
         third = self.worker(platform, options, name="third")

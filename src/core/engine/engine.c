@@ -723,8 +723,7 @@ void engine_end(struct engine *engine, int32_t number, int64_t offset, int64_t n
                     ", which was committed: the topic was deleted and created anew, or has lost "
                     "records",
                     offset, partition->base);
-        partition_halt(partition, text_take(&reason));
-        partition->needs_repair = true;
+        partition_halt_for_repair(partition, text_take(&reason));
     } else if (offset < partition->loaded_end && !partition->short_since) {
         partition->short_since = now;
         partition_watch(partition);

@@ -26,10 +26,7 @@ static void add_owner(struct owner_list *list, const char *owner)
     for (size_t i = 0; i < list->count; i++)
         if (!strcmp(list->names[i], owner))
             return;
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? list->capacity * 2 : 4;
-        list->names = memory_resize(list->names, list->capacity * sizeof *list->names);
-    }
+    list->names = memory_grow(list->names, list->count, &list->capacity, sizeof *list->names, 4);
     snprintf(list->names[list->count++], LEDGER_OWNER_SIZE, "%s", owner);
 }
 
@@ -43,11 +40,8 @@ static bool has_owner(const struct owner_list *list, const char *owner)
 
 static void add_place(struct engine *engine, const struct partition *partition, int64_t offset)
 {
-    if (engine->place_count == engine->place_capacity) {
-        engine->place_capacity = engine->place_capacity ? engine->place_capacity * 2 : 16;
-        engine->places =
-            memory_resize(engine->places, engine->place_capacity * sizeof *engine->places);
-    }
+    engine->places = memory_grow(engine->places, engine->place_count, &engine->place_capacity,
+                                 sizeof *engine->places, 16);
     engine->places[engine->place_count++] =
         (struct record_position){engine->options.kind, partition->number, offset};
 }
@@ -80,13 +74,9 @@ static void add_group_op_ledger(struct engine *engine, struct partition *partiti
 {
     struct text metadata = {0};
     int64_t offset = encode_group_op_ledger(partition, owner, &metadata);
-    if (engine->group_op_ledger_count == engine->group_op_ledger_capacity) {
-        engine->group_op_ledger_capacity =
-            engine->group_op_ledger_capacity ? engine->group_op_ledger_capacity * 2 : 16;
-        engine->group_op_ledgers =
-            memory_resize(engine->group_op_ledgers,
-                          engine->group_op_ledger_capacity * sizeof *engine->group_op_ledgers);
-    }
+    engine->group_op_ledgers =
+        memory_grow(engine->group_op_ledgers, engine->group_op_ledger_count,
+                    &engine->group_op_ledger_capacity, sizeof *engine->group_op_ledgers, 16);
     size_t size = metadata.length;
     if (!batch_fits(engine, engine->group_op_ledger_count, *bytes, size)) {
         text_fini(&metadata);
@@ -419,8 +409,7 @@ static void check_log(struct partition *partition)
                     "requests up to %" PRId64
                     ": the topic was deleted and created anew, or has lost records",
                     partition->next, partition->loaded_end);
-        partition_halt(partition, text_take(&reason));
-        partition->needs_repair = true;
+        partition_halt_for_repair(partition, text_take(&reason));
     }
 }
 
@@ -804,12 +793,6 @@ static void take_ledger(struct partition *partition, const struct ledger *ledger
     partition_load(partition, ledger, read->offset >= 0);
 }
 
-static void halt_for_repair(struct partition *partition, struct text *reason)
-{
-    partition_halt(partition, text_take(reason));
-    partition->needs_repair = true;
-}
-
 /* Halts a partition whose ledger is too long with this worker's name in it. A worker never marks so
  * many offsets; another program may write such a ledger. */
 static void check_room(struct partition *partition)
@@ -823,7 +806,7 @@ static void check_room(struct partition *partition)
                     "its committed metadata needs %zu characters with this worker's name, more "
                     "than the %d of a ledger",
                     metadata.length, LEDGER_MAX);
-        halt_for_repair(partition, &reason);
+        partition_halt_for_repair(partition, text_take(&reason));
     }
     text_fini(&metadata);
 }
@@ -839,7 +822,7 @@ static void load_ledgers(struct engine *engine, const struct stored_ledger *ledg
             if (decode(&ledger, &ledgers[i], &error)) {
                 struct text reason = {0};
                 text_printf(&reason, "its committed metadata is %s", error.text);
-                halt_for_repair(partition, &reason);
+                partition_halt_for_repair(partition, text_take(&reason));
             } else {
                 take_ledger(partition, &ledger, &ledgers[i]);
                 if (partition->phase == PARTITION_ARRIVING)

@@ -329,6 +329,8 @@ void partition_forget(struct partition *partition);
 /* Forgets the partition's state, and halts the partition. The text says why, and belongs to the
  * partition. */
 void partition_halt(struct partition *partition, char *reason);
+/* The same, until a person has repaired its committed state. */
+void partition_halt_for_repair(struct partition *partition, char *reason);
 /* Keeps the partition out of transactions for that long (0: the next pause), because the broker
  * refuses something of it; `reason` is the text for people. */
 void partition_block(struct partition *partition, int64_t pause, const char *reason);

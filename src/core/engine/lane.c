@@ -41,11 +41,8 @@ static void set_alarm(struct lane *lane, int64_t wake)
     if (wake == INT64_MAX)
         return;
     lane->wake = wake;
-    if (engine->alarm_count == engine->alarm_capacity) {
-        engine->alarm_capacity = engine->alarm_capacity ? engine->alarm_capacity * 2 : 64;
-        engine->alarms =
-            memory_resize(engine->alarms, engine->alarm_capacity * sizeof(struct lane *));
-    }
+    engine->alarms = memory_grow(engine->alarms, engine->alarm_count, &engine->alarm_capacity,
+                                 sizeof(struct lane *), 64);
     heap_put(engine, engine->alarm_count++, lane);
     heap_up(engine, lane->heap_at);
 }

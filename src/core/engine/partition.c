@@ -11,17 +11,13 @@ static void register_partition(struct engine *engine, struct partition *partitio
 {
     size_t number = (size_t)partition->number, count = engine->numbered_count;
     if (number >= count) {
-        struct partition **grown =
-            memory_resize(engine->numbered, (number + 1) * sizeof(struct partition *));
-        memset(grown + count, 0, (number + 1 - count) * sizeof(struct partition *));
-        engine->numbered = grown;
+        engine->numbered =
+            memory_extend(engine->numbered, count, number + 1, sizeof(struct partition *));
         engine->numbered_count = number + 1;
     }
     engine->numbered[number] = partition;
-    if (engine->all_count == engine->all_capacity) {
-        engine->all_capacity = engine->all_capacity ? engine->all_capacity * 2 : 16;
-        engine->all = memory_resize(engine->all, engine->all_capacity * sizeof(struct partition *));
-    }
+    engine->all = memory_grow(engine->all, engine->all_count, &engine->all_capacity,
+                              sizeof(struct partition *), 16);
     partition->at = engine->all_count;
     engine->all[engine->all_count++] = partition;
     list_append(&engine->partitions, &partition->node);
@@ -143,6 +139,12 @@ void partition_halt(struct partition *partition, char *reason)
     partition->halt_reason = reason;
 }
 
+void partition_halt_for_repair(struct partition *partition, char *reason)
+{
+    partition_halt(partition, reason);
+    partition->needs_repair = true;
+}
+
 int64_t block_pause(int64_t last)
 {
     int64_t pause = last ? 2 * last : ENGINE_BLOCK_FIRST_MS;
@@ -253,11 +255,8 @@ static enum ledger_mark mark_of(const struct request *request)
 static void add_change(struct engine *engine, size_t *count, const struct request *request,
                        enum ledger_mark mark)
 {
-    if (*count == engine->change_capacity) {
-        engine->change_capacity = engine->change_capacity ? engine->change_capacity * 2 : 64;
-        engine->changes =
-            memory_resize(engine->changes, engine->change_capacity * sizeof *engine->changes);
-    }
+    engine->changes =
+        memory_grow(engine->changes, *count, &engine->change_capacity, sizeof *engine->changes, 64);
     engine->changes[(*count)++] = (struct mark_change){request->place.offset, mark};
 }
 

@@ -192,10 +192,8 @@ static void write_ledger(struct engine *engine, struct partition *partition)
     partition->txn_base = engine->scratch.base;
     partition_encode(engine, &metadata);
     partition->ledger_size = metadata.length;
-    if (txn->ledger_count == txn->ledger_capacity) {
-        txn->ledger_capacity = txn->ledger_capacity ? txn->ledger_capacity * 2 : 16;
-        txn->ledgers = memory_resize(txn->ledgers, txn->ledger_capacity * sizeof *txn->ledgers);
-    }
+    txn->ledgers = memory_grow(txn->ledgers, txn->ledger_count, &txn->ledger_capacity,
+                               sizeof *txn->ledgers, 16);
     size_t size = metadata.length;
     txn->ledgers[txn->ledger_count++] = (struct stored_ledger){
         .kind = engine->options.kind,
