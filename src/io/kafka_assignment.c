@@ -42,7 +42,7 @@
  *  9. The coordinator answers a JoinGroup when all members have sent theirs, and reads nothing that
  *     stands behind it on its connection. librdkafka gives up a LeaveGroup after 5 s, and the
  *     coordinator then counts on a member that has ended. So a leave waits for an answer first. */
-#include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +60,8 @@ enum {
         15000, /* limit of the wait for a running JoinGroup: as long as other members may drain */
     CALL_AGAIN_MS = 200,
     NO_MEMBER_MIN_MS = 120000,
+    PARTITIONS_MAX = 100000, /* librdkafka reads no topic with more */
+    IMPOSSIBLE_NAMED = 5,    /* how many impossible partitions an error names */
 };
 
 typedef bool (*slot_test)(const struct kafka_slot *slot);
@@ -78,10 +80,10 @@ struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, 
     return partition >= 0 && (size_t)partition < slots->count ? slots->at[partition] : NULL;
 }
 
+/* The partition's slot, which is made if there is none. The partition has passed may_exist. */
 static struct kafka_slot *slot_get(struct kafka *kafka, enum request_kind kind, int32_t partition)
 {
     struct kafka_slots *slots = &kafka->assignment.slots[kind];
-    assert(partition >= 0);
     if ((size_t)partition >= slots->count) {
         size_t count = (size_t)partition + 1;
         slots->at = memory_extend(slots->at, slots->count, count, sizeof *slots->at);
@@ -423,7 +425,35 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
 static struct kafka_slot *slot_of(struct kafka *kafka, const rd_kafka_topic_partition_t *at)
 {
     enum request_kind kind = kafka_topic_kind(kafka->config, at->topic);
-    return kind == REQUEST_KINDS ? NULL : slot_get(kafka, kind, at->partition);
+    return kind == REQUEST_KINDS ? NULL : kafka_slot_find(kafka, kind, at->partition);
+}
+
+/* Whether the job may get such a partition. The leader of the group is a client like this one, and
+ * the coordinator passes on whatever it assigns. */
+static bool may_exist(const struct kafka *kafka, const rd_kafka_topic_partition_t *at)
+{
+    return kafka_topic_kind(kafka->config, at->topic) == kafka->job && at->partition >= 0 &&
+           at->partition < PARTITIONS_MAX;
+}
+
+static void say_impossible(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list)
+{
+    struct text names = {0};
+    int count = 0;
+    for (int i = 0; i < list->cnt; i++) {
+        if (may_exist(kafka, &list->elems[i]) || ++count > IMPOSSIBLE_NAMED)
+            continue;
+        text_printf(&names, "%s%.60s/%" PRId32, count > 1 ? ", " : "", list->elems[i].topic,
+                    list->elems[i].partition);
+    }
+    if (count > 0 && kafka_log_due(&kafka->log_throttle, "impossible", KAFKA_LOG_INTERVAL_MS))
+        log_error("kafka: the leader of group %s assigns this worker %d partition(s) that topic %s "
+                  "cannot have: %s%s; they are left alone, and the others are worked on. A program "
+                  "that is no worker, or is broken, leads the group: give it a group of its own",
+                  kafka->config->group_ids[kafka->job], count,
+                  kafka->config->request_topics[kafka->job], names.data,
+                  count > IMPOSSIBLE_NAMED ? ", ..." : "");
+    text_fini(&names);
 }
 
 static void begin_close(struct kafka *kafka);
@@ -438,9 +468,12 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
         move_all(kafka, SLOT_PENDING, SLOT_NONE);
     }
     cancel_pending(kafka);
+    say_impossible(kafka, event->list);
     for (int i = 0; i < event->list->cnt; i++) {
-        struct kafka_slot *slot = slot_of(kafka, &event->list->elems[i]);
-        if (slot && slot->state == SLOT_NONE)
+        if (!may_exist(kafka, &event->list->elems[i]))
+            continue;
+        struct kafka_slot *slot = slot_get(kafka, kafka->job, event->list->elems[i].partition);
+        if (slot->state == SLOT_NONE)
             slot->state = SLOT_PENDING;
     }
     a->generation = keep_membership(kafka);

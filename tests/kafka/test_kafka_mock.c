@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log_recent.h"
 #include "io/kafka_internal.h"
 #include "support.h"
 
@@ -404,6 +405,52 @@ static void explains_without_what_is_not_there(void **state)
     assert_string_equal(error.text, "sending: call-requests[4], call-requests[5]: no");
 }
 
+/* Rebalances as a leader of the group makes them that is broken, or no worker: the good partition
+ * is worked on, and the rest costs one error and no memory. */
+static void leaves_alone_what_cannot_exist(void **state)
+{
+    static const struct {
+        const char *topic;
+        int32_t partition;
+    } handed_out[] = {
+        {"call-requests", -1},
+        {"call-requests", INT32_MIN},
+        {"call-requests", INT32_MAX},
+        {"call-requests", 100000},
+        {"another-topic", 0},
+        {"recording-requests", 0},
+        {"\xff\xfe\n\x1b[2J: broken", 0},
+        {"", 0},
+        {"call-requests", 1},
+        {"call-requests", 1},
+    };
+    static const rd_kafka_resp_err_t rebalances[] = {RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
+                                                     RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS};
+    static struct log_recent recent[LOG_RECENT];
+    struct cluster *cluster = *state;
+    struct side side;
+    uint64_t errors = 0;
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    for (size_t i = 0; i < sizeof handed_out / sizeof *handed_out; i++)
+        rd_kafka_topic_partition_list_add(list, handed_out[i].topic, handed_out[i].partition);
+    for (size_t i = 0; i < 6; i++) {
+        kafka_rebalance_callback(side.kafka->consumer, rebalances[i % 2], list, side.kafka);
+        side_until(&side, side.rebalance_count == i + 1);
+        assert_int_equal(side.rebalances[i].revoked, i % 2);
+        assert_int_equal(side.rebalances[i].count, 1);
+        assert_int_equal(side.rebalances[i].list[0].partition, 1);
+    }
+    assert_int_equal(side.kafka->assignment.slots[REQUEST_CALL].count, 2);
+    assert_int_equal(side.kafka->assignment.slots[REQUEST_RECORDING].count, 0);
+    for (size_t i = log_recent_copy(recent); i-- > 0;)
+        if (recent[i].level == LOG_ERROR && strstr(recent[i].message, "call-requests/-1"))
+            errors += recent[i].times;
+    assert_int_equal(errors, 1);
+    rd_kafka_topic_partition_list_destroy(list);
+    side_fini(&side);
+}
+
 #define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
 
 /* A name or pattern of tests may be given. */
@@ -425,6 +472,7 @@ int main(int argc, char **argv)
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_since_when_no_broker_answers_and_why),
         with_cluster(tells_what_the_coordinator_says),
+        with_cluster(leaves_alone_what_cannot_exist),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
