@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "last_words.h"
 
 static char line[16384];
 
@@ -196,36 +197,6 @@ static void numbers_are_masked(void **state)
     }
     text_mask_number(masked, 6, "18326000123");
     assert_string_equal(masked, "183**");
-}
-
-/* What a process that does something fatal writes; by SIGABRT it must end. */
-static const char *last_words(void (*act)(void))
-{
-    int ends[2], status;
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (!child) {
-        signal(SIGABRT, SIG_DFL); /* cmocka has a handler of its own */
-        dup2(ends[1], STDERR_FILENO);
-        setrlimit(RLIMIT_CORE, &(struct rlimit){0});
-        log_setup(LOG_ERROR, LOG_JSON, "worker-1");
-        fatal_prepare();
-        act();
-        _exit(0);
-    }
-    close(ends[1]);
-    size_t size = 0;
-    for (ssize_t n; (n = read(ends[0], line + size, sizeof line - 1 - size)) > 0;)
-        size += (size_t)n;
-    close(ends[0]);
-    line[size] = '\0';
-    char *of_emulator = strstr(line, "qemu: uncaught target signal"); /* it has a last word, too */
-    if (of_emulator)
-        *of_emulator = '\0';
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-    return line;
 }
 
 static void assert_wrong(void)

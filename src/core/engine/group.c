@@ -176,14 +176,20 @@ static void stop_starts(struct engine *engine, struct partition *partition)
 
 /* The state of a lost partition is kept until it is known whether another worker had it in the
  * meantime: see engine_assigned and load_ledgers. */
-static void suspend(struct engine *engine, struct partition *partition)
+static void set_aside(struct engine *engine, struct partition *partition,
+                      enum partition_phase phase)
 {
-    partition_enter(partition, PARTITION_AWAY);
+    partition_enter(partition, phase);
     partition->revoked = partition->kept = partition->claimed = partition->probes_membership =
         false;
     partition_recall(partition, partition->handed > 0);
     stop_starts(engine, partition);
     lane_settle_all(partition);
+}
+
+static void suspend(struct engine *engine, struct partition *partition)
+{
+    set_aside(engine, partition, PARTITION_AWAY);
 }
 
 /* While Kafka is away, partitions are lost by this process's own clock. When the group is back, it
@@ -192,8 +198,7 @@ static void lose(struct engine *engine, struct partition *partition)
 {
     if (partition->phase == PARTITION_ACTIVE)
         partition->drain_until = INT64_MAX;
-    suspend(engine, partition);
-    partition_enter(partition, PARTITION_LOST);
+    set_aside(engine, partition, PARTITION_LOST);
     partition->revoked = true; /* librdkafka joins again only after that */
     partition->lost_at = engine->now;
     partition->probes_membership = true;
@@ -368,11 +373,11 @@ static void taken_over_by_other(struct partition *partition)
 {
     enum partition_phase phase = partition->phase;
     partition->engine->fence_grace_until = partition->engine->now + ENGINE_DUPLICATE_MS;
-    partition_forget(partition);
+    partition_clear(partition);
     partition->kept = false;
     partition->dropped = phase == PARTITION_AWAY;
-    if (phase == PARTITION_ARRIVING) /* it has come back in the meantime */
-        partition_enter(partition, PARTITION_ARRIVING);
+    if (phase != PARTITION_ARRIVING) /* otherwise it has come back in the meantime */
+        partition_enter(partition, PARTITION_GONE);
 }
 
 /* When a lost partition is given up because the broker neither accepts its transactions nor refuses

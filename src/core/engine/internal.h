@@ -305,6 +305,17 @@ static inline bool partition_in_txn(const struct partition *partition)
     return list_linked(&partition->txn_node);
 }
 
+/* states.c: the state machines, and the one place that says which state may follow which */
+enum machine { MACHINE_PARTITION, MACHINES };
+/* Ends the process if the transition is not legal. The partition, and the offset of a request, are
+ * for the message; below 0: there is none. O(1). */
+void state_check(enum machine machine, unsigned from, unsigned to, int32_t partition,
+                 int64_t offset);
+bool state_may_follow(enum machine machine, unsigned from, unsigned to);
+const char *machine_name(enum machine machine);
+/* NULL: there is no such state. */
+const char *state_name(enum machine machine, unsigned state);
+
 /* check.c: called after each transaction in debug builds and builds with a sanitizer. */
 static inline void engine_assert_sound(const struct engine *engine)
 {
@@ -320,11 +331,13 @@ struct partition *partition_find(const struct engine *engine, int32_t number);
 /* Adds the partition to engine->watched, or removes it. Called after each change that may matter,
  * because engine_next checks only the partitions in that list. O(1). */
 void partition_watch(struct partition *partition);
+/* Each transition of a partition. Its end is partition_free. */
 void partition_enter(struct partition *partition, enum partition_phase phase);
 /* Sets whether the partition's unsent requests have to be recalled. */
 void partition_recall(struct partition *partition, bool recall);
-/* Drops the partition's state and requests (model: forget). Lent requests become orphans. The
- * partition itself stays. */
+/* Drops the partition's state and requests. Lent requests become orphans. */
+void partition_clear(struct partition *partition);
+/* The same, and the partition is gone; it stays until the revocation (model: forget). */
 void partition_forget(struct partition *partition);
 /* Forgets the partition's state, and halts the partition. The text says why, and belongs to the
  * partition. */

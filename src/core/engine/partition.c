@@ -66,6 +66,7 @@ void partition_watch(struct partition *partition)
 
 void partition_enter(struct partition *partition, enum partition_phase phase)
 {
+    state_check(MACHINE_PARTITION, partition->phase, phase, partition->number, -1);
     partition->phase = phase;
     partition_watch(partition);
 }
@@ -105,7 +106,7 @@ static void request_forget(struct engine *engine, struct request *request)
     }
 }
 
-void partition_forget(struct partition *partition)
+void partition_clear(struct partition *partition)
 {
     /* Unsent requests must not be sent any more, because the successor publishes that they may have
      * been. */
@@ -127,12 +128,17 @@ void partition_forget(struct partition *partition)
     partition->loaded_end = partition->loaded_undone = partition->short_since = 0;
     partition->loaded_run = 0;
     partition->base_moved = partition->probes_membership = partition->suspect = false;
+}
+
+void partition_forget(struct partition *partition)
+{
+    partition_clear(partition);
     partition_enter(partition, PARTITION_GONE);
 }
 
 void partition_halt(struct partition *partition, char *reason)
 {
-    partition_forget(partition);
+    partition_clear(partition);
     partition_enter(partition, PARTITION_HALTED);
     partition->unclaimed = false;
     free(partition->halt_reason);
@@ -175,7 +181,7 @@ void partition_unblock(struct partition *partition)
 
 void partition_free(struct partition *partition)
 {
-    partition_forget(partition);
+    partition_clear(partition);
     deregister_partition(partition->engine, partition);
     map_fini(&partition->lanes);
     free(partition->halt_reason);

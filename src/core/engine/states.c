@@ -1,0 +1,88 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/fatal.h"
+#include "core/engine/internal.h"
+
+/* Which states may follow which. A transition that is not here is a contradiction, and the process
+ * dies of it before it can act on a wrong state: the ledger makes that safe. docs/architecture.md
+ * lists and explains the same transitions, and a test compares. */
+
+#define TO(state) (1U << (state))
+
+struct state {
+    const char *name;
+    unsigned next; /* those that may follow: one bit each */
+};
+
+/* Any partition can be gone at once: when it is lost while nothing of it is kept, and when a stop
+ * is given up (engine_give_up). */
+static const struct state partition_states[] = {
+    [PARTITION_ARRIVING] = {"arriving", TO(PARTITION_ACTIVE) | TO(PARTITION_HALTED) |
+                                            TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
+    [PARTITION_ACTIVE] = {"active", TO(PARTITION_HALTED) | TO(PARTITION_DRAINING) |
+                                        TO(PARTITION_LOST) | TO(PARTITION_AWAY) |
+                                        TO(PARTITION_GONE)},
+    [PARTITION_HALTED] = {"halted", TO(PARTITION_RELEASING) | TO(PARTITION_GONE)},
+    [PARTITION_DRAINING] = {"draining",
+                            TO(PARTITION_RELEASING) | TO(PARTITION_LOST) | TO(PARTITION_GONE)},
+    [PARTITION_RELEASING] = {"releasing", TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
+    [PARTITION_LOST] = {"lost", TO(PARTITION_ARRIVING) | TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
+    [PARTITION_AWAY] = {"away", TO(PARTITION_ARRIVING) | TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
+    [PARTITION_GONE] = {"gone", TO(PARTITION_GONE)},
+};
+
+static const struct {
+    const char *name;
+    const struct state *states;
+    unsigned count;
+} machines[] = {
+    [MACHINE_PARTITION] = {"partition", partition_states,
+                           sizeof partition_states / sizeof *partition_states},
+};
+
+const char *machine_name(enum machine machine)
+{
+    return machines[machine].name;
+}
+
+const char *state_name(enum machine machine, unsigned state)
+{
+    return state < machines[machine].count ? machines[machine].states[state].name : NULL;
+}
+
+bool state_may_follow(enum machine machine, unsigned from, unsigned to)
+{
+    return from < machines[machine].count && to < machines[machine].count &&
+           machines[machine].states[from].next & TO(to);
+}
+
+static const char *name_or_number(enum machine machine, unsigned state, char number[16])
+{
+    const char *name = state_name(machine, state);
+    snprintf(number, 16, "%u", state);
+    return name ? name : number;
+}
+
+static void die(enum machine machine, unsigned from, unsigned to, int32_t partition, int64_t offset)
+{
+    char what[256], place[64] = "", before[16], after[16];
+    if (offset >= 0)
+        snprintf(place, sizeof place, " at offset %" PRId64 " of partition %" PRId32, offset,
+                 partition);
+    else if (partition >= 0)
+        snprintf(place, sizeof place, " %" PRId32, partition);
+    snprintf(what, sizeof what,
+             "internal contradiction: %s%s would go from %s to %s, which is never right; the "
+             "process ends",
+             machines[machine].name, place, name_or_number(machine, from, before),
+             name_or_number(machine, to, after));
+    fatal(what);
+}
+
+void state_check(enum machine machine, unsigned from, unsigned to, int32_t partition,
+                 int64_t offset)
+{
+    if (!state_may_follow(machine, from, to))
+        die(machine, from, to, partition, offset);
+}

@@ -1,0 +1,103 @@
+/* The engine's state machines: docs/architecture.md lists the legal transitions and no others, and
+ * an illegal one ends the process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+#include "core/engine/internal.h"
+#include "last_words.h"
+#include "page.h"
+
+static const char HEADING[] = "### Legal transitions";
+
+/* That section of the page. */
+static void read_section(struct text *section)
+{
+    char line[1024];
+    FILE *page = open_page("docs/architecture.md");
+    while (fgets(line, sizeof line, page) && strncmp(line, HEADING, strlen(HEADING)) != 0)
+        continue;
+    while (fgets(line, sizeof line, page) && line[0] != '#')
+        text_add(section, line);
+    assert_int_equal(fclose(page), 0);
+    assert_true(section->length > 0);
+}
+
+/* A row of the page without what it explains. */
+static void write_row(struct text *row, enum machine machine, unsigned state)
+{
+    bool first = true;
+    text_printf(row, "\n| %s | %s | ", machine_name(machine), state_name(machine, state));
+    for (unsigned next = 0; state_name(machine, next); next++) {
+        if (!state_may_follow(machine, state, next))
+            continue;
+        text_printf(row, "%s%s", first ? "" : ", ", state_name(machine, next));
+        first = false;
+    }
+    text_add(row, " |");
+}
+
+static void the_page_has_each_transition(void **state)
+{
+    (void)state;
+    struct text section = {0};
+    size_t rows = 0, listed = 0;
+    read_section(&section);
+    for (const char *at = section.data; (at = strstr(at, "\n| ")); at++)
+        listed++;
+    for (unsigned machine = 0; machine < MACHINES; machine++)
+        for (unsigned of = 0; state_name(machine, of); of++, rows++) {
+            struct text row = {0};
+            write_row(&row, machine, of);
+            if (!strstr(section.data, row.data))
+                fail_msg("docs/architecture.md lacks this row:%s", row.data);
+            text_fini(&row);
+        }
+    assert_int_equal(listed, rows + 2); /* the head of the table, and the line below it */
+    text_fini(&section);
+}
+
+static struct engine *an_engine(void)
+{
+    return engine_new(&(struct engine_options){.owner = "me", .slots = 4});
+}
+
+/* A partition that was handed over would be read again without a claim. */
+static void misuse_a_partition(void)
+{
+    struct partition *partition = partition_new(an_engine(), 3);
+    partition_enter(partition, PARTITION_GONE);
+    partition_enter(partition, PARTITION_ACTIVE);
+}
+
+static void use_no_state(void)
+{
+    partition_enter(partition_new(an_engine(), 3), (enum partition_phase)77);
+}
+
+static void an_illegal_transition_ends_the_process(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*act)(void);
+        const char *part;
+    } cases[] = {{misuse_a_partition, "partition 3 would go from gone to active, which is never"},
+                 {use_no_state, "partition 3 would go from arriving to 77, which is never"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_non_null(strstr(last_words(cases[i].act), cases[i].part));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_page_has_each_transition),
+        cmocka_unit_test(an_illegal_transition_ends_the_process),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
