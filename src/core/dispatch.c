@@ -300,6 +300,7 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
     case VERDICT_NOT_SENT:
     case VERDICT_UNAUTHORIZED:
     case VERDICT_THROTTLED:
+        request->call.last_code = finding->code;
         if (now_ms < deadline)
             try_later(dispatch, request, again < deadline ? again : deadline);
         else if (request->outcome.answered) /* an earlier try */

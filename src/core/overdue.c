@@ -1,5 +1,7 @@
 #include "core/overdue.h"
 
+#include <stdio.h>
+
 /* The remaining time: negative when it is over, INT64_MAX without a limit. */
 
 static int64_t left_of_expiry(const struct request *request, int64_t wall_ms)
@@ -49,6 +51,16 @@ int64_t overdue_at_ms(const struct request *request, const struct overdue_limits
     return over < deadline ? over : deadline;
 }
 
+static void deadline_passed(struct request *request, int64_t wall_ms)
+{
+    const char *code = request->call.last_code;
+    char message[160];
+    snprintf(message, sizeof message,
+             "every try within call.deadline.ms failed before anything was performed%s%s",
+             code ? ", the last one with " : "", code ? code : "");
+    outcome_set(&request->outcome, STATUS_UNAVAILABLE, "deadline-passed", message, wall_ms);
+}
+
 bool overdue_end(struct request *request, const struct overdue_limits *limits, int64_t now_ms,
                  int64_t wall_ms)
 {
@@ -67,8 +79,6 @@ bool overdue_end(struct request *request, const struct overdue_limits *limits, i
         outcome_set(&request->outcome, STATUS_EXPIRED, "too-old",
                     "the request is older than call.max.age.ms", wall_ms);
     else
-        outcome_set(&request->outcome, STATUS_UNAVAILABLE, "deadline-passed",
-                    "every try within call.deadline.ms failed before anything was performed",
-                    wall_ms);
+        deadline_passed(request, wall_ms);
     return true;
 }

@@ -102,6 +102,8 @@ struct call_state {
     int64_t lease_until_ms;  /* CLOCK_BOOTTIME: nothing is sent after it. INT64_MAX: no lease is
                                 needed (recordings) */
     int64_t retry_at_ms;     /* CLOCK_BOOTTIME, with CALL_NOT_SENT */
+    const char *last_code;   /* static: why the last try was not performed; NULL: none, or not known
+                                after a crash */
     enum call_end end;
 };
 

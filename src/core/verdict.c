@@ -99,8 +99,8 @@ enum row {
         ROW_COUNT
 };
 
-/* Each kind of request needs a column: a missing one would be VERDICT_NOT_SENT, after which a
- * request is sent again. */
+/* A kind of request without a column is in doubt. */
+_Static_assert(VERDICT_IN_DOUBT == 0, "what nobody judged must not be sent again");
 static const struct {
     const char *what, *code, *words;
     enum verdict verdicts[REQUEST_KINDS];

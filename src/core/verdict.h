@@ -11,9 +11,10 @@
  * compiler names; and of what compares with single kinds, which it does not (settle_outcome,
  * settle_recording, verdict_reach, and the log in worker/call_thread.c). */
 enum verdict {
+    VERDICT_IN_DOUBT,     /* perhaps performed; no answer is known. It is 0: what nobody judged is
+                             not sent again */
     VERDICT_NOT_SENT,     /* certainly never sent */
     VERDICT_LEASE_OVER,   /* not sent, because we stopped it (lease, recall, end of the thread) */
-    VERDICT_IN_DOUBT,     /* perhaps performed; no answer is known */
     VERDICT_ANSWERED,     /* the outcome is filled: succeeded or refused */
     VERDICT_UNAUTHORIZED, /* HTTP 401 or a Flag of platform.auth.flags: certainly not performed */
     VERDICT_THROTTLED,    /* HTTP 429: certainly not performed */

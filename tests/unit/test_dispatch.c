@@ -346,6 +346,7 @@ static void deadline_makes_it_unavailable(void **state)
     dispatch_add(&bench->dispatch, request);
     assert_null(next(bench));
     finishes(bench, request, STATUS_UNAVAILABLE, "deadline-passed");
+    assert_non_null(strstr(request->outcome.error_message, "the last one with throttled"));
 
     request = add(bench, REQUEST_CALL);
     next(bench);
