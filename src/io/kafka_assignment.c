@@ -784,6 +784,23 @@ static void restart(struct kafka *kafka)
     notify_assigned(kafka);
 }
 
+/* Reports partitions that their topic did not have as assigned again when that is due. */
+static void ask_for_absent(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (!a->absences)
+        return;
+    a->absences = false;
+    each_slot(slot, kafka) if (slot->absent_until)
+    {
+        if (slot->state == SLOT_NONE)
+            slot->absent_until = slot->absent_pause = 0;
+        else if (slot->state == SLOT_OWNED && now_ms >= slot->absent_until)
+            kafka_partition_restart(kafka, slot);
+        a->absences |= slot->absent_until != 0;
+    }
+}
+
 /* Drops messages that arrive after a partition was given back, which would keep their memory. */
 static void sweep(struct kafka *kafka, int64_t now_ms)
 {
@@ -835,6 +852,7 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
         serve_closing(kafka, now_ms);
     check_membership(kafka, now_ms);
     retry_calls(kafka, now_ms);
+    ask_for_absent(kafka, now_ms);
     restart(kafka);
     serve_rereads(kafka, now_ms);
     sweep(kafka, now_ms);

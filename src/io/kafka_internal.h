@@ -83,6 +83,8 @@ struct kafka_slot {
     struct kafka_fingerprint first, last;   /* first and last delivered record */
     struct kafka_fingerprint asked, before; /* last delivered record when the newest probe began,
                                          and when the last one that found offsets began */
+    int64_t absent_until, absent_pause; /* its topic does not have it: when that is asked again (0:
+                                           the topic has it), and the pause before */
     bool bare_reported; /* an offset without a ledger was reported; until there is a ledger */
     struct kafka_trouble trouble;
     int64_t swept_until_ms; /* after the partition was given back: late messages are dropped until
@@ -120,6 +122,7 @@ struct kafka_assignment {
     bool assign_pending, unassign_pending; /* the call failed and is repeated at again_at_ms */
     int64_t retry_at_ms;
     bool restarts;     /* there may be slots with `restart` */
+    bool absences;     /* there may be slots with `absent_until` */
     bool needs_reread; /* there may be unreadable slots, or slots to be opened again */
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */
@@ -181,6 +184,7 @@ struct kafka_reading {
     enum request_kind *kinds;
     struct kafka_log_memo *memories; /* one per partition, with the result in logs */
     enum kafka_log_identity *logs;
+    int partitions; /* how many the topic has; -1: not known */
     bool stable;
     char *owner;
     bool no_membership;
@@ -476,6 +480,9 @@ void kafka_probe_fini(struct kafka *kafka);
 
 /* The fingerprint of a message's record. Any thread. */
 struct kafka_fingerprint kafka_fingerprint_of(const rd_kafka_message_t *message);
+/* How many partitions the topic has, by a broker's word; -1: not known. Takes at most 2 s. Any
+ * thread. */
+int kafka_count_partitions(rd_kafka_t *client, const char *topic);
 /* Checks the logs of the partitions whose committed offset is gone or doubtful. Returns 0; -1: not
  * possible now. Reader. */
 int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,

@@ -1,6 +1,7 @@
 /* Committed state: reading ledgers, plain commits, ending a dead owner's transactions. The jobs run
  * on the reader. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,12 @@
 #include "core/ledger.h"
 #include "io/kafka_internal.h"
 
-enum { READ_TIMEOUT_MS = 1000 };
+enum {
+    READ_TIMEOUT_MS = 1000,
+    ABSENT_FIRST_MS = 1000, /* first pause before an absent partition is asked for again; doubles */
+    ABSENT_MAX_MS = 32000,
+    ABSENT_NAMED = 5, /* how many absent partitions an error names */
+};
 
 rd_kafka_topic_partition_list_t *
 kafka_ledger_list(const struct config *config, const struct stored_ledger *ledgers, size_t count)
@@ -112,6 +118,26 @@ static enum offset_loss loss_of(const rd_kafka_topic_partition_t *at,
     return log == KAFKA_LOG_SAME ? OFFSET_LOST : OFFSET_LOSS_UNCLEAR;
 }
 
+/* A partition that this process has committed for is none of these: see kafka_log_identity.c. */
+static bool may_be_absent(const struct kafka_reading *job, int i)
+{
+    return job->stable && job->list->elems[i].offset < 0 && !job->memories[i].had_ledger;
+}
+
+/* The leader of the group may assign partitions that the topic does not have, and the broker would
+ * refuse their claims one by one. */
+static void count_partitions(struct kafka *kafka, struct kafka_reading *job)
+{
+    bool any = false;
+    struct error error;
+    job->partitions = -1;
+    for (int i = 0; i < job->list->cnt; i++)
+        any |= may_be_absent(job, i);
+    rd_kafka_t *client = any ? kafka_uncommitted_reader(kafka, &error) : NULL;
+    if (client)
+        job->partitions = kafka_count_partitions(client, kafka->config->request_topics[kafka->job]);
+}
+
 static void take_ledgers(struct kafka_reading *job)
 {
     job->ledger_count = (size_t)job->list->cnt;
@@ -128,6 +154,8 @@ static void take_ledgers(struct kafka_reading *job)
             .metadata = memory_copy(size ? at->metadata : "", size),
             .metadata_size = size,
             .made_again = job->stable && other,
+            .absent = may_be_absent(job, (int)i) && job->partitions >= 0 &&
+                      at->partition >= job->partitions,
             .loss = job->stable ? loss_of(at, &job->memories[i], job->logs[i]) : OFFSET_NOT_LOST,
         };
     }
@@ -147,6 +175,7 @@ static void read_ledgers(struct kafka *kafka)
         kafka_identify_logs(kafka, job->list, job->memories, job->logs, &job->error))
         return;
     if (!code) {
+        count_partitions(kafka, job);
         take_ledgers(job);
         job->answer = GROUP_DONE;
         return;
@@ -341,6 +370,37 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
     }
 }
 
+/* Leaves partitions alone that the topic does not have, and asks for them again later: a broker may
+ * not have heard of a new one yet. */
+static void note_absent(struct kafka *kafka, const struct kafka_reading *job)
+{
+    struct text names = {0};
+    size_t count = 0;
+    int64_t now = clock_boot_ms();
+    for (size_t i = 0; job->stable && i < job->ledger_count; i++) {
+        struct kafka_slot *slot =
+            kafka_slot_find(kafka, job->ledgers[i].kind, job->ledgers[i].partition);
+        if (!slot)
+            continue;
+        int64_t pause = !slot->absent_pause                      ? ABSENT_FIRST_MS
+                        : slot->absent_pause < ABSENT_MAX_MS / 2 ? 2 * slot->absent_pause
+                                                                 : ABSENT_MAX_MS;
+        slot->absent_pause = job->ledgers[i].absent ? pause : 0;
+        slot->absent_until = job->ledgers[i].absent ? now + pause : 0;
+        kafka->assignment.absences |= job->ledgers[i].absent;
+        if (job->ledgers[i].absent && count++ < ABSENT_NAMED)
+            text_printf(&names, "%s%" PRId32, count > 1 ? ", " : "", slot->partition);
+    }
+    if (count && kafka_log_due(&kafka->log_throttle, "absent", KAFKA_LOG_INTERVAL_MS))
+        log_error(
+            "kafka: the leader of group %s assigns this worker %zu partition(s) that topic %s "
+            "does not have: %s%s (it has %d); they are left alone until it has them, and the "
+            "others are worked on",
+            kafka->config->group_ids[kafka->job], count, kafka->config->request_topics[kafka->job],
+            names.data, count > ABSENT_NAMED ? ", ..." : "", job->partitions);
+    text_fini(&names);
+}
+
 static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list)
 {
     for (int i = 0; i < list->cnt; i++) {
@@ -369,6 +429,7 @@ void kafka_reading_complete(struct kafka *kafka)
     case READ_LEDGERS:
         look_for_others(kafka, &job);
         tell_losses(kafka, &job);
+        note_absent(kafka, &job);
         to->ledgers_read(kafka->arg, job.answer, job.ledgers, job.ledger_count, error);
         break;
     case READ_OWNER:

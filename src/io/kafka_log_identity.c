@@ -75,20 +75,26 @@ static enum kafka_log_identity look_at(struct kafka *kafka, rd_kafka_t *client,
     return found;
 }
 
+int kafka_count_partitions(rd_kafka_t *client, const char *topic)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_topic_t *handle = memory_must(rd_kafka_topic_new(client, topic, NULL));
+    bool known = !rd_kafka_metadata(client, 0, handle, &metadata, ENDS_MS) &&
+                 metadata->topic_cnt == 1 && !metadata->topics[0].err &&
+                 metadata->topics[0].partition_cnt > 0;
+    int count = known ? metadata->topics[0].partition_cnt : -1;
+    if (metadata)
+        rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(handle);
+    return count;
+}
+
 /* Whether the topic has fewer partitions now: then it was deleted and created again, and this
  * partition's log is gone. Nothing else removes partitions. */
 static bool is_gone(rd_kafka_t *client, const rd_kafka_topic_partition_t *at)
 {
-    const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_topic_t *topic = memory_must(rd_kafka_topic_new(client, at->topic, NULL));
-    bool known = !rd_kafka_metadata(client, 0, topic, &metadata, ENDS_MS) &&
-                 metadata->topic_cnt == 1 && !metadata->topics[0].err &&
-                 metadata->topics[0].partition_cnt > 0;
-    bool gone = known && at->partition >= metadata->topics[0].partition_cnt;
-    if (metadata)
-        rd_kafka_metadata_destroy(metadata);
-    rd_kafka_topic_destroy(topic);
-    return gone;
+    int count = kafka_count_partitions(client, at->topic);
+    return count >= 0 && at->partition >= count;
 }
 
 /* Judges a log without a record at the position. A log that begins at 0 and ends before the last

@@ -27,6 +27,7 @@ enum {
     TROUBLE_INTERVAL_MS = 60000, /* how often a halted partition is logged, for each reason */
     CLAIM_FIRST_MS = 1000,       /* first pause after a refused claim; doubles */
     CLAIM_MAX_MS = 30000,
+    PARTITIONS_NAMED = 200, /* how many partitions a log line names */
 };
 
 /* Why a partition is halted. */
@@ -136,8 +137,10 @@ static void log_partitions(const struct kafka_thread *thread, const char *what,
                            const struct record_position *list, size_t count)
 {
     struct text text = {0};
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && i < PARTITIONS_NAMED; i++)
         text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread), list[i].partition);
+    if (count > PARTITIONS_NAMED)
+        text_add(&text, ", ...");
     log_info("%s: %zu partition(s)%s%s", what, count, count ? " " : "", count ? text.data : "");
     text_fini(&text);
 }

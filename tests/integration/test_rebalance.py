@@ -3,7 +3,7 @@ import signal
 
 from case import KafkaCase, load, main, wait_until
 from confluent_kafka.admin import AdminClient
-from records import QUIET, call, zipf_keys
+from records import QUIET, Leader, call, zipf_keys
 
 EVENTS = load(3000)
 
@@ -104,6 +104,31 @@ class Standby(KafkaCase):
 
     def test_eager(self):
         self.leaves_at_once({"kafka.partition.assignment.strategy": "range"})
+
+
+class StrangeLeader(KafkaCase):
+    """Nothing that another member of the group assigns ends a worker, or keeps it from the partitions that exist."""
+
+    def check_leader(self, protocol):
+        topic, platform = self.names["call.requests"], self.sandbox()
+        leader = Leader(self.bootstrap, self.group, topic, protocol)
+        worker = self.worker(platform, {"kafka.partition.assignment.strategy": protocol})
+        leader.assign({topic: [-1, 2, 2147483647, 5, -2147483648, 2, *range(self.PARTITIONS, self.PARTITIONS + 10)],
+                       self.names["recording.requests"]: [0], "nowhere": [0]})
+        for partition in (2, 5):
+            self.requests.send(call(partition), f"k{partition}", partition=partition)
+        self.requests.flush()
+        platform.wait_calls(2)
+        said = [e["message"] for e in worker.events() if f"{topic}/-1" in e.get("message", "") and e["log.level"] == "error"]
+        self.assertEqual(1, len(said))
+        self.assertEqual(0, worker.terminate())
+        leader.close()
+
+    def test_cooperative(self):
+        self.check_leader("cooperative-sticky")
+
+    def test_eager(self):
+        self.check_leader("range")
 
 
 class StopInARebalance(KafkaCase):

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "io/kafka_internal.h"
 #include "support.h"
 
 /* Topics and group of one test. */
@@ -552,6 +553,43 @@ static void ends_when_its_static_identity_is_taken(void **state)
     side_fini(&two);
 }
 
+/* A leader of the group assigns a partition that the topic does not have: it is reported as
+ * assigned again when the topic has it. (An assignment of no real rebalance.) */
+static void asks_again_for_a_partition_that_is_absent(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side side;
+    names_init(&names, "absent", NULL);
+    topics_make(&names, 2);
+    side_of(&side, &names, "a");
+    side.answers = false;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(2);
+    rd_kafka_topic_partition_list_add(list, names.requests, 0);
+    rd_kafka_topic_partition_list_add(list, names.requests, 2);
+    kafka_rebalance_callback(side.kafka->consumer, RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, list,
+                             side.kafka);
+    side_until(&side, side.rebalance_count == 1);
+    assert_int_equal(side.rebalances[0].count, 2);
+    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
+    assert_false(side.ledgers[0].absent);
+    assert_int_equal(side_read(&side, 2, true), GROUP_DONE);
+    assert_true(side.ledgers[0].absent);
+    kafka_assign(side.kafka, 1, side.rebalances[0].list, 1);
+    topic_grow(names.bootstrap, names.requests, 3);
+    side_until(&side, side.rebalance_count == 3);
+    assert_true(side.rebalances[1].revoked);
+    assert_int_equal(side.rebalances[2].count, 1);
+    assert_int_equal(side.rebalances[2].list[0].partition, 2);
+    assert_int_equal(side_read(&side, 2, true), GROUP_DONE);
+    assert_false(side.ledgers[0].absent);
+    kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, 1);
+    topic_put(names.bootstrap, names.requests, 2, "k", "v", "h");
+    side_until(&side, (side_take(&side, 2), side.taken_count == 1));
+    rd_kafka_topic_partition_list_destroy(list);
+    side_fini(&side);
+}
+
 /* A name or pattern of tests may be given. */
 /* A test for each way of rebalancing; the setting is its state. */
 /* clang-format off */ /* its versions differ about braces in macros */
@@ -585,6 +623,7 @@ int main(int argc, char **argv)
         BOTH_WAYS(leaves_while_an_offer_is_unanswered),
         BOTH_WAYS(leaves_after_the_drain),
         cmocka_unit_test(ends_when_its_static_identity_is_taken),
+        cmocka_unit_test(asks_again_for_a_partition_that_is_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

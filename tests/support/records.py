@@ -313,9 +313,67 @@ class Offsets:
         return answer.int16()
 
 
+class Leader:
+    """A member that leads its group, and assigns to the other members whatever it likes: five requests of the Kafka protocol, spoken by
+    hand. The coordinator passes on what a leader assigns, without a look into it."""
+
+    REBALANCE_IN_PROGRESS = 27
+
+    def __init__(self, bootstrap, group, topic, protocol="cooperative-sticky"):
+        self.group, self.protocol, self.member = _string(group), protocol, ""
+        self.subscription = struct.pack(">hi", 0, 1) + _string(topic) + struct.pack(">i", -1)
+        self.connection = socket.create_connection(coordinator(bootstrap, group), 10)
+        self.connection.settimeout(60)
+        self._lead({})
+
+    def close(self):
+        self._ask(13, 1, _string(self.member))
+        self.connection.close()
+
+    def assign(self, topics, seconds=30):
+        """Waits until others join, and gives each of them the same: {topic: partitions}."""
+        deadline = time.monotonic() + seconds
+        while self._error(12, 1, struct.pack(">i", self.generation) + _string(self.member)) != self.REBALANCE_IN_PROGRESS:
+            assert time.monotonic() < deadline, "nobody joins the group"
+            time.sleep(0.05)
+        self._lead(topics)
+
+    def _lead(self, topics):
+        join = (struct.pack(">ii", 60000, 60000) + _string(self.member) + _string("consumer") + struct.pack(">i", 1) +
+                _string(self.protocol) + _bytes(self.subscription))
+        deadline = time.monotonic() + 30
+        while (answer := self._ask(11, 2, join)).int32() or (error := answer.int16()):
+            assert error in Offsets.RETRIABLE and time.monotonic() < deadline, f"error {error} when joining"
+            time.sleep(0.05)
+        self.generation, _, leader, self.member = answer.int32(), answer.string(), answer.string(), answer.string()
+        assert leader == self.member, "another member leads the group"
+        members = [(answer.string(), answer.bytes())[0] for _ in range(answer.int32())]
+        mine = struct.pack(">hi", 0, len(topics))
+        for topic, partitions in topics.items():
+            mine += _string(topic) + struct.pack(f">i{len(partitions)}i", len(partitions), *partitions)
+        others = [member for member in members if member != self.member]
+        body = struct.pack(">i", self.generation) + _string(self.member) + struct.pack(">i", len(others))
+        for member in others:
+            body += _string(member) + _bytes(mine + struct.pack(">i", -1))
+        error = self._error(14, 1, body)
+        assert not error, f"error {error} when assigning"
+
+    def _ask(self, key, version, body):
+        return _Answer(_request(self.connection, key, version, self.group + body))
+
+    def _error(self, key, version, body):
+        answer = self._ask(key, version, body)
+        answer.int32()
+        return answer.int16()
+
+
 def _string(text):
     data = text.encode()
     return struct.pack(">h", len(data)) + data
+
+
+def _bytes(data):
+    return struct.pack(">i", len(data)) + data
 
 
 def _ask(bootstrap, key, version, body):
@@ -366,3 +424,10 @@ class _Answer:
             return None
         self.at += size
         return self.data[self.at - size:self.at].decode()
+
+    def bytes(self):
+        size = self.int32()
+        if size < 0:
+            return None
+        self.at += size
+        return self.data[self.at - size:self.at]

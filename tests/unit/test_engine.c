@@ -1505,6 +1505,37 @@ static void lose_offset(struct harness *harness, enum offset_loss loss)
     engine_ledgers_read(harness->engine, GROUP_DONE, &none, 1, harness->now);
 }
 
+/* A partition that its topic does not have is neither claimed nor read; the other one is. */
+static void test_absent_partition(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct engine_options given = options();
+    harness_init(&harness, &given);
+    give(&harness, 0, 2);
+    expect(&harness, ENGINE_READ);
+    answer_read(&harness);
+    expect(&harness, ENGINE_READ);
+    struct stored_ledger none[2] = {{.partition = 0, .offset = -1, .metadata = ""},
+                                    {.partition = 1, .offset = -1, .metadata = "", .absent = true}};
+    engine_ledgers_read(harness.engine, GROUP_DONE, none, 2, harness.now);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledger_count, 1);
+    assert_int_equal(harness.action.ledgers[0].partition, 0);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    assert_int_equal(harness.action.place_count, 1);
+    assert_int_equal(harness.action.places[0].partition, 0);
+    take(&harness, 0, 2, false);
+    expect(&harness, ENGINE_COMMIT);
+    assert_int_equal(harness.action.ledger_count, 1);
+    land(&harness);
+    engine_committed(harness.engine, GROUP_DONE, harness.now);
+    expect(&harness, ENGINE_UNASSIGN);
+    harness_fini(&harness);
+}
+
 /* The brokers have lost what was committed: it is committed again from memory, with its marks. */
 static void test_what_was_committed_is_gone(void **state)
 {
@@ -3436,6 +3467,7 @@ int main(void)
         cmocka_unit_test(test_claims_and_releases_are_split),
         cmocka_unit_test(test_a_claim_that_is_refused_alone_halts_its_partition),
         cmocka_unit_test(test_a_refused_claim_is_made_again),
+        cmocka_unit_test(test_absent_partition),
         cmocka_unit_test(test_what_was_committed_is_gone),
         cmocka_unit_test(test_what_was_committed_is_gone_and_not_known),
         cmocka_unit_test(test_a_halt_is_committed_before_the_partition_is_let_go),

@@ -823,7 +823,10 @@ static void load_ledgers(struct engine *engine, const struct stored_ledger *ledg
         struct error error;
         struct ledger ledger = {0};
         struct partition *partition = partition_for(engine, &ledgers[i]);
-        if (partition && partition->phase == PARTITION_ARRIVING) {
+        if (partition && partition->phase == PARTITION_ARRIVING && ledgers[i].absent) {
+            drop(partition); /* it is assigned again if the topic gets it */
+            partition->arrived_with = 0;
+        } else if (partition && partition->phase == PARTITION_ARRIVING) {
             if (decode(&ledger, &ledgers[i], &error)) {
                 struct text reason = {0};
                 text_printf(&reason, "its committed metadata is %s", error.text);
