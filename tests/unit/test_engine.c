@@ -1528,6 +1528,7 @@ static void test_absent_partition(void **state)
     assert_int_equal(harness.action.place_count, 1);
     assert_int_equal(harness.action.places[0].partition, 0);
     take(&harness, 0, 2, false);
+    expect(&harness, ENGINE_RECALL);
     expect(&harness, ENGINE_COMMIT);
     assert_int_equal(harness.action.ledger_count, 1);
     land(&harness);
