@@ -114,8 +114,8 @@ struct message {
     enum message_type type;
 };
 
-/* The state of a request, which only the engine uses. For each state except waiting and handed the
- * engine has a list. */
+/* The state of a request, which only the engine uses. For each state except waiting, handed and
+ * over the engine has a list. */
 enum request_state {
     REQUEST_WAITING,   /* waits in its lane, for its turn or its time */
     REQUEST_CHOSEN,    /* the running transaction marks it 'started' */
@@ -126,6 +126,7 @@ enum request_state {
     REQUEST_ENDED,     /* its outcome waits for a transaction */
     REQUEST_ENDING,    /* its outcome is in the running transaction */
     REQUEST_ORPHAN,    /* with the call thread, and its partition is gone */
+    REQUEST_OVER,      /* is freed: its outcome is published, or is no longer this process's */
 };
 
 /* What became of a record of a transaction. */

@@ -40,7 +40,7 @@ static void write_row(struct text *row, enum machine machine, unsigned state)
         text_printf(row, "%s%s", first ? "" : ", ", state_name(machine, next));
         first = false;
     }
-    text_add(row, " |");
+    text_add(row, first ? "- |" : " |");
 }
 
 static void the_page_has_each_transition(void **state)
@@ -76,6 +76,17 @@ static void misuse_a_partition(void)
     partition_enter(partition, PARTITION_ACTIVE);
 }
 
+/* What is being published would be called again. */
+static void misuse_a_request(void)
+{
+    struct record_position place = {REQUEST_CALL, 3, 17};
+    struct engine *engine = an_engine();
+    struct request *request = request_new(place, &(struct raw_record){0});
+    request_move(engine, request, REQUEST_ENDED);
+    request_move(engine, request, REQUEST_ENDING);
+    request_move(engine, request, REQUEST_WAITING);
+}
+
 static void use_no_state(void)
 {
     partition_enter(partition_new(an_engine(), 3), (enum partition_phase)77);
@@ -87,8 +98,10 @@ static void an_illegal_transition_ends_the_process(void **state)
     static const struct {
         void (*act)(void);
         const char *part;
-    } cases[] = {{misuse_a_partition, "partition 3 would go from gone to active, which is never"},
-                 {use_no_state, "partition 3 would go from arriving to 77, which is never"}};
+    } cases[] = {
+        {misuse_a_partition, "partition 3 would go from gone to active, which is never"},
+        {misuse_a_request, "request at offset 17 of partition 3 would go from ending to waiting"},
+        {use_no_state, "partition 3 would go from arriving to 77, which is never"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_non_null(strstr(last_words(cases[i].act), cases[i].part));
 }

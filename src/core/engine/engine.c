@@ -106,6 +106,11 @@ static bool occupies(enum request_state state)
     return state == REQUEST_STARTING || state == REQUEST_HANDED || state == REQUEST_ORPHAN;
 }
 
+static bool is_busy(enum request_state state)
+{
+    return state != REQUEST_WAITING && state != REQUEST_OVER;
+}
+
 /* Whether the running transaction changes the request's mark. */
 static bool changes_mark(enum request_state state)
 {
@@ -118,6 +123,7 @@ void request_move(struct engine *engine, struct request *request, enum request_s
     enum request_state old = request->state;
     struct partition *partition = request->partition;
     struct list *list = list_for(engine, state);
+    state_check(MACHINE_REQUEST, old, state, request->place.partition, request->place.offset);
     list_remove(&request->list_node);
     if (list)
         list_append(list, &request->list_node);
@@ -125,13 +131,19 @@ void request_move(struct engine *engine, struct request *request, enum request_s
     engine->handed += (size_t)occupies(state) - (size_t)occupies(old);
     engine->chosen += (size_t)(state == REQUEST_CHOSEN) - (size_t)(old == REQUEST_CHOSEN);
     if (partition) {
-        partition->busy += (size_t)(state != REQUEST_WAITING) - (size_t)(old != REQUEST_WAITING);
+        partition->busy += (size_t)is_busy(state) - (size_t)is_busy(old);
         partition->handed += (size_t)(state == REQUEST_HANDED) - (size_t)(old == REQUEST_HANDED);
         partition->ended += (size_t)(state == REQUEST_ENDED) - (size_t)(old == REQUEST_ENDED);
         list_remove(&request->change_node);
         if (changes_mark(state))
             list_append(&partition->changes, &request->change_node);
     }
+}
+
+void request_drop(struct engine *engine, struct request *request)
+{
+    request_move(engine, request, REQUEST_OVER);
+    request_free(request);
 }
 
 /* Ends a request whose outcome is set: it leaves its lane, and the next request of the order id may
@@ -149,8 +161,7 @@ void request_late_or_free(struct engine *engine, struct request *request)
     bool answered =
         request->outcome.answered && (status == STATUS_SUCCEEDED || status == STATUS_REFUSED);
     if (!request->late && (engine->options.kind != REQUEST_CALL || !answered)) {
-        request_move(engine, request, REQUEST_WAITING);
-        request_free(request);
+        request_drop(engine, request);
         return;
     }
     if (!request->late)

@@ -14,7 +14,7 @@
  *   producer:    starting ──▶ idle ──▶ in a transaction ──▶ idle
  *                (outcome unknown: renewing ──▶ reading back ──▶ idle)
  *   ledger job:  none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
- *   request:     see enum request_state; for each state except waiting and handed there is a list */
+ *   request:     see enum request_state; for each state except waiting, handed and over there is a list */
 // clang-format on
 #pragma once
 

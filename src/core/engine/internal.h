@@ -306,7 +306,7 @@ static inline bool partition_in_txn(const struct partition *partition)
 }
 
 /* states.c: the state machines, and the one place that says which state may follow which */
-enum machine { MACHINE_PARTITION, MACHINES };
+enum machine { MACHINE_PARTITION, MACHINE_REQUEST, MACHINES };
 /* Ends the process if the transition is not legal. The partition, and the offset of a request, are
  * for the message; below 0: there is none. O(1). */
 void state_check(enum machine machine, unsigned from, unsigned to, int32_t partition,
@@ -469,6 +469,8 @@ void group_read_back(struct engine *engine, struct engine_action *action);
 
 /* engine.c: transitions of a request, which keep the counters and lists up to date */
 void request_move(struct engine *engine, struct request *request, enum request_state state);
+/* The request is over, and is freed. */
+void request_drop(struct engine *engine, struct request *request);
 void request_end(struct engine *engine, struct request *request);
 /* Frees a request whose partition is gone, or keeps it for a dead letter if its answer is worth
  * one. */

@@ -99,8 +99,7 @@ static void request_forget(struct engine *engine, struct request *request)
         request_move(engine, request, REQUEST_ORPHAN);
     request->partition = NULL;
     if (state == REQUEST_STARTING || state == REQUEST_TO_UNMARK || state == REQUEST_WAITING) {
-        request_move(engine, request, REQUEST_WAITING);
-        request_free(request);
+        request_drop(engine, request);
     } else if (state == REQUEST_ENDED) {
         request_late_or_free(engine, request);
     }

@@ -32,6 +32,26 @@ static const struct state partition_states[] = {
     [PARTITION_GONE] = {"gone", TO(PARTITION_GONE)},
 };
 
+/* One whose outcome is in a transaction never starts again. A running transaction may lose the
+ * partition of each of its requests: then these are over when it ends, or become late outcomes. */
+static const struct state request_states[] = {
+    [REQUEST_WAITING] = {"waiting", TO(REQUEST_CHOSEN) | TO(REQUEST_STARTING) | TO(REQUEST_ENDED) |
+                                        TO(REQUEST_OVER)},
+    [REQUEST_CHOSEN] = {"chosen", TO(REQUEST_WAITING) | TO(REQUEST_STARTING) |
+                                      TO(REQUEST_TO_UNMARK) | TO(REQUEST_OVER)},
+    [REQUEST_STARTING] = {"starting", TO(REQUEST_WAITING) | TO(REQUEST_HANDED) |
+                                          TO(REQUEST_TO_UNMARK) | TO(REQUEST_OVER)},
+    [REQUEST_HANDED] = {"handed", TO(REQUEST_WAITING) | TO(REQUEST_TO_UNMARK) | TO(REQUEST_ENDED) |
+                                      TO(REQUEST_ORPHAN)},
+    [REQUEST_TO_UNMARK] = {"to unmark", TO(REQUEST_UNMARKING) | TO(REQUEST_OVER)},
+    [REQUEST_UNMARKING] = {"unmarking",
+                           TO(REQUEST_WAITING) | TO(REQUEST_TO_UNMARK) | TO(REQUEST_OVER)},
+    [REQUEST_ENDED] = {"ended", TO(REQUEST_ENDED) | TO(REQUEST_ENDING) | TO(REQUEST_OVER)},
+    [REQUEST_ENDING] = {"ending", TO(REQUEST_ENDED) | TO(REQUEST_OVER)},
+    [REQUEST_ORPHAN] = {"orphan", TO(REQUEST_ENDED) | TO(REQUEST_OVER)},
+    [REQUEST_OVER] = {"over", 0},
+};
+
 static const struct {
     const char *name;
     const struct state *states;
@@ -39,6 +59,7 @@ static const struct {
 } machines[] = {
     [MACHINE_PARTITION] = {"partition", partition_states,
                            sizeof partition_states / sizeof *partition_states},
+    [MACHINE_REQUEST] = {"request", request_states, sizeof request_states / sizeof *request_states},
 };
 
 const char *machine_name(enum machine machine)

@@ -406,8 +406,7 @@ bool txn_build(struct engine *engine, struct engine_action *action)
 static void chosen_landed(struct engine *engine, struct request *request, bool lease)
 {
     if (!request->partition) {
-        request_move(engine, request, REQUEST_WAITING);
-        request_free(request);
+        request_drop(engine, request);
         return;
     }
     request->marked = true;
@@ -418,17 +417,23 @@ static void chosen_landed(struct engine *engine, struct request *request, bool l
     request_move(engine, request, start ? REQUEST_STARTING : REQUEST_TO_UNMARK);
 }
 
+/* Its mark is not in the ledger, or the partition is gone. */
+static void wait_again(struct engine *engine, struct request *request)
+{
+    if (!request->partition) {
+        request_drop(engine, request);
+        return;
+    }
+    request_move(engine, request, REQUEST_WAITING);
+    lane_settle(request->lane);
+}
+
 static void unmarked_landed(struct engine *engine, struct request *request)
 {
-    struct partition *partition = request->partition;
     if (request->marked)
         engine->marked--;
     request->marked = false;
-    request_move(engine, request, REQUEST_WAITING);
-    if (!partition)
-        request_free(request);
-    else
-        lane_settle(request->lane);
+    wait_again(engine, request);
 }
 
 static void ending_landed(struct engine *engine, struct request *request)
@@ -440,10 +445,9 @@ static void ending_landed(struct engine *engine, struct request *request)
         engine->late--;
     if (!partition)
         engine->late_until = engine->late_pause = 0;
-    request_move(engine, request, REQUEST_WAITING);
     if (partition)
         partition_remove(partition, request);
-    request_free(request);
+    request_drop(engine, request);
 }
 
 /* Offsets that were read while the transaction was running are left for the next one. */
@@ -517,8 +521,7 @@ static void ending_failed(struct engine *engine, struct request *request)
         return;
     }
     engine->late--; /* not even the topic of dead letters accepts it */
-    request_move(engine, request, REQUEST_WAITING);
-    request_free(request);
+    request_drop(engine, request);
 }
 
 void txn_offsets_refused(struct engine *engine)
@@ -561,15 +564,7 @@ void txn_failed(struct engine *engine)
         else
             request_move(engine, request, REQUEST_TO_UNMARK);
     }
-    list_each_safe(at, &txn->chosen)
-    {
-        struct request *request = list_of(at, struct request, list_node);
-        request_move(engine, request, REQUEST_WAITING);
-        if (!request->partition)
-            request_free(request);
-        else
-            lane_settle(request->lane);
-    }
+    list_each_safe(at, &txn->chosen) wait_again(engine, list_of(at, struct request, list_node));
     while (list_take_first(&txn->partitions))
         continue;
     free_ledgers(txn);
