@@ -14,6 +14,7 @@
 #include "core/overdue.h"
 #include "core/recording_file.h"
 #include "core/recording_url.h"
+#include "core/unpacker.h"
 #include "core/verdict.h"
 
 enum {
@@ -37,11 +38,12 @@ struct exchange {
     bool fetching;
 
     /* The recording's file, if there is one. */
-    bool is_file;          /* the answer itself is the file */
-    enum audio audio;      /* judged by the first bytes */
-    struct text head;      /* first bytes of a fetched file, until they are judged */
-    char *file_url;        /* as in the answer */
-    struct text fetch_url; /* file_url, or the target of the last redirect */
+    bool is_file;              /* the answer itself is the file */
+    struct unpacker *unpacker; /* NULL: the answer is not packed, or is no file */
+    enum audio audio;          /* judged by the first bytes */
+    struct text head;          /* first bytes of a fetched or packed file, until they are judged */
+    char *file_url;            /* as in the answer */
+    struct text fetch_url;     /* file_url, or the target of the last redirect */
     int redirects;
     size_t redirect_body;
     int64_t size;
@@ -63,6 +65,12 @@ static struct exchange *exchange_take(struct exchanges *exchanges)
     return exchange;
 }
 
+static void drop_unpacker(struct exchange *exchange)
+{
+    unpacker_free(exchange->unpacker);
+    exchange->unpacker = NULL;
+}
+
 static void exchange_release(struct exchange *exchange)
 {
     text_clear(&exchange->answer);
@@ -72,6 +80,7 @@ static void exchange_release(struct exchange *exchange)
     exchange->file_url = NULL;
     exchange->request = NULL;
     exchange->is_file = exchange->fetching = false;
+    drop_unpacker(exchange);
     exchange->audio = AUDIO_OPEN;
     text_clear(&exchange->head);
     exchange->size = 0;
@@ -346,12 +355,12 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
 
 /* ---- what the platform module reports */
 
-/* Files are sent unpacked; a packed answer is JSON. */
 static bool may_be_file(const struct exchange *exchange, const struct attempt *attempt)
 {
     return exchange->request->place.kind == REQUEST_RECORDING && exchange->audio == AUDIO_OPEN &&
            attempt->http_status >= 200 && attempt->http_status < 300 &&
-           (!*attempt->content_encoding || !strcasecmp(attempt->content_encoding, "identity"));
+           (!*attempt->content_encoding || !strcasecmp(attempt->content_encoding, "identity") ||
+            unpacker_knows(attempt->content_encoding));
 }
 
 static void take_as_file(struct exchange *exchange)
@@ -374,6 +383,68 @@ static enum platform_taken judge_answer(struct exchange *exchange, const struct 
                (int64_t)exchange->answer.length > all->config->platform_answer_max_bytes) {
         return PLATFORM_TOO_LARGE;
     }
+    return taken;
+}
+
+struct unpacking {
+    struct exchange *exchange;
+    const struct attempt *attempt;
+};
+
+/* The first unpacked bytes of an answer tell whether the answer is the file. */
+static int take_unpacked(void *argument, const char *piece, size_t size)
+{
+    const struct unpacking *unpacking = argument;
+    struct exchange *exchange = unpacking->exchange;
+    if (exchange->is_file)
+        return (int)take_file(exchange, piece, size);
+    if (exchange->audio == AUDIO_NO)
+        return PLATFORM_TAKEN;
+    text_append(&exchange->head, piece, size);
+    enum platform_taken taken = take_head(exchange, &exchange->head, false, unpacking->attempt);
+    if (exchange->audio == AUDIO_YES)
+        take_as_file(exchange);
+    return (int)taken;
+}
+
+static void packed_file_failed(struct exchange *exchange)
+{
+    copy_failed(exchange, COPY_DOWNLOAD_FAILED, "it is compressed and damaged");
+}
+
+/* Until its first bytes are judged, a packed answer may also be a document, which is kept as it
+ * comes. One that cannot be unpacked is never a file. */
+static enum platform_taken take_packed(struct exchange *exchange, const struct attempt *attempt,
+                                       const char *bytes, size_t n)
+{
+    struct unpacking unpacking = {exchange, attempt};
+    if (!exchange->unpacker)
+        exchange->unpacker = unpacker_new();
+    int taken = unpacker_take(exchange->unpacker, bytes, n, take_unpacked, &unpacking);
+    if (taken == UNPACKER_DAMAGED && exchange->is_file) {
+        packed_file_failed(exchange);
+        return PLATFORM_ENOUGH;
+    }
+    if (exchange->is_file || taken > 0)
+        return (enum platform_taken)taken;
+    if (taken == UNPACKER_DAMAGED)
+        exchange->audio = AUDIO_NO;
+    if (exchange->audio == AUDIO_NO)
+        drop_unpacker(exchange);
+    text_append(&exchange->answer, bytes, n);
+    return (int64_t)exchange->answer.length > exchange->all->config->platform_answer_max_bytes
+               ? PLATFORM_TOO_LARGE
+               : PLATFORM_TAKEN;
+}
+
+/* The answer is complete, and its first bytes have not decided what it is. */
+static enum platform_taken judge_whole(struct exchange *exchange, const struct attempt *attempt)
+{
+    if (!exchange->unpacker)
+        return judge_answer(exchange, attempt, true);
+    enum platform_taken taken = take_head(exchange, &exchange->head, true, attempt);
+    if (exchange->audio == AUDIO_YES)
+        take_as_file(exchange);
     return taken;
 }
 
@@ -401,6 +472,9 @@ static enum platform_taken on_body(void *argument, struct platform_post *post,
         return judge_length(exchange, attempt);
     if (exchange->fetching)
         return take_fetched(exchange, attempt, bytes, n);
+    if (exchange->unpacker ||
+        (may_be_file(exchange, attempt) && unpacker_knows(attempt->content_encoding)))
+        return take_packed(exchange, attempt, bytes, n);
     if (exchange->is_file)
         return take_file(exchange, bytes, n);
     if (may_be_file(exchange, attempt)) {
@@ -418,6 +492,8 @@ static void file_ended(struct exchange *exchange)
 {
     struct attempt *attempt = &exchange->attempt;
     snprintf(attempt->file_type, sizeof attempt->file_type, "%s", attempt->content_type);
+    if (attempt->complete && exchange->unpacker && !unpacker_ended(exchange->unpacker))
+        packed_file_failed(exchange);
     if (exchange->copy != COPY_NONE) /* we cut the answer off ourselves, so it was readable */
         attempt->complete = true;
     if (attempt->end_proven && exchange->copy == COPY_NONE && exchange->file)
@@ -441,7 +517,7 @@ static void on_ended(void *argument, struct platform_post *post, struct attempt 
         exchange->attempt.location = exchange->location.data;
     }
     if (attempt->complete && exchange->answer.length && may_be_file(exchange, attempt) &&
-        judge_answer(exchange, attempt, true) == PLATFORM_TOO_LARGE && !exchange->is_file) {
+        judge_whole(exchange, attempt) == PLATFORM_TOO_LARGE && !exchange->is_file) {
         exchange->attempt.complete = false;
         exchange->attempt.too_large = true;
     }

@@ -117,6 +117,7 @@ class Answers(KafkaCase):
     def test_urls(self):
         """Wherever the URL stands; a redirect is one; each is fetched without credentials, and kept."""
         at = "{url}/f.wav"
+        audio = {"Content-Type": "audio/wav"}
         cases = {
             "msg": (200, JSON, flag(1, Msg=at)), "nested": (200, JSON, flag(1, Msg="ok", data={"list": [{"u": at}]})),
             "padded": (200, JSON, flag(1, Msg=f" \n{at} ")), "space": (200, JSON, flag(1, Msg="{url}/a b.wav")),
@@ -124,25 +125,32 @@ class Answers(KafkaCase):
             "user": (200, JSON, flag(1, Msg="http://u:p@{host}/f.wav")),
             "packed": (200, JSON, flag(1, Msg="{url}/gz.wav")),
             "packed-answer": (200, {**JSON, "Content-Encoding": "deflate"}, zlib.compress(b'{"Flag":2}')),
+            "packed-file": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)),
+            "deflated-file": (200, {"Content-Type": "application/octet-stream", "Content-Encoding": "deflate"}, zlib.compress(WAV)),
+            "damaged-file": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)[:-9]),
+            "not-packed-file": (200, {**audio, "Content-Encoding": "gzip"}, WAV),
             "php": (200, JSON, flag(1, Msg="{url}/f.php")),
             "none": (200, JSON, flag(1, Msg="ok")), "ftp": (200, JSON, flag(1, Msg="ftp://127.0.0.1/f")),
             "nowhere": (302, {}, ""), "unknown-host": (200, JSON, flag(1, Msg="http://no.such.host.invalid/f")),
             "port": (200, JSON, flag(1, Msg="http://127.0.0.1:99999/f"))}
-        audio = {"Content-Type": "audio/wav"}
         files = {"/f.wav": (200, audio, WAV), "/a%20b.wav": (200, audio, WAV), "/f.php": (200, {}, WAV),
                  "/gz.wav": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)),
                  "/moved": [(307, {"Location": "{url}/f.wav"}, "")]}
         results, kept = self.recordings(cases, files)
-        good = ["answer", "moved", "msg", "nested", "packed", "padded", "php", "space", "user"]
-        self.assertEqual(sorted(f"{name}.wav" if name not in ("answer", "php") else name for name in good), kept)
+        good = ["answer", "deflated-file", "moved", "msg", "nested", "packed", "packed-file", "padded", "php", "space",
+                "user"]
+        self.assertEqual(sorted(f"{name}.wav" if name not in ("answer", "deflated-file", "php") else name for name in good), kept)
         for name in good:
             self.assertEqual("succeeded", results[name]["status"], results[name])
-        self.assertEqual(len(WAV), results["packed"]["recording"]["size"])
+        sizes = {results[name]["recording"]["size"] for name in ("packed", "packed-file", "deflated-file")}
+        self.assertEqual({len(WAV)}, sizes)
         self.assertEqual(("refused", 2), (results["packed-answer"]["status"], results.pop("packed-answer")["Flag"]))
         codes = {name: (r["status"], r["attempts"], r["error"]["code"]) for name, r in results.items() if name not in good}
         self.assertEqual({"none": ("unavailable", 2, "recording-url-missing"), "ftp": ("unavailable", 2, "recording-url-refused"),
                           "nowhere": ("unavailable", 2, "recording-url-missing"),
-                          "unknown-host": ("unavailable", 2, "download-failed"), "port": ("unavailable", 2, "download-failed")}, codes)
+                          "unknown-host": ("unavailable", 2, "download-failed"), "port": ("unavailable", 2, "download-failed"),
+                          "damaged-file": ("unavailable", 2, "download-failed"),
+                          "not-packed-file": ("unavailable", 2, "unreadable-answer")}, codes)
         self.assertFalse(self.platform.credentials)
 
     def test_named_member(self):
