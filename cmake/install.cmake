@@ -36,8 +36,24 @@ put("${source}/packaging/completion/_privacy-call-worker" "${staged}/share/zsh/s
 put("${source}/packaging/systemd/privacy-call-worker.service.in" "${staged}/lib/systemd/system/privacy-call-worker.service")
 put("${source}/packaging/systemd/sysusers.conf" "${staged}/lib/sysusers.d/privacy-call-worker.conf")
 
-file(GLOB documents "${source}/docs/*.md" "${source}/docs/*.png")
-file(INSTALL ${documents} "${source}/README.md" DESTINATION "${prefix}/share/doc/privacy-call-worker")
+# The pages are installed beside each other, so their links are changed. What a link to a page of the source says stays as text.
+function(put_page FROM)
+    get_filename_component(name "${FROM}" NAME)
+    file(READ "${FROM}" text)
+    string(REGEX REPLACE "\\]\\((docs/|\\.\\./)?(README|SECURITY)\\.md" "](\\2.md" text "${text}")
+    string(REPLACE "](docs/" "](" text "${text}")
+    string(REGEX REPLACE "\\]\\((\\.\\./)?config/" "](examples/" text "${text}")
+    string(REGEX REPLACE "\\[([^]]+)\\]\\((\\.\\./|tests/)[^)]*\\)" "\\1" text "${text}")
+    message(STATUS "Installing: ${staged}/share/doc/privacy-call-worker/${name}")
+    file(WRITE "${staged}/share/doc/privacy-call-worker/${name}" "${text}")
+    file(CHMOD "${staged}/share/doc/privacy-call-worker/${name}" PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
+endfunction()
+
+file(GLOB documents "${source}/docs/*.md")
+foreach(page IN LISTS documents ITEMS "${source}/README.md" "${source}/SECURITY.md")
+    put_page("${page}")
+endforeach()
+file(INSTALL "${source}/docs/page.png" DESTINATION "${prefix}/share/doc/privacy-call-worker")
 file(GLOB examples "${source}/config/*")
 file(INSTALL ${examples} DESTINATION "${prefix}/share/doc/privacy-call-worker/examples")
 

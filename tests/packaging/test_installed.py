@@ -64,6 +64,14 @@ class Installed(unittest.TestCase):
             if "/bin/" not in path and not path.endswith(".png"):
                 self.assertNotRegex(read(f"{self.directory}/{path}"), r"@[A-Z]+@|" + re.escape(self.directory), path)
 
+    def test_links_between_pages(self):
+        """The pages lie beside each other here, not in docs/ and its parent."""
+        directory = f"{self.prefix}/share/doc/privacy-call-worker"
+        pages = [name for name in os.listdir(directory) if name.endswith(".md")]
+        links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)\s#]+)", read(f"{directory}/{page}")) if not re.match("[a-z]+:", link)]
+        self.assertGreater(len(links), 50)
+        self.assertEqual([], [link for link in links if not os.path.exists(f"{directory}/{link[1]}")])
+
     def test_again(self):
         """A second installation keeps what somebody has changed."""
         path = f"{self.directory}/etc/privacy-call-worker/privacy-call-worker.conf"
