@@ -9,13 +9,16 @@ CTEST_FLAGS ?= --output-on-failure
 TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
-.PHONY: build install install-sandbox deb deb-test page demo play test test-packages simulate takeover broker-death spread outages clients chaos soak compose arm64 bench bench-page asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
+.PHONY: help build install install-sandbox deb deb-test page demo play test test-packages simulate takeover broker-death spread outages clients chaos soak compose arm64 bench bench-page asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
 
 build:
 	@tools/install-packages.sh build
 	@mkdir -p $(BUILD)
 	@cmake --preset $(PRESET) $(CONFIGURE) >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
 	@cmake --build $(BUILD) -j $(JOBS)
+
+help:
+	@sed -n 's/^    \(make .*\)/\1/p' README.md
 
 # Installs the release build, whatever PRESET is. cmake itself uses DESTDIR.
 PREFIX ?= /usr/local

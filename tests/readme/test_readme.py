@@ -83,6 +83,21 @@ class Readme(KafkaCase):
         missing = [name for name in names if not os.path.exists(f"{ROOT}/{name}") and not os.path.exists(f"{ROOT}/src/{name}")]
         self.assertEqual([], missing)
 
+    def test_make_targets(self):
+        """Each that a page names exists, and `make help` prints those of README.md."""
+        with open(f"{ROOT}/Makefile") as file:
+            targets = set(re.search(r"(?m)^\.PHONY: (.*)", file.read()).group(1).split())
+        named = {}
+        for page in (*glob.glob(f"{ROOT}/*.md"), *glob.glob(f"{ROOT}/docs/*.md"), *glob.glob(f"{ROOT}/tests/**/README.md", recursive=True)):
+            with open(page) as file:
+                for name in re.findall(r"(?:^ *|`|&& |sudo )make (?:[A-Z]+=\S+ )*([a-z][a-z0-9-]*)", file.read(), re.MULTILINE):
+                    named[name] = os.path.basename(page)
+        self.assertGreater(len(named), 20)
+        self.assertEqual({}, {name: page for name, page in named.items() if name not in targets})
+        told = subprocess.run(["make", "-s", "-C", ROOT, "help"], capture_output=True, text=True, check=True).stdout
+        self.assertRegex(told, r"(?m)^make demo +# ")
+        self.assertRegex(told, r"(?m)^make bench +# ")
+
     def test_links(self):
         pages = [page for part in ("*.md", "docs/*.md", "tests/README.md", "tests/*/README.md") for page in sorted(glob.glob(f"{ROOT}/{part}"))]
         broken, count = [], 0
