@@ -1,6 +1,7 @@
 """TLS, SASL/SCRAM and ACLs: the documented minimum suffices, and each right taken away is named, shows, and can be given back."""
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -10,6 +11,7 @@ import unittest
 
 import kafka as kafka_module
 from case import BUILD, KafkaCase, main, wait_until
+from programs import ROOT
 from records import _Answer, _request, _string, call
 
 USER, PASSWORD = "worker", "sasl-secret"
@@ -146,6 +148,19 @@ class Security(KafkaCase):
     def wait_named(self, worker, right, what, seconds=40, after=0):
         """One error line names the right and what it is on."""
         return worker.wait_log(lambda e: e["log.level"] == "error" and right in e["message"] and what in e["message"], seconds, after)
+
+    def test_the_page_gives_these_rights(self):
+        """The commands of docs/kafka.md give what is tried here, for both jobs, and nothing else."""
+        kinds, rights, told = {"topic": TOPIC, "group": GROUP, "transactional-id": TRANSACTIONAL_ID}, {"Read": READ, "Write": WRITE}, set()
+        for command in re.findall(r"(?m)^acl (--.*)$", read(f"{ROOT}/docs/kafka.md")):
+            pattern = PREFIXED if "--resource-pattern-type prefixed" in command else LITERAL
+            right = rights[re.search(r"--operation (\w+)", command).group(1)]
+            told |= {(kinds[kind], name, pattern, right) for kind, name in re.findall(r"--(topic|group|transactional-id) (\S+)", command)}
+        names = {self.names["call.requests"]: ("call-requests", "recording-requests"), self.names["dead.letters"]: ("privacy-call-dead-letters",),
+                 self.names["call.results"]: ("call-results", "recording-results"), f"{self.group}-redrive": ("privacy-call-worker-redrive",)}
+        tried = {(kind, name, pattern, right) for kind, here, pattern, right in (*self.rights.values(), *self.more_for_redrive.values())
+                 for name in names.get(here) or ("privacy-call-worker", *(["privacy-call-worker-recordings"] if kind == GROUP else []))}
+        self.assertEqual(tried, told)
 
     def test_the_minimum_suffices(self):
         """A takeover too: the dead owner's transactional id begins with the group."""
