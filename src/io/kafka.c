@@ -39,7 +39,13 @@ static void add_outputs(struct kafka *kafka)
     add_output(kafka, kafka->config->dead_letters);
 }
 
-static void drop_consumer(struct kafka *kafka)
+/* Without rd_kafka_consumer_close, which would wait for callbacks that nobody serves. */
+static void end_now(rd_kafka_t *consumer)
+{
+    rd_kafka_destroy_flags(consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+static void drop_consumer(struct kafka *kafka, void (*end)(rd_kafka_t *consumer))
 {
     kafka_assignment_close_queues(kafka);
     if (kafka->close_queue)
@@ -47,9 +53,8 @@ static void drop_consumer(struct kafka *kafka)
     if (kafka->consumer_queue)
         rd_kafka_queue_destroy(kafka->consumer_queue);
     kafka_client_ends(kafka, kafka->consumer);
-    /* Without rd_kafka_consumer_close, which would wait for callbacks that nobody serves. */
     if (kafka->consumer)
-        rd_kafka_destroy_flags(kafka->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        end(kafka->consumer);
     kafka->close_queue = kafka->consumer_queue = NULL;
     kafka->consumer = NULL;
 }
@@ -69,7 +74,7 @@ static int make_consumer(struct kafka *kafka, struct error *error)
     rd_kafka_t *consumer = kafka_client(RD_KAFKA_CONSUMER, conf, error);
     if (!consumer)
         return -1;
-    drop_consumer(kafka);
+    drop_consumer(kafka, kafka_consumer_end);
     kafka->consumer = consumer;
     kafka->consumer_version = version;
     kafka_client_runs(kafka, SIDE_CONSUMER, consumer);
@@ -129,11 +134,11 @@ bool kafka_lacks_topic(const struct kafka *kafka)
     return kafka->lacks_input || atomic_load(&kafka->lacks_output);
 }
 
-static void drop_uncommitted_reader(struct kafka *kafka)
+static void drop_uncommitted_reader(struct kafka *kafka, void (*end)(rd_kafka_t *consumer))
 {
     kafka_client_ends(kafka, kafka->uncommitted_reader);
     if (kafka->uncommitted_reader)
-        rd_kafka_destroy_flags(kafka->uncommitted_reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        end(kafka->uncommitted_reader);
     kafka->uncommitted_reader = NULL;
 }
 
@@ -150,7 +155,8 @@ bool kafka_consumer_renew(struct kafka *kafka)
         return false;
     }
     if (kafka_is_outdated(kafka, kafka->uncommitted_reader_version))
-        drop_uncommitted_reader(kafka); /* a new one is made when it is needed */
+        drop_uncommitted_reader(kafka,
+                                kafka_consumer_end); /* a new one is made when it is needed */
     kafka_join(kafka);
     return true;
 }
@@ -298,9 +304,11 @@ void kafka_free(struct kafka *kafka)
     kafka_probe_fini(kafka);
     kafka_producer_fini(kafka);
     kafka_reading_fini(&kafka->reading);
-    drop_consumer(kafka);
+    drop_consumer(kafka, end_now);
     kafka_assignment_fini(kafka);
-    drop_uncommitted_reader(kafka);
+    drop_uncommitted_reader(kafka, end_now);
+    if (!kafka_consumers_ended()) /* those that are left may still call back */
+        return;
     if (kafka->event_fd >= 0)
         close(kafka->event_fd);
     pthread_mutex_destroy(&kafka->log_throttle.lock);

@@ -339,6 +339,14 @@ const char *kafka_remedy(rd_kafka_resp_err_t code);
 /* The broker's error, with the remedy. */
 void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *what);
 
+/* kafka_end.c; any thread */
+
+/* Destroys the consumer on a thread of its own, without leaving its group. The callbacks' opaque
+ * must live until kafka_consumers_ended. */
+void kafka_consumer_end(rd_kafka_t *consumer);
+/* Waits for all of them, for 2 s at most. Whether they have ended. */
+bool kafka_consumers_ended(void);
+
 /* kafka_rights.c; any thread */
 
 /* Rights. Finding a topic in the metadata needs less than reading or writing it: a client that may

@@ -159,7 +159,7 @@ int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list
             break;
     }
     if (client)
-        rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        kafka_consumer_end(client);
     for (int i = 0; i < list->cnt; i++)
         if (logs[i] == KAFKA_LOG_NOT_ASKED)
             return error_set(error, "whether a log is still the one that was read cannot be found "

@@ -1,7 +1,9 @@
 """Topics that change while they are read: deleted and made again, grown, and with batches that cannot be read."""
 import functools
 import json
+import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -121,13 +123,20 @@ class Topics(KafkaCase):
         """What is left of them is read, and the worker still ends: librdkafka 2.0 never lets go of partitions that are not there any
         more."""
         sandbox = self.sandbox()
-        worker = self.worker(sandbox).wait_assigned()
+        ca = shutil.copy(sandbox.ca, f"{self.directory}/kafka-ca.pem")
+        worker = self.worker(sandbox, {"kafka.ssl.ca.location": ca}).wait_assigned()
         self.ask_calls(0, 12)
         self.wait_called(sandbox, 12)
         delete_topic(self.bootstrap, self.names["call.requests"])
         create_topics(self.bootstrap, {self.names["call.requests"]: 1})
         self.ask_calls(12, 12, partitions=1)
         self.wait_called(sandbox, 24)
+        at = worker.logged()
+        os.utime(ca)  # its clients are made anew
+        worker.wait_log("leaves group .* and joins it again", after=at)
+        worker.wait_assigned(after=at)
+        self.ask_calls(24, 6, partitions=1)
+        self.wait_called(sandbox, 30)
         self.assertEqual(0, worker.terminate(20))
 
     def test_away_for_a_moment(self):

@@ -1,0 +1,38 @@
+/* Ends consumers on threads of their own. rd_kafka_destroy takes seconds where brokers are away,
+ * and librdkafka 2.0 never returns from it once a partition that was assigned has left the topic
+ * (it was deleted, and created again with fewer partitions). No thread that has other work may wait
+ * for that. */
+#include <time.h>
+
+#include "base/log.h"
+#include "io/kafka_internal.h"
+
+enum { ENDED_MS = 2000, LOOK_EVERY_MS = 5 };
+
+/* Of the process, because a consumer may outlive its struct kafka. */
+static atomic_int ending;
+
+static void *end(void *consumer)
+{
+    rd_kafka_destroy_flags(consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    atomic_fetch_sub(&ending, 1);
+    return NULL;
+}
+
+void kafka_consumer_end(rd_kafka_t *consumer)
+{
+    pthread_t thread;
+    atomic_fetch_add(&ending, 1);
+    if (pthread_create(&thread, NULL, end, consumer))
+        log_warn("kafka: a consumer that is replaced stays until the process ends, as no thread "
+                 "can be started that ends it");
+    else
+        pthread_detach(thread);
+}
+
+bool kafka_consumers_ended(void)
+{
+    for (int waited = 0; atomic_load(&ending) && waited < ENDED_MS; waited += LOOK_EVERY_MS)
+        nanosleep(&(struct timespec){.tv_nsec = LOOK_EVERY_MS * 1000000L}, NULL);
+    return !atomic_load(&ending);
+}
