@@ -2426,6 +2426,40 @@ static void test_lost_during_its_release(void **state)
     harness_fini(&harness);
 }
 
+/* Another rebalance overtakes its revocation, and gives it back: if nobody else has had it, its
+ * answer, which came during the drain or after it, is published. */
+static void test_overtaken_during_its_drain(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        struct harness harness;
+        ready_with_a_call(&harness);
+        take(&harness, 0, 1, false);
+        expect(&harness, ENGINE_RECALL);
+        if (!late)
+            finish(&harness, 0, STATUS_SUCCEEDED);
+        take(&harness, 0, 1, true);
+        give(&harness, 0, 1);
+        if (late)
+            finish(&harness, 0, STATUS_SUCCEEDED);
+        engine_next(harness.engine, harness.now, WALL + harness.now, &harness.action);
+        while (harness.action.type == ENGINE_RECALL || harness.action.type == ENGINE_UNASSIGN)
+            engine_next(harness.engine, harness.now, WALL + harness.now, &harness.action);
+        assert_int_equal(harness.action.type, ENGINE_READ);
+        answer_read(&harness);
+        expect(&harness, ENGINE_READ);
+        answer_read(&harness);
+        expect(&harness, ENGINE_COMMIT);
+        land(&harness);
+        engine_committed(harness.engine, GROUP_DONE, harness.now);
+        expect(&harness, ENGINE_ASSIGN);
+        assert_int_equal(harness.action.places[0].offset, 1); /* it goes on from memory */
+        commit_tick(&harness);
+        assert_published(&harness, "result:0:succeeded ");
+        harness_fini(&harness);
+    }
+}
+
 /* How long a release that fails is repeated counts from its own first failure. */
 static void test_a_release_is_repeated_after_another_that_was_lost(void **state)
 {
@@ -3504,6 +3538,7 @@ int main(void)
         cmocka_unit_test(test_lost_and_waited_for),
         cmocka_unit_test(test_lost_after_its_drain),
         cmocka_unit_test(test_lost_during_its_release),
+        cmocka_unit_test(test_overtaken_during_its_drain),
         cmocka_unit_test(test_a_release_is_repeated_after_another_that_was_lost),
         cmocka_unit_test(test_lost_during_an_older_transaction),
         cmocka_unit_test(test_lost_and_stopped),

@@ -635,8 +635,8 @@ static void cancel_load(struct engine *engine)
 static bool may_come_back(const struct partition *partition)
 {
     return is_remembered(partition) && !partition->log_changed &&
-           (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_LOST ||
-            partition->phase == PARTITION_AWAY ||
+           (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
+            partition->phase == PARTITION_LOST || partition->phase == PARTITION_AWAY ||
             (partition->phase == PARTITION_RELEASING && !partition->owes_halt) ||
             (partition->phase == PARTITION_ARRIVING && partition->kept));
 }

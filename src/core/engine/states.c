@@ -24,8 +24,8 @@ static const struct state partition_states[] = {
                                         TO(PARTITION_LOST) | TO(PARTITION_AWAY) |
                                         TO(PARTITION_GONE)},
     [PARTITION_HALTED] = {"halted", TO(PARTITION_RELEASING) | TO(PARTITION_GONE)},
-    [PARTITION_DRAINING] = {"draining",
-                            TO(PARTITION_RELEASING) | TO(PARTITION_LOST) | TO(PARTITION_GONE)},
+    [PARTITION_DRAINING] = {"draining", TO(PARTITION_RELEASING) | TO(PARTITION_LOST) |
+                                            TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
     [PARTITION_RELEASING] = {"releasing", TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
     [PARTITION_LOST] = {"lost", TO(PARTITION_ARRIVING) | TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
     [PARTITION_AWAY] = {"away", TO(PARTITION_ARRIVING) | TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
