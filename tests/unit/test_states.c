@@ -87,6 +87,16 @@ static void misuse_a_request(void)
     request_move(engine, request, REQUEST_WAITING);
 }
 
+/* A transaction of unknown outcome would be taken for an aborted one. */
+static void misuse_a_producer(void)
+{
+    struct engine *engine = an_engine();
+    engine_producer_ready(engine, 1);
+    producer_enter(engine, PRODUCER_IN_TXN);
+    producer_enter(engine, PRODUCER_TO_RENEW);
+    producer_enter(engine, PRODUCER_IDLE);
+}
+
 static void use_no_state(void)
 {
     partition_enter(partition_new(an_engine(), 3), (enum partition_phase)77);
@@ -101,6 +111,7 @@ static void an_illegal_transition_ends_the_process(void **state)
     } cases[] = {
         {misuse_a_partition, "partition 3 would go from gone to active, which is never"},
         {misuse_a_request, "request at offset 17 of partition 3 would go from ending to waiting"},
+        {misuse_a_producer, "producer would go from to renew to idle"},
         {use_no_state, "partition 3 would go from arriving to 77, which is never"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_non_null(strstr(last_words(cases[i].act), cases[i].part));

@@ -261,7 +261,7 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
 {
     switch (engine->producer) {
     case PRODUCER_TO_RENEW: /* "new producer" */
-        engine->producer = PRODUCER_RENEWING;
+        producer_enter(engine, PRODUCER_RENEWING);
         *action = (struct engine_action){.type = ENGINE_RENEW_PRODUCER};
         return true;
     case PRODUCER_TO_READ_BACK:
@@ -273,7 +273,7 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
         if (engine->now < engine->retry_at || engine->now < txn_due(engine) ||
             !txn_build(engine, action))
             return false;
-        engine->producer = PRODUCER_IN_TXN;
+        producer_enter(engine, PRODUCER_IN_TXN);
         return true;
     default:
         return false;
@@ -387,13 +387,13 @@ int64_t engine_wake_time(const struct engine *engine)
 void engine_producer_ready(struct engine *engine, int64_t now)
 {
     set_time(engine, now, 0);
+    assert(engine->producer == PRODUCER_STARTING || engine->producer == PRODUCER_RENEWING);
     engine->unfenced_at = now;
     if (engine->producer == PRODUCER_STARTING)
         engine->startup_until = now + ENGINE_DUPLICATE_MS + 2 * engine->options.lease_ms;
     bool txn = !list_empty(&engine->txn.chosen) || !list_empty(&engine->txn.unmarked) ||
                !list_empty(&engine->txn.ending) || engine->txn.ledger_count;
-    engine->producer =
-        engine->producer == PRODUCER_RENEWING && txn ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE;
+    producer_enter(engine, txn ? PRODUCER_TO_READ_BACK : PRODUCER_IDLE);
 }
 
 void engine_broker_says(struct engine *engine, const char *words, bool size)
@@ -508,21 +508,42 @@ static bool needs_new_producer(const struct engine *engine)
     return (engine->aborts - RENEW_ABORTS) % more == 0;
 }
 
-void engine_transacted(struct engine *engine, enum txn_outcome outcome,
-                       const enum record_refusal *refused, int64_t now)
+/* The transaction is aborted. Returns what the producer does next. */
+static enum producer_phase after_abort(struct engine *engine, enum txn_outcome outcome,
+                                       bool forgotten_again)
 {
-    set_time(engine, now, 0);
+    engine->aborted++;
+    if (outcome == TXN_REFUSED || outcome == TXN_OFFSETS_REFUSED) {
+        engine->retry_at = engine->now + RETRY_FIRST_MS; /* the next transaction differs */
+        return PRODUCER_IDLE;
+    }
+    if (outcome == TXN_EXPIRED && !forgotten_again) {
+        engine->retry_at = engine->now + RETRY_FIRST_MS; /* the new producer might expire before its
+                                                            turn, too */
+        return PRODUCER_TO_RENEW;
+    }
+    engine->retry_at = engine->now + retry_pause(engine);
+    if (outcome == TXN_NOT_MEMBER && engine->aborts >= RETRY_BACKOFF_AFTER - 1)
+        return PRODUCER_IDLE;
+    engine->aborts++;
+    engine->aborted_records = engine->txn.item_count;
+    bool renew = outcome == TXN_EXPIRED ||
+                 (outcome == TXN_ABORTED && needs_new_producer(engine)); /* "new producer" */
+    return renew ? PRODUCER_TO_RENEW : PRODUCER_IDLE;
+}
+
+/* Returns what the producer does next. */
+static enum producer_phase take_outcome(struct engine *engine, enum txn_outcome outcome,
+                                        const enum record_refusal *refused)
+{
     bool forgotten_again = outcome == TXN_EXPIRED && engine->forgotten;
-    assert(engine->producer == PRODUCER_IN_TXN);
-    engine->producer = PRODUCER_IDLE;
     engine->forgotten = outcome == TXN_EXPIRED;
-    group_answered(engine, outcome);
     switch (outcome) {
     case TXN_COMMITTED: /* "answered" */
         engine->unfenced_at = engine->txn.began;
         batch_taken(engine, engine->txn.ledgers, engine->txn.ledger_count);
         txn_landed(engine, true);
-        return;
+        return PRODUCER_IDLE;
     case TXN_REFUSED:
         note_refused(engine, refused);
         txn_failed(engine);
@@ -542,32 +563,22 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
         /* The other producer has ended the open transaction. If another process with the same
          * instance.id is suspected, this one reads back before it makes a new producer, which would
          * fence the other process: only one of the two may end. */
-        engine->producer = engine->duplicate_suspected ? PRODUCER_TO_READ_BACK : PRODUCER_TO_RENEW;
-        return;
+        return engine->duplicate_suspected ? PRODUCER_TO_READ_BACK : PRODUCER_TO_RENEW;
     case TXN_UNKNOWN: /* "answer lost" */
         engine->unknown++;
-        engine->producer = PRODUCER_TO_RENEW;
-        return;
+        return PRODUCER_TO_RENEW;
     }
-    engine->aborted++;
-    if (outcome == TXN_REFUSED || outcome == TXN_OFFSETS_REFUSED) {
-        engine->retry_at = now + RETRY_FIRST_MS; /* the next transaction differs */
-        return;
-    }
-    if (outcome == TXN_EXPIRED)
-        engine->producer = PRODUCER_TO_RENEW;
-    if (outcome == TXN_EXPIRED && !forgotten_again) {
-        engine->retry_at =
-            now + RETRY_FIRST_MS; /* the new producer might expire before its turn, too */
-        return;
-    }
-    engine->retry_at = now + retry_pause(engine);
-    if (outcome == TXN_NOT_MEMBER && engine->aborts >= RETRY_BACKOFF_AFTER - 1)
-        return;
-    engine->aborts++;
-    engine->aborted_records = engine->txn.item_count;
-    if (outcome == TXN_ABORTED && needs_new_producer(engine)) /* "new producer" */
-        engine->producer = PRODUCER_TO_RENEW;
+    return after_abort(engine, outcome, forgotten_again);
+}
+
+void engine_transacted(struct engine *engine, enum txn_outcome outcome,
+                       const enum record_refusal *refused, int64_t now)
+{
+    set_time(engine, now, 0);
+    assert(engine->producer == PRODUCER_IN_TXN);
+    group_answered(engine, outcome);
+    producer_enter(engine, take_outcome(engine, outcome, refused));
+    engine_assert_sound(engine);
 }
 
 /* How many more records fit into the memory of all partitions. Room for one record of each

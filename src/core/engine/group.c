@@ -132,8 +132,9 @@ static void emit_commit(struct engine *engine, enum group_op op, struct engine_a
 static void settle(struct engine *engine)
 {
     engine->fail = engine->duplicate_suspected && engine->now >= engine->fence_grace_until;
-    engine->producer = engine->duplicate_suspected ? PRODUCER_TO_RENEW : PRODUCER_IDLE;
+    producer_enter(engine, engine->duplicate_suspected ? PRODUCER_TO_RENEW : PRODUCER_IDLE);
     engine->duplicate_suspected = false;
+    engine_assert_sound(engine);
 }
 
 void group_read_back(struct engine *engine, struct engine_action *action)

@@ -52,6 +52,17 @@ static const struct state request_states[] = {
     [REQUEST_OVER] = {"over", 0},
 };
 
+/* After an unknown outcome, no transaction before the ledgers are read back. */
+static const struct state producer_states[] = {
+    [PRODUCER_STARTING] = {"starting", TO(PRODUCER_IDLE)},
+    [PRODUCER_IDLE] = {"idle", TO(PRODUCER_IN_TXN)},
+    [PRODUCER_IN_TXN] = {"in txn",
+                         TO(PRODUCER_IDLE) | TO(PRODUCER_TO_RENEW) | TO(PRODUCER_TO_READ_BACK)},
+    [PRODUCER_TO_RENEW] = {"to renew", TO(PRODUCER_RENEWING)},
+    [PRODUCER_RENEWING] = {"renewing", TO(PRODUCER_IDLE) | TO(PRODUCER_TO_READ_BACK)},
+    [PRODUCER_TO_READ_BACK] = {"to read back", TO(PRODUCER_IDLE) | TO(PRODUCER_TO_RENEW)},
+};
+
 static const struct {
     const char *name;
     const struct state *states;
@@ -60,6 +71,8 @@ static const struct {
     [MACHINE_PARTITION] = {"partition", partition_states,
                            sizeof partition_states / sizeof *partition_states},
     [MACHINE_REQUEST] = {"request", request_states, sizeof request_states / sizeof *request_states},
+    [MACHINE_PRODUCER] = {"producer", producer_states,
+                          sizeof producer_states / sizeof *producer_states},
 };
 
 const char *machine_name(enum machine machine)
@@ -106,4 +119,10 @@ void state_check(enum machine machine, unsigned from, unsigned to, int32_t parti
 {
     if (!state_may_follow(machine, from, to))
         die(machine, from, to, partition, offset);
+}
+
+void producer_enter(struct engine *engine, enum producer_phase phase)
+{
+    state_check(MACHINE_PRODUCER, engine->producer, phase, -1, -1);
+    engine->producer = phase;
 }

@@ -504,7 +504,6 @@ void txn_landed(struct engine *engine, bool lease)
         chosen_landed(engine, list_of(at, struct request, list_node), lease);
     note_what_moved(engine);
     free_ledgers(txn);
-    engine_assert_sound(engine);
 }
 
 static void ending_failed(struct engine *engine, struct request *request)
@@ -568,5 +567,4 @@ void txn_failed(struct engine *engine)
     while (list_take_first(&txn->partitions))
         continue;
     free_ledgers(txn);
-    engine_assert_sound(engine);
 }
