@@ -1,5 +1,6 @@
 """Every command in a sh block of README.md is run as it stands, in order, in one shell; only addresses and the place of the
-installation are others. The demo and the tests, which it names too, are tests of their own."""
+installation are others. The demo and the tests, which it names too, are tests of their own. So are the commands of the runbook and of
+docs/operations.md that look into Kafka."""
 import glob
 import os
 import re
@@ -10,8 +11,18 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import kafka as kafka_module  # noqa: E402
 from case import KafkaCase, main  # noqa: E402
+from confluent_kafka import Producer  # noqa: E402
 from kafka import free_ports  # noqa: E402
 from programs import ROOT  # noqa: E402
+from records import call, caller  # noqa: E402
+
+def write_tool(directory, name, main_class):
+    """A tool of Apache Kafka as its archive has it."""
+    path = f"{directory}/{name}"
+    with open(path, "w") as file:
+        file.write(f'#!/bin/sh\nexec java -cp "{kafka_module.jars()}/*" {main_class} "$@"\n')
+    os.chmod(path, stat.S_IRWXU)
+
 
 FOREGROUND = "privacy-call-worker -c worker.conf"  # runs until it is stopped
 
@@ -21,19 +32,12 @@ class Readme(KafkaCase):
         with open(f"{ROOT}/README.md") as file:
             return "\n".join(re.findall(r"^```sh\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL))
 
-    def topic_tool(self, directory):
-        """kafka-topics.sh as Apache Kafka's archive has it."""
-        path = f"{directory}/kafka-topics.sh"
-        with open(path, "w") as file:
-            file.write(f'#!/bin/sh\nexec java -cp "{kafka_module.jars()}/*" org.apache.kafka.tools.TopicCommand "$@"\n')
-        os.chmod(path, stat.S_IRWXU)
-
     def test_commands(self):
         sandbox = self.sandbox()
         page = f"127.0.0.1:{free_ports(1)[0]}"
         tools = f"{self.directory}/tools"
         os.mkdir(tools)
-        self.topic_tool(tools)
+        write_tool(tools, "kafka-topics.sh", "org.apache.kafka.tools.TopicCommand")
         os.symlink(f"{ROOT}/config", f"{self.directory}/config")
         script = self.commands()
         for written, here in (("make PRESET=release build", f"make -C {ROOT} PRESET=release build"),
@@ -114,6 +118,60 @@ class Readme(KafkaCase):
                     broken.append(f"{os.path.basename(page)}: {link}")
         self.assertGreater(count, 10)
         self.assertEqual([], broken)
+
+
+class Operators(KafkaCase):
+    """What an operator looks into Kafka with, as the pages have it: partition 3 of call-requests at BROKER."""
+
+    def run_command(self, page, beginning, **values):
+        """The first command of the page, in a block or in a line, that begins so; what it prints."""
+        with open(f"{ROOT}/docs/{page}") as file:
+            text = file.read()
+        at = re.search(rf"(```sh\n(?:.*\n)*?|`)(?={re.escape(beginning)})", text)
+        self.assertIsNotNone(at, f"{page} has no command `{beginning}`")
+        rest = text[at.end():]
+        command = " ".join(rest[:rest.index("`")].split("\n")) if at.group(1) == "`" else re.match(r"(?:.*[\\|]\n)*.*", rest).group()
+        for written, here in {"BROKER": self.bootstrap, "call-requests": self.names["call.requests"], "call-results": self.names["call.results"],
+                              "privacy-call-dead-letters": self.names["dead.letters"], **values}.items():
+            command = command.replace(written, here)
+        run = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=self.directory, capture_output=True, text=True, timeout=60,
+                             env={**os.environ, "PATH": f"{self.directory}:{os.environ['PATH']}"})
+        self.assertEqual(0, run.returncode, f"{command}\n{run.stdout}{run.stderr}")
+        return run.stdout.splitlines()
+
+    def test_results_and_dead_letters(self):
+        self.worker(self.sandbox(f"reset?caller={caller(1)}"))
+        for number, value in enumerate((call(0), call(1), {"Caller": caller(2)})):
+            self.requests.send(value, f"o-{number}", partition=3)
+        self.requests.flush()
+        self.results(3)
+        unknown = self.run_command("runbook.md", "kcat -C -q -e -b BROKER -t call-results")
+        self.assertEqual(["o-1"], [line.split()[0] for line in unknown])
+        self.assertEqual(["0", "1", "2"], self.run_command("operations.md", "kcat -C -q -e -b BROKER -t call-results"))
+        letters = self.run_command("runbook.md", "kcat -C -b BROKER -t privacy-call-dead-letters")
+        self.assertEqual(1, len(letters))
+        self.assertIn("dlq.code=member-missing,dlq.message=Callee: ", letters[0])
+
+    def test_open_transaction(self):
+        """It holds the partition back, describe-producers shows it, find-hanging does not as long as its producer may end it, and abort ends it."""
+        write_tool(self.directory, "kafka-transactions.sh", "org.apache.kafka.tools.TransactionsCommand")
+        self.worker(self.sandbox()).wait_assigned()
+        producer = Producer({"bootstrap.servers": self.bootstrap, "transactional.id": self.prefix, "transaction.timeout.ms": 900000})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(self.names["call.requests"], "{}", "o-1", partition=3)
+        producer.flush(30)
+        self.requests.send(call(0), "o-2", partition=3)
+        self.requests.flush()
+        shown = self.run_command("runbook.md", "kafka-transactions.sh --bootstrap-server BROKER describe-producers")
+        header = re.split(r"\s*\t", shown[0])
+        starts = [re.split(r"\s*\t", line)[header.index("CurrentTransactionStartOffset")] for line in shown[1:]]
+        self.assertEqual(["0"], [start for start in starts if start.isdigit()], shown)
+        hanging = self.run_command("runbook.md", "kafka-transactions.sh --bootstrap-server BROKER find-hanging", **{"-id N": "-id 1"})
+        self.assertNotIn(self.names["call.requests"], "".join(hanging))
+        self.results(0)
+        self.run_command("runbook.md", "kafka-transactions.sh --bootstrap-server BROKER abort", **{"-offset O": "-offset 0"})
+        self.assertEqual(["o-2"], [result["orderId"] for result in self.results(1)])
 
 
 if __name__ == "__main__":
