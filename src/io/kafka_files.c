@@ -120,11 +120,12 @@ void kafka_files_free(struct kafka_files *files)
     free(files);
 }
 
-static int read_values(struct config *next, struct error *error)
+/* Reads the credentials, or what else is read again. */
+static int read_values(struct config *next, bool credentials, struct error *error)
 {
     for (size_t i = 0; i < next->kafka_count; i++) {
         char *value;
-        if (!is_read_again(&next->kafka[i]))
+        if (!is_read_again(&next->kafka[i]) || is_credential(&next->kafka[i]) != credentials)
             continue;
         if (config_read_setting(&next->kafka[i], &value, error) < 0)
             return -1;
@@ -158,8 +159,7 @@ static void tell(const struct kafka_files *files, const struct running *running)
         rd_kafka_error_destroy(error);
 }
 
-static void put_in_force(struct kafka_files *files, const struct config *next, bool credentials,
-                         bool others)
+static void put_in_force(struct kafka_files *files, const struct config *next, bool credentials)
 {
     pthread_mutex_lock(&files->lock);
     struct config before = files->now;
@@ -167,7 +167,7 @@ static void put_in_force(struct kafka_files *files, const struct config *next, b
     files->told |= credentials;
     for (size_t i = 0; credentials && i < files->running_count; i++)
         tell(files, &files->running[i]);
-    if (others)
+    if (!credentials)
         atomic_fetch_add(&files->version, 1);
     pthread_mutex_unlock(&files->lock);
     release_config(&before);
@@ -185,24 +185,49 @@ static bool is_due(struct kafka_files *files)
     return changed || (files->failed && ++files->looks >= TRY_AGAIN_LOOKS);
 }
 
+/* Reads the credentials, which need no new clients. Returns whether others are in force now. */
+static bool look_at_credentials(struct kafka_files *files, struct error *error)
+{
+    struct config next = copy_config(&files->now);
+    bool failed = read_values(&next, true, error);
+    bool changed = !failed && differ(&next, &files->now, true);
+    files->failed |= failed;
+    if (changed)
+        put_in_force(files, &next, true);
+    else
+        release_config(&next);
+    return changed;
+}
+
+/* Reads everything else. Returns whether clients have to be made anew. */
+static bool look_at_others(struct kafka_files *files, struct error *error)
+{
+    struct config next = copy_config(&files->now);
+    bool failed = read_values(&next, false, error) ||
+                  kafka_try_settings(&next, SIDE_CONSUMER, error) ||
+                  kafka_try_settings(&next, SIDE_PRODUCER, error);
+    bool changed = !failed && (files->owed || differ(&next, &files->now, false));
+    files->failed |= failed;
+    if (changed)
+        put_in_force(files, &next, false);
+    else
+        release_config(&next);
+    files->owed &= !changed;
+    return changed;
+}
+
 const char *kafka_files_look(struct kafka_files *files, bool all, struct error *error)
 {
     if (!files->watched_count || (!is_due(files) && !all))
         return NULL;
-    struct config next = copy_config(&files->now);
     files->looks = 0;
-    files->failed = read_values(&next, error) || kafka_try_settings(&next, SIDE_CONSUMER, error) ||
-                    kafka_try_settings(&next, SIDE_PRODUCER, error);
-    bool credentials = !files->failed && differ(&next, &files->now, true);
-    bool others = !files->failed && (files->owed || differ(&next, &files->now, false));
-    if (!credentials && !others) {
-        release_config(&next);
-        return NULL;
-    }
-    files->owed = false;
-    put_in_force(files, &next, credentials, others);
-    return others ? "Kafka's clients are made anew with them"
-                  : "further connections to Kafka are made with the new user and password";
+    files->failed = false;
+    /* A certificate that is no use, or half written, must not hold up a new password. */
+    bool credentials = look_at_credentials(files, error);
+    bool others = look_at_others(files, error);
+    return others        ? "Kafka's clients are made anew with them"
+           : credentials ? "further connections to Kafka are made with the new user and password"
+                         : NULL;
 }
 
 /* Called by the jobs' threads. */

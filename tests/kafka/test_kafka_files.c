@@ -128,6 +128,36 @@ static void certificate_is_read_again(const char *option, const char *name, bool
     config_fini(&config);
 }
 
+/* A certificate that is half written holds nothing else up. */
+static void a_password_does_not_wait_for_a_certificate(void **state)
+{
+    (void)state;
+    char ca[128], password[128];
+    put("ca", certificate);
+    put("password", "one-secret");
+    snprintf(ca, sizeof ca, "kafka.ssl.ca.location=%s", path_of("ca"));
+    snprintf(password, sizeof password, "kafka.sasl.password.file=%s", path_of("password"));
+    const char *options[] = {"kafka.security.protocol=sasl_ssl", "kafka.sasl.mechanism=PLAIN",
+                             "kafka.sasl.username=u", password, ca};
+    struct config config = config_of(options, 5);
+    struct kafka_files *files = kafka_files_new(&config);
+    put("ca", "-----BEGIN CERTIFICATE-----\nMIIBdTCCARug");
+    assert_null(look(files, false));
+    assert_non_null(strstr(error.text, "ssl."));
+    put("password", "two-secret");
+    assert_non_null(strstr(look(files, false), "user and password"));
+    assert_non_null(strstr(error.text, "ssl."));
+    put("password", "");
+    put("ca", certificate);
+    assert_non_null(strstr(look(files, false), "made anew"));
+    assert_non_null(strstr(error.text, "kafka.sasl.password.file: expected a value"));
+    put("password", "three-secret");
+    assert_non_null(strstr(look(files, false), "user and password"));
+    assert_string_equal(error.text, "");
+    kafka_files_free(files);
+    config_fini(&config);
+}
+
 static void certificates_make_new_clients(void **state)
 {
     (void)state;
@@ -142,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_password_is_read_again),
+        cmocka_unit_test(a_password_does_not_wait_for_a_certificate),
         cmocka_unit_test(certificates_make_new_clients),
     };
     if (!mkdtemp(folder))
