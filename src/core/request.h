@@ -155,7 +155,8 @@ struct request {
     bool marked;  /* 'started' in the last committed ledger */
     bool late;    /* its outcome goes to the dead letters */
     bool gone;    /* stands for a started record that the broker has deleted */
-    bool small;   /* the broker refused its record for the size */
+    bool small;   /* the broker refused its result, or its late outcome, for the size */
+    bool bare;    /* the broker refused its dead letter `invalid` for the size */
     bool keyed;   /* the topic of its record requires a key */
     bool refused; /* its record was refused in every form */
     struct partition *partition;

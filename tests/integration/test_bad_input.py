@@ -166,7 +166,7 @@ class BadInput(KafkaCase):
         big = results[b"big answer"]
         self.assertEqual(("succeeded", "result-too-large"), (big["status"], big["error"]["code"]))
         self.assertNotIn("platform", big)
-        self.assertEqual("invalid", results[b"big request"]["status"])
+        self.assertEqual(("invalid", "json-invalid"), (results[b"big request"]["status"], results[b"big request"]["error"]["code"]))
         letter, = self.dead_letters(1)
         headers = {k: v.decode() for k, v in letter.headers()}
         self.assertEqual((b"big request", None, "1", "50000"), (letter.key(), letter.value(), headers["h"], headers["dlq.value.size"]))

@@ -679,6 +679,36 @@ static void test_a_refused_record_is_made_smaller(void **state)
     harness_fini(&harness);
 }
 
+/* Each of an invalid request's two records keeps its form while only the other one is refused. */
+static void test_two_records_become_smaller_one_by_one(void **state)
+{
+    (void)state;
+    struct harness harness;
+    ready(&harness);
+    struct request *request = record(&harness, 0, 0, "o-1");
+    request->event.invalid_code = "json-invalid";
+    request->event.invalid_message = memory_string("no JSON");
+    engine_record(harness.engine, request, harness.now, WALL + harness.now);
+    static const enum record_refusal refusals[2][2] = {{RECORD_TAKEN, REFUSED_FOR_SIZE},
+                                                       {REFUSED_FOR_SIZE, RECORD_TAKEN}};
+    for (int round = 0; round < 3; round++) {
+        expect(&harness, ENGINE_TRANSACT);
+        assert_int_equal(harness.action.item_count, 2);
+        assert_int_equal(harness.action.items[0].type, ITEM_RESULT);
+        assert_int_equal(harness.action.items[0].small, round > 1);
+        assert_int_equal(harness.action.items[1].type, ITEM_INVALID);
+        assert_int_equal(harness.action.items[1].small, round > 0);
+        if (round == 2)
+            break;
+        engine_transacted(harness.engine, TXN_REFUSED, refusals[round], harness.now);
+        harness.now = engine_wake_time(harness.engine);
+    }
+    land(&harness);
+    engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
+    assert_int_equal(harness.base[0], 1);
+    harness_fini(&harness);
+}
+
 /* The transaction that is asked for is refused for its item `refused`; then the pause is over. */
 static void refuse(struct harness *harness, size_t refused)
 {
@@ -3477,6 +3507,7 @@ int main(void)
         cmocka_unit_test(test_abort_keeps_order),
         cmocka_unit_test(test_an_abort_recalls_what_is_not_sent),
         cmocka_unit_test(test_a_refused_record_is_made_smaller),
+        cmocka_unit_test(test_two_records_become_smaller_one_by_one),
         cmocka_unit_test(test_what_is_refused_for_good_holds_its_partition_alone),
         cmocka_unit_test(test_what_is_refused_for_good_does_not_hold_a_hand_over),
         cmocka_unit_test(test_a_result_that_is_refused_while_it_is_lost_ends_late),

@@ -459,6 +459,12 @@ static void block_for_refusal(struct engine *engine, struct request *request, in
     text_fini(&reason);
 }
 
+/* An invalid request has two records, and only the one that is refused changes its form. */
+bool *request_size_form(struct request *request, enum engine_item_type type)
+{
+    return type == ITEM_INVALID ? &request->bare : &request->small;
+}
+
 /* Gives refused records the form that the broker requires. */
 static void note_refused(struct engine *engine, const enum record_refusal *refused)
 {
@@ -476,7 +482,7 @@ static void note_refused(struct engine *engine, const enum record_refusal *refus
         else if (!another_form)
             block_for_refusal(engine, request, refusal == REFUSED_FOR_SIZE ? ENGINE_REFUSED_MS : 0);
         if (refusal == REFUSED_FOR_SIZE)
-            request->small = true;
+            *request_size_form(request, item->type) = true;
         if (refusal == REFUSED_FOR_KEY)
             request->keyed = true;
     }

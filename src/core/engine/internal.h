@@ -478,3 +478,6 @@ void request_end(struct engine *engine, struct request *request);
 /* Frees a request whose partition is gone, or keeps it for a dead letter if its answer is worth
  * one. */
 void request_late_or_free(struct engine *engine, struct request *request);
+
+/* Whether the request's record of that type is to have its small form. */
+bool *request_size_form(struct request *request, enum engine_item_type type);

@@ -145,7 +145,7 @@ static void add_item(struct txn *txn, enum engine_item_type type, struct request
     }
     txn->item_requests[txn->item_count] = request;
     txn->items[txn->item_count++] =
-        (struct engine_item){type, request, request->small, request->keyed};
+        (struct engine_item){type, request, *request_size_form(request, type), request->keyed};
 }
 
 /* O(ending). */
