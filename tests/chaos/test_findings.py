@@ -1,12 +1,15 @@
 """The checkers of tests/support/findings.py find what they are for: a clean run is told clean, and each fault seeded into it is found,
-and nothing else."""
+and nothing else. And what the pages say of the last long run agrees."""
 import copy
 import json
 import unittest
+from pathlib import Path
 
 from findings import BAD, Death, PlatformDeath, astray, findings, started, unexplained
 from records import call
+from report import COLUMNS, README_BLOCK, sentence
 
+ROOT = Path(__file__).resolve().parents[2]
 GROUP, TOPIC, EVENTS = "group", "requests", 12
 
 
@@ -207,6 +210,18 @@ class Started(unittest.TestCase):
     def test_doubts_with_names(self):
         self.assertEqual(("w", [10, 12]), started(10, "pcw1:8:w:00000000:xr3d_b-9A.rsds"))
         self.assertEqual(("w", [11, 13]), started(10, "pcw1:8:w:00000000:xr3d_.bGB"))
+
+
+class Pages(unittest.TestCase):
+    def test_readme_has_the_sums_of_the_page(self):
+        """`make chaos` writes both; whoever takes one of them from another run has to take the other, too."""
+        lines = [line for line in (ROOT / "docs/chaos.md").read_text().splitlines() if line.startswith("| ")]
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        self.assertEqual(("scenario", *COLUMNS), tuple(cells[0]))
+        rows = [{"scenario": row[0], **{what: int(number) for what, number in zip(COLUMNS, row[1:])}} for row in cells[2:-1]]
+        self.assertEqual([str(sum(row[what] for row in rows)) for what in COLUMNS], cells[-1][1:])
+        block = README_BLOCK.search((ROOT / "README.md").read_text()).group()
+        self.assertIn(f"\n{sentence(rows)}\n", block)
 
 
 if __name__ == "__main__":
