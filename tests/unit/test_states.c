@@ -97,6 +97,21 @@ static void misuse_a_producer(void)
     producer_enter(engine, PRODUCER_IDLE);
 }
 
+/* A partition would be claimed before the transactions of its former owner are ended. */
+static void misuse_a_takeover(void)
+{
+    struct engine *engine = an_engine();
+    load_enter(engine, LOAD_READ);
+    load_enter(engine, LOAD_CLAIM);
+}
+
+static void misuse_an_operation(void)
+{
+    struct engine *engine = an_engine();
+    group_op_enter(engine, OP_CLAIM);
+    group_op_enter(engine, OP_RELEASE);
+}
+
 static void use_no_state(void)
 {
     partition_enter(partition_new(an_engine(), 3), (enum partition_phase)77);
@@ -112,6 +127,8 @@ static void an_illegal_transition_ends_the_process(void **state)
         {misuse_a_partition, "partition 3 would go from gone to active, which is never"},
         {misuse_a_request, "request at offset 17 of partition 3 would go from ending to waiting"},
         {misuse_a_producer, "producer would go from to renew to idle"},
+        {misuse_a_takeover, "takeover would go from read to claim"},
+        {misuse_an_operation, "group operation would go from claim to release"},
         {use_no_state, "partition 3 would go from arriving to 77, which is never"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_non_null(strstr(last_words(cases[i].act), cases[i].part));

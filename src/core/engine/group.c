@@ -112,7 +112,7 @@ static size_t collect_places(struct engine *engine, bool (*which)(const struct p
 
 static void emit_read(struct engine *engine, enum group_op op, struct engine_action *action)
 {
-    engine->group_op = op;
+    group_op_enter(engine, op);
     *action = (struct engine_action){.type = ENGINE_READ,
                                      .places = engine->places,
                                      .place_count = engine->place_count,
@@ -121,7 +121,7 @@ static void emit_read(struct engine *engine, enum group_op op, struct engine_act
 
 static void emit_commit(struct engine *engine, enum group_op op, struct engine_action *action)
 {
-    engine->group_op = op;
+    group_op_enter(engine, op);
     *action = (struct engine_action){.type = ENGINE_COMMIT,
                                      .ledgers = engine->group_op_ledgers,
                                      .ledger_count = engine->group_op_ledger_count};
@@ -156,7 +156,7 @@ static bool end_an_owner(struct engine *engine, struct engine_action *action)
         const char *owner = engine->foreign.names[i];
         if (has_owner(&engine->ended_owners, owner))
             continue;
-        engine->group_op = OP_END_OWNER;
+        group_op_enter(engine, OP_END_OWNER);
         *action = (struct engine_action){.type = ENGINE_END_OWNER, .owner = owner};
         return true;
     }
@@ -249,7 +249,7 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
         else if (partition->phase == PARTITION_ARRIVING)
             partition_forget(partition);
     }
-    engine->load = LOAD_NONE;
+    load_enter(engine, LOAD_NONE);
     *action = (struct engine_action){.type = ENGINE_ASSIGN,
                                      .rebalance = engine->load_rebalance,
                                      .places = engine->places,
@@ -312,7 +312,7 @@ static void take_only_what_is_to_tell(struct engine *engine)
             partition_forget(partition);
     }
     if (!any)
-        engine->load = LOAD_ASSIGN;
+        load_enter(engine, LOAD_ASSIGN);
 }
 
 /* One step of the takeover of assigned partitions. */
@@ -326,7 +326,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
         return false;
     if ((engine->load == LOAD_READ || engine->load == LOAD_READ_STABLE) &&
         !collect_places(engine, arriving))
-        engine->load = LOAD_ASSIGN;
+        load_enter(engine, LOAD_ASSIGN);
     switch (engine->load) {
     case LOAD_NONE:
         return false;
@@ -336,7 +336,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
     case LOAD_END_OWNERS:
         if (end_an_owner(engine, action))
             return true;
-        engine->load = LOAD_READ_STABLE;
+        load_enter(engine, LOAD_READ_STABLE);
         return next_load(engine, action);
     case LOAD_READ_STABLE:
         emit_read(engine, OP_READ_STABLE, action);
@@ -614,7 +614,7 @@ void engine_assigned(struct engine *engine, uint64_t rebalance,
     }
     if (now < engine->startup_until && engine->fence_grace_until < now + ENGINE_STARTUP_MS)
         engine->fence_grace_until = now + ENGINE_STARTUP_MS;
-    engine->load = LOAD_READ;
+    load_enter(engine, LOAD_READ);
     engine->load_rebalance = rebalance;
     engine->foreign.count = engine->ended_owners.count = 0;
 }
@@ -622,7 +622,7 @@ void engine_assigned(struct engine *engine, uint64_t rebalance,
 /* A newer rebalance came before the assignment was answered. */
 static void cancel_load(struct engine *engine)
 {
-    engine->load = LOAD_NONE;
+    load_enter(engine, LOAD_NONE);
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
@@ -840,7 +840,7 @@ static void load_ledgers(struct engine *engine, const struct stored_ledger *ledg
         }
         ledger_fini(&ledger);
     }
-    engine->load = LOAD_CLAIM;
+    load_enter(engine, LOAD_CLAIM);
 }
 
 /* "read back". The sequence number and the owner show whether the transaction of unknown outcome
@@ -873,7 +873,7 @@ void engine_ledgers_read(struct engine *engine, enum group_answer answer,
 {
     enum group_op op = engine->group_op;
     engine->now = now;
-    engine->group_op = OP_NONE;
+    group_op_enter(engine, OP_NONE);
     if (answer != GROUP_DONE) {
         again(engine);
         return;
@@ -883,19 +883,19 @@ void engine_ledgers_read(struct engine *engine, enum group_answer answer,
         read_back(engine, ledgers, count);
     } else if (op == OP_READ && engine->load == LOAD_READ) {
         owners_are_ended(engine, ledgers, count);
-        engine->load = LOAD_END_OWNERS;
+        load_enter(engine, LOAD_END_OWNERS);
     } else if (op == OP_READ_STABLE && engine->load == LOAD_READ_STABLE) {
         if (owners_are_ended(engine, ledgers, count))
             load_ledgers(engine, ledgers, count);
         else
-            engine->load = LOAD_END_OWNERS;
+            load_enter(engine, LOAD_END_OWNERS);
     }
 }
 
 void engine_owner_ended(struct engine *engine, enum group_answer answer, int64_t now)
 {
     engine->now = now;
-    engine->group_op = OP_NONE;
+    group_op_enter(engine, OP_NONE);
     if (answer != GROUP_DONE) {
         again(engine);
         return;
@@ -940,7 +940,7 @@ static void claimed(struct engine *engine)
         if (engine->stopping)
             drain(engine, partition);
     }
-    engine->load = LOAD_ASSIGN;
+    load_enter(engine, LOAD_ASSIGN);
 }
 
 /* A part of the claims of this assignment, or of one that a newer rebalance has overtaken, is
@@ -1020,7 +1020,8 @@ static void claim_answered(struct engine *engine, enum group_answer answer)
     else if (answer == GROUP_DONE)
         claim_landed(engine);
     else if (engine->load == LOAD_CLAIM)
-        engine->load = LOAD_ASSIGN; /* unclaimed: they stay unused until the group revokes them */
+        load_enter(engine,
+                   LOAD_ASSIGN); /* unclaimed: they stay unused until the group revokes them */
 }
 
 static void release_answered(struct engine *engine, enum group_answer answer)
@@ -1039,7 +1040,7 @@ void engine_committed(struct engine *engine, enum group_answer answer, int64_t n
 {
     enum group_op op = engine->group_op;
     engine->now = now;
-    engine->group_op = OP_NONE;
+    group_op_enter(engine, OP_NONE);
     if (answer == GROUP_NOT_MEMBER)
         engine->fence_grace_until = now + ENGINE_DUPLICATE_MS;
     if (answer == GROUP_DONE)

@@ -306,7 +306,14 @@ static inline bool partition_in_txn(const struct partition *partition)
 }
 
 /* states.c: the state machines, and the one place that says which state may follow which */
-enum machine { MACHINE_PARTITION, MACHINE_REQUEST, MACHINE_PRODUCER, MACHINES };
+enum machine {
+    MACHINE_PARTITION,
+    MACHINE_REQUEST,
+    MACHINE_PRODUCER,
+    MACHINE_LOAD,
+    MACHINE_GROUP_OP,
+    MACHINES
+};
 /* Ends the process if the transition is not legal. The partition, and the offset of a request, are
  * for the message; below 0: there is none. O(1). */
 void state_check(enum machine machine, unsigned from, unsigned to, int32_t partition,
@@ -315,9 +322,11 @@ bool state_may_follow(enum machine machine, unsigned from, unsigned to);
 const char *machine_name(enum machine machine);
 /* NULL: there is no such state. */
 const char *state_name(enum machine machine, unsigned state);
-/* Each transition of the producer. (partition.c and engine.c have those of partitions and
+/* Each transition of these three. (partition.c and engine.c have those of partitions and
  * requests.) */
 void producer_enter(struct engine *engine, enum producer_phase phase);
+void load_enter(struct engine *engine, enum load_phase load);
+void group_op_enter(struct engine *engine, enum group_op op);
 
 /* check.c: called after each transaction in debug builds and builds with a sanitizer. */
 static inline void engine_assert_sound(const struct engine *engine)

@@ -16,7 +16,9 @@ struct state {
 };
 
 /* Any partition can be gone at once: when it is lost while nothing of it is kept, and when a stop
- * is given up (engine_give_up). */
+ * is given up (engine_give_up). The simulation never makes these: active to halted, halted to
+ * releasing (no topic is made anew in it, and no offset is lost); active or draining to away, lost
+ * to arriving (its group ends a revocation before the next rebalance). */
 static const struct state partition_states[] = {
     [PARTITION_ARRIVING] = {"arriving", TO(PARTITION_ACTIVE) | TO(PARTITION_HALTED) |
                                             TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
@@ -63,6 +65,32 @@ static const struct state producer_states[] = {
     [PRODUCER_TO_READ_BACK] = {"to read back", TO(PRODUCER_IDLE) | TO(PRODUCER_TO_RENEW)},
 };
 
+/* Nothing is claimed before a stable read, after the end of each foreign owner. A newer rebalance
+ * ends a takeover, or begins it anew (which the simulation's group never does before an answer, but
+ * nothing here excludes it). */
+static const struct state load_states[] = {
+    [LOAD_NONE] = {"none", TO(LOAD_READ)},
+    [LOAD_READ] = {"read", TO(LOAD_NONE) | TO(LOAD_READ) | TO(LOAD_END_OWNERS) | TO(LOAD_ASSIGN)},
+    [LOAD_END_OWNERS] = {"end owners",
+                         TO(LOAD_NONE) | TO(LOAD_READ) | TO(LOAD_READ_STABLE) | TO(LOAD_ASSIGN)},
+    [LOAD_READ_STABLE] = {"read stable", TO(LOAD_NONE) | TO(LOAD_READ) | TO(LOAD_END_OWNERS) |
+                                             TO(LOAD_CLAIM) | TO(LOAD_ASSIGN)},
+    [LOAD_CLAIM] = {"claim", TO(LOAD_NONE) | TO(LOAD_READ) | TO(LOAD_ASSIGN)},
+    [LOAD_ASSIGN] = {"assign", TO(LOAD_NONE) | TO(LOAD_READ) | TO(LOAD_ASSIGN)},
+};
+
+/* One at a time: each begins when none is running, and its answer ends it. */
+static const struct state group_op_states[] = {
+    [OP_NONE] = {"none", TO(OP_READ) | TO(OP_READ_STABLE) | TO(OP_END_OWNER) | TO(OP_CLAIM) |
+                             TO(OP_RELEASE) | TO(OP_READ_BACK)},
+    [OP_READ] = {"read", TO(OP_NONE)},
+    [OP_READ_STABLE] = {"read stable", TO(OP_NONE)},
+    [OP_END_OWNER] = {"end owner", TO(OP_NONE)},
+    [OP_CLAIM] = {"claim", TO(OP_NONE)},
+    [OP_RELEASE] = {"release", TO(OP_NONE)},
+    [OP_READ_BACK] = {"read back", TO(OP_NONE)},
+};
+
 static const struct {
     const char *name;
     const struct state *states;
@@ -73,6 +101,9 @@ static const struct {
     [MACHINE_REQUEST] = {"request", request_states, sizeof request_states / sizeof *request_states},
     [MACHINE_PRODUCER] = {"producer", producer_states,
                           sizeof producer_states / sizeof *producer_states},
+    [MACHINE_LOAD] = {"takeover", load_states, sizeof load_states / sizeof *load_states},
+    [MACHINE_GROUP_OP] = {"group operation", group_op_states,
+                          sizeof group_op_states / sizeof *group_op_states},
 };
 
 const char *machine_name(enum machine machine)
@@ -125,4 +156,16 @@ void producer_enter(struct engine *engine, enum producer_phase phase)
 {
     state_check(MACHINE_PRODUCER, engine->producer, phase, -1, -1);
     engine->producer = phase;
+}
+
+void load_enter(struct engine *engine, enum load_phase load)
+{
+    state_check(MACHINE_LOAD, engine->load, load, -1, -1);
+    engine->load = load;
+}
+
+void group_op_enter(struct engine *engine, enum group_op op)
+{
+    state_check(MACHINE_GROUP_OP, engine->group_op, op, -1, -1);
+    engine->group_op = op;
 }
