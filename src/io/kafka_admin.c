@@ -12,6 +12,7 @@ enum {
     ANSWER_MS = 10000, /* limit of one request to a broker */
     OLDEST_MS = 10000, /* limit of reading the oldest records of all partitions */
     POLL_MS = 100,
+    OFFSETS_STEP_MS = 1000, /* limit of one try to read committed offsets */
 };
 
 struct kafka_admin {
@@ -57,8 +58,8 @@ static int describe(struct kafka_admin *admin, struct kafka_admin_group *group, 
     const struct rd_kafka_group_list *list = NULL;
     rd_kafka_resp_err_t code = rd_kafka_list_groups(admin->client, admin->group, &list, ANSWER_MS);
     if (code)
-        return error_set(error, "group %s: its state cannot be read: %s", admin->group,
-                         rd_kafka_err2str(code));
+        return error_set(error, "group %s: its state cannot be read: %s%s", admin->group,
+                         rd_kafka_err2str(code), kafka_why_refused(code));
     *group = (struct kafka_admin_group){.state = "Dead"};
     for (int i = 0; i < list->group_cnt; i++) {
         const struct rd_kafka_group_info *info = &list->groups[i];
@@ -67,8 +68,8 @@ static int describe(struct kafka_admin *admin, struct kafka_admin_group *group, 
         snprintf(group->state, sizeof group->state, "%s", info->state ? info->state : "?");
         group->members = info->member_cnt;
         if (info->err)
-            error_set(error, "group %s: its state cannot be read: %s", admin->group,
-                      rd_kafka_err2str(info->err));
+            error_set(error, "group %s: its state cannot be read: %s%s", admin->group,
+                      rd_kafka_err2str(info->err), kafka_why_refused(info->err));
         code = info->err;
     }
     rd_kafka_group_list_destroy(list);
@@ -97,8 +98,8 @@ int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *e
         rd_kafka_metadata_destroy(metadata);
     rd_kafka_topic_destroy(handle);
     if (code || count <= 0)
-        return error_set(error, "topic %s: its partitions cannot be read: %s", topic,
-                         code ? rd_kafka_err2str(code) : "it has none");
+        return error_set(error, "topic %s: its partitions cannot be read: %s%s", topic,
+                         code ? rd_kafka_err2str(code) : "it has none", kafka_why_refused(code));
     return count;
 }
 
@@ -123,8 +124,8 @@ int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, in
         if (!code)
             return 0;
         if (!passes(code) || clock_boot_ms() >= until)
-            return error_set(error, "topic %s, partition %d: its end cannot be read: %s", topic,
-                             partition, rd_kafka_err2str(code));
+            return error_set(error, "topic %s, partition %d: its end cannot be read: %s%s", topic,
+                             partition, rd_kafka_err2str(code), kafka_why_refused(code));
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
     }
 }
@@ -138,11 +139,29 @@ static int read_ends(struct kafka_admin *admin, const char *topic,
     return 0;
 }
 
-const char *kafka_why_unread(rd_kafka_resp_err_t code)
+/* Whether the group's coordinator refuses a right. Events that say something else are dropped. */
+static bool is_group_denied(rd_kafka_t *client)
 {
-    return code == RD_KAFKA_RESP_ERR__TIMED_OUT
-               ? " (no broker answers, or the right READ on this group is missing)"
-               : "";
+    bool denied = false;
+    rd_kafka_message_t *message;
+    while ((message = rd_kafka_consumer_poll(client, 0))) {
+        denied = denied || message->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+        rd_kafka_message_destroy(message);
+    }
+    return denied;
+}
+
+rd_kafka_resp_err_t kafka_read_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
+                                       int timeout_ms)
+{
+    int64_t until = clock_boot_ms() + timeout_ms;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    while (code == RD_KAFKA_RESP_ERR__TIMED_OUT && clock_boot_ms() < until) {
+        code = rd_kafka_committed(client, list, OFFSETS_STEP_MS);
+        if (code == RD_KAFKA_RESP_ERR__TIMED_OUT && is_group_denied(client))
+            code = RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    }
+    return code;
 }
 
 static int read_committed(struct kafka_admin *admin, const char *topic,
@@ -152,7 +171,7 @@ static int read_committed(struct kafka_admin *admin, const char *topic,
         memory_must(rd_kafka_topic_partition_list_new((int)count));
     for (size_t i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(wanted, topic, (int32_t)i);
-    rd_kafka_resp_err_t code = rd_kafka_committed(admin->client, wanted, ANSWER_MS);
+    rd_kafka_resp_err_t code = kafka_read_offsets(admin->client, wanted, ANSWER_MS);
     for (int i = 0; i < wanted->cnt && !code; i++) {
         const rd_kafka_topic_partition_t *at = &wanted->elems[i];
         struct kafka_admin_partition *into = &list[at->partition];
@@ -165,7 +184,7 @@ static int read_committed(struct kafka_admin *admin, const char *topic,
     rd_kafka_topic_partition_list_destroy(wanted);
     if (code)
         return error_set(error, "group %s: its committed offsets of topic %s cannot be read: %s%s",
-                         admin->group, topic, rd_kafka_err2str(code), kafka_why_unread(code));
+                         admin->group, topic, rd_kafka_err2str(code), kafka_why_refused(code));
     return 0;
 }
 
@@ -177,10 +196,11 @@ static int64_t oldest_offset(const struct kafka_admin_partition *at)
 }
 
 /* Reads one record of each partition that has unfinished ones. Records that are not read in time
- * stay unknown. */
-static void read_oldest(struct kafka_admin *admin, const char *topic,
-                        struct kafka_admin_partition *list, size_t count)
+ * stay unknown; it is an error if they may not be read. */
+static int read_oldest(struct kafka_admin *admin, const char *topic,
+                       struct kafka_admin_partition *list, size_t count, struct error *error)
 {
+    rd_kafka_resp_err_t refused = RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_topic_partition_list_t *waiting =
         memory_must(rd_kafka_topic_partition_list_new((int)count));
     for (size_t i = 0; i < count; i++) {
@@ -192,10 +212,12 @@ static void read_oldest(struct kafka_admin *admin, const char *topic,
     int left = waiting->cnt;
     if (left && rd_kafka_assign(admin->client, waiting))
         left = 0;
-    while (left && clock_boot_ms() < until) {
+    while (left && !refused && clock_boot_ms() < until) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(admin->client, POLL_MS);
         if (!message)
             continue;
+        if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+            refused = message->err;
         bool ours = message->rkt && (size_t)message->partition < count;
         bool end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         rd_kafka_topic_partition_t *at =
@@ -210,6 +232,10 @@ static void read_oldest(struct kafka_admin *admin, const char *topic,
     }
     rd_kafka_assign(admin->client, NULL);
     rd_kafka_topic_partition_list_destroy(waiting);
+    if (refused)
+        return error_set(error, "topic %s: its records cannot be read: %s%s", topic,
+                         rd_kafka_err2str(refused), kafka_why_refused(refused));
+    return 0;
 }
 
 int kafka_admin_read(struct kafka_admin *admin, const char *topic,
@@ -224,11 +250,11 @@ int kafka_admin_read(struct kafka_admin *admin, const char *topic,
         (*list)[i] = (struct kafka_admin_partition){
             .partition = (int32_t)i, .committed = -1, .oldest_ms = -1};
     if (read_committed(admin, topic, *list, *count, error) ||
-        read_ends(admin, topic, *list, *count, error)) {
+        read_ends(admin, topic, *list, *count, error) ||
+        read_oldest(admin, topic, *list, *count, error)) {
         kafka_admin_partitions_free(*list, *count);
         return kafka_add_kept(error);
     }
-    read_oldest(admin, topic, *list, *count);
     return 0;
 }
 
@@ -249,7 +275,8 @@ int kafka_admin_commit(struct kafka_admin *admin, const char *topic, int32_t par
         code = list->elems[0].err;
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
-        return error_set(error, "group %s, topic %s, partition %d: the commit is refused: %s",
-                         admin->group, topic, partition, rd_kafka_err2str(code));
+        return error_set(error, "group %s, topic %s, partition %d: the commit is refused: %s%s",
+                         admin->group, topic, partition, rd_kafka_err2str(code),
+                         kafka_why_refused(code));
     return 0;
 }

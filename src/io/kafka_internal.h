@@ -154,6 +154,7 @@ struct kafka_writing {
     bool offsets_refused;
     size_t refused_capacity;
     bool any_refused, any_failed; /* from the delivery reports */
+    bool forbidden;               /* refused are all records of topics that may not be written */
     enum txn_outcome outcome;
     bool no_member; /* aborted, because the coordinator does not know this member */
     bool failed;    /* the process cannot go on */
@@ -372,6 +373,9 @@ void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *
 /* Whether the broker refuses an operation on the group or the transactional id because a right is
  * missing. If so, it is logged. */
 bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
+/* What to add to a command's error about a group, a transactional id, or a topic that it reads: the
+ * right that is missing; or "". */
+const char *kafka_why_refused(rd_kafka_resp_err_t code);
 
 /* kafka_admin.c */
 
@@ -382,9 +386,10 @@ int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *e
 int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *begin,
                     int64_t *end, struct error *error);
 
-/* What to add to the error of reading committed offsets: if the right to read them is missing,
- * librdkafka only retries until the time is over. */
-const char *kafka_why_unread(rd_kafka_resp_err_t code);
+/* Reads committed offsets like rd_kafka_committed, of a consumer without partitions. If the right
+ * on the group is missing, librdkafka only retries until the time is over; this says so at once. */
+rd_kafka_resp_err_t kafka_read_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
+                                       int timeout_ms);
 
 /* kafka_settings.c */
 

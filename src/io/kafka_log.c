@@ -69,7 +69,8 @@ static char kept[300];
 void kafka_log_keep(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     (void)handle, (void)level;
-    if (!is_connection(facility) || strstr(text, " brokers are down"))
+    if (!is_connection(facility) || strstr(text, " brokers are down") ||
+        strstr(text, "uthorization failed")) /* the error says which right is missing */
         return;
     pthread_mutex_lock(&kept_lock);
     snprintf(kept, sizeof kept, "%s", without_thread(text));
@@ -90,6 +91,20 @@ int kafka_add_kept(struct error *error)
     return -1;
 }
 
+/* Logs what follows from a missing right at the level debug, because kafka_rights.c logs that right
+ * as an error: also that a topic was not attempted, because it shares a request with another one
+ * on which the right is missing. Returns whether it is such a line. */
+static bool follows_from_right(struct kafka *kafka, const char *facility, const char *text)
+{
+    bool refused = strstr(text, "uthorization failed");
+    if (refused)
+        kafka_right_read(kafka, facility, text);
+    else if (!strstr(text, "Operation not attempted"))
+        return false;
+    log_debug("kafka: %s: %s", facility, text);
+    return true;
+}
+
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     struct kafka *kafka = rd_kafka_opaque(handle);
@@ -99,12 +114,12 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     text = without_thread(text);
     if (is_connection(facility) && strstr(text, " brokers are down"))
         return; /* kafka_error_callback logs it */
+    if (!strcmp(facility, "TXNERR"))
+        to = LOG_DEBUG; /* a call returns it, and what comes of the transaction is logged */
     if (is_connection(facility))
         kafka_silence_reason(kafka, text);
-    if (strstr(text, "uthorization failed")) {
-        kafka_right_read(kafka, facility, text);
-        to = LOG_DEBUG; /* kafka_rights.c logs which right is missing */
-    }
+    if (follows_from_right(kafka, facility, text))
+        return;
     if (!log_enabled(to))
         return;
     if (!is_connection(facility)) {

@@ -446,7 +446,7 @@ static void refuse_forbidden(struct kafka *kafka)
         if (!kafka_may_not_write(kafka, job->transaction->records[i].topic))
             continue;
         job->refused[i] = REFUSED_AS_IS;
-        job->any_refused = true;
+        job->any_refused = job->forbidden = true;
     }
 }
 
@@ -465,6 +465,7 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
         kafka_explain(&job->error, code, words.text);
         job->code = code;
     }
+    kafka_is_denied(kafka, code, rd_kafka_err2str(code));
     if (kafka_is_no_member(code) && !fatal)
         job->no_member = true;
     if (is_of_producing(code) && abort_it)
@@ -547,7 +548,7 @@ static void transact_once(struct kafka *kafka, bool each_alone)
     struct kafka_writing *job = &kafka->writing;
     bool again;
     memset(job->refused, 0, job->transaction->record_count * sizeof *job->refused);
-    job->any_refused = job->any_failed = job->no_member = false;
+    job->any_refused = job->any_failed = job->forbidden = job->no_member = false;
     job->outcome = TXN_UNKNOWN;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(kafka->producer);
     if (error) {
@@ -598,8 +599,8 @@ static void transact(struct kafka *kafka)
     follow_files(kafka);
     transact_once(kafka, false);
     /* The broker refuses whole batches. To find the refused record, each record is sent in its own
-     * batch. If no record is refused alone, that try counts. */
-    bool by_broker = job->any_refused && job->any_failed;
+     * batch. If no record is refused alone, that try counts. For a missing right they are known. */
+    bool by_broker = job->any_refused && job->any_failed && !job->forbidden;
     bool one_by_one =
         job->outcome == TXN_REFUSED && by_broker && job->transaction->record_count > 1;
     /* The first tries may still fail because of the refused batch's gap in the sequence numbers. */
@@ -678,9 +679,11 @@ void kafka_writing_complete(struct kafka *kafka)
         job->refused = NULL;
         job->refused_capacity = 0;
     }
+    /* A missing right on the group is an error of its own already. */
+    bool lasting =
+        kafka_remedy(job->code) && job->code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
     if (job->outcome != TXN_COMMITTED && kafka->handler->said)
-        kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(job->code),
-                             kafka_remedy(job->code));
+        kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(job->code), lasting);
     kafka->handler->transacted(kafka->arg, job->outcome, refused,
                                job->outcome == TXN_COMMITTED ? NULL : error.text);
     free(refused);

@@ -1,5 +1,6 @@
 #include "io/kafka_redrive.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ enum {
     POLL_MS = 100,
     BATCH = 500,               /* dead letters in one transaction */
     BATCH_BYTES = 4 * 1048576, /* ... or so many bytes */
+    ALL_DENIED = 1 << REQUEST_CALL | 1 << REQUEST_RECORDING,
 };
 
 struct redrive {
@@ -30,6 +32,7 @@ struct redrive {
     bool open;                       /* a transaction is open */
     size_t batch_count, batch_bytes; /* in it */
     rd_kafka_resp_err_t refused;     /* as the delivery report says */
+    atomic_uint denied;              /* bit: kind of the request topic that may not be written */
     bool stop;
     /* Of the current partition. */
     int32_t partition;
@@ -39,23 +42,70 @@ struct redrive {
                                at the last progress report */
 };
 
+static void set_denied(struct redrive *redrive, const char *topic)
+{
+    for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++)
+        if (!strcmp(topic, redrive->config->request_topics[kind]))
+            atomic_fetch_or(&redrive->denied, 1u << kind);
+}
+
 static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
 {
     struct redrive *redrive = opaque;
     (void)handle;
+    if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        set_denied(redrive, rd_kafka_topic_name(message->rkt));
     if (message->err && !redrive->refused)
         redrive->refused = message->err;
 }
 
-static int take_error(rd_kafka_error_t *problem, const char *what, struct error *error)
+/* Of a topic that cannot be added to a transaction, only librdkafka's log line says which one it
+ * is. A thread of librdkafka. */
+static void read_log(const rd_kafka_t *handle, int level, const char *facility, const char *text)
+{
+    struct redrive *redrive = rd_kafka_opaque(handle);
+    char name[260];
+    bool about_topic = !strcmp(facility, "ADDPARTS") && strstr(text, "uthorization failed");
+    for (enum request_kind kind = 0; about_topic && kind < REQUEST_KINDS; kind++) {
+        snprintf(name, sizeof name, "\"%s\" [", redrive->config->request_topics[kind]);
+        if (strstr(text, name))
+            set_denied(redrive, redrive->config->request_topics[kind]);
+    }
+    kafka_log_keep(handle, level, facility, text);
+}
+
+/* The error in words of this command. A right that is missing is named with what it is on. */
+static void describe(struct redrive *redrive, const rd_kafka_error_t *problem, const char *what,
+                     struct error *error)
+{
+    rd_kafka_resp_err_t code = rd_kafka_error_code(problem);
+    unsigned denied = atomic_load(&redrive->denied);
+    char *const *topics = redrive->config->request_topics;
+    if (denied)
+        error_set(error,
+                  "%s: Topic authorization failed: give this user the right WRITE on topic "
+                  "%s%s%s (docs/kafka.md)",
+                  what, denied & 1u << REQUEST_CALL ? topics[REQUEST_CALL] : "",
+                  denied == ALL_DENIED ? " and on topic " : "",
+                  denied & 1u << REQUEST_RECORDING ? topics[REQUEST_RECORDING] : "");
+    else if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        error_set(error, "%s: topic %s: %s%s", what, redrive->config->dead_letters,
+                  rd_kafka_err2str(code), kafka_why_refused(code));
+    else if (*kafka_why_refused(code))
+        error_set(error, "%s: %s%s", what, rd_kafka_err2str(code), kafka_why_refused(code));
+    else if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+             code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+        error_set(error, "%s: %s: another redrive has begun", what, rd_kafka_error_string(problem));
+    else
+        error_set(error, "%s: %s", what, rd_kafka_error_string(problem));
+}
+
+static int take_error(struct redrive *redrive, rd_kafka_error_t *problem, const char *what,
+                      struct error *error)
 {
     if (!problem)
         return 0;
-    bool fenced = rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR__FENCED ||
-                  rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-                  rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
-    error_set(error, "%s: %s%s", what, rd_kafka_error_string(problem),
-              fenced ? ": another redrive has begun" : "");
+    describe(redrive, problem, what, error);
     rd_kafka_error_destroy(problem);
     return -1;
 }
@@ -85,7 +135,7 @@ static int make_producer(struct redrive *redrive, struct error *error)
     char what[320];
     struct text id = {0};
     text_printf(&id, "%s:redrive", redrive->group);
-    rd_kafka_conf_set_log_cb(conf, kafka_log_keep);
+    rd_kafka_conf_set_log_cb(conf, read_log);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_opaque(conf, redrive);
     kafka_setting_must(conf, "transactional.id", id.data);
@@ -94,7 +144,8 @@ static int make_producer(struct redrive *redrive, struct error *error)
     redrive->producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
     if (!redrive->producer)
         return -1;
-    return take_error(rd_kafka_init_transactions(redrive->producer, ANSWER_MS), what, error);
+    return take_error(redrive, rd_kafka_init_transactions(redrive->producer, ANSWER_MS), what,
+                      error);
 }
 
 static const char *header_text(const rd_kafka_headers_t *headers, const char *name, char *out,
@@ -132,8 +183,8 @@ static int send_letter(struct redrive *redrive, const struct kafka_dead_letter *
                        struct error *error)
 {
     const struct raw_record *raw = &letter->request;
-    if (!redrive->open &&
-        take_error(rd_kafka_begin_transaction(redrive->producer), "beginning a transaction", error))
+    if (!redrive->open && take_error(redrive, rd_kafka_begin_transaction(redrive->producer),
+                                     "beginning a transaction", error))
         return -1;
     redrive->open = true;
     rd_kafka_headers_t *headers = memory_must(rd_kafka_headers_new(raw->header_count + 1));
@@ -214,7 +265,7 @@ static int make_step(struct redrive *redrive, const rd_kafka_topic_partition_lis
         rd_kafka_error_destroy(problem);
         problem = step(redrive, list);
     }
-    return take_error(problem, what, error);
+    return take_error(redrive, problem, what, error);
 }
 
 /* A list with the partition's base and metadata. It owns the metadata. */
@@ -240,10 +291,12 @@ static int commit(struct redrive *redrive, struct error *error)
     }
     rd_kafka_topic_partition_list_t *list = list_of_note(redrive, base, &metadata);
     int64_t until = clock_boot_ms() + ANSWER_MS;
-    int rc = make_step(redrive, list, send_offsets, until, "noting what was redriven", error);
+    char noting[320];
+    snprintf(noting, sizeof noting, "noting what was redriven in group %s", redrive->group);
+    int rc = make_step(redrive, list, send_offsets, until, noting, error);
     if (!rc) {
         rc = make_step(redrive, list, commit_transaction, until, "committing", error);
-        if (rc && redrive->refused)
+        if (rc && redrive->refused && !atomic_load(&redrive->denied))
             error_prefix(error, "a request is refused (%s): ", rd_kafka_err2str(redrive->refused));
     }
     rd_kafka_topic_partition_list_destroy(list);
@@ -341,13 +394,13 @@ static int read_committed(struct redrive *redrive, struct error *error)
     rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
     const rd_kafka_topic_partition_t *at =
         rd_kafka_topic_partition_list_add(list, redrive->config->dead_letters, redrive->partition);
-    rd_kafka_resp_err_t code = rd_kafka_committed(redrive->consumer, list, ANSWER_MS);
+    rd_kafka_resp_err_t code = kafka_read_offsets(redrive->consumer, list, ANSWER_MS);
     if (!code)
         code = at->err;
     int rc = 0;
     if (code)
         rc = error_set(error, "group %s: what was redriven before cannot be read: %s%s",
-                       redrive->group, rd_kafka_err2str(code), kafka_why_unread(code));
+                       redrive->group, rd_kafka_err2str(code), kafka_why_refused(code));
     else if (ledger_decode(&redrive->read, at->offset < 0 ? 0 : at->offset,
                            at->metadata_size ? at->metadata : "", at->metadata_size, error) < 0)
         rc = error_prefix(error,
@@ -375,9 +428,9 @@ static int read_letters(struct redrive *redrive, int64_t end, struct error *erro
         else if (!message->err)
             pass(redrive, end);
         else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-            rc = error_set(error,
-                           "topic %s: the letters cannot be read: %s: the right READ is missing",
-                           redrive->config->dead_letters, rd_kafka_err2str(message->err));
+            rc = error_set(error, "topic %s: the letters cannot be read: %s%s",
+                           redrive->config->dead_letters, rd_kafka_err2str(message->err),
+                           kafka_why_refused(message->err));
         rd_kafka_message_destroy(message);
         if (rc < 0)
             return -1;

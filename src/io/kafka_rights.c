@@ -9,6 +9,9 @@
 
 enum { SAY_EVERY_MS = 60000 };
 
+/* Both jobs need the right on the topic of dead letters: one line for the process. */
+static struct kafka_log_throttle said = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
 /* The bit of a right. The right to write has a bit for each topic, because success on one topic
  * proves nothing about another. */
 static unsigned bit_of(const struct kafka *kafka, enum kafka_right right, const char *on)
@@ -34,8 +37,9 @@ void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char
     char name[320];
     atomic_fetch_or(&kafka->rights_missing, bit_of(kafka, right, on));
     snprintf(name, sizeof name, "right %s %s", names[right], on);
-    if (kafka_log_due(&kafka->log_throttle, name, SAY_EVERY_MS))
-        log_error("kafka: no permission (%s): the worker needs the right %s %s; it is tried again",
+    if (kafka_log_due(&said, name, SAY_EVERY_MS))
+        log_error("kafka: no permission (%s): the worker needs the right %s %s: give it to the "
+                  "worker's user (docs/kafka.md); it is tried again",
                   words, names[right], on);
 }
 
@@ -78,5 +82,21 @@ bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *
         return true;
     default:
         return false;
+    }
+}
+
+const char *kafka_why_refused(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        return ": give this user the right READ on the topic (docs/kafka.md)";
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+        return ": give this user the right READ on the group (docs/kafka.md)";
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+        return ": give this user the right WRITE on the transactional ids that begin with "
+               "kafka.group.id (docs/kafka.md)";
+    default:
+        return "";
     }
 }

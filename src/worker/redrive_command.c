@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "core/event.h"
 #include "io/kafka_redrive.h"
+#include "worker/wait_line.h"
 
 /* Why dead letters were not redriven. */
 enum left { LEFT_NOT_CHOSEN, LEFT_NEVER, LEFT_CUT, LEFT_FOREIGN, LEFT_REASONS };
@@ -26,9 +27,9 @@ struct redrive_run {
     int64_t since_ms, limit;
     struct event_rules rules;
     size_t chosen, sent, left[LEFT_REASONS];
-    size_t seen; /* dead letters that were checked */
-    bool terminal;
-    int64_t shown_at_ms; /* when the progress line was written; 0: there is none */
+    size_t seen;          /* dead letters that were checked */
+    bool terminal, shown; /* shown: a line stands there that the next one overwrites */
+    int64_t shown_at_ms;  /* when the progress line was written; 0: never */
 };
 
 enum { PROGRESS_INTERVAL_MS = 250 };
@@ -96,15 +97,25 @@ static void show_progress(struct redrive_run *run)
     if (!run->terminal || (run->shown_at_ms && now < run->shown_at_ms + PROGRESS_INTERVAL_MS))
         return;
     run->shown_at_ms = now;
+    run->shown = true;
     fprintf(stderr, "\r\033[K%zu letters seen, %zu chosen, %zu redriven", run->seen, run->chosen,
             run->sent);
 }
 
-/* Erases the progress line. */
+/* What it waits for until the first dead letter comes. */
+static void show_wait(struct redrive_run *run)
+{
+    wait_line_show("asking Kafka at %.60s about topic %.60s; an answer may take 30 s",
+                   config_kafka_servers(run->config), run->config->dead_letters);
+    run->shown = true;
+}
+
+/* Erases the line of progress or of the wait. */
 static void clear_progress(struct redrive_run *run)
 {
-    if (run->shown_at_ms)
-        fputs("\r\033[K", stderr);
+    if (run->shown)
+        wait_line_clear();
+    run->shown = false;
     run->shown_at_ms = 0;
 }
 
@@ -187,6 +198,7 @@ int redrive_command(const struct config *config, const struct options *options)
         fprintf(stderr, "privacy-call-worker: %s\n", error.text);
         return 2;
     }
+    show_wait(&run);
     int rc = kafka_redrive(config, options->dry_run, &handler, &run, &error);
     clear_progress(&run);
     if (rc < 0)

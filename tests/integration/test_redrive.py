@@ -87,7 +87,7 @@ class Redrive(KafkaCase):
         self.assertNotRegex(run.stdout + run.stderr, "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]")
 
     def test_progress(self):
-        """On a terminal one line, a few times a second, which is gone at the end; the summary follows it."""
+        """On a terminal one line, from the start on and then a few times a second, which is gone at the end; the summary follows it."""
         self.letters(range(2000))
         ours, theirs = os.openpty()
         with os.fdopen(ours, "rb", buffering=0) as terminal:
@@ -101,8 +101,9 @@ class Redrive(KafkaCase):
             self.assertEqual(0, command.wait(30))
         lines = shown.decode().split("\r\x1b[K")
         self.assertEqual(("", "redriven 2000\r\n"), (lines[0], lines[-1]))
-        self.assertGreater(len(lines), 2)
-        for line in lines[1:-1]:
+        self.assertGreater(len(lines), 3)
+        self.assertRegex(lines[1], f"^asking Kafka at {self.bootstrap} about topic ")
+        for line in lines[2:-1]:
             self.assertRegex(line, r"^\d+ letters seen, \d+ chosen, \d+ redriven$")
         self.assertLess(len(lines), 60, "thousands of letters in seconds")
         self.assertEqual("", self.command().stderr, "no terminal, no progress")

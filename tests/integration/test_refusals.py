@@ -91,13 +91,13 @@ class Rights(KafkaCase):
         self.assertEqual(0, worker.terminate())
 
     def test_group(self):
-        self.lose(GROUP, self.group, READ, "READ on the group")
+        self.lose(GROUP, self.group, READ, f"READ on group {self.group}")
 
     def test_results(self):
         self.lose(TOPIC, self.names["call.results"], WRITE, "WRITE on result")
 
     def test_transactional_id(self):
-        self.lose(TRANSACTIONAL_ID, f"{self.group}:{self.instance()}", WRITE, "WRITE on transactional ids")
+        self.lose(TRANSACTIONAL_ID, f"{self.group}:{self.instance()}", WRITE, f"WRITE on the transactional ids that begin with {self.group}")
 
     def instance(self):
         return f"worker-{Worker.COUNT + 1}"

@@ -18,18 +18,22 @@ USER, PASSWORD = "worker", "sasl-secret"
 TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # kinds of resources, as the protocol numbers them
 READ, WRITE, DESCRIBE, LITERAL, PREFIXED = 3, 4, 8, 3, 4
 
+# Listeners. What a test changes, it changes on a listener of its own, so that it need not change it back.
+SASL = ("SECURE", "PASSWORD", "AUTHORITY")
+PLAIN = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{{}}";'
+
 SETTINGS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": "User:ANONYMOUS",  # the tests themselves and the broker, without TLS
-    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL",
+    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,MUTUAL:SSL," + ",".join(f"{name}:SASL_SSL" for name in SASL),
     "listener.name.secure.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
-    "listener.name.secure.plain.sasl.jaas.config":
-        f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
     "listener.name.secure.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
-    "listener.name.secure.ssl.keystore.type": "PEM",
-    "listener.name.mutual.ssl.keystore.type": "PEM",
+    **{f"listener.name.{name.lower()}.plain.sasl.jaas.config": PLAIN.format(PASSWORD) for name in SASL},
+    **{f"listener.name.{name.lower()}.sasl.enabled.mechanisms": "PLAIN" for name in SASL[1:]},
     "listener.name.mutual.ssl.truststore.type": "PEM",
     "listener.name.mutual.ssl.client.auth": "required",
+    "broker.heartbeat.interval.ms": "500",
+    "broker.session.timeout.ms": "3000",  # so long a broker that was killed must wait at its next start
 }
 
 
@@ -68,18 +72,23 @@ class Security(KafkaCase):
         shutil.rmtree(directory, ignore_errors=True)
         os.makedirs(directory)
         make_certificates(directory)
+        cls.other = f"{directory}/other"  # of another authority
+        os.mkdir(cls.other)
+        make_certificates(cls.other)
+        put(f"{directory}/both.pem", read(f"{directory}/ca.pem") + read(f"{cls.other}/ca.pem"))
         try:
             cls.kafka = kafka_module.Kafka(directory, format_options=("--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"))
         except kafka_module.Unavailable as why:
             raise unittest.SkipTest(f"no Apache Kafka here: {why}") from None
-        ports = kafka_module.free_ports(2)
-        cls.secure, cls.mutual = (f"127.0.0.1:{port}" for port in ports)
-        listeners = f"BROKER://127.0.0.1:{cls.kafka.ports[1]},SECURE://{cls.secure},MUTUAL://{cls.mutual}"
-        cls.kafka.settings = {**SETTINGS, "listener.name.secure.ssl.keystore.location": f"{directory}/broker.pem",
-                              "listener.name.mutual.ssl.keystore.location": f"{directory}/broker.pem",
-                              "listener.name.mutual.ssl.truststore.location": f"{directory}/ca.pem",
+        names = (*SASL, "MUTUAL")
+        cls.address = {name: f"127.0.0.1:{port}" for name, port in zip(names, kafka_module.free_ports(len(names)))}
+        listeners = ",".join([f"BROKER://127.0.0.1:{cls.kafka.ports[1]}", *(f"{name}://{at}" for name, at in cls.address.items())])
+        cls.kafka.settings = {**SETTINGS, "listener.name.mutual.ssl.truststore.location": f"{directory}/both.pem",
                               "listeners": f"{listeners},CONTROLLER://127.0.0.1:{cls.kafka.controllers[1]}",
                               "advertised.listeners": listeners}
+        for name in names:
+            cls.kafka.settings[f"listener.name.{name.lower()}.ssl.keystore.type"] = "PEM"
+            cls.kafka.settings[f"listener.name.{name.lower()}.ssl.keystore.location"] = f"{directory}/broker.pem"
         cls.addClassCleanup(cls.kafka.close)
         cls.kafka.start()
         cls.bootstrap = cls.kafka.bootstrap
@@ -102,13 +111,19 @@ class Security(KafkaCase):
             "note": (GROUP, f"{self.group}-redrive", LITERAL, READ),
             "calls": (TOPIC, topics["call.requests"], LITERAL, WRITE),
         }
+        self.recordings = {
+            "recording requests": (TOPIC, topics["recording.requests"], LITERAL, READ),
+            "recording results": (TOPIC, topics["recording.results"], LITERAL, WRITE),
+            "recording group": (GROUP, f"{self.group}-recordings", LITERAL, READ),
+        }
+        self.literal = {name: (TRANSACTIONAL_ID, f"{self.group}:{name}", LITERAL, WRITE) for name in ("one", "two")}
 
     def acl(self, key, version_one, *names):
         """CreateAcls (30) or DeleteAcls (31), spoken by hand as Debian's confluent-kafka cannot."""
         host, port = self.bootstrap.rsplit(":", 1)
         body = struct.pack(">i", len(names))
         for name in names:
-            kind, resource, pattern, right = {**self.rights, **self.more_for_redrive}[name]
+            kind, resource, pattern, right = {**self.rights, **self.more_for_redrive, **self.recordings, **self.literal}[name]
             body += struct.pack(">b", kind) + _string(resource) + struct.pack(">b", pattern) + _string(self.principal) + _string("*")
             body += struct.pack(">bb", right, 3)
         with socket.create_connection((host, int(port)), 10) as connection:
@@ -128,7 +143,7 @@ class Security(KafkaCase):
         self.acl(31, 1, name)
 
     def secure_settings(self):
-        return {"kafka.bootstrap.servers": self.secure, "kafka.security.protocol": "SASL_SSL", "kafka.ssl.ca.location": self.ca,
+        return {"kafka.bootstrap.servers": self.address["SECURE"], "kafka.security.protocol": "SASL_SSL", "kafka.ssl.ca.location": self.ca,
                 "kafka.sasl.mechanism": "PLAIN", "kafka.sasl.username": USER, "kafka.sasl.password": PASSWORD}
 
     def secured(self, sandbox, options=None, **more):
@@ -207,7 +222,7 @@ class Security(KafkaCase):
             self.assertEqual(503, worker.get("/readyz")[0])
 
     def test_missing_from_the_start(self):
-        """Each is named, the worker is not ready, and goes on as soon as it has the right."""
+        """Each is named once, the worker is not ready, and goes on as soon as it has the right."""
         sandbox = self.sandbox()
         names = {"requests": ("READ", self.names["call.requests"]), "results": ("WRITE", self.names["call.results"]),
                  "dead letters": ("WRITE", self.names["dead.letters"]), "group": ("READ", self.group),
@@ -226,15 +241,27 @@ class Security(KafkaCase):
                 self.assertLessEqual(len(said), 2, said)
                 self.assertEqual(0, worker.terminate())
 
+    def test_what_both_jobs_lack_is_said_once(self):
+        self.give(*(name for name in self.rights if name != "dead letters"), *self.recordings)
+        worker = self.secured(self.sandbox(), {"topic.recording.requests": self.names["recording.requests"]})
+        self.wait_named(worker, "WRITE", self.names["dead.letters"])
+        self.give("dead letters")
+        self.wait_ready(worker, True)
+        self.assertEqual(1, len([e for e in worker.events() if e["log.level"] == "error"]))
+        self.assertEqual(0, worker.terminate())
+
     def test_what_can_be_found_may_not_be_written(self):
         """Metadata that can be read, and dead letters that are taken, prove no right to write results: not ready until it is given."""
         self.rights["found"] = (TOPIC, self.names["call.results"], LITERAL, DESCRIBE)
         self.give("requests", "dead letters", "group", "transactions", "found")
         sandbox = self.sandbox()
         worker = self.secured(sandbox)
+        self.requests.send(b"no JSON", "k9", partition=0)  # a result and a dead letter
         self.requests.send(call(0, "k0"), "k0", partition=0)
         self.requests.flush()
         self.wait_named(worker, "WRITE", self.names["call.results"])
+        other = worker.wait_log("Operation not attempted")  # which is no fault of the other topic
+        self.assertEqual(("debug", True), (other["log.level"], self.names["dead.letters"] in other["message"]))
         self.wait_ready(worker, False)
         self.requests.send(b"no JSON", None, partition=1)  # is not held up
         self.requests.flush()
@@ -245,7 +272,7 @@ class Security(KafkaCase):
             time.sleep(0.05)
         self.give("results")
         self.wait_ready(worker, True)
-        self.assertEqual({"succeeded": 1}, self.statuses(self.topic("call.results").results(1, 60)))
+        self.assertEqual({"invalid": 1, "succeeded": 1}, self.statuses(self.topic("call.results").results(2, 60)))
         self.assertEqual(0, worker.terminate())
 
     def test_taken_away_while_it_runs(self):
@@ -253,13 +280,22 @@ class Security(KafkaCase):
         self.give(*self.rights)
         worker = self.secured(sandbox, {"kafka.topic.metadata.refresh.interval.ms": "1000"})
         self.ask_and_wait(sandbox)
-        for missing, right, what in (("requests", "READ", self.names["call.requests"]), ("group", "READ", self.group)):
-            with self.subTest(missing):
+        group = ("group", "READ", f"group {self.group}")
+        for missing, right, what, busy in (("requests", "READ", self.names["call.requests"], False), (*group, False), (*group, True)):
+            if busy:  # another process, as one says it once a minute
+                self.assertEqual(0, worker.terminate())
+                worker = self.secured(sandbox)
+                self.wait_ready(worker, True)
+            with self.subTest(missing, busy=busy):
                 at = worker.logged()
                 self.take(missing)
+                if busy:
+                    self.ask_without_waiting(2)
                 self.wait_named(worker, right, what, after=at)
                 wait_until(lambda: worker.get("/readyz")[0] == 503, what="not ready")
                 self.assertIn("refuses a right", worker.get("/readyz")[1])
+                said = [e["message"] for e in worker.events()[at:] if e["log.level"] == "error"]
+                self.assertEqual([], [message for message in said if right not in message or what not in message])
                 self.give(missing)
                 self.wait_ready(worker, True, 60)  # though nothing is there to be read
                 self.ask_and_wait(sandbox, seconds=90)
@@ -282,10 +318,6 @@ class Security(KafkaCase):
         self.kafka.settings = {**self.kafka.settings, **settings}
         self.kafka.restart()
 
-    def change_broker(self, settings):
-        self.addCleanup(self.restart_broker, {key: self.kafka.settings[key] for key in settings})
-        self.restart_broker(settings)
-
     def failures(self, worker):
         return float(next(line for line in worker.get("/metrics")[1].splitlines()
                           if line.startswith("privacy_call_reload_failures_total")).split()[-1])
@@ -302,12 +334,12 @@ class Security(KafkaCase):
         sandbox = self.sandbox()
         path = f"{self.directory}/password"
         put(path, f"{PASSWORD}\n")
-        worker = self.secured(sandbox, {"kafka.sasl.password": None, "kafka.sasl.password.file": path})
+        worker = self.secured(sandbox, {"kafka.bootstrap.servers": self.address["PASSWORD"], "kafka.sasl.password": None,
+                                        "kafka.sasl.password.file": path})
         self.ask_and_wait(sandbox)
         self.ask_without_waiting(4)
         put(path, "another-secret\n")
-        self.change_broker({"listener.name.secure.plain.sasl.jaas.config":
-                            SETTINGS["listener.name.secure.plain.sasl.jaas.config"].replace(PASSWORD, "another-secret")})
+        self.restart_broker({"listener.name.password.plain.sasl.jaas.config": PLAIN.format("another-secret")})
         self.ask_and_wait(sandbox, seconds=90)
         put(path, "")  # what cannot be used changes nothing
         worker.wait_log(lambda e: e["log.level"] == "error" and "kafka.sasl.password.file" in e["message"])
@@ -321,11 +353,9 @@ class Security(KafkaCase):
         """A file that librdkafka reads: the clients are made anew in good order, once a minute at most, and never with what is no use."""
         self.give(*self.rights)
         sandbox = self.sandbox()
-        path, other = f"{self.directory}/kafka-ca.pem", f"{self.directory}/other"
-        os.mkdir(other)
-        make_certificates(other)
+        path, other = f"{self.directory}/kafka-ca.pem", self.other
         put(path, read(self.ca))
-        worker = self.secured(sandbox, {"kafka.ssl.ca.location": path})
+        worker = self.secured(sandbox, {"kafka.bootstrap.servers": self.address["AUTHORITY"], "kafka.ssl.ca.location": path})
         self.ask_and_wait(sandbox)
         at = worker.logged()
         put(path, read(self.ca) + read(f"{other}/ca.pem"))
@@ -334,7 +364,7 @@ class Security(KafkaCase):
         self.ask_without_waiting(20)
         worker.wait_assigned(after=at)
         self.ask_and_wait(sandbox)
-        self.change_broker({"listener.name.secure.ssl.keystore.location": f"{other}/broker.pem"})
+        self.restart_broker({"listener.name.authority.ssl.keystore.location": f"{other}/broker.pem"})
         self.ask_and_wait(sandbox, seconds=90)
         at = worker.logged()
         put(path, read(f"{other}/ca.pem"))
@@ -355,17 +385,12 @@ class Security(KafkaCase):
         self.principal = f"User:CN={USER}"
         self.give(*self.rights)
         sandbox = self.sandbox()
-        other = f"{self.directory}/other"
-        os.mkdir(other)
-        make_certificates(other)
+        other = self.other
         paths = {key: f"{self.directory}/{key}.pem" for key in ("ca", "certificate", "key")}
         first = {"ca": read(self.ca), "certificate": read(f"{self.first}/{USER}.crt"), "key": read(f"{self.first}/{USER}.key")}
         for key, path in paths.items():
             put(path, first[key])
-        both = f"{self.directory}/both.pem"
-        put(both, read(self.ca) + read(f"{other}/ca.pem"))
-        self.change_broker({"listener.name.mutual.ssl.truststore.location": both})
-        worker = self.worker(sandbox, {"kafka.bootstrap.servers": self.mutual, "kafka.security.protocol": "SSL",
+        worker = self.worker(sandbox, {"kafka.bootstrap.servers": self.address["MUTUAL"], "kafka.security.protocol": "SSL",
                                        **{f"kafka.ssl.{key}.location": path for key, path in paths.items()}})
         self.ask_and_wait(sandbox)
         at = worker.logged()
@@ -381,7 +406,7 @@ class Security(KafkaCase):
             self.ask_and_wait(sandbox)
         self.assertEqual(1, len(self.said_of_files(worker)), self.said_of_files(worker))
         put(paths["certificate"], read(f"{other}/{USER}.crt"))
-        put(paths["ca"], read(both))
+        put(paths["ca"], read(f"{self.first}/both.pem"))
         put(paths["key"], read(f"{other}/{USER}.key"))
         self.ask_without_waiting(20)
         worker.wait_log("with new clients", after=at)
@@ -447,48 +472,81 @@ class Security(KafkaCase):
             command += ["-o", f"{key}={value}"]
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
-    def check_refused(self, what, run):
+    def check_refused(self, right, what, run):
+        """Within seconds, in one line, with the right that is missing, what it is on, and what to do."""
         self.assertEqual(1, run.returncode, run.stdout)
-        self.assertRegex(run.stderr, "uthorization failed|the right READ on this group is missing")
+        self.assertEqual(1, len(run.stderr.splitlines()), run.stderr)
+        self.assertIn("uthorization failed", run.stderr)
+        self.assertIn(f"give this user the right {right} on ", run.stderr)
         self.assertIn(what, run.stderr)
 
     def test_what_ledger_needs(self):
-        """READ on the request topic and on the group, and nothing else, to show and to repair."""
+        """READ on the request topic and on the group, and nothing else, to show and to repair. Who may write the topic may find it, so
+        that only its records are refused."""
         requests, group = self.names["call.requests"], self.group
         self.give("requests", "group")
+        self.requests.send(call(1), "k", partition=0)
+        self.requests.flush()
         self.offsets().commit(requests, 1, 0, "consumed by another program")
         run = self.command("ledger")
         self.assertIn("HALTED", run.stdout, run.stderr)
         repair = ("ledger", "repair", "--topic", requests, "--partition", "1", "--yes")
-        for missing, what in (("requests", requests), ("group", group)):
-            with self.subTest(missing):
+        for missing, what, more in (("requests", requests, ()), ("requests", requests, ("calls",)), ("group", group, ())):
+            with self.subTest(missing, more=more):
                 self.take(missing)
+                self.give(*more)
                 runs = self.command("ledger"), self.command(*repair)
                 self.give(missing)
                 for run in runs:
-                    self.check_refused(what, run)
+                    self.check_refused("READ", what, run)
         run = self.command(*repair)
         self.assertEqual(0, run.returncode, run.stderr)
         run = self.command("ledger")
         self.assertEqual(0, run.returncode, run.stderr)
 
     def test_redrive_names_what_it_lacks(self):
-        needs = {"letters": self.names["dead.letters"], "note": f"{self.group}-redrive",
-                 "transactions": f"{self.group}-redrive:redrive"}
+        """Each right, whether the topic that is to be written can be found or not; then it goes on where it was."""
+        dead, requests = self.names["dead.letters"], self.names["call.requests"]
+        needs = {"letters": ("READ", dead), "note": ("READ", f"{self.group}-redrive"),
+                 "transactions": ("WRITE", f"{self.group}-redrive:redrive"), "calls": ("WRITE", f"on topic {requests}")}
         self.give(*self.rights, *self.more_for_redrive)
         worker = self.secured(self.sandbox(), name="one")
         self.requests.send(b"no JSON", "k")
         self.requests.flush()
         self.dead_letters(1)
         self.assertEqual(0, worker.terminate())
-        for missing, what in needs.items():
+        for missing, (right, what) in needs.items():
             with self.subTest(missing):
                 self.take(missing)
                 run = self.command("redrive")
                 self.give(missing)
-                self.check_refused(what, run)
+                self.check_refused(right, what, run)
+        for missing in ("calls", "requests"):
+            self.take(missing)
+        self.check_refused("WRITE", f"on topic {requests}", self.command("redrive"))
+        self.give("calls")
         run = self.command("redrive")
         self.assertEqual((0, "redriven 1\n"), (run.returncode, run.stdout), run.stderr)
+
+    def test_a_literal_transactional_id(self):
+        """It suffices for the worker of that name. The successor of another name is refused the dead owner's id: one error says so, and
+        nothing is called until the right is given; then the takeover ends."""
+        self.give("requests", "results", "dead letters", "group", *self.literal)
+        sandbox = self.sandbox()
+        worker = self.secured(sandbox, name="one")
+        self.ask_and_wait(sandbox)
+        worker.kill()
+        self.take("one")
+        worker = self.secured(sandbox, name="two")
+        self.ask_without_waiting(4)
+        said = self.wait_named(worker, "WRITE", f"{self.group}:one")
+        self.assertIn("prefixed", said["message"])
+        self.assertEqual(self.sent - 4, len(sandbox.calls()))
+        self.assertEqual(1, len([e for e in worker.events() if e["log.level"] == "error"]))
+        self.give("transactions")
+        self.ask_and_wait(sandbox)
+        self.assertEqual(self.sent, len(sandbox.calls()))
+        self.assertEqual(0, worker.terminate())
 
 
 if __name__ == "__main__":
