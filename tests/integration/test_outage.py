@@ -1,7 +1,10 @@
 """Kafka is away for longer than the session while two workers are at work: both lose what they have, hand it over when Kafka is back,
 and nothing is lost, in doubt or called twice."""
-from case import KafkaCase, load, main
-from records import call, zipf_keys
+import signal
+
+from case import KafkaCase, load, main, wait_until
+from confluent_kafka.admin import AdminClient
+from records import QUIET, call, zipf_keys
 
 EVENTS = load(3000)
 
@@ -41,6 +44,34 @@ class Outage(KafkaCase):
         self.finish()
         for worker in self.workers:
             worker.wait_log("^lost partitions are handed over", 1)
+
+
+class StopWithoutASession(KafkaCase):
+    BROKERS = 1
+    PROXIED = True
+
+    def test_back_in_time(self):
+        """A worker is told to stop while it cannot reach Kafka, and the group removes it meanwhile: it joins again, and publishes what
+        it knows."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+        platform = self.sandbox("latency=3s")
+        worker = self.worker(platform, {"kafka.bootstrap.servers": self.kafka.proxied_bootstrap, "drain.timeout.ms": "90000",
+                                        "kafka.transaction.timeout.ms": "60000"})
+        for number in range(self.PARTITIONS):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
+        sent = self.requests.flush()
+        platform.wait_calls(self.PARTITIONS)
+        self.kafka.network.hold()
+        worker.signal(signal.SIGTERM)
+        worker.wait_log("^lost: [1-9]", 60)
+        wait_until(lambda: [len(group.members) for group in admin.list_groups(self.group, 20)] == [0], 60, "the group has removed it")
+        self.kafka.network.cut()
+        self.kafka.network.release()
+        self.assertEqual(0, worker.wait())
+        results = self.results(self.PARTITIONS)
+        self.assertEqual({"succeeded": self.PARTITIONS}, self.statuses(results))
+        self.check_run(sent, results, platform)
+        self.assertEqual([], self.outlived(worker))
 
 
 if __name__ == "__main__":
