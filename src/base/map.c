@@ -7,14 +7,19 @@
 
 #include "base/memory.h"
 
-/* Keys come from outside. A random seed keeps an attacker from choosing keys that share a bucket.
- * Constant after the start. */
+/* Keys come from outside. A random seed keeps an attacker from choosing keys that share a
+ * bucket. */
 static uint64_t seed;
 
 static void __attribute__((constructor)) draw_seed(void)
 {
     if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
         seed = (uint64_t)(uintptr_t)&seed;
+}
+
+void map_set_seed(uint64_t chosen)
+{
+    seed = chosen;
 }
 
 static uint64_t mix(uint64_t h)

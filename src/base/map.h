@@ -17,6 +17,10 @@ struct map {
     size_t bucket_count, count;
 };
 
+/* Replaces the random seed, on which the order of the buckets depends. For the simulation, which can
+ * be repeated only if this order can. No map may have nodes. */
+void map_set_seed(uint64_t chosen);
+
 void map_init(struct map *map);
 
 /* Releases the map. The nodes belong to the caller. */

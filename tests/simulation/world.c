@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "simulation.h"
 
 /* One run: a world that is drawn from the seed, a time with faults in which all events arrive, and
@@ -470,6 +471,7 @@ static void run_calm(struct world *world)
 void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
 {
     struck_steps = struck;
+    map_set_seed(plan->seed);
     world_init(world, plan);
     uint64_t until = STEPS_MAX;
     while (world->step < until && !world->failed) {
