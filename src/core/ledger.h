@@ -5,8 +5,9 @@
  *
  *     pcw1:SEQUENCE:OWNER:CHECKSUM:BODY        printable ASCII, at most LEDGER_MAX characters
  *
- * - SEQUENCE: decimal, one more with each transaction that contains the partition's ledger
- * - OWNER: instance.id of the worker whose transactions may contain it; empty: handed over in order
+ * - SEQUENCE: decimal; one more with each transaction that contains the partition's ledger, two
+ *   more with a claim
+ * - OWNER: instance.id of the worker whose transactions may contain it; empty: handed over
  * - CHECKSUM: CRC-32 (ISO 3309) of everything else and the base, 8 hexadecimal digits
  * - BODY: the offsets from the base upwards, in the shorter of two codings; offsets after the last
  *   one are fresh
@@ -14,9 +15,9 @@
  *     out when 1: `rsd12f2s`
  *   - b…: two bits an offset, three offsets a character of base64 (URL alphabet), the first in the
  *     low bits
- *   - x….r… or x….b…: calls whose `unknown` is published may still be running: between x and the
- *     dot, four characters of base64 for each of their order ids (ledger_name)
- *   - R… and B… instead of r… and b…: there are also such calls of order ids that are not named
+ *   - x….r… or x….b…: between x and the dot, four characters of base64 (ledger_name) for each order
+ *     id with a call in doubt: its `unknown` is published, and it may still be running
+ *   - R… and B… instead of r… and b…: there are also calls in doubt whose order ids are not named
  *
  * Or the metadata is LEDGER_HALT, which is not a ledger: it halts the partition for every worker,
  * also for versions that do not know it, until a person decides where to go on. */

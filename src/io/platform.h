@@ -6,10 +6,11 @@
  *
  * Three mechanisms keep a POST from being sent twice, and an answer from being taken for the answer
  * to another request:
- *  - the latch: libcurl sends a request again by itself when a reused connection dies without an
- *    answer. It asks before each sending, and at the second time the transfer is stopped.
- *  - the guard: unread bytes, or an end, on a pooled connection would be taken for the answer. So
- *    nothing is sent on it, and a new connection is made, once and at once.
+ *  - one sending (resend_blocked): libcurl sends a request again by itself when a reused connection
+ *    dies without an answer. It asks before each sending, and the second time the transfer is
+ *    stopped.
+ *  - the guard: unread bytes, or the end, of a pooled connection would be taken for the answer. So
+ *    nothing is sent on such a connection, and a new one is made, once and at once.
  *  - the lease: nothing is sent after *lease_until_ms, nor from send_until_ms on.
  *
  * A fetch needs none of these, because it may be repeated. It trusts the system's CAs and those of

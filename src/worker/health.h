@@ -8,8 +8,9 @@
 /* Whether a job is switched on. */
 bool health_is_on(const struct metrics *metrics, int job);
 
-/* Whether the jobs are in their groups, the worker does not drain, Kafka refuses it no right, and
- * no operation at Kafka has failed for a minute. */
+/* Whether the jobs are in their groups (a job without a topic does not count if the other one is in
+ * its group), the worker does not drain, Kafka refuses it no right, and no operation at Kafka has
+ * failed for a minute. */
 bool health_is_ready(const struct metrics *metrics);
 
 /* Writes why the worker is not ready, as one line. Of several causes it names the one to mend

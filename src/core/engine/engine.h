@@ -9,12 +9,12 @@
  * engine_call_ended.
  *
  *   partition:   arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone
- *                (taken away by a loss: lost, then away, then arriving again or gone; its state cannot be trusted:
- *                halted. docs/architecture.md has all transitions)
+ *                (after a loss: lost or away, then arriving again or gone; if its state cannot be
+ *                trusted: halted. docs/architecture.md has all transitions)
  *   producer:    starting ──▶ idle ──▶ in a transaction ──▶ idle
  *                (outcome unknown: renewing ──▶ reading back ──▶ idle)
- *   ledger job:  none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
- *   request:     see enum request_state; for each state except waiting, handed and over there is a list */
+ *   group:       none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
+ *   request:     see enum request_state */
 // clang-format on
 #pragma once
 

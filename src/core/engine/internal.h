@@ -115,7 +115,7 @@ struct partition {
     bool unclaimed;        /* halted, or arriving again, because its claim was refused */
     bool suspect;          /* the last transaction with its ledger was refused for the offsets */
     bool base_moved;       /* its base has moved over gaps or done records, and it has no requests:
-                           nothing       else would bring it into a transaction */
+                           nothing else would bring it into a transaction */
     bool without_commit;   /* it had no committed offset when it was read, and its end has not been
                               reached since */
     bool older_than_group; /* a record arrived in that time: older than the group's first commit */
