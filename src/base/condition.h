@@ -9,5 +9,5 @@
  * with pthread_cond_destroy. */
 void condition_init(pthread_cond_t *condition);
 
-/* The time in `ms` milliseconds, for pthread_cond_timedwait on such a condition variable. */
+/* The time `ms` milliseconds from now, for pthread_cond_timedwait on such a condition variable. */
 struct timespec condition_deadline(int64_t ms);

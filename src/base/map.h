@@ -17,8 +17,8 @@ struct map {
     size_t bucket_count, count;
 };
 
-/* Replaces the random seed, on which the order of the buckets depends. For the simulation, which
- * can be repeated only if this order can. No map may have nodes. */
+/* Replaces the random seed, on which the order of the buckets depends. For the simulation: a run
+ * can be repeated only with the same order. No map may have nodes. */
 void map_set_seed(uint64_t chosen);
 
 void map_init(struct map *map);

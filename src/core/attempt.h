@@ -46,15 +46,15 @@ struct attempt {
     bool end_proven;     /* the body is complete, and its length, last chunk or TLS's close_notify
                             proves it; the mere end of a connection does not */
     bool too_large;      /* the body is longer than its limit */
-    int64_t retry_after_ms;  /* -1: not said */
-    int64_t content_length;  /* -1: not said */
+    int64_t retry_after_ms;  /* -1: not given */
+    int64_t content_length;  /* -1: not given */
     bool dated;              /* the answer has a Date */
     int64_t clock_offset_ms; /* dated: how far this machine's clock is ahead of the platform's, to
                                 within a second */
     bool address_refused;    /* the file's address is not allowed, so no connection was made */
     const char *location;   /* of a 3xx: the absolute target URL; NULL: none. Valid until the end of
                                the try has been reported */
-    char content_type[128]; /* empty: not said */
+    char content_type[128]; /* empty: not given */
     char content_encoding[64];
     char detail[160]; /* the library's error, for the log */
 
@@ -68,6 +68,6 @@ struct attempt {
     const char *file_uri; /* COPY_KEPT: the URI of the copy */
     int64_t file_size;
     char file_sha256[65];
-    char file_type[128];   /* its Content-Type; empty: not said */
+    char file_type[128];   /* its Content-Type; empty: not given */
     char copy_detail[160]; /* why it was not copied */
 };

@@ -95,7 +95,7 @@ enum call_end {
 
 /* The state of a request's call. The call thread's while the request is lent. */
 struct call_state {
-    int attempts;                /* begun tries */
+    int attempts;                /* tries that began */
     int64_t first_started_at_ms; /* wall clock; 0: never */
     int64_t first_started_boot_ms;
     int64_t started_boot_ms; /* of the last try; 0: none yet */

@@ -26,7 +26,7 @@ struct stored_ledger {
     size_t metadata_size;
     enum offset_loss loss; /* as it was read */
     bool made_again; /* when read: the partition's log is not the one that this process has read */
-    bool absent;     /* when read: by a broker's word the topic does not have this partition */
+    bool absent;     /* when read: a broker says that the topic does not have this partition */
 };
 
 /* How a transaction ended. */

@@ -7,9 +7,9 @@
 #include "core/config.h"
 #include "core/request.h"
 
-/* What a try means. A new kind is a case of the switches in verdict.c and dispatch.c, which the
- * compiler names; and of what compares with single kinds, which it does not (settle_outcome,
- * settle_recording, verdict_reach, and the log in worker/call_thread.c). */
+/* What a try means. If you add a kind, the compiler names the switches in verdict.c and dispatch.c
+ * that need a case. It does not name the code that compares with single kinds: settle_outcome,
+ * settle_recording, verdict_reach, and the log in worker/call_thread.c. */
 enum verdict {
     VERDICT_IN_DOUBT,     /* perhaps performed; no answer is known. It is 0: what nobody judged is
                              not sent again */

@@ -493,7 +493,7 @@ void kafka_probe_fini(struct kafka *kafka);
 
 /* The fingerprint of a message's record. Any thread. */
 struct kafka_fingerprint kafka_fingerprint_of(const rd_kafka_message_t *message);
-/* How many partitions the topic has, by a broker's word; -1: not known. Takes at most 2 s. Any
+/* How many partitions the topic has, as a broker reports; -1: not known. Takes at most 2 s. Any
  * thread. */
 int kafka_count_partitions(rd_kafka_t *client, const char *topic);
 /* Checks the logs of the partitions whose committed offset is gone or doubtful. Returns 0; -1: not

@@ -1,6 +1,6 @@
 /* SIGTERM, SIGINT and SIGHUP. A separate thread waits for them, so that no signal handler runs. The
  * first SIGTERM or SIGINT requests a stop. The second ends the process at once with status 1,
- * unless it follows so soon that it is the same order sent twice. SIGHUP makes the worker read
+ * unless it comes within 10 ms: then it is the same order sent twice. SIGHUP makes the worker read
  * files again. */
 #pragma once
 
