@@ -206,6 +206,7 @@ static void commit(struct kafka *kafka)
     error_set(&words, "committing: %s", rd_kafka_err2str(code));
     kafka_explain(&job->error, code, words.text);
     job->code = code;
+    kafka_is_denied(kafka, code, rd_kafka_err2str(code));
     if (kafka_is_no_member(code))
         return;
     job->answer = kafka_refuses_offsets(code) ? GROUP_REFUSED : GROUP_RETRY;
@@ -424,7 +425,7 @@ void kafka_reading_complete(struct kafka *kafka)
     const char *error = job.answer == GROUP_DONE ? NULL : job.error.text;
     memset(&kafka->reading, 0, sizeof kafka->reading);
     if (error && to->said && job.kind != READ_NOTHING)
-        to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_remedy(job.code));
+        to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_is_lasting(job.code));
     switch (job.kind) {
     case READ_LEDGERS:
         look_for_others(kafka, &job);

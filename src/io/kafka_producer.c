@@ -679,11 +679,9 @@ void kafka_writing_complete(struct kafka *kafka)
         job->refused = NULL;
         job->refused_capacity = 0;
     }
-    /* A missing right on the group is an error of its own already. */
-    bool lasting =
-        kafka_remedy(job->code) && job->code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
     if (job->outcome != TXN_COMMITTED && kafka->handler->said)
-        kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(job->code), lasting);
+        kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(job->code),
+                             kafka_is_lasting(job->code));
     kafka->handler->transacted(kafka->arg, job->outcome, refused,
                                job->outcome == TXN_COMMITTED ? NULL : error.text);
     free(refused);

@@ -85,6 +85,11 @@ bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *
     }
 }
 
+bool kafka_is_lasting(rd_kafka_resp_err_t code)
+{
+    return kafka_remedy(code) && code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+}
+
 const char *kafka_why_refused(rd_kafka_resp_err_t code)
 {
     switch (code) {

@@ -210,6 +210,30 @@ static void tells_a_commit_that_may_be_repeated(void **state)
     side_fini(&side);
 }
 
+/* A claim that may not be committed, because the group may not be read any more. */
+static void names_the_right_that_a_commit_lacks(void **state)
+{
+    static struct log_recent recent[LOG_RECENT];
+    struct cluster *cluster = *state;
+    struct side side;
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    uint64_t errors = 0;
+    side_init(&side, cluster->bootstrap, "forbidden", "a", quick);
+    side_join(&side, 2);
+    rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
+                                      RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_RETRY);
+    assert_true(kafka_lacks_right(side.kafka));
+    for (size_t i = log_recent_copy(recent); i-- > 0;)
+        if (recent[i].level == LOG_ERROR && strstr(recent[i].message, "READ on group forbidden"))
+            errors += recent[i].times;
+    assert_int_equal(errors, 1);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    assert_false(kafka_lacks_right(side.kafka));
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void tells_of_a_record_that_the_broker_refuses(void **state)
 {
     struct cluster *cluster = *state;
@@ -469,6 +493,7 @@ int main(int argc, char **argv)
         with_cluster(keeps_an_offer_that_came_after_a_commit_without_membership),
         with_cluster(gives_up_connections_that_are_not_acknowledged),
         with_cluster(tells_a_commit_that_may_be_repeated),
+        with_cluster(names_the_right_that_a_commit_lacks),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_since_when_no_broker_answers_and_why),
         with_cluster(tells_what_the_coordinator_says),
