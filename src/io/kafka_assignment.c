@@ -241,6 +241,15 @@ static void call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *li
     }
 }
 
+/* Adds the slot's partition to what is assigned, from where it is read. */
+static void add_from_next(const struct kafka *kafka, rd_kafka_topic_partition_list_t *list,
+                          const struct kafka_slot *slot)
+{
+    rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[slot->kind],
+                                      slot->partition)
+        ->offset = slot->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : slot->next;
+}
+
 /* Repeats failed calls, because librdkafka may be waiting for them. */
 static void retry_calls(struct kafka *kafka, int64_t now_ms)
 {
@@ -255,9 +264,7 @@ static void retry_calls(struct kafka *kafka, int64_t now_ms)
     rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(8));
     each_slot(slot, kafka) if (slot->wanted && slot->state == SLOT_OWNED)
     {
-        rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[slot->kind],
-                                          slot->partition)
-            ->offset = slot->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : slot->next;
+        add_from_next(kafka, list, slot);
         kafka_partition_open(kafka, slot);
     }
     call_assign(kafka, list);
@@ -534,6 +541,14 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
                             a->reported_count);
 }
 
+/* In the eager protocol the assign call replaces everything, so partitions that stay are in it,
+ * too. */
+static void add_those_that_stay(struct kafka *kafka, rd_kafka_topic_partition_list_t *list)
+{
+    each_slot(slot, kafka) if (slot->fetched && slot->state == SLOT_OWNED)
+        add_from_next(kafka, list, slot);
+}
+
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_position *list,
                   size_t count)
 {
@@ -553,12 +568,12 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_p
             kafka_partition_reopen(
                 kafka, slot); /* librdkafka has the partition: only the position is new */
         else
-            rd_kafka_topic_partition_list_add(taking, kafka->config->request_topics[slot->kind],
-                                              slot->partition)
-                ->offset = list[i].offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : list[i].offset;
+            add_from_next(kafka, taking, slot);
     }
     /* Partitions that the handler leaves out are owned, but not read. */
     move_all(kafka, SLOT_ASSIGNING, SLOT_OWNED);
+    if (a->eager && a->partial && taking->cnt > 0)
+        add_those_that_stay(kafka, taking);
     for (int i = 0; i < taking->cnt; i++)
         kafka_partition_open(kafka, slot_of(kafka, &taking->elems[i]));
     if (!a->partial || taking->cnt > 0)

@@ -586,6 +586,10 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
     kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, 1);
     topic_put(names.bootstrap, names.requests, 2, "k", "v", "h");
     side_until(&side, (side_take(&side, 2), side.taken_count == 1));
+    /* The other one is still read. */
+    topic_put(names.bootstrap, names.requests, 0, "k", "v", "h");
+    side_until(&side, (side_take(&side, 0), side.taken_count == 2));
+    assert_int_equal(side.taken[1].place.partition, 0);
     rd_kafka_topic_partition_list_destroy(list);
     side_fini(&side);
 }
