@@ -560,8 +560,8 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_p
         memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
     for (size_t i = 0; i < count; i++) {
         struct kafka_slot *slot = kafka_slot_find(kafka, list[i].kind, list[i].partition);
-        if (!slot || slot->state != SLOT_ASSIGNING)
-            continue;
+        if (!slot || slot->state != SLOT_ASSIGNING || slot->absent_until)
+            continue; /* librdkafka is never given one that its topic does not have */
         slot->state = SLOT_OWNED;
         kafka_partition_begin(slot, list[i].offset);
         if (slot->fetched && (a->partial || !a->eager))

@@ -575,7 +575,10 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
     assert_false(side.ledgers[0].absent);
     assert_int_equal(side_read(&side, 2, true), GROUP_DONE);
     assert_true(side.ledgers[0].absent);
-    kafka_assign(side.kafka, 1, side.rebalances[0].list, 1);
+    /* A handler that stops takes nothing over, and answers with all of them. */
+    kafka_assign(side.kafka, 1, side.rebalances[0].list, 2);
+    assert_true(kafka_slot_find(side.kafka, REQUEST_CALL, 0)->fetched);
+    assert_false(kafka_slot_find(side.kafka, REQUEST_CALL, 2)->fetched);
     topic_grow(names.bootstrap, names.requests, 3);
     side_until(&side, side.rebalance_count == 3);
     assert_true(side.rebalances[1].revoked);
