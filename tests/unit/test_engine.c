@@ -2057,6 +2057,30 @@ static void test_fenced_twice_by_who_took_over(void **state)
     harness_fini(&harness);
 }
 
+/* A partition that its topic does not have is reported as lost and as assigned again, whenever it
+ * is asked for. */
+static void test_fenced_while_one_is_absent(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct stored_ledger none = {.partition = 1, .offset = -1, .metadata = "", .absent = true};
+    ready(&harness);
+    harness.now += 200000;
+    work(&harness, 0);
+    fence(&harness, 1);
+    take(&harness, 1, 1, true);
+    give(&harness, 1, 1);
+    expect(&harness, ENGINE_UNASSIGN);
+    expect(&harness, ENGINE_READ);
+    answer_read(&harness);
+    expect(&harness, ENGINE_READ);
+    engine_ledgers_read(harness.engine, GROUP_DONE, &none, 1, harness.now);
+    expect(&harness, ENGINE_ASSIGN);
+    fence(&harness, 2);
+    expect(&harness, ENGINE_FAIL);
+    harness_fini(&harness);
+}
+
 /* Those who take over what a dead process of this name had fence the new one, once each. */
 static void test_fenced_when_young(void **state)
 {
@@ -3552,6 +3576,7 @@ int main(void)
         cmocka_unit_test(test_fenced_after_a_session),
         cmocka_unit_test(test_fenced_by_who_took_over),
         cmocka_unit_test(test_fenced_twice_by_who_took_over),
+        cmocka_unit_test(test_fenced_while_one_is_absent),
         cmocka_unit_test(test_fenced_when_young),
         cmocka_unit_test(test_revocation_drains),
         cmocka_unit_test(test_drain_outlived),

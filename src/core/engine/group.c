@@ -668,6 +668,8 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation h
         if (!partition)
             continue;
         partition->revoked = true;
+        if (lost) /* its next owner fences this process */
+            engine->fence_grace_until = now + ENGINE_DUPLICATE_MS;
         if (how == PARTITIONS_LOST && may_be_handed_over(partition))
             lose(engine, partition);
         else if (lost && may_come_back(partition))
@@ -677,8 +679,6 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation h
         else
             drain(engine, partition);
     }
-    if (lost)
-        engine->fence_grace_until = now + ENGINE_DUPLICATE_MS;
     if (engine->load != LOAD_NONE && rebalance > engine->load_rebalance)
         cancel_load(engine);
 }
