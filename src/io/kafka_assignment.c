@@ -604,7 +604,8 @@ void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t
     if (a->asked != ASKED_ASSIGN)
         return;
     cancel_pending(kafka);
-    answer_with_nothing(kafka);
+    if (!a->partial) /* otherwise librdkafka waits for no answer, and the others stay */
+        answer_with_nothing(kafka);
     a->pending_since_ms = now_ms;
 }
 
