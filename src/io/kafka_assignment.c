@@ -811,8 +811,11 @@ static void ask_for_absent(struct kafka *kafka, int64_t now_ms)
     {
         if (slot->state == SLOT_NONE)
             slot->absent_until = slot->absent_pause = 0;
-        else if (slot->state == SLOT_OWNED && now_ms >= slot->absent_until)
+        else if (slot->state == SLOT_OWNED && now_ms >= slot->absent_until) {
             kafka_partition_restart(kafka, slot);
+            /* A handler that stops answers without a look. */
+            slot->absent_until = now_ms + slot->absent_pause;
+        }
         a->absences |= slot->absent_until != 0;
     }
 }

@@ -579,8 +579,10 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
     kafka_assign(side.kafka, 1, side.rebalances[0].list, 2);
     assert_true(kafka_slot_find(side.kafka, REQUEST_CALL, 0)->fetched);
     assert_false(kafka_slot_find(side.kafka, REQUEST_CALL, 2)->fetched);
+    int64_t due = kafka_slot_find(side.kafka, REQUEST_CALL, 2)->absent_until;
     topic_grow(names.bootstrap, names.requests, 3);
     side_until(&side, side.rebalance_count == 3);
+    assert_true(kafka_slot_find(side.kafka, REQUEST_CALL, 2)->absent_until > due);
     assert_true(side.rebalances[1].revoked);
     assert_int_equal(side.rebalances[2].count, 1);
     assert_int_equal(side.rebalances[2].list[0].partition, 2);
