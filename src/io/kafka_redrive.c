@@ -1,6 +1,7 @@
 #include "io/kafka_redrive.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,11 @@ struct redrive {
     int64_t position, told; /* position: after the last offset that was gone through; told: position
                                at the last progress report */
 };
+
+/* The callback for sockets in kafka_settings.c takes the producer's opaque for a struct kafka, of
+ * which it reads the configuration. */
+_Static_assert(offsetof(struct redrive, config) == offsetof(struct kafka, config),
+               "the configuration comes first in both");
 
 static void set_denied(struct redrive *redrive, const char *topic)
 {
