@@ -169,7 +169,9 @@ static void read_ledgers(struct kafka *kafka)
     job->answer = GROUP_RETRY;
     if (!client)
         return;
-    rd_kafka_resp_err_t code = rd_kafka_committed(client, job->list, READ_TIMEOUT_MS);
+    /* The consumer's events are read elsewhere; nobody reads those of the other client. */
+    rd_kafka_resp_err_t code = job->stable ? rd_kafka_committed(client, job->list, READ_TIMEOUT_MS)
+                                           : kafka_read_offsets(client, job->list, READ_TIMEOUT_MS);
     code = first_error(code, job->list);
     if (!code && job->stable &&
         kafka_identify_logs(kafka, job->list, job->memories, job->logs, &job->error))
@@ -184,6 +186,7 @@ static void read_ledgers(struct kafka *kafka)
     error_set(&words, "reading the committed offsets: %s", rd_kafka_err2str(code));
     kafka_explain(&job->error, code, words.text);
     job->code = code;
+    kafka_is_denied(kafka, code, rd_kafka_err2str(code));
     if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
         kafka_runner_sleep(&kafka->reader, 50);
 }

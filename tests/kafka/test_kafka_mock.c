@@ -210,24 +210,29 @@ static void tells_a_commit_that_may_be_repeated(void **state)
     side_fini(&side);
 }
 
+static uint64_t errors_with(const char *words)
+{
+    static struct log_recent recent[LOG_RECENT];
+    uint64_t errors = 0;
+    for (size_t i = log_recent_copy(recent); i-- > 0;)
+        if (recent[i].level == LOG_ERROR && strstr(recent[i].message, words))
+            errors += recent[i].times;
+    return errors;
+}
+
 /* A claim that may not be committed, because the group may not be read any more. */
 static void names_the_right_that_a_commit_lacks(void **state)
 {
-    static struct log_recent recent[LOG_RECENT];
     struct cluster *cluster = *state;
     struct side side;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
-    uint64_t errors = 0;
     side_init(&side, cluster->bootstrap, "forbidden", "a", quick);
     side_join(&side, 2);
     rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
                                       RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
     assert_int_equal(side_commit(&side, &ledger, 1), GROUP_RETRY);
     assert_true(kafka_lacks_right(side.kafka));
-    for (size_t i = log_recent_copy(recent); i-- > 0;)
-        if (recent[i].level == LOG_ERROR && strstr(recent[i].message, "READ on group forbidden"))
-            errors += recent[i].times;
-    assert_int_equal(errors, 1);
+    assert_int_equal(errors_with("READ on group forbidden"), 1);
     assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     assert_false(kafka_lacks_right(side.kafka));
     side_leave(&side);
@@ -294,6 +299,21 @@ static bool was_logged(FILE *caught, const char *words)
     while (!found && fgets(line, sizeof line, caught))
         found = strstr(line, words);
     return found;
+}
+
+/* The client of the first read of ledgers has events that nobody else reads. */
+static void names_the_right_that_the_first_read_lacks(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "unread", "a", quick);
+    side_join(&side, 2);
+    push_fetch_errors(cluster, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
+    assert_int_equal(side_read(&side, 1, false), GROUP_RETRY);
+    assert_int_equal(errors_with("READ on group unread"), 1);
+    rd_kafka_mock_clear_request_errors(cluster->mock, OFFSET_FETCH);
+    side_leave(&side);
+    side_fini(&side);
 }
 
 /* A coordinator that answers, but not with offsets: its words are told, not that nobody answers. */
@@ -450,10 +470,8 @@ static void leaves_alone_what_cannot_exist(void **state)
     };
     static const rd_kafka_resp_err_t rebalances[] = {RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
                                                      RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS};
-    static struct log_recent recent[LOG_RECENT];
     struct cluster *cluster = *state;
     struct side side;
-    uint64_t errors = 0;
     side_init(&side, cluster->bootstrap, "g", "a", quick);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
     for (size_t i = 0; i < sizeof handed_out / sizeof *handed_out; i++)
@@ -467,10 +485,7 @@ static void leaves_alone_what_cannot_exist(void **state)
     }
     assert_int_equal(side.kafka->assignment.slots[REQUEST_CALL].count, 2);
     assert_int_equal(side.kafka->assignment.slots[REQUEST_RECORDING].count, 0);
-    for (size_t i = log_recent_copy(recent); i-- > 0;)
-        if (recent[i].level == LOG_ERROR && strstr(recent[i].message, "call-requests/-1"))
-            errors += recent[i].times;
-    assert_int_equal(errors, 1);
+    assert_int_equal(errors_with("call-requests/-1"), 1);
     rd_kafka_topic_partition_list_destroy(list);
     side_fini(&side);
 }
@@ -496,6 +511,7 @@ int main(int argc, char **argv)
         with_cluster(names_the_right_that_a_commit_lacks),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_since_when_no_broker_answers_and_why),
+        with_cluster(names_the_right_that_the_first_read_lacks),
         with_cluster(tells_what_the_coordinator_says),
         with_cluster(leaves_alone_what_cannot_exist),
         cmocka_unit_test(frees_while_jobs_hang),
