@@ -79,12 +79,13 @@ int kafka_count_partitions(rd_kafka_t *client, const char *topic)
 {
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_topic_t *handle = memory_must(rd_kafka_topic_new(client, topic, NULL));
-    bool known = !rd_kafka_metadata(client, 0, handle, &metadata, ENDS_MS) &&
-                 metadata->topic_cnt == 1 && !metadata->topics[0].err &&
-                 metadata->topics[0].partition_cnt > 0;
-    int count = known ? metadata->topics[0].partition_cnt : -1;
-    if (metadata)
+    int count = -1;
+    if (!rd_kafka_metadata(client, 0, handle, &metadata, ENDS_MS)) {
+        if (metadata->topic_cnt == 1 && !metadata->topics[0].err &&
+            metadata->topics[0].partition_cnt > 0)
+            count = metadata->topics[0].partition_cnt;
         rd_kafka_metadata_destroy(metadata);
+    }
     rd_kafka_topic_destroy(handle);
     return count;
 }

@@ -137,8 +137,8 @@ static const char *remedy(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR__BAD_MSG:
     case RD_KAFKA_RESP_ERR_INVALID_MSG:
     case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-        return "the records there are damaged: mend the broker's log, or go on behind them with "
-               "`privacy-call-worker ledger repair --offset`";
+        return "the records there are damaged: mend the broker's log, or set the group's offset "
+               "behind them with kafka-consumer-groups.sh while all workers are stopped";
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
         return "a batch is larger than kafka.receive.message.max.bytes allows: set that higher and "
                "start the worker again";
