@@ -7,7 +7,9 @@
 #include "base/log.h"
 #include "io/kafka_internal.h"
 
-enum { ENDED_MS = 2000, LOOK_EVERY_MS = 5 };
+/* Longer than the worker's own limit for its clients' end (limit_end in worker.c), after which it
+ * ends the process without exit handlers, which threads of librdkafka would not survive. */
+enum { ENDED_MS = 5000, LOOK_EVERY_MS = 5 };
 
 /* Of the process, because a consumer may outlive its struct kafka. */
 static atomic_int ending;

@@ -345,7 +345,7 @@ void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *wh
 /* Destroys the consumer on a thread of its own, without leaving its group. The callbacks' opaque
  * must live until kafka_consumers_ended. */
 void kafka_consumer_end(rd_kafka_t *consumer);
-/* Waits for all of them, for 2 s at most. Whether they have ended. */
+/* Waits for all of them, for 5 s at most. Whether they have ended. */
 bool kafka_consumers_ended(void);
 
 /* kafka_rights.c; any thread */
