@@ -216,7 +216,7 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
                       text, (long long)kafka->config->session_timeout_ms);
     } else if (!due || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         return;
-    } else if (kafka_is_forbidden(message->err)) {
+    } else if (kafka_is_too_old(message->err)) {
         struct error words;
         kafka_explain(&words, message->err, text);
         log_error("kafka: %s; waiting", words.text);

@@ -324,7 +324,7 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
                         const char *text);
 void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque);
 /* Whether the broker is too old for the worker. */
-bool kafka_is_forbidden(rd_kafka_resp_err_t code);
+bool kafka_is_too_old(rd_kafka_resp_err_t code);
 /* Whether the coordinator says that this process is not a member of the current generation. */
 bool kafka_is_no_member(rd_kafka_resp_err_t code);
 

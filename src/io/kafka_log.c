@@ -185,7 +185,7 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
     }
 }
 
-bool kafka_is_forbidden(rd_kafka_resp_err_t code)
+bool kafka_is_too_old(rd_kafka_resp_err_t code)
 {
     switch (code) {
     case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
