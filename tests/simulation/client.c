@@ -22,8 +22,10 @@ static void note_dropped(struct world *world, const struct job *job, unsigned lo
 {
     for (int i = 0; i < world->task_count; i++) {
         struct task *task = &world->tasks[i];
-        if (logs & 1u << task->log && task->starter == job->process->incarnation)
-            task->inherited = task->dropped = true;
+        if (!(logs & 1u << task->log) || task->starter != job->process->incarnation)
+            continue;
+        task->inherited = task->dropped = true;
+        task->resumed = false;
     }
 }
 
