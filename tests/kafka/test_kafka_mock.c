@@ -220,6 +220,25 @@ static uint64_t errors_with(const char *words)
     return errors;
 }
 
+/* A takeover fences the producer of the worker that lost its partitions: no error, and what comes
+ * of it is logged where the call returns. */
+static void leaves_a_producers_fatal_error_to_its_calls(void **state)
+{
+    static const char line[] =
+        "[thrd:main]: Fatal error: Local: This instance has been fenced by a "
+        "newer instance: Failed to end transaction";
+    struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    kafka_log_callback(side.kafka->producer, 0, "FATAL", line);
+    assert_int_equal(errors_with("fenced by a newer instance"), 0);
+    kafka_log_callback(side.kafka->consumer, 0, "FATAL", line);
+    assert_int_equal(errors_with("fenced by a newer instance"), 1);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 /* A claim that may not be committed, because the group may not be read any more. */
 static void names_the_right_that_a_commit_lacks(void **state)
 {
@@ -508,6 +527,7 @@ int main(int argc, char **argv)
         with_cluster(keeps_an_offer_that_came_after_a_commit_without_membership),
         with_cluster(gives_up_connections_that_are_not_acknowledged),
         with_cluster(tells_a_commit_that_may_be_repeated),
+        with_cluster(leaves_a_producers_fatal_error_to_its_calls),
         with_cluster(names_the_right_that_a_commit_lacks),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_since_when_no_broker_answers_and_why),
