@@ -7,7 +7,7 @@
 #include <strings.h>
 #include <zlib.h>
 
-#include "base/memory.h"
+#include "core/zlib_memory.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
@@ -39,26 +39,13 @@ static bool next_member(z_stream *stream, int window)
     return window == GZIP_WINDOW && is_gzip(rest) && inflateReset(stream) == Z_OK;
 }
 
-/* Allocates like base/memory.h, so that without memory a good answer does not count as damaged. */
-static void *take_memory(void *unused, unsigned items, unsigned size)
-{
-    (void)unused;
-    return memory_zeroed(items, size);
-}
-
-static void give_memory(void *unused, void *memory)
-{
-    (void)unused;
-    free(memory);
-}
-
 static enum unpacked unpack(struct text *out, struct span in, int window, size_t max_bytes)
 {
     char piece[16384];
     z_stream stream = {.next_in = (unsigned char *)in.bytes,
                        .avail_in = (unsigned)in.size,
-                       .zalloc = take_memory,
-                       .zfree = give_memory};
+                       .zalloc = zlib_take_memory,
+                       .zfree = zlib_give_memory};
     enum unpacked result = UNPACKED_DAMAGED;
     text_clear(out);
     if (inflateInit2(&stream, window) != Z_OK)

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "base/memory.h"
+#include "core/zlib_memory.h"
 
 enum {
     PIECE = 16384,
@@ -31,23 +32,11 @@ bool unpacker_knows(const char *content_encoding)
     return false;
 }
 
-static void *take_memory(void *unused, unsigned items, unsigned size)
-{
-    (void)unused;
-    return memory_zeroed(items, size);
-}
-
-static void give_memory(void *unused, void *memory)
-{
-    (void)unused;
-    free(memory);
-}
-
 struct unpacker *unpacker_new(void)
 {
     struct unpacker *unpacker = memory_zeroed(1, sizeof *unpacker);
-    unpacker->stream.zalloc = take_memory;
-    unpacker->stream.zfree = give_memory;
+    unpacker->stream.zalloc = zlib_take_memory;
+    unpacker->stream.zfree = zlib_give_memory;
     return unpacker;
 }
 

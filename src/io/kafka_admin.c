@@ -82,14 +82,15 @@ int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *gr
     return describe(admin, group, error) ? kafka_add_kept(error) : 0;
 }
 
-int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *error)
+int kafka_partition_count(rd_kafka_t *client, const char *topic, int timeout_ms,
+                          struct error *error)
 {
     const struct rd_kafka_metadata *metadata = NULL;
     int count = 0;
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
     if (!handle)
         return error_set(error, "topic %s: %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
-    rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, handle, &metadata, ANSWER_MS);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms);
     if (!code && metadata->topic_cnt == 1) {
         code = metadata->topics[0].err;
         count = metadata->topics[0].partition_cnt;
@@ -241,7 +242,7 @@ static int read_oldest(struct kafka_admin *admin, const char *topic,
 int kafka_admin_read(struct kafka_admin *admin, const char *topic,
                      struct kafka_admin_partition **list, size_t *count, struct error *error)
 {
-    int partitions = kafka_partition_count(admin->client, topic, error);
+    int partitions = kafka_partition_count(admin->client, topic, ANSWER_MS, error);
     if (partitions < 0)
         return kafka_add_kept(error);
     *count = (size_t)partitions;

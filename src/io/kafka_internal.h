@@ -363,8 +363,10 @@ enum kafka_right {
 /* Logs a missing right, at most once a minute; `on` is the name of the topic, group or id. */
 void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char *on,
                          const char *words);
-/* Reads librdkafka's line about a refusal: of a topic that cannot be added to a transaction, only
- * that says which one it is. */
+/* Whether librdkafka's line says that the topic cannot be added to a transaction for want of a
+ * right. Only this line says which topic it is. */
+bool kafka_line_forbids(const char *facility, const char *line, const char *topic);
+/* Notes what such a line says of the output topics. */
 void kafka_right_read(struct kafka *kafka, const char *facility, const char *line);
 /* Whether the right to write to that topic is missing, as far as is known. */
 bool kafka_may_not_write(const struct kafka *kafka, const char *topic);
@@ -382,8 +384,9 @@ const char *kafka_why_refused(rd_kafka_resp_err_t code);
 
 /* kafka_admin.c */
 
-/* The number of partitions of a topic; -1 on failure. Waits some seconds for an answer. */
-int kafka_partition_count(rd_kafka_t *client, const char *topic, struct error *error);
+/* The number of partitions of a topic, as a broker reports; -1 on failure. Any thread. */
+int kafka_partition_count(rd_kafka_t *client, const char *topic, int timeout_ms,
+                          struct error *error);
 /* The offsets of a partition's first and next record. Returns 0, or -1. Waits some seconds for an
  * answer, and for a leader. */
 int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *begin,
@@ -496,9 +499,6 @@ void kafka_probe_fini(struct kafka *kafka);
 
 /* The fingerprint of a message's record. Any thread. */
 struct kafka_fingerprint kafka_fingerprint_of(const rd_kafka_message_t *message);
-/* How many partitions the topic has, as a broker reports; -1: not known. Takes at most 2 s. Any
- * thread. */
-int kafka_count_partitions(rd_kafka_t *client, const char *topic);
 /* Checks the logs of the partitions whose committed offset is gone or doubtful. Returns 0; -1: not
  * possible now. Reader. */
 int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,

@@ -13,6 +13,7 @@
 
 enum {
     READ_TIMEOUT_MS = 1000,
+    COUNT_TIMEOUT_MS = 2000,
     ABSENT_FIRST_MS = 1000, /* first pause before an absent partition is asked for again; doubles */
     ABSENT_MAX_MS = 32000,
     ABSENT_NAMED = 5, /* how many absent partitions an error names */
@@ -135,7 +136,8 @@ static void count_partitions(struct kafka *kafka, struct kafka_reading *job)
         any |= may_be_absent(job, i);
     rd_kafka_t *client = any ? kafka_uncommitted_reader(kafka, &error) : NULL;
     if (client)
-        job->partitions = kafka_count_partitions(client, kafka->config->request_topics[kafka->job]);
+        job->partitions = kafka_partition_count(client, kafka->config->request_topics[kafka->job],
+                                                COUNT_TIMEOUT_MS, &error);
 }
 
 static void take_ledgers(struct kafka_reading *job)

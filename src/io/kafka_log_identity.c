@@ -75,26 +75,12 @@ static enum kafka_log_identity look_at(struct kafka *kafka, rd_kafka_t *client,
     return found;
 }
 
-int kafka_count_partitions(rd_kafka_t *client, const char *topic)
-{
-    const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_topic_t *handle = memory_must(rd_kafka_topic_new(client, topic, NULL));
-    int count = -1;
-    if (!rd_kafka_metadata(client, 0, handle, &metadata, ENDS_MS)) {
-        if (metadata->topic_cnt == 1 && !metadata->topics[0].err &&
-            metadata->topics[0].partition_cnt > 0)
-            count = metadata->topics[0].partition_cnt;
-        rd_kafka_metadata_destroy(metadata);
-    }
-    rd_kafka_topic_destroy(handle);
-    return count;
-}
-
 /* Whether the topic has fewer partitions now: then it was deleted and created again, and this
  * partition's log is gone. Nothing else removes partitions. */
 static bool is_gone(rd_kafka_t *client, const rd_kafka_topic_partition_t *at)
 {
-    int count = kafka_count_partitions(client, at->topic);
+    struct error error;
+    int count = kafka_partition_count(client, at->topic, ENDS_MS, &error);
     return count >= 0 && at->partition >= count;
 }
 

@@ -15,6 +15,7 @@
 enum {
     ANSWER_MS = 30000,  /* limit of one request to a broker, and of one transactional call */
     SILENCE_MS = 60000, /* after that time without a dead letter or an end, something is wrong */
+    COUNT_MS = 10000,   /* limit of the question how many partitions the topic has */
     POLL_MS = 100,
     BATCH = 500,               /* dead letters in one transaction */
     BATCH_BYTES = 4 * 1048576, /* ... or so many bytes */
@@ -65,18 +66,13 @@ static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, voi
         redrive->refused = message->err;
 }
 
-/* Of a topic that cannot be added to a transaction, only librdkafka's log line says which one it
- * is. A thread of librdkafka. */
+/* A thread of librdkafka. */
 static void read_log(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     struct redrive *redrive = rd_kafka_opaque(handle);
-    char name[260];
-    bool about_topic = !strcmp(facility, "ADDPARTS") && strstr(text, "uthorization failed");
-    for (enum request_kind kind = 0; about_topic && kind < REQUEST_KINDS; kind++) {
-        snprintf(name, sizeof name, "\"%s\" [", redrive->config->request_topics[kind]);
-        if (strstr(text, name))
+    for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++)
+        if (kafka_line_forbids(facility, text, redrive->config->request_topics[kind]))
             set_denied(redrive, redrive->config->request_topics[kind]);
-    }
     kafka_log_keep(handle, level, facility, text);
 }
 
@@ -502,7 +498,8 @@ int kafka_redrive(const struct config *config, bool dry_run,
     /* The producer first: it ends an earlier run's open transaction before that run's note is
      * read. */
     if ((dry_run || !make_producer(&redrive, error)) && !make_consumer(&redrive, error) &&
-        (count = kafka_partition_count(redrive.consumer, config->dead_letters, error)) > 0)
+        (count = kafka_partition_count(redrive.consumer, config->dead_letters, COUNT_MS, error)) >
+            0)
         rc = 0;
     for (int32_t i = 0; i < count && !rc && !redrive.stop; i++)
         rc = go_through(&redrive, i, error);

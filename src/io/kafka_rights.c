@@ -48,15 +48,20 @@ void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *
     atomic_fetch_and(&kafka->rights_missing, ~bit_of(kafka, right, on));
 }
 
-void kafka_right_read(struct kafka *kafka, const char *facility, const char *line)
+bool kafka_line_forbids(const char *facility, const char *line, const char *topic)
 {
     char name[260];
-    for (size_t i = 0; !strcmp(facility, "ADDPARTS") && i < kafka->output_count; i++) {
-        snprintf(name, sizeof name, "\"%s\" [", kafka->outputs[i].name);
-        if (strstr(line, name))
+    snprintf(name, sizeof name, "\"%s\" [", topic);
+    return !strcmp(facility, "ADDPARTS") && strstr(line, "uthorization failed") &&
+           strstr(line, name);
+}
+
+void kafka_right_read(struct kafka *kafka, const char *facility, const char *line)
+{
+    for (size_t i = 0; i < kafka->output_count; i++)
+        if (kafka_line_forbids(facility, line, kafka->outputs[i].name))
             kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, kafka->outputs[i].name,
                                 rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
-    }
 }
 
 bool kafka_may_not_write(const struct kafka *kafka, const char *topic)
