@@ -85,15 +85,26 @@ static int load(struct config *config, const struct options *options)
     return rc;
 }
 
+/* What a library or a profiler has set stays. */
+static void ignore(int number)
+{
+    struct sigaction before;
+    if (!sigaction(number, NULL, &before) && before.sa_handler == SIG_DFL)
+        signal(number, SIG_IGN);
+}
+
 /* From the start on, signals that end a process by default are ignored or handled, because a death
  * leaves calls in doubt. --check and similar options keep the default signals. */
 static void prepare_signals(void)
 {
     /* A write to a closed connection, or to a file beyond its size limit, fails with an error
      * instead. */
-    static const int ignored[] = {SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
+    static const int ignored[] = {SIGQUIT, SIGUSR1,   SIGUSR2, SIGPIPE, SIGXFSZ,   SIGXCPU,
+                                  SIGALRM, SIGVTALRM, SIGPROF, SIGIO,   SIGSTKFLT, SIGPWR};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-        signal(ignored[i], SIG_IGN);
+        ignore(ignored[i]);
+    for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+        ignore(number);
     stop_block_signals();
     fatal_prepare();
 }
@@ -109,6 +120,27 @@ static void keep_secrets(void)
         setrlimit(RLIMIT_CORE, &limit);
     }
     prctl(PR_SET_DUMPABLE, 0);
+}
+
+/* Each call in flight takes a connection. The soft limit is often 1,024 where much more is allowed:
+ * so it is raised to the hard limit. */
+static void allow_open_files(const struct config *config)
+{
+    enum { OWN_FILES = 64 }; /* connections to Kafka, files, pipes: an estimate */
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->platform_max_in_flight + OWN_FILES;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit))
+        getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        log_warn(
+            "this process may open %llu files, and platform.max.in.flight = %lld needs about %llu: "
+            "calls beyond the limit fail before they are sent, and are tried again; allow more "
+            "files (ulimit -n, LimitNOFILE), or fewer calls",
+            (unsigned long long)limit.rlim_cur, (long long)config->platform_max_in_flight,
+            (unsigned long long)wanted);
 }
 
 static int act(const struct config *config, const struct options *options)
@@ -139,6 +171,7 @@ static int act(const struct config *config, const struct options *options)
         /* One malloc arena for each of librdkafka's threads would keep tens of MiB; two arenas are
          * enough. */
         mallopt(M_ARENA_MAX, 2);
+        allow_open_files(config);
         status = worker_run(config);
         break;
     }

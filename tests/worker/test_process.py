@@ -22,7 +22,8 @@ import urllib.request
 from process import SETTINGS, Process, worker
 
 WORKER, SANDBOX = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
-IGNORED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ)
+IGNORED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGXCPU, signal.SIGALRM,
+           signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGRTMIN, signal.SIGRTMAX)
 NOBODY = 65534
 for sanitizer in ("ASAN_OPTIONS", "TSAN_OPTIONS"):  # which limit core dumps themselves
     os.environ[sanitizer] = os.environ.get(sanitizer, "") + ":disable_coredump=0"
@@ -94,6 +95,27 @@ class OpenFiles(unittest.TestCase):
                 self.assertIn(status, (0, 1, 2), f"limit {limit}: {process.text}")
         self.assertIn(0, statuses)
         self.assertIn(1, statuses)
+
+    def limit(self, soft, hard, **settings):
+        """The limit that the running worker has, and what it wrote."""
+        with worker(WORKER, settings={"platform.max.in.flight": "200", **settings},
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))) as process:
+            address = process.wait_for(r"http://127\.0\.0\.1:\d+/").group(0)
+            with urllib.request.urlopen(f"{address}metrics", timeout=10) as answer:
+                limit = re.search(r"^process_max_fds (\d+)", answer.read().decode(), re.M).group(1)
+            process.signal(signal.SIGTERM)
+            process.end()
+            return int(limit), process.text
+
+    def test_the_soft_limit_is_raised(self):
+        limit, text = self.limit(100, 400)
+        self.assertEqual(400, limit)
+        self.assertNotIn("may open", text)
+
+    def test_fewer_than_the_calls_need(self):
+        limit, text = self.limit(100, 150)
+        self.assertEqual(150, limit)
+        self.assertRegex(text, r"warn .*may open 150 files, and platform\.max\.in\.flight = 200 needs about 264")
 
 
 class Log(unittest.TestCase):
