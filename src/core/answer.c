@@ -365,7 +365,7 @@ void answer_request_body(struct text *body, const struct request *request, const
     text_clear(body);
     body_member(body, "ACCOUNTSID", token);
     body_member(body, "APPID", app_id);
-    if (request->place.kind == REQUEST_CALL) {
+    if (request->position.kind == REQUEST_CALL) {
         body_member(body, "Caller", event->caller);
         body_member(body, "Callee", event->callee);
         body_member(body, "VirtualNum", event->virtual_num);

@@ -57,16 +57,16 @@ static void give_back(struct dispatch *dispatch, struct request *request, enum c
 void dispatch_add(struct dispatch *dispatch, struct request *request)
 {
     list_init(&request->dispatch_node);
-    if (dispatch->stopped[request->place.kind])
+    if (dispatch->stopped[request->position.kind])
         give_back(dispatch, request, CALL_RETURNED);
     else
-        list_append(&dispatch->waiting[request->place.kind], &request->dispatch_node);
+        list_append(&dispatch->waiting[request->position.kind], &request->dispatch_node);
 }
 
 static bool belongs(const struct request *request, enum request_kind kind, int32_t partition)
 {
-    return request->place.kind == kind &&
-           (partition == DISPATCH_ALL || request->place.partition == partition);
+    return request->position.kind == kind &&
+           (partition == DISPATCH_ALL || request->position.partition == partition);
 }
 
 void dispatch_recall(struct dispatch *dispatch, enum request_kind kind, int32_t partition)
@@ -152,7 +152,7 @@ static struct request *choose(const struct dispatch *dispatch)
 static void begin(struct dispatch *dispatch, struct request *request, int64_t now_ms,
                   int64_t wall_ms)
 {
-    enum request_kind kind = request->place.kind;
+    enum request_kind kind = request->position.kind;
     list_remove(&request->dispatch_node);
     list_append(&dispatch->flying, &request->dispatch_node);
     dispatch->in_flight[kind]++;
@@ -249,7 +249,7 @@ static void undo(struct dispatch *dispatch, struct request *request)
     if (--call->attempts == 0)
         call->first_started_at_ms = call->first_started_boot_ms = 0;
     call->started_boot_ms = 0;
-    if (request->place.kind == REQUEST_RECORDING)
+    if (request->position.kind == REQUEST_RECORDING)
         call->lease_until_ms = INT64_MAX;
     give_back(dispatch, request, CALL_RETURNED);
 }
@@ -271,7 +271,7 @@ static void keep_little(struct outcome *outcome)
 
 static void try_later(struct dispatch *dispatch, struct request *request, int64_t retry_at_ms)
 {
-    if (request->place.kind == REQUEST_CALL)
+    if (request->position.kind == REQUEST_CALL)
         keep_little(&request->outcome);
     else
         outcome_fini(&request->outcome);
@@ -372,7 +372,7 @@ void dispatch_answered(struct dispatch *dispatch, const struct request *request)
 void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
                   int64_t now_ms, int64_t wall_ms, struct finding *finding)
 {
-    enum request_kind kind = request->place.kind;
+    enum request_kind kind = request->position.kind;
     dispatch->in_flight[kind]--;
     dispatch->try_ms_sum +=
         now_ms - request->call.started_boot_ms - dispatch->try_ms_sum / TRY_WEIGHT;

@@ -49,7 +49,7 @@ struct reading {
     struct span default_id, default_key; /* a CloudEvent's id and subject */
     char own_id[300];                    /* the id of a request that gives none */
     struct kept {
-        size_t place; /* of the pointer in struct event */
+        size_t field_offset; /* of the pointer in struct event */
         struct span text;
         char number[24];
     } kept[16];
@@ -80,10 +80,10 @@ static struct kept *next_kept(struct reading *reading)
     return &reading->kept[reading->kept_count];
 }
 
-static void keep(struct reading *reading, size_t place, struct span text)
+static void keep(struct reading *reading, size_t field_offset, struct span text)
 {
     struct kept *kept = next_kept(reading);
-    kept->place = place;
+    kept->field_offset = field_offset;
     kept->text = text;
     reading->kept_count++;
 }
@@ -137,7 +137,7 @@ static void read_member(struct reading *reading, const struct event_member *memb
         return;
     case FOUND_TEXT:
         if (member->holds(kept->text.bytes, kept->text.size, reading->now_wall_ms)) {
-            kept->place = member->place;
+            kept->field_offset = member->field_offset;
             reading->kept_count++;
             return;
         }
@@ -291,7 +291,7 @@ static void open_envelope(struct reading *reading)
 static void fail_duplicate(struct reading *reading)
 {
     const char *name = reading->json.duplicates[0].name;
-    const struct event_member *member = event_members(reading->request->place.kind);
+    const struct event_member *member = event_members(reading->request->position.kind);
     for (; member->name; member++) {
         if (strcmp(member->name, name) == 0) {
             fail(reading, "member-duplicate", "%s: is given twice", member->name);
@@ -354,7 +354,7 @@ static void read_ids_in_spite(struct reading *reading, bool has_key)
     if (!has_key && !exact_json_is_doubled(json, reading->members, "orderId"))
         read_order_id(reading, has_key);
     if (!exact_json_is_doubled(json, reading->members, "requestId"))
-        read_member(reading, event_members(reading->request->place.kind));
+        read_member(reading, event_members(reading->request->position.kind));
 }
 
 static void read_value(struct reading *reading, bool has_key)
@@ -378,19 +378,19 @@ static void read_value(struct reading *reading, bool has_key)
     }
     open_envelope(reading);
     read_order_id(reading, has_key);
-    const struct event_member *member = event_members(reading->request->place.kind);
+    const struct event_member *member = event_members(reading->request->position.kind);
     for (; member->name; member++)
         read_member(reading, member);
-    if (reading->request->place.kind == REQUEST_CALL) {
+    if (reading->request->position.kind == REQUEST_CALL) {
         read_end(reading);
         read_expiry(reading);
     }
 }
 
-static bool is_kept(const struct reading *reading, size_t place)
+static bool is_kept(const struct reading *reading, size_t field_offset)
 {
     for (size_t i = 0; i < reading->kept_count; i++)
-        if (reading->kept[i].place == place)
+        if (reading->kept[i].field_offset == field_offset)
             return true;
     return false;
 }
@@ -398,7 +398,7 @@ static bool is_kept(const struct reading *reading, size_t place)
 /* Sets the defaults of members that are missing or unreadable. */
 static void keep_defaults(struct reading *reading, bool has_key)
 {
-    const struct record_position *place = &reading->request->place;
+    const struct record_position *position = &reading->request->position;
     struct span subject = reading->default_key;
     if (!has_key && !is_kept(reading, offsetof(struct event, order_id)) && subject.bytes &&
         event_is_order_id(subject.bytes, subject.size))
@@ -406,8 +406,9 @@ static void keep_defaults(struct reading *reading, bool has_key)
     if (is_kept(reading, offsetof(struct event, request_id)))
         return;
     if (!reading->default_id.bytes) {
-        int n = snprintf(reading->own_id, sizeof reading->own_id, "%.249s/%" PRId32 "/%" PRId64,
-                         reading->rules->topics[place->kind], place->partition, place->offset);
+        int n =
+            snprintf(reading->own_id, sizeof reading->own_id, "%.249s/%" PRId32 "/%" PRId64,
+                     reading->rules->topics[position->kind], position->partition, position->offset);
         reading->default_id = (struct span){reading->own_id, (size_t)n};
     }
     keep(reading, offsetof(struct event, request_id), reading->default_id);
@@ -425,7 +426,7 @@ static void settle(struct reading *reading)
         const struct kept *kept = &reading->kept[i];
         memcpy(at, kept->text.bytes, kept->text.size);
         at[kept->text.size] = '\0';
-        *(const char **)((char *)event + kept->place) = at;
+        *(const char **)((char *)event + kept->field_offset) = at;
         at += kept->text.size + 1;
     }
 }

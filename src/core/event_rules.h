@@ -11,7 +11,7 @@
 /* One member of a request. */
 struct event_member {
     const char *name;
-    size_t place; /* offset of its text in struct event */
+    size_t field_offset; /* of its text, in struct event */
     bool required, integer_too;
     bool (*holds)(const char *text, size_t size, int64_t now_wall_ms);
     const char *rule; /* completes "must be ..." */

@@ -30,7 +30,7 @@ static int64_t left_of_age(const struct request *request, const struct overdue_l
 
 int64_t overdue_deadline_ms(const struct request *request, const struct overdue_limits *limits)
 {
-    if (request->place.kind != REQUEST_CALL || request->call.attempts == 0 ||
+    if (request->position.kind != REQUEST_CALL || request->call.attempts == 0 ||
         limits->deadline_ms == 0)
         return INT64_MAX;
     return request->call.first_started_boot_ms + limits->deadline_ms;
@@ -39,7 +39,7 @@ int64_t overdue_deadline_ms(const struct request *request, const struct overdue_
 int64_t overdue_at_ms(const struct request *request, const struct overdue_limits *limits,
                       int64_t now_ms, int64_t wall_ms)
 {
-    if (request->place.kind != REQUEST_CALL)
+    if (request->position.kind != REQUEST_CALL)
         return INT64_MAX;
     int64_t expiry = left_of_expiry(request, wall_ms);
     int64_t age = left_of_age(request, limits, wall_ms);

@@ -23,12 +23,12 @@ static const char *put(char **at, const void *bytes, size_t n)
     return copy;
 }
 
-struct request *request_new(struct record_position place, const struct raw_record *raw)
+struct request *request_new(struct record_position position, const struct raw_record *raw)
 {
     size_t size = sizeof(struct request) + raw_size(raw);
     struct request *request = memory_alloc(size);
     memset(request, 0, sizeof *request);
-    request->place = place;
+    request->position = position;
     request->raw = *raw;
     request->bytes = size;
     request->message.type = MESSAGE_REQUEST;
@@ -70,8 +70,8 @@ void outcome_fini(struct outcome *outcome)
 struct log_about request_about(const struct request *request, const char *topic)
 {
     return (struct log_about){.topic = topic,
-                              .partition = request->place.partition,
-                              .offset = request->place.offset,
+                              .partition = request->position.partition,
+                              .offset = request->position.offset,
                               .order_id = request->event.order_id,
                               .trace_id = request->event.trace_id};
 }

@@ -142,7 +142,7 @@ struct partition;
 
 struct request {
     struct message message; /* for the two queues */
-    struct record_position place;
+    struct record_position position;
     struct raw_record raw;
     struct event event;
     struct outcome outcome;
@@ -167,7 +167,7 @@ struct request {
 };
 
 /* Makes a request with a copy of the record, in one block. event_parse parses it later. */
-struct request *request_new(struct record_position place, const struct raw_record *raw);
+struct request *request_new(struct record_position position, const struct raw_record *raw);
 
 /* For the log: what an entry about the request is about, with the name of its topic. */
 struct log_about request_about(const struct request *request, const char *topic);

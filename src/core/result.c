@@ -124,13 +124,13 @@ static void add_tries(struct text *value, const struct request *request)
     add_time(value, "finishedAt", request->outcome.finished_at_ms);
 }
 
-static void add_source(struct text *value, const char *topic, struct record_position place)
+static void add_source(struct text *value, const char *topic, struct record_position position)
 {
     add_name(value, "source");
     text_add(value, "{\"topic\":");
     text_json(value, topic, strlen(topic));
-    add_integer(value, "partition", place.partition);
-    add_integer(value, "offset", place.offset);
+    add_integer(value, "partition", position.partition);
+    add_integer(value, "offset", position.offset);
     text_add(value, "}");
 }
 
@@ -144,15 +144,15 @@ void result_value(struct text *value, const struct result_names *names,
     text_add(value, "{\"orderId\":");
     text_json(value, event->order_id, strlen(event->order_id));
     add_string(value, "requestId", event->request_id);
-    if (request->place.kind == REQUEST_RECORDING)
+    if (request->position.kind == REQUEST_RECORDING)
         add_string(value, "callIdentifier", event->call_identifier);
     add_string(value, "status", status_name(outcome->status));
     add_error(value, outcome, small);
     add_answer(value, outcome, small);
-    if (request->place.kind == REQUEST_RECORDING)
+    if (request->position.kind == REQUEST_RECORDING)
         add_recording(value, &outcome->recording, small);
     add_tries(value, request);
-    add_source(value, names->request_topics[request->place.kind], request->place);
+    add_source(value, names->request_topics[request->position.kind], request->position);
     text_add(value, "}");
 }
 
@@ -226,12 +226,12 @@ static void header_source(struct record *record, const char *group)
 }
 
 static void header_id(struct record *record, const struct result_names *names,
-                      struct record_position place)
+                      struct record_position position)
 {
     struct record_header *header = header_open(record, "ce_id");
     size_t start = record->header_bytes.length;
     text_printf(&record->header_bytes, "%s/%s/%" PRId32 "/%" PRId64, names->group,
-                names->request_topics[place.kind], place.partition, place.offset);
+                names->request_topics[position.kind], position.partition, position.offset);
     header->size = record->header_bytes.length - start;
 }
 
@@ -267,14 +267,14 @@ void result_render(struct record *record, const struct result_names *names,
     };
     char time[CLOCK_TEXT_SIZE];
     record_clear(record);
-    record->topic = names->result_topics[request->place.kind];
+    record->topic = names->result_topics[request->position.kind];
     record->has_key = record->has_value = true;
     text_add(&record->key, request->event.order_id);
     result_value(&record->value, names, request, small);
 
     clock_to_text(time, request->outcome.finished_at_ms);
-    header_id(record, names, request->place);
-    header_string(record, "ce_type", types[request->place.kind]);
+    header_id(record, names, request->position);
+    header_string(record, "ce_type", types[request->position.kind]);
     header_string(record, "ce_subject", request->event.order_id);
     header_source(record, names->group);
     header_string(record, "ce_time", time);
@@ -285,11 +285,11 @@ void result_render(struct record *record, const struct result_names *names,
 }
 
 static void dead_letter_headers(struct record *record, const struct result_names *names,
-                                struct record_position place, int64_t timestamp_ms)
+                                struct record_position position, int64_t timestamp_ms)
 {
-    header_string(record, "dlq.topic", names->request_topics[place.kind]);
-    header_integer(record, "dlq.partition", place.partition);
-    header_integer(record, "dlq.offset", place.offset);
+    header_string(record, "dlq.topic", names->request_topics[position.kind]);
+    header_integer(record, "dlq.partition", position.partition);
+    header_integer(record, "dlq.offset", position.offset);
     header_integer(record, "dlq.timestamp", timestamp_ms);
     header_string(record, "dlq.group", names->group);
 }
@@ -336,7 +336,7 @@ void dead_letter_render(struct record *record, const struct result_names *names,
                            "the call ended after its partition had gone to another worker");
     else
         dead_letter_invalid(record, reason, request);
-    dead_letter_headers(record, names, request->place, raw->timestamp_ms);
+    dead_letter_headers(record, names, request->position, raw->timestamp_ms);
     if (small)
         header_integer(record, "dlq.value.size", (int64_t)raw->value_size);
     if (keyless)
@@ -353,24 +353,24 @@ void dead_letter_render(struct record *record, const struct result_names *names,
 }
 
 void record_gone_render(struct record *record, const struct result_names *names,
-                        struct record_position place, const char *message)
+                        struct record_position position, const char *message)
 {
     record_clear(record);
     record->topic = names->dead_letters;
     dead_letter_reason(record, "record-gone", "record-gone", message);
-    dead_letter_headers(record, names, place, -1);
+    dead_letter_headers(record, names, position, -1);
     headers_settle(record);
 }
 
 void record_give_key(struct record *record, const struct result_names *names,
-                     struct record_position place)
+                     struct record_position position)
 {
     if (record->has_key)
         return;
     record->has_key = true;
     text_clear(&record->key);
-    text_printf(&record->key, "%s/%" PRId32 "/%" PRId64, names->request_topics[place.kind],
-                place.partition, place.offset);
+    text_printf(&record->key, "%s/%" PRId32 "/%" PRId64, names->request_topics[position.kind],
+                position.partition, position.offset);
     header_string(record, "dlq.key.missing", "true");
     headers_settle(record);
 }

@@ -43,11 +43,11 @@ void dead_letter_render(struct record *record, const struct result_names *names,
 /* Renders the dead letter `record-gone` of a started request whose record the broker has deleted,
  * with timestamp -1: unknown. */
 void record_gone_render(struct record *record, const struct result_names *names,
-                        struct record_position place, const char *message);
+                        struct record_position position, const char *message);
 
 /* Gives a dead letter without a key the position of its request as key, and marks that in a header,
  * for a topic that requires keys. */
 void record_give_key(struct record *record, const struct result_names *names,
-                     struct record_position place);
+                     struct record_position position);
 
 void record_fini(struct record *record);

@@ -58,7 +58,7 @@ struct kafka_handler {
 
 struct kafka_record_sink {
     /* A record; raw is borrowed. */
-    void (*record)(void *arg, struct record_position place, const struct raw_record *raw);
+    void (*record)(void *arg, struct record_position position, const struct raw_record *raw);
     /* The end of the partition was reached: `offset` is the next offset that a producer will
      * get. */
     void (*end)(void *arg, enum request_kind kind, int32_t partition, int64_t offset);

@@ -22,7 +22,7 @@ size_t kafka_read_headers(const rd_kafka_message_t *message, struct record_heade
     return count;
 }
 
-static void deliver(struct kafka *kafka, struct record_position place,
+static void deliver(struct kafka *kafka, struct record_position position,
                     const rd_kafka_message_t *message, const struct kafka_record_sink *sink,
                     void *arg)
 {
@@ -37,7 +37,7 @@ static void deliver(struct kafka *kafka, struct record_position place,
         .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
     };
     raw.headers = kafka->headers;
-    sink->record(arg, place, &raw);
+    sink->record(arg, position, &raw);
 }
 
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition)
@@ -54,12 +54,12 @@ static void take_one(struct kafka *kafka, const struct kafka_slot *slot,
                      const rd_kafka_message_t *message, const struct kafka_record_sink *sink,
                      void *arg)
 {
-    struct record_position place = {
+    struct record_position position = {
         .kind = slot->kind, .partition = slot->partition, .offset = message->offset};
     if (message->err)
         sink->end(arg, slot->kind, slot->partition, message->offset);
     else
-        deliver(kafka, place, message, sink, arg);
+        deliver(kafka, position, message, sink, arg);
 }
 
 size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition, size_t most,

@@ -13,23 +13,23 @@
 bool kafka_log_due(struct kafka_log_throttle *throttle, const char *name, int every_ms)
 {
     uint64_t key = hash_add(HASH_EMPTY, name, strlen(name));
-    key += !key; /* 0 marks a free place */
+    key += !key; /* 0 marks a free slot */
     int64_t now = clock_boot_ms();
-    size_t place = 0;
+    size_t slot = 0;
     bool due = true;
     pthread_mutex_lock(&throttle->lock);
     for (size_t i = 0; i < KAFKA_LOG_LINES; i++) {
         if (throttle->seen[i].key == key) {
-            place = i;
+            slot = i;
             due = now - throttle->seen[i].at_ms >= every_ms;
             break;
         }
-        if (throttle->seen[i].at_ms < throttle->seen[place].at_ms)
-            place = i;
+        if (throttle->seen[i].at_ms < throttle->seen[slot].at_ms)
+            slot = i;
     }
     if (due) {
-        throttle->seen[place].key = key;
-        throttle->seen[place].at_ms = now;
+        throttle->seen[slot].key = key;
+        throttle->seen[slot].at_ms = now;
     }
     pthread_mutex_unlock(&throttle->lock);
     return due;

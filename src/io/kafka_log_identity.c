@@ -44,13 +44,13 @@ struct kafka_fingerprint kafka_fingerprint_of(const rd_kafka_message_t *message)
 
 /* Compares the record at the print's position; KAFKA_LOG_NOT_ASKED: no broker answers. */
 static enum kafka_log_identity look_at(struct kafka *kafka, rd_kafka_t *client,
-                                       rd_kafka_topic_partition_list_t *place,
+                                       rd_kafka_topic_partition_list_t *assignment,
                                        struct kafka_fingerprint print)
 {
     enum kafka_log_identity found = KAFKA_LOG_NOT_ASKED;
     int64_t until = clock_boot_ms() + LOOK_MS;
-    place->elems[0].offset = print.offset;
-    if (rd_kafka_assign(client, place))
+    assignment->elems[0].offset = print.offset;
+    if (rd_kafka_assign(client, assignment))
         return KAFKA_LOG_NOT_ASKED;
     while (found == KAFKA_LOG_NOT_ASKED && clock_boot_ms() < until &&
            !atomic_load(&kafka->stopping)) {
@@ -101,23 +101,23 @@ look_at_ends(rd_kafka_t *client, const rd_kafka_topic_partition_t *at, int64_t n
 }
 
 static enum kafka_log_identity look(struct kafka *kafka, rd_kafka_t *client,
-                                    rd_kafka_topic_partition_list_t *place,
+                                    rd_kafka_topic_partition_list_t *assignment,
                                     const struct kafka_log_memo *of, bool gone)
 {
     enum kafka_log_identity found = KAFKA_LOG_UNKNOWN;
     if (of->last.offset >= 0)
-        found = look_at(kafka, client, place, of->last);
+        found = look_at(kafka, client, assignment, of->last);
     if (found == KAFKA_LOG_UNKNOWN && of->first.offset >= 0 && of->first.offset < of->last.offset) {
         /* The last record is gone: the log is another one, or has lost its newest records. */
-        enum kafka_log_identity first = look_at(kafka, client, place, of->first);
+        enum kafka_log_identity first = look_at(kafka, client, assignment, of->first);
         if (first != KAFKA_LOG_UNKNOWN)
             return first == KAFKA_LOG_SAME ? KAFKA_LOG_UNKNOWN : first;
     }
     if (found == KAFKA_LOG_UNKNOWN)
-        return look_at_ends(client, &place->elems[0], of->next, gone);
+        return look_at_ends(client, &assignment->elems[0], of->next, gone);
     if (found != KAFKA_LOG_SAME || of->before.offset < 0 || of->before.offset == of->last.offset)
         return found;
-    enum kafka_log_identity before = look_at(kafka, client, place, of->before);
+    enum kafka_log_identity before = look_at(kafka, client, assignment, of->before);
     return before == KAFKA_LOG_OTHER ? KAFKA_LOG_UNKNOWN : found;
 }
 
@@ -138,10 +138,11 @@ int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list
             logs[i] = KAFKA_LOG_OTHER;
             continue;
         }
-        rd_kafka_topic_partition_list_t *place = memory_must(rd_kafka_topic_partition_list_new(1));
-        rd_kafka_topic_partition_list_add(place, at->topic, at->partition);
-        logs[i] = look(kafka, client, place, &memories[i], at->offset < 0);
-        rd_kafka_topic_partition_list_destroy(place);
+        rd_kafka_topic_partition_list_t *assignment =
+            memory_must(rd_kafka_topic_partition_list_new(1));
+        rd_kafka_topic_partition_list_add(assignment, at->topic, at->partition);
+        logs[i] = look(kafka, client, assignment, &memories[i], at->offset < 0);
+        rd_kafka_topic_partition_list_destroy(assignment);
         if (logs[i] == KAFKA_LOG_NOT_ASKED)
             break;
     }

@@ -47,8 +47,8 @@ struct store_file {
     struct text filling;
 
     struct text writing;
-    char *part;  /* path of the temporary file; NULL: there is none */
-    char *place; /* path to rename to; NULL: none */
+    char *part;       /* path of the temporary file; NULL: there is none */
+    char *final_path; /* to rename it to; NULL: none */
     bool discard;
     int fd;
     char why[120]; /* the first error; empty: none */
@@ -104,7 +104,7 @@ static int sync_directory(const char *directory)
     return rc;
 }
 
-static int move_into_place(struct store_file *file)
+static int move_to_final_path(struct store_file *file)
 {
     int fd = file->fd;
     if (fsync(fd) < 0)
@@ -112,7 +112,7 @@ static int move_into_place(struct store_file *file)
     file->fd = -1;
     if (close(fd) < 0)
         return fail(file, "closing a file of recording.store");
-    if (rename(file->part, file->place) < 0)
+    if (rename(file->part, file->final_path) < 0)
         return fail(file, "renaming a file of recording.store");
     free(file->part);
     file->part = NULL;
@@ -135,8 +135,8 @@ static void work_on(uv_work_t *work)
     struct store_file *file = list_of(work, struct store_file, work);
     atomic_load(&file->turns);
     if (!file->discard && !*file->why && open_part(file) == 0 && write_out(file) == 0 &&
-        file->place)
-        move_into_place(file);
+        file->final_path)
+        move_to_final_path(file);
     if (file->discard || *file->why)
         discard(file);
     atomic_fetch_add(&file->turns, 1);
@@ -158,7 +158,7 @@ static void file_free(struct store_file *file)
     text_fini(&file->filling);
     text_fini(&file->writing);
     free(file->part);
-    free(file->place);
+    free(file->final_path);
     free(file->name);
     free(file);
 }
@@ -185,7 +185,7 @@ static void after_work(uv_work_t *work, int status)
     text_clear(&file->writing);
     if (file->dropped) {
         after_drop(file);
-    } else if (file->name && (file->place || *file->why)) {
+    } else if (file->name && (file->final_path || *file->why)) {
         store->files--;
         store->events->kept(file->argument, *file->why ? file->why : NULL);
         file_free(file);
@@ -211,9 +211,9 @@ static void go_on(struct store_file *file)
     file->filling = empty;
     file->discard = file->dropped;
     if (file->name && !file->dropped) {
-        struct text place = {0};
-        text_printf(&place, "%s/%s", file->store->directory, file->name);
-        file->place = text_take(&place);
+        struct text final_path = {0};
+        text_printf(&final_path, "%s/%s", file->store->directory, file->name);
+        file->final_path = text_take(&final_path);
     }
     file->working = true;
     file->store->busy++;

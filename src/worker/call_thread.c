@@ -60,7 +60,7 @@ struct call_thread {
     struct log_repeat trouble, copy_trouble, clock_trouble;
     struct log_repeat reload_troubles[RELOAD_PARTS];
     struct finding last_failure;
-    char place[300]; /* host:port, for the log */
+    char host_port[300]; /* of the platform, for the log */
     uint64_t random_state;
     struct call_counters counters;
     pthread_mutex_t pause_lock;
@@ -87,7 +87,7 @@ static void seed_random(uint64_t *state)
 }
 
 /* Copies the URL's host and port for log lines. */
-static void find_place(char *out, size_t size, const char *url)
+static void copy_host_port(char *out, size_t size, const char *url)
 {
     const char *scheme = strstr(url, "://");
     const char *from = scheme ? scheme + 3 : url;
@@ -143,12 +143,12 @@ static void log_breaker(struct call_thread *thread, int64_t now_ms)
     if (is == BREAKER_OPEN)
         log_warn("platform %s: calls are paused for %" PRId64 " ms, then one is tried; last "
                  "failure: %s: %s",
-                 thread->place, thread->dispatch.breaker.until_ms - now_ms,
+                 thread->host_port, thread->dispatch.breaker.until_ms - now_ms,
                  thread->last_failure.code, thread->last_failure.message);
     else if (is == BREAKER_TRIAL)
-        log_info("platform %s: the pause is over, one trial call may run", thread->place);
+        log_info("platform %s: the pause is over, one trial call may run", thread->host_port);
     else
-        log_info("platform %s: calls run again", thread->place);
+        log_info("platform %s: calls run again", thread->host_port);
 }
 
 /* Counts a failure. Returns the number of failures since the last log line if a line is due (the
@@ -196,7 +196,7 @@ static void log_trouble(struct call_thread *thread, const struct finding *findin
     bool answered =
         verdict == VERDICT_ANSWERED || verdict == VERDICT_NOT_KEPT || verdict == VERDICT_TOO_LARGE;
     if (answered && trouble_ends(&thread->trouble))
-        log_info("platform %s answers again", thread->place);
+        log_info("platform %s answers again", thread->host_port);
     if (verdict != VERDICT_NOT_SENT && verdict != VERDICT_IN_DOUBT &&
         verdict != VERDICT_UNAUTHORIZED && verdict != VERDICT_THROTTLED)
         return;
@@ -204,7 +204,7 @@ static void log_trouble(struct call_thread *thread, const struct finding *findin
     uint64_t failures = trouble_grows(&thread->trouble, now_ms);
     if (failures)
         log_warn("platform %s: %s: %s; %s (failed tries since the last such line: %" PRIu64 ")",
-                 thread->place, finding->code, finding->message,
+                 thread->host_port, finding->code, finding->message,
                  verdict == VERDICT_IN_DOUBT
                      ? "a call may have been made and is not repeated, a recording is asked for "
                        "again"
@@ -236,9 +236,9 @@ static void log_end(const struct call_thread *thread, const struct request *requ
     if (!log_enabled(LOG_DEBUG))
         return;
     char caller[32], callee[32];
-    bool is_call = request->place.kind == REQUEST_CALL;
+    bool is_call = request->position.kind == REQUEST_CALL;
     struct log_about about =
-        request_about(request, thread->config->request_topics[request->place.kind]);
+        request_about(request, thread->config->request_topics[request->position.kind]);
     text_mask_number(caller, sizeof caller,
                      is_call && request->event.caller ? request->event.caller : "");
     text_mask_number(callee, sizeof callee,
@@ -256,7 +256,7 @@ static void count_end(struct call_thread *thread, const struct request *request)
     struct call_counters *counters = &thread->counters;
     switch (request->call.end) {
     case CALL_FINISHED:
-        count(&counters->ended[request->place.kind][request->outcome.status]);
+        count(&counters->ended[request->position.kind][request->outcome.status]);
         break;
     case CALL_NOT_SENT:
         count(&counters->retries);
@@ -294,7 +294,7 @@ static void on_ended(void *argument, struct request *request, struct attempt *at
     struct finding finding;
     int64_t now = clock_boot_ms();
     atomic_fetch_sub_explicit(&thread->counters.in_flight, 1, memory_order_relaxed);
-    histogram_add(&thread->counters.latency[request->place.kind], clock_boot_us() - started_us);
+    histogram_add(&thread->counters.latency[request->position.kind], clock_boot_us() - started_us);
     count_copy(thread, attempt);
     note_clock(thread, attempt, now);
     dispatch_end(&thread->dispatch, request, attempt, now, clock_wall_ms(), &finding);
@@ -380,7 +380,7 @@ static void give_back(struct call_thread *thread)
             send_limit(thread->finished[kind], calls);
     while ((request = dispatch_take_done(&thread->dispatch))) {
         count_end(thread, request);
-        queue_push(thread->finished[request->place.kind], &request->message.node);
+        queue_push(thread->finished[request->position.kind], &request->message.node);
     }
 }
 
@@ -572,7 +572,7 @@ struct call_thread *call_thread_new(const struct config *config, struct kafka_fi
     thread->config = config;
     memcpy(thread->finished, finished, sizeof thread->finished);
     thread->last_turn_ms = clock_boot_ms();
-    find_place(thread->place, sizeof thread->place, config->platform_url);
+    copy_host_port(thread->host_port, sizeof thread->host_port, config->platform_url);
     pthread_mutex_init(&thread->pause_lock, NULL);
     seed_random(&thread->random_state);
     dispatch_init(&thread->dispatch, config, next_random, &thread->random_state);

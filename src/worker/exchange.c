@@ -357,7 +357,7 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
 
 static bool may_be_file(const struct exchange *exchange, const struct attempt *attempt)
 {
-    return exchange->request->place.kind == REQUEST_RECORDING && exchange->audio == AUDIO_OPEN &&
+    return exchange->request->position.kind == REQUEST_RECORDING && exchange->audio == AUDIO_OPEN &&
            attempt->http_status >= 200 && attempt->http_status < 300 &&
            (!*attempt->content_encoding || !strcasecmp(attempt->content_encoding, "identity") ||
             unpacker_knows(attempt->content_encoding));
@@ -525,7 +525,7 @@ static void on_ended(void *argument, struct platform_post *post, struct attempt 
         file_ended(exchange);
         return;
     }
-    if (exchange->all->store && exchange->request->place.kind == REQUEST_RECORDING) {
+    if (exchange->all->store && exchange->request->position.kind == REQUEST_RECORDING) {
         exchange->attempt.body = exchange->answer.data ? exchange->answer.data : "";
         exchange->attempt.body_size = exchange->answer.length;
         exchange->file_url = verdict_file_url(&exchange->attempt, exchange->all->config);
@@ -555,7 +555,7 @@ static void sign(struct exchange *exchange, int64_t wall_ms)
     text_clear(&exchange->url);
     text_printf(&exchange->url, "%s/%s/bind/callEvent/%sv1?sig=%s", config->platform_url,
                 config->platform_version,
-                exchange->request->place.kind == REQUEST_RECORDING ? "voice/" : "",
+                exchange->request->position.kind == REQUEST_RECORDING ? "voice/" : "",
                 all->signature.sig);
     snprintf(exchange->authorization, sizeof exchange->authorization, "%s",
              all->signature.authorization);
@@ -589,7 +589,7 @@ void exchange_start(struct exchanges *exchanges, struct request *request, int64_
 {
     const struct config *config = exchanges->config;
     struct exchange *exchange = exchange_take(exchanges);
-    bool recording = request->place.kind == REQUEST_RECORDING;
+    bool recording = request->position.kind == REQUEST_RECORDING;
     exchange->request = request;
     exchange->started_us = clock_boot_us();
     sign(exchange, wall_ms);

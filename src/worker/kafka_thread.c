@@ -339,16 +339,16 @@ static void warn_of_older(struct kafka_thread *thread, int32_t partition)
     shown->older = older;
 }
 
-static void on_record(void *argument, struct record_position place, const struct raw_record *raw)
+static void on_record(void *argument, struct record_position position, const struct raw_record *raw)
 {
     struct kafka_thread *thread = argument;
-    if (!engine_is_news(thread->engine, place.partition, place.offset))
+    if (!engine_is_news(thread->engine, position.partition, position.offset))
         return;
     metrics_count(&thread->metrics->requests[thread->job], 1);
-    struct request *request = request_new(place, raw);
+    struct request *request = request_new(position, raw);
     event_parse(request, &thread->rules, thread->wall);
     engine_record(thread->engine, request, thread->now, thread->wall);
-    warn_of_older(thread, place.partition);
+    warn_of_older(thread, position.partition);
 }
 
 static void on_end(void *argument, enum request_kind kind, int32_t partition, int64_t offset)
@@ -489,7 +489,8 @@ static void carry_out(struct kafka_thread *thread, const struct engine_action *a
         kafka_renew_producer(thread->kafka);
         break;
     case ENGINE_READ:
-        kafka_read_ledgers(thread->kafka, action->places, action->place_count, action->stable);
+        kafka_read_ledgers(thread->kafka, action->positions, action->position_count,
+                           action->stable);
         break;
     case ENGINE_END_OWNER:
         kafka_end_owner(thread->kafka, action->owner);
@@ -498,7 +499,7 @@ static void carry_out(struct kafka_thread *thread, const struct engine_action *a
         kafka_commit(thread->kafka, action->ledgers, action->ledger_count);
         break;
     case ENGINE_ASSIGN:
-        kafka_assign(thread->kafka, action->rebalance, action->places, action->place_count);
+        kafka_assign(thread->kafka, action->rebalance, action->positions, action->position_count);
         break;
     case ENGINE_UNASSIGN:
         do_unassign(thread, action);

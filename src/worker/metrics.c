@@ -370,7 +370,7 @@ int64_t metrics_copy_history(struct metrics *metrics, struct history_step steps[
     return ended_ms;
 }
 
-static int by_place(const void *left, const void *right)
+static int by_partition(const void *left, const void *right)
 {
     const struct partition_row *a = left, *b = right;
     if (a->kind != b->kind)
@@ -387,7 +387,7 @@ size_t metrics_copy_table(struct metrics *metrics, struct partition_row *rows)
         count += metrics->table_size[job];
     }
     pthread_mutex_unlock(&metrics->lock);
-    qsort(rows, count, sizeof *rows, by_place);
+    qsort(rows, count, sizeof *rows, by_partition);
     return count;
 }
 

@@ -31,7 +31,7 @@ static void render(struct publish *publish, struct record *record, const struct 
         dead_letter_render(record, names, item->request, "late-outcome", item->small);
         break;
     case ITEM_GONE:
-        record_gone_render(record, names, item->request->place,
+        record_gone_render(record, names, item->request->position,
                            "a call was started for this request, and the broker has deleted its "
                            "record since: it may have been "
                            "dialled, and its order id is lost");
@@ -43,7 +43,7 @@ static void count(struct published *counts, const struct engine_item *item)
 {
     switch (item->type) {
     case ITEM_RESULT:
-        counts->results[item->request->place.kind][item->request->outcome.status]++;
+        counts->results[item->request->position.kind][item->request->outcome.status]++;
         break;
     case ITEM_INVALID:
         counts->dead_letters[DEAD_LETTER_INVALID]++;
@@ -71,7 +71,7 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
     for (size_t i = 0; i < item_count; i++) {
         render(publish, &publish->records[i], &items[i]);
         if (items[i].keyed)
-            record_give_key(&publish->records[i], &publish->names, items[i].request->place);
+            record_give_key(&publish->records[i], &publish->names, items[i].request->position);
         count(&publish->counts, &items[i]);
     }
     publish->transaction = (struct kafka_transaction){.records = publish->records,
@@ -87,8 +87,8 @@ void publish_log_refused(const struct publish *publish, const enum record_refusa
         const struct engine_item *item = &publish->items[i];
         if (refused[i] != REFUSED_FOR_SIZE || !item->small)
             continue;
-        struct log_about about =
-            request_about(item->request, publish->names.request_topics[item->request->place.kind]);
+        struct log_about about = request_about(
+            item->request, publish->names.request_topics[item->request->position.kind]);
         log_write(LOG_ERROR, &about,
                   "the broker refuses the %s of this request even in its smallest form: change "
                   "topic %s (max.message.bytes); %s",

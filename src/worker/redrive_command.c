@@ -51,9 +51,9 @@ static enum request_kind kind_of(const struct config *config, const char *topic)
 static bool is_of_order(const struct redrive_run *run, const struct kafka_dead_letter *letter,
                         const char *order)
 {
-    struct record_position place = {kind_of(run->config, letter->topic), letter->topic_partition,
-                                    0};
-    struct request *request = request_new(place, &letter->request);
+    struct record_position position = {kind_of(run->config, letter->topic), letter->topic_partition,
+                                       0};
+    struct request *request = request_new(position, &letter->request);
     event_parse(request, &run->rules, clock_wall_ms());
     bool same = request->event.order_id && !strcmp(request->event.order_id, order);
     request_free(request);

@@ -50,7 +50,7 @@ static void check_event(const struct request *request)
     if (event->invalid_code)
         return;
     must(event->order_id != NULL);
-    if (request->place.kind == REQUEST_CALL)
+    if (request->position.kind == REQUEST_CALL)
         must(event->caller && event->callee && strlen(event->caller) <= 21);
     else
         must(event->call_identifier && strlen(event->call_identifier) <= 128);
@@ -84,10 +84,10 @@ static void check_answer(struct request *request, const char *body, size_t size)
     static const struct config config = {
         .platform_url = "https://h", .platform_version = "1", .platform_answer_max_bytes = 1 << 20};
     struct attempt attempt = {.http_status = 200, .body = body, .body_size = size};
-    if (answer_read(outcome, request->place.kind, &attempt, &config, &reason)) {
+    if (answer_read(outcome, request->position.kind, &attempt, &config, &reason)) {
         must(reason != NULL);
         attempt.http_status = 404;
-        answer_refused(outcome, request->place.kind, &attempt, &config);
+        answer_refused(outcome, request->position.kind, &attempt, &config);
     } else {
         must(outcome->flag_json != NULL);
     }
@@ -125,8 +125,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .headers = headers,
         .header_count = switches & HEADERS ? 4 : 1,
     };
-    struct record_position place = {switches & RECORDING ? REQUEST_RECORDING : REQUEST_CALL, 3, 42};
-    struct request *request = request_new(place, &raw);
+    struct record_position position = {switches & RECORDING ? REQUEST_RECORDING : REQUEST_CALL, 3,
+                                       42};
+    struct request *request = request_new(position, &raw);
     event_parse(request, &rules, 1768212043120);
     check_event(request);
     check_answer(request, value, value_size);

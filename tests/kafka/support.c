@@ -162,12 +162,12 @@ void side_join(struct side *side, size_t partitions)
                          side->rebalances[side->rebalance_count - 1].count == partitions);
 }
 
-static void take_record(void *arg, struct record_position place, const struct raw_record *raw)
+static void take_record(void *arg, struct record_position position, const struct raw_record *raw)
 {
     struct side *side = arg;
     assert_true(side->taken_count < SEEN);
     struct taken *taken = &side->taken[side->taken_count++];
-    *taken = (struct taken){.place = place, .timestamp_ms = raw->timestamp_ms};
+    *taken = (struct taken){.position = position, .timestamp_ms = raw->timestamp_ms};
     snprintf(taken->key, sizeof taken->key, "%.*s", (int)raw->key_size, raw->key ? raw->key : "");
     snprintf(taken->value, sizeof taken->value, "%.*s", (int)raw->value_size,
              raw->value ? raw->value : "");
@@ -215,9 +215,9 @@ enum group_answer side_commit(struct side *side, const struct stored_ledger *led
 
 enum group_answer side_read(struct side *side, int32_t partition, bool stable)
 {
-    struct record_position place = {.kind = REQUEST_CALL, .partition = partition};
+    struct record_position position = {.kind = REQUEST_CALL, .partition = partition};
     int before = side->ledgers_read;
-    kafka_read_ledgers(side->kafka, &place, 1, stable);
+    kafka_read_ledgers(side->kafka, &position, 1, stable);
     side_until(side, side->ledgers_read == before + 1);
     return side->answer;
 }

@@ -16,7 +16,7 @@ struct rebalance {
 };
 
 struct taken {
-    struct record_position place;
+    struct record_position position;
     char key[64], value[64], header[64];
     int64_t timestamp_ms;
 };

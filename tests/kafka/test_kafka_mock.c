@@ -68,8 +68,8 @@ static void delivers_records_whole_and_ends(void **state)
     assert_string_equal(side.taken[0].key, "o-1");
     assert_string_equal(side.taken[1].value, "two");
     assert_string_equal(side.taken[1].header, "h=y");
-    assert_int_equal(side.taken[1].place.offset, 1);
-    assert_int_equal(side.taken[1].place.kind, REQUEST_CALL);
+    assert_int_equal(side.taken[1].position.offset, 1);
+    assert_int_equal(side.taken[1].position.kind, REQUEST_CALL);
     assert_true(side.taken[0].timestamp_ms > 1600000000000);
     assert_int_equal(side.end_offset, 2);
     side_leave(&side);
@@ -381,8 +381,8 @@ static void frees_while_jobs_hang(void **state)
     side_init(&side, "127.0.0.1:1", "g", "a", NULL);
     kafka_start(side.kafka);
     kafka_join(side.kafka);
-    struct record_position place = {.kind = REQUEST_CALL};
-    kafka_read_ledgers(side.kafka, &place, 1, true);
+    struct record_position position = {.kind = REQUEST_CALL};
+    kafka_read_ledgers(side.kafka, &position, 1, true);
     side_until(&side, side.ledgers_read == 1);
     assert_int_equal(side.answer, GROUP_RETRY);
     kafka_end_owner(side.kafka, "other");

@@ -521,12 +521,12 @@ static void reads_from_where_it_is_told(void **state)
     side.answers = false;
     side_join(&side, 2);
     /* The other one is held without being read. */
-    struct record_position place = {.kind = REQUEST_CALL, .partition = 1, .offset = 2};
-    kafka_assign(side.kafka, newest(&side)->number, &place, 1);
+    struct record_position position = {.kind = REQUEST_CALL, .partition = 1, .offset = 2};
+    kafka_assign(side.kafka, newest(&side)->number, &position, 1);
     side_until(&side, (side_take(&side, 0), side_take(&side, 1), side.ends > 0));
     assert_int_equal(side.taken_count, 1);
-    assert_int_equal(side.taken[0].place.partition, 1);
-    assert_int_equal(side.taken[0].place.offset, 2);
+    assert_int_equal(side.taken[0].position.partition, 1);
+    assert_int_equal(side.taken[0].position.offset, 2);
     side_leave(&side);
     assert_int_equal(owned(&side), 0);
     side_fini(&side);
@@ -594,7 +594,7 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
     /* The other one is still read. */
     topic_put(names.bootstrap, names.requests, 0, "k", "v", "h");
     side_until(&side, (side_take(&side, 0), side.taken_count == 2));
-    assert_int_equal(side.taken[1].place.partition, 0);
+    assert_int_equal(side.taken[1].position.partition, 0);
     rd_kafka_topic_partition_list_destroy(list);
     side_fini(&side);
 }

@@ -82,7 +82,7 @@ static void land(struct world *world, const struct engine_action *action)
                action->ledgers[i].metadata_size);
     }
     for (size_t i = 0; i < action->item_count; i++)
-        world->results[action->items[i].request->place.offset]++;
+        world->results[action->items[i].request->position.offset]++;
 }
 
 /* Some transactions abort, and of some nobody learns whether they have landed. */
@@ -106,7 +106,7 @@ static void answer_read(struct process *process, const struct engine_action *act
     struct stored_ledger ledger = {.offset = committed->base,
                                    .metadata = committed->metadata,
                                    .metadata_size = committed->size};
-    engine_ledgers_read(process->engine, GROUP_DONE, &ledger, action->place_count,
+    engine_ledgers_read(process->engine, GROUP_DONE, &ledger, action->position_count,
                         process->world->now);
 }
 
@@ -115,7 +115,7 @@ static void end_call(struct process *process)
 {
     struct request *request = process->lent[0];
     struct world *world = process->world;
-    int64_t offset = request->place.offset;
+    int64_t offset = request->position.offset;
     memmove(process->lent, process->lent + 1, --process->lent_count * sizeof *process->lent);
     if (offset % 5 == 2 && !request->call.attempts) {
         request->call.end = CALL_NOT_SENT;
@@ -136,7 +136,7 @@ static void end_call(struct process *process)
 
 static void start(struct process *process, struct request *request)
 {
-    process->world->at_dial[request->place.offset] = process->world->committed;
+    process->world->at_dial[request->position.offset] = process->world->committed;
     process->lent[process->lent_count++] = request;
 }
 
@@ -181,7 +181,7 @@ static bool step(struct process *process)
         engine_committed(process->engine, GROUP_DONE, world->now);
         break;
     case ENGINE_ASSIGN:
-        process->position = action.places[0].offset < 0 ? 0 : action.places[0].offset;
+        process->position = action.positions[0].offset < 0 ? 0 : action.positions[0].offset;
         break;
     case ENGINE_START:
         start(process, action.request);
@@ -208,11 +208,11 @@ static void work(struct world *world, const char *owner, long fails_at)
                                      .window_bytes = 1 << 20,
                                      .slots = 4};
     struct process process = {.world = world, .position = -1};
-    struct record_position place = {.offset = -1};
+    struct record_position position = {.offset = -1};
     allocations_fail(fails_at, false);
     process.engine = engine_new(&options);
     engine_producer_ready(process.engine, world->now);
-    engine_assigned(process.engine, 1, &place, 1, world->now);
+    engine_assigned(process.engine, 1, &position, 1, world->now);
     for (int steps = 0; step(&process); steps++)
         if (steps == STEPS_MAX)
             _exit(3);

@@ -184,7 +184,7 @@ static const int *codes_of(enum fault fault)
 static void take(struct bench *bench, enum fault fault, int before)
 {
     struct request *request = next_request(bench);
-    bool is_call = request->place.kind == REQUEST_CALL; /* a recording may be asked for again */
+    bool is_call = request->position.kind == REQUEST_CALL; /* a recording may be asked for again */
     int sent = is_call ? server_requests(&bench->server) - before : 0;
     bool finished = request->call.end == CALL_FINISHED;
     if (sent > 1 || (request->call.end == CALL_NOT_SENT && sent > 0) ||

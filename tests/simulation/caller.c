@@ -39,8 +39,8 @@ static struct mail take(struct mailbox *box)
 
 void caller_lend(struct world *world, struct job *job, struct request *request)
 {
-    say(world, "%s hands out %d/%d", job_name(job), request->place.partition,
-        (int)request->place.offset);
+    say(world, "%s hands out %d/%d", job_name(job), request->position.partition,
+        (int)request->position.offset);
     put(world, &job->process->caller.in, (struct mail){.type = MAIL_REQUEST, .request = request});
 }
 
@@ -55,10 +55,10 @@ void caller_recall(struct world *world, struct job *job, const struct engine_act
 static void recall(struct caller *caller, const struct mail *mail)
 {
     for (size_t i = 0; i < caller->call_count; i++) {
-        const struct record_position *place = &caller->calls[i].request->place;
+        const struct record_position *position = &caller->calls[i].request->position;
         caller->calls[i].recalled |=
-            mail->kind == place->kind &&
-            (mail->partition == ENGINE_ALL || mail->partition == place->partition);
+            mail->kind == position->kind &&
+            (mail->partition == ENGINE_ALL || mail->partition == position->partition);
     }
     dispatch_recall(&caller->dispatch, mail->kind,
                     mail->partition == ENGINE_ALL ? DISPATCH_ALL : mail->partition);
@@ -89,7 +89,7 @@ static void begin_try(struct world *world, struct process *process, struct reque
         broken(world, "%s tries %d/%d, which has expired", process_name(process->id), task->log,
                (int)task->offset);
     for (size_t i = 0; i < caller->call_count; i++)
-        recordings += caller->calls[i].request->place.kind == REQUEST_RECORDING;
+        recordings += caller->calls[i].request->position.kind == REQUEST_RECORDING;
     int64_t slots = world->config.platform_max_in_flight;
     int64_t most = world->serves[REQUEST_CALL] && slots > 1 ? slots - 1 : slots; /* one for calls */
     if ((int64_t)caller->call_count >= slots ||
@@ -127,7 +127,7 @@ static void turn(struct world *world, struct process *process)
     if (dispatch_take_limit_change(&caller->dispatch, &calls))
         tell_allowance(world, process, calls);
     while ((request = dispatch_take_done(&caller->dispatch)))
-        put(world, &caller->out[request->place.kind],
+        put(world, &caller->out[request->position.kind],
             (struct mail){.type = MAIL_REQUEST, .request = request});
     caller->happened = false;
     caller->due = dispatch_wake_ms(&caller->dispatch);

@@ -7,7 +7,7 @@
 
 int task_of(const struct world *world, const struct request *request)
 {
-    return world->logs[request->place.partition].task_at[request->place.offset] - 1;
+    return world->logs[request->position.partition].task_at[request->position.offset] - 1;
 }
 
 /* Whether the task has everything that it must have in the end. An invalid request needs a dead
@@ -336,9 +336,9 @@ void check_start(struct world *world, const struct job *job, const struct reques
 {
     struct engine_partition_stats view;
     for (size_t i = 0; engine_get_partition_stats(job->engine, i, &view); i++)
-        if (view.partition == request->place.partition && !view.active)
+        if (view.partition == request->position.partition && !view.active)
             broken(world, "%s hands out %d/%d in a drain", job_name(job), view.partition,
-                   (int)request->place.offset);
+                   (int)request->position.offset);
 }
 
 /* Transactions prove the membership, but only heartbeats keep it. A process whose heartbeats got
@@ -382,16 +382,16 @@ void check_post(struct world *world, struct process *process, struct task *task)
  * engine has done everything that it can do now. */
 void check_recalled(struct world *world, const struct process *process, const struct call *call)
 {
-    const struct record_position *place = &call->request->place;
-    const struct job *job = &process->jobs[place->kind];
+    const struct record_position *position = &call->request->position;
+    const struct job *job = &process->jobs[position->kind];
     bool drains = call->request->state == REQUEST_HANDED &&
-                  job->drain_until[place->partition] < INT64_MAX / 2;
+                  job->drain_until[position->partition] < INT64_MAX / 2;
     if (call->recalled)
         broken(world, "%s calls %d/%d, which was recalled", process_name(process->id),
-               place->partition, (int)place->offset);
-    if (drains && job->asleep && !(job->recalls & 1u << place->partition))
+               position->partition, (int)position->offset);
+    if (drains && job->asleep && !(job->recalls & 1u << position->partition))
         broken(world, "%s calls %d/%d in a drain and has not recalled it",
-               process_name(process->id), place->partition, (int)place->offset);
+               process_name(process->id), position->partition, (int)position->offset);
 }
 
 /* The largest number of started requests that earlier processes have left in that log. Their marks

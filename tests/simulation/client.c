@@ -6,12 +6,13 @@
 
 /* The consumer: records, and rebalances as librdkafka reports them (each waits for its answer). */
 
-static size_t places_of(const struct world *world, unsigned logs, struct record_position *places)
+static size_t positions_of(const struct world *world, unsigned logs,
+                           struct record_position *positions)
 {
     size_t count = 0;
     for (int log = 0; log < world->log_count; log++)
         if (logs & 1u << log)
-            places[count++] = (struct record_position){.partition = log, .offset = -1};
+            positions[count++] = (struct record_position){.partition = log, .offset = -1};
     return count;
 }
 
@@ -41,8 +42,8 @@ static void note_unclaimed(struct world *world, const struct job *job, unsigned 
 static void ask_assign(struct world *world, struct job *job, unsigned logs)
 {
     struct client *client = &job->client;
-    struct record_position places[LOGS_MAX];
-    size_t count = places_of(world, logs, places);
+    struct record_position positions[LOGS_MAX];
+    size_t count = positions_of(world, logs, positions);
     client->asked = ASKED_ASSIGN;
     memset(job->claims_refused, 0, sizeof job->claims_refused);
     for (int log = 0; log < world->log_count; log++)
@@ -52,7 +53,7 @@ static void ask_assign(struct world *world, struct job *job, unsigned logs)
     note_dropped(world, job, job->lost & ~logs);
     job->lost &= logs; /* logs that are not in the first assignment belong to another process */
     say(world, "%s is given %x", job_name(job), logs);
-    engine_assigned(job->engine, ++client->rebalance, places, count, job_now(world, job));
+    engine_assigned(job->engine, ++client->rebalance, positions, count, job_now(world, job));
 }
 
 /* Calls of a partition that the process had lost or given up before are its own again only if it
@@ -83,8 +84,8 @@ static void note_parted(struct world *world, const struct job *job)
 static void ask_unassign(struct world *world, struct job *job, unsigned logs, bool lost)
 {
     struct client *client = &job->client;
-    struct record_position places[LOGS_MAX];
-    size_t count = places_of(world, logs, places);
+    struct record_position positions[LOGS_MAX];
+    size_t count = positions_of(world, logs, positions);
     client->asked = ASKED_UNASSIGN;
     client->asked_since = world->now;
     client->asked_logs = logs;
@@ -97,7 +98,7 @@ static void ask_unassign(struct world *world, struct job *job, unsigned logs, bo
     else
         job_drain(world, job, logs);
     engine_revoked(job->engine, ++client->rebalance, lost ? PARTITIONS_LOST : PARTITIONS_REVOKED,
-                   places, count, job_now(world, job));
+                   positions, count, job_now(world, job));
 }
 
 static void be_out(struct client *client)
@@ -232,11 +233,11 @@ static int claim_due(const struct world *world, struct job *job)
 static void retry_claim(struct world *world, struct job *job, int log)
 {
     struct client *client = &job->client;
-    struct record_position place = {.partition = log, .offset = -1};
+    struct record_position position = {.partition = log, .offset = -1};
     client->owned &= ~(1u << log);
     client->fetching &= ~(1u << log);
     note_dropped(world, job, 1u << log);
-    engine_revoked(job->engine, ++client->rebalance, PARTITIONS_OVERTAKEN, &place, 1,
+    engine_revoked(job->engine, ++client->rebalance, PARTITIONS_OVERTAKEN, &position, 1,
                    job_now(world, job));
     ask_assign(world, job, 1u << log);
 }
@@ -338,9 +339,9 @@ void client_assign(struct world *world, struct job *job, const struct engine_act
     say(world, "%s answers assign %d", job_name(job), (int)action->rebalance);
     if (action->rebalance != client->rebalance || client->asked != ASKED_ASSIGN)
         return;
-    for (size_t i = 0; i < action->place_count; i++) {
-        int log = action->places[i].partition;
-        int64_t from = action->places[i].offset;
+    for (size_t i = 0; i < action->position_count; i++) {
+        int log = action->positions[i].partition;
+        int64_t from = action->positions[i].offset;
         logs |= 1u << log;
         note_holder(world, job, log);
         client->position[log] = from < world->logs[log].start ? world->logs[log].start : from;

@@ -247,8 +247,8 @@ static void drop_found(struct job *job)
 static enum group_answer read_ledgers(struct world *world, struct job *job)
 {
     const struct engine_action *work = &job->work;
-    for (size_t i = 0; i < work->place_count; i++) {
-        int log = work->places[i].partition;
+    for (size_t i = 0; i < work->position_count; i++) {
+        int log = work->positions[i].partition;
         const char *metadata = world->logs[log].metadata ? world->logs[log].metadata : "";
         if (work->stable && broker_is_unstable(world, log))
             return GROUP_RETRY;

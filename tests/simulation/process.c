@@ -147,8 +147,8 @@ static void trace_transaction(struct world *world, const struct job *job,
         say(world, "    %d: base %d %s", action->ledgers[i].partition,
             (int)action->ledgers[i].offset, action->ledgers[i].metadata);
     for (size_t i = 0; world->plan.trace && i < action->item_count; i++)
-        say(world, "    %d/%d %s", action->items[i].request->place.partition,
-            (int)action->items[i].request->place.offset,
+        say(world, "    %d/%d %s", action->items[i].request->position.partition,
+            (int)action->items[i].request->position.offset,
             status_name(action->items[i].request->outcome.status));
 }
 

@@ -335,7 +335,7 @@ static void writes_the_request(void **state)
     struct request least = {.event = {.caller = "1", .callee = "2"}};
     assert_body(&least, "{\"ACCOUNTSID\":\"to\\\"ken\",\"APPID\":\"app\",\"Caller\":\"1\","
                         "\"Callee\":\"2\"}");
-    struct request recording = {.place = {.kind = REQUEST_RECORDING},
+    struct request recording = {.position = {.kind = REQUEST_RECORDING},
                                 .event = {.call_identifier = "6544"}};
     assert_body(&recording,
                 "{\"ACCOUNTSID\":\"to\\\"ken\",\"APPID\":\"app\",\"CallIdentifier\":\"6544\"}");

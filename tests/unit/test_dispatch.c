@@ -152,20 +152,20 @@ static void recordings_have_their_share_and_no_more(void **state)
     for (int i = 0; i < 6; i++)
         add(bench, REQUEST_RECORDING);
     while ((request = next(bench)))
-        running[request->place.kind]++;
+        running[request->position.kind]++;
     assert_int_equal(running[REQUEST_RECORDING], 2);
     for (int i = 0; i < 6; i++)
         add(bench, REQUEST_CALL);
     while ((request = next(bench)))
-        running[request->place.kind]++;
+        running[request->position.kind]++;
     assert_int_equal(running[REQUEST_CALL], 2);
     end(bench, bench->requests[0], OK); /* calls do not starve recordings either */
     bool recording = false;
     while ((request = next(bench)))
-        recording |= request->place.kind == REQUEST_RECORDING;
+        recording |= request->position.kind == REQUEST_RECORDING;
     end(bench, bench->requests[1], OK);
     while ((request = next(bench)))
-        recording |= request->place.kind == REQUEST_RECORDING;
+        recording |= request->position.kind == REQUEST_RECORDING;
     assert_true(recording);
 }
 

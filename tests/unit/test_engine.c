@@ -87,7 +87,7 @@ static void land(struct harness *harness)
         size_t used = strlen(harness->published);
         snprintf(harness->published + used, sizeof harness->published - used, "%s:%d:%s ",
                  (const char *[]){"result", "invalid", "late", "gone"}[item->type],
-                 (int)item->request->place.offset, status_name(item->request->outcome.status));
+                 (int)item->request->position.offset, status_name(item->request->outcome.status));
     }
 }
 
@@ -151,9 +151,9 @@ static void preset(struct harness *harness, int partition, int64_t base, uint64_
 static void answer_read(struct harness *harness)
 {
     struct stored_ledger ledgers[4];
-    size_t count = harness->action.place_count;
+    size_t count = harness->action.position_count;
     for (size_t i = 0; i < count; i++) {
-        int32_t partition = harness->action.places[i].partition;
+        int32_t partition = harness->action.positions[i].partition;
         const char *metadata = harness->metadata[partition] ? harness->metadata[partition] : "";
         ledgers[i] = (struct stored_ledger){.partition = partition,
                                             .offset = harness->base[partition],
@@ -165,19 +165,19 @@ static void answer_read(struct harness *harness)
 
 static void give(struct harness *harness, int first, int count)
 {
-    struct record_position places[4];
+    struct record_position positions[4];
     for (int i = 0; i < count; i++)
-        places[i] = (struct record_position){.partition = first + i, .offset = -1};
-    engine_assigned(harness->engine, ++harness->rebalance, places, (size_t)count, harness->now);
+        positions[i] = (struct record_position){.partition = first + i, .offset = -1};
+    engine_assigned(harness->engine, ++harness->rebalance, positions, (size_t)count, harness->now);
 }
 
 static void take(struct harness *harness, int first, int count, bool lost)
 {
-    struct record_position places[4];
+    struct record_position positions[4];
     for (int i = 0; i < count; i++)
-        places[i] = (struct record_position){.partition = first + i, .offset = -1};
+        positions[i] = (struct record_position){.partition = first + i, .offset = -1};
     engine_revoked(harness->engine, ++harness->rebalance,
-                   lost ? PARTITIONS_OVERTAKEN : PARTITIONS_REVOKED, places, (size_t)count,
+                   lost ? PARTITIONS_OVERTAKEN : PARTITIONS_REVOKED, positions, (size_t)count,
                    harness->now);
 }
 
@@ -232,7 +232,7 @@ static void arrive(struct harness *harness, int partition, int64_t offset, const
 static struct request *lent(struct harness *harness, int64_t offset)
 {
     for (size_t i = 0; i < harness->lent_count; i++)
-        if (harness->lent[i]->place.offset == offset)
+        if (harness->lent[i]->position.offset == offset)
             return harness->lent[i];
     fail_msg("offset %d was not handed out", (int)offset);
     return NULL;
@@ -356,7 +356,7 @@ static void test_order_in_a_lane(void **state)
     assert_int_equal(mark(&harness, 0, 1), LEDGER_STARTED);
     assert_int_equal(mark(&harness, 0, 2), LEDGER_DONE);
     expect(&harness, ENGINE_START);
-    assert_int_equal(harness.action.request->place.offset, 1);
+    assert_int_equal(harness.action.request->position.offset, 1);
     harness_fini(&harness);
 }
 
@@ -385,7 +385,7 @@ static void test_untried_ends(void **state)
                      "result:0:invalid invalid:0:invalid result:1:expired result:2:expired "
                      "invalid:4:invalid ");
     expect(&harness, ENGINE_START);
-    assert_int_equal(harness.action.request->place.offset, 3);
+    assert_int_equal(harness.action.request->position.offset, 3);
     expect(&harness, ENGINE_NOTHING);
     harness_fini(&harness);
 }
@@ -445,7 +445,7 @@ static void test_not_sent_loses_its_mark_before_it_is_tried_again(void **state)
     commit_tick(&harness);
     assert_int_equal(mark(&harness, 0, 0), LEDGER_STARTED);
     expect(&harness, ENGINE_START);
-    assert_int_equal(harness.action.request->place.offset, 0);
+    assert_int_equal(harness.action.request->position.offset, 0);
     harness_fini(&harness);
 }
 
@@ -549,7 +549,7 @@ static void test_takeover_reads_the_marks(void **state)
     assert_owner(&harness, 0, "me");
     engine_committed(harness.engine, GROUP_DONE, harness.now);
     expect(&harness, ENGINE_ASSIGN);
-    assert_int_equal(harness.action.places[0].offset, 10);
+    assert_int_equal(harness.action.positions[0].offset, 10);
 
     assert_false(engine_is_news(harness.engine, 0, 9));
     for (int64_t offset = 10; offset < 14; offset++)
@@ -560,7 +560,7 @@ static void test_takeover_reads_the_marks(void **state)
     harness.now += 10000;
     commit_tick(&harness);
     expect(&harness, ENGINE_START);
-    assert_int_equal(harness.action.request->place.offset, 12);
+    assert_int_equal(harness.action.request->position.offset, 12);
     finish(&harness, 12, STATUS_SUCCEEDED);
     commit_tick(&harness);
     assert_int_equal(harness.base[0], 14);
@@ -731,7 +731,7 @@ static void get_stuck(struct harness *harness)
     expect(harness, ENGINE_START);
     expect(harness, ENGINE_START);
     for (size_t i = 0; i < 2; i++)
-        if (harness->lent[i]->place.partition == 0) {
+        if (harness->lent[i]->position.partition == 0) {
             struct request *first = harness->lent[i];
             harness->lent[i] = harness->lent[1];
             harness->lent[1] = first;
@@ -757,7 +757,7 @@ static void test_what_is_refused_for_good_holds_its_partition_alone(void **state
     arrive(&harness, 1, 1, "o-2");
     commit_tick(&harness); /* the other one goes on alone */
     expect(&harness, ENGINE_START);
-    assert_int_equal(harness.action.request->place.partition, 1);
+    assert_int_equal(harness.action.request->position.partition, 1);
     finish(&harness, 1, STATUS_SUCCEEDED);
     commit_tick(&harness);
     assert_published(&harness, "result:1:succeeded ");
@@ -768,7 +768,7 @@ static void test_what_is_refused_for_good_holds_its_partition_alone(void **state
     assert_published(&harness, "result:0:succeeded ");
     assert_int_equal(view_of(&harness, 0).refused, -1);
     expect(&harness, ENGINE_START);
-    assert_int_equal(harness.action.request->place.offset, 1);
+    assert_int_equal(harness.action.request->position.offset, 1);
     harness_fini(&harness);
 }
 
@@ -1116,7 +1116,7 @@ static void test_refused_offsets_halt_the_one_partition(void **state)
     }
     assert_int_equal(harness.lent_count, 3); /* the others go on */
     for (size_t i = 0; i < 3; i++)
-        assert_int_not_equal(harness.lent[i]->place.partition, 2);
+        assert_int_not_equal(harness.lent[i]->position.partition, 2);
     harness_fini(&harness);
 }
 
@@ -1124,7 +1124,7 @@ static void test_refused_offsets_halt_the_one_partition(void **state)
 static void keep_busy(struct harness *harness, int64_t *offsets, int partitions)
 {
     while (harness->lent_count)
-        finish(harness, harness->lent[0]->place.offset, STATUS_SUCCEEDED);
+        finish(harness, harness->lent[0]->position.offset, STATUS_SUCCEEDED);
     for (int partition = 0; partition < partitions; partition++) {
         char id[24];
         if (view_of(harness, partition).unfinished)
@@ -1247,8 +1247,8 @@ static void test_a_short_limit_is_found_out_and_kept(void **state)
             /* The first call never ends, the others do, those of odd offsets first. */
             int64_t next = 0;
             for (size_t i = 0; i < harness.lent_count && next % 2 == 0; i++)
-                if (harness.lent[i]->place.offset)
-                    next = harness.lent[i]->place.offset;
+                if (harness.lent[i]->position.offset)
+                    next = harness.lent[i]->position.offset;
             if (next) {
                 finish(&harness, next, STATUS_SUCCEEDED);
                 ended++;
@@ -1555,8 +1555,8 @@ static void test_absent_partition(void **state)
     land(&harness);
     engine_committed(harness.engine, GROUP_DONE, harness.now);
     expect(&harness, ENGINE_ASSIGN);
-    assert_int_equal(harness.action.place_count, 1);
-    assert_int_equal(harness.action.places[0].partition, 0);
+    assert_int_equal(harness.action.position_count, 1);
+    assert_int_equal(harness.action.positions[0].partition, 0);
     take(&harness, 0, 2, false);
     expect(&harness, ENGINE_RECALL);
     expect(&harness, ENGINE_COMMIT);
@@ -1592,7 +1592,7 @@ static void test_what_was_committed_is_gone(void **state)
     assert_int_equal(harness.base[0], 1);
     assert_int_equal(mark(&harness, 0, 1), LEDGER_STARTED);
     expect(&harness, ENGINE_ASSIGN);
-    assert_int_equal(harness.action.places[0].offset, 2);
+    assert_int_equal(harness.action.positions[0].offset, 2);
     finish(&harness, 1, STATUS_SUCCEEDED);
     commit_tick(&harness);
     assert_published(&harness, "result:1:succeeded ");
@@ -1706,7 +1706,7 @@ static void test_a_halt_that_is_lost_is_not_said(void **state)
     expect(&harness, ENGINE_UNASSIGN);
     preset(&harness, 0, 5, 3, "", "");
     assign(&harness, 0, 1);
-    assert_int_equal(harness.action.places[0].offset, 5);
+    assert_int_equal(harness.action.positions[0].offset, 5);
     assert_owner(&harness, 0, "me");
     assert_false(view_of(&harness, 0).needs_repair);
     harness_fini(&harness);
@@ -1785,7 +1785,7 @@ static void test_unknown_that_landed(void **state)
     assert_int_equal(mark(&harness, 0, 1), LEDGER_FRESH);
     commit_tick(&harness);
     expect(&harness, ENGINE_START);
-    assert_int_equal(harness.action.request->place.offset, 1);
+    assert_int_equal(harness.action.request->position.offset, 1);
     harness_fini(&harness);
 }
 
@@ -1894,7 +1894,7 @@ static void test_a_stop_asks_often_for_late_outcomes(void **state)
     }
     refuse_late(&harness);
     const struct request *late = engine_next_late(harness.engine, NULL);
-    assert_int_equal(late->place.offset, 0);
+    assert_int_equal(late->position.offset, 0);
     assert_null(engine_next_late(harness.engine, late));
     engine_stop(harness.engine, harness.now);
     expect(&harness, ENGINE_RECALL);
@@ -2321,7 +2321,7 @@ static void test_lost_and_back(void **state)
     struct harness harness;
     lose_three(&harness);
     assign(&harness, 0, 1);
-    assert_int_equal(harness.action.places[0].offset, 3);
+    assert_int_equal(harness.action.positions[0].offset, 3);
     commit_tick(&harness);
     assert_published(&harness, "result:0:succeeded ");
     assert_int_equal(mark(&harness, 0, 1), LEDGER_STARTED);
@@ -2340,7 +2340,7 @@ static void test_lost_and_back(void **state)
 /* Two calls that are handed out, and the partition is lost by this process's own clock. */
 static void lose_by_clock(struct harness *harness)
 {
-    struct record_position place = {.offset = -1};
+    struct record_position position = {.offset = -1};
     ready(harness);
     arrive(harness, 0, 0, "a");
     arrive(harness, 0, 1, "b");
@@ -2348,7 +2348,8 @@ static void lose_by_clock(struct harness *harness)
     expect(harness, ENGINE_START);
     expect(harness, ENGINE_START);
     arrive(harness, 0, 2, "c");
-    engine_revoked(harness->engine, ++harness->rebalance, PARTITIONS_LOST, &place, 1, harness->now);
+    engine_revoked(harness->engine, ++harness->rebalance, PARTITIONS_LOST, &position, 1,
+                   harness->now);
     expect(harness, ENGINE_RECALL);
     expect(harness, ENGINE_NOTHING);
 }
@@ -2371,7 +2372,7 @@ static void test_lost_and_handed_over(void **state)
     expect(&harness, ENGINE_UNASSIGN);
     expect(&harness, ENGINE_NOTHING);
     assign(&harness, 0, 1);
-    assert_int_equal(harness.action.places[0].offset, 3); /* it goes on from memory */
+    assert_int_equal(harness.action.positions[0].offset, 3); /* it goes on from memory */
     commit_tick(&harness);
     expect(&harness, ENGINE_START);
     expect(&harness, ENGINE_START);
@@ -2425,8 +2426,8 @@ static void test_lost_after_its_drain(void **state)
     (void)state;
     struct harness harness;
     struct engine_options given = options();
-    const struct record_position places[] = {{.partition = 0, .offset = -1},
-                                             {.partition = 1, .offset = -1}};
+    const struct record_position positions[] = {{.partition = 0, .offset = -1},
+                                                {.partition = 1, .offset = -1}};
     harness_init(&harness, &given);
     assign(&harness, 0, 2);
     arrive(&harness, 0, 0, "a");
@@ -2440,7 +2441,7 @@ static void test_lost_after_its_drain(void **state)
     expect(&harness, ENGINE_RECALL);
     expect(&harness, ENGINE_NOTHING);
     harness.now += options().drain_ms;
-    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, places, 2, harness.now);
+    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, positions, 2, harness.now);
     while (step(&harness) == ENGINE_RECALL)
         ;
     assert_int_equal(harness.action.type, ENGINE_NOTHING);
@@ -2456,7 +2457,7 @@ static void test_lost_during_its_release(void **state)
 {
     (void)state;
     struct harness harness;
-    struct record_position place = {.offset = -1};
+    struct record_position position = {.offset = -1};
     ready(&harness);
     arrive(&harness, 0, 0, "a");
     commit_tick(&harness);
@@ -2466,12 +2467,12 @@ static void test_lost_during_its_release(void **state)
     harness.now += options().drain_ms;
     expect(&harness, ENGINE_COMMIT);
     unsent(&harness, 0, 0);
-    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &place, 1, harness.now);
+    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &position, 1, harness.now);
     expect(&harness, ENGINE_NOTHING);
     engine_committed(harness.engine, GROUP_NOT_MEMBER, harness.now);
     expect(&harness, ENGINE_UNASSIGN);
     assign(&harness, 0, 1);
-    assert_int_equal(harness.action.places[0].offset, 1); /* it goes on from memory */
+    assert_int_equal(harness.action.positions[0].offset, 1); /* it goes on from memory */
     commit_tick(&harness);
     assert_int_equal(mark(&harness, 0, 0), LEDGER_FRESH);
     commit_tick(&harness);
@@ -2507,7 +2508,7 @@ static void test_overtaken_during_its_drain(void **state)
         land(&harness);
         engine_committed(harness.engine, GROUP_DONE, harness.now);
         expect(&harness, ENGINE_ASSIGN);
-        assert_int_equal(harness.action.places[0].offset, 1); /* it goes on from memory */
+        assert_int_equal(harness.action.positions[0].offset, 1); /* it goes on from memory */
         commit_tick(&harness);
         assert_published(&harness, "result:0:succeeded ");
         harness_fini(&harness);
@@ -2519,13 +2520,13 @@ static void test_a_release_is_repeated_after_another_that_was_lost(void **state)
 {
     (void)state;
     struct harness harness;
-    struct record_position place = {.offset = -1};
+    struct record_position position = {.offset = -1};
     ready(&harness);
     take(&harness, 0, 1, false);
     expect(&harness, ENGINE_RECALL);
     expect(&harness, ENGINE_COMMIT);
     engine_committed(harness.engine, GROUP_RETRY, harness.now);
-    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &place, 1, harness.now);
+    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &position, 1, harness.now);
     expect(&harness, ENGINE_UNASSIGN);
     harness.now += 1000;
     assign(&harness, 0, 1);
@@ -2544,12 +2545,12 @@ static void test_lost_during_an_older_transaction(void **state)
 {
     (void)state;
     struct harness harness;
-    struct record_position place = {.offset = -1};
+    struct record_position position = {.offset = -1};
     ready_with_a_call(&harness);
     finish(&harness, 0, STATUS_SUCCEEDED);
     expect(&harness, ENGINE_TRANSACT);
     harness.now++;
-    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &place, 1, harness.now);
+    engine_revoked(harness.engine, ++harness.rebalance, PARTITIONS_LOST, &position, 1, harness.now);
     expect(&harness, ENGINE_NOTHING);
     engine_transacted(harness.engine, TXN_NOT_MEMBER, NULL, harness.now);
     harness.now += 1000;
@@ -2610,7 +2611,7 @@ static void test_away_and_stopped(void **state)
     land(&harness);
     engine_committed(harness.engine, GROUP_DONE, harness.now);
     expect(&harness, ENGINE_ASSIGN);
-    assert_int_equal(harness.action.place_count, 2);
+    assert_int_equal(harness.action.position_count, 2);
     assert_int_equal(engine_wants(harness.engine, 0), 0);
     commit_tick(&harness);
     assert_published(&harness, "result:0:succeeded ");
@@ -2667,7 +2668,7 @@ static void test_stopped_while_it_comes_back(void **state)
     expect(&harness, ENGINE_NOTHING);
     answer_read(&harness);
     expect(&harness, ENGINE_READ);
-    assert_int_equal(harness.action.place_count, 1);
+    assert_int_equal(harness.action.position_count, 1);
     answer_read(&harness);
     expect(&harness, ENGINE_COMMIT);
     land(&harness);
@@ -2786,7 +2787,7 @@ static void test_lost_and_back_after_another(void **state)
     land(&harness);
     engine_committed(harness.engine, GROUP_DONE, harness.now);
     expect(&harness, ENGINE_ASSIGN);
-    assert_int_equal(harness.action.places[0].offset, 0);
+    assert_int_equal(harness.action.positions[0].offset, 0);
     for (int i = 0; i < 3; i++)
         arrive(&harness, 0, i, (char[]){'o', (char)('0' + i), 0});
     commit_tick(&harness);
@@ -2822,7 +2823,7 @@ static void test_lost_and_back_and_lost_during_its_claim(void **state)
     assert_owner(&harness, 0, "me");
     engine_committed(harness.engine, GROUP_DONE, harness.now);
     expect(&harness, ENGINE_ASSIGN);
-    assert_int_equal(harness.action.places[0].offset, 1);
+    assert_int_equal(harness.action.positions[0].offset, 1);
     harness_fini(&harness);
 }
 
@@ -2839,7 +2840,7 @@ static void test_back_with_another_log(void **state)
     expect(&harness, ENGINE_RECALL);
     expect(&harness, ENGINE_UNASSIGN);
     assign(&harness, 0, 1);
-    assert_int_equal(harness.action.places[0].offset, 0);
+    assert_int_equal(harness.action.positions[0].offset, 0);
     assert_true(engine_is_news(harness.engine, 0, 1));
     arrive(&harness, 0, 0, "o-1");
     commit_tick(&harness);
@@ -3326,7 +3327,7 @@ static void test_never_more_than_twice_the_slots(void **state)
         engine_get_stats(harness.engine, &view);
         assert_true(view.started <= 8);
         while (harness.lent_count > (size_t)(round % 3))
-            finish(&harness, harness.lent[0]->place.offset, STATUS_SUCCEEDED);
+            finish(&harness, harness.lent[0]->position.offset, STATUS_SUCCEEDED);
         if (type == ENGINE_TRANSACT)
             engine_transacted(harness.engine, round % 7 ? TXN_COMMITTED : TXN_ABORTED, NULL,
                               harness.now);
@@ -3457,8 +3458,8 @@ static void test_ledger_stays_within_its_bound(void **state)
         }
         for (size_t i = harness.lent_count; i-- > 0;) {
             random = random * 6364136223846793005u + 1442695040888963407u;
-            if (harness.lent[i]->place.offset && random >> 62)
-                finish(&harness, harness.lent[i]->place.offset, STATUS_SUCCEEDED);
+            if (harness.lent[i]->position.offset && random >> 62)
+                finish(&harness, harness.lent[i]->position.offset, STATUS_SUCCEEDED);
         }
         harness.now += 10;
     }
@@ -3472,8 +3473,8 @@ static void test_ledger_stays_within_its_bound(void **state)
             engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
         }
         for (size_t i = harness.lent_count; i-- > 0;)
-            if (harness.lent[i]->place.offset)
-                finish(&harness, harness.lent[i]->place.offset, STATUS_SUCCEEDED);
+            if (harness.lent[i]->position.offset)
+                finish(&harness, harness.lent[i]->position.offset, STATUS_SUCCEEDED);
         harness.now += 10;
     }
     assert_int_equal(harness.action.type, ENGINE_COMMIT);

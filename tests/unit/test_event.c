@@ -44,8 +44,8 @@ static struct request *parse(const struct given *given)
     };
     int64_t now;
     assert_int_equal(clock_from_text(given->now ? given->now : "2026-01-12T10:00:43Z", &now), 0);
-    struct record_position place = {given->kind, 3, 42};
-    struct request *request = request_new(place, &raw);
+    struct record_position position = {given->kind, 3, 42};
+    struct request *request = request_new(position, &raw);
     event_parse(request, &rules, now);
     return request;
 }

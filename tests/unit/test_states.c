@@ -79,9 +79,9 @@ static void misuse_a_partition(void)
 /* What is being published would be called again. */
 static void misuse_a_request(void)
 {
-    struct record_position place = {REQUEST_CALL, 3, 17};
+    struct record_position position = {REQUEST_CALL, 3, 17};
     struct engine *engine = an_engine();
-    struct request *request = request_new(place, &(struct raw_record){0});
+    struct request *request = request_new(position, &(struct raw_record){0});
     request_move(engine, request, REQUEST_ENDED);
     request_move(engine, request, REQUEST_ENDING);
     request_move(engine, request, REQUEST_WAITING);

@@ -38,8 +38,8 @@ static const char *check_request(const struct partition *partition, const struct
 {
     enum request_state state = request->state;
     bool is_listed = state != REQUEST_WAITING && state != REQUEST_HANDED;
-    if (request->partition != partition || request->place.offset <= last ||
-        request->place.offset >= partition->next)
+    if (request->partition != partition || request->position.offset <= last ||
+        request->position.offset >= partition->next)
         return "a request stands in a partition that is not its own, or in the wrong place";
     if (is_listed != list_linked(&request->list_node))
         return "a request's state and its list differ";
@@ -60,7 +60,7 @@ static const char *check_requests(const struct partition *partition, struct foun
         const char *wrong = check_request(partition, request, last);
         if (wrong)
             return wrong;
-        last = request->place.offset;
+        last = request->position.offset;
         count++;
         bytes += request->bytes;
         busy += request->state != REQUEST_WAITING;
@@ -102,9 +102,9 @@ static const char *check_lane(const struct partition *partition, const struct la
     list_each(at, &lane->requests)
     {
         const struct request *request = list_of(at, struct request, lane_node);
-        if (request->lane != lane || request->place.offset <= last)
+        if (request->lane != lane || request->position.offset <= last)
             return "a request stands in the wrong lane, or not in order";
-        last = request->place.offset;
+        last = request->position.offset;
     }
     *ready += is_ready;
     *resting += lane->resting;
@@ -168,9 +168,9 @@ static void walk(const struct partition *partition, bool telling, struct marks *
     list_each(at, &partition->requests)
     {
         const struct request *request = list_of(at, struct request, partition_node);
-        if (request->place.offset < out->base)
+        if (request->position.offset < out->base)
             continue;
-        add_up_to(out, LEDGER_DONE, request->place.offset);
+        add_up_to(out, LEDGER_DONE, request->position.offset);
         marks_add(out, mark_now(request, telling), 1);
     }
     add_up_to(out, LEDGER_DONE, partition->next);

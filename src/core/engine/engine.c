@@ -68,7 +68,7 @@ void engine_free(struct engine *engine)
     for (size_t i = 0; i < engine->group_op_ledger_count; i++)
         free((char *)engine->group_op_ledgers[i].metadata);
     free(engine->group_op_ledgers);
-    free(engine->places);
+    free(engine->positions);
     free(engine->foreign.names);
     free(engine->ended_owners.names);
     free(engine->alarms);
@@ -123,7 +123,7 @@ void request_move(struct engine *engine, struct request *request, enum request_s
     enum request_state old = request->state;
     struct partition *partition = request->partition;
     struct list *list = list_for(engine, state);
-    state_check(MACHINE_REQUEST, old, state, request->place.partition, request->place.offset);
+    state_check(MACHINE_REQUEST, old, state, request->position.partition, request->position.offset);
     list_remove(&request->list_node);
     if (list)
         list_append(list, &request->list_node);
@@ -454,7 +454,7 @@ static void block_for_refusal(struct engine *engine, struct request *request, in
         return;
     partition->blocked_by = engine->refusals;
     text_printf(&reason, "the broker refuses what is published of offset %" PRId64 "%s%s",
-                request->place.offset, *engine->broker_says ? ": " : "", engine->broker_says);
+                request->position.offset, *engine->broker_says ? ": " : "", engine->broker_says);
     partition_block(partition, pause, reason.data);
     text_fini(&reason);
 }
@@ -660,8 +660,8 @@ static void base_moves(struct partition *partition)
 /* Handles a started offset whose record has been deleted. */
 static void recover_gone(struct partition *partition, int64_t offset)
 {
-    struct record_position place = {partition->engine->options.kind, partition->number, offset};
-    struct request *request = request_new(place, &(struct raw_record){.timestamp_ms = -1});
+    struct record_position position = {partition->engine->options.kind, partition->number, offset};
+    struct request *request = request_new(position, &(struct raw_record){.timestamp_ms = -1});
     request->gone = true;
     partition->all_doubt_until = partition->doubt_until;
     recover(partition, request, engine_wall(partition->engine));
@@ -695,8 +695,8 @@ bool engine_is_older_than_group(const struct engine *engine, int32_t number)
 void engine_record(struct engine *engine, struct request *request, int64_t now, int64_t wall)
 {
     set_time(engine, now, wall);
-    struct partition *partition = partition_find(engine, request->place.partition);
-    int64_t offset = request->place.offset;
+    struct partition *partition = partition_find(engine, request->position.partition);
+    int64_t offset = request->position.offset;
     if (!partition || partition->phase != PARTITION_ACTIVE || offset < partition->next) {
         request_free(request);
         return;
@@ -856,7 +856,7 @@ bool engine_get_partition_stats(const struct engine *engine, size_t i,
         .unclaimed = partition->unclaimed,
         .draining = partition->phase == PARTITION_DRAINING,
         .halt_reason = partition->halt_reason,
-        .refused = refused ? refused->place.offset : -1,
+        .refused = refused ? refused->position.offset : -1,
         .base = partition->base,
         .next = partition->next,
         .ready_lanes = partition->ready_count,

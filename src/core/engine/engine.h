@@ -57,11 +57,11 @@ enum engine_action_type {
     ENGINE_NOTHING,
     ENGINE_TRANSACT,       /* items and ledgers in one transaction; answer: engine_transacted */
     ENGINE_RENEW_PRODUCER, /* answer: engine_producer_ready */
-    ENGINE_READ,      /* read the ledgers of `places`; stable: wait for open transactions. Answer:
-                         engine_ledgers_read */
+    ENGINE_READ, /* read the ledgers of `positions`; stable: wait for open transactions. Answer:
+                    engine_ledgers_read */
     ENGINE_END_OWNER, /* end the open transaction of `owner`; answer: engine_owner_ended */
     ENGINE_COMMIT,    /* commit ledgers outside of a transaction; answer: engine_committed */
-    ENGINE_ASSIGN,    /* answer that assignment: read each of `places` from its offset on */
+    ENGINE_ASSIGN,    /* answer that assignment: read each of `positions` from its offset on */
     ENGINE_UNASSIGN,  /* answer that revocation: give the partitions back */
     ENGINE_START,     /* hand the request to the call thread */
     ENGINE_RECALL,    /* recall the unsent requests of the partition, or of all */
@@ -79,8 +79,8 @@ struct engine_action {
     size_t item_count;
     const struct stored_ledger *ledgers;
     size_t ledger_count;
-    const struct record_position *places;
-    size_t place_count;
+    const struct record_position *positions;
+    size_t position_count;
     bool stable;
     const char *owner;
     uint64_t rebalance;
@@ -108,9 +108,9 @@ int64_t engine_wake_time(const struct engine *engine);
  * draining. Otherwise the state of both is kept in memory until the next assignment. If the
  * partition comes back with the ledger that this process committed last, it goes on from memory. */
 void engine_assigned(struct engine *engine, uint64_t rebalance,
-                     const struct record_position *places, size_t count, int64_t now);
+                     const struct record_position *positions, size_t count, int64_t now);
 void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation how,
-                    const struct record_position *places, size_t count, int64_t now);
+                    const struct record_position *positions, size_t count, int64_t now);
 
 /* The partition's log is not the one that was read: when it is lost, it never goes on from memory,
  * whatever its ledger says. */

@@ -38,11 +38,11 @@ static bool has_owner(const struct owner_list *list, const char *owner)
     return false;
 }
 
-static void add_place(struct engine *engine, const struct partition *partition, int64_t offset)
+static void add_position(struct engine *engine, const struct partition *partition, int64_t offset)
 {
-    engine->places = memory_grow(engine->places, engine->place_count, &engine->place_capacity,
-                                 sizeof *engine->places, 16);
-    engine->places[engine->place_count++] =
+    engine->positions = memory_grow(engine->positions, engine->position_count,
+                                    &engine->position_capacity, sizeof *engine->positions, 16);
+    engine->positions[engine->position_count++] =
         (struct record_position){engine->options.kind, partition->number, offset};
 }
 
@@ -98,24 +98,24 @@ static bool arriving(const struct partition *partition)
     return partition->phase == PARTITION_ARRIVING;
 }
 
-static size_t collect_places(struct engine *engine, bool (*which)(const struct partition *))
+static size_t collect_positions(struct engine *engine, bool (*which)(const struct partition *))
 {
-    engine->place_count = 0;
+    engine->position_count = 0;
     list_each(at, &engine->partitions)
     {
         const struct partition *partition = list_of(at, struct partition, node);
         if (which(partition))
-            add_place(engine, partition, -1);
+            add_position(engine, partition, -1);
     }
-    return engine->place_count;
+    return engine->position_count;
 }
 
 static void emit_read(struct engine *engine, enum group_op op, struct engine_action *action)
 {
     group_op_enter(engine, op);
     *action = (struct engine_action){.type = ENGINE_READ,
-                                     .places = engine->places,
-                                     .place_count = engine->place_count,
+                                     .positions = engine->positions,
+                                     .position_count = engine->position_count,
                                      .stable = op != OP_READ};
 }
 
@@ -140,7 +140,7 @@ static void settle(struct engine *engine)
 void group_read_back(struct engine *engine, struct engine_action *action)
 {
     *action = (struct engine_action){.type = ENGINE_NOTHING};
-    if (collect_places(engine, partition_in_txn)) {
+    if (collect_positions(engine, partition_in_txn)) {
         emit_read(engine, OP_READ_BACK, action);
         return;
     }
@@ -234,7 +234,7 @@ static void drop(struct partition *partition)
 
 static bool emit_assign(struct engine *engine, struct engine_action *action)
 {
-    engine->place_count = 0;
+    engine->position_count = 0;
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
@@ -243,7 +243,7 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
         bool oldest = (partition->without_commit && !partition->next) ||
                       partition->phase == PARTITION_HALTED ||
                       partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_GONE;
-        add_place(engine, partition, oldest ? -1 : partition->next);
+        add_position(engine, partition, oldest ? -1 : partition->next);
         if (partition->phase == PARTITION_ARRIVING && partition->kept && is_remembered(partition))
             suspend(engine, partition);
         else if (partition->phase == PARTITION_ARRIVING)
@@ -252,8 +252,8 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
     load_enter(engine, LOAD_NONE);
     *action = (struct engine_action){.type = ENGINE_ASSIGN,
                                      .rebalance = engine->load_rebalance,
-                                     .places = engine->places,
-                                     .place_count = engine->place_count};
+                                     .positions = engine->positions,
+                                     .position_count = engine->position_count};
     return true;
 }
 
@@ -325,7 +325,7 @@ static bool next_load(struct engine *engine, struct engine_action *action)
     if (engine->load != LOAD_ASSIGN && waits_for_own_txn(engine))
         return false;
     if ((engine->load == LOAD_READ || engine->load == LOAD_READ_STABLE) &&
-        !collect_places(engine, arriving))
+        !collect_positions(engine, arriving))
         load_enter(engine, LOAD_ASSIGN);
     switch (engine->load) {
     case LOAD_NONE:
@@ -567,9 +567,9 @@ bool group_next(struct engine *engine, struct engine_action *action)
  * assignment claims it again, and one more refusal halts it. Until the claim is accepted the
  * partition is shown as halted. Requests of the former state that are lent and not sent are still
  * to be recalled. */
-static struct partition *arrive_anew(struct engine *engine, const struct record_position *place)
+static struct partition *arrive_anew(struct engine *engine, const struct record_position *position)
 {
-    struct partition *former = partition_find(engine, place->partition);
+    struct partition *former = partition_find(engine, position->partition);
     bool unclaimed = former && former->unclaimed, recall = former && former->recall;
     char *reason = NULL;
     if (unclaimed) {
@@ -578,7 +578,7 @@ static struct partition *arrive_anew(struct engine *engine, const struct record_
     }
     if (former)
         partition_free(former);
-    struct partition *partition = partition_new(engine, place->partition);
+    struct partition *partition = partition_new(engine, position->partition);
     partition->unclaimed = unclaimed;
     partition->claim_refusals = unclaimed ? CLAIM_REFUSALS - 1 : 0;
     partition->halt_reason = reason;
@@ -588,11 +588,11 @@ static struct partition *arrive_anew(struct engine *engine, const struct record_
 
 /* "assign" */
 void engine_assigned(struct engine *engine, uint64_t rebalance,
-                     const struct record_position *places, size_t count, int64_t now)
+                     const struct record_position *positions, size_t count, int64_t now)
 {
     engine->now = now;
     for (size_t i = 0; i < count; i++) {
-        struct partition *partition = partition_find(engine, places[i].partition);
+        struct partition *partition = partition_find(engine, positions[i].partition);
         if (partition &&
             (partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST)) {
             partition_enter(partition, PARTITION_ARRIVING);
@@ -601,7 +601,7 @@ void engine_assigned(struct engine *engine, uint64_t rebalance,
             /* A claim of an older assignment may have ended since the loss, or may be running. */
             partition->claimed = partition->in_group_op = false;
         } else {
-            partition = arrive_anew(engine, &places[i]);
+            partition = arrive_anew(engine, &positions[i]);
         }
         partition->arrived_with = rebalance;
     }
@@ -657,14 +657,14 @@ void engine_log_changed(struct engine *engine, int32_t number)
 
 /* "lost", "revoke" */
 void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation how,
-                    const struct record_position *places, size_t count, int64_t now)
+                    const struct record_position *positions, size_t count, int64_t now)
 {
     bool lost = how != PARTITIONS_REVOKED;
     engine->now = now;
     engine->revoking = true;
     engine->revoke_rebalance = rebalance;
     for (size_t i = 0; i < count; i++) {
-        struct partition *partition = partition_find(engine, places[i].partition);
+        struct partition *partition = partition_find(engine, positions[i].partition);
         if (!partition)
             continue;
         partition->revoked = true;

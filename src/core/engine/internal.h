@@ -251,9 +251,9 @@ struct engine {
 
     enum group_op group_op;
     int64_t group_op_retry_at;
-    int group_op_failures;          /* in a row */
-    struct record_position *places; /* of the running read, or of the assignment */
-    size_t place_count, place_capacity;
+    int group_op_failures;             /* in a row */
+    struct record_position *positions; /* of the running read, or of the assignment */
+    size_t position_count, position_capacity;
     struct stored_ledger *group_op_ledgers;
     size_t group_op_ledger_count, group_op_ledger_capacity;
 

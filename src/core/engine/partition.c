@@ -262,7 +262,7 @@ static void add_change(struct engine *engine, size_t *count, const struct reques
 {
     engine->changes =
         memory_grow(engine->changes, *count, &engine->change_capacity, sizeof *engine->changes, 64);
-    engine->changes[(*count)++] = (struct mark_change){request->place.offset, mark};
+    engine->changes[(*count)++] = (struct mark_change){request->position.offset, mark};
 }
 
 /* Shellsort: one transaction has at most a few thousand changes, which mostly rise already. */
@@ -376,7 +376,7 @@ static int64_t next_base(const struct partition *partition)
 {
     if (list_empty(&partition->requests))
         return partition->next;
-    return list_of(partition->requests.next, struct request, partition_node)->place.offset;
+    return list_of(partition->requests.next, struct request, partition_node)->position.offset;
 }
 
 static struct list *behind_within(const struct partition *partition)
@@ -396,7 +396,7 @@ static void move_within(struct partition *partition, int64_t base, int64_t most)
     }
     for (struct list *at; (at = behind_within(partition)) != &partition->requests;) {
         struct request *request = list_of(at, struct request, partition_node);
-        int64_t behind = request->place.offset + 1;
+        int64_t behind = request->position.offset + 1;
         int64_t span = (behind > partition->top ? behind : partition->top) - base;
         int64_t undone = partition->loaded_undone + (int64_t)partition->fits_count + 1;
         if ((int64_t)ledger_bound(undone, span) > most)
@@ -414,8 +414,8 @@ int64_t partition_start_limit(struct partition *partition)
     if (partition->next <= limit + 1)
         return limit;
     move_within(partition, base, most);
-    return partition->fits_last && partition->fits_last->place.offset > limit
-               ? partition->fits_last->place.offset
+    return partition->fits_last && partition->fits_last->position.offset > limit
+               ? partition->fits_last->position.offset
                : limit;
 }
 
@@ -431,7 +431,7 @@ void partition_add(struct partition *partition, struct request *request)
 void partition_remove(struct partition *partition, struct request *request)
 {
     struct list *before = request->partition_node.previous;
-    if (partition->fits_last && request->place.offset <= partition->fits_last->place.offset)
+    if (partition->fits_last && request->position.offset <= partition->fits_last->position.offset)
         partition->fits_count--;
     if (partition->fits_last == request)
         partition->fits_last =
@@ -487,7 +487,7 @@ static size_t too_far_ahead(struct partition *partition)
     {
         const struct request *request = list_of(at, struct request, partition_node);
         count +=
-            request->state == REQUEST_ENDED && !request->marked && request->place.offset > limit;
+            request->state == REQUEST_ENDED && !request->marked && request->position.offset > limit;
     }
     return count;
 }

@@ -131,16 +131,16 @@ static const char *name_or_number(enum machine machine, unsigned state, char num
 
 static void die(enum machine machine, unsigned from, unsigned to, int32_t partition, int64_t offset)
 {
-    char what[256], place[64] = "", before[16], after[16];
+    char what[256], where[64] = "", before[16], after[16];
     if (offset >= 0)
-        snprintf(place, sizeof place, " at offset %" PRId64 " of partition %" PRId32, offset,
+        snprintf(where, sizeof where, " at offset %" PRId64 " of partition %" PRId32, offset,
                  partition);
     else if (partition >= 0)
-        snprintf(place, sizeof place, " %" PRId32, partition);
+        snprintf(where, sizeof where, " %" PRId32, partition);
     snprintf(what, sizeof what,
              "internal contradiction: %s%s would go from %s to %s, which is never right; the "
              "process ends",
-             machines[machine].name, place, name_or_number(machine, from, before),
+             machines[machine].name, where, name_or_number(machine, from, before),
              name_or_number(machine, to, after));
     fatal(what);
 }

@@ -44,9 +44,9 @@ static void take_ended(struct engine *engine)
             continue;
         if (partition) {
             join_txn(partition);
-            if (!request->marked && request->place.offset > partition->limit)
+            if (!request->marked && request->position.offset > partition->limit)
                 continue;
-            raise_top(partition, request->place.offset);
+            raise_top(partition, request->position.offset);
         }
         request_move(engine, request, REQUEST_ENDING);
         taken++;
@@ -101,9 +101,9 @@ static int64_t choose_from(struct engine *engine, struct partition *partition, i
     {
         struct lane *lane = list_of(at, struct lane, ready_node);
         struct request *request = list_of(lane->requests.next, struct request, lane_node);
-        if (request->place.offset > partition->limit)
+        if (request->position.offset > partition->limit)
             continue;
-        raise_top(partition, request->place.offset);
+        raise_top(partition, request->position.offset);
         request_move(engine, request, REQUEST_CHOSEN);
         lane_settle(lane);
         if (++chosen == most)

@@ -48,8 +48,8 @@ static struct request *__attribute__((noinline)) record(struct bench *bench, int
     uint64_t mine = bench->keys / (uint64_t)bench->partitions;
     snprintf(name, sizeof name, "%" PRId32 ".%" PRIu64, partition, draw(bench) % (mine ? mine : 1));
     struct raw_record raw = {.value = "{}", .value_size = 2, .timestamp_ms = WALL + bench->now};
-    struct record_position place = {REQUEST_CALL, partition, bench->next[partition]++};
-    struct request *request = request_new(place, &raw);
+    struct record_position position = {REQUEST_CALL, partition, bench->next[partition]++};
+    struct request *request = request_new(position, &raw);
     request->event.order_id = request->event.strings = memory_string(name);
     return request;
 }
@@ -95,11 +95,11 @@ static void end_calls(struct bench *bench)
 
 static void read_ledgers(struct bench *bench, const struct engine_action *action)
 {
-    struct stored_ledger *ledgers = memory_zeroed(action->place_count, sizeof *ledgers);
-    for (size_t i = 0; i < action->place_count; i++)
+    struct stored_ledger *ledgers = memory_zeroed(action->position_count, sizeof *ledgers);
+    for (size_t i = 0; i < action->position_count; i++)
         ledgers[i] = (struct stored_ledger){
-            .partition = action->places[i].partition, .offset = -1, .metadata = ""};
-    engine_ledgers_read(bench->engine, GROUP_DONE, ledgers, action->place_count, bench->now);
+            .partition = action->positions[i].partition, .offset = -1, .metadata = ""};
+    engine_ledgers_read(bench->engine, GROUP_DONE, ledgers, action->position_count, bench->now);
     free(ledgers);
 }
 
@@ -145,11 +145,11 @@ static void turn(struct bench *bench)
 
 static void assign(struct bench *bench)
 {
-    struct record_position *places = memory_zeroed((size_t)bench->partitions, sizeof *places);
+    struct record_position *positions = memory_zeroed((size_t)bench->partitions, sizeof *positions);
     for (int32_t i = 0; i < bench->partitions; i++)
-        places[i] = (struct record_position){.partition = i, .offset = -1};
-    engine_assigned(bench->engine, 1, places, (size_t)bench->partitions, bench->now);
-    free(places);
+        positions[i] = (struct record_position){.partition = i, .offset = -1};
+    engine_assigned(bench->engine, 1, positions, (size_t)bench->partitions, bench->now);
+    free(positions);
 }
 
 static int64_t cpu_ns(void)
