@@ -423,7 +423,7 @@ static void log_hand_over(struct kafka_thread *thread)
     struct engine_partition_stats view;
     size_t started = 0;
     for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++)
-        started += view.away ? view.started : 0;
+        started += view.lost ? view.started : 0;
     if (started)
         log_warn(
             "lost partitions could not be handed over completely: %zu started request(s) go on "
@@ -602,7 +602,7 @@ static const char *state_of(const struct engine_partition_stats *view, const cha
 {
     return trouble          ? "halted"
            : view->active   ? "active"
-           : view->away     ? "lost"
+           : view->lost     ? "lost"
            : view->draining ? "draining"
                             : "changing hands";
 }
@@ -722,7 +722,7 @@ static void show_partitions(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
     struct engine_partition_stats view;
-    size_t count = 0, halted = 0, away = 0, all = 0;
+    size_t count = 0, halted = 0, lost = 0, all = 0;
     int64_t lag = 0;
     thread->round++;
     for (; engine_get_partition_stats(thread->engine, all, &view); all++) {
@@ -732,13 +732,13 @@ static void show_partitions(struct kafka_thread *thread)
         struct partition_row row;
         fill_row(thread, &view, trouble, &row);
         halted += trouble != NULL;
-        away += view.away;
+        lost += view.lost;
         lag += metrics_lag(&row) > 0 ? metrics_lag(&row) : 0;
         if (count < METRICS_PARTITIONS)
             thread->table[count++] = row;
     }
     metrics_table(metrics, thread->job, thread->table, count);
-    metrics_set(&metrics->partitions[thread->job], all - away);
+    metrics_set(&metrics->partitions[thread->job], all - lost);
     metrics_set(&metrics->halted[thread->job], halted);
     metrics_set(&metrics->lag[thread->job], (uint64_t)lag);
 }

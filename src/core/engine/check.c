@@ -28,9 +28,9 @@ static size_t length_of(const struct list *list)
 static bool has_ledger(const struct partition *partition)
 {
     return partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
-           partition->phase == PARTITION_LOST || partition->phase == PARTITION_AWAY ||
+           partition->phase == PARTITION_LOST || partition->phase == PARTITION_SUSPENDED ||
            (partition->phase == PARTITION_RELEASING && !partition->owes_halt) ||
-           (partition->phase == PARTITION_ARRIVING && partition->kept);
+           (partition->phase == PARTITION_ARRIVING && partition->may_resume);
 }
 
 static const char *check_request(const struct partition *partition, const struct request *request,

@@ -371,7 +371,7 @@ int64_t engine_wake_time(const struct engine *engine)
         const struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase == PARTITION_DRAINING || partition->phase == PARTITION_LOST)
             wake = drain_wake(partition, wake);
-        if (engine->stopping && partition->phase == PARTITION_AWAY &&
+        if (engine->stopping && partition->phase == PARTITION_SUSPENDED &&
             engine->stop_until > engine->now && engine->stop_until < wake)
             wake = engine->stop_until;
         if ((partition->base_moved || partition->probes_membership) && engine->now + 100 < wake)
@@ -849,7 +849,7 @@ bool engine_get_partition_stats(const struct engine *engine, size_t i,
     bool blocked = (partition->blocked_until || partition->unclaimed) && partition->halt_reason;
     *view = (struct engine_partition_stats){
         .partition = partition->number,
-        .away = partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST,
+        .lost = partition->phase == PARTITION_SUSPENDED || partition->phase == PARTITION_LOST,
         .active = partition->phase == PARTITION_ACTIVE,
         .halted = partition->phase == PARTITION_HALTED || blocked,
         .needs_repair = partition->needs_repair,

@@ -9,8 +9,8 @@
  * engine_call_ended.
  *
  *   partition:   arriving ──▶ active ──▶ draining ──▶ releasing ──▶ gone
- *                (after a loss: lost or away, then arriving again or gone; if its state cannot be
- *                trusted: halted. docs/architecture.md has all transitions)
+ *                (after a loss: lost or suspended, then arriving again or gone; if its state
+ *                cannot be trusted: halted. docs/architecture.md has all transitions)
  *   producer:    starting ──▶ idle ──▶ in a transaction ──▶ idle
  *                (outcome unknown: renewing ──▶ reading back ──▶ idle)
  *   group:       none ──▶ reading | ending an owner | committing ──▶ none    (one at a time)
@@ -176,7 +176,7 @@ void engine_give_up(struct engine *engine);
 /* For logs, metrics and checks. */
 struct engine_partition_stats {
     int32_t partition;
-    bool away; /* lost: being handed over, or kept in memory until the next assignment */
+    bool lost; /* being handed over, or kept in memory until the next assignment */
     bool active, halted, draining;
     bool needs_repair;       /* halted until a person has repaired its committed state */
     bool unclaimed;          /* halted, because the broker refuses its claim */

@@ -181,7 +181,7 @@ static void set_aside(struct engine *engine, struct partition *partition,
                       enum partition_phase phase)
 {
     partition_enter(partition, phase);
-    partition->revoked = partition->kept = partition->claimed = partition->probes_membership =
+    partition->revoked = partition->may_resume = partition->claimed = partition->probes_membership =
         false;
     partition_recall(partition, partition->handed > 0);
     stop_starts(engine, partition);
@@ -190,7 +190,7 @@ static void set_aside(struct engine *engine, struct partition *partition,
 
 static void suspend(struct engine *engine, struct partition *partition)
 {
-    set_aside(engine, partition, PARTITION_AWAY);
+    set_aside(engine, partition, PARTITION_SUSPENDED);
 }
 
 /* While Kafka is away, partitions are lost by this process's own clock. When the group is back, it
@@ -217,9 +217,9 @@ static bool has_started(const struct partition *partition)
     return false;
 }
 
-/* Whether the state of the partition is kept in case it comes back. A process that stops keeps it
- * only to publish outcomes, and only for the time of its drains. */
-static bool is_remembered(const struct partition *partition)
+/* Whether the state of the partition is kept, to resume it if it comes back. A process that stops
+ * keeps it only to publish outcomes, and only for the time of its drains. */
+static bool keeps_state(const struct partition *partition)
 {
     const struct engine *engine = partition->engine;
     return !engine->stopping || (engine->now < engine->stop_until && has_started(partition));
@@ -244,7 +244,8 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
                       partition->phase == PARTITION_HALTED ||
                       partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_GONE;
         add_position(engine, partition, oldest ? -1 : partition->next);
-        if (partition->phase == PARTITION_ARRIVING && partition->kept && is_remembered(partition))
+        if (partition->phase == PARTITION_ARRIVING && partition->may_resume &&
+            keeps_state(partition))
             suspend(engine, partition);
         else if (partition->phase == PARTITION_ARRIVING)
             partition_forget(partition);
@@ -306,7 +307,7 @@ static void take_only_what_is_to_tell(struct engine *engine)
         struct partition *partition = list_of(at, struct partition, watch_node);
         if (partition->phase != PARTITION_ARRIVING)
             continue;
-        if (partition->kept && is_remembered(partition))
+        if (partition->may_resume && keeps_state(partition))
             any = true;
         else
             partition_forget(partition);
@@ -357,7 +358,7 @@ static void drain(struct engine *engine, struct partition *partition)
     if (owes_halt(partition) && !engine->left) /* a process that leaves commits nothing more */
         partition_enter(partition, PARTITION_RELEASING);
     if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED ||
-        partition->phase == PARTITION_AWAY)
+        partition->phase == PARTITION_SUSPENDED)
         partition_forget(partition);
     if (partition->phase != PARTITION_ACTIVE)
         return;
@@ -375,8 +376,8 @@ static void taken_over_by_other(struct partition *partition)
     enum partition_phase phase = partition->phase;
     partition->engine->fence_grace_until = partition->engine->now + ENGINE_DUPLICATE_MS;
     partition_clear(partition);
-    partition->kept = false;
-    partition->dropped = phase == PARTITION_AWAY;
+    partition->may_resume = false;
+    partition->dropped = phase == PARTITION_SUSPENDED;
     if (phase != PARTITION_ARRIVING) /* otherwise it has come back in the meantime */
         partition_enter(partition, PARTITION_GONE);
 }
@@ -424,7 +425,7 @@ static void check_log(struct partition *partition)
 static void end_loss(struct engine *engine, struct partition *partition)
 {
     engine->fence_grace_until = engine->now + ENGINE_DUPLICATE_MS;
-    if (is_remembered(partition))
+    if (keeps_state(partition))
         suspend(engine, partition);
     else
         partition_forget(partition);
@@ -471,7 +472,7 @@ void group_check(struct engine *engine)
         check_log(partition);
         if (partition->phase == PARTITION_LOST && is_handed_over(partition))
             end_loss(engine, partition);
-        if (partition->phase == PARTITION_AWAY && !is_remembered(partition))
+        if (partition->phase == PARTITION_SUSPENDED && !keeps_state(partition))
             drop(partition);
         if (partition->phase == PARTITION_DRAINING && engine->now >= group_gives_up_at(partition))
             taken_over_by_other(partition);
@@ -594,10 +595,10 @@ void engine_assigned(struct engine *engine, uint64_t rebalance,
     for (size_t i = 0; i < count; i++) {
         struct partition *partition = partition_find(engine, positions[i].partition);
         if (partition &&
-            (partition->phase == PARTITION_AWAY || partition->phase == PARTITION_LOST)) {
+            (partition->phase == PARTITION_SUSPENDED || partition->phase == PARTITION_LOST)) {
             partition_enter(partition, PARTITION_ARRIVING);
             partition->revoked = partition->probes_membership = false;
-            partition->kept = true;
+            partition->may_resume = true;
             /* A claim of an older assignment may have ended since the loss, or may be running. */
             partition->claimed = partition->in_group_op = false;
         } else {
@@ -609,7 +610,7 @@ void engine_assigned(struct engine *engine, uint64_t rebalance,
     list_each_safe(at, &engine->watched)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
-        if (partition->phase == PARTITION_AWAY)
+        if (partition->phase == PARTITION_SUSPENDED)
             drop(partition);
     }
     if (now < engine->startup_until && engine->fence_grace_until < now + ENGINE_STARTUP_MS)
@@ -633,13 +634,13 @@ static void cancel_load(struct engine *engine)
 
 /* Whether the partition may go on from memory. A running release may be committed: then the ledger
  * has no owner, and it may not. */
-static bool may_come_back(const struct partition *partition)
+static bool may_be_suspended(const struct partition *partition)
 {
-    return is_remembered(partition) && !partition->log_changed &&
+    return keeps_state(partition) && !partition->log_changed &&
            (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
-            partition->phase == PARTITION_LOST || partition->phase == PARTITION_AWAY ||
+            partition->phase == PARTITION_LOST || partition->phase == PARTITION_SUSPENDED ||
             (partition->phase == PARTITION_RELEASING && !partition->owes_halt) ||
-            (partition->phase == PARTITION_ARRIVING && partition->kept));
+            (partition->phase == PARTITION_ARRIVING && partition->may_resume));
 }
 
 static bool may_be_handed_over(const struct partition *partition)
@@ -672,7 +673,7 @@ void engine_revoked(struct engine *engine, uint64_t rebalance, enum revocation h
             engine->fence_grace_until = now + ENGINE_DUPLICATE_MS;
         if (how == PARTITIONS_LOST && may_be_handed_over(partition))
             lose(engine, partition);
-        else if (lost && may_come_back(partition))
+        else if (lost && may_be_suspended(partition))
             suspend(engine, partition);
         else if (lost)
             partition_forget(partition);
@@ -756,9 +757,9 @@ static bool owners_are_ended(struct engine *engine, const struct stored_ledger *
 }
 
 /* Whether the ledger is the one that this process committed last: then no other worker has had the
- * partition while it was away. */
-static bool is_as_it_was(const struct partition *partition, const struct ledger *ledger,
-                         const struct stored_ledger *read)
+ * partition in the meantime. */
+static bool is_own_last_commit(const struct partition *partition, const struct ledger *ledger,
+                               const struct stored_ledger *read)
 {
     return read->offset == partition->base && ledger->sequence == partition->sequence &&
            !strcmp(ledger->owner, partition->engine->owner);
@@ -771,7 +772,7 @@ static bool is_as_it_was(const struct partition *partition, const struct ledger 
 static void take_loss(struct partition *partition, enum offset_loss loss)
 {
     struct text reason = {0};
-    if (partition->kept && loss == OFFSET_LOST) {
+    if (partition->may_resume && loss == OFFSET_LOST) {
         partition->engine->resumed++;
         return;
     }
@@ -790,11 +791,11 @@ static void take_ledger(struct partition *partition, const struct ledger *ledger
         take_loss(partition, read->loss);
         return;
     }
-    if (partition->kept && is_as_it_was(partition, ledger, read)) {
+    if (partition->may_resume && is_own_last_commit(partition, ledger, read)) {
         partition->engine->resumed++;
         return;
     }
-    if (partition->kept)
+    if (partition->may_resume)
         taken_over_by_other(partition);
     partition_load(partition, ledger, read->offset >= 0);
 }
@@ -932,11 +933,11 @@ static void claimed(struct engine *engine)
         if (partition->unclaimed)
             partition_unblock(partition);
         partition->unclaimed = false;
-        if (partition->kept)
+        if (partition->may_resume)
             lane_settle_all(partition);
         else
             doubts_begin(partition);
-        partition->kept = false;
+        partition->may_resume = false;
         if (engine->stopping)
             drain(engine, partition);
     }

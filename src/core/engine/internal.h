@@ -59,7 +59,8 @@ enum partition_phase {
     PARTITION_DRAINING,  /* no new starts; outstanding requests end */
     PARTITION_RELEASING, /* "release" is running */
     PARTITION_LOST,      /* like draining, if the broker still accepts its transactions */
-    PARTITION_AWAY, /* lost, and its state is kept: it may come back before another worker had it */
+    PARTITION_SUSPENDED, /* lost, and its state is kept: it may come back before another worker had
+                            it */
     PARTITION_GONE, /* handed over, never claimed, or taken over by another worker; waits for the
                        revocation */
 };
@@ -103,7 +104,7 @@ struct partition {
     uint64_t arrived_with; /* the rebalance that assigned it */
     bool revoked;          /* a revocation waits for it */
     bool log_changed;      /* the kept state is of another log */
-    bool kept;             /* arriving: it was away, and its requests are kept */
+    bool may_resume;       /* arriving: it was suspended or lost, and its requests are kept */
     bool dropped;          /* gone, and no revocation waits for it: can be freed */
     bool recall;           /* its unsent requests have to be recalled */
     bool in_group_op;      /* it is in the running commit */

@@ -17,20 +17,22 @@ struct state {
 
 /* Any partition can be gone at once: when it is lost while nothing of it is kept, and when a stop
  * is given up (engine_give_up). The simulation never makes these: active to halted, halted to
- * releasing (no topic is made anew in it, and no offset is lost); active or draining to away, lost
- * to arriving (its group ends a revocation before the next rebalance). */
+ * releasing (no topic is made anew in it, and no offset is lost); active or draining to suspended,
+ * lost to arriving (its group ends a revocation before the next rebalance). */
 static const struct state partition_states[] = {
     [PARTITION_ARRIVING] = {"arriving", TO(PARTITION_ACTIVE) | TO(PARTITION_HALTED) |
-                                            TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
+                                            TO(PARTITION_SUSPENDED) | TO(PARTITION_GONE)},
     [PARTITION_ACTIVE] = {"active", TO(PARTITION_HALTED) | TO(PARTITION_DRAINING) |
-                                        TO(PARTITION_LOST) | TO(PARTITION_AWAY) |
+                                        TO(PARTITION_LOST) | TO(PARTITION_SUSPENDED) |
                                         TO(PARTITION_GONE)},
     [PARTITION_HALTED] = {"halted", TO(PARTITION_RELEASING) | TO(PARTITION_GONE)},
     [PARTITION_DRAINING] = {"draining", TO(PARTITION_RELEASING) | TO(PARTITION_LOST) |
-                                            TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
-    [PARTITION_RELEASING] = {"releasing", TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
-    [PARTITION_LOST] = {"lost", TO(PARTITION_ARRIVING) | TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
-    [PARTITION_AWAY] = {"away", TO(PARTITION_ARRIVING) | TO(PARTITION_AWAY) | TO(PARTITION_GONE)},
+                                            TO(PARTITION_SUSPENDED) | TO(PARTITION_GONE)},
+    [PARTITION_RELEASING] = {"releasing", TO(PARTITION_SUSPENDED) | TO(PARTITION_GONE)},
+    [PARTITION_LOST] = {"lost",
+                        TO(PARTITION_ARRIVING) | TO(PARTITION_SUSPENDED) | TO(PARTITION_GONE)},
+    [PARTITION_SUSPENDED] = {"suspended",
+                             TO(PARTITION_ARRIVING) | TO(PARTITION_SUSPENDED) | TO(PARTITION_GONE)},
     [PARTITION_GONE] = {"gone", TO(PARTITION_GONE)},
 };
 
