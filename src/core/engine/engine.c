@@ -548,7 +548,7 @@ static enum producer_phase take_outcome(struct engine *engine, enum txn_outcome 
     case TXN_COMMITTED: /* "answered" */
         engine->unfenced_at = engine->txn.began;
         batch_taken(engine, engine->txn.ledgers, engine->txn.ledger_count);
-        txn_landed(engine, true);
+        txn_committed(engine, true);
         return PRODUCER_IDLE;
     case TXN_REFUSED:
         note_refused(engine, refused);

@@ -848,7 +848,7 @@ static void load_ledgers(struct engine *engine, const struct stored_ledger *ledg
  * has committed. */
 static void read_back(struct engine *engine, const struct stored_ledger *ledgers, size_t count)
 {
-    bool landed = false;
+    bool committed = false;
     for (size_t i = 0; i < count; i++) {
         struct error error;
         struct ledger ledger = {0};
@@ -857,13 +857,13 @@ static void read_back(struct engine *engine, const struct stored_ledger *ledgers
             continue;
         bool ours = !decode(&ledger, &ledgers[i], &error) && !strcmp(ledger.owner, engine->owner);
         if (ours && ledger.sequence == partition->sequence + 1)
-            landed = true;
+            committed = true;
         else if (!ours || ledger.sequence != partition->sequence)
             taken_over_by_other(partition); /* the revocation will follow */
         ledger_fini(&ledger);
     }
-    if (landed)
-        txn_landed(engine, false);
+    if (committed)
+        txn_committed(engine, false);
     else
         txn_failed(engine);
     settle(engine);
@@ -946,7 +946,7 @@ static void claimed(struct engine *engine)
 
 /* A part of the claims of this assignment, or of one that a newer rebalance has overtaken, is
  * committed. */
-static void claim_landed(struct engine *engine)
+static void claim_committed(struct engine *engine)
 {
     size_t left = 0;
     list_each_safe(at, &engine->watched)
@@ -1019,7 +1019,7 @@ static void claim_answered(struct engine *engine, enum group_answer answer)
     else if (answer == GROUP_REFUSED)
         claim_refused(engine);
     else if (answer == GROUP_DONE)
-        claim_landed(engine);
+        claim_committed(engine);
     else if (engine->load == LOAD_CLAIM)
         load_enter(engine,
                    LOAD_ASSIGN); /* unclaimed: they stay unused until the group revokes them */

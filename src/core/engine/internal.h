@@ -445,7 +445,7 @@ void turn_first(struct partition *partition);
 bool txn_build(struct engine *engine, struct engine_action *action);
 /* The transaction has committed. lease: that proves the membership, so the chosen requests may
  * start; otherwise (it was learned later, by reading back) they are unmarked again. */
-void txn_landed(struct engine *engine, bool lease);
+void txn_committed(struct engine *engine, bool lease);
 /* Nothing of the transaction is committed: its requests go back to where they were. */
 void txn_failed(struct engine *engine);
 void txn_fini(struct txn *txn);

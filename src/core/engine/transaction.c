@@ -403,7 +403,7 @@ bool txn_build(struct engine *engine, struct engine_action *action)
     return true;
 }
 
-static void chosen_landed(struct engine *engine, struct request *request, bool lease)
+static void chosen_committed(struct engine *engine, struct request *request, bool lease)
 {
     if (!request->partition) {
         request_drop(engine, request);
@@ -428,7 +428,7 @@ static void wait_again(struct engine *engine, struct request *request)
     lane_settle(request->lane);
 }
 
-static void unmarked_landed(struct engine *engine, struct request *request)
+static void unmarked_committed(struct engine *engine, struct request *request)
 {
     if (request->marked)
         engine->marked--;
@@ -436,7 +436,7 @@ static void unmarked_landed(struct engine *engine, struct request *request)
     wait_again(engine, request);
 }
 
-static void ending_landed(struct engine *engine, struct request *request)
+static void ending_committed(struct engine *engine, struct request *request)
 {
     struct partition *partition = request->partition;
     if (request->marked)
@@ -465,7 +465,7 @@ static void note_what_moved(struct engine *engine)
 }
 
 /* Keeps the marks of the committed ledger. */
-static void ledger_landed(struct partition *partition)
+static void ledger_committed(struct partition *partition)
 {
     struct marks told = partition->committing;
     partition->committing = partition->committed;
@@ -477,7 +477,7 @@ static void ledger_landed(struct partition *partition)
     marks_drop(&partition->ahead, partition->top);
 }
 
-static void ledgers_landed(struct engine *engine)
+static void ledgers_committed(struct engine *engine)
 {
     list_each(at, &engine->txn.partitions)
     {
@@ -485,23 +485,24 @@ static void ledgers_landed(struct engine *engine)
         partition->suspect = false;
         partition->probes_membership &= engine->txn.began <= partition->lost_at;
         partition_unblock(partition);
-        ledger_landed(partition);
+        ledger_committed(partition);
     }
 }
 
 /* O(requests and ledgers in it). */
-void txn_landed(struct engine *engine, bool lease)
+void txn_committed(struct engine *engine, bool lease)
 {
     struct txn *txn = &engine->txn;
     engine->transactions++;
     if (txn->item_count || !engine->aborted_records)
         engine->aborts = 0; /* not by a single success between failures */
-    ledgers_landed(engine);
-    list_each_safe(at, &txn->ending) ending_landed(engine, list_of(at, struct request, list_node));
+    ledgers_committed(engine);
+    list_each_safe(at, &txn->ending)
+        ending_committed(engine, list_of(at, struct request, list_node));
     list_each_safe(at, &txn->unmarked)
-        unmarked_landed(engine, list_of(at, struct request, list_node));
+        unmarked_committed(engine, list_of(at, struct request, list_node));
     list_each_safe(at, &txn->chosen)
-        chosen_landed(engine, list_of(at, struct request, list_node), lease);
+        chosen_committed(engine, list_of(at, struct request, list_node), lease);
     note_what_moved(engine);
     free_ledgers(txn);
 }
@@ -559,7 +560,7 @@ void txn_failed(struct engine *engine)
     {
         struct request *request = list_of(at, struct request, list_node);
         if (!request->partition)
-            unmarked_landed(engine, request);
+            unmarked_committed(engine, request);
         else
             request_move(engine, request, REQUEST_TO_UNMARK);
     }
