@@ -83,7 +83,7 @@ void broker_append(struct world *world)
                           .offset = log->end,
                           .created_at = world->wall,
                           .expires_at = INT64_MAX};
-    task->key = strikes(world, FAULT_keyless) ? -1 : (int)draw(world, (uint64_t)world->keys);
+    task->key = fault_occurs(world, FAULT_keyless) ? -1 : (int)draw(world, (uint64_t)world->keys);
     task->invalid = task->key < 0 || draw(world, 20) == 0;
     task->big = draw(world, 10) == 0;
     if (draw(world, 15) == 0)
@@ -93,7 +93,7 @@ void broker_append(struct world *world)
     log->task_at[log->end++] = (int16_t)world->task_count;
     log->tasks[log->task_count++] = (int16_t)(world->task_count - 1);
     world->open_tasks++;
-    while (strikes(world, FAULT_gap))
+    while (fault_occurs(world, FAULT_gap))
         add_gap(world, log);
 }
 
@@ -148,19 +148,19 @@ static void forget_id(struct world *world)
     say(world, "the id %s has expired", name_of(world, transaction));
 }
 
-void broker_strike(struct world *world)
+void broker_inject_faults(struct world *world)
 {
     struct log *log = &world->logs[draw(world, (uint64_t)world->log_count)];
-    if (strikes(world, FAULT_forget_id))
+    if (fault_occurs(world, FAULT_forget_id))
         forget_id(world);
-    if (strikes(world, FAULT_retain))
+    if (fault_occurs(world, FAULT_retain))
         retain(world, log);
-    if (strikes(world, FAULT_compact))
+    if (fault_occurs(world, FAULT_compact))
         compact(world, log);
-    if (strikes(world, FAULT_leader))
+    if (fault_occurs(world, FAULT_leader))
         log->away_until = world->now + (int64_t)draw(world, 5000);
-    coordinator_strike(world);
-    if (world->log_count < LOGS_MAX && strikes(world, FAULT_grow)) {
+    coordinator_inject_faults(world);
+    if (world->log_count < LOGS_MAX && fault_occurs(world, FAULT_grow)) {
         add_log(world);
         group_rebalance(world, &world->groups[world->logs[world->log_count - 1].kind]);
     }

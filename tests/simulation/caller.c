@@ -101,13 +101,13 @@ static void begin_try(struct world *world, struct process *process, struct reque
     caller->calls[caller->call_count++] = (struct call){.request = request};
 }
 
-static void tell_allowance(struct world *world, struct process *process, int64_t calls)
+static void send_call_limit(struct world *world, struct process *process, int64_t calls)
 {
     each_job(job, process)
     {
         if (job->client.state != CLIENT_GONE)
             put(world, &process->caller.out[job->kind],
-                (struct mail){.type = MAIL_ALLOWANCE, .calls = calls});
+                (struct mail){.type = MAIL_CALL_LIMIT, .calls = calls});
     }
 }
 
@@ -125,7 +125,7 @@ static void turn(struct world *world, struct process *process)
         begin_try(world, process, request);
     }
     if (dispatch_take_limit_change(&caller->dispatch, &calls))
-        tell_allowance(world, process, calls);
+        send_call_limit(world, process, calls);
     while ((request = dispatch_take_done(&caller->dispatch)))
         put(world, &caller->out[request->position.kind],
             (struct mail){.type = MAIL_REQUEST, .request = request});
@@ -159,9 +159,9 @@ static const struct {
 
 static enum ending draw_ending(struct world *world, enum request_kind kind)
 {
-    if (world->now < world->ill_until || strikes(world, FAULT_doubt))
+    if (world->now < world->ill_until || fault_occurs(world, FAULT_doubt))
         return END_FAILED + (enum ending)draw(world, END_LOST - END_FAILED + 1);
-    if (strikes(world, FAULT_declined))
+    if (fault_occurs(world, FAULT_declined))
         return END_UNAUTHORIZED + (enum ending)draw(world, END_RETRY_FLAG - END_UNAUTHORIZED + 1);
     if (draw(world, 4))
         return kind == REQUEST_RECORDING && draw(world, 2) ? END_FILE : END_SUCCEEDED;
@@ -226,7 +226,7 @@ static void post(struct world *world, struct process *process, struct call *call
             call->request->call.started_boot_ms + world->options.doubt_ms - process->boot_shift;
     if (call->ending < END_FAILED || draw(world, 3) == 0) {
         ring(world, task);
-    } else if (world->post_count < POSTS_MAX && strikes(world, FAULT_late_post)) {
+    } else if (world->post_count < POSTS_MAX && fault_occurs(world, FAULT_late_post)) {
         int64_t late = (int64_t)draw(world, 3 * (uint64_t)world->options.doubt_ms);
         world->posts[world->post_count++] =
             (struct post){(int)(task - world->tasks), world->now + late};
@@ -257,7 +257,7 @@ static void go_on_unsent(struct world *world, struct process *process, size_t at
         attempt.lease_over = true;
     } else if (now >= state->started_boot_ms + world->options.doubt_ms) {
         attempt.failure = FAILURE_TIMEOUT;
-    } else if (world->now < world->outage_until || strikes(world, FAULT_unsent)) {
+    } else if (world->now < world->outage_until || fault_occurs(world, FAULT_unsent)) {
         static const enum attempt_failure failures[] = {FAILURE_RESOLVE, FAILURE_CONNECT,
                                                         FAILURE_TLS, FAILURE_RESET};
         attempt.failure = failures[draw(world, 4)];
@@ -346,7 +346,7 @@ void caller_take(struct world *world, struct job *job)
     struct mailbox *box = &job->process->caller.out[job->kind];
     for (size_t n = draw(world, 4) ? MAIL_MAX : 1; n && box->count; n--) {
         struct mail mail = take(box);
-        if (mail.type == MAIL_ALLOWANCE)
+        if (mail.type == MAIL_CALL_LIMIT)
             engine_set_call_limit(job->engine, mail.calls);
         else
             give_back(world, job, mail.request);

@@ -22,7 +22,7 @@ static bool may_be_unknown(const struct world *world, const struct task *task)
     if (!task->starter)
         return false;
     return task->doubted_by || task->outlived == task->starter ||
-           world->excused_at[task->starter] >= task->started_at;
+           world->unknown_allowed_at[task->starter] >= task->started_at;
 }
 
 /* The published result must be the platform's answer. */

@@ -114,11 +114,11 @@ static void lose_all(struct world *world, struct job *job)
 {
     struct client *client = &job->client;
     unsigned held = client->owned;
-    refusal_excuse(job);
-    excuse(world, job);
+    refusal_end_series(job);
+    allow_unknown(world, job);
     if (client->lost)
         return;
-    if (client->asked && !strikes(world, FAULT_lost_anyhow))
+    if (client->asked && !fault_occurs(world, FAULT_lost_anyhow))
         return; /* reported when the callback has been answered */
     if (client->asked)
         held |= client->asked_logs;
@@ -263,7 +263,7 @@ static void go_on(struct world *world, struct job *job, const struct member *mem
 static void step_joining(struct world *world, struct job *job, struct member *member)
 {
     bool overtaken = member->synced && group_of(world, job)->rebalancing;
-    if (overtaken ? strikes(world, FAULT_lost_sync) : !member->synced && !member->joined)
+    if (overtaken ? fault_occurs(world, FAULT_lost_sync) : !member->synced && !member->joined)
         join(world, job);
     else if (member->synced)
         synced(world, job, member);
@@ -293,7 +293,7 @@ void client_step(struct world *world, struct job *job)
     if (!client->asked)
         go_on(world, job, member);
     else if (client->asked == ASKED_UNASSIGN && !client->lost &&
-             strikes(world, FAULT_again_revoked))
+             fault_occurs(world, FAULT_again_revoked))
         ask_unassign(world, job, client->owned, false);
 }
 
@@ -411,7 +411,7 @@ void client_fetch(struct world *world, struct job *job)
     int64_t *position = &client->position[index];
     if (*position < log->start)
         *position = log->start;
-    if (strikes(world, FAULT_duplicate) && *position > log->start)
+    if (fault_occurs(world, FAULT_duplicate) && *position > log->start)
         --*position;
     size_t most = engine_wants(job->engine, index);
     if (most > 1 && draw(world, 2))

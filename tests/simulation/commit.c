@@ -10,7 +10,7 @@
 static void tell(struct job *job, enum txn_outcome outcome)
 {
     job->outcome = outcome;
-    job->landed = false;
+    job->committed = false;
     job->transact = PHASE_TELL;
 }
 
@@ -42,7 +42,7 @@ static enum record_refusal judge_record(struct world *world, struct job *job,
         return REFUSED_FOR_KEY;
     }
     if (world->rates[FAULT_refuse] && task->big &&
-        (!item->small || strikes(world, FAULT_refuse_small)))
+        (!item->small || fault_occurs(world, FAULT_refuse_small)))
         return REFUSED_FOR_SIZE;
     return RECORD_TAKEN;
 }
@@ -135,11 +135,11 @@ static void send_offsets(struct world *world, struct job *job)
 static void commit_transaction(struct world *world, struct job *job)
 {
     struct transaction *transaction = transaction_of(world, job);
-    if (strikes(world, FAULT_unclear)) {
+    if (fault_occurs(world, FAULT_unclear)) {
         switch (draw(world, 4)) {
         case 3: /* the client asks again, and may learn that it is fenced */
             broker_apply(world, transaction);
-            job->landed = true;
+            job->committed = true;
             return;
         case 0:
             broker_apply(world, transaction);
@@ -198,7 +198,7 @@ void commit_transact_step(struct world *world, struct job *job)
         told(world, job);
         return;
     }
-    if (strikes(world, FAULT_slow_transact) || coordinator_delays(world, job))
+    if (fault_occurs(world, FAULT_slow_transact) || coordinator_delays(world, job))
         return;
     if (job->renewing && draw(world, 2)) {
         if (!refusal_meets(world, job, ASK_INIT))
@@ -212,12 +212,12 @@ void commit_transact_step(struct world *world, struct job *job)
         tell(job, TXN_FENCED);
         return;
     }
-    if (job->landed) {
+    if (job->committed) {
         if (world->calm || draw(world, 8) == 0)
             tell(job, TXN_COMMITTED);
         return;
     }
-    if (strikes(world, FAULT_abort))
+    if (fault_occurs(world, FAULT_abort))
         commit_abort(world, job, TXN_ABORTED);
     else if (transaction_of(world, job)->told)
         commit_abort(world, job, TXN_EXPIRED);
@@ -291,7 +291,7 @@ static enum group_answer commit_plainly(struct world *world, struct job *job)
         return GROUP_REFUSED;
     }
     struct flight *flight = take_off(world, job);
-    if (!strikes(world, FAULT_again))
+    if (!fault_occurs(world, FAULT_again))
         return broker_land(world, flight) ? GROUP_DONE : GROUP_NOT_MEMBER;
     switch (draw(world, 3)) {
     case 0:
@@ -320,7 +320,7 @@ static void end_id(struct world *world, enum request_kind kind, int id)
 
 static enum group_answer end_owner(struct world *world, struct job *job)
 {
-    bool lost = strikes(world, FAULT_again);
+    bool lost = fault_occurs(world, FAULT_again);
     say(world, "%s ends %s", job_name(job), job->work.owner);
     if (!lost || draw(world, 2))
         end_id(world, job->kind, process_id(job->work.owner));
@@ -338,7 +338,7 @@ static enum group_answer work(struct world *world, struct job *job)
         return commit_plainly(world, job);
     if (job->work.type == ENGINE_END_OWNER)
         return end_owner(world, job);
-    return strikes(world, FAULT_again) ? GROUP_RETRY : read_ledgers(world, job);
+    return fault_occurs(world, FAULT_again) ? GROUP_RETRY : read_ledgers(world, job);
 }
 
 static void tell_work(struct world *world, struct job *job)
@@ -363,7 +363,7 @@ void commit_work_step(struct world *world, struct job *job)
         tell_work(world, job);
         return;
     }
-    if (job->working == WORK_NONE || strikes(world, FAULT_slow_work) ||
+    if (job->working == WORK_NONE || fault_occurs(world, FAULT_slow_work) ||
         coordinator_delays_work(world, job))
         return;
     job->answer = work(world, job);

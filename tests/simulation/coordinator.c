@@ -50,11 +50,11 @@ static void lose_one_by_one(struct world *world)
     }
 }
 
-void coordinator_strike(struct world *world)
+void coordinator_inject_faults(struct world *world)
 {
-    if (strikes(world, FAULT_failover))
+    if (fault_occurs(world, FAULT_failover))
         fail_over(world);
-    if (strikes(world, FAULT_one_by_one))
+    if (fault_occurs(world, FAULT_one_by_one))
         lose_one_by_one(world);
 }
 

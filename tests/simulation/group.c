@@ -118,7 +118,7 @@ static void kick(struct world *world, struct group *group, struct member *member
     for (int i = 0; i < world->process_count; i++) {
         const struct job *job = &world->processes[i].jobs[group->kind];
         if (job->engine && job->client.member == member->id)
-            excuse(world, job);
+            allow_unknown(world, job);
     }
     group_leave(world, group->kind, member->id);
 }

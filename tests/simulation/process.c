@@ -43,10 +43,10 @@ int64_t job_wall(const struct world *world, const struct job *job)
     return process_wall(world, job->process);
 }
 
-void excuse(struct world *world, const struct job *job)
+void allow_unknown(struct world *world, const struct job *job)
 {
     if (job->kind == REQUEST_CALL) /* recordings are never in doubt */
-        world->excused_at[job->process->incarnation] = world->step;
+        world->unknown_allowed_at[job->process->incarnation] = world->step;
 }
 
 void process_draw_owners(struct world *world)
@@ -125,7 +125,7 @@ void process_end(struct world *world, struct process *process, const char *why)
 
 void process_crash(struct world *world, struct process *process)
 {
-    world->excused_at[process->incarnation] = UINT64_MAX;
+    world->unknown_allowed_at[process->incarnation] = UINT64_MAX;
     process_end(world, process, "crashes");
 }
 
@@ -284,7 +284,7 @@ static void pump(struct world *world, struct job *job, size_t most)
 {
     job->asleep = false;
     while (most-- && !world->failed) {
-        if (strikes(world, FAULT_crash_between)) {
+        if (fault_occurs(world, FAULT_crash_between)) {
             process_crash(world, job->process);
             return;
         }

@@ -46,14 +46,14 @@ bool refusal_of_size(struct world *world, const struct stored_ledger *ledgers, s
     return too_long || (world->commit_max && sum > world->commit_max);
 }
 
-void refusal_strike(struct world *world)
+void refusal_inject(struct world *world)
 {
     struct refusal *refusal = &world->refusal;
-    if (strikes(world, FAULT_short_ledgers))
+    if (fault_occurs(world, FAULT_short_ledgers))
         set_ledgers(world);
     if (refusal->on && world->now >= refusal->until)
         refusal_lift(world);
-    if (refusal->on || !strikes(world, FAULT_refusal))
+    if (refusal->on || !fault_occurs(world, FAULT_refusal))
         return;
     refusal->on = true;
     refusal->number++;
@@ -64,8 +64,9 @@ void refusal_strike(struct world *world)
     bool is_partitions = refusal->what == ASK_PRODUCE || refusal->what == ASK_OFFSETS;
     if (refusal->for_good && is_partitions && draw(world, 2))
         refusal->log = (int)draw(world, (uint64_t)world->log_count);
-    refusal->until =
-        strikes(world, FAULT_refusal_lasts) ? INT64_MAX : world->now + (int64_t)draw(world, 60000);
+    refusal->until = fault_occurs(world, FAULT_refusal_lasts)
+                         ? INT64_MAX
+                         : world->now + (int64_t)draw(world, 60000);
     say(world, "%s are refused", names[refusal->what]);
 }
 
@@ -76,7 +77,7 @@ void refusal_lift(struct world *world)
     world->refusal.on = false;
 }
 
-void refusal_excuse(struct job *job)
+void refusal_end_series(struct job *job)
 {
     job->refusal.number = 0;
 }
@@ -111,7 +112,7 @@ static void note(struct world *world, struct job *job)
     if (claims)
         check_claim_refused(world, job);
     if (job->process->stopping || job->client.asked == ASKED_UNASSIGN || claims) {
-        refusal_excuse(job);
+        refusal_end_series(job);
         return;
     }
     if (refused->number != world->refusal.number || world->now - asked_before(refused, 1) > ROW_MS)

@@ -9,7 +9,7 @@
 #include "simulation.h"
 
 /* Takes out what a failing run does not need: events, kinds of faults, and the single steps at
- * which faults strike, in halves, quarters and so on down to one. What is left must break the same
+ * which faults occur, in halves, quarters and so on down to one. What is left must break the same
  * guarantee; each try runs in a process of its own, as it may die. */
 
 struct trial {
@@ -18,7 +18,7 @@ struct trial {
     uint64_t step;
     int events;
     char failure[512];
-    uint64_t struck[STEPS_MAX / 64];
+    uint64_t fault_steps[STEPS_MAX / 64];
 };
 
 static struct trial *trial; /* shared with the trial's process */
@@ -28,7 +28,7 @@ static void try_in_child(const struct plan *plan)
     static struct world world;
     if (!freopen("/dev/null", "w", stderr))
         _exit(1);
-    world_run(&world, plan, trial->struck);
+    world_run(&world, plan, trial->fault_steps);
     trial->violation = world.failed ? world.violation : NULL;
     trial->step = world.step;
     trial->events = world.task_count;
@@ -148,7 +148,7 @@ int shrink(const struct plan *whole)
         printf("seed %llu does not fail\n", (unsigned long long)plan.seed);
         return 0;
     }
-    memcpy(steps, plan.only ? plan.only : first.struck, sizeof steps);
+    memcpy(steps, plan.only ? plan.only : first.fault_steps, sizeof steps);
     plan.only = steps;
     int events = plan.events, faults = count(steps);
     uint64_t without;

@@ -144,14 +144,14 @@ static void print_counts(const struct counts *counts, uint64_t seeds, const stru
            (unsigned long long)counts->ledger_max);
 }
 
-/* A fault that never strikes tests nothing. */
-static bool all_struck(const struct counts *sum, const struct plan *plan)
+/* A fault that never occurs tests nothing. */
+static bool all_faults_occurred(const struct counts *sum, const struct plan *plan)
 {
     bool all = sum->resumed && sum->unheard && sum->handed_over;
     if (!all)
         fprintf(stderr, "nothing was gone on with from memory, or nothing lost was handed over\n");
     for (int i = 0; i < FAULT_COUNT; i++) {
-        if (sum->faults[i] || !fault_may(plan, (enum fault)i))
+        if (sum->faults[i] || !fault_is_possible(plan, (enum fault)i))
             continue;
         fprintf(stderr, "there was no %s\n", fault_names[i]);
         all = false;
@@ -187,7 +187,7 @@ static int run_seeds(const struct plan *plan, uint64_t seeds, int jobs, uint64_t
         fprintf(stderr, "not every run had its %d events\n", plan->events);
         return 1;
     }
-    if (done >= ALL_FAULTS_SEEDS && !shared->failures && !all_struck(&sum, plan))
+    if (done >= ALL_FAULTS_SEEDS && !shared->failures && !all_faults_occurred(&sum, plan))
         return 1;
     return shared->failures ? 1 : 0;
 }

@@ -55,7 +55,7 @@ enum {
     X(gap, 3000, 2)             /* offsets without a record (markers of transactions) */           \
     X(wall, 20, 2)              /* the wall clock is set */                                        \
     X(sleep, 10, 3)             /* all clocks jump: the machines were suspended */                 \
-    X(unclear, 2000, 2)       /* a commit's answer is lost: it has landed, will, or never will */  \
+    X(unclear, 2000, 2)       /* a commit's answer is lost: it has arrived, will, or never will */ \
     X(abort, 1000, 2)         /* a transaction is aborted */                                       \
     X(refuse, 10, 2)          /* large results are refused */                                      \
     X(refuse_small, 3000, 6)  /* even their small form is refused, while there are faults */       \
@@ -276,7 +276,7 @@ struct client {
 
 /* A message between a process's two threads. */
 struct mail {
-    enum { MAIL_REQUEST, MAIL_RECALL, MAIL_ALLOWANCE } type;
+    enum { MAIL_REQUEST, MAIL_RECALL, MAIL_CALL_LIMIT } type;
     struct request *request;
     enum request_kind kind;
     int32_t partition;
@@ -335,7 +335,7 @@ struct job {
     uint64_t asked_at;      /* step */
     int64_t waits_since;    /* since when it waits for a coordinator; 0: it does not wait */
     int member, generation; /* membership of the transaction */
-    bool landed;            /* the commit has landed, and the client does not know it */
+    bool committed;         /* the transaction is committed, and the client does not know it */
     enum txn_outcome outcome;
     enum record_refusal refused[2 * EVENTS_MAX];
     bool about_size; /* the next report is about the size of ledgers */
@@ -449,31 +449,31 @@ struct world {
     char owners[IDS][LEDGER_OWNER_SIZE];
     /* By incarnation: the step at which it last froze or lost its assignment. Calls that it had
      * begun to start until then may be unknown. UINT64_MAX: it has died. */
-    uint64_t excused_at[INCARNATIONS_MAX];
+    uint64_t unknown_allowed_at[INCARNATIONS_MAX];
     struct counts counts;
 };
 
 /* world.c */
 uint64_t draw(struct world *world, uint64_t below);
 /* Whether the fault occurs now; never in the calm time. */
-bool strikes(struct world *world, enum fault fault);
+bool fault_occurs(struct world *world, enum fault fault);
 void say(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Reports a broken guarantee, and ends the run. */
 void broken(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Runs the plan. The world has the result, and `struck` (may be NULL) the bit set of steps at which
- * faults occurred. The caller calls world_end. */
-void world_run(struct world *world, const struct plan *plan, uint64_t *struck);
+/* Runs the plan. The world has the result, and `fault_steps` (may be NULL) the bit set of steps at
+ * which faults occurred. The caller calls world_end. */
+void world_run(struct world *world, const struct plan *plan, uint64_t *fault_steps);
 void world_end(struct world *world);
 extern const char *const fault_names[FAULT_COUNT];
 /* Whether the fault occurs in some of such runs. */
-bool fault_may(const struct plan *plan, enum fault fault);
+bool fault_is_possible(const struct plan *plan, enum fault fault);
 
 /* broker.c: logs, offsets, transactions */
 void broker_init(struct world *world);
 void broker_fini(struct world *world);
 void broker_append(struct world *world);
 /* Faults of the brokers alone. */
-void broker_strike(struct world *world);
+void broker_inject_faults(struct world *world);
 void broker_step(struct world *world);
 /* init_transactions: ends the open transaction, and fences the former producer. Returns the new
  * epoch. */
@@ -491,7 +491,7 @@ void broker_expire(struct world *world);
 struct task *broker_task(struct world *world, int log, int64_t offset);
 
 /* coordinator.c: who answers for groups and transactional ids, and when nobody does */
-void coordinator_strike(struct world *world);
+void coordinator_inject_faults(struct world *world);
 void coordinator_calm(struct world *world);
 bool coordinator_is_away(const struct world *world, enum coordination what, enum request_kind kind);
 /* Whether the producer, or the ledger job, waits for a coordinator. In the end the wait is given
@@ -518,7 +518,7 @@ void client_assign(struct world *world, struct job *job, const struct engine_act
 void client_unassign(struct world *world, struct job *job, const struct engine_action *action);
 
 /* refusal.c */
-void refusal_strike(struct world *world);
+void refusal_inject(struct world *world);
 void refusal_lift(struct world *world);
 /* Whether the request is refused now. If so, it is counted. */
 bool refusal_meets(struct world *world, struct job *job, enum asking what);
@@ -528,7 +528,7 @@ bool refusal_meets_record(struct world *world, struct job *job, int log);
 bool refusal_of_size(struct world *world, const struct stored_ledger *ledgers, size_t count);
 void refusal_init(struct world *world);
 /* Ends a series of refusals: the process could not send requests, or has none to send. */
-void refusal_excuse(struct job *job);
+void refusal_end_series(struct job *job);
 
 /* commit.c: its producer, and its ledger jobs */
 void commit_transact_step(struct world *world, struct job *job);
@@ -568,7 +568,7 @@ int64_t job_wall(const struct world *world, const struct job *job);
 struct transaction *transaction_of(struct world *world, const struct job *job);
 struct group *group_of(struct world *world, const struct job *job);
 /* From now on, calls that the job had begun to start may be unknown. */
-void excuse(struct world *world, const struct job *job);
+void allow_unknown(struct world *world, const struct job *job);
 /* Draws the instance.ids: the longest possible ones if ledgers are short. */
 void process_draw_owners(struct world *world);
 int process_id(const char *owner);

@@ -33,22 +33,22 @@ static void begin_stream(struct world *world)
     world->random = mix(world->plan.seed * 0x9e3779b97f4a7c15u ^ mix(world->step));
 }
 
-static bool may_strike(const struct world *world)
+static bool may_inject(const struct world *world)
 {
     const uint64_t *only = world->plan.only;
     return !only || (world->step < STEPS_MAX && only[world->step / 64] >> world->step % 64 & 1);
 }
 
-static uint64_t *struck_steps;
+static uint64_t *recorded_steps;
 
-bool strikes(struct world *world, enum fault fault)
+bool fault_occurs(struct world *world, enum fault fault)
 {
     if (world->calm || !world->rates[fault] || draw(world, 10000) >= world->rates[fault] ||
-        !may_strike(world))
+        !may_inject(world))
         return false;
     world->counts.faults[fault]++;
-    if (struck_steps && world->step < STEPS_MAX)
-        struck_steps[world->step / 64] |= 1ull << world->step % 64;
+    if (recorded_steps && world->step < STEPS_MAX)
+        recorded_steps[world->step / 64] |= 1ull << world->step % 64;
     say(world, "FAULT %s", fault_names[fault]);
     return true;
 }
@@ -86,7 +86,7 @@ static const struct {
 #undef X
 };
 
-bool fault_may(const struct plan *plan, enum fault fault)
+bool fault_is_possible(const struct plan *plan, enum fault fault)
 {
     return (kinds[fault].every || plan->with >> fault & 1) && !(plan->without >> fault & 1);
 }
@@ -96,7 +96,7 @@ static void draw_faults(struct world *world)
     for (int i = 0; i < FAULT_COUNT; i++) {
         bool on = draw(world, kinds[i].every ? kinds[i].every : 3) == 0;
         unsigned rate = 1 + (unsigned)draw(world, kinds[i].most);
-        world->rates[i] = on && fault_may(&world->plan, (enum fault)i) ? rate : 0;
+        world->rates[i] = on && fault_is_possible(&world->plan, (enum fault)i) ? rate : 0;
     }
 }
 
@@ -197,7 +197,7 @@ static int64_t draw_jump(struct world *world)
     return (int64_t)draw(world, 2 * (uint64_t)most) - most;
 }
 
-static void tell_frozen(struct world *world, struct process *process)
+static void report_freeze(struct world *world, struct process *process)
 {
     each_job(job, process) engine_frozen(job->engine, job_now(world, job));
 }
@@ -209,18 +209,18 @@ static void pass_time(struct world *world)
     int64_t passed = (int64_t)draw(world, (uint64_t)most + 1);
     if (draw(world, 100) == 0)
         passed += (int64_t)draw(world, 1000);
-    if (strikes(world, FAULT_sleep))
+    if (fault_occurs(world, FAULT_sleep))
         passed += (int64_t)draw(world, 40000);
     world->now += passed;
     world->wall += passed;
     for (int i = 0; passed > 1000 + world->session_ms / 3 && i < world->process_count; i++)
         if (world->processes[i].state == PROCESS_RUNNING)
-            tell_frozen(world, &world->processes[i]);
-    if (strikes(world, FAULT_wall))
+            report_freeze(world, &world->processes[i]);
+    if (fault_occurs(world, FAULT_wall))
         world->wall += draw_jump(world);
 }
 
-static struct process *namesake(struct world *world, int id)
+static struct process *process_named(struct world *world, int id)
 {
     for (int i = 0; i < world->process_count; i++)
         if (world->processes[i].state != PROCESS_DEAD && world->processes[i].id == id)
@@ -232,10 +232,10 @@ static struct process *namesake(struct world *world, int id)
  * frozen. */
 static bool name_is_free(struct world *world, int id)
 {
-    struct process *other = namesake(world, id);
+    struct process *other = process_named(world, id);
     if (!other)
         return true;
-    if (other->state != PROCESS_FROZEN || !strikes(world, FAULT_second_instance))
+    if (other->state != PROCESS_FROZEN || !fault_occurs(world, FAULT_second_instance))
         return false;
     other->has_duplicate = true;
     return true;
@@ -244,7 +244,7 @@ static bool name_is_free(struct world *world, int id)
 static void start(struct world *world, struct process *process)
 {
     int id = draw(world, 3) ? process->id : (int)draw(world, IDS);
-    bool second = namesake(world, id) != NULL;
+    bool second = process_named(world, id) != NULL;
     if (world->incarnations >= INCARNATIONS_MAX - PROCESSES_MAX - 1 || !name_is_free(world, id))
         return;
     process_start(world, process, id);
@@ -256,7 +256,7 @@ static void thaw_job(struct world *world, struct job *job)
 {
     struct member *member = group_find(group_of(world, job), job->client.member);
     job->asleep = false;
-    refusal_excuse(job);
+    refusal_end_series(job);
     if (!member || world->now - member->heard_at > world->session_ms)
         return;
     member->heard_at = world->now;
@@ -270,17 +270,17 @@ static void thaw(struct world *world, struct process *process)
     say(world, "%s thaws after %d ms", process_name(process->id), (int)stood);
     process->state = PROCESS_RUNNING;
     each_job(job, process) thaw_job(world, job);
-    if (strikes(world, FAULT_stand)) {
+    if (fault_occurs(world, FAULT_stand)) {
         process->boot_shift -= stood;
         process->clock_stood = true;
     } else if (stood > 1000) {
-        tell_frozen(world, process);
+        report_freeze(world, process);
     }
 }
 
 static void freeze(struct world *world, struct process *process)
 {
-    world->excused_at[process->incarnation] = world->step;
+    world->unknown_allowed_at[process->incarnation] = world->step;
     process->state = PROCESS_FROZEN;
     process->frozen_since = world->now;
 }
@@ -298,19 +298,19 @@ static void stop(struct world *world, struct process *process)
     }
 }
 
-static void strike_running(struct world *world, struct process *process)
+static void inject_process_faults(struct world *world, struct process *process)
 {
-    if (strikes(world, FAULT_crash)) {
+    if (fault_occurs(world, FAULT_crash)) {
         process_crash(world, process);
-    } else if (strikes(world, FAULT_freeze)) {
+    } else if (fault_occurs(world, FAULT_freeze)) {
         freeze(world, process);
-    } else if (strikes(world, FAULT_cut_off)) {
-        world->excused_at[process->incarnation] = world->step;
+    } else if (fault_occurs(world, FAULT_cut_off)) {
+        world->unknown_allowed_at[process->incarnation] = world->step;
         process->cut_off_until = world->now + (int64_t)draw(world, 20000);
-    } else if (strikes(world, FAULT_deaf)) {
-        world->excused_at[process->incarnation] = world->step;
+    } else if (fault_occurs(world, FAULT_deaf)) {
+        world->unknown_allowed_at[process->incarnation] = world->step;
         process->deaf_until = world->now + (int64_t)draw(world, 20000);
-    } else if (!process->stopping && strikes(world, FAULT_stop)) {
+    } else if (!process->stopping && fault_occurs(world, FAULT_stop)) {
         stop(world, process);
     }
 }
@@ -328,24 +328,24 @@ static void expire(struct world *world)
 }
 
 /* Random events: deaths, freezes, starts, records, faults of brokers and platform. */
-static void strike(struct world *world)
+static void inject_faults(struct world *world)
 {
     struct process *process = &world->processes[draw(world, (uint64_t)world->process_count)];
     if (process->state == PROCESS_RUNNING)
-        strike_running(world, process);
+        inject_process_faults(world, process);
     else if (process->state == PROCESS_FROZEN && draw(world, 70) == 0)
         thaw(world, process);
-    else if (process->state == PROCESS_DEAD && strikes(world, FAULT_start))
+    else if (process->state == PROCESS_DEAD && fault_occurs(world, FAULT_start))
         start(world, process);
     if (draw(world, world->append_every) == 0)
         broker_append(world);
-    broker_strike(world);
-    refusal_strike(world);
-    if (strikes(world, FAULT_outage))
+    broker_inject_faults(world);
+    refusal_inject(world);
+    if (fault_occurs(world, FAULT_outage))
         world->outage_until = world->now + (int64_t)draw(world, 8000);
-    if (strikes(world, FAULT_ill))
+    if (fault_occurs(world, FAULT_ill))
         world->ill_until = world->now + (int64_t)draw(world, 4000);
-    if (strikes(world, FAULT_expire))
+    if (fault_occurs(world, FAULT_expire))
         expire(world);
 }
 
@@ -379,7 +379,7 @@ static void keep_one(struct world *world)
     if (!dead)
         return;
     int id = 0;
-    while (namesake(world, id))
+    while (process_named(world, id))
         id++;
     process_start(world, dead, id);
 }
@@ -411,10 +411,10 @@ static void calm_down(struct world *world)
 }
 
 /* Lets a permanent refusal last for some more minutes, in which nothing else happens. */
-static void besiege(struct world *world)
+static void outlast_refusal(struct world *world)
 {
-    enum { SIEGE_MS = 300000, STEP_MS = 400, SHORT_STEP_MS = 60 };
-    int64_t until = world->now + SIEGE_MS;
+    enum { REFUSAL_LASTS_MS = 300000, STEP_MS = 400, SHORT_STEP_MS = 60 };
+    int64_t until = world->now + REFUSAL_LASTS_MS;
     int64_t step_ms = world->refusal.log < 0 ? STEP_MS : SHORT_STEP_MS; /* the others go on */
     while (!world->failed && world->now < until) {
         world->step++;
@@ -440,7 +440,7 @@ static void besiege(struct world *world)
 
 /* A person repairs the cause of halted partitions; other refusals end without a report to the
  * worker. (A limit that halts no partition stays.) */
-static void mend(struct world *world)
+static void repair_halted(struct world *world)
 {
     for (int i = 0; i < world->process_count; i++)
         each_job(job, &world->processes[i]) if (check_is_stuck(job)) world->ledger_max = 0;
@@ -457,7 +457,7 @@ static void run_calm(struct world *world)
         if (world->task_count < world->plan.events && draw(world, 4) == 0)
             broker_append(world);
         if (world->step % 256 == 0)
-            mend(world);
+            repair_halted(world);
         step(world);
         if (world->failed || (world->step % 32 == 0 && check_all_done(world, false)))
             break;
@@ -468,16 +468,16 @@ static void run_calm(struct world *world)
     world->counts.calm_ms_max = (uint64_t)(world->now - began);
 }
 
-void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
+void world_run(struct world *world, const struct plan *plan, uint64_t *fault_steps)
 {
-    struck_steps = struck;
+    recorded_steps = fault_steps;
     map_set_seed(plan->seed);
     world_init(world, plan);
     uint64_t until = STEPS_MAX;
     while (world->step < until && !world->failed) {
         world->step++;
         begin_stream(world);
-        strike(world);
+        inject_faults(world);
         if (!world->failed)
             step(world);
         if (world->task_count == plan->events && until == STEPS_MAX)
@@ -486,7 +486,7 @@ void world_run(struct world *world, const struct plan *plan, uint64_t *struck)
     if (!world->failed)
         calm_down(world);
     if (world->refusal.on && world->refusal.until == INT64_MAX)
-        besiege(world);
+        outlast_refusal(world);
     refusal_lift(world);
     run_calm(world);
     world->counts.eager = world->groups[0].eager;
