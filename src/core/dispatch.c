@@ -223,14 +223,14 @@ static void tell_breaker(struct dispatch *dispatch, const struct request *reques
 }
 
 static void finish_with(struct dispatch *dispatch, struct request *request, enum status status,
-                        const struct finding *finding, const struct attempt *attempt,
+                        const struct classification *classification, const struct attempt *attempt,
                         int64_t wall_ms)
 {
     struct outcome *outcome = &request->outcome;
     free(outcome->error_message);
     outcome->status = status;
-    outcome->error_code = finding->code;
-    outcome->error_message = memory_string(finding->message);
+    outcome->error_code = classification->code;
+    outcome->error_message = memory_string(classification->message);
     outcome->http_status = attempt->http_status;
     outcome->finished_at_ms = wall_ms;
     give_back(dispatch, request, CALL_FINISHED);
@@ -291,22 +291,22 @@ static int64_t retry_at(struct dispatch *dispatch, const struct request *request
 }
 
 static void settle_call(struct dispatch *dispatch, struct request *request,
-                        const struct attempt *attempt, const struct finding *finding,
+                        const struct attempt *attempt, const struct classification *classification,
                         int64_t now_ms, int64_t wall_ms)
 {
     int64_t deadline = overdue_deadline_ms(request, &dispatch->overdue);
     int64_t again = retry_at(dispatch, request, attempt, now_ms);
-    switch (finding->verdict) {
+    switch (classification->verdict) {
     case VERDICT_NOT_SENT:
     case VERDICT_UNAUTHORIZED:
     case VERDICT_THROTTLED:
-        request->call.last_code = finding->code;
+        request->call.last_code = classification->code;
         if (now_ms < deadline)
             try_later(dispatch, request, again < deadline ? again : deadline);
         else if (request->outcome.answered) /* an earlier try */
             finish_answered(dispatch, request, wall_ms);
         else
-            finish_with(dispatch, request, STATUS_UNAVAILABLE, finding, attempt, wall_ms);
+            finish_with(dispatch, request, STATUS_UNAVAILABLE, classification, attempt, wall_ms);
         break;
     case VERDICT_RETRY: /* if no time is left, the platform's own answer is the result */
         if (again >= overdue_at_ms(request, &dispatch->overdue, now_ms, wall_ms))
@@ -315,7 +315,7 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
             try_later(dispatch, request, again);
         break;
     case VERDICT_IN_DOUBT:
-        finish_with(dispatch, request, STATUS_UNKNOWN, finding, attempt, wall_ms);
+        finish_with(dispatch, request, STATUS_UNKNOWN, classification, attempt, wall_ms);
         break;
     case VERDICT_ANSWERED:
         finish_answered(dispatch, request, wall_ms);
@@ -332,10 +332,11 @@ static void settle_call(struct dispatch *dispatch, struct request *request,
 
 /* Recordings are reads, so any failure is tried again, up to recording.attempts. */
 static void settle_recording(struct dispatch *dispatch, struct request *request,
-                             const struct attempt *attempt, const struct finding *finding,
-                             int64_t now_ms, int64_t wall_ms)
+                             const struct attempt *attempt,
+                             const struct classification *classification, int64_t now_ms,
+                             int64_t wall_ms)
 {
-    enum verdict verdict = finding->verdict;
+    enum verdict verdict = classification->verdict;
     bool last = request->call.attempts >= dispatch->config->recording_attempts ||
                 verdict == VERDICT_TOO_LARGE;
     if (verdict == VERDICT_ANSWERED)
@@ -343,7 +344,7 @@ static void settle_recording(struct dispatch *dispatch, struct request *request,
     else if (verdict == VERDICT_LEASE_OVER || attempt->failure == FAILURE_STOPPED)
         undo(dispatch, request);
     else if (last)
-        finish_with(dispatch, request, STATUS_UNAVAILABLE, finding, attempt, wall_ms);
+        finish_with(dispatch, request, STATUS_UNAVAILABLE, classification, attempt, wall_ms);
     else
         try_later(dispatch, request, retry_at(dispatch, request, attempt, now_ms));
 }
@@ -370,7 +371,7 @@ void dispatch_answered(struct dispatch *dispatch, const struct request *request)
 }
 
 void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
-                  int64_t now_ms, int64_t wall_ms, struct finding *finding)
+                  int64_t now_ms, int64_t wall_ms, struct classification *classification)
 {
     enum request_kind kind = request->position.kind;
     dispatch->in_flight[kind]--;
@@ -378,13 +379,13 @@ void dispatch_end(struct dispatch *dispatch, struct request *request, const stru
         now_ms - request->call.started_boot_ms - dispatch->try_ms_sum / TRY_WEIGHT;
     assert(dispatch->in_flight[kind] >= 0);
     struct outcome outcome = {0};
-    verdict_reach(finding, &outcome, kind, attempt, dispatch->config);
-    settle_outcome(request, finding->verdict, &outcome);
-    tell_breaker(dispatch, request, finding->verdict, now_ms);
+    verdict_classify(classification, &outcome, kind, attempt, dispatch->config);
+    settle_outcome(request, classification->verdict, &outcome);
+    tell_breaker(dispatch, request, classification->verdict, now_ms);
     if (kind == REQUEST_CALL)
-        settle_call(dispatch, request, attempt, finding, now_ms, wall_ms);
+        settle_call(dispatch, request, attempt, classification, now_ms, wall_ms);
     else
-        settle_recording(dispatch, request, attempt, finding, now_ms, wall_ms);
+        settle_recording(dispatch, request, attempt, classification, now_ms, wall_ms);
 }
 
 void dispatch_credentials_changed(struct dispatch *dispatch, int64_t now_ms)

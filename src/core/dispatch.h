@@ -59,9 +59,9 @@ struct request *dispatch_next(struct dispatch *dispatch, int64_t now_ms, int64_t
  * for the breaker. */
 void dispatch_answered(struct dispatch *dispatch, const struct request *request);
 
-/* Reports the end of a try. finding gets the judgement, for the log. */
+/* Reports the end of a try. classification gets what the try means, for the log. */
 void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
-                  int64_t now_ms, int64_t wall_ms, struct finding *finding);
+                  int64_t now_ms, int64_t wall_ms, struct classification *classification);
 
 /* Reports new credentials: the pause of an open breaker ends, and its trial call may run. */
 void dispatch_credentials_changed(struct dispatch *dispatch, int64_t now_ms);

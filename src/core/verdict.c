@@ -415,8 +415,9 @@ static void fill_outcome(struct outcome *outcome, enum request_kind kind,
         fill_recording(outcome, attempt);
 }
 
-static void describe(struct finding *finding, enum row row, const struct attempt *attempt,
-                     const struct outcome *outcome, const char *reason)
+static void describe(struct classification *classification, enum row row,
+                     const struct attempt *attempt, const struct outcome *outcome,
+                     const char *reason)
 {
     char flag[48];
     bool is_integer, by_flag = row == ROW_auth_flag || row == ROW_retry_flag ||
@@ -431,25 +432,26 @@ static void describe(struct finding *finding, enum row row, const struct attempt
     if (!is_success(attempt->http_status) && attempt->http_status)
         snprintf(status, sizeof status, "HTTP %d", attempt->http_status);
     bool both = told && *status;
-    snprintf(finding->message, sizeof finding->message, "%s%s%s%s%s%s",
+    snprintf(classification->message, sizeof classification->message, "%s%s%s%s%s%s",
              rows[row].words ? rows[row].words : "", told || *status ? " (" : "", status,
              both ? ", " : "", told ? reason : "", told || *status ? ")" : "");
 }
 
-void verdict_reach(struct finding *finding, struct outcome *outcome, enum request_kind kind,
-                   const struct attempt *attempt, const struct config *config)
+void verdict_classify(struct classification *classification, struct outcome *outcome,
+                      enum request_kind kind, const struct attempt *attempt,
+                      const struct config *config)
 {
     const char *reason;
     enum row row = classify(outcome, kind, attempt, config, &reason);
     enum verdict verdict = rows[row].verdicts[kind];
     assert(verdict < VERDICTS);
-    *finding = (struct finding){.verdict = verdict, .row = row};
+    *classification = (struct classification){.verdict = verdict, .row = row};
     if (verdict == VERDICT_ANSWERED) {
         fill_outcome(outcome, kind, attempt, config, row);
         return;
     }
-    finding->code = rows[row].code;
-    describe(finding, row, attempt, outcome, reason);
+    classification->code = rows[row].code;
+    describe(classification, row, attempt, outcome, reason);
     if (verdict != VERDICT_RETRY)
         outcome_fini(outcome);
 }

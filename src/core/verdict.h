@@ -9,7 +9,7 @@
 
 /* What a try means. If you add a kind, the compiler names the switches in verdict.c and dispatch.c
  * that need a case. It does not name the code that compares with single kinds: settle_outcome,
- * settle_recording, verdict_reach, and the log in worker/call_thread.c. */
+ * settle_recording, verdict_classify, and the log in worker/call_thread.c. */
 enum verdict {
     VERDICT_IN_DOUBT,     /* perhaps performed; no answer is known. It is 0: what nobody judged is
                              not sent again */
@@ -25,7 +25,8 @@ enum verdict {
     VERDICTS,
 };
 
-struct finding {
+/* What a try means, with the code and the message of its result. */
+struct classification {
     enum verdict verdict;
     int row;           /* of the table, counted from 0 */
     const char *code;  /* static, kebab-case; NULL with VERDICT_ANSWERED */
@@ -34,8 +35,9 @@ struct finding {
 
 /* Judges the try. Only VERDICT_ANSWERED and VERDICT_RETRY fill the outcome, which was empty before,
  * with the platform's answer, without finished_at_ms. */
-void verdict_reach(struct finding *finding, struct outcome *outcome, enum request_kind kind,
-                   const struct attempt *attempt, const struct config *config);
+void verdict_classify(struct classification *classification, struct outcome *outcome,
+                      enum request_kind kind, const struct attempt *attempt,
+                      const struct config *config);
 
 /* The URL of the file in the answer to a recording request, to be released with free; NULL:
  * none. */
@@ -44,5 +46,5 @@ char *verdict_file_url(const struct attempt *attempt, const struct config *confi
 /* Adds a row of the table, by number from 0, as a line of Markdown; false: there is no such row. */
 bool verdict_describe(int row, struct text *line);
 
-/* A code that a finding may have, by number from 0; NULL: there is no such number. */
+/* A code of a classification, by number from 0; NULL: there is no such number. */
 const char *verdict_code(size_t index);

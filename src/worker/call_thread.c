@@ -59,7 +59,7 @@ struct call_thread {
     enum breaker_state breaker_seen;
     struct log_repeat trouble, copy_trouble, clock_trouble;
     struct log_repeat reload_troubles[RELOAD_PARTS];
-    struct finding last_failure;
+    struct classification last_failure;
     char host_port[300]; /* of the platform, for the log */
     uint64_t random_state;
     struct call_counters counters;
@@ -117,7 +117,7 @@ static void send_request(struct call_thread *thread, struct request *request, in
 static void note_pause(struct call_thread *thread, enum breaker_state is)
 {
     struct call_pause *pause = &thread->pause;
-    const struct finding *failure = &thread->last_failure;
+    const struct classification *failure = &thread->last_failure;
     pthread_mutex_lock(&thread->pause_lock);
     if (is == BREAKER_CLOSED)
         pause->since_ms = 0;
@@ -173,26 +173,28 @@ static bool trouble_ends(struct log_repeat *trouble)
 }
 
 /* Logs failed copies of recordings, until one is stored. */
-static void log_copy(struct call_thread *thread, const struct finding *finding,
+static void log_copy(struct call_thread *thread, const struct classification *classification,
                      const struct attempt *attempt, int64_t now_ms)
 {
     struct log_repeat *trouble = &thread->copy_trouble;
     if (attempt->copy == COPY_KEPT) {
         if (trouble_ends(trouble))
             log_info("recording.store: files are kept again");
-    } else if (finding->verdict == VERDICT_NOT_KEPT || finding->verdict == VERDICT_TOO_LARGE) {
+    } else if (classification->verdict == VERDICT_NOT_KEPT ||
+               classification->verdict == VERDICT_TOO_LARGE) {
         uint64_t failures = trouble_grows(trouble, now_ms);
         if (failures)
             log_warn("%s: %s; the recording is asked for again (failures since the last such "
                      "line: %" PRIu64 ")",
-                     finding->code, finding->message, failures);
+                     classification->code, classification->message, failures);
     }
 }
 
 /* Logs failures of the platform, until a call succeeds. */
-static void log_trouble(struct call_thread *thread, const struct finding *finding, int64_t now_ms)
+static void log_trouble(struct call_thread *thread, const struct classification *classification,
+                        int64_t now_ms)
 {
-    enum verdict verdict = finding->verdict;
+    enum verdict verdict = classification->verdict;
     bool answered =
         verdict == VERDICT_ANSWERED || verdict == VERDICT_NOT_KEPT || verdict == VERDICT_TOO_LARGE;
     if (answered && trouble_ends(&thread->trouble))
@@ -200,11 +202,11 @@ static void log_trouble(struct call_thread *thread, const struct finding *findin
     if (verdict != VERDICT_NOT_SENT && verdict != VERDICT_IN_DOUBT &&
         verdict != VERDICT_UNAUTHORIZED && verdict != VERDICT_THROTTLED)
         return;
-    thread->last_failure = *finding;
+    thread->last_failure = *classification;
     uint64_t failures = trouble_grows(&thread->trouble, now_ms);
     if (failures)
         log_warn("platform %s: %s: %s; %s (failed tries since the last such line: %" PRIu64 ")",
-                 thread->host_port, finding->code, finding->message,
+                 thread->host_port, classification->code, classification->message,
                  verdict == VERDICT_IN_DOUBT
                      ? "a call may have been made and is not repeated, a recording is asked for "
                        "again"
@@ -230,7 +232,7 @@ static void note_clock(struct call_thread *thread, const struct attempt *attempt
 }
 
 static void log_end(const struct call_thread *thread, const struct request *request,
-                    const struct attempt *attempt, const struct finding *finding,
+                    const struct attempt *attempt, const struct classification *classification,
                     int64_t started_us)
 {
     if (!log_enabled(LOG_DEBUG))
@@ -245,7 +247,7 @@ static void log_end(const struct call_thread *thread, const struct request *requ
                      is_call && request->event.callee ? request->event.callee : "");
     log_write(LOG_DEBUG, &about, "%s%s%s%s: try %d, %s, HTTP %d, %" PRId64 " ms",
               is_call ? "call " : "recording", caller, is_call ? " to " : "", callee,
-              request->call.attempts, finding->code ? finding->code : "answered",
+              request->call.attempts, classification->code ? classification->code : "answered",
               attempt->http_status, (clock_boot_us() - started_us) / 1000);
 }
 
@@ -291,22 +293,22 @@ static void on_ended(void *argument, struct request *request, struct attempt *at
                      int64_t started_us)
 {
     struct call_thread *thread = argument;
-    struct finding finding;
+    struct classification classification;
     int64_t now = clock_boot_ms();
     atomic_fetch_sub_explicit(&thread->counters.in_flight, 1, memory_order_relaxed);
     histogram_add(&thread->counters.latency[request->position.kind], clock_boot_us() - started_us);
     count_copy(thread, attempt);
     note_clock(thread, attempt, now);
-    dispatch_end(&thread->dispatch, request, attempt, now, clock_wall_ms(), &finding);
+    dispatch_end(&thread->dispatch, request, attempt, now, clock_wall_ms(), &classification);
     /* The platform has refused the old token, so a trial call with the new one may begin at
      * once. */
-    if (finding.verdict == VERDICT_UNAUTHORIZED && attempt->token_replaced)
+    if (classification.verdict == VERDICT_UNAUTHORIZED && attempt->token_replaced)
         dispatch_credentials_changed(&thread->dispatch, now);
     if (!thread->ending) {
-        log_trouble(thread, &finding, now);
-        log_copy(thread, &finding, attempt, now);
+        log_trouble(thread, &classification, now);
+        log_copy(thread, &classification, attempt, now);
     }
-    log_end(thread, request, attempt, &finding, started_us);
+    log_end(thread, request, attempt, &classification, started_us);
     thread->something_happened = true;
 }
 

@@ -187,16 +187,16 @@ static void end_try(struct world *world, struct process *process, size_t at,
     struct caller *caller = &process->caller;
     struct request *request = caller->calls[at].request;
     struct task *task = &world->tasks[task_of(world, request)];
-    struct finding finding;
+    struct classification classification;
     if (attempt->sends)
         hear(process, task, caller->calls[at].ending);
     caller->calls[at] = caller->calls[--caller->call_count];
     attempt->body = attempt->body ? attempt->body : "";
     attempt->body_size = strlen(attempt->body);
     dispatch_end(&caller->dispatch, request, attempt, process_now(world, process),
-                 process_wall(world, process), &finding);
+                 process_wall(world, process), &classification);
     say(world, "%s ends its try of %d/%d: %s", process_name(process->id), task->log,
-        (int)task->offset, finding.code ? finding.code : "answered");
+        (int)task->offset, classification.code ? classification.code : "answered");
     caller->happened = true;
 }
 

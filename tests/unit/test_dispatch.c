@@ -94,8 +94,8 @@ static struct request *done(struct bench *bench)
 
 static void end(struct bench *bench, struct request *request, struct attempt attempt)
 {
-    struct finding finding;
-    dispatch_end(&bench->dispatch, request, &attempt, bench->now, wall(bench), &finding);
+    struct classification classification;
+    dispatch_end(&bench->dispatch, request, &attempt, bench->now, wall(bench), &classification);
 }
 
 /* clang-format off */ /* its versions differ about braces in macros */

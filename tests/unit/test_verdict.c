@@ -149,14 +149,16 @@ static void check(enum request_kind kind, const struct row *table, size_t count)
     for (size_t i = 0; i < count; i++) {
         const struct row *row = &table[i];
         struct outcome outcome = {0};
-        struct finding finding;
-        verdict_reach(&finding, &outcome, kind, &row->attempt, &config);
-        if (finding.verdict != row->verdict ||
-            strcmp(finding.code ? finding.code : "none", row->code ? row->code : "none") != 0)
-            fail_msg("kind %d, row %zu: verdict %d, code %s", kind, i, finding.verdict,
-                     finding.code ? finding.code : "none");
-        reached[finding.row] = true;
-        bool filled = finding.verdict == VERDICT_ANSWERED || finding.verdict == VERDICT_RETRY;
+        struct classification classification;
+        verdict_classify(&classification, &outcome, kind, &row->attempt, &config);
+        if (classification.verdict != row->verdict ||
+            strcmp(classification.code ? classification.code : "none",
+                   row->code ? row->code : "none") != 0)
+            fail_msg("kind %d, row %zu: verdict %d, code %s", kind, i, classification.verdict,
+                     classification.code ? classification.code : "none");
+        reached[classification.row] = true;
+        bool filled =
+            classification.verdict == VERDICT_ANSWERED || classification.verdict == VERDICT_RETRY;
         assert_int_equal(outcome.answered, filled);
         if (!filled)
             assert_null(outcome.flag_json);
@@ -189,24 +191,24 @@ static void a_file_succeeds(void **state)
                               .file_type = "audio/wav",
                               .file_sha256 = "ab"};
     struct outcome outcome = {0};
-    struct finding finding;
-    verdict_reach(&finding, &outcome, REQUEST_RECORDING, &attempt, &config);
-    assert_int_equal(finding.verdict, VERDICT_ANSWERED);
+    struct classification classification;
+    verdict_classify(&classification, &outcome, REQUEST_RECORDING, &attempt, &config);
+    assert_int_equal(classification.verdict, VERDICT_ANSWERED);
     assert_int_equal(outcome.status, STATUS_SUCCEEDED);
     assert_true(outcome.recording.present);
     assert_int_equal(outcome.recording.size, 7);
     assert_string_equal(outcome.recording.content_type, "audio/wav");
     assert_string_equal(outcome.recording.sha256, "ab");
-    reached[finding.row] = true;
+    reached[classification.row] = true;
     outcome_fini(&outcome);
     attempt.end_proven = false;
-    verdict_reach(&finding, &outcome, REQUEST_RECORDING, &attempt, &config);
-    assert_int_equal(finding.verdict, VERDICT_IN_DOUBT);
-    assert_string_equal(finding.code, "answer-cut");
+    verdict_classify(&classification, &outcome, REQUEST_RECORDING, &attempt, &config);
+    assert_int_equal(classification.verdict, VERDICT_IN_DOUBT);
+    assert_string_equal(classification.code, "answer-cut");
     attempt.complete = false;
     attempt.failure = FAILURE_CUT;
-    verdict_reach(&finding, &outcome, REQUEST_RECORDING, &attempt, &config);
-    assert_int_equal(finding.verdict, VERDICT_IN_DOUBT);
+    verdict_classify(&classification, &outcome, REQUEST_RECORDING, &attempt, &config);
+    assert_int_equal(classification.verdict, VERDICT_IN_DOUBT);
 }
 
 /* A Flag of the platform's own making may be anything, a number too: no message has it. */
@@ -227,20 +229,21 @@ static void messages_name_listed_flags_only(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct outcome outcome = {0};
-        struct finding finding;
-        verdict_reach(&finding, &outcome, REQUEST_CALL, &cases[i].attempt, &config);
-        assert_string_equal(finding.message, cases[i].message);
+        struct classification classification;
+        verdict_classify(&classification, &outcome, REQUEST_CALL, &cases[i].attempt, &config);
+        assert_string_equal(classification.message, cases[i].message);
         outcome_fini(&outcome);
     }
 }
 
-static void judge(struct attempt *attempt, struct finding *finding, struct outcome *outcome)
+static void judge(struct attempt *attempt, struct classification *classification,
+                  struct outcome *outcome)
 {
     attempt->sends = 1;
     attempt->http_status = 200;
     attempt->complete = attempt->end_proven = true;
     *outcome = (struct outcome){0};
-    verdict_reach(finding, outcome, REQUEST_RECORDING, attempt, &config);
+    verdict_classify(classification, outcome, REQUEST_RECORDING, attempt, &config);
 }
 
 static void copies_are_judged(void **state)
@@ -260,25 +263,25 @@ static void copies_are_judged(void **state)
                           .file_type = "audio/x",
                           BODY("{\"Flag\":1,\"Msg\":\"https://h/f\"}")};
     struct outcome outcome;
-    struct finding finding;
+    struct classification classification;
     for (size_t i = 0; i < 5; i++) {
         file.copy = url.copy = failures[i].copy;
-        judge(i % 2 ? &file : &url, &finding, &outcome);
-        assert_int_equal(finding.verdict, i ? VERDICT_NOT_KEPT : VERDICT_TOO_LARGE);
-        reached[finding.row] = true;
-        assert_string_equal(finding.code, failures[i].code);
+        judge(i % 2 ? &file : &url, &classification, &outcome);
+        assert_int_equal(classification.verdict, i ? VERDICT_NOT_KEPT : VERDICT_TOO_LARGE);
+        reached[classification.row] = true;
+        assert_string_equal(classification.code, failures[i].code);
         assert_false(outcome.answered);
         assert_null(outcome.recording.url);
         outcome_fini(&outcome);
     }
     file.copy = url.copy = COPY_KEPT;
-    judge(&file, &finding, &outcome);
-    assert_int_equal(finding.verdict, VERDICT_ANSWERED);
+    judge(&file, &classification, &outcome);
+    assert_int_equal(classification.verdict, VERDICT_ANSWERED);
     assert_string_equal(outcome.recording.uri, "file:///s/id.wav");
     assert_string_equal(outcome.recording.content_type, "application/octet-stream");
     outcome_fini(&outcome);
-    judge(&url, &finding, &outcome);
-    assert_int_equal(finding.verdict, VERDICT_ANSWERED);
+    judge(&url, &classification, &outcome);
+    assert_int_equal(classification.verdict, VERDICT_ANSWERED);
     assert_string_equal(outcome.recording.uri, "file:///s/id.wav");
     assert_string_equal(outcome.recording.url, "https://h/f");
     assert_string_equal(outcome.recording.content_type, "audio/x");
@@ -286,14 +289,14 @@ static void copies_are_judged(void **state)
     assert_int_equal(outcome.recording.size, 7);
     outcome_fini(&outcome);
     url.copy = COPY_NONE; /* there is no store: the URL alone is told */
-    judge(&url, &finding, &outcome);
+    judge(&url, &classification, &outcome);
     assert_string_equal(outcome.recording.url, "https://h/f");
     assert_false(outcome.recording.present);
     outcome_fini(&outcome);
     struct attempt moved = {.location = "https://user:hush@h/f"};
     moved.sends = 1;
     moved.http_status = 302;
-    verdict_reach(&finding, &outcome, REQUEST_RECORDING, &moved, &config);
+    verdict_classify(&classification, &outcome, REQUEST_RECORDING, &moved, &config);
     assert_int_equal(outcome.status, STATUS_SUCCEEDED);
     assert_string_equal(outcome.recording.url, "https://h/f");
     assert_null(outcome.error_code);
@@ -309,18 +312,18 @@ static void a_success_without_a_file(void **state)
                                 {BODY("{\"Flag\":1,\"Msg\":\"ftp://h/f\"}")}};
     static const char *const codes[] = {"recording-url-missing", "recording-url-refused"};
     struct outcome outcome;
-    struct finding finding;
+    struct classification classification;
     for (int i = 0; i < 2; i++) {
-        judge(&without[i], &finding, &outcome);
-        assert_int_equal(finding.verdict, VERDICT_ANSWERED);
+        judge(&without[i], &classification, &outcome);
+        assert_int_equal(classification.verdict, VERDICT_ANSWERED);
         assert_null(outcome.recording.url);
         outcome_fini(&outcome);
         config.recording_store = "/s";
-        judge(&without[i], &finding, &outcome);
+        judge(&without[i], &classification, &outcome);
         config.recording_store = NULL;
-        assert_int_equal(finding.verdict, VERDICT_NOT_KEPT);
-        assert_string_equal(finding.code, codes[i]);
-        reached[finding.row] = true;
+        assert_int_equal(classification.verdict, VERDICT_NOT_KEPT);
+        assert_string_equal(classification.code, codes[i]);
+        reached[classification.row] = true;
     }
 }
 
