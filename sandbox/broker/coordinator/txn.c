@@ -12,7 +12,8 @@ enum {
     NO_EPOCH = -1,
 };
 
-enum txn_state { TXN_EMPTY, TXN_OPEN, TXN_COMMITTED, TXN_ABORTED };
+/* With the names of Kafka's own states. */
+enum txn_state { STATE_EMPTY, STATE_ONGOING, STATE_COMPLETE_COMMIT, STATE_COMPLETE_ABORT };
 
 /* A partition or a group of the open transaction. */
 struct part {
@@ -95,7 +96,7 @@ static void finish(struct txn *txn, bool commit)
             broker_offsets_end_transaction(&part->group->offsets, txn->producer_id, commit);
     }
     drop_parts(txn);
-    txn->state = commit ? TXN_COMMITTED : TXN_ABORTED;
+    txn->state = commit ? STATE_COMPLETE_COMMIT : STATE_COMPLETE_ABORT;
 }
 
 /* Aborts an open transaction under a new epoch, so that its producer can add nothing more. */
@@ -121,14 +122,14 @@ int16_t broker_txns_init_producer(struct broker_txns *txns, struct broker_txn_ca
     if (knows &&
         (caller->producer_id != txn->producer_id || (caller->epoch != txn->epoch && !again)))
         return CODE_PRODUCER_FENCED;
-    if (txn->state == TXN_OPEN)
+    if (txn->state == STATE_ONGOING)
         fence(txn);
     if (!again) {
         txn->previous_epoch = knows ? txn->epoch : NO_EPOCH;
         txn->epoch++;
     }
     txn->timeout_ms = timeout_ms;
-    txn->state = TXN_EMPTY;
+    txn->state = STATE_EMPTY;
     caller->producer_id = txn->producer_id;
     caller->epoch = txn->epoch;
     return CODE_NONE;
@@ -146,7 +147,7 @@ static int16_t check(struct broker_txns *txns, const struct broker_txn_caller *c
 static bool has_part(const struct txn *txn, const struct broker_partition *partition,
                      const struct broker_group *group)
 {
-    if (txn->state != TXN_OPEN)
+    if (txn->state != STATE_ONGOING)
         return false;
     list_each(node, &txn->parts)
     {
@@ -164,8 +165,8 @@ static int16_t add_part(struct broker_txns *txns, const struct broker_txn_caller
     int16_t code = check(txns, caller, &txn);
     if (code != CODE_NONE)
         return code;
-    if (txn->state != TXN_OPEN) {
-        txn->state = TXN_OPEN;
+    if (txn->state != STATE_ONGOING) {
+        txn->state = STATE_ONGOING;
         txn->deadline = now + txn->timeout_ms;
     }
     if (has_part(txn, partition, group))
@@ -220,13 +221,14 @@ int16_t broker_txns_end(struct broker_txns *txns, const struct broker_txn_caller
     int16_t code = check(txns, caller, &txn);
     if (code != CODE_NONE)
         return code;
-    if (txn->state == TXN_OPEN) {
+    if (txn->state == STATE_ONGOING) {
         finish(txn, commit);
         return CODE_NONE;
     }
     /* The same request again, because the first answer was lost. */
-    return txn->state == (commit ? TXN_COMMITTED : TXN_ABORTED) ? CODE_NONE
-                                                                : CODE_INVALID_TXN_STATE;
+    return txn->state == (commit ? STATE_COMPLETE_COMMIT : STATE_COMPLETE_ABORT)
+               ? CODE_NONE
+               : CODE_INVALID_TXN_STATE;
 }
 
 bool broker_txns_expire(struct broker_txns *txns, int64_t now)
@@ -235,7 +237,7 @@ bool broker_txns_expire(struct broker_txns *txns, int64_t now)
     list_each(node, &txns->list)
     {
         struct txn *txn = list_of(node, struct txn, node);
-        if (txn->state != TXN_OPEN || txn->deadline > now)
+        if (txn->state != STATE_ONGOING || txn->deadline > now)
             continue;
         log_info("broker: transaction of %s timed out after %d ms: aborted", txn->id,
                  (int)txn->timeout_ms);
@@ -251,7 +253,7 @@ int64_t broker_txns_deadline(const struct broker_txns *txns)
     list_each(node, &txns->list)
     {
         const struct txn *txn = list_of(node, struct txn, node);
-        if (txn->state == TXN_OPEN && txn->deadline < deadline)
+        if (txn->state == STATE_ONGOING && txn->deadline < deadline)
             deadline = txn->deadline;
     }
     return deadline;
