@@ -160,9 +160,6 @@ static void end_head(struct transfer *transfer)
     head->left = framing->length_known ? framing->length : -1;
     transfer->attempt.content_length = head->left;
     head->own_end |= !framing_is_plain(framing);
-    /* libcurl has unpacked the content of a fetch, so its bytes are not the counted ones. */
-    if (transfer->use == TRANSFER_FETCH && *transfer->attempt.content_encoding)
-        head->own_end = false;
     if (head->done &&
         (head->own_end || head->old || head->bodiless || !head->left || framing->contradictory))
         transfer_spoil(transfer);
@@ -190,11 +187,10 @@ bool answer_is_whole(const struct transfer *transfer, bool *proven)
 {
     const struct answer_head *head = &transfer->head;
     const struct framing *framing = &head->framing;
-    bool chunks = framing->chunked && transfer->use != TRANSFER_FETCH;
     *proven = head->bodiless || framing->length_known || framing->chunked || transfer->tls.closed;
     if (head->own_end && framing->length_known && head->left)
         return head->bodiless;
-    return !chunks || head->bodiless || head->chunks.state == CHUNKS_DONE;
+    return !framing->chunked || head->bodiless || head->chunks.state == CHUNKS_DONE;
 }
 
 /* ---- the body */
@@ -239,7 +235,7 @@ static enum platform_taken give_body(struct transfer *transfer, const char *byte
 {
     struct answer_head *head = &transfer->head;
     enum platform_taken taken;
-    if (head->framing.chunked && transfer->use != TRANSFER_FETCH) {
+    if (head->framing.chunked) {
         taken = give_chunks(transfer, bytes, size);
         head->ended = head->chunks.state == CHUNKS_BROKEN ||
                       (head->own_end && head->chunks.state == CHUNKS_DONE);

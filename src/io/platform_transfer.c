@@ -152,6 +152,7 @@ static int64_t dns_seconds(const struct config *config)
 static void set_http(struct transfer *transfer, const struct config *config)
 {
     SET(transfer, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(transfer, CURLOPT_HTTP_TRANSFER_DECODING, 0L); /* platform_chunks.h says why */
     SET(transfer, CURLOPT_USERAGENT, "privacy-call-worker/" PCW_VERSION);
     SET(transfer, CURLOPT_PROXY, "");
     SET(transfer, CURLOPT_NOPROXY, "*");
@@ -173,7 +174,6 @@ static void set_post(struct transfer *transfer, const struct config *config)
     SET(transfer, CURLOPT_FOLLOWLOCATION, 0L);
     SET(transfer, CURLOPT_POST, 1L);
     SET(transfer, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
-    SET(transfer, CURLOPT_HTTP_TRANSFER_DECODING, 0L); /* platform_chunks.h says why */
 }
 
 static void set_fetch(struct transfer *transfer)
@@ -181,8 +181,11 @@ static void set_fetch(struct transfer *transfer)
     SET(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
     SET(transfer, CURLOPT_FOLLOWLOCATION, 0L);
     SET(transfer, CURLOPT_HTTPGET, 1L);
-    /* Asks for unpacked content; content that is packed all the same is unpacked. */
-    SET(transfer, CURLOPT_ACCEPT_ENCODING, "identity");
+    /* Content that is packed all the same is passed on as it comes: libcurl would not notice where
+     * it is cut. */
+    static char accept_encoding[] = "Accept-Encoding: identity";
+    transfer->headers[0] = (struct curl_slist){accept_encoding, NULL};
+    SET(transfer, CURLOPT_HTTPHEADER, transfer->headers);
 }
 
 static void set_callbacks(struct transfer *transfer)

@@ -20,6 +20,7 @@
 enum {
     BUFFER_KEPT = 16384, /* largest answer buffer that is kept for the next try */
     DEADLINE_STEP_MS = 250,
+    PART_OF_A_FILE = 206,  /* HTTP's status, for which nobody asked */
     REDIRECTS = 5,         /* limit of redirects of a fetch */
     REDIRECT_BODY = 65536, /* limit of a redirect's body, which is read and ignored */
 };
@@ -271,9 +272,26 @@ static void start_fetch(struct exchange *exchange, const char *url)
     exchange->fetching = true;
     exchange->redirect_body = 0;
     text_clear(&exchange->head);
+    drop_unpacker(exchange);
     exchange->post = (struct platform_post){.fetch = true, .url = exchange->fetch_url.data};
     set_file_times(exchange, left);
     platform_start(exchange->all->platform, &exchange->post);
+}
+
+/* The argument of what takes unpacked pieces. */
+struct unpacking {
+    struct exchange *exchange;
+    const struct attempt *attempt;
+};
+
+static void packed_file_failed(struct exchange *exchange)
+{
+    copy_failed(exchange, COPY_DOWNLOAD_FAILED, "it is compressed and damaged");
+}
+
+static bool is_packed(const struct attempt *attempt)
+{
+    return *attempt->content_encoding && strcasecmp(attempt->content_encoding, "identity") != 0;
 }
 
 static bool is_redirect(const struct attempt *fetch)
@@ -292,16 +310,47 @@ static enum platform_taken judge_fetched(struct exchange *exchange, const struct
     return PLATFORM_ENOUGH;
 }
 
+static enum platform_taken take_content(struct exchange *exchange, const struct attempt *fetch,
+                                        const char *bytes, size_t n)
+{
+    if (exchange->audio == AUDIO_YES)
+        return take_file(exchange, bytes, n);
+    text_append(&exchange->head, bytes, n);
+    return judge_fetched(exchange, fetch, false);
+}
+
+static int take_unpacked_content(void *argument, const char *piece, size_t size)
+{
+    const struct unpacking *unpacking = argument;
+    return (int)take_content(unpacking->exchange, unpacking->attempt, piece, size);
+}
+
+static enum platform_taken take_packed_content(struct exchange *exchange,
+                                               const struct attempt *fetch, const char *bytes,
+                                               size_t n)
+{
+    struct unpacking unpacking = {exchange, fetch};
+    if (!unpacker_knows(fetch->content_encoding)) {
+        copy_failed(exchange, COPY_DOWNLOAD_FAILED,
+                    "it is compressed, and neither gzip nor deflate");
+        return PLATFORM_ENOUGH;
+    }
+    if (!exchange->unpacker)
+        exchange->unpacker = unpacker_new();
+    int taken = unpacker_take(exchange->unpacker, bytes, n, take_unpacked_content, &unpacking);
+    if (taken != UNPACKER_DAMAGED)
+        return (enum platform_taken)taken;
+    packed_file_failed(exchange);
+    return PLATFORM_ENOUGH;
+}
+
 /* libcurl reports the target of a redirect only at its end. */
 static enum platform_taken take_fetched(struct exchange *exchange, const struct attempt *fetch,
                                         const char *bytes, size_t n)
 {
-    if (fetch->http_status == 200) {
-        if (exchange->audio == AUDIO_YES)
-            return take_file(exchange, bytes, n);
-        text_append(&exchange->head, bytes, n);
-        return judge_fetched(exchange, fetch, false);
-    }
+    if (fetch->http_status == 200)
+        return is_packed(fetch) ? take_packed_content(exchange, fetch, bytes, n)
+                                : take_content(exchange, fetch, bytes, n);
     exchange->redirect_body += n;
     return is_redirect(fetch) && exchange->redirect_body <= REDIRECT_BODY ? PLATFORM_TAKEN
                                                                           : PLATFORM_ENOUGH;
@@ -332,6 +381,8 @@ static void fetch_ended(struct exchange *exchange, const struct attempt *fetch)
         tell_without_file(exchange);
         return;
     }
+    if (fetch->complete && exchange->unpacker && !unpacker_ended(exchange->unpacker))
+        packed_file_failed(exchange);
     if (fetch->complete && fetch->http_status == 200 && exchange->audio == AUDIO_OPEN &&
         exchange->head.length)
         judge_fetched(exchange, fetch, true);
@@ -359,8 +410,8 @@ static bool may_be_file(const struct exchange *exchange, const struct attempt *a
 {
     return exchange->request->position.kind == REQUEST_RECORDING && exchange->audio == AUDIO_OPEN &&
            attempt->http_status >= 200 && attempt->http_status < 300 &&
-           (!*attempt->content_encoding || !strcasecmp(attempt->content_encoding, "identity") ||
-            unpacker_knows(attempt->content_encoding));
+           attempt->http_status != PART_OF_A_FILE &&
+           (!is_packed(attempt) || unpacker_knows(attempt->content_encoding));
 }
 
 static void take_as_file(struct exchange *exchange)
@@ -386,11 +437,6 @@ static enum platform_taken judge_answer(struct exchange *exchange, const struct 
     return taken;
 }
 
-struct unpacking {
-    struct exchange *exchange;
-    const struct attempt *attempt;
-};
-
 /* The first unpacked bytes of an answer tell whether the answer is the file. */
 static int take_unpacked(void *argument, const char *piece, size_t size)
 {
@@ -405,11 +451,6 @@ static int take_unpacked(void *argument, const char *piece, size_t size)
     if (exchange->audio == AUDIO_YES)
         take_as_file(exchange);
     return (int)taken;
-}
-
-static void packed_file_failed(struct exchange *exchange)
-{
-    copy_failed(exchange, COPY_DOWNLOAD_FAILED, "it is compressed and damaged");
 }
 
 /* Until its first bytes are judged, a packed answer may also be a document, which is kept as it

@@ -930,6 +930,19 @@ static void a_file_without_an_end(void **state)
     ends(bench, STATUS_UNAVAILABLE, "download-failed");
 }
 
+/* Nobody asked for a part of a file. */
+static void a_part_of_a_file(void **state)
+{
+    struct bench *bench = *state;
+    be_patient(bench);
+    open_store(bench);
+    OPEN(bench, {"HTTP/1.1 206 Partial Content\r\nContent-Type: audio/mpeg\r\nContent-Range: bytes "
+                 "0-2/9\r\nContent-Length: 3\r\n\r\nID3",
+                 THEN_KEEP});
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "unreadable-answer");
+}
+
 /* A recording's redirect is its URL; with a store, a success without one is none. */
 static void an_answer_that_redirects(void **state)
 {
@@ -1202,6 +1215,7 @@ int main(int argc, char **argv)
         TEST(a_length_is_known_before_the_file),
         TEST(an_answers_length_is_known_before_its_file),
         TEST(a_file_without_an_end),
+        TEST(a_part_of_a_file),
         TEST(an_answer_that_redirects),
         TEST(addresses_that_are_refused),
         TEST(user_information_is_not_sent),

@@ -198,12 +198,13 @@ static void a_refusal_is_known_at_once(void **state)
     assert_in_range(clock_boot_ms() - before, 0, bench->config.platform_timeout_ms - 1);
 }
 
-/* ---- files of recordings, which libcurl takes apart: what is kept is whole */
+/* ---- files of recordings: what is kept is whole */
 
 #define FILE_BODY    "ID3aba\xf1\xf8\xf1\xf8\xf1\xf8"
 #define FL           "Content-Length: 12\r\n"
 #define PIECES       "5\r\nID3ab\r\n7\r\na\xf1\xf8\xf1\xf8\xf1\xf8\r\n0\r\n\r\n"
 #define SMALL        "\x78\xda\xf3\x74\x31\x4e\x4c\x4a\xfc\xf8\x03\x04\x01\x25\x86\x07\xa0"
+#define SMALL_CUT    "\x78\xda\xf3\x74\x31\x4e\x4c\x4a\xfc\xf8\x03\x04\x01" /* all but the end */
 #define SMALL_PIECES "11\r\n" SMALL LAST
 
 static const struct {
@@ -226,6 +227,11 @@ static const struct {
     {HEAD(TE(" deflate, chunked")) SMALL_PIECES, true, THEN_KEEP},
     {HEAD(TE(" deflate") TE(" chunked")) SMALL_PIECES, true, THEN_KEEP},
     {HEAD("Content-Encoding: deflate\r\nContent-Length: 17\r\n") SMALL, true, THEN_KEEP},
+    {HEAD("Content-Encoding: identity\r\n" FL) FILE_BODY, true, THEN_KEEP},
+    {HEAD("Content-Encoding: deflate\r\n" TE(
+         " chunked")) "3\r\n\x78\xda\xf3\r\n8\r\n\x74\x31\x4e\x4c\x4a\xfc\xf8\x03\r\n6\r\n\x04\x01"
+                      "\x25\x86\x07\xa0" LAST,
+     true, THEN_KEEP},
     {HEAD("Content-Encoding: deflate\r\n" TE(" chunked")) SMALL_PIECES, true, THEN_KEEP},
     {HEAD(FL FL) FILE_BODY, true, THEN_KEEP},
     {HEAD("Content-Length: 12, 12\r\n") FILE_BODY, true, THEN_KEEP},
@@ -258,6 +264,10 @@ static const struct {
     {HEAD("Content-Encoding: deflate\r\n" TE(" chunked")) "5\r\n\x78\xda\xf3\x74\x31" LAST, false,
      THEN_KEEP},
     {HEAD(TE(" deflate, chunked")) "5\r\n\x78\xda\xf3\x74\x31" LAST, false, THEN_KEEP},
+    {HEAD("Content-Encoding: deflate\r\nContent-Length: 13\r\n") SMALL_CUT, false, THEN_KEEP},
+    {HEAD("Content-Encoding: deflate\r\n" TE(" chunked")) "D\r\n" SMALL_CUT LAST, false, THEN_KEEP},
+    {HEAD(TE(" deflate, chunked")) "D\r\n" SMALL_CUT LAST, false, THEN_KEEP},
+    {HEAD("Content-Encoding: br\r\n" FL) FILE_BODY, false, THEN_KEEP},
     {HEAD(TE(" deflate, chunked")) "11\r\n" SMALL "\r\n", false, THEN_CLOSE},
     {HEAD("") FILE_BODY, false, THEN_CLOSE},
     {HEAD(TE(" identity")) FILE_BODY, false, THEN_CLOSE},
