@@ -52,7 +52,7 @@ int set_up(void **state)
         .platform_token = memory_string(TOKEN),
         .platform_app_id = memory_string("app"),
         .platform_utc_offset_minutes = 480,
-        .platform_connect_timeout_ms = 400,
+        .platform_connect_timeout_ms = 10000,
         .platform_timeout_ms = 800,
         .platform_connection_reuse = true,
         .platform_connection_max_age_ms = 60000,
