@@ -337,6 +337,8 @@ bool kafka_refuses_offsets(rd_kafka_resp_err_t code);
 bool kafka_is_about_size(rd_kafka_resp_err_t code);
 /* The remedy for an error; NULL: it passes by itself, or no remedy is known. */
 const char *kafka_remedy(rd_kafka_resp_err_t code);
+/* The remedy for an error that came instead of a record; "": only waiting helps. */
+const char *kafka_read_remedy(rd_kafka_resp_err_t code);
 /* The broker's error, with the remedy. */
 void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *what);
 

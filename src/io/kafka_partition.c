@@ -123,36 +123,6 @@ static rd_kafka_resp_err_t seek(struct kafka *kafka, const struct kafka_slot *sl
     return code;
 }
 
-/* The remedy for an error; "": only waiting helps. */
-static const char *remedy(rd_kafka_resp_err_t code)
-{
-    switch (code) {
-    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
-        return "a batch may unpack to more than kafka.receive.message.max.bytes allows: set that "
-               "higher and start the worker again";
-    case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
-    case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
-        return "this build of librdkafka or this broker does not have the compression that the "
-               "records were written with";
-    case RD_KAFKA_RESP_ERR__BAD_MSG:
-    case RD_KAFKA_RESP_ERR_INVALID_MSG:
-    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-        return "the records there are damaged: mend the broker's log, or set the group's offset "
-               "behind them with kafka-consumer-groups.sh while all workers are stopped";
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-        return "a batch is larger than kafka.receive.message.max.bytes allows: set that higher and "
-               "start the worker again";
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-        return "the worker needs the right READ on this topic";
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-        return "the topic is gone: create it again";
-    default:
-        return "";
-    }
-}
-
 void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kafka_resp_err_t code,
                             const char *words)
 {
@@ -163,7 +133,7 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
         trouble->since_ms = now;
         trouble->reread_ms = now;
     }
-    const char *what_to_do = remedy(code);
+    const char *what_to_do = kafka_read_remedy(code);
     struct error text;
     error_set(&text, "what stands at offset %" PRId64 " cannot be read (%s)%s%s", slot->next, words,
               *what_to_do ? "; " : "", what_to_do);

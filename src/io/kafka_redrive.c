@@ -1,5 +1,6 @@
 #include "io/kafka_redrive.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -33,7 +34,8 @@ struct redrive {
         *membership;                 /* without a member, because the group has none */
     bool open;                       /* a transaction is open */
     size_t batch_count, batch_bytes; /* in it */
-    rd_kafka_resp_err_t refused;     /* as the delivery report says */
+    rd_kafka_resp_err_t refused;     /* as the delivery reports say */
+    int64_t refused_offset;          /* of the dead letter whose request that is */
     atomic_uint denied;              /* bit: kind of the request topic that may not be written */
     bool stop;
     /* Of the current partition. */
@@ -62,8 +64,14 @@ static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, voi
     (void)handle;
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         set_denied(redrive, rd_kafka_topic_name(message->rkt));
-    if (message->err && !redrive->refused)
+    /* After a refusal, librdkafka gives up the requests that it has not sent yet, and may tell of
+     * those first. */
+    bool given_up = message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+                    message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    if (message->err && !given_up && !redrive->refused) {
         redrive->refused = message->err;
+        redrive->refused_offset = (int64_t)(intptr_t)message->_private;
+    }
 }
 
 /* A thread of librdkafka. */
@@ -98,8 +106,11 @@ static void describe(struct redrive *redrive, const rd_kafka_error_t *problem, c
     else if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
              code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
         error_set(error, "%s: %s: another redrive has begun", what, rd_kafka_error_string(problem));
-    else
-        error_set(error, "%s: %s", what, rd_kafka_error_string(problem));
+    else {
+        struct error words;
+        error_set(&words, "%s: %s", what, rd_kafka_error_string(problem));
+        kafka_explain(error, code, words.text);
+    }
 }
 
 static int take_error(struct redrive *redrive, rd_kafka_error_t *problem, const char *what,
@@ -137,6 +148,8 @@ static int make_producer(struct redrive *redrive, struct error *error)
     char what[320];
     struct text id = {0};
     text_printf(&id, "%s:redrive", redrive->group);
+    /* The broker refuses whole batches, and requests that fit may be too large together. */
+    kafka_setting_must(conf, "batch.num.messages", "1");
     rd_kafka_conf_set_log_cb(conf, read_log);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_opaque(conf, redrive);
@@ -199,7 +212,8 @@ static int send_letter(struct redrive *redrive, const struct kafka_dead_letter *
                 RD_KAFKA_V_PARTITION(letter->topic_partition),
                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(raw->key, raw->key_size),
                 RD_KAFKA_V_VALUE((void *)raw->value, raw->value_size), RD_KAFKA_V_HEADERS(headers),
-                RD_KAFKA_V_END)) == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+                RD_KAFKA_V_OPAQUE((void *)(intptr_t)letter->offset), RD_KAFKA_V_END)) ==
+           RD_KAFKA_RESP_ERR__QUEUE_FULL)
         rd_kafka_poll(redrive->producer, POLL_MS);
     if (code) {
         rd_kafka_headers_destroy(headers);
@@ -283,6 +297,18 @@ static rd_kafka_topic_partition_list_t *list_of_note(const struct redrive *redri
     return list;
 }
 
+/* The broker refuses one of the requests. The remedy comes before librdkafka's words, which may be
+ * long. */
+static void tell_refusal(const struct redrive *redrive, struct error *error)
+{
+    const char *remedy = kafka_remedy(redrive->refused);
+    error_prefix(error,
+                 "the request of the letter at partition %d, offset %" PRId64
+                 " is refused (%s%s%s): ",
+                 redrive->partition, redrive->refused_offset, rd_kafka_err2str(redrive->refused),
+                 remedy ? ": " : "", remedy ? remedy : "");
+}
+
 static int commit(struct redrive *redrive, struct error *error)
 {
     struct text metadata = {0};
@@ -299,7 +325,7 @@ static int commit(struct redrive *redrive, struct error *error)
     if (!rc) {
         rc = make_step(redrive, list, commit_transaction, until, "committing", error);
         if (rc && redrive->refused && !atomic_load(&redrive->denied))
-            error_prefix(error, "a request is refused (%s): ", rd_kafka_err2str(redrive->refused));
+            tell_refusal(redrive, error);
     }
     rd_kafka_topic_partition_list_destroy(list);
     if (rc)
@@ -412,6 +438,23 @@ static int read_committed(struct redrive *redrive, struct error *error)
     return rc;
 }
 
+/* An error that came instead of a letter. Returns 0 if waiting may help. */
+static int take_trouble(const struct redrive *redrive, const rd_kafka_message_t *message,
+                        struct error *error)
+{
+    const char *topic = redrive->config->dead_letters, *remedy = kafka_read_remedy(message->err);
+    if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        return error_set(error, "topic %s: the letters cannot be read: %s%s", topic,
+                         rd_kafka_err2str(message->err), kafka_why_refused(message->err));
+    if (!*remedy)
+        return 0;
+    return error_set(error,
+                     "topic %s, partition %d (group %s): what stands at offset %" PRId64
+                     " cannot be read (%s); %s",
+                     topic, redrive->partition, redrive->group, redrive->position,
+                     rd_kafka_message_errstr(message), remedy);
+}
+
 static int read_letters(struct redrive *redrive, int64_t end, struct error *error)
 {
     int64_t until = clock_boot_ms() + SILENCE_MS;
@@ -429,10 +472,8 @@ static int read_letters(struct redrive *redrive, int64_t end, struct error *erro
             rc = take_message(redrive, message, error), until = clock_boot_ms() + SILENCE_MS;
         else if (!message->err)
             pass(redrive, end);
-        else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-            rc = error_set(error, "topic %s: the letters cannot be read: %s%s",
-                           redrive->config->dead_letters, rd_kafka_err2str(message->err),
-                           kafka_why_refused(message->err));
+        else
+            rc = take_trouble(redrive, message, error);
         rd_kafka_message_destroy(message);
         if (rc < 0)
             return -1;

@@ -1,5 +1,5 @@
-/* What a broker's error means: which record or offset it refuses, whether it passes by itself, and
- * the remedy. Any thread. */
+/* What an error of Kafka means: which record or offset the broker refuses, whether it passes by
+ * itself, and the remedy. Any thread. */
 #include <string.h>
 
 #include "io/kafka_internal.h"
@@ -93,6 +93,35 @@ const char *kafka_remedy(rd_kafka_resp_err_t code)
         return "fewer replicas are in sync than the topic's min.insync.replicas";
     default:
         return NULL;
+    }
+}
+
+const char *kafka_read_remedy(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+        return "a batch may unpack to more than kafka.receive.message.max.bytes allows: set that "
+               "higher and start again";
+    case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
+        return "this build of librdkafka or this broker does not have the compression that the "
+               "records were written with";
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+        return "the records there are damaged: mend the broker's log, or set the group's offset "
+               "behind them with kafka-consumer-groups.sh while all workers are stopped";
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+        return "a batch is larger than kafka.receive.message.max.bytes allows: set that higher and "
+               "start again";
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        return "the worker needs the right READ on this topic";
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        return "the topic is gone: create it again";
+    default:
+        return "";
     }
 }
 

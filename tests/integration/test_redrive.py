@@ -6,26 +6,27 @@ import signal
 import subprocess
 
 from case import BUILD, KafkaCase, main
-from records import Topic, call
+from records import Requests, Topic, call, set_topic
+from wall import Wall, wall_needed
 
 
 class Redrive(KafkaCase):
     PARTITIONS = 2
 
-    def arguments(self, *words):
+    def arguments(self, *words, **options):
         settings = {"kafka.bootstrap.servers": self.bootstrap, "platform.url": "https://127.0.0.1:1", "platform.token": "t",
                     "platform.app.id": "a", "kafka.group.id": self.group,
-                    **{f"topic.{role}": name for role, name in self.names.items()}}
+                    **{f"topic.{role}": name for role, name in self.names.items()}, **options}
         command = [f"{BUILD}/privacy-call-worker", *words]
         for key, value in settings.items():
             command += ["-o", f"{key}={value}"]
         return command
 
-    def command(self, *words, wait=True):
-        command = self.arguments("redrive", *words)
+    def command(self, *words, wait=True, environment=None, **options):
+        command = self.arguments("redrive", *words, **options)
         if not wait:
             return self.keep_process(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **(environment or {})})
 
     def keep_process(self, process):
         def end():
@@ -34,9 +35,9 @@ class Redrive(KafkaCase):
         self.addCleanup(end)
         return process
 
-    def redriven(self, *words):
+    def redriven(self, *words, **options):
         """How many the command says that it has redriven."""
-        run = self.command(*words)
+        run = self.command(*words, **options)
         self.assertEqual(0, run.returncode, run.stdout + run.stderr)
         return int(run.stdout.split()[1])
 
@@ -140,6 +141,57 @@ class Redrive(KafkaCase):
         for words in (["--reason", "late-outcome"], ["--reason", "record-gone"], ["--reason", "x"], ["--since", "yesterday"],
                       ["--limit", "0"], ["--limit"], ["--yes"], ["surplus"]):
             self.assertEqual(2, self.command(*words).returncode, words)
+
+    def fails(self, words, **more):
+        """Nothing is redriven, and the command names the cause and what to do."""
+        run = self.command(**more)
+        self.assertEqual((1, "redriven 0\n"), (run.returncode, run.stdout), run.stderr)
+        self.assertIn(words, run.stderr)
+        return run.stderr
+
+    def test_request_without_a_key_where_one_is_demanded(self):
+        calls = self.names["call.requests"]
+        self.letters([0])
+        self.letters([1], key=None)
+        set_topic(self.bootstrap, calls, cleanup_policy="compact")
+        said = self.fails("the topic demands keys (cleanup.policy=compact)")
+        self.assertIn(calls, said)
+        self.assertIn("the request of the letter at partition 0, offset 1 is refused", said)
+        set_topic(self.bootstrap, calls, cleanup_policy="delete")
+        self.assertEqual(2, self.redriven())
+
+    def test_requests_that_are_too_large_together(self):
+        """Each fits, so each goes; one that does not fit is named."""
+        calls = self.names["call.requests"]
+        set_topic(self.bootstrap, calls, max_message_bytes=1000)
+        self.letters(range(200), value=b"x" * 500)
+        self.assertEqual(200, self.redriven())
+        self.letters([200, 201], value=b"x" * 500)
+        self.letters([202], value=b"x" * 1500)
+        self.letters(range(203, 403), value=b"x" * 500)
+        said = self.fails("max.message.bytes")
+        self.assertIn("the request of the letter at partition 0, offset 202 is refused", said)
+        set_topic(self.bootstrap, calls, max_message_bytes=2000)
+        self.assertEqual(203, self.redriven())
+
+    @wall_needed
+    def test_clock_ahead_of_the_brokers(self):
+        self.letters([1])
+        clock = Wall(self.directory)
+        clock.set_ahead(2 * 3600 * 1000)
+        self.fails("set the clocks right", environment=clock.environment)
+        self.assertEqual(1, self.redriven())
+
+    def test_batch_that_cannot_be_read(self):
+        """It is told at once, and what to do; with a higher limit the letters go."""
+        limits = {"kafka.receive.message.max.bytes": "4000000", "kafka.fetch.max.bytes": "3000000", "kafka.message.max.bytes": "2097152"}
+        self.requests = Requests(self.bootstrap, self.names["dead.letters"], **{
+            "compression.type": "zstd", "linger.ms": 1000, "batch.size": 30000000, "message.max.bytes": 30000000})
+        self.letters(range(200), value=b"x" * 60000)
+        said = self.fails("set that higher", **limits)
+        self.assertIn(f"topic {self.names['dead.letters']}, partition 0 (group {self.group}-redrive): what stands at offset 0", said)
+        self.assertIn("kafka.receive.message.max.bytes", said)
+        self.assertEqual(200, self.redriven(**{"kafka.receive.message.max.bytes": "100000000"}))
 
     def test_killed_again_and_again(self):
         count = 6000
