@@ -152,13 +152,13 @@ struct request {
 
     /* the engine's */
     enum request_state state;
-    bool marked;  /* 'started' in the last committed ledger */
-    bool late;    /* its outcome goes to the dead letters */
-    bool gone;    /* stands for a started record that the broker has deleted */
-    bool small;   /* the broker refused its result, or its late outcome, for the size */
-    bool bare;    /* the broker refused its dead letter `invalid` for the size */
-    bool keyed;   /* the topic of its record requires a key */
-    bool refused; /* its record was refused in every form */
+    bool marked;              /* 'started' in the last committed ledger */
+    bool late_outcome;        /* its outcome goes to the dead letters */
+    bool record_deleted;      /* stands for a started record that the broker has deleted */
+    bool reduced;             /* the broker refused its result, or its late outcome, for the size */
+    bool dead_letter_reduced; /* the broker refused its dead letter `invalid` for the size */
+    bool keyed;               /* the topic of its record requires a key */
+    bool refused;             /* its record was refused in every form */
     struct partition *partition;
     struct lane *lane;
     struct list lane_node, partition_node, list_node, change_node;

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 
 enum {
-    SMALL_MEMBER = 256,   /* longest text of others in a small result */
-    SMALL_HEADERS = 1024, /* total of the headers of others in a small record */
+    REDUCED_MEMBER_MAX = 256,   /* longest text of others in a reduced result */
+    REDUCED_HEADERS_MAX = 1024, /* total of the headers of others in a reduced record */
 };
 
 static void add_name(struct text *value, const char *name)
@@ -50,23 +50,23 @@ static void add_time(struct text *value, const char *name, int64_t wall_ms)
     add_string(value, name, time);
 }
 
-/* The text, or NULL if it is too long for a small result. */
-static const char *if_fits(const char *string, bool small)
+/* The text, or NULL if it is too long for a reduced result. */
+static const char *if_fits(const char *string, bool reduced)
 {
-    return string && small && strlen(string) > SMALL_MEMBER ? NULL : string;
+    return string && reduced && strlen(string) > REDUCED_MEMBER_MAX ? NULL : string;
 }
 
 #define TOO_LARGE "result-too-large"
 
-static void add_error(struct text *value, const struct outcome *outcome, bool small)
+static void add_error(struct text *value, const struct outcome *outcome, bool reduced)
 {
     const char *code = outcome->error_code;
-    const char *message = if_fits(outcome->error_message, small);
-    if (!small && outcome->status == STATUS_SUCCEEDED)
+    const char *message = if_fits(outcome->error_message, reduced);
+    if (!reduced && outcome->status == STATUS_SUCCEEDED)
         return;
     add_name(value, "error");
     text_add(value, "{\"code\":");
-    if (small) {
+    if (reduced) {
         struct text both = {0};
         text_add(&both, "the broker refused the whole result for its size: Msg and platform are "
                         "left out");
@@ -83,24 +83,24 @@ static void add_error(struct text *value, const struct outcome *outcome, bool sm
     text_add(value, "}");
 }
 
-static void add_answer(struct text *value, const struct outcome *outcome, bool small)
+static void add_answer(struct text *value, const struct outcome *outcome, bool reduced)
 {
-    add_json(value, "Flag", if_fits(outcome->flag_json, small));
-    add_json(value, "Msg", small ? NULL : outcome->msg_json);
-    add_string(value, "virtualNumber", if_fits(outcome->virtual_number, small));
+    add_json(value, "Flag", if_fits(outcome->flag_json, reduced));
+    add_json(value, "Msg", reduced ? NULL : outcome->msg_json);
+    add_string(value, "virtualNumber", if_fits(outcome->virtual_number, reduced));
     if (outcome->http_status)
         add_integer(value, "httpStatus", outcome->http_status);
-    add_json(value, "platform", small ? NULL : outcome->platform_json);
+    add_json(value, "platform", reduced ? NULL : outcome->platform_json);
 }
 
-static void add_recording(struct text *value, const struct recording *recording, bool small)
+static void add_recording(struct text *value, const struct recording *recording, bool reduced)
 {
     if (!recording->present && !recording->url && !recording->uri)
         return;
     struct text members = {0};
-    add_string(&members, "url", if_fits(recording->url, small));
-    add_string(&members, "uri", if_fits(recording->uri, small));
-    add_string(&members, "contentType", if_fits(recording->content_type, small));
+    add_string(&members, "url", if_fits(recording->url, reduced));
+    add_string(&members, "uri", if_fits(recording->uri, reduced));
+    add_string(&members, "contentType", if_fits(recording->content_type, reduced));
     if (recording->present) {
         add_integer(&members, "size", recording->size);
         add_string(&members, "sha256", recording->sha256);
@@ -135,7 +135,7 @@ static void add_source(struct text *value, const char *topic, struct record_posi
 }
 
 void result_value(struct text *value, const struct result_names *names,
-                  const struct request *request, bool small)
+                  const struct request *request, bool reduced)
 {
     const struct event *event = &request->event;
     const struct outcome *outcome = &request->outcome;
@@ -147,10 +147,10 @@ void result_value(struct text *value, const struct result_names *names,
     if (request->position.kind == REQUEST_RECORDING)
         add_string(value, "callIdentifier", event->call_identifier);
     add_string(value, "status", status_name(outcome->status));
-    add_error(value, outcome, small);
-    add_answer(value, outcome, small);
+    add_error(value, outcome, reduced);
+    add_answer(value, outcome, reduced);
     if (request->position.kind == REQUEST_RECORDING)
-        add_recording(value, &outcome->recording, small);
+        add_recording(value, &outcome->recording, reduced);
     add_tries(value, request);
     add_source(value, names->request_topics[request->position.kind], request->position);
     text_add(value, "}");
@@ -236,16 +236,16 @@ static void header_id(struct record *record, const struct result_names *names,
 }
 
 /* Adds the request's trace context unchanged. What does not fit is dropped. */
-static void headers_of_trace(struct record *record, const struct raw_record *raw, bool small)
+static void headers_of_trace(struct record *record, const struct raw_record *raw, bool reduced)
 {
-    size_t room = small ? SMALL_HEADERS : SIZE_MAX;
+    size_t room = reduced ? REDUCED_HEADERS_MAX : SIZE_MAX;
     for (size_t i = 0; i < raw->header_count && record->header_count < HEADERS_MAX; i++) {
         const struct record_header *header = &raw->headers[i];
         size_t size = strlen(header->name) + header->size;
         if ((strcmp(header->name, "traceparent") && strcmp(header->name, "tracestate")) ||
             size > room)
             continue;
-        room -= small ? size : 0;
+        room -= reduced ? size : 0;
         record->headers[record->header_count++] = *header;
     }
 }
@@ -259,7 +259,7 @@ static size_t size_of_headers(const struct raw_record *raw)
 }
 
 void result_render(struct record *record, const struct result_names *names,
-                   const struct request *request, bool small)
+                   const struct request *request, bool reduced)
 {
     static const char *const types[REQUEST_KINDS] = {
         [REQUEST_CALL] = "privacycall.call.result.v1",
@@ -270,7 +270,7 @@ void result_render(struct record *record, const struct result_names *names,
     record->topic = names->result_topics[request->position.kind];
     record->has_key = record->has_value = true;
     text_add(&record->key, request->event.order_id);
-    result_value(&record->value, names, request, small);
+    result_value(&record->value, names, request, reduced);
 
     clock_to_text(time, request->outcome.finished_at_ms);
     header_id(record, names, request->position);
@@ -281,7 +281,7 @@ void result_render(struct record *record, const struct result_names *names,
     header_string(record, "ce_specversion", "1.0");
     header_string(record, "content-type", "application/json");
     headers_settle(record);
-    headers_of_trace(record, &request->raw, small);
+    headers_of_trace(record, &request->raw, reduced);
 }
 
 static void dead_letter_headers(struct record *record, const struct result_names *names,
@@ -314,22 +314,22 @@ static void dead_letter_invalid(struct record *record, const char *reason,
 }
 
 void dead_letter_render(struct record *record, const struct result_names *names,
-                        const struct request *request, const char *reason, bool small)
+                        const struct request *request, const char *reason, bool reduced)
 {
     const struct raw_record *raw = &request->raw;
     bool late = strcmp(reason, "late-outcome") == 0;
     record_clear(record);
     record->topic = names->dead_letters;
-    bool keyless = small && raw->key_size > SMALL_MEMBER;
-    bool bare = small && size_of_headers(raw) > SMALL_HEADERS;
+    bool keyless = reduced && raw->key_size > REDUCED_MEMBER_MAX;
+    bool without_headers = reduced && size_of_headers(raw) > REDUCED_HEADERS_MAX;
     record->has_key = raw->key && !keyless;
     if (record->has_key)
         text_append(&record->key, raw->key, raw->key_size);
-    record->has_value = raw->value && !small;
+    record->has_value = raw->value && !reduced;
     if (record->has_value)
         text_append(&record->value, raw->value, raw->value_size);
-    record->more_headers = bare ? NULL : raw->headers;
-    record->more_header_count = bare ? 0 : raw->header_count;
+    record->more_headers = without_headers ? NULL : raw->headers;
+    record->more_header_count = without_headers ? 0 : raw->header_count;
 
     if (late)
         dead_letter_reason(record, reason, reason,
@@ -337,15 +337,15 @@ void dead_letter_render(struct record *record, const struct result_names *names,
     else
         dead_letter_invalid(record, reason, request);
     dead_letter_headers(record, names, request->position, raw->timestamp_ms);
-    if (small)
+    if (reduced)
         header_integer(record, "dlq.value.size", (int64_t)raw->value_size);
     if (keyless)
         header_integer(record, "dlq.key.size", (int64_t)raw->key_size);
-    if (bare)
+    if (without_headers)
         header_integer(record, "dlq.headers.size", (int64_t)size_of_headers(raw));
     if (late) {
         struct text outcome = {0};
-        result_value(&outcome, names, request, small);
+        result_value(&outcome, names, request, reduced);
         header_add(record, "dlq.outcome", outcome.data, outcome.length);
         text_fini(&outcome);
     }

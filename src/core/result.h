@@ -25,20 +25,20 @@ struct result_names {
     const char *request_topics[REQUEST_KINDS], *result_topics[REQUEST_KINDS], *dead_letters;
 };
 
-/* Renders the result of a request, which must have an order id. small: without Msg, platform and
+/* Renders the result of a request, which must have an order id. reduced: without Msg, platform and
  * other long texts, with error.code result-too-large, and the status unchanged. */
 void result_render(struct record *record, const struct result_names *names,
-                   const struct request *request, bool small);
+                   const struct request *request, bool reduced);
 
 /* Renders the value alone, for dlq.outcome. */
 void result_value(struct text *value, const struct result_names *names,
-                  const struct request *request, bool small);
+                  const struct request *request, bool reduced);
 
 /* Renders a dead letter of the request, with reason `invalid` (code and message from its event) or
- * `late-outcome` (dlq.outcome from its outcome). small: without the value, with dlq.value.size; and
- * without a long key or long headers, with dlq.key.size and dlq.headers.size. */
+ * `late-outcome` (dlq.outcome from its outcome). reduced: without the value, with dlq.value.size;
+ * and without a long key or long headers, with dlq.key.size and dlq.headers.size. */
 void dead_letter_render(struct record *record, const struct result_names *names,
-                        const struct request *request, const char *reason, bool small);
+                        const struct request *request, const char *reason, bool reduced);
 
 /* Renders the dead letter `record-gone` of a started request whose record the broker has deleted,
  * with timestamp -1: unknown. */

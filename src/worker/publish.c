@@ -22,13 +22,13 @@ static void render(struct publish *publish, struct record *record, const struct 
     const struct result_names *names = &publish->names;
     switch (item->type) {
     case ITEM_RESULT:
-        result_render(record, names, item->request, item->small);
+        result_render(record, names, item->request, item->reduced);
         break;
     case ITEM_INVALID:
-        dead_letter_render(record, names, item->request, "invalid", item->small);
+        dead_letter_render(record, names, item->request, "invalid", item->reduced);
         break;
     case ITEM_LATE:
-        dead_letter_render(record, names, item->request, "late-outcome", item->small);
+        dead_letter_render(record, names, item->request, "late-outcome", item->reduced);
         break;
     case ITEM_GONE:
         record_gone_render(record, names, item->request->position,
@@ -85,7 +85,7 @@ void publish_log_refused(const struct publish *publish, const enum record_refusa
 {
     for (size_t i = 0; i < publish->transaction.record_count; i++) {
         const struct engine_item *item = &publish->items[i];
-        if (refused[i] != REFUSED_FOR_SIZE || !item->small)
+        if (refused[i] != REFUSED_FOR_SIZE || !item->reduced)
             continue;
         struct log_about about = request_about(
             item->request, publish->names.request_topics[item->request->position.kind]);

@@ -27,7 +27,7 @@ struct kafka_transaction *publish_fill(struct publish *publish, const struct eng
                                        size_t item_count, const struct stored_ledger *ledgers,
                                        size_t ledger_count);
 
-/* Logs which items of the last publish_fill the broker refused even in their small form, and what
+/* Logs which items of the last publish_fill the broker refused even in their reduced form, and what
  * to do. refused has one element per item. */
 void publish_log_refused(const struct publish *publish, const enum record_refusal *refused);
 

@@ -42,7 +42,7 @@ static enum record_refusal judge_record(struct world *world, struct job *job,
         return REFUSED_FOR_KEY;
     }
     if (world->rates[FAULT_refuse] && task->big &&
-        (!item->small || fault_occurs(world, FAULT_refuse_small)))
+        (!item->reduced || fault_occurs(world, FAULT_refuse_small)))
         return REFUSED_FOR_SIZE;
     return RECORD_TAKEN;
 }
@@ -58,7 +58,7 @@ static bool refuses(struct world *world, struct job *job)
         any |= why != RECORD_TAKEN;
         for_good |= why == REFUSED_AS_IS;
         job->refusal.holds |= why == REFUSED_AS_IS && item->type != ITEM_LATE;
-        if (why == REFUSED_FOR_SIZE && item->small && item->type == ITEM_LATE)
+        if (why == REFUSED_FOR_SIZE && item->reduced && item->type == ITEM_LATE)
             task->owed_by = task->answered_by = 0; /* there is no smaller form of it to wait for */
     }
     if (for_good)

@@ -58,7 +58,7 @@ enum {
     X(unclear, 2000, 2)       /* a commit's answer is lost: it has arrived, will, or never will */ \
     X(abort, 1000, 2)         /* a transaction is aborted */                                       \
     X(refuse, 10, 2)          /* large results are refused */                                      \
-    X(refuse_small, 3000, 6)  /* even their small form is refused, while there are faults */       \
+    X(refuse_small, 3000, 6)  /* even their reduced form is refused, while there are faults */     \
     X(forget_id, 20, 4)       /* a transactional id expires, and only a new producer helps */      \
     X(refusal, 20, 3)         /* the brokers refuse one kind of request */                         \
     X(refusal_lasts, 9000, 2) /* the refusal lasts until the end of the faults, and longer */      \

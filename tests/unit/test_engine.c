@@ -666,13 +666,13 @@ static void test_a_refused_record_is_made_smaller(void **state)
     arrive(&harness, 0, 0, NULL);
     arrive(&harness, 0, 1, NULL);
     expect(&harness, ENGINE_TRANSACT);
-    assert_false(harness.action.items[1].small);
+    assert_false(harness.action.items[1].reduced);
     engine_transacted(harness.engine, TXN_REFUSED,
                       (enum record_refusal[]){RECORD_TAKEN, REFUSED_FOR_SIZE}, harness.now);
     harness.now = engine_wake_time(harness.engine);
     expect(&harness, ENGINE_TRANSACT);
-    assert_false(harness.action.items[0].small);
-    assert_true(harness.action.items[1].small);
+    assert_false(harness.action.items[0].reduced);
+    assert_true(harness.action.items[1].reduced);
     land(&harness);
     engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
     assert_int_equal(harness.base[0], 2);
@@ -695,9 +695,9 @@ static void test_two_records_become_smaller_one_by_one(void **state)
         expect(&harness, ENGINE_TRANSACT);
         assert_int_equal(harness.action.item_count, 2);
         assert_int_equal(harness.action.items[0].type, ITEM_RESULT);
-        assert_int_equal(harness.action.items[0].small, round > 1);
+        assert_int_equal(harness.action.items[0].reduced, round > 1);
         assert_int_equal(harness.action.items[1].type, ITEM_INVALID);
-        assert_int_equal(harness.action.items[1].small, round > 0);
+        assert_int_equal(harness.action.items[1].reduced, round > 0);
         if (round == 2)
             break;
         engine_transacted(harness.engine, TXN_REFUSED, refusals[round], harness.now);
@@ -798,7 +798,7 @@ static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state
     outlive_drain(&harness);
     refuse(&harness, 0); /* nor do the dead letters take it */
     expect(&harness, ENGINE_TRANSACT);
-    assert_true(harness.action.items[0].small);
+    assert_true(harness.action.items[0].reduced);
     engine_transacted(harness.engine, TXN_REFUSED, (enum record_refusal[]){REFUSED_FOR_SIZE},
                       harness.now);
     harness.now += 1000;
@@ -810,7 +810,7 @@ static void test_what_is_refused_for_good_does_not_hold_a_hand_over(void **state
 static void lose_with_result(struct harness *harness, enum record_refusal why)
 {
     expect(harness, ENGINE_TRANSACT);
-    assert_true(harness->action.items[0].small);
+    assert_true(harness->action.items[0].reduced);
     take(harness, 0, 1, true);
     expect(harness, ENGINE_UNASSIGN);
     give(harness, 0, 0);
@@ -818,7 +818,7 @@ static void lose_with_result(struct harness *harness, enum record_refusal why)
     expect(harness, ENGINE_ASSIGN);
     harness->now += 20; /* nothing holds the dead letters back */
     expect(harness, ENGINE_TRANSACT);
-    assert_false(harness->action.items[0].small); /* it is another record, for the dead letters */
+    assert_false(harness->action.items[0].reduced); /* it is another record, for the dead letters */
     land(harness);
     engine_transacted(harness->engine, TXN_COMMITTED, NULL, harness->now);
     assert_published(harness, "late:0:succeeded ");
@@ -1007,7 +1007,7 @@ static void test_a_key_is_given_where_one_is_demanded(void **state)
     harness.now = engine_wake_time(harness.engine);
     expect(&harness, ENGINE_TRANSACT);
     assert_true(harness.action.items[0].keyed);
-    assert_false(harness.action.items[0].small);
+    assert_false(harness.action.items[0].reduced);
     land(&harness);
     engine_transacted(harness.engine, TXN_COMMITTED, NULL, harness.now);
     assert_int_equal(harness.base[0], 1);

@@ -293,7 +293,7 @@ static void count_loose(const struct list *list, struct found *found, size_t *la
     list_each(at, list)
     {
         const struct request *request = list_of(at, struct request, list_node);
-        *late += request->late;
+        *late += request->late_outcome;
         if (!request->partition)
             found->marked += request->marked;
     }
@@ -325,7 +325,7 @@ const char *engine_contradiction(const struct engine *engine)
         return "something is left of a transaction that has ended";
     return found.marked == engine->marked && found.ready == engine->ready &&
                    found.resting == engine->resting && found.bytes == engine->bytes &&
-                   late == engine->late && length_of(&txn->chosen) == engine->chosen &&
+                   late == engine->late_outcomes && length_of(&txn->chosen) == engine->chosen &&
                    found.handed <= engine->handed
                ? NULL
                : "what all partitions have together is miscounted";

@@ -160,14 +160,14 @@ void request_late_or_free(struct engine *engine, struct request *request)
     enum status status = request->outcome.status;
     bool answered =
         request->outcome.answered && (status == STATUS_SUCCEEDED || status == STATUS_REFUSED);
-    if (!request->late && (engine->options.kind != REQUEST_CALL || !answered)) {
+    if (!request->late_outcome && (engine->options.kind != REQUEST_CALL || !answered)) {
         request_drop(engine, request);
         return;
     }
-    if (!request->late)
-        request->small = request->refused = false; /* it becomes another record, in another topic */
-    engine->late += !request->late;
-    request->late = true;
+    if (!request->late_outcome) /* it becomes another record, in another topic */
+        request->reduced = request->refused = false;
+    engine->late_outcomes += !request->late_outcome;
+    request->late_outcome = true;
     request_move(engine, request, REQUEST_ENDED);
 }
 
@@ -286,7 +286,7 @@ static bool next_leave(struct engine *engine, struct engine_action *action)
     if (!engine->stopping || engine->left || engine->group_op != OP_NONE ||
         engine->load != LOAD_NONE || engine->revoking ||
         (engine->producer != PRODUCER_IDLE && engine->producer != PRODUCER_STARTING) ||
-        engine->late)
+        engine->late_outcomes)
         return false;
     list_each(at, &engine->partitions)
     {
@@ -361,7 +361,7 @@ int64_t engine_wake_time(const struct engine *engine)
         wake = engine->retry_at;
     if (engine->group_op_retry_at > engine->now && engine->group_op_retry_at < wake)
         wake = engine->group_op_retry_at;
-    if (engine->late && engine->late_until > engine->now && engine->late_until < wake)
+    if (engine->late_outcomes && engine->late_until > engine->now && engine->late_until < wake)
         wake = engine->late_until;
     if (engine->producer == PRODUCER_IDLE && txn_due(engine) > engine->now &&
         txn_due(engine) < wake)
@@ -444,7 +444,8 @@ static void block_for_refusal(struct engine *engine, struct request *request, in
     struct text reason = {0};
     struct partition *partition = request->partition;
     if (!partition) {
-        if (request->late) /* otherwise it becomes a late outcome, which is another record */
+        /* A refused result becomes a late outcome, which is another record. */
+        if (request->late_outcome)
             block_late(engine);
         return;
     }
@@ -462,7 +463,7 @@ static void block_for_refusal(struct engine *engine, struct request *request, in
 /* An invalid request has two records, and only the one that is refused changes its form. */
 bool *request_size_form(struct request *request, enum engine_item_type type)
 {
-    return type == ITEM_INVALID ? &request->bare : &request->small;
+    return type == ITEM_INVALID ? &request->dead_letter_reduced : &request->reduced;
 }
 
 /* Gives refused records the form that the broker requires. */
@@ -475,7 +476,7 @@ static void note_refused(struct engine *engine, const enum record_refusal *refus
         enum record_refusal refusal = refused[i];
         if (refusal == RECORD_TAKEN)
             continue;
-        bool another_form = (refusal == REFUSED_FOR_SIZE && !item->small) ||
+        bool another_form = (refusal == REFUSED_FOR_SIZE && !item->reduced) ||
                             (refusal == REFUSED_FOR_KEY && !item->keyed);
         if (!another_form && !request->partition && refusal == REFUSED_FOR_SIZE)
             request->refused = true; /* a late outcome that is too large in any form is dropped */
@@ -662,7 +663,7 @@ static void recover_gone(struct partition *partition, int64_t offset)
 {
     struct record_position position = {partition->engine->options.kind, partition->number, offset};
     struct request *request = request_new(position, &(struct raw_record){.timestamp_ms = -1});
-    request->gone = true;
+    request->record_deleted = true;
     partition->all_doubt_until = partition->doubt_until;
     recover(partition, request, engine_wall(partition->engine));
     request_end(partition->engine, request);
@@ -820,7 +821,7 @@ void engine_get_stats(const struct engine *engine, struct engine_stats *view)
 {
     *view = (struct engine_stats){.handed = engine->handed,
                                   .started = engine->marked,
-                                  .late = engine->late,
+                                  .late_outcomes = engine->late_outcomes,
                                   .bytes = engine->bytes,
                                   .transactions = engine->transactions,
                                   .aborted = engine->aborted,
@@ -879,7 +880,7 @@ const struct request *engine_next_late(const struct engine *engine, const struct
         list_each(at, lists[i])
         {
             const struct request *request = list_of(at, struct request, list_node);
-            if (behind && request->late)
+            if (behind && request->late_outcome)
                 return request;
             behind |= request == last;
         }

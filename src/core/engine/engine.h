@@ -50,7 +50,7 @@ enum engine_item_type { ITEM_RESULT, ITEM_INVALID, ITEM_LATE, ITEM_GONE };
 struct engine_item {
     enum engine_item_type type;
     const struct request *request;
-    bool small, keyed;
+    bool reduced, keyed;
 };
 
 enum engine_action_type {
@@ -190,7 +190,7 @@ struct engine_partition_stats {
     bool older_than_group; /* had records but no committed offset */
 };
 struct engine_stats {
-    size_t partitions, handed, started, waiting_lanes, ready_lanes, late, bytes;
+    size_t partitions, handed, started, waiting_lanes, ready_lanes, late_outcomes, bytes;
     uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
     bool producer_ready, stopping;
 };

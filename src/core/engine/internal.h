@@ -32,7 +32,7 @@ enum { RENEW_ABORTS = 3, RENEW_ABORTS_MORE = 16, RENEW_ABORTS_FAR_APART = 2 };
 
 /* A record or ledger that the broker refuses for good is sent again, because somebody may have
  * changed a setting: after the first of these times, which doubles up to the second. A record that
- * is too large even in its small form is sent again after the third. */
+ * is too large even in its reduced form is sent again after the third. */
 enum { ENGINE_BLOCK_FIRST_MS = 1000, ENGINE_BLOCK_MAX_MS = 30000, ENGINE_REFUSED_MS = 60000 };
 
 /* Limit of the ledgers of one transaction or commit, by their metadata and the size around it:
@@ -268,7 +268,7 @@ struct engine {
 
     struct list start, to_unmark, ended; /* requests by list_node */
     struct list orphans;  /* by list_node; untold: those that engine_take_orphan has not returned */
-    size_t late;          /* how many of `ended` go to the dead letters */
+    size_t late_outcomes; /* how many of `ended` go to the dead letters */
     struct lane **alarms; /* heap of lanes by wake */
     size_t alarm_count, alarm_capacity;
     size_t resting;                /* lanes */
@@ -489,5 +489,5 @@ void request_end(struct engine *engine, struct request *request);
  * one. */
 void request_late_or_free(struct engine *engine, struct request *request);
 
-/* Whether the request's record of that type is to have its small form. */
+/* Whether the request's record of that type is to have its reduced form. */
 bool *request_size_form(struct request *request, enum engine_item_type type);

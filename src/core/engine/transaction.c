@@ -155,9 +155,9 @@ static void write_items(struct txn *txn)
     list_each(at, &txn->ending)
     {
         struct request *request = list_of(at, struct request, list_node);
-        if (request->gone) {
+        if (request->record_deleted) {
             add_item(txn, ITEM_GONE, request);
-        } else if (request->late) {
+        } else if (request->late_outcome) {
             add_item(txn, ITEM_LATE, request);
         } else {
             if (request->event.order_id)
@@ -441,8 +441,8 @@ static void ending_committed(struct engine *engine, struct request *request)
     struct partition *partition = request->partition;
     if (request->marked)
         engine->marked--;
-    if (request->late)
-        engine->late--;
+    if (request->late_outcome)
+        engine->late_outcomes--;
     if (!partition)
         engine->late_until = engine->late_pause = 0;
     if (partition)
@@ -516,11 +516,12 @@ static void ending_failed(struct engine *engine, struct request *request)
     if (request->marked)
         engine->marked--;
     request->marked = false;
-    if (!request->late || !request->refused) { /* a refused result is not a dead letter yet */
+    /* A refused result is not a dead letter yet. */
+    if (!request->late_outcome || !request->refused) {
         request_late_or_free(engine, request);
         return;
     }
-    engine->late--; /* not even the topic of dead letters accepts it */
+    engine->late_outcomes--; /* not even the topic of dead letters accepts it */
     request_drop(engine, request);
 }
 
