@@ -647,7 +647,7 @@ static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_
                           .end = end,
                           .unfinished = view->unfinished,
                           .excused =
-                              excused || !view->active || view->started || view->resting_lanes};
+                              excused || !view->active || view->started || view->delayed_lanes};
     shown->stuck =
         watchdog_is_stuck(&shown->watch, &now, thread->now, thread->config->stuck_after_ms);
     return shown->stuck;

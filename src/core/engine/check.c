@@ -8,7 +8,7 @@
 
 /* Sums over the partitions. */
 struct found {
-    size_t marked, ready, resting, bytes, in_txn, handed;
+    size_t marked, ready, delayed, bytes, in_txn, handed;
 };
 
 static bool changes_mark(enum request_state state)
@@ -91,7 +91,7 @@ static const char *check_alarm(const struct engine *engine, const struct lane *l
 }
 
 static const char *check_lane(const struct partition *partition, const struct lane *lane,
-                              size_t *ready, size_t *resting)
+                              size_t *ready, size_t *delayed)
 {
     bool is_ready = list_linked(&lane->ready_node);
     const struct request *head = list_empty(&lane->requests)
@@ -107,28 +107,28 @@ static const char *check_lane(const struct partition *partition, const struct la
         last = request->position.offset;
     }
     *ready += is_ready;
-    *resting += lane->resting;
+    *delayed += lane->delayed;
     if (is_ready && (!head || head->state != REQUEST_WAITING))
         return "a lane is ready and has nothing to start";
-    if (waits && is_ready == lane->resting)
+    if (waits && is_ready == lane->delayed)
         return "the first request of a lane waits for nothing, or for two things";
     return check_alarm(partition->engine, lane);
 }
 
 static const char *check_lanes(const struct partition *partition, struct found *found)
 {
-    size_t ready = 0, resting = 0;
+    size_t ready = 0, delayed = 0;
     for (size_t i = 0; i < partition->lanes.bucket_count; i++)
         for (struct map_node *node = partition->lanes.buckets[i]; node; node = node->next) {
             const char *wrong =
-                check_lane(partition, list_of(node, struct lane, node), &ready, &resting);
+                check_lane(partition, list_of(node, struct lane, node), &ready, &delayed);
             if (wrong)
                 return wrong;
         }
     found->ready += ready;
-    found->resting += resting;
+    found->delayed += delayed;
     if (ready != partition->ready_count || ready != length_of(&partition->ready) ||
-        resting != partition->resting)
+        delayed != partition->delayed)
         return "a partition's lanes are miscounted";
     return partition->phase == PARTITION_ACTIVE && ready && !list_linked(&partition->turn_node)
                ? "a partition that could start something is not in line"
@@ -324,7 +324,7 @@ const char *engine_contradiction(const struct engine *engine)
                             !list_empty(&txn->unmarked) || !list_empty(&txn->chosen)))
         return "something is left of a transaction that has ended";
     return found.marked == engine->marked && found.ready == engine->ready &&
-                   found.resting == engine->resting && found.bytes == engine->bytes &&
+                   found.delayed == engine->delayed && found.bytes == engine->bytes &&
                    late == engine->late_outcomes && length_of(&txn->chosen) == engine->chosen &&
                    found.handed <= engine->handed
                ? NULL

@@ -833,7 +833,7 @@ void engine_get_stats(const struct engine *engine, struct engine_stats *view)
                                   .stopping = engine->stopping};
     view->partitions = engine->all_count;
     view->ready_lanes = engine->ready;
-    view->waiting_lanes = engine->resting + engine->ready;
+    view->waiting_lanes = engine->delayed + engine->ready;
 }
 
 bool engine_get_partition_stats(const struct engine *engine, size_t i,
@@ -861,7 +861,7 @@ bool engine_get_partition_stats(const struct engine *engine, size_t i,
         .base = partition->base,
         .next = partition->next,
         .ready_lanes = partition->ready_count,
-        .resting_lanes = partition->resting,
+        .delayed_lanes = partition->delayed,
         .unfinished = partition->unfinished,
         .unfinished_bytes = partition->bytes,
         .started = partition->busy,

@@ -186,7 +186,7 @@ struct engine_partition_stats {
     int64_t base, next; /* next: after the last record seen */
     size_t ready_lanes, unfinished, unfinished_bytes, started, ledger_size;
     int64_t oldest_ms;     /* the oldest unfinished record's timestamp; -1: none, or not known */
-    size_t resting_lanes;  /* order ids in back-off */
+    size_t delayed_lanes;  /* order ids in back-off */
     bool older_than_group; /* had records but no committed offset */
 };
 struct engine_stats {

@@ -73,7 +73,7 @@ struct lane {
     struct list requests;   /* not ended, by offset (request->lane_node) */
     struct list ready_node; /* partition->ready: its first request may start */
     int64_t doubt_until;    /* a call in doubt may be running until then */
-    bool resting;   /* waits for a time: a back-off of its first request, or the end of a doubt */
+    bool delayed;   /* waits for a time: a back-off of its first request, or the end of a doubt */
     int64_t wake;   /* when the lane has to be checked again: at that time, or when the request is
                        overdue */
     size_t heap_at; /* index in engine->alarms; SIZE_MAX: not there */
@@ -147,7 +147,7 @@ struct partition {
     struct map lanes;
     struct list ready; /* lanes */
     size_t ready_count;
-    size_t resting; /* lanes */
+    size_t delayed; /* lanes */
     size_t ledger_size;
     int64_t drain_until;
     int64_t lost_at;        /* lost: since when */
@@ -271,7 +271,7 @@ struct engine {
     size_t late_outcomes; /* how many of `ended` go to the dead letters */
     struct lane **alarms; /* heap of lanes by wake */
     size_t alarm_count, alarm_capacity;
-    size_t resting;                /* lanes */
+    size_t delayed;                /* lanes */
     size_t ready;                  /* lanes of all partitions whose first request may start */
     size_t bytes;                  /* of the unfinished requests of all partitions */
     int64_t latency_sum;           /* mean latency of a try in ms, times its weight */
@@ -411,7 +411,7 @@ void doubts_write(const struct doubts *doubts, int64_t now, struct ledger *ledge
 /* lane.c */
 /* Puts the request at the end of its order id's lane, which is made if there is none. */
 void lane_add(struct partition *partition, struct request *request);
-/* Updates the state of a lane (ready, resting, gone) after any change. The lane may be
+/* Updates the state of a lane (ready, delayed, gone) after any change. The lane may be
  * freed. */
 void lane_settle(struct lane *lane);
 /* Updates every lane that has requests, after a change of the partition's phase. */

@@ -62,11 +62,11 @@ static void clear_alarm(struct lane *lane)
     heap_down(engine, last->heap_at);
 }
 
-static void set_resting(struct lane *lane, bool resting)
+static void set_delayed(struct lane *lane, bool delayed)
 {
-    lane->partition->engine->resting += (size_t)resting - (size_t)lane->resting;
-    lane->partition->resting += (size_t)resting - (size_t)lane->resting;
-    lane->resting = resting;
+    lane->partition->engine->delayed += (size_t)delayed - (size_t)lane->delayed;
+    lane->partition->delayed += (size_t)delayed - (size_t)lane->delayed;
+    lane->delayed = delayed;
 }
 
 static void become_ready(struct lane *lane)
@@ -94,7 +94,7 @@ static void unready(struct lane *lane)
 static void detach(struct lane *lane)
 {
     clear_alarm(lane);
-    set_resting(lane, false);
+    set_delayed(lane, false);
     unready(lane);
 }
 
@@ -144,7 +144,7 @@ static void settle_waiting(struct lane *lane, const struct request *head)
     int64_t start = latest(lane->doubt_until, head->not_before_ms, partition->all_doubt_until);
     int64_t wake = overdue_at_ms(head, &engine->options.overdue, engine->now, engine_wall(engine));
     bool ready = start <= engine->now;
-    set_resting(lane, !ready);
+    set_delayed(lane, !ready);
     if (ready)
         become_ready(lane);
     else
@@ -170,8 +170,8 @@ void lane_settle(struct lane *lane)
         request_end(engine, head);
     }
     unready(lane);
-    set_resting(lane, !head && lane->doubt_until > engine->now);
-    if (lane->resting)
+    set_delayed(lane, !head && lane->doubt_until > engine->now);
+    if (lane->delayed)
         set_alarm(lane, lane->doubt_until);
     else if (!head)
         lane_free(lane);
