@@ -29,7 +29,7 @@ static bool has_ledger(const struct partition *partition)
 {
     return partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
            partition->phase == PARTITION_LOST || partition->phase == PARTITION_SUSPENDED ||
-           (partition->phase == PARTITION_RELEASING && !partition->owes_halt) ||
+           (partition->phase == PARTITION_RELEASING && !partition->halt_uncommitted) ||
            (partition->phase == PARTITION_ARRIVING && partition->may_resume);
 }
 

@@ -20,7 +20,7 @@ static struct doubt *find(struct doubts *doubts, uint32_t name, int64_t now)
 void doubts_add(struct doubts *doubts, const char *order_id, int64_t until, int64_t now)
 {
     struct doubt *doubt = find(doubts, ledger_name(order_id), now);
-    int64_t *last = doubt ? &doubt->until : &doubts->others_until;
+    int64_t *last = doubt ? &doubt->until : &doubts->overflow_until;
     if (until > *last)
         *last = until;
 }
@@ -49,7 +49,7 @@ void doubts_claimed(struct doubts *doubts, int64_t until)
 
 void doubts_write(const struct doubts *doubts, int64_t now, struct ledger *ledger)
 {
-    ledger->doubt |= now < doubts->others_until;
+    ledger->doubt |= now < doubts->overflow_until;
     for (size_t i = 0; i < doubts->count; i++)
         if (now < doubts->named[i].until)
             ledger->doubts[ledger->doubt_count++] = doubts->named[i].name;

@@ -345,7 +345,7 @@ enum engine_action_type engine_next(struct engine *engine, int64_t now, int64_t 
 
 static int64_t drain_wake(const struct partition *partition, int64_t wake)
 {
-    const int64_t times[] = {partition->drain_until, partition->doubts.others_until,
+    const int64_t times[] = {partition->drain_until, partition->doubts.overflow_until,
                              partition->all_doubt_until, group_gives_up_at(partition)};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         if (times[i] > partition->engine->now && times[i] < wake)
@@ -376,8 +376,8 @@ int64_t engine_wake_time(const struct engine *engine)
             wake = engine->stop_until;
         if ((partition->base_moved || partition->probes_membership) && engine->now + 100 < wake)
             wake = engine->now + 100;
-        if (partition->short_since && partition->short_since + ENGINE_SHORT_LOG_MS < wake)
-            wake = partition->short_since + ENGINE_SHORT_LOG_MS;
+        if (partition->log_short_since && partition->log_short_since + ENGINE_SHORT_LOG_MS < wake)
+            wake = partition->log_short_since + ENGINE_SHORT_LOG_MS;
         if (partition->blocked_until > engine->now && partition->blocked_until < wake)
             wake = partition->blocked_until;
     }
@@ -704,8 +704,8 @@ void engine_record(struct engine *engine, struct request *request, int64_t now, 
     }
     if (offset > partition->next)
         pass_gap(partition, offset);
-    if (partition->short_since) {
-        partition->short_since = 0;
+    if (partition->log_short_since) {
+        partition->log_short_since = 0;
         partition_watch(partition);
     }
     partition->older_than_group |= partition->without_commit;
@@ -753,8 +753,8 @@ void engine_end(struct engine *engine, int32_t number, int64_t offset, int64_t n
                     "records",
                     offset, partition->base);
         partition_halt_for_repair(partition, text_take(&reason));
-    } else if (offset < partition->loaded_end && !partition->short_since) {
-        partition->short_since = now;
+    } else if (offset < partition->loaded_end && !partition->log_short_since) {
+        partition->log_short_since = now;
         partition_watch(partition);
     }
 }

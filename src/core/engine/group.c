@@ -58,7 +58,7 @@ static int64_t encode_group_op_ledger(struct partition *partition, const char *o
                                       struct text *out)
 {
     struct engine *engine = partition->engine;
-    if (partition->owes_halt) {
+    if (partition->halt_uncommitted) {
         text_add(out, LEDGER_HALT);
         return 0;
     }
@@ -258,14 +258,15 @@ static bool emit_assign(struct engine *engine, struct engine_action *action)
     return true;
 }
 
-static bool owes_halt(const struct partition *partition)
+static bool has_uncommitted_halt(const struct partition *partition)
 {
-    return partition->phase == PARTITION_HALTED && partition->owes_halt;
+    return partition->phase == PARTITION_HALTED && partition->halt_uncommitted;
 }
 
 static bool is_unclaimed(const struct partition *partition)
 {
-    return (partition->phase == PARTITION_ARRIVING && !partition->claimed) || owes_halt(partition);
+    return (partition->phase == PARTITION_ARRIVING && !partition->claimed) ||
+           has_uncommitted_halt(partition);
 }
 
 static bool emit_claim(struct engine *engine, struct engine_action *action)
@@ -299,7 +300,7 @@ static bool waits_for_own_txn(const struct engine *engine)
 }
 
 /* A process that stops takes over only partitions for which it has outcomes to publish. */
-static void take_only_what_is_to_tell(struct engine *engine)
+static void load_only_unpublished(struct engine *engine)
 {
     bool any = false;
     list_each_safe(at, &engine->watched)
@@ -320,7 +321,7 @@ static void take_only_what_is_to_tell(struct engine *engine)
 static bool next_load(struct engine *engine, struct engine_action *action)
 {
     if (engine->stopping && engine->load != LOAD_NONE)
-        take_only_what_is_to_tell(engine);
+        load_only_unpublished(engine);
     /* Checked in each step, because the answer to a read of an older assignment may have ended the
      * first step. */
     if (engine->load != LOAD_ASSIGN && waits_for_own_txn(engine))
@@ -355,7 +356,8 @@ static bool next_load(struct engine *engine, struct engine_action *action)
 
 static void drain(struct engine *engine, struct partition *partition)
 {
-    if (owes_halt(partition) && !engine->left) /* a process that leaves commits nothing more */
+    /* A process that leaves commits nothing more. */
+    if (has_uncommitted_halt(partition) && !engine->left)
         partition_enter(partition, PARTITION_RELEASING);
     if (partition->phase == PARTITION_ARRIVING || partition->phase == PARTITION_HALTED ||
         partition->phase == PARTITION_SUSPENDED)
@@ -404,12 +406,12 @@ int64_t group_gives_up_at(const struct partition *partition)
  * another log. */
 static void check_log(struct partition *partition)
 {
-    if (!partition->short_since)
+    if (!partition->log_short_since)
         return;
     if (partition->phase != PARTITION_ACTIVE || partition->next >= partition->loaded_end) {
-        partition->short_since = 0;
+        partition->log_short_since = 0;
         partition_watch(partition);
-    } else if (partition->engine->now >= partition->short_since + ENGINE_SHORT_LOG_MS) {
+    } else if (partition->engine->now >= partition->log_short_since + ENGINE_SHORT_LOG_MS) {
         struct text reason = {0};
         text_printf(&reason,
                     "its log ends at offset %" PRId64 ", and its committed metadata tells of "
@@ -639,7 +641,7 @@ static bool may_be_suspended(const struct partition *partition)
     return keeps_state(partition) && !partition->log_changed &&
            (partition->phase == PARTITION_ACTIVE || partition->phase == PARTITION_DRAINING ||
             partition->phase == PARTITION_LOST || partition->phase == PARTITION_SUSPENDED ||
-            (partition->phase == PARTITION_RELEASING && !partition->owes_halt) ||
+            (partition->phase == PARTITION_RELEASING && !partition->halt_uncommitted) ||
             (partition->phase == PARTITION_ARRIVING && partition->may_resume));
 }
 
@@ -696,7 +698,7 @@ void engine_stop(struct engine *engine, int64_t now)
     list_each(at, &engine->partitions)
     {
         struct partition *partition = list_of(at, struct partition, node);
-        if (partition->phase == PARTITION_ACTIVE || owes_halt(partition))
+        if (partition->phase == PARTITION_ACTIVE || has_uncommitted_halt(partition))
             drain(engine, partition);
         else if (partition->phase == PARTITION_LOST && partition->drain_until > engine->stop_until)
             partition->drain_until = engine->stop_until;
@@ -769,7 +771,7 @@ static bool is_own_last_commit(const struct partition *partition, const struct l
  * can have had the partition. Without such state, or if the log may be another one, a person has to
  * decide where to go on: from the oldest request on, calls would be made twice. This is committed,
  * too, for the partition's next owners. */
-static void take_loss(struct partition *partition, enum offset_loss loss)
+static void handle_offset_loss(struct partition *partition, enum offset_loss loss)
 {
     struct text reason = {0};
     if (partition->may_resume && loss == OFFSET_LOST) {
@@ -781,14 +783,14 @@ static void take_loss(struct partition *partition, enum offset_loss loss)
                     ? "and what had been done is not known here any more"
                     : "and whether its topic is still the one that was read cannot be told");
     partition_halt(partition, text_take(&reason));
-    partition->needs_repair = partition->owes_halt = true;
+    partition->needs_repair = partition->halt_uncommitted = true;
 }
 
 static void take_ledger(struct partition *partition, const struct ledger *ledger,
                         const struct stored_ledger *read)
 {
     if (read->loss != OFFSET_NOT_LOST) {
-        take_loss(partition, read->loss);
+        handle_offset_loss(partition, read->loss);
         return;
     }
     if (partition->may_resume && is_own_last_commit(partition, ledger, read)) {
@@ -953,8 +955,8 @@ static void claim_committed(struct engine *engine)
     {
         struct partition *partition = list_of(at, struct partition, watch_node);
         partition->claimed |= partition->in_group_op;
-        if (owes_halt(partition) && partition->in_group_op)
-            partition->owes_halt = false;
+        if (has_uncommitted_halt(partition) && partition->in_group_op)
+            partition->halt_uncommitted = false;
         left += is_unclaimed(partition);
     }
     batch_taken(engine, engine->group_op_ledgers, engine->group_op_ledger_count);
@@ -982,8 +984,9 @@ static void claim_refused(struct engine *engine)
         again(engine); /* the refusal may pass */
         return;
     }
-    if (owes_halt(partition)) { /* it stays halted here, and is claimed in the next assignment */
-        partition->owes_halt = false;
+    /* It stays halted here, and is claimed in the next assignment. */
+    if (has_uncommitted_halt(partition)) {
+        partition->halt_uncommitted = false;
         return;
     }
     text_printf(&reason, "the broker refuses to commit its ledger of %zu characters: %s",

@@ -88,7 +88,7 @@ struct doubts {
         int64_t until;
     } named[LEDGER_DOUBTS];
     size_t count, most;
-    int64_t others_until; /* end of the doubts for which there was no room */
+    int64_t overflow_until; /* end of the doubts for which there was no room */
 };
 
 struct partition {
@@ -109,9 +109,9 @@ struct partition {
     bool recall;           /* its unsent requests have to be recalled */
     bool in_group_op;      /* it is in the running commit */
     bool needs_repair;     /* halted: a person has to repair the committed state */
-    bool owes_halt; /* halted or releasing: LEDGER_HALT, which halts it for other workers, too, has
-                       still to be committed */
-    bool claimed;   /* arriving: its claim is committed */
+    bool halt_uncommitted; /* halted or releasing: LEDGER_HALT, which halts it for other workers,
+                       too, has still to be committed */
+    bool claimed;          /* arriving: its claim is committed */
     int claim_refusals;    /* how often its claim was refused alone */
     bool unclaimed;        /* halted, or arriving again, because its claim was refused */
     bool suspect;          /* the last transaction with its ledger was refused for the offsets */
@@ -153,7 +153,7 @@ struct partition {
     int64_t lost_at;        /* lost: since when */
     bool probes_membership; /* lost: its next transaction shows whether the broker still accepts any
                              */
-    int64_t short_since;    /* when its log was first seen to end below a marked offset; 0: never */
+    int64_t log_short_since; /* when its log first ended below a marked offset; 0: never */
     int64_t
         blocked_until; /* something of it was refused for good: no transaction before this time */
     int64_t blocked_pause; /* length of that pause */
@@ -298,7 +298,7 @@ static inline int64_t engine_wall(const struct engine *engine)
 static inline bool partition_is_watched(const struct partition *partition)
 {
     return partition->phase != PARTITION_ACTIVE || partition->recall || partition->base_moved ||
-           partition->short_since || partition->blocked_until;
+           partition->log_short_since || partition->blocked_until;
 }
 
 static inline bool partition_in_txn(const struct partition *partition)

@@ -124,7 +124,7 @@ void partition_clear(struct partition *partition)
     partition->engine->bytes -= partition->bytes;
     partition->unfinished = partition->bytes = 0;
     partition->busy = partition->handed = partition->ended = 0;
-    partition->loaded_end = partition->loaded_undone = partition->short_since = 0;
+    partition->loaded_end = partition->loaded_undone = partition->log_short_since = 0;
     partition->loaded_run = 0;
     partition->base_moved = partition->probes_membership = partition->suspect = false;
 }
@@ -500,7 +500,7 @@ bool partition_drained(struct partition *partition)
     /* A doubt without a name would make all lanes wait at the next owner, so this owner waits for
      * its end. */
     bool doubt =
-        !over && (now < partition->doubts.others_until || now < partition->all_doubt_until);
+        !over && (now < partition->doubts.overflow_until || now < partition->all_doubt_until);
     size_t rest = over ? partition->handed + stuck(partition) : 0;
     if (partition_in_txn(partition) || doubt)
         return false;
