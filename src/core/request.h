@@ -11,6 +11,9 @@
 #include "base/list.h"
 #include "base/log.h"
 
+/* What a request asks for: a phone call, or the recording of one. Each kind has a job of its own,
+ * so the kind also says which job: a variable `job` of this type names a job by the kind of its
+ * requests. */
 enum request_kind { REQUEST_CALL, REQUEST_RECORDING, REQUEST_KINDS };
 
 /* The position of a record: requests topic, partition, offset (as where to read from: below 0 is
@@ -93,7 +96,9 @@ enum call_end {
                       allowed */
 };
 
-/* The state of a request's call. The call thread's while the request is lent. */
+/* The state of a request's call of the platform, for a phone call or for a recording. In names,
+ * call has this meaning wherever both kinds of requests are served: call_thread, call_end,
+ * engine_call_ended. The call thread's while the request is lent. */
 struct call_state {
     int attempts;                /* tries that began */
     int64_t first_started_at_ms; /* wall clock; 0: never */

@@ -1,9 +1,9 @@
-/* The call thread: a libuv loop that performs the tries of calls and of recordings
- * (worker/exchange); core/dispatch decides what to send when. The Kafka threads, one per job, share
- * the call thread and use messages only. In: requests to call (struct request), recalls. Out:
- * requests that ended (request->call.end says how), changes of the limit of calls. A request
- * belongs to the call thread from call_thread_start until it comes back through its job's
- * `finished` queue, always exactly once. */
+/* The call thread: a libuv loop that calls the platform, for phone calls and for recordings alike:
+ * it performs their tries (worker/exchange); core/dispatch decides what to send when. The Kafka
+ * threads, one per job, share the call thread and use messages only. In: requests to call (struct
+ * request), recalls. Out: requests that ended (request->call.end says how), changes of the limit of
+ * calls. A request belongs to the call thread from call_thread_start until it comes back through
+ * its job's `finished` queue, always exactly once. */
 #pragma once
 
 #include <stdatomic.h>
