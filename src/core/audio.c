@@ -82,6 +82,7 @@ static const struct mark other_files[] = {
     MARK(0, "\xd0\xcf\x11\xe0\xa1\xb1"),
     MARK(0, "SQLite format 3"),
     MARK(0, "wOFF"),
+    MARK(0, "bplist00"),
 };
 
 static bool has_mark(const struct mark *marks, size_t count, const char *bytes, size_t n)
@@ -141,21 +142,42 @@ static bool is_utf8_text(const char *bytes, size_t n)
            (text_is_utf8(bytes, n) || text_is_utf8(bytes, whole_characters(bytes, n)));
 }
 
-/* ASCII and the common characters of GB2312 in pairs. Only a short text counts, as refusals are
- * short: raw silence of G.711 looks the same, but is longer. */
-static bool is_gb_text(const char *bytes, size_t n)
+/* Whether the bytes are characters of one and of two bytes, as in GBK. Those of Big5 and Shift-JIS
+ * look the same. */
+static bool are_pairs(const unsigned char *p, size_t n)
 {
-    const unsigned char *p = (const unsigned char *)bytes;
-    if (has_control(bytes, n))
-        return false;
     for (size_t i = 0; i < n; i++) {
         if (p[i] < 0x80)
             continue;
-        if (p[i] < 0xa1 || p[i] > 0xf7 || i + 1 == n || p[i + 1] < 0xa1 || p[i + 1] == 0xff)
+        if (p[i] == 0x80 || p[i] == 0xff || ++i == n || p[i] < 0x40 || p[i] == 0x7f || p[i] == 0xff)
             return false;
-        i++;
     }
     return true;
+}
+
+/* Whether a short text is in an encoding of pairs, or of single bytes and mostly ASCII, as Latin-1.
+ * Raw silence and low noise in A-law look like that, too, but have hardly any other byte than @ to
+ * _ and the same with the highest bit. */
+static bool is_other_text(const char *bytes, size_t n)
+{
+    enum { NO_RECORDING = 64 }; /* so few bytes are less than 10 ms */
+    const unsigned char *p = (const unsigned char *)bytes;
+    size_t ascii = 0, loud = 0;
+    for (size_t i = 0; i < n; i++) {
+        ascii += p[i] < 0x80;
+        loud += (p[i] & 0x60) != 0x40;
+    }
+    return !has_control(bytes, n) && (n < NO_RECORDING || loud * 4 >= n) &&
+           (ascii * 4 >= n * 3 || are_pairs(p, n));
+}
+
+/* The length without the end of a C program's string. What is nothing but zeros is silence. */
+static size_t without_zeros(const char *bytes, size_t n)
+{
+    size_t length = n;
+    while (length && !bytes[length - 1])
+        length--;
+    return length ? length : n;
 }
 
 /* UTF-16 and UTF-32: ASCII with zeros between. At least half of a markup text is ASCII. */
@@ -195,9 +217,11 @@ static bool is_text(const char *bytes, size_t n, bool whole)
     bool small = whole && n < AUDIO_HEAD;
     bool marked_wide =
         n >= 2 && n % 2 == 0 && (!memcmp(bytes, "\xff\xfe", 2) || !memcmp(bytes, "\xfe\xff", 2));
-    return is_utf8_text(bytes, n) || is_wide_text(bytes, n) ||
-           (begins_as_markup(bytes, n) && !has_control(bytes, n)) ||
-           (small && (marked_wide || is_gb_text(bytes, n)));
+    if (is_wide_text(bytes, n) || (small && marked_wide))
+        return true;
+    n = whole ? without_zeros(bytes, n) : n;
+    return is_utf8_text(bytes, n) || (begins_as_markup(bytes, n) && !has_control(bytes, n)) ||
+           (small && is_other_text(bytes, n));
 }
 
 /* ---- the judgement */

@@ -415,14 +415,14 @@ static bool is_http(struct trimmed t)
     return scheme && t.size > scheme && !has_control(t);
 }
 
-static void add_escaped(struct text *url, struct trimmed t)
+void recording_url_add_escaped(struct text *out, const char *url, size_t size)
 {
-    for (size_t i = 0; i < t.size; i++) {
-        unsigned char c = (unsigned char)t.text[i];
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)url[i];
         if (c <= ' ' || c >= 0x7f || strchr("\"<>\\^`{|}", c))
-            text_printf(url, "%%%02X", c);
+            text_printf(out, "%%%02X", c);
         else
-            text_append(url, &t.text[i], 1);
+            text_append(out, &url[i], 1);
     }
 }
 
@@ -452,7 +452,7 @@ static enum recording_url take_named(struct text *url, const json_t *answer,
         return RECORDING_URL_UNUSABLE;
     if (!has_scheme(t))
         add_base(url, t.text, config);
-    add_escaped(url, t);
+    recording_url_add_escaped(url, t.text, t.size);
     return RECORDING_URL_FOUND;
 }
 
@@ -468,7 +468,7 @@ static enum recording_url search(struct text *url, const json_t *value, bool *ot
         *other |= has_scheme(t) && !is_http(t);
         if (!is_http(t))
             return RECORDING_URL_NONE;
-        add_escaped(url, t);
+        recording_url_add_escaped(url, t.text, t.size);
         return RECORDING_URL_FOUND;
     }
     json_object_foreach((json_t *)value, name, member)

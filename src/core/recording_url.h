@@ -39,5 +39,9 @@ const char *recording_url_refusal(const char *url, const struct config *config);
  * size. */
 size_t recording_url_drop_users(char *text, size_t size);
 
+/* Adds the URL with escapes in place of bytes that a URL cannot have: blanks, controls, any that is
+ * not ASCII. */
+void recording_url_add_escaped(struct text *out, const char *url, size_t size);
+
 /* Adds the URL without user information and fragment. */
 void recording_url_add_plain(struct text *out, const char *url);

@@ -6,12 +6,15 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
+#include "core/recording_url.h"
 #include "io/platform_internal.h"
 
 enum {
@@ -135,7 +138,8 @@ static void release(struct transfer *transfer)
         list_prepend(&platform->idle[transfer->use], &transfer->node);
 }
 
-/* The target of a 3xx, as a copy, because libcurl's text belongs to the slot. */
+/* The target of a 3xx, as a copy, because libcurl's text belongs to the slot; with escapes for what
+ * must not stand in a URL, as libcurl does not fetch from it otherwise. */
 static char *location_of(const struct transfer *transfer)
 {
     char *location = NULL;
@@ -143,7 +147,11 @@ static char *location_of(const struct transfer *transfer)
     if (*transfer->fault || status < 300 || status > 399 ||
         curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &location) != CURLE_OK)
         return NULL;
-    return location ? memory_string(location) : NULL;
+    if (!location)
+        return NULL;
+    struct text escaped = {0};
+    recording_url_add_escaped(&escaped, location, strlen(location));
+    return text_take(&escaped);
 }
 
 static void end(struct transfer *transfer, enum attempt_failure failure)

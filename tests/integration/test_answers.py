@@ -121,7 +121,7 @@ class Answers(KafkaCase):
         cases = {
             "msg": (200, JSON, flag(1, Msg=at)), "nested": (200, JSON, flag(1, Msg="ok", data={"list": [{"u": at}]})),
             "padded": (200, JSON, flag(1, Msg=f" \n{at} ")), "space": (200, JSON, flag(1, Msg="{url}/a b.wav")),
-            "moved": (302, {"Location": "/moved"}, ""), "answer": (200, {"Content-Type": "application/octet-stream"}, WAV),
+            "moved": (302, {"Location": "/moved"}, ""), "moved-space": (302, {"Location": "{url}/a b.wav"}, ""), "answer": (200, {"Content-Type": "application/octet-stream"}, WAV),
             "user": (200, JSON, flag(1, Msg="http://u:p@{host}/f.wav")),
             "packed": (200, JSON, flag(1, Msg="{url}/gz.wav")),
             "packed-answer": (200, {**JSON, "Content-Encoding": "deflate"}, zlib.compress(b'{"Flag":2}')),
@@ -137,7 +137,8 @@ class Answers(KafkaCase):
                  "/gz.wav": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)),
                  "/moved": [(307, {"Location": "{url}/f.wav"}, "")]}
         results, kept = self.recordings(cases, files)
-        good = ["answer", "deflated-file", "moved", "msg", "nested", "packed", "packed-file", "padded", "php", "space",
+        self.assertEqual(f"{self.platform.url}/a%20b.wav", results["moved-space"]["recording"]["url"])
+        good = ["answer", "deflated-file", "moved", "moved-space", "msg", "nested", "packed", "packed-file", "padded", "php", "space",
                 "user"]
         self.assertEqual(sorted(f"{name}.wav" if name not in ("answer", "deflated-file", "php") else name for name in good), kept)
         for name in good:

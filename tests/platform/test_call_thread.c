@@ -796,7 +796,7 @@ static void a_url_is_fetched(void **state)
 {
     struct bench *bench = *state;
     OPEN_URL(bench, "/a/b.AMR?signature=x",
-             {"HTTP/1.1 302 Found\r\nLocation: /c\r\nContent-Length: 2\r\n\r\nno", THEN_KEEP},
+             {"HTTP/1.1 302 Found\r\nLocation: /c d\r\nContent-Length: 2\r\n\r\nno", THEN_KEEP},
              {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nID3", THEN_KEEP});
     start(bench, REQUEST_RECORDING, 0);
     was_kept(bench, "id-1.amr", 3, SHA_ID3);
@@ -809,7 +809,7 @@ static void a_url_is_fetched(void **state)
     assert_null(strcasestr(fetch, "authorization"));
     assert_null(strcasestr(fetch, "content-type"));
     assert_null(strstr(fetch, TOKEN));
-    assert_int_equal(strncmp(bench->files.requests[1], "GET /c HTTP/1.1\r\n", 17), 0);
+    assert_int_equal(strncmp(bench->files.requests[1], "GET /c%20d HTTP/1.1\r\n", 21), 0);
 }
 
 static void fetches_that_fail(void **state)
@@ -956,12 +956,13 @@ static void an_answer_that_redirects(void **state)
     open_store(bench);
     server_start(&bench->files, "127.0.0.1", NULL, file, 1);
     snprintf(redirect, sizeof redirect,
-             "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:%d/x.mp3\r\n\r\n",
+             "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:%d/\xc3\xa9 x.mp3\r\n\r\n",
              bench->files.port);
     server_start(&bench->server, "127.0.0.1", NULL, script, 3);
     open_thread(bench, bench->server.url);
     start(bench, REQUEST_RECORDING, 0);
     was_kept(bench, "id-1.mp3", 3, SHA_ID3);
+    assert_int_equal(strncmp(bench->files.requests[0], "GET /%C3%A9%20x.mp3 HTTP/1.1\r\n", 30), 0);
     start(bench, REQUEST_RECORDING, 1);
     ends(bench, STATUS_UNAVAILABLE, "recording-url-missing");
     start(bench, REQUEST_RECORDING, 2);
