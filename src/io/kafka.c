@@ -150,7 +150,7 @@ bool kafka_consumer_renew(struct kafka *kafka)
         return false;
     if (make_consumer(kafka, &error)) {
         kafka->renew_at_ms = now + RENEW_AGAIN_MS;
-        if (kafka_log_due(&kafka->log_throttle, "new consumer", KAFKA_LOG_INTERVAL_MS))
+        if (kafka_log_due(&kafka_log_process, "new consumer", KAFKA_LOG_INTERVAL_MS))
             log_error("kafka: a new consumer cannot be made: %s; trying again", error.text);
         return false;
     }
@@ -198,7 +198,7 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     struct log_about about = {.topic = topic, .partition = message->partition, .offset = -1};
     struct text name = {0};
     text_printf(&name, "consumer %d %s", (int)message->err, topic ? topic : "");
-    bool due = kafka_log_due(&kafka->log_throttle, name.data, KAFKA_LOG_INTERVAL_MS);
+    bool due = kafka_log_due(&kafka_log_process, name.data, KAFKA_LOG_INTERVAL_MS);
     text_fini(&name);
     kafka->lacks_input |= message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (kafka_is_denied(kafka, message->err, text))

@@ -129,6 +129,10 @@ int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t par
  * a connection; empty: none. Any thread. */
 int64_t kafka_silent_since(struct kafka *kafka, char *reason, size_t size);
 
+/* Whether an error of the last minute says that a handshake with a broker failed, of TLS or SASL.
+ * Any thread. */
+bool kafka_is_refused(void);
+
 /* Whether the broker currently refuses an operation because a right is missing. The log says
  * which. */
 bool kafka_lacks_right(const struct kafka *kafka);

@@ -17,7 +17,7 @@ enum {
     KAFKA_BLOCK_MAX_MS =
         500, /* longest blocking call of a runner, for which kafka_free may have to wait */
     KAFKA_LOG_INTERVAL_MS = 60000, /* how often a log line about the same failure is repeated */
-    KAFKA_LOG_LINES = 32,          /* failures whose last log line is remembered */
+    KAFKA_LOG_LINES = 64,          /* failures whose last log line is remembered */
     NO_MEMBER_PAUSE_MS = 100,      /* pause without membership, so that repetitions do not spin */
 };
 
@@ -309,8 +309,13 @@ void kafka_silence_guess(struct kafka *kafka, const char *text);
 
 /* kafka_log.c */
 
+/* For failures that both jobs and all their clients see in the same way. */
+extern struct kafka_log_throttle kafka_log_process;
 /* Whether a failure of that name may be logged now. Any thread. */
 bool kafka_log_due(struct kafka_log_throttle *throttle, const char *name, int every_ms);
+/* Whether the log of the last minute says why a broker cannot be reached or used, so that what
+ * follows from it needs no line. Any thread. */
+bool kafka_log_tells_why(void);
 /* librdkafka's log callback for clients of commands: it drops the lines, because errors are
  * returned, and log lines would disturb the command's output. */
 void kafka_log_nothing(const rd_kafka_t *handle, int level, const char *facility, const char *text);

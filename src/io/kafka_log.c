@@ -1,5 +1,7 @@
 /* Passes librdkafka's log lines and errors on to the log: maps levels, and logs a line that repeats
- * while a broker is away once and then every half minute. Any thread. */
+ * while a broker is away once, and then once a minute. Each job has several clients, which all see
+ * the same broker: its failure is one line for the process. Any thread. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -9,6 +11,28 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "io/kafka_internal.h"
+
+struct kafka_log_throttle kafka_log_process = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* When a connection last failed, and when a broker last refused this worker's credentials or the
+ * worker the broker's; boot clock. */
+static atomic_int_least64_t failed_at, refused_at;
+
+static bool is_recent(const atomic_int_least64_t *at_ms)
+{
+    int64_t at = atomic_load(at_ms);
+    return at && clock_boot_ms() - at < KAFKA_LOG_INTERVAL_MS;
+}
+
+bool kafka_log_tells_why(void)
+{
+    return is_recent(&failed_at) || is_recent(&refused_at);
+}
+
+bool kafka_is_refused(void)
+{
+    return is_recent(&refused_at);
+}
 
 bool kafka_log_due(struct kafka_log_throttle *throttle, const char *name, int every_ms)
 {
@@ -49,6 +73,16 @@ static const char *without_thread(const char *text)
 {
     const char *end = strncmp(text, "[thrd:", 6) ? NULL : strstr(text, "]: ");
     return end ? end + 3 : text;
+}
+
+/* The part behind the client's name, which librdkafka puts before an error if a client has no
+ * callback for errors. */
+static const char *without_client(const rd_kafka_t *handle, const char *text)
+{
+    const char *name = rd_kafka_name(handle);
+    size_t length = strlen(name);
+    return !strncmp(text, name, length) && !strncmp(text + length, ": ", 2) ? text + length + 2
+                                                                            : text;
 }
 
 /* FAIL and ERROR report a connection that broke or could not be opened: one line for each
@@ -105,13 +139,68 @@ static bool follows_from_right(struct kafka *kafka, const char *facility, const 
     return true;
 }
 
+/* Brokers from 3.9 and 4.0 on refuse the nonce that older versions of librdkafka send. */
+static const char *scram_hint(const struct kafka *kafka)
+{
+    const struct kafka_setting *mechanism =
+        config_kafka_setting(kafka->config, false, "sasl.mechanisms");
+    bool scram = mechanism && !strncasecmp(mechanism->value, "SCRAM-", 6);
+    return scram && rd_kafka_version() < 0x020601ff
+               ? "; SCRAM of librdkafka before 2.6.1 does not work with brokers of Kafka 4: use "
+                 "another mechanism (PLAIN over TLS, client certificates) or a newer librdkafka"
+               : "";
+}
+
+/* Whether a line about that broker is due. The text is "ADDRESS/ID: what happened"; the id, or
+ * "bootstrap", is left out, because the same broker has several. */
+static bool is_due_for_broker(const char *what, const char *text)
+{
+    char name[160];
+    const char *end = strstr(text, ": ");
+    int length = end ? (int)(end - text) : (int)strlen(text);
+    for (int at = length; end && at > 0; at--)
+        if (text[at] == '/' && text[at - 1] != '/' && text[at + 1] != '/') {
+            length = at;
+            break;
+        }
+    snprintf(name, sizeof name, "%s %.*s", what, length < 120 ? length : 120, text);
+    return kafka_log_due(&kafka_log_process, name, KAFKA_LOG_INTERVAL_MS);
+}
+
+/* Whether the handshake failed, of TLS or SASL, which does not pass by itself. */
+static bool is_handshake(const char *text)
+{
+    return strstr(text, ": SASL ") || strstr(text, ": SSL handshake") ||
+           (strstr(text, ":SSL routines:") && strstr(text, " in state SSL_HANDSHAKE"));
+}
+
+/* librdkafka reports a failed handshake twice: by its log and by its callback for errors. */
+static void handshake_failed(const struct kafka *kafka, const char *text)
+{
+    atomic_store(&refused_at, clock_boot_ms());
+    if (is_due_for_broker("handshake", text))
+        log_error("kafka: %s%s; it is tried again", text,
+                  strstr(text, "SASL ") ? scram_hint(kafka) : "");
+}
+
+static void connection_failed(const struct kafka *kafka, const char *text)
+{
+    if (is_handshake(text)) {
+        handshake_failed(kafka, text);
+        return;
+    }
+    atomic_store(&failed_at, clock_boot_ms());
+    if (is_due_for_broker("connection", text))
+        log_write(LOG_WARN, NULL, "kafka: %s; waiting for this broker", text);
+}
+
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     struct kafka *kafka = rd_kafka_opaque(handle);
     enum log_level to = level_of(level);
     if (!kafka)
         return;
-    text = without_thread(text);
+    text = without_client(handle, without_thread(text));
     if (is_connection(facility) && strstr(text, " brokers are down"))
         return; /* kafka_error_callback logs it */
     if (!strcmp(facility, "TXNERR") ||
@@ -123,36 +212,20 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
         return;
     if (!log_enabled(to))
         return;
-    if (!is_connection(facility)) {
-        char name[160];
-        size_t length = 0;
-        /* Texts that differ only in digits, such as a time or a sequence number, are the same
-         * failure. */
-        for (const char *at = text; *at && length < sizeof name - 1; at++)
-            if (!text_is_digit(*at))
-                name[length++] = *at;
-        name[length] = '\0';
-        if (to < LOG_WARN || kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
-            log_write(to, NULL, "kafka: %s: %s", facility, text);
+    if (is_connection(facility)) {
+        connection_failed(kafka, text);
         return;
     }
     char name[160];
-    const char *end = strstr(text, ": ");
-    snprintf(name, sizeof name, "connection %.*s", end ? (int)(end - text) : 120, text);
-    if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
-        log_write(LOG_WARN, NULL, "kafka: %s; waiting for this broker", text);
-}
-
-/* Brokers from 3.9 and 4.0 on refuse the nonce that older versions of librdkafka send. */
-static const char *scram_hint(const struct kafka *kafka)
-{
-    const struct kafka_setting *mechanism =
-        config_kafka_setting(kafka->config, false, "sasl.mechanisms");
-    bool scram = mechanism && !strncasecmp(mechanism->value, "SCRAM-", 6);
-    return scram && rd_kafka_version() < 0x020601ff
-               ? "; SCRAM of librdkafka before 2.6.1 does not work with brokers of Kafka 4: use "
-                 "another mechanism (PLAIN over TLS, client certificates) or a newer librdkafka"
-               : "";
+    size_t length = 0;
+    /* Texts that differ only in digits, such as a time or a sequence number, are the same
+     * failure. */
+    for (const char *at = text; *at && length < sizeof name - 1; at++)
+        if (!text_is_digit(*at))
+            name[length++] = *at;
+    name[length] = '\0';
+    if (to < LOG_WARN || kafka_log_due(&kafka_log_process, name, KAFKA_LOG_INTERVAL_MS))
+        log_write(to, NULL, "kafka: %s: %s", facility, text);
 }
 
 void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque)
@@ -169,16 +242,18 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
         return;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         kafka_silence_began(kafka, clock_wall_ms());
-        if (kafka_log_due(&kafka->log_throttle, "all brokers down", KAFKA_LOG_INTERVAL_MS))
+        if (!kafka_log_tells_why() &&
+            kafka_log_due(&kafka_log_process, "no broker", KAFKA_LOG_INTERVAL_MS))
             log_warn("kafka: no broker of %s can be reached; waiting for one",
                      config_kafka_servers(kafka->config));
         return;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR__SSL:
+        handshake_failed(kafka, reason);
+        return;
     case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
-        if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
-            log_error("kafka: %s: %s%s", rd_kafka_err2str(code), reason,
-                      code == RD_KAFKA_RESP_ERR__AUTHENTICATION ? scram_hint(kafka) : "");
+        if (kafka_log_due(&kafka_log_process, name, KAFKA_LOG_INTERVAL_MS))
+            log_error("kafka: %s: %s", rd_kafka_err2str(code), reason);
         return;
     default:
         if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))

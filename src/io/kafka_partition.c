@@ -37,10 +37,21 @@ static struct log_about about(const struct kafka *kafka, const struct kafka_slot
                               .offset = slot->next};
 }
 
-static bool is_due(struct kafka *kafka, const struct kafka_slot *slot, const char *what)
+/* Whether an error is about the whole topic. */
+static bool is_of_topic(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+}
+
+static bool is_due(struct kafka *kafka, const struct kafka_slot *slot, rd_kafka_resp_err_t code)
 {
     char name[96];
-    snprintf(name, sizeof name, "%s %d %" PRId32, what, (int)slot->kind, slot->partition);
+    if (is_of_topic(code))
+        snprintf(name, sizeof name, "reading %d, error %d", (int)slot->kind, (int)code);
+    else
+        snprintf(name, sizeof name, "reading %d %" PRId32, (int)slot->kind, slot->partition);
     return kafka_log_due(&kafka->log_throttle, name, COMPLAIN_EVERY_MS);
 }
 
@@ -134,17 +145,20 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
         trouble->reread_ms = now;
     }
     const char *what_to_do = kafka_read_remedy(code);
-    struct error text;
-    error_set(&text, "what stands at offset %" PRId64 " cannot be read (%s)%s%s", slot->next, words,
-              *what_to_do ? "; " : "", what_to_do);
+    struct error what, text;
+    if (is_of_topic(code))
+        error_set(&what, "topic %s cannot be read", kafka->config->request_topics[slot->kind]);
+    else
+        error_set(&what, "what stands at offset %" PRId64 " cannot be read", slot->next);
+    error_set(&text, "%s (%s)%s%s", what.text, words, *what_to_do ? "; " : "", what_to_do);
     snprintf(trouble->reason, sizeof trouble->reason, "%s", text.text);
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         kafka_right_missing(kafka, RIGHT_READ_TOPIC, kafka->config->request_topics[slot->kind],
                             words);
-    if (!is_due(kafka, slot, "reading"))
-        return;
-    struct log_about where = about(kafka, slot);
-    log_write(LOG_WARN, &where, "kafka: %s; it is tried again", trouble->reason);
+    else if (is_due(kafka, slot, code)) {
+        struct log_about where = about(kafka, slot);
+        log_write(LOG_WARN, &where, "kafka: %s; it is tried again", trouble->reason);
+    }
 }
 
 void kafka_partitions_failed(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words)

@@ -114,6 +114,8 @@ static void say_silent(struct kafka *kafka)
              "the coordinator of group %s gives no answer, or none but that it is not ready: %s",
              kafka->config->group_ids[kafka->job], rd_kafka_err2str(kafka->probe.refusal));
     kafka_silence_guess(kafka, words);
+    if (atomic_load(&kafka->silent_since_ms) && kafka_log_tells_why())
+        return;
     if (kafka_log_due(&kafka->log_throttle, "silent coordinator", REFUSED_EVERY_MS))
         log_warn("kafka: %s; it is asked again", words);
 }

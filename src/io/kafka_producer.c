@@ -23,6 +23,7 @@ enum {
     END_OTHER_MS = 5000,
     START_AGAIN_MS = 100,
     START_AGAIN_MAX_MS = 5000,
+    SILENT_AFTER_MS = 5000,    /* no answer for that time at the start is logged */
     RENEW_INTERVAL_MS = 60000, /* at least between two producers, whatever files do */
     OUTDATED_MAX_MS = 10000    /* how long calls of a producer with outdated files are repeated */
 };
@@ -119,17 +120,19 @@ static int make_producer(struct kafka *kafka, struct error *error)
     return 0;
 }
 
-/* Asks for the metadata of one topic. Returns 0: it exists; -1: not yet (the log says why). This
+/* Asks for the metadata of one topic. Returns 0: it exists; -1: not yet (the log says why). silent:
+ * it has been asked for long enough for a connection that fails to be logged with its reason. This
  * request also saves the first transaction a second. */
-static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_t *topic)
+static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_t *topic,
+                          bool silent)
 {
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t code =
         rd_kafka_metadata(kafka->producer, 0, topic, &metadata, KAFKA_BLOCK_MAX_MS);
     char key[300];
     if (code) {
-        if (!stopping(kafka) &&
-            kafka_log_due(&kafka->log_throttle, "metadata", KAFKA_LOG_INTERVAL_MS))
+        if (silent && !stopping(kafka) && !kafka_log_tells_why() &&
+            kafka_log_due(&kafka_log_process, "no broker", KAFKA_LOG_INTERVAL_MS))
             log_warn("kafka: no answer from %s (%s); waiting for a broker",
                      config_kafka_servers(kafka->config), rd_kafka_err2str(code));
         return -1;
@@ -150,7 +153,7 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
         return -1;
     }
     snprintf(key, sizeof key, "topic %s", name);
-    if (!kafka_log_due(&kafka->log_throttle, key, KAFKA_LOG_INTERVAL_MS))
+    if (!kafka_log_due(&kafka_log_process, key, KAFKA_LOG_INTERVAL_MS))
         return -1;
     if (unknown)
         log_warn("kafka: topic %s does not exist yet; waiting", name);
@@ -162,8 +165,10 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
 
 static void wait_for_topics(struct kafka *kafka)
 {
+    int64_t since = clock_boot_ms();
     for (size_t i = 0; i < kafka->output_count && !stopping(kafka) && !is_outdated(kafka);) {
-        if (look_for_topic(kafka, kafka->outputs[i].name, kafka->outputs[i].topic) == 0) {
+        bool silent = clock_boot_ms() - since > SILENT_AFTER_MS;
+        if (look_for_topic(kafka, kafka->outputs[i].name, kafka->outputs[i].topic, silent) == 0) {
             i++;
             continue;
         }
@@ -178,7 +183,7 @@ static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
 {
     char name[32];
     snprintf(name, sizeof name, "init %d", (int)code);
-    if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
+    if (kafka_log_due(&kafka_log_process, name, KAFKA_LOG_INTERVAL_MS))
         log_write(kafka_remedy(code) ? LOG_ERROR : LOG_WARN, NULL, "kafka: %s; it is tried again",
                   kafka->writing.error.text);
 }

@@ -1,6 +1,7 @@
 #include "worker/trouble.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -8,7 +9,16 @@
 #include "base/log.h"
 #include "base/text.h"
 
-enum { LASTING_MS = 60000, LINE_INTERVAL_MS = 60000 };
+enum { LASTING_MS = 60000, LINE_INTERVAL_MS = 60000, LINES = 8 };
+
+struct line {
+    uint64_t hash;
+    int64_t at_ms; /* 0: none */
+};
+
+/* Logged lately, by either job: what both cannot do is one line. */
+static struct line logged[TROUBLES][LINES];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Texts that differ only in digits, such as a time or a size, are the same failure. */
 static uint64_t hash(const char *text)
@@ -20,34 +30,41 @@ static uint64_t hash(const char *text)
     return value;
 }
 
-static bool is_due(struct trouble *trouble, int64_t now_ms, const char *text)
+static bool is_due(enum trouble_kind kind, int64_t now_ms, const char *text)
 {
+    struct line *lines = logged[kind], *place = lines;
     uint64_t key = hash(text);
-    size_t oldest = 0;
-    for (size_t i = 0; i < TROUBLE_LINES; i++) {
-        if (trouble->lines[i].at_ms && trouble->lines[i].hash == key) {
-            oldest = i;
-            if (now_ms < trouble->lines[i].at_ms + LINE_INTERVAL_MS)
-                return false;
+    bool due = true;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < LINES; i++) {
+        if (lines[i].at_ms && lines[i].hash == key) {
+            place = &lines[i];
+            due = now_ms >= place->at_ms + LINE_INTERVAL_MS;
             break;
         }
-        if (trouble->lines[i].at_ms < trouble->lines[oldest].at_ms)
-            oldest = i;
+        if (lines[i].at_ms < place->at_ms)
+            place = &lines[i];
     }
-    trouble->lines[oldest].hash = key;
-    trouble->lines[oldest].at_ms = now_ms;
-    return true;
+    if (due)
+        *place = (struct line){key, now_ms};
+    pthread_mutex_unlock(&lock);
+    return due;
+}
+
+static void note(struct trouble *trouble, int64_t now_ms, const char *text)
+{
+    if (!trouble->since_ms || now_ms - trouble->last_ms >= LASTING_MS)
+        trouble->since_ms = now_ms;
+    trouble->last_ms = now_ms;
+    snprintf(trouble->text, sizeof trouble->text, "%s", text);
 }
 
 void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms,
                     const char *text, bool lasting)
 {
     struct trouble *trouble = &troubles->all[kind];
-    if (!trouble->since_ms || now_ms - trouble->last_ms >= LASTING_MS)
-        trouble->since_ms = now_ms;
-    trouble->last_ms = now_ms;
-    snprintf(trouble->text, sizeof trouble->text, "%s", text);
-    if (!is_due(trouble, now_ms, text))
+    note(trouble, now_ms, text);
+    if (!is_due(kind, now_ms, text))
         return;
     int64_t seconds = (now_ms - trouble->since_ms) / 1000;
     if (now_ms - trouble->since_ms >= LASTING_MS && kind != TROUBLE_REFUSALS)
@@ -60,14 +77,17 @@ void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t n
 }
 
 void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t since_ms,
-                   int64_t now_ms, const char *text)
+                   int64_t now_ms, const char *text, bool told)
 {
     struct trouble *trouble = &troubles->all[kind];
     if (!trouble->since_ms || now_ms - trouble->last_ms >= LASTING_MS) {
         trouble->since_ms = since_ms;
         trouble->last_ms = now_ms;
     }
-    trouble_failed(troubles, kind, now_ms, text, true);
+    if (told)
+        note(trouble, now_ms, text);
+    else
+        trouble_failed(troubles, kind, now_ms, text, true);
 }
 
 void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms)

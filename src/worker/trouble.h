@@ -1,5 +1,6 @@
 /* Operations that a Kafka thread repeats, and how long each has failed: a log line at once, then
- * one a minute; after a minute the process is not ready. Kafka thread. */
+ * one a minute, also if the other job's operation fails in the same words; after a minute the
+ * process is not ready. Kafka thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,16 +16,12 @@ enum trouble_kind {
     TROUBLES
 };
 
-enum { TROUBLE_TEXT = 400, TROUBLE_LINES = 4 };
+enum { TROUBLE_TEXT = 400 };
 
 struct trouble {
     int64_t since_ms; /* 0: all is well */
     int64_t last_ms;  /* when it last failed */
     char text[TROUBLE_TEXT];
-    struct {
-        uint64_t hash;
-        int64_t at_ms;
-    } lines[TROUBLE_LINES]; /* logged lately */
 };
 
 struct troubles {
@@ -36,9 +33,10 @@ struct troubles {
 void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms,
                     const char *text, bool lasting);
 
-/* The operation was started at `since_ms` and has not ended yet. */
+/* The operation was started at `since_ms` and has not ended yet. told: the log says why, so it
+ * needs no line. */
 void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t since_ms,
-                   int64_t now_ms, const char *text);
+                   int64_t now_ms, const char *text, bool told);
 
 /* The operation has succeeded, or is no longer needed. */
 void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms);

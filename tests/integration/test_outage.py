@@ -1,9 +1,11 @@
 """Kafka is away for longer than the session while two workers are at work: both lose what they have, hand it over when Kafka is back,
 and nothing is lost, in doubt or called twice."""
 import signal
+import time
 
-from case import KafkaCase, load, main, wait_until
+from case import KafkaCase, ProgramCase, load, main, wait_until
 from confluent_kafka.admin import AdminClient
+from programs import Worker
 from records import QUIET, call, zipf_keys
 
 EVENTS = load(3000)
@@ -44,6 +46,22 @@ class Outage(KafkaCase):
         self.finish()
         for worker in self.workers:
             worker.wait_log("^lost partitions are handed over", 1)
+
+
+class NoBroker(ProgramCase):
+    def test_said_once(self):
+        """All clients of both jobs see that the broker refuses connections: one line, and what follows from it is none."""
+        sandbox = self.sandbox()
+        worker = self.keep(Worker(self.directory, "127.0.0.1:1", sandbox.url, sandbox.ca))
+        worker.wait_log("Connection refused")
+        until = time.monotonic() + 8  # each client has tried by then, also those that only read
+        while time.monotonic() < until:
+            self.assertEqual(503, worker.get("/readyz")[0])
+            time.sleep(0.05)
+        said = [e["message"] for e in worker.events() if e["log.level"] in ("warn", "error")]
+        self.assertEqual(1, len(said), said)
+        self.assertIn("127.0.0.1:1", said[0])
+        self.assertEqual(0, worker.terminate())
 
 
 class StopWithoutASession(KafkaCase):

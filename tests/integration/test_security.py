@@ -266,10 +266,7 @@ class Security(KafkaCase):
         self.requests.send(b"no JSON", None, partition=1)  # is not held up
         self.requests.flush()
         self.dead_letters(1)
-        until = time.monotonic() + 6
-        while time.monotonic() < until:
-            self.assertEqual(503, worker.get("/readyz")[0])
-            time.sleep(0.05)
+        self.stay_unready(6, worker)
         self.give("results")
         self.wait_ready(worker, True)
         self.assertEqual({"invalid": 1, "succeeded": 1}, self.statuses(self.topic("call.results").results(2, 60)))
@@ -302,15 +299,25 @@ class Security(KafkaCase):
         self.assertEqual(0, worker.terminate())
 
     def test_wrong_password_and_wrong_ca(self):
-        """Said in the broker's or the library's words, without the secret; not ready."""
+        """Said in the broker's or the library's words, once for all clients of both jobs, without the secret; not ready."""
         sandbox = self.sandbox()
-        wrong = self.secured(sandbox, {"kafka.sasl.password": "not-the-password"}, name="wrong")
-        said = wrong.wait_log(lambda e: e["log.level"] == "error" and "uthentication" in e["message"])
-        self.assertNotIn("not-the-password", json.dumps(said))
-        self.assertEqual(503, wrong.get("/readyz")[0])
-        foreign = self.secured(sandbox, {"kafka.ssl.ca.location": sandbox.ca}, name="foreign")
-        foreign.wait_log(lambda e: e["log.level"] == "error" and "certificate" in e["message"])
-        self.assertEqual(503, foreign.get("/readyz")[0])
+        jobs = {"topic.recording.requests": self.names["recording.requests"]}
+        wrong = self.secured(sandbox, {**jobs, "kafka.sasl.password": "not-the-password"}, name="wrong")
+        foreign = self.secured(sandbox, {**jobs, "kafka.ssl.ca.location": sandbox.ca}, name="foreign")
+        for worker, words in ((wrong, "uthentication"), (foreign, "certificate")):
+            said = worker.wait_log(lambda e: e["log.level"] == "error" and words in e["message"])
+            self.assertNotIn("not-the-password", json.dumps(said))
+        self.stay_unready(8, wrong, foreign)  # each client has tried by then, also those that only read
+        for worker in (wrong, foreign):
+            said = [(e["log.level"], e["message"]) for e in worker.events() if e["log.level"] in ("warn", "error")]
+            self.assertEqual(["error"], [level for level, _ in said], said)
+
+    def stay_unready(self, seconds, *workers):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for worker in workers:
+                self.assertEqual(503, worker.get("/readyz")[0])
+            time.sleep(0.05)
 
     def restart_broker(self, settings):
         """kill -9, which cuts all connections, and a start with other settings."""

@@ -51,6 +51,26 @@ static void one_line_a_minute(void **state)
     assert_int_equal(lines(), 1);
 }
 
+/* Each job has its own troubles; what both cannot do, in the same words, is one line. */
+static void one_line_for_both_jobs(void **state)
+{
+    (void)state;
+    struct troubles calls = {0}, recordings = {0};
+    for (int64_t now = 1000; now <= 61000; now += 10000) {
+        trouble_failed(&calls, TROUBLE_PRODUCER, now, "no producer", true);
+        trouble_failed(&recordings, TROUBLE_PRODUCER, now + 1, "no producer", true);
+        assert_int_equal(lines(), now == 1000 || now == 61000);
+    }
+    assert_string_equal(troubles_lasting(&calls, 61000, NULL), "no producer");
+    assert_string_equal(troubles_lasting(&recordings, 61001, NULL), "no producer");
+    trouble_failed(&recordings, TROUBLE_PRODUCER, 61002, "another reason", true);
+    trouble_waits(&calls, TROUBLE_TRANSACTIONS, 1000, 61000, "no end of it", true);
+    assert_int_equal(lines(), 1);
+    assert_string_equal(troubles_lasting(&calls, 61000, NULL), "no producer");
+    trouble_over(&calls, TROUBLE_PRODUCER, 61000);
+    assert_string_equal(troubles_lasting(&calls, 61000, NULL), "no end of it");
+}
+
 static void unready_after_a_minute(void **state)
 {
     (void)state;
@@ -106,7 +126,7 @@ static void what_waits_counts_from_its_beginning(void **state)
 {
     (void)state;
     struct troubles troubles = {0};
-    trouble_waits(&troubles, TROUBLE_TRANSACTIONS, 1000, 31000, "no end");
+    trouble_waits(&troubles, TROUBLE_TRANSACTIONS, 1000, 31000, "no end", false);
     assert_null(troubles_lasting(&troubles, 60999, NULL));
     assert_string_equal(troubles_lasting(&troubles, 61000, NULL), "no end");
 }
@@ -115,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(one_line_a_minute, catch_lines),
+        cmocka_unit_test_setup(one_line_for_both_jobs, catch_lines),
         cmocka_unit_test_setup(unready_after_a_minute, catch_lines),
         cmocka_unit_test_setup(the_oldest_is_named, catch_lines),
         cmocka_unit_test_setup(what_is_not_asked_any_more_is_over, catch_lines),
