@@ -231,7 +231,7 @@ static void check_fatal(struct kafka *kafka)
 {
     char reason[400];
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(kafka->consumer, reason, sizeof reason);
-    if (!code)
+    if (!code || (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID && kafka_assignment_fenced(kafka)))
         return;
     struct error error;
     if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)

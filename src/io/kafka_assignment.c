@@ -41,7 +41,12 @@
  *     drained and given back in order, and a new consumer joins.
  *  9. The coordinator answers a JoinGroup when all members have sent theirs, and reads nothing that
  *     stands behind it on its connection. librdkafka gives up a LeaveGroup after 5 s, and the
- *     coordinator then counts on a member that has ended. So a leave waits for an answer first. */
+ *     coordinator then counts on a member that has ended. So a leave waits for an answer first.
+ * 10. During the wait of rule 6 librdkafka sends heartbeats with group.instance.id and without the
+ *     member id, which it has forgotten. The coordinator takes such a member for another process
+ *     with the same group.instance.id, and the consumer ends with a fatal error. The membership
+ *     itself stays, so the partitions are handed over all the same, and then a new consumer joins.
+ */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,6 +432,9 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
         .list = memory_must(rd_kafka_topic_partition_list_copy(list)),
         .lost = rd_kafka_assignment_lost(handle) != 0,
     };
+    /* A consumer whose place another process has taken has its fatal error before it is called
+     * lost. */
+    a->lost |= a->events[a->event_count - 1].lost && !rd_kafka_fatal_error(handle, NULL, 0);
 }
 
 static struct kafka_slot *slot_of(struct kafka *kafka, const rd_kafka_topic_partition_t *at)
@@ -484,6 +492,7 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
             slot->state = SLOT_PENDING;
     }
     a->generation = keep_membership(kafka);
+    a->lost = false;
     a->no_member_since_ms = 0;
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     if (event->list->cnt > 0)
@@ -641,6 +650,8 @@ static void begin_close(struct kafka *kafka)
     const uint64_t one = 1;
     a->closing = true;
     a->closing_since_ms = clock_boot_ms();
+    if (a->fenced) /* librdkafka closes no consumer that has a fatal error */
+        return;
     /* rd_kafka_consumer_poll still delivers events, because it follows the redirection. */
     kafka->close_queue = memory_must(rd_kafka_queue_new(kafka->consumer));
     rd_kafka_queue_io_event_enable(kafka->close_queue, kafka->event_fd, &one, sizeof one);
@@ -662,7 +673,7 @@ static void closed(struct kafka *kafka)
         a->left = true;
     } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader) &&
                kafka_runner_idle(&kafka->prober) && kafka_consumer_renew(kafka)) {
-        a->closing = a->renewing = false;
+        a->closing = a->renewing = a->fenced = false;
     }
 }
 
@@ -712,6 +723,22 @@ bool kafka_assignment_renew(struct kafka *kafka)
     return true;
 }
 
+bool kafka_assignment_fenced(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (!a->lost || a->fenced)
+        return a->lost;
+    log_info("kafka: this consumer lost its partitions and is fenced under its own "
+             "group.instance.id, as librdkafka has forgotten its member id; joining group %s anew",
+             kafka->config->group_ids[kafka->job]);
+    a->fenced = true;
+    if (!a->leaving)
+        a->renewing = true;
+    if (a->renewing && !a->closing && a->asked == ASKED_NOTHING && !a->event_count)
+        begin_close(kafka);
+    return true;
+}
+
 bool kafka_left(const struct kafka *kafka)
 {
     return kafka->assignment.left;
@@ -720,7 +747,7 @@ bool kafka_left(const struct kafka *kafka)
 static void serve_closing(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    if (rd_kafka_consumer_closed(kafka->consumer)) {
+    if (a->fenced || rd_kafka_consumer_closed(kafka->consumer)) {
         closed(kafka);
     } else if (a->asked == ASKED_UNASSIGN) {
         a->closing_since_ms = now_ms;

@@ -15,14 +15,17 @@ class Outage(KafkaCase):
     BROKERS = 1
     WORKERS = 2
     SESSION = {"kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}  # the defaults: so long they may hand over
+    STATIC = False
 
     def begin(self, latency="30-300ms"):
         self.platform = self.sandbox(f"latency={latency}")
         for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.6)):
             self.requests.send(call(number, key), key)
         self.sent = self.requests.flush()
-        self.workers = [self.worker(self.platform, {"platform.max.in.flight": load(16), **self.SESSION}, name=f"worker{n}")
-                        for n in range(self.WORKERS)]
+        names = [f"worker{n}" for n in range(self.WORKERS)]
+        self.workers = [self.worker(self.platform, {"platform.max.in.flight": load(16), **self.SESSION,
+                                                    "kafka.group.instance.id": name if self.STATIC else None}, name=name)
+                        for name in names]
         for worker in self.workers:
             worker.wait_assigned()
         self.platform.wait_calls(EVENTS // 5)
@@ -46,6 +49,13 @@ class Outage(KafkaCase):
         self.finish()
         for worker in self.workers:
             worker.wait_log("^lost partitions are handed over", 1)
+
+
+class OutageOfStaticMembers(Outage):
+    """librdkafka forgets the member ids, and its heartbeats without them fence the consumers."""
+    SESSION = {"kafka.session.timeout.ms": "15000", "kafka.heartbeat.interval.ms": "1000",
+               "kafka.partition.assignment.strategy": "range"}
+    STATIC = True
 
 
 class NoBroker(ProgramCase):
