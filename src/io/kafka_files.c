@@ -223,8 +223,12 @@ const char *kafka_files_look(struct kafka_files *files, bool all, struct error *
     files->looks = 0;
     files->failed = false;
     /* A certificate that is no use, or half written, must not hold up a new password. */
-    bool credentials = look_at_credentials(files, error);
-    bool others = look_at_others(files, error);
+    struct error first = {""}, second = {""};
+    bool credentials = look_at_credentials(files, &first);
+    bool others = look_at_others(files, &second);
+    if (*first.text || *second.text)
+        error_set(error, "%s%s%s", first.text, *first.text && *second.text ? "; " : "",
+                  second.text);
     return others        ? "Kafka's clients are made anew with them"
            : credentials ? "further connections to Kafka are made with the new user and password"
                          : NULL;

@@ -23,5 +23,6 @@ void kafka_files_free(struct kafka_files *files);
 
 /* Checks whether a file has changed (`all`: reads all files in any case), checks the new content
  * and uses it. Returns a text for the log that names what changed (a constant); NULL: nothing.
- * `error` is set if a file cannot be used, and otherwise not changed. */
+ * `error` is set if a file cannot be used (to both errors, if a password and a
+ * certificate are no use), and otherwise not changed. */
 const char *kafka_files_look(struct kafka_files *files, bool all, struct error *error);

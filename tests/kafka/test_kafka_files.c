@@ -101,6 +101,33 @@ static void a_password_is_read_again(void **state)
     config_fini(&config);
 }
 
+static void both_errors_are_told(void **state)
+{
+    (void)state;
+    char password[128], authority[128];
+    put("secret", "one-secret");
+    put("authority.pem", certificate);
+    snprintf(password, sizeof password, "kafka.sasl.password.file=%s", path_of("secret"));
+    snprintf(authority, sizeof authority, "kafka.ssl.ca.location=%s", path_of("authority.pem"));
+    const char *options[] = {"kafka.security.protocol=sasl_ssl", "kafka.sasl.mechanism=PLAIN",
+                             "kafka.sasl.username=u", password, authority};
+    struct config config = config_of(options, 5);
+    struct kafka_files *files = kafka_files_new(&config);
+    assert_null(look(files, true));
+    assert_string_equal(error.text, "");
+    put("secret", "");
+    put("authority.pem", "-----BEGIN CERTIFICATE-----\nMIIBdTCCARug");
+    assert_null(look(files, false));
+    assert_non_null(
+        strstr(error.text, "kafka.sasl.password.file: expected a value, not an empty file; "));
+    assert_non_null(strstr(error.text, "ssl.ca.location"));
+    put("secret", "two-secret");
+    assert_non_null(strstr(look(files, false), "user and password"));
+    assert_non_null(strstr(error.text, "ssl.ca.location"));
+    kafka_files_free(files);
+    config_fini(&config);
+}
+
 static void certificate_is_read_again(const char *option, const char *name, bool is_value)
 {
     const char *options[] = {"kafka.security.protocol=ssl", option};
@@ -172,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_password_is_read_again),
+        cmocka_unit_test(both_errors_are_told),
         cmocka_unit_test(a_password_does_not_wait_for_a_certificate),
         cmocka_unit_test(certificates_make_new_clients),
     };
