@@ -82,25 +82,35 @@ int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *gr
     return describe(admin, group, error) ? kafka_add_kept(error) : 0;
 }
 
-int kafka_partition_count(rd_kafka_t *client, const char *topic, int timeout_ms,
-                          struct error *error)
+int32_t kafka_partition_count_or(rd_kafka_t *client, const char *topic, int timeout_ms,
+                                 rd_kafka_resp_err_t *code)
 {
     const struct rd_kafka_metadata *metadata = NULL;
-    int count = 0;
+    int32_t count = 0;
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
-    if (!handle)
-        return error_set(error, "topic %s: %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
-    rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms);
-    if (!code && metadata->topic_cnt == 1) {
-        code = metadata->topics[0].err;
+    *code = handle ? rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms)
+                   : rd_kafka_last_error();
+    if (!*code && metadata->topic_cnt == 1) {
+        *code = metadata->topics[0].err;
         count = metadata->topics[0].partition_cnt;
     }
     if (metadata)
         rd_kafka_metadata_destroy(metadata);
-    rd_kafka_topic_destroy(handle);
-    if (code || count <= 0)
+    if (handle)
+        rd_kafka_topic_destroy(handle);
+    return *code || count < 0 ? 0 : count;
+}
+
+int kafka_partition_count(rd_kafka_t *client, const char *topic, int timeout_ms,
+                          struct error *error)
+{
+    rd_kafka_resp_err_t code;
+    int32_t count = kafka_partition_count_or(client, topic, timeout_ms, &code);
+    if (!count)
         return error_set(error, "topic %s: its partitions cannot be read: %s%s", topic,
-                         code ? rd_kafka_err2str(code) : "it has none", kafka_why_refused(code));
+                         code ? rd_kafka_err2str(code) : "it has none",
+                         code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? ": create it"
+                                                                         : kafka_why_refused(code));
     return count;
 }
 

@@ -396,6 +396,9 @@ const char *kafka_why_refused(rd_kafka_resp_err_t code);
 /* The number of partitions of a topic, as a broker reports; -1 on failure. Any thread. */
 int kafka_partition_count(rd_kafka_t *client, const char *topic, int timeout_ms,
                           struct error *error);
+/* The same, with the error's code; 0: there is one, or no partition. */
+int32_t kafka_partition_count_or(rd_kafka_t *client, const char *topic, int timeout_ms,
+                                 rd_kafka_resp_err_t *code);
 /* The offsets of a partition's first and next record. Returns 0, or -1. Waits some seconds for an
  * answer, and for a leader. */
 int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *begin,

@@ -37,6 +37,7 @@ struct redrive {
     rd_kafka_resp_err_t refused;     /* as the delivery reports say */
     int64_t refused_offset;          /* of the dead letter whose request that is */
     atomic_uint denied;              /* bit: kind of the request topic that may not be written */
+    int32_t targets[REQUEST_KINDS]; /* partitions of the request topic; 0: not asked; -1: unknown */
     bool stop;
     /* Of the current partition. */
     int32_t partition;
@@ -194,10 +195,44 @@ static bool has_header(const rd_kafka_headers_t *headers, const char *name)
     return headers && !rd_kafka_header_get_last(headers, name, &value, &size);
 }
 
+/* Whether there is the partition that the letter came from: else librdkafka waits for it, and then
+ * names neither. Where a right is missing, the write tells which. */
+static int check_target(struct redrive *redrive, const struct kafka_dead_letter *letter,
+                        struct error *error)
+{
+    enum request_kind kind = 0;
+    while (kind < REQUEST_KINDS &&
+           strcmp(letter->topic, redrive->config->request_topics[kind]) != 0)
+        kind++;
+    if (kind == REQUEST_KINDS)
+        return 0;
+    int32_t *count = &redrive->targets[kind];
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (!*count)
+        *count = kafka_partition_count_or(redrive->consumer, letter->topic, COUNT_MS, &code);
+    if (!*count)
+        *count = -1;
+    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        return error_set(error,
+                         "topic %s, to which the letter at partition %d, offset %" PRId64
+                         " goes, does not exist: create it",
+                         letter->topic, letter->partition, letter->offset);
+    if (*count > 0 && letter->topic_partition >= *count)
+        return error_set(error,
+                         "the letter at partition %d, offset %" PRId64
+                         " goes to partition %d of topic %s, which has %d partitions now: add "
+                         "partitions (kafka-topics.sh --alter)",
+                         letter->partition, letter->offset, letter->topic_partition, letter->topic,
+                         *count);
+    return 0;
+}
+
 static int send_letter(struct redrive *redrive, const struct kafka_dead_letter *letter,
                        struct error *error)
 {
     const struct raw_record *raw = &letter->request;
+    if (check_target(redrive, letter, error) < 0)
+        return -1;
     if (!redrive->open && take_error(redrive, rd_kafka_begin_transaction(redrive->producer),
                                      "beginning a transaction", error))
         return -1;

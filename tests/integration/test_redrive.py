@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 
-from case import BUILD, KafkaCase, main
-from records import Requests, Topic, call, set_topic
+from case import BUILD, KafkaCase, main, wait_until
+from confluent_kafka.admin import AdminClient, NewPartitions
+from records import QUIET, Requests, Topic, call, create_topics, delete_topic, set_topic
 from wall import Wall, wall_needed
 
 
@@ -173,6 +174,20 @@ class Redrive(KafkaCase):
         self.assertIn("the request of the letter at partition 0, offset 202 is refused", said)
         set_topic(self.bootstrap, calls, max_message_bytes=2000)
         self.assertEqual(203, self.redriven())
+
+    def test_topic_that_is_not_as_it_was(self):
+        """It is gone, or has fewer partitions: that is told at once, and when it is mended the letters go."""
+        calls = self.names["call.requests"]
+        self.letters([0, 1])
+        delete_topic(self.bootstrap, calls)
+        self.assertIn(f"topic {calls}, to which the letter at partition 0, offset 0 goes,", self.fails("does not exist: create it"))
+        create_topics(self.bootstrap, {calls: 1})
+        said = self.fails("add partitions")
+        self.assertIn(f"the letter at partition 0, offset 1 goes to partition 1 of topic {calls}, which has 1 partitions now", said)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+        admin.create_partitions([NewPartitions(calls, 2)])[calls].result(30)
+        wait_until(lambda: self.command().returncode == 0, 30, "the brokers know the new partition")
+        self.sent(2)
 
     @wall_needed
     def test_clock_ahead_of_the_brokers(self):
