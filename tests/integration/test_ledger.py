@@ -45,6 +45,10 @@ class Ledger(KafkaCase):
     def test_somebody_elses_metadata(self):
         self.unreadable("consumed by another program")
 
+    def test_copied_beside_another_offset(self):
+        """As MirrorMaker does, which translates the offset and copies the metadata."""
+        self.unreadable(ledger(1000, "rsf5d", owner="first-site"))
+
     def test_what_no_worker_writes(self):
         """Checksums that are right, and states that cannot be: these partitions are halted, the other one goes on."""
         topic, offsets = self.names["call.requests"], self.offsets()

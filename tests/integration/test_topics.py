@@ -165,6 +165,11 @@ class Topics(KafkaCase):
         worker.wait_log(lambda e: e["log.level"] == "error" and "group.max.session.timeout.ms" in e["message"])
         self.assertEqual(503, worker.get("/readyz")[0])
 
+    def test_transactions_longer_than_the_broker_allows(self):
+        worker = self.worker(self.sandbox(), {"kafka.transaction.timeout.ms": "1000000"})
+        worker.wait_log(lambda e: e["log.level"] == "error" and "transaction.max.timeout.ms" in e["message"])
+        self.assertEqual(503, worker.get("/readyz")[0])
+
     def test_grown(self):
         sandbox = self.sandbox()
         self.worker(sandbox).wait_assigned()
