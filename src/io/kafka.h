@@ -121,6 +121,10 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
 bool kafka_take_all(struct kafka *kafka, enum request_kind kind,
                     const struct kafka_record_sink *sink, void *arg);
 
+/* Whether `revoked` and `assigned` are being called only because partitions that their topic did
+ * not have are asked for again: the group has changed nothing. */
+bool kafka_asks_again(const struct kafka *kafka);
+
 /* The partition's end as the broker last reported it with fetched records, without a request; -1:
  * not known. */
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);

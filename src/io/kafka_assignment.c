@@ -800,6 +800,11 @@ static void tell_changed(struct kafka *kafka)
     free(changed);
 }
 
+bool kafka_asks_again(const struct kafka *kafka)
+{
+    return kafka->assignment.asks_again;
+}
+
 /* Reports partitions whose log or committed state has changed unexpectedly as overtaken and as
  * assigned again, so that their committed state is read again. The group is not involved. */
 static void restart(struct kafka *kafka)
@@ -810,14 +815,17 @@ static void restart(struct kafka *kafka)
         return;
     a->reported_count = 0;
     a->restarts = false;
+    a->asks_again = true;
     each_slot(slot, kafka) if (slot->restart && slot->state == SLOT_OWNED)
     {
+        a->asks_again &= slot->absent_until != 0;
         slot->restart = false;
         slot->restarted = true;
         slot->state = SLOT_PENDING;
         report_partition(a, slot);
     }
     each_slot(slot, kafka) a->restarts |= slot->restart;
+    a->asks_again &= a->reported_count > 0;
     if (a->reported_count == 0)
         return;
     tell_changed(kafka);
@@ -825,6 +833,7 @@ static void restart(struct kafka *kafka)
                             a->reported_count);
     a->partial = true;
     notify_assigned(kafka);
+    a->asks_again = false;
 }
 
 /* Reports partitions that their topic did not have as assigned again when that is due. */

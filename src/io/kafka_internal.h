@@ -123,6 +123,7 @@ struct kafka_assignment {
     int64_t retry_at_ms;
     bool restarts;     /* there may be slots with `restart` */
     bool absences;     /* there may be slots with `absent_until` */
+    bool asks_again;   /* only such slots are being reported */
     bool needs_reread; /* there may be unreadable slots, or slots to be opened again */
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */

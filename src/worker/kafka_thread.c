@@ -145,13 +145,14 @@ static void log_partitions(const struct kafka_thread *thread, const char *what,
         text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread), list[i].partition);
     if (count > PARTITIONS_NAMED)
         text_add(&text, ", ...");
-    log_info("%s: %zu partition(s)%s%s", what, count, count ? " " : "", count ? text.data : "");
+    log_write(kafka_asks_again(thread->kafka) ? LOG_DEBUG : LOG_INFO, NULL,
+              "%s: %zu partition(s)%s%s", what, count, count ? " " : "", count ? text.data : "");
     text_fini(&text);
 }
 
 static void count_rebalance(struct kafka_thread *thread, uint64_t rebalance)
 {
-    if (rebalance != thread->rebalance)
+    if (rebalance != thread->rebalance && !kafka_asks_again(thread->kafka))
         metrics_count(&thread->metrics->rebalances, 1);
     thread->rebalance = rebalance;
     thread->table_at = 0;

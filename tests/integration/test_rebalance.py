@@ -1,4 +1,5 @@
 """Workers that join and leave under load: a planned hand-over leaves nothing in doubt and calls nothing twice."""
+import re
 import signal
 
 from case import KafkaCase, load, main, wait_until
@@ -121,8 +122,16 @@ class StrangeLeader(KafkaCase):
         platform.wait_calls(2)
         said = [e["message"] for e in worker.events() if f"{topic}/-1" in e.get("message", "") and e["log.level"] == "error"]
         self.assertEqual(1, len(said))
+        counted = self.rebalances(worker)
+        for _ in range(2):  # what the topic does not have is asked for again, which is no rebalance
+            worker.wait_log("^assigned: 10 partition", after=worker.logged())
+        self.assertEqual([], [e["message"] for e in worker.events() if e["log.level"] == "info" and e["message"].startswith("lost: ")])
+        self.assertEqual(counted, self.rebalances(worker))
         self.assertEqual(0, worker.terminate())
         leader.close()
+
+    def rebalances(self, worker):
+        return re.search(r"^privacy_call_rebalances_total.*", worker.get("/metrics")[1], re.MULTILINE).group()
 
     def test_cooperative(self):
         self.check_leader("cooperative-sticky")
