@@ -66,45 +66,44 @@ static void marks_of_audio(void **state)
 static void documents(void **state)
 {
     (void)state;
-    static const struct sample samples[] =
-        {
-            SAMPLE("{\"Flag\":0}"),
-            SAMPLE("\xef\xbb\xbf{\"Flag\":0,\"Msg\":\"\xe6\xb2\xa1\xe6\x9c\x89\"}"),
-            SAMPLE(" \r\n\t [1]"),
-            SAMPLE("{\"Msg\":\"\xc3\xbb\xd3\xd0\xc2\xbc\xd2\xf4\"}"), /* GBK */
-            SAMPLE("{\"Msg\":\"cut \xe6\xb2\"}"),
-            SAMPLE("<?xml version=\"1.0\"?><Error/>"),
-            SAMPLE("<!DOCTYPE html><title>404</title>"),
-            SAMPLE("no such recording"),
-            SAMPLE("\xe6\xb2\xa1\xe6\x9c\x89\xe5\xbd\x95\xe9\x9f\xb3"),
-            SAMPLE("\xc3\xbb\xd3\xd0\xc2\xbc\xd2\xf4"),
-            SAMPLE("\xc3\xbb\xd3\xd0\xe4\x9b\xd2\xf4\x99\x6e\xb0\xb8"), /* GBK beyond GB2312 */
-            SAMPLE("\xa8\x53\xa6\xb3\xbf\xfd\xad\xb5\xc0\xc9\xae\xd7\xa1\x41\xbd\xd0\xb5\x79\xad"
-                   "\xd4"), /* Big5 */
-            SAMPLE(
-                "\x98\x5e\x89\xb9\x82\xaa\x82\xa0\x82\xe8\x82\xdc\x82\xb9\x82\xf1"), /* Shift-JIS */
-            SAMPLE("Schl\xfcssel fehlt: nicht verf\xfcgbar"),
-            SAMPLE("{\"Flag\":0}\0"), /* with the end of a C program's string */
-            SAMPLE("no such recording\0\0\0"),
-            SAMPLE("<Error/>\r\n\0"),
-            SAMPLE("bplist00\xd1\x01\x02TFlag"),
-            SAMPLE("\xff\xfe{\0}\0"),
-            SAMPLE("\xfe\xff\0{\0}"),
-            SAMPLE("\xff\xfe\xa1\x6c\x09\x67"),
-            SAMPLE("{\0\"\0F\0l\0a\0g\0\"\0:\0000\0}\0"),
-            SAMPLE("\0{\0\"\0F\0l\0a\0g\0\"\0:\0000\0}"),
-            SAMPLE("\0\0\0{\0\0\0}"),
-            SAMPLE("                                                            {}"),
-            SAMPLE("\x89PNG\r\n\x1a\n\0\0\0\x0d"),
-            SAMPLE("\xff\xd8\xff\xe0\0\x10JFIF"),
-            SAMPLE("RIFF\x24\0\0\0WEBPVP8 "),
-            SAMPLE("%PDF-1.7\n\xe2\xe3\xcf\xd3"),
-            SAMPLE("PK\x03\x04\x14\0\0\0"),
-            SAMPLE("\x1f\x8b\x08\0\0\0\0\0\0\x03"),
-            SAMPLE("\0\0\0\x1c"
-                   "ftypheic\0\0\0\0"),
-            SAMPLE(""),
-        };
+    static const struct sample samples[] = {
+        SAMPLE("{\"Flag\":0}"),
+        SAMPLE("\xef\xbb\xbf{\"Flag\":0,\"Msg\":\"\xe6\xb2\xa1\xe6\x9c\x89\"}"),
+        SAMPLE(" \r\n\t [1]"),
+        SAMPLE("{\"Msg\":\"\xc3\xbb\xd3\xd0\xc2\xbc\xd2\xf4\"}"), /* GBK */
+        SAMPLE("{\"Msg\":\"cut \xe6\xb2\"}"),
+        SAMPLE("<?xml version=\"1.0\"?><Error/>"),
+        SAMPLE("<!DOCTYPE html><title>404</title>"),
+        SAMPLE("no such recording"),
+        SAMPLE("\xe6\xb2\xa1\xe6\x9c\x89\xe5\xbd\x95\xe9\x9f\xb3"),
+        SAMPLE("\xc3\xbb\xd3\xd0\xc2\xbc\xd2\xf4"),
+        /* GBK beyond GB2312, Big5, Shift-JIS, Latin-1, and the end of a C program's string */
+        SAMPLE("\xc3\xbb\xd3\xd0\xe4\x9b\xd2\xf4\x99\x6e\xb0\xb8"),
+        SAMPLE("\xa8\x53\xa6\xb3\xbf\xfd\xad\xb5\xc0\xc9\xae\xd7\xa1\x41\xbd\xd0\xb5\x79\xad"
+               "\xd4"),
+        SAMPLE("\x98\x5e\x89\xb9\x82\xaa\x82\xa0\x82\xe8\x82\xdc\x82\xb9\x82\xf1"),
+        SAMPLE("Schl\xfcssel fehlt: nicht verf\xfcgbar"),
+        SAMPLE("{\"Flag\":0}\0"),
+        SAMPLE("no such recording\0\0\0"),
+        SAMPLE("<Error/>\r\n\0"),
+        SAMPLE("bplist00\xd1\x01\x02TFlag"),
+        SAMPLE("\xff\xfe{\0}\0"),
+        SAMPLE("\xfe\xff\0{\0}"),
+        SAMPLE("\xff\xfe\xa1\x6c\x09\x67"),
+        SAMPLE("{\0\"\0F\0l\0a\0g\0\"\0:\0000\0}\0"),
+        SAMPLE("\0{\0\"\0F\0l\0a\0g\0\"\0:\0000\0}"),
+        SAMPLE("\0\0\0{\0\0\0}"),
+        SAMPLE("                                                            {}"),
+        SAMPLE("\x89PNG\r\n\x1a\n\0\0\0\x0d"),
+        SAMPLE("\xff\xd8\xff\xe0\0\x10JFIF"),
+        SAMPLE("RIFF\x24\0\0\0WEBPVP8 "),
+        SAMPLE("%PDF-1.7\n\xe2\xe3\xcf\xd3"),
+        SAMPLE("PK\x03\x04\x14\0\0\0"),
+        SAMPLE("\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+        SAMPLE("\0\0\0\x1c"
+               "ftypheic\0\0\0\0"),
+        SAMPLE(""),
+    };
     static const char *const types[] = {"audio/wav", "application/octet-stream", "", "text/html"};
     for (size_t i = 0; i < sizeof samples / sizeof *samples; i++)
         for (size_t t = 0; t < 4; t++)
