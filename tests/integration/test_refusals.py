@@ -4,7 +4,7 @@ import json
 
 from case import KafkaCase, main, wait_until
 from programs import Worker
-from records import GROUP, TOPIC, TRANSACTIONAL_ID, READ, WRITE, allow, call, caller, create_topics, delete_topic, forbid
+from records import GROUP, TOPIC, TRANSACTIONAL_ID, READ, WRITE, allow, call, caller, create_topics, delete_topic, forbid, set_topic
 from wall import Wall, wall_needed
 
 HOURS = 3600 * 1000
@@ -124,6 +124,34 @@ class SmallMetadata(KafkaCase):
         results = self.results(1000, seconds=60)
         self.check_run(sent, results, sandbox)
         self.assertEqual({"succeeded": 1000}, self.statuses(results))
+        self.assertEqual(0, worker.terminate())
+
+
+class SmallCommits(KafkaCase):
+    BROKERS = 1
+    PARTITIONS = 12
+    OFFSETS_TOPIC = {"cleanup_policy": "compact", "compression_type": "producer", "segment_bytes": 104857600}
+
+    def test_ledgers_too_large_together(self):
+        """Each ledger fits, and all of a worker together do not: it commits them in parts, and so does the next worker its claims."""
+        sandbox = self.sandbox("latency=1s@20%", "latency=5ms")
+        worker = self.worker(sandbox).wait_assigned()
+        set_topic(self.bootstrap, "__consumer_offsets", **self.OFFSETS_TOPIC, max_message_bytes=700)
+        for number in range(240):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number % self.PARTITIONS)
+        self.requests.flush()
+        self.results(240, seconds=90)
+        self.assertEqual(0, worker.terminate())
+        worker = self.worker(sandbox).wait_assigned()
+        for number in range(240, 264):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number % self.PARTITIONS)
+        sent = self.requests.flush()
+        results = self.results(264, seconds=60)
+        self.check_run(sent, results, sandbox)
+        self.assertEqual({"succeeded": 264}, self.statuses(results))
+        self.assertNotIn(0, [len([e for e in w.events() if e["message"].startswith(words)]) for w, words in
+                             zip([p for p in self.programs if isinstance(p, Worker)], ("a transaction aborted", "a claim or release"))],
+                         "the limit was never reached")
         self.assertEqual(0, worker.terminate())
 
 
