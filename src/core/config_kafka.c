@@ -51,6 +51,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_BOTH, "reconnect.backoff.ms", "100", false},
     {KAFKA_BOTH, "session.timeout.ms", "30000", false},
     {KAFKA_BOTH, "socket.nagle.disable", "true", false},
+    {KAFKA_BOTH, "socket.timeout.ms", "10000", false},
     {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000", false},
     {KAFKA_BOTH, "transaction.timeout.ms", "60000", false},
     {KAFKA_BOTH, "transactional.id", kafka_transactional_id, false},
@@ -573,13 +574,18 @@ static char *default_value(const struct config *config, const struct kafka_defau
 static int64_t integer(const struct config *config, bool producer, const char *name,
                        int64_t otherwise);
 
-/* Whether the worker's maximum back-off would be less than the user's minimum. */
+/* Whether the worker's default contradicts what the user has set beside it. */
 static bool is_overtaken(const struct config *config, const struct kafka_default *row)
 {
-    int64_t most;
-    return !strcmp(row->name, "retry.backoff.max.ms") &&
-           !text_to_integer(row->value, 0, INT64_MAX, &most) &&
-           integer(config, true, "retry.backoff.ms", 0) > most;
+    int64_t value;
+    if (!row->value || text_to_integer(row->value, 0, INT64_MAX, &value))
+        return false;
+    if (!strcmp(row->name, "retry.backoff.max.ms"))
+        return integer(config, true, "retry.backoff.ms", 0) > value;
+    if (!strcmp(row->name, "socket.timeout.ms"))
+        return integer(config, true, "transaction.timeout.ms", value) < value ||
+               integer(config, false, "fetch.wait.max.ms", 0) + 1000 > value;
+    return false;
 }
 
 static void add_default(struct config *config, const struct config_sources *sources,

@@ -1260,6 +1260,26 @@ static void longest_backoff_fits(void **state)
     done(&slow);
 }
 
+/* A broker that hangs is given up within a third of the session. Where that contradicts what the
+ * user has set, librdkafka's own default is left, which fits itself. */
+static void an_answer_is_awaited_for_a_part_of_the_session(void **state)
+{
+    (void)state;
+    struct run run = {.file = REQUIRED};
+    load_well(&run);
+    assert_string_equal(kafka_value(&run, true, "socket.timeout.ms"), "10000");
+    assert_string_equal(kafka_value(&run, false, "socket.timeout.ms"), "10000");
+    done(&run);
+    static const char *const others[] = {"kafka.transaction.timeout.ms=9999",
+                                         "kafka.fetch.wait.max.ms=9001"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct run own = {.file = REQUIRED, .options = {others[i]}};
+        load_well(&own);
+        assert_string_equal(kafka_value(&own, true, "socket.timeout.ms"), "(none)");
+        done(&own);
+    }
+}
+
 /* After an error config_load still leaves what was right, for further checks. */
 static void the_rest_stays_usable(void **state)
 {
@@ -1367,6 +1387,7 @@ int main(void)
         cmocka_unit_test(what_is_always_set),
         cmocka_unit_test(tokens_need_oidc),
         cmocka_unit_test(longest_backoff_fits),
+        cmocka_unit_test(an_answer_is_awaited_for_a_part_of_the_session),
         cmocka_unit_test(the_rest_stays_usable),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
