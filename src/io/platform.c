@@ -132,7 +132,7 @@ static void release(struct transfer *transfer)
     list_remove(&transfer->node);
     transfer->post = NULL;
     platform->active_count--;
-    if (*transfer->fault || transfer->trust != platform->trust)
+    if (*transfer->fault || transfer->trust != platform->trust || transfer->lookup_failed)
         transfer_free(transfer);
     else
         list_prepend(&platform->idle[transfer->use], &transfer->node);
@@ -340,6 +340,7 @@ static void finish(struct transfer *transfer, CURLcode code)
         code = CURLE_OK;
     if (code != CURLE_OK && !transfer->words[0])
         snprintf(transfer->words, sizeof transfer->words, "%s", curl_easy_strerror(code));
+    transfer->lookup_failed = code == CURLE_COULDNT_RESOLVE_HOST;
     if (code == CURLE_COULDNT_CONNECT)
         say_why_not_connected(transfer);
     end(transfer, failure_of(code));

@@ -104,6 +104,8 @@ struct transfer {
     bool certificate_refused; /* stopped, because the platform has just refused the client
                                  certificate */
     bool reconnected;         /* was started again on a new connection, which is never stale */
+    bool lookup_failed;       /* the handle is not used again: libcurl 8.14 leaks the name that it
+                                 keeps of a failed lookup when it looks up the next one */
     int open_error;           /* errno of a socket that could not be opened */
 };
 
