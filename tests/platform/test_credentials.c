@@ -311,28 +311,42 @@ static void a_certificate_is_given(void **state)
     free(bench->config.platform_key_file);
 }
 
-/* Whether a new connection's certificate is refused is waited for, but not with each of many: the
- * loop stands still meanwhile. */
-static void many_connections_do_not_hold_the_loop_up(void **state)
+enum { CONNECTIONS = 60, WAITED_MS = 50 /* at least for each, where nothing comes */ };
+
+/* How many ms it takes until many requests have arrived, each on a new connection. */
+static int64_t connect_many(bool certificate_asked_for)
 {
-    enum { MANY = 60, EACH_MS = 50 /* waited at least, where nothing comes */ };
-    struct bench *bench = *state;
-    bench->config.platform_max_in_flight = MANY;
+    void *own;
+    set_up(&own);
+    struct bench *bench = own;
+    bench->config.platform_max_in_flight = CONNECTIONS;
+    bench->config.platform_timeout_ms = bench->config.platform_connect_timeout_ms = 30000;
     use_tls(bench);
-    SSL_CTX_set_verify(bench->tls, SSL_VERIFY_PEER,
-                       any_certificate); /* one is asked for, or none */
+    if (certificate_asked_for)
+        SSL_CTX_set_verify(bench->tls, SSL_VERIFY_PEER, any_certificate); /* one, or none */
     SSL_CTX_set_min_proto_version(bench->tls, TLS1_3_VERSION);
     SSL_CTX_set_num_tickets(bench->tls, 0);
     bench->server.delay_ms = 1000; /* none has answered before all are connected */
     OPEN(bench, {OK_ANSWER, THEN_KEEP});
     int64_t began = clock_boot_ms();
-    for (int i = 0; i < MANY; i++)
+    for (int i = 0; i < CONNECTIONS; i++)
         start(bench, REQUEST_CALL, i);
-    server_await(&bench->server, MANY);
+    server_await(&bench->server, CONNECTIONS);
     int64_t took = clock_boot_ms() - began;
-    for (int i = 0; i < MANY; i++)
+    for (int i = 0; i < CONNECTIONS; i++)
         ends(bench, STATUS_SUCCEEDED, NULL);
-    assert_true(took < MANY * EACH_MS * 2 / 3);
+    tear_down(&own);
+    return took;
+}
+
+/* Whether a new connection's certificate is refused is waited for, but not with each of many: the
+ * loop stands still meanwhile. The handshakes themselves take long on a busy machine. */
+static void many_connections_do_not_hold_the_loop_up(void **state)
+{
+    (void)state;
+    int64_t handshakes = connect_many(false);
+    int64_t took = connect_many(true);
+    assert_in_range(took, 0, handshakes + CONNECTIONS * WAITED_MS * 2 / 3);
 }
 
 /* The first client's certificate is good; from then on it counts as revoked. */
