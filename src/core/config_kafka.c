@@ -55,6 +55,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000", false},
     {KAFKA_BOTH, "transaction.timeout.ms", "60000", false},
     {KAFKA_BOTH, "transactional.id", kafka_transactional_id, false},
+    {KAFKA_CONSUMER, "fetch.max.bytes", "4194304", false},
     {KAFKA_CONSUMER, "fetch.wait.max.ms", "100", false},
     {KAFKA_CONSUMER, "queued.max.messages.kbytes", "256", false},
     {KAFKA_CONSUMER, "queued.min.messages", "1000", false},
@@ -585,6 +586,9 @@ static bool is_overtaken(const struct config *config, const struct kafka_default
     if (!strcmp(row->name, "socket.timeout.ms"))
         return integer(config, true, "transaction.timeout.ms", value) < value ||
                integer(config, false, "fetch.wait.max.ms", 0) + 1000 > value;
+    if (!strcmp(row->name, "fetch.max.bytes"))
+        return integer(config, false, "receive.message.max.bytes", INT32_MAX) < value + 512 ||
+               integer(config, false, "message.max.bytes", 0) > value;
     return false;
 }
 
