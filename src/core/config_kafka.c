@@ -51,7 +51,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_BOTH, "reconnect.backoff.ms", "100", false},
     {KAFKA_BOTH, "session.timeout.ms", "30000", false},
     {KAFKA_BOTH, "socket.nagle.disable", "true", false},
-    {KAFKA_BOTH, "socket.timeout.ms", "10000", false},
+    {KAFKA_BOTH, "socket.timeout.ms", "20000", false},
     {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000", false},
     {KAFKA_BOTH, "transaction.timeout.ms", "60000", false},
     {KAFKA_BOTH, "transactional.id", kafka_transactional_id, false},

@@ -227,20 +227,28 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     }
 }
 
+void kafka_fail_as_duplicate(struct kafka *kafka, const char *reason)
+{
+    struct error error;
+    error_set(&error,
+              "another process has the same kafka.group.instance.id and took this one's place in "
+              "group %s; give each its own (%s)",
+              kafka->config->group_ids[kafka->job], reason);
+    kafka_fail(kafka, error.text);
+}
+
 static void check_fatal(struct kafka *kafka)
 {
     char reason[400];
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(kafka->consumer, reason, sizeof reason);
     if (!code || (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID && kafka_assignment_fenced(kafka)))
         return;
+    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
+        kafka_fail_as_duplicate(kafka, reason);
+        return;
+    }
     struct error error;
-    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-        error_set(&error,
-                  "another process has the same kafka.group.instance.id and took this one's place "
-                  "in group %s; give each its own (%s)",
-                  kafka->config->group_ids[kafka->job], reason);
-    else
-        error_set(&error, "the consumer cannot go on: %s", reason);
+    error_set(&error, "the consumer cannot go on: %s", reason);
     kafka_fail(kafka, error.text);
 }
 

@@ -243,8 +243,10 @@ struct kafka {
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_capacity;
     int64_t swept_at_ms, polled_at_ms;
-    bool failed;                     /* reported once */
-    atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
+    bool failed;                /* reported once */
+    atomic_uint rights_missing; /* a bit for each kafka_right; any thread */
+    atomic_bool replaced;       /* since the loss of the assignment, another process has taken this
+                                   one's place in the group, or its partitions. Any thread */
     _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */
     char silence[256];               /* why the last connection failed; under log_throttle.lock */
     bool lacks_input;                /* the requests topic does not exist yet */
@@ -566,3 +568,5 @@ bool kafka_consumer_renew(struct kafka *kafka);
 
 /* Reports `failed`, once. Kafka thread. */
 void kafka_fail(struct kafka *kafka, const char *text);
+/* Reports that another process has this one's group.instance.id. Kafka thread. */
+void kafka_fail_as_duplicate(struct kafka *kafka, const char *reason);

@@ -481,6 +481,8 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
     if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
         code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
         job->outcome = TXN_FENCED;
+    if (job->outcome == TXN_FENCED || code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+        atomic_store(&kafka->replaced, true);
     rd_kafka_error_destroy(error);
     if (*again && code != RD_KAFKA_RESP_ERR__TIMED_OUT)
         kafka_runner_sleep(&kafka->writer, 5);

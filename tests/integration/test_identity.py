@@ -73,6 +73,35 @@ class Identity(KafkaCase):
         self.assertEqual(0, other.terminate())
 
 
+class ReplacedWhileAway(KafkaCase):
+    BROKERS = 1
+    PROXIED = True
+
+    def test_the_new_process_stays(self):
+        """A static member that cannot reach Kafka is replaced by a process of its name: when it reaches Kafka again, it ends."""
+        platform = self.sandbox("latency=3s")
+        static = {"kafka.group.instance.id": "same", "kafka.session.timeout.ms": "6000", "kafka.heartbeat.interval.ms": "500"}
+        old = self.worker(platform, {**static, "kafka.bootstrap.servers": self.kafka.proxied_bootstrap}, name="old")
+        old.wait_assigned()
+        for number in range(self.PARTITIONS):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
+        self.requests.flush()
+        platform.wait_calls(self.PARTITIONS)
+        self.kafka.network.hold()
+        old.wait_log("^lost: [1-9]", 60)
+        new = self.worker(platform, static, name="new")
+        new.wait_assigned()
+        self.kafka.network.cut()
+        self.kafka.network.release()
+        self.assertEqual(1, old.wait())
+        old.wait_log("another process has the same kafka.group.instance.id")
+        self.requests.send(call(99, "k99"), "k99")
+        sent = self.requests.flush()
+        results = self.results(len(sent))
+        self.assertEqual([], [r["orderId"] for r in results if r["status"] == "unknown" and r["orderId"] == "k99"])
+        self.assertEqual(0, new.terminate())
+
+
 class TransactionalInput(KafkaCase):
     PARTITIONS = 2
 
