@@ -55,8 +55,8 @@ struct attempt {
     const char *location;   /* of a 3xx: the absolute target URL; NULL: none. Valid until the end of
                                the try has been reported */
     char content_type[128]; /* empty: not given */
-    char content_encoding[64];
-    char detail[160]; /* the library's error, for the log */
+    char content_encoding[64]; /* the codings, a list; empty: not packed */
+    char detail[160];          /* the library's error, for the log */
 
     /* The body, unless it is a recording's file. */
     const char *body;

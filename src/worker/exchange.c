@@ -291,7 +291,7 @@ static void packed_file_failed(struct exchange *exchange)
 
 static bool is_packed(const struct attempt *attempt)
 {
-    return *attempt->content_encoding && strcasecmp(attempt->content_encoding, "identity") != 0;
+    return *attempt->content_encoding != '\0';
 }
 
 static bool is_redirect(const struct attempt *fetch)

@@ -127,6 +127,10 @@ class Answers(KafkaCase):
             "packed-answer": (200, {**JSON, "Content-Encoding": "deflate"}, zlib.compress(b'{"Flag":2}')),
             "packed-file": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)),
             "deflated-file": (200, {"Content-Type": "application/octet-stream", "Content-Encoding": "deflate"}, zlib.compress(WAV)),
+            "identity-file": (200, {**audio, "Content-Encoding": "none, identity"}, WAV),
+            "identity-packed-file": (200, {**audio, "Content-Encoding": "gzip, identity"}, gzip.compress(WAV)),
+            "identity": (200, JSON, flag(1, Msg="{url}/none.wav")),
+            "identity-packed": (200, JSON, flag(1, Msg="{url}/identity-gz.wav")),
             "damaged-file": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)[:-9]),
             "not-packed-file": (200, {**audio, "Content-Encoding": "gzip"}, WAV),
             "php": (200, JSON, flag(1, Msg="{url}/f.php")),
@@ -135,15 +139,17 @@ class Answers(KafkaCase):
             "port": (200, JSON, flag(1, Msg="http://127.0.0.1:99999/f"))}
         files = {"/f.wav": (200, audio, WAV), "/a%20b.wav": (200, audio, WAV), "/f.php": (200, {}, WAV),
                  "/gz.wav": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)),
+                 "/none.wav": (200, {**audio, "Content-Encoding": "none"}, WAV),
+                 "/identity-gz.wav": (200, {**audio, "Content-Encoding": "identity, gzip"}, gzip.compress(WAV)),
                  "/moved": [(307, {"Location": "{url}/f.wav"}, "")]}
         results, kept = self.recordings(cases, files)
         self.assertEqual(f"{self.platform.url}/a%20b.wav", results["moved-space"]["recording"]["url"])
-        good = ["answer", "deflated-file", "moved", "moved-space", "msg", "nested", "packed", "packed-file", "padded", "php", "space",
+        good = ["answer", "deflated-file", "identity", "identity-file", "identity-packed", "identity-packed-file", "moved", "moved-space", "msg", "nested", "packed", "packed-file", "padded", "php", "space",
                 "user"]
         self.assertEqual(sorted(f"{name}.wav" if name not in ("answer", "deflated-file", "php") else name for name in good), kept)
         for name in good:
             self.assertEqual("succeeded", results[name]["status"], results[name])
-        sizes = {results[name]["recording"]["size"] for name in ("packed", "packed-file", "deflated-file")}
+        sizes = {results[name]["recording"]["size"] for name in good}
         self.assertEqual({len(WAV)}, sizes)
         self.assertEqual(("refused", 2), (results["packed-answer"]["status"], results.pop("packed-answer")["Flag"]))
         codes = {name: (r["status"], r["attempts"], r["error"]["code"]) for name, r in results.items() if name not in good}

@@ -235,6 +235,12 @@ static const struct {
     {HEAD(TE(" deflate") TE(" chunked")) SMALL_PIECES, true, THEN_KEEP},
     {HEAD("Content-Encoding: deflate\r\nContent-Length: 17\r\n") SMALL, true, THEN_KEEP},
     {HEAD("Content-Encoding: identity\r\n" FL) FILE_BODY, true, THEN_KEEP},
+    {HEAD("Content-Encoding: None\r\n" FL) FILE_BODY, true, THEN_KEEP},
+    {HEAD("Content-Encoding: identity\r\nContent-Encoding: none\r\n" FL) FILE_BODY, true,
+     THEN_KEEP},
+    {HEAD("Content-Encoding: ,\tIdentity ,\r\n identity\r\n" FL) FILE_BODY, true, THEN_KEEP},
+    {HEAD("Content-Encoding: identity, deflate\r\nContent-Length: 17\r\n") SMALL, true, THEN_KEEP},
+    {HEAD("Content-Encoding: deflate ,none\r\nContent-Length: 17\r\n") SMALL, true, THEN_KEEP},
     {HEAD("Content-Encoding: deflate\r\n" TE(
          " chunked")) "3\r\n\x78\xda\xf3\r\n8\r\n\x74\x31\x4e\x4c\x4a\xfc\xf8\x03\r\n6\r\n\x04\x01"
                       "\x25\x86\x07\xa0" LAST,
@@ -275,6 +281,8 @@ static const struct {
     {HEAD("Content-Encoding: deflate\r\n" TE(" chunked")) "D\r\n" SMALL_CUT LAST, false, THEN_KEEP},
     {HEAD(TE(" deflate, chunked")) "D\r\n" SMALL_CUT LAST, false, THEN_KEEP},
     {HEAD("Content-Encoding: br\r\n" FL) FILE_BODY, false, THEN_KEEP},
+    {HEAD("Content-Encoding: identity, br\r\n" FL) FILE_BODY, false, THEN_KEEP},
+    {HEAD("Content-Encoding: identity br\r\n" FL) FILE_BODY, false, THEN_KEEP},
     {HEAD(TE(" deflate, chunked")) "11\r\n" SMALL "\r\n", false, THEN_CLOSE},
     {HEAD("") FILE_BODY, false, THEN_CLOSE},
     {HEAD(TE(" identity")) FILE_BODY, false, THEN_CLOSE},
