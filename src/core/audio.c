@@ -142,40 +142,65 @@ static bool is_utf8_text(const char *bytes, size_t n)
            (text_is_utf8(bytes, n) || text_is_utf8(bytes, whole_characters(bytes, n)));
 }
 
-/* Whether the bytes are characters of one and of two bytes, as in GBK. Those of Big5 and Shift-JIS
- * look the same. */
+/* A character of four bytes in GB18030. */
+static bool is_quad(const unsigned char *p, size_t n)
+{
+    return n >= 4 && p[0] > 0x80 && p[0] < 0xff && p[1] >= '0' && p[1] <= '9' && p[2] > 0x80 &&
+           p[2] < 0xff && p[3] >= '0' && p[3] <= '9';
+}
+
+/* Whether the bytes are characters of one and of two bytes, as in GBK, and of four, as in GB18030.
+ * Those of Big5 and Shift-JIS look like GBK's. */
 static bool are_pairs(const unsigned char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (p[i] < 0x80)
             continue;
+        if (is_quad(p + i, n - i)) {
+            i += 3;
+            continue;
+        }
         if (p[i] == 0x80 || p[i] == 0xff || ++i == n || p[i] < 0x40 || p[i] == 0x7f || p[i] == 0xff)
             return false;
     }
     return true;
 }
 
-/* Whether a short text is in an encoding of pairs, or of single bytes and mostly ASCII, as Latin-1.
- * Raw silence and low noise in A-law look like that, too, but have hardly any other byte than @ to
- * _ and the same with the highest bit. */
+/* Whether bytes without control characters are rather raw sound in G.711. Both halves of its waves
+ * are alike but for the highest bit. Its low sound in A-law is only letters (0x40 and above), and
+ * the same with the highest bit; text has other bytes too: blanks, digits, first bytes of pairs. */
+static bool is_like_sound(const unsigned char *p, size_t n)
+{
+    size_t counts[256] = {0}, no_letters = 0, alike = 0;
+    for (size_t i = 0; i < n; i++) {
+        counts[p[i]]++;
+        no_letters += (p[i] & 0x40) == 0;
+    }
+    for (size_t i = 0; i < 128; i++)
+        alike += 2 * (counts[i] < counts[i + 128] ? counts[i] : counts[i + 128]);
+    return no_letters * 16 < n || alike * 2 >= n;
+}
+
+/* Whether a short text is in an encoding of pairs, or of single bytes and mostly ASCII, as
+ * Latin-1. */
 static bool is_other_text(const char *bytes, size_t n)
 {
     enum { NO_RECORDING = 64 }; /* so few bytes are less than 10 ms */
     const unsigned char *p = (const unsigned char *)bytes;
-    size_t ascii = 0, loud = 0;
-    for (size_t i = 0; i < n; i++) {
+    size_t ascii = 0;
+    for (size_t i = 0; i < n; i++)
         ascii += p[i] < 0x80;
-        loud += (p[i] & 0x60) != 0x40;
-    }
-    return !has_control(bytes, n) && (n < NO_RECORDING || loud * 4 >= n) &&
+    return !has_control(bytes, n) && (n < NO_RECORDING || !is_like_sound(p, n)) &&
            (ascii * 4 >= n * 3 || are_pairs(p, n));
 }
 
-/* The length without the end of a C program's string. What is nothing but zeros is silence. */
-static size_t without_zeros(const char *bytes, size_t n)
+/* The length without the end of a C program's string or of a text from DOS. What is nothing but
+ * zeros is silence. */
+static size_t without_end_marks(const char *bytes, size_t n)
 {
+    enum { CTRL_Z = 0x1a };
     size_t length = n;
-    while (length && !bytes[length - 1])
+    while (length && (!bytes[length - 1] || bytes[length - 1] == CTRL_Z))
         length--;
     return length ? length : n;
 }
@@ -219,7 +244,7 @@ static bool is_text(const char *bytes, size_t n, bool whole)
         n >= 2 && n % 2 == 0 && (!memcmp(bytes, "\xff\xfe", 2) || !memcmp(bytes, "\xfe\xff", 2));
     if (is_wide_text(bytes, n) || (small && marked_wide))
         return true;
-    n = whole ? without_zeros(bytes, n) : n;
+    n = whole ? without_end_marks(bytes, n) : n;
     return is_utf8_text(bytes, n) || (begins_as_markup(bytes, n) && !has_control(bytes, n)) ||
            (small && is_other_text(bytes, n));
 }

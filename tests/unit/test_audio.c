@@ -1,4 +1,5 @@
 /* Recordings and what is sent in their place. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,6 +84,11 @@ static void documents(void **state)
                "\xd4"),
         SAMPLE("\x98\x5e\x89\xb9\x82\xaa\x82\xa0\x82\xe8\x82\xdc\x82\xb9\x82\xf1"),
         SAMPLE("Schl\xfcssel fehlt: nicht verf\xfcgbar"),
+        /* GB18030: a character of four bytes, after and between others */
+        SAMPLE("\xc2\xbc\xd2\xf4\xb2\xbb\xb4\xe6\xd4\xda:\x81\x39\xee\x39\x95\x34\xa5\x36"),
+        SAMPLE("\xc2\xbc\xd2\xf4\x95\x34\xa5\x36\xb2\xbb\xb4\xe6\xd4\xda"),
+        SAMPLE("no such recording\r\n\x1a"),
+        SAMPLE("\xc3\xbb\xd3\xd0\xc2\xbc\xd2\xf4\r\n\x1a"),
         SAMPLE("{\"Flag\":0}\0"),
         SAMPLE("no such recording\0\0\0"),
         SAMPLE("<Error/>\r\n\0"),
@@ -149,6 +155,84 @@ static void short_raw_audio(void **state)
     }
 }
 
+/* The codes of G.711 for a sample of 16 bits. */
+static unsigned char a_law(int sample)
+{
+    int size = (sample < 0 ? -sample - 1 : sample) >> 4, segment = 0;
+    for (int rest = size; rest > 31; rest >>= 1)
+        segment++;
+    if (size > 15)
+        segment++;
+    int step = size >> (segment > 1 ? segment - 1 : 0) & 15;
+    return (unsigned char)((sample < 0 ? 0 : 0x80) | segment << 4 | step) ^ 0x55;
+}
+
+static unsigned char mu_law(int sample)
+{
+    int size = abs(sample) + 132, segment = 7;
+    while (segment && !(size & 128 << segment))
+        segment--;
+    return (unsigned char)~((sample < 0 ? 0x80 : 0) | segment << 4 | (size >> (segment + 3) & 15));
+}
+
+/* Of tones, hardly any byte is a control character. */
+static void short_tones(void **state)
+{
+    (void)state;
+    enum { SIZE = 1600, RATE = 8000 };
+    static const int amplitudes[] = {560, 600, 800, 1000, 1500, 2000, 5000};
+    static const int pitches[] = {350, 425, 450, 697, 1000};
+    static char raw[SIZE];
+    for (int kind = 0; kind < 2 * 7 * 5; kind++) {
+        double pitch = pitches[kind % 5], amplitude = amplitudes[kind / 5 % 7], phase = 0.3;
+        for (int i = 0; i < SIZE; i++) {
+            int sample = (int)(amplitude * sin(2 * M_PI * pitch * i / RATE + phase * (kind & 1)));
+            raw[i] = (char)(kind / 35 ? mu_law(sample) : a_law(sample));
+        }
+        is(AUDIO_YES, (struct sample){raw, SIZE}, "");
+        is(AUDIO_YES, (struct sample){raw, SIZE}, "audio/x-alaw");
+    }
+}
+
+/* Refusals that are longer than what is no recording by its size alone. */
+static void long_refusals(void **state)
+{
+    (void)state;
+    static const struct sample sentences[] = {
+        /* GBK, Big5, Shift-JIS, EUC-KR, Latin-1, GB18030 */
+        SAMPLE("\xc2\xbc\xd2\xf4\xb2\xbb\xb4\xe6\xd4\xda\xbb\xf2\xd2\xd1\xb9\xfd\xc6\xda\xa3\xac"
+               "\xc7\xeb\xc9\xd4\xba\xf3\xd6\xd8\xca\xd4\xa1\xa3\xc8\xe7\xd3\xd0\xd2\xc9\xce\xca"
+               "\xc7\xeb\xc1\xaa\xcf\xb5\xbf\xcd\xb7\xfe\xa3\xac\xba\xf4\xbd\xd0\xb1\xea\xca\xb6"
+               "\xce\xde\xd0\xa7\xa1\xa3"),
+        SAMPLE("\xbf\xfd\xad\xb5\xc0\xc9\xae\xd7\xa4\xa3\xa6s\xa6\x62\xa9\xce\xa4w\xb8g\xb9L\xb4"
+               "\xc1\xa1\x41\xbd\xd0\xb5y\xab\xe1\xa6\x41\xb8\xd5\xa1\x43\xa6p\xa6\xb3\xba\xc3\xb0"
+               "\xdd\xbd\xd0\xc1p\xb5\xb8\xab\xc8\xaa\x41\xa4H\xad\xfb\xa1\x43"),
+        SAMPLE("\x98^\x89\xb9\x83t\x83@"
+               "\x83\x43\x83\x8b\x82\xaa\x8c\xa9\x82\xc2\x82\xa9\x82\xe8\x82\xdc\x82\xb9\x82\xf1"
+               "\x81\x42\x82\xb5\x82\xce\x82\xe7\x82\xad\x82\xb5\x82\xc4\x82\xa9\x82\xe7\x82\xa8"
+               "\x8e\x8e\x82\xb5\x82\xad\x82\xbe\x82\xb3\x82\xa2\x81\x42"),
+        SAMPLE("\xb3\xec\xc0\xbd \xc6\xc4\xc0\xcf\xc0\xcc \xc1\xb8\xc0\xe7\xc7\xcf\xc1\xf6 "
+               "\xbe\xca\xbd\xc0\xb4\xcf\xb4\xd9. \xb3\xaa\xc1\xdf\xbf\xa1 \xb4\xd9\xbd\xc3 "
+               "\xbd\xc3\xb5\xb5\xc7\xd8 \xc1\xd6\xbd\xca\xbd\xc3\xbf\xc0. \xc1\xa1\xb0\xcb "
+               "\xc1\xdf\xc0\xd4\xb4\xcf\xb4\xd9."),
+        SAMPLE("Die Aufzeichnung ist nicht verf\xfcgbar. Bitte versuchen Sie es sp\xe4ter noch "
+               "einmal."),
+        SAMPLE("\xc2\xbc\xd2\xf4\xb2\xbb\xb4\xe6\xd4\xda\xbb\xf2\xd2\xd1\xb9\xfd\xc6\xda\xa3\xac"
+               "\xc7\xeb\xc9\xd4\xba\xf3\xd6\xd8\xca\xd4\x95\x34\xb2\x35\xa1\xa3\xc8\xe7\xd3\xd0"
+               "\xd2\xc9\xce\xca\xc7\xeb\xc1\xaa\xcf\xb5\xbf\xcd\xb7\xfe\x81\x39\xee\x39\xa3\xac"
+               "\xba\xf4\xbd\xd0\xb1\xea\xca\xb6\xce\xde\xd0\xa7\xa1\xa3"),
+    };
+    char text[AUDIO_HEAD];
+    for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++) {
+        size_t n = sentences[i].size;
+        for (size_t size = n; size < AUDIO_HEAD; size += n) {
+            memcpy(text + size - n, sentences[i].bytes, n);
+            is(AUDIO_NO, (struct sample){text, size}, "");
+            is(AUDIO_NO, (struct sample){text, size}, "audio/wav");
+        }
+    }
+}
+
 static void long_documents(void **state)
 {
     (void)state;
@@ -179,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_of_audio), cmocka_unit_test(documents),
         cmocka_unit_test(raw_audio),      cmocka_unit_test(short_raw_audio),
+        cmocka_unit_test(short_tones),    cmocka_unit_test(long_refusals),
         cmocka_unit_test(long_documents), cmocka_unit_test(words_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
