@@ -170,9 +170,11 @@ class Topic:
         self.bootstrap, self.name, self.messages = bootstrap, name, []
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False,
                                   "isolation.level": isolation, "enable.partition.eof": False, "fetch.wait.max.ms": 50,
-                                  "message.max.bytes": 4000000, **QUIET, **config})
-        metadata = self.consumer.list_topics(name, timeout=20).topics[name]
-        self.partitions = sorted(metadata.partitions)
+                                  "message.max.bytes": 4000000, "auto.offset.reset": "earliest", **QUIET, **config})
+        deadline = time.monotonic() + 30
+        while not (found := self.consumer.list_topics(name, timeout=20).topics[name].partitions):
+            assert time.monotonic() < deadline, f"the broker that was asked does not know {name}"  # another one may
+        self.partitions = sorted(found)
         self.consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in self.partitions])
 
     def read(self, count, seconds=60, settle=0.5):

@@ -92,8 +92,9 @@ class BrokerDeath(UnderLoad):
 
         def led():
             found = admin.list_topics(topic, timeout=20).topics[topic].partitions
-            return found if found and all(p.leader > 0 for p in found.values()) else None
-        partitions = wait_until(led, 60, f"{topic} has leaders")
+            leaders = {p.leader for p in found.values()}
+            return found if leaders == set(self.kafka.numbers()) else None  # each again, after the last one's death
+        partitions = wait_until(led, 60, f"each broker leads some of {topic}")
 
         def find(name):
             code = 0
