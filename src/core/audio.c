@@ -237,6 +237,18 @@ static bool begins_as_markup(const char *bytes, size_t n)
     return n && (*bytes == '{' || *bytes == '[' || *bytes == '<' || *bytes == '"');
 }
 
+/* Whether these are a C program's strings, one after another. */
+static bool are_strings(const char *bytes, size_t n)
+{
+    size_t count = 0;
+    for (size_t at = 0, length; at < n; at += length + 1, count++) {
+        length = strnlen(bytes + at, n - at);
+        if (!length || !is_utf8_text(bytes + at, length))
+            return false;
+    }
+    return count * 6 <= n; /* not PCM, most of whose last bytes may be zero */
+}
+
 static bool is_text(const char *bytes, size_t n, bool whole)
 {
     bool small = whole && n < AUDIO_HEAD;
@@ -246,7 +258,7 @@ static bool is_text(const char *bytes, size_t n, bool whole)
         return true;
     n = whole ? without_end_marks(bytes, n) : n;
     return is_utf8_text(bytes, n) || (begins_as_markup(bytes, n) && !has_control(bytes, n)) ||
-           (small && is_other_text(bytes, n));
+           (small && (is_other_text(bytes, n) || are_strings(bytes, n)));
 }
 
 /* ---- the judgement */

@@ -91,6 +91,9 @@ static void documents(void **state)
         SAMPLE("\xc3\xbb\xd3\xd0\xc2\xbc\xd2\xf4\r\n\x1a"),
         SAMPLE("{\"Flag\":0}\0"),
         SAMPLE("no such recording\0\0\0"),
+        SAMPLE("404\0no such recording\0"),
+        SAMPLE("error\0\xe6\xb2\xa1\xe6\x9c\x89\xe5\xbd\x95\xe9\x9f\xb3\0code\0"
+               "404"),
         SAMPLE("<Error/>\r\n\0"),
         SAMPLE("bplist00\xd1\x01\x02TFlag"),
         SAMPLE("\xff\xfe{\0}\0"),
