@@ -17,8 +17,11 @@ enum {
     ANSWER_MS = 30000,  /* limit of one request to a broker, and of one transactional call */
     SILENCE_MS = 60000, /* after that time without a dead letter or an end, something is wrong */
     COUNT_MS = 10000,   /* limit of the question how many partitions the topic has */
+    REPORT_MS = 1000,   /* limit of the wait for the report which request is refused */
     POLL_MS = 100,
-    BATCH = 500,               /* dead letters in one transaction */
+    /* Dead letters in one transaction. Each is a request of its own, with five under way: where a
+     * write takes 300 ms they take 6 s of ANSWER_MS. */
+    BATCH = 100,
     BATCH_BYTES = 4 * 1048576, /* ... or so many bytes */
     ALL_DENIED = 1 << REQUEST_CALL | 1 << REQUEST_RECORDING,
 };
@@ -59,6 +62,13 @@ static void set_denied(struct redrive *redrive, const char *topic)
             atomic_fetch_or(&redrive->denied, 1u << kind);
 }
 
+/* Whether another process has taken over the transactional id. */
+static bool is_fenced(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+           code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+}
+
 static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
 {
     struct redrive *redrive = opaque;
@@ -66,10 +76,11 @@ static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, voi
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         set_denied(redrive, rd_kafka_topic_name(message->rkt));
     /* After a refusal, librdkafka gives up the requests that it has not sent yet, and may tell of
-     * those first. */
+     * those first. Neither they nor what is too late is refused. */
     bool given_up = message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
-                    message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
-    if (message->err && !given_up && !redrive->refused) {
+                    message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
+                    message->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
+    if (message->err && !given_up && !is_fenced(message->err) && !redrive->refused) {
         redrive->refused = message->err;
         redrive->refused_offset = (int64_t)(intptr_t)message->_private;
     }
@@ -104,8 +115,7 @@ static void describe(struct redrive *redrive, const rd_kafka_error_t *problem, c
                   rd_kafka_err2str(code), kafka_why_refused(code));
     else if (*kafka_why_refused(code))
         error_set(error, "%s: %s%s", what, rd_kafka_err2str(code), kafka_why_refused(code));
-    else if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-             code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+    else if (is_fenced(code))
         error_set(error, "%s: %s: another redrive has begun", what, rd_kafka_error_string(problem));
     else {
         struct error words;
@@ -227,6 +237,8 @@ static int check_target(struct redrive *redrive, const struct kafka_dead_letter 
     return 0;
 }
 
+static int commit(struct redrive *redrive, struct error *error);
+
 static int send_letter(struct redrive *redrive, const struct kafka_dead_letter *letter,
                        struct error *error)
 {
@@ -252,6 +264,11 @@ static int send_letter(struct redrive *redrive, const struct kafka_dead_letter *
         rd_kafka_poll(redrive->producer, POLL_MS);
     if (code) {
         rd_kafka_headers_destroy(headers);
+        /* The transaction has failed already, for the sake of another letter: its next step says
+         * why. */
+        bool failed = code == RD_KAFKA_RESP_ERR__STATE || code == RD_KAFKA_RESP_ERR__FATAL;
+        if (failed && commit(redrive, error) < 0)
+            return -1;
         return error_set(error, "writing to topic %s, partition %d: %s", letter->topic,
                          letter->topic_partition, rd_kafka_err2str(code));
     }
@@ -305,6 +322,15 @@ static rd_kafka_error_t *commit_transaction(struct redrive *redrive,
     return rd_kafka_commit_transaction(redrive->producer, ANSWER_MS);
 }
 
+/* Waits for the report of a request that is refused: the transaction fails a little before it is
+ * there, or long before it is read. */
+static void read_reports(struct redrive *redrive)
+{
+    int64_t until = clock_boot_ms() + REPORT_MS;
+    while (!redrive->refused && rd_kafka_outq_len(redrive->producer) > 0 && clock_boot_ms() < until)
+        rd_kafka_poll(redrive->producer, POLL_MS);
+}
+
 /* Makes the step, and repeats it until that time while librdkafka reports a retriable error. */
 static int make_step(struct redrive *redrive, const rd_kafka_topic_partition_list_t *list,
                      rd_kafka_error_t *(*step)(struct redrive *redrive,
@@ -316,6 +342,8 @@ static int make_step(struct redrive *redrive, const rd_kafka_topic_partition_lis
         rd_kafka_error_destroy(problem);
         problem = step(redrive, list);
     }
+    if (problem)
+        read_reports(redrive);
     return take_error(redrive, problem, what, error);
 }
 
@@ -332,10 +360,12 @@ static rd_kafka_topic_partition_list_t *list_of_note(const struct redrive *redri
     return list;
 }
 
-/* The broker refuses one of the requests. The remedy comes before librdkafka's words, which may be
- * long. */
+/* If the broker refuses one of the requests, its letter is told. The remedy comes before
+ * librdkafka's words, which may be long. */
 static void tell_refusal(const struct redrive *redrive, struct error *error)
 {
+    if (!redrive->refused || atomic_load(&redrive->denied))
+        return;
     const char *remedy = kafka_remedy(redrive->refused);
     error_prefix(error,
                  "the request of the letter at partition %d, offset %" PRId64
@@ -357,14 +387,13 @@ static int commit(struct redrive *redrive, struct error *error)
     char noting[320];
     snprintf(noting, sizeof noting, "noting what was redriven in group %s", redrive->group);
     int rc = make_step(redrive, list, send_offsets, until, noting, error);
-    if (!rc) {
+    if (!rc)
         rc = make_step(redrive, list, commit_transaction, until, "committing", error);
-        if (rc && redrive->refused && !atomic_load(&redrive->denied))
-            tell_refusal(redrive, error);
-    }
     rd_kafka_topic_partition_list_destroy(list);
-    if (rc)
+    if (rc) {
+        tell_refusal(redrive, error);
         return -1;
+    }
     redrive->open = false;
     redrive->handler->committed(redrive->arg, redrive->batch_count,
                                 redrive->position - redrive->told);

@@ -7,7 +7,7 @@ import subprocess
 
 from case import BUILD, KafkaCase, main, wait_until
 from confluent_kafka.admin import AdminClient, NewPartitions
-from records import QUIET, Requests, Topic, call, create_topics, delete_topic, set_topic
+from records import QUIET, Requests, Topic, call, create_topics, delete_topic, ends, set_topic
 from wall import Wall, wall_needed
 
 
@@ -143,10 +143,10 @@ class Redrive(KafkaCase):
                       ["--limit", "0"], ["--limit"], ["--yes"], ["surplus"]):
             self.assertEqual(2, self.command(*words).returncode, words)
 
-    def fails(self, words, **more):
+    def fails(self, words, *choice, **more):
         """Nothing is redriven, and the command names the cause and what to do."""
-        run = self.command(**more)
-        self.assertEqual((1, "redriven 0\n"), (run.returncode, run.stdout), run.stderr)
+        run = self.command(*choice, **more)
+        self.assertEqual((1, "redriven 0"), (run.returncode, run.stdout.partition("\n")[0]), run.stderr)
         self.assertIn(words, run.stderr)
         return run.stderr
 
@@ -174,6 +174,46 @@ class Redrive(KafkaCase):
         self.assertIn("the request of the letter at partition 0, offset 202 is refused", said)
         set_topic(self.bootstrap, calls, max_message_bytes=2000)
         self.assertEqual(203, self.redriven())
+
+    # Letters that come one by one, which takes longer than a refusal.
+    ONE_BY_ONE = {"kafka.consumer.max.partition.fetch.bytes": "1000", "kafka.consumer.queued.min.messages": "1"}
+
+    def one_that_is_refused(self, **others):
+        """The first of ten letters, which are a worker's: written in a transaction."""
+        set_topic(self.bootstrap, self.names["call.requests"], max_message_bytes=50000)
+        self.requests = Requests(self.bootstrap, self.names["dead.letters"], **{"transactional.id": f"{self.prefix}.letters",
+                                                                               "batch.num.messages": 1})
+        self.requests.producer.init_transactions(30)
+        self.requests.producer.begin_transaction()
+        self.letters([0], value=b"x" * 60000)
+        self.letters(range(1, 10), value=b"x" * 40000, **others)
+        self.requests.producer.commit_transaction(30)
+
+    def refusal_is_told(self, *words):
+        said = self.fails("max.message.bytes", *words, **self.ONE_BY_ONE)
+        self.assertIn("the request of the letter at partition 0, offset 0 is refused", said)
+        self.assertNotIn("Erroneous state", said)
+        set_topic(self.bootstrap, self.names["call.requests"], max_message_bytes=100000)
+
+    def test_refusal_that_is_known_before_the_end_is(self):
+        self.one_that_is_refused(code="other")
+        self.refusal_is_told("--code", "bad")
+        self.assertEqual(10, self.redriven())
+
+    def test_refusal_that_is_known_before_the_next_letter_is(self):
+        """Not the letter is named that can no longer be written."""
+        self.one_that_is_refused()
+        self.refusal_is_told()
+        self.assertEqual(10, self.redriven())
+
+    def test_transactions_that_end_over_a_slow_line(self):
+        """Each request is a batch of its own, of which few are under way: a transaction has so few that it ends in time where a write
+        takes 300 ms."""
+        count = 500
+        self.letters(range(count))
+        self.assertEqual(count, self.redriven())
+        ends_now = ends(self.bootstrap, self.names["call.requests"])
+        self.assertGreaterEqual(sum(ends_now.values()) - count, self.PARTITIONS * count // 100, "a marker for each transaction and partition")
 
     def test_topic_that_is_not_as_it_was(self):
         """It is gone, or has fewer partitions: that is told at once, and when it is mended the letters go."""
