@@ -106,7 +106,9 @@ static void say_refused(struct kafka *kafka)
 }
 
 /* Reports a missing answer. librdkafka itself repeats requests that a coordinator refuses while it
- * loads its groups, and does not report them: then no broker is known to be away. */
+ * loads its groups, and does not report them: then no broker is known to be away. Only where all
+ * are known to be away has the log said it: the failed connection to one of several says nothing of
+ * the coordinator. */
 static void say_silent(struct kafka *kafka)
 {
     char words[200];
@@ -129,8 +131,8 @@ static void note_answer(struct kafka *kafka)
         if (probe->refusal && probe->about_slot)
             say_refused(kafka);
     } else if (++probe->unanswered == PROBES_UNANSWERED) {
-        kafka_silence_began(kafka, probe->asked_ms);
         say_silent(kafka);
+        kafka_silence_began(kafka, probe->asked_ms);
     }
 }
 

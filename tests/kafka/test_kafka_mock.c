@@ -359,9 +359,14 @@ static void tells_what_the_coordinator_says(void **state)
         assert_int_equal(kafka_silent_since(side.kafka, reason, sizeof reason), 0);
         rd_kafka_mock_clear_request_errors(cluster->mock, OFFSET_FETCH);
     }
-    /* librdkafka keeps this one to itself. */
+    /* librdkafka keeps this one to itself. A dead bootstrap broker is no reason not to tell it. */
+    kafka_log_callback(side.kafka->consumer, 3, "FAIL",
+                       "[thrd:x]: 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed");
+    kafka_silence_ended(side.kafka);
+    assert_true(kafka_log_tells_why());
     push_fetch_errors(cluster, codes[2]);
     side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) != 0);
+    assert_true(was_logged(caught, "the coordinator of group g gives no answer"));
     dup2(before, STDERR_FILENO);
     close(before);
     assert_non_null(strstr(reason, "the coordinator of group g gives no answer, or none but"));
