@@ -4,10 +4,10 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/text.h"
 
 enum { LASTING_MS = 60000, LINE_INTERVAL_MS = 60000, LINES = 8 };
 
@@ -20,13 +20,34 @@ struct line {
 static struct line logged[TROUBLES][LINES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Texts that differ only in digits, such as a time or a size, are the same failure. */
+/* The length of the name or number that begins there: what a topic's name may consist of. */
+static size_t word_length(const char *text)
+{
+    return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+}
+
+/* Whether the word is a number, also with a unit ("30ms"). */
+static bool is_number(const char *word, size_t length)
+{
+    enum { UNIT = 2 };
+    size_t digits = strspn(word, "0123456789.");
+    return digits > 0 && digits + UNIT >= length && !memchr(word, '-', length) &&
+           !memchr(word, '_', length);
+}
+
+/* Texts that differ only in numbers, such as a time or a size, are the same failure; those that
+ * name different topics are not. */
 static uint64_t hash(const char *text)
 {
     uint64_t value = HASH_EMPTY;
-    for (; *text; text++)
-        if (!text_is_digit(*text))
-            value = hash_add(value, text, 1);
+    while (*text) {
+        size_t length = word_length(text);
+        if (!length)
+            value = hash_add(value, text, length = 1);
+        else if (!is_number(text, length))
+            value = hash_add(value, text, length);
+        text += length;
+    }
     return value;
 }
 
@@ -84,7 +105,8 @@ void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t si
         trouble->since_ms = since_ms;
         trouble->last_ms = now_ms;
     }
-    if (told)
+    /* What the log says of one broker may be another matter: for that long only is it believed. */
+    if (told && now_ms - trouble->since_ms < LASTING_MS)
         note(trouble, now_ms, text);
     else
         trouble_failed(troubles, kind, now_ms, text, true);

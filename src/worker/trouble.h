@@ -33,8 +33,8 @@ struct troubles {
 void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms,
                     const char *text, bool lasting);
 
-/* The operation was started at `since_ms` and has not ended yet. told: the log says why, so it
- * needs no line. */
+/* The operation was started at `since_ms` and has not ended yet. told: the log says something
+ * that may be the reason, so it needs no line during the first minute. */
 void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t since_ms,
                    int64_t now_ms, const char *text, bool told);
 

@@ -64,11 +64,41 @@ static void one_line_for_both_jobs(void **state)
     assert_string_equal(troubles_lasting(&calls, 61000, NULL), "no producer");
     assert_string_equal(troubles_lasting(&recordings, 61001, NULL), "no producer");
     trouble_failed(&recordings, TROUBLE_PRODUCER, 61002, "another reason", true);
-    trouble_waits(&calls, TROUBLE_TRANSACTIONS, 1000, 61000, "no end of it", true);
+    trouble_waits(&calls, TROUBLE_TRANSACTIONS, 1000, 60000, "no end of it", true);
     assert_int_equal(lines(), 1);
     assert_string_equal(troubles_lasting(&calls, 61000, NULL), "no producer");
     trouble_over(&calls, TROUBLE_PRODUCER, 61000);
     assert_string_equal(troubles_lasting(&calls, 61000, NULL), "no end of it");
+}
+
+/* Names may differ only in digits: what is said of the one is not said of the other. */
+static void a_line_for_each_name(void **state)
+{
+    (void)state;
+    struct troubles calls = {0}, recordings = {0};
+    static const char *const names[] = {"calls-1",    "calls-2", "calls.1", "2026-calls",
+                                        "2027-calls", "1calls",  "2calls"};
+    char words[80];
+    for (int round = 0; round < 2; round++)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            struct troubles *troubles = i % 2 ? &recordings : &calls;
+            snprintf(words, sizeof words, "topic %s/%d (after %d ms, 1%dms): refused", names[i],
+                     round, round, round);
+            trouble_failed(troubles, TROUBLE_READS, 1000 + round, words, true);
+            assert_int_equal(lines(), !round);
+        }
+}
+
+/* One broker's wrong certificate is in the log again and again; a transaction that does not end may
+ * have another cause. */
+static void what_waits_is_told_after_a_minute(void **state)
+{
+    (void)state;
+    struct troubles troubles = {0};
+    for (int64_t now = 32000; now < 200000; now += 500) {
+        trouble_waits(&troubles, TROUBLE_TRANSACTIONS, 1000, now, "no end", true);
+        assert_int_equal(lines(), now == 61000 || now == 121000 || now == 181000);
+    }
 }
 
 static void unready_after_a_minute(void **state)
@@ -136,6 +166,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(one_line_a_minute, catch_lines),
         cmocka_unit_test_setup(one_line_for_both_jobs, catch_lines),
+        cmocka_unit_test_setup(a_line_for_each_name, catch_lines),
+        cmocka_unit_test_setup(what_waits_is_told_after_a_minute, catch_lines),
         cmocka_unit_test_setup(unready_after_a_minute, catch_lines),
         cmocka_unit_test_setup(the_oldest_is_named, catch_lines),
         cmocka_unit_test_setup(what_is_not_asked_any_more_is_over, catch_lines),
