@@ -93,7 +93,10 @@ class BrokerDeath(UnderLoad):
         def led():
             found = admin.list_topics(topic, timeout=20).topics[topic].partitions
             leaders = {p.leader for p in found.values()}
-            return found if leaders == set(self.kafka.numbers()) else None  # each again, after the last one's death
+            if leaders == set(self.kafka.numbers()):
+                return found
+            prefer_leaders(self.bootstrap)  # a broker that has just come back was not in sync before
+            return None
         partitions = wait_until(led, 60, f"each broker leads some of {topic}")
 
         def find(name):
