@@ -85,19 +85,19 @@ class BrokerDeath(UnderLoad):
         return wait_until(lambda: [at for n in self.kafka.numbers() if n != broker
                                    for at in self.said(n, f"Fencing broker {broker} at epoch") if at > since], 60, "the controller notices")[0]
 
-    def coordinators(self, topic, some_name, transactions):
-        """Which broker coordinates a name: by the leaders of the topic that keeps it."""
+    def coordinators(self, topic, some_name, transactions, wanted):
+        """Which broker coordinates a name: by the leaders of the topic that keeps it. `wanted`: the broker that leads some of it, or None."""
         coordinator(self.bootstrap, some_name, transactions)  # makes the topic
         admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
 
         def led():
             found = admin.list_topics(topic, timeout=20).topics[topic].partitions
             leaders = {p.leader for p in found.values()}
-            if leaders == set(self.kafka.numbers()):
+            if not wanted or wanted in leaders:
                 return found
             prefer_leaders(self.bootstrap)  # a broker that has just come back was not in sync before
             return None
-        partitions = wait_until(led, 60, f"each broker leads some of {topic}")
+        partitions = wait_until(led, 60, f"broker {wanted} leads some of {topic}")
 
         def find(name):
             code = 0
@@ -108,8 +108,8 @@ class BrokerDeath(UnderLoad):
 
     def names_where(self, victim, groups, transactions):
         """Names of the two groups and of two workers, so that the broker coordinates both groups, or none, and so the transactions."""
-        of_group = self.coordinators("__consumer_offsets", self.group, False)
-        of_id = self.coordinators("__transaction_state", self.group, True)
+        of_group = self.coordinators("__consumer_offsets", self.group, False, victim if groups else None)
+        of_id = self.coordinators("__transaction_state", self.group, True, victim if transactions else None)
         for i, j in itertools.product(range(1, 50), repeat=2):
             names = [f"{self.group}{i}", f"{self.group}-recordings{j}"]
             if any((of_group(name) == victim) != groups for name in names):
