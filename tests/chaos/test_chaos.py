@@ -196,7 +196,7 @@ class Chaos(Scenario):
         self.begin()
         workers = self.start_all("a", "b", **SHIPPED)
         story = []
-        for seconds in (4, 15, 45) if LONG else (4,):  # the session lasts 30 s
+        for seconds in (4, 15) if LONG else (4,):
             self.progress(50)
             n = self.roles_of(workers)["group coordinator"]
             story.append(f"broker {n} ({self.tell_roles(n, workers)}) for {seconds} s")
