@@ -434,10 +434,7 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
     };
     /* A consumer whose place another process has taken has its fatal error before it is called
      * lost. */
-    if (a->events[a->event_count - 1].lost && !rd_kafka_fatal_error(handle, NULL, 0)) {
-        a->lost = true;
-        atomic_store(&kafka->replaced, false);
-    }
+    a->lost |= a->events[a->event_count - 1].lost && !rd_kafka_fatal_error(handle, NULL, 0);
 }
 
 static struct kafka_slot *slot_of(struct kafka *kafka, const rd_kafka_topic_partition_t *at)
@@ -597,8 +594,15 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_p
 void kafka_unassign(struct kafka *kafka, uint64_t rebalance)
 {
     const struct kafka_assignment *a = &kafka->assignment;
-    if (rebalance == a->number && a->asked == ASKED_UNASSIGN)
+    if (rebalance == a->number && a->asked == ASKED_UNASSIGN && !kafka->failed)
         unassigned(kafka);
+}
+
+void kafka_assignment_duplicate(struct kafka *kafka)
+{
+    const struct kafka_assignment *a = &kafka->assignment;
+    if (a->lost && a->asked == ASKED_UNASSIGN)
+        kafka_fail_as_duplicate(kafka, "it joined while this one could not reach the group");
 }
 
 void kafka_assignment_is_member(struct kafka *kafka)
@@ -674,9 +678,6 @@ static void closed(struct kafka *kafka)
     all_lost(kafka);
     if (a->leaving) {
         a->left = true;
-    } else if (a->fenced && atomic_load(&kafka->replaced)) {
-        /* A member of this name was in the group, and it was not this process. */
-        kafka_fail_as_duplicate(kafka, "it joined while this one could not reach the group");
     } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader) &&
                kafka_runner_idle(&kafka->prober) && kafka_consumer_renew(kafka)) {
         /* The new consumer has its member id: if it is fenced, another process has joined. */

@@ -160,6 +160,7 @@ struct kafka_writing {
     bool forbidden;               /* refused are all records of topics that may not be written */
     enum txn_outcome outcome;
     bool no_member; /* aborted, because the coordinator does not know this member */
+    bool duplicate; /* ... because it knows another one under this group.instance.id */
     bool failed;    /* the process cannot go on */
     struct error error;
 };
@@ -243,10 +244,8 @@ struct kafka {
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_capacity;
     int64_t swept_at_ms, polled_at_ms;
-    bool failed;                /* reported once */
-    atomic_uint rights_missing; /* a bit for each kafka_right; any thread */
-    atomic_bool replaced;       /* since the loss of the assignment, another process has taken this
-                                   one's place in the group, or its partitions. Any thread */
+    bool failed;                     /* reported once */
+    atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
     _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */
     char silence[256];               /* why the last connection failed; under log_throttle.lock */
     bool lacks_input;                /* the requests topic does not exist yet */
@@ -458,6 +457,10 @@ void kafka_assignment_is_member(struct kafka *kafka);
  * closed, and a new consumer joins. Returns false, and does nothing, while a rebalance is
  * running. */
 bool kafka_assignment_renew(struct kafka *kafka);
+/* A commit was refused, because the group knows another member under this group.instance.id. While
+ * lost partitions are handed over under the membership that granted them, that is another process:
+ * this one fails, and does not join anew, because it would take that one's place. */
+void kafka_assignment_duplicate(struct kafka *kafka);
 /* The consumer was fenced as a static member. Returns whether it has done that itself, after a
  * loss: then it is replaced when the lost partitions are handed over. */
 bool kafka_assignment_fenced(struct kafka *kafka);

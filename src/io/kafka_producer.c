@@ -481,8 +481,7 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
     if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
         code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
         job->outcome = TXN_FENCED;
-    if (job->outcome == TXN_FENCED || code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-        atomic_store(&kafka->replaced, true);
+    job->duplicate |= code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     rd_kafka_error_destroy(error);
     if (*again && code != RD_KAFKA_RESP_ERR__TIMED_OUT)
         kafka_runner_sleep(&kafka->writer, 5);
@@ -650,7 +649,7 @@ void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transac
     job->transaction = transaction;
     job->membership = kafka_membership_to_write(kafka);
     job->rebalance = kafka->assignment.number;
-    job->failed = job->no_member = false;
+    job->failed = job->no_member = job->duplicate = false;
     job->error.text[0] = '\0';
     job->code = RD_KAFKA_RESP_ERR_NO_ERROR;
     kafka_runner_give(&kafka->writer, transact);
@@ -669,6 +668,8 @@ void kafka_writing_complete(struct kafka *kafka)
     if (job->membership)
         rd_kafka_consumer_group_metadata_destroy(job->membership);
     job->membership = NULL;
+    if (job->duplicate)
+        kafka_assignment_duplicate(kafka);
     bool no_member = job->no_member;
     uint64_t rebalance = job->rebalance;
     if (job->outcome == TXN_COMMITTED) {
