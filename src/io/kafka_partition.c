@@ -246,7 +246,9 @@ void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot)
     rd_kafka_resp_err_t code =
         slot->queue ? seek(kafka, slot) : RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
     slot->reopen = code != RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (slot->reopen)
+    kafka->assignment.needs_reread |= slot->reopen;
+    /* A partition in trouble keeps its reason: the next reading says whether it lasts. */
+    if (slot->reopen && !slot->trouble.since_ms)
         kafka_partition_failed(kafka, slot, code, rd_kafka_err2str(code));
 }
 
