@@ -241,10 +241,11 @@ static void check_fatal(struct kafka *kafka)
 {
     char reason[400];
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(kafka->consumer, reason, sizeof reason);
-    if (!code || (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID && kafka_assignment_fenced(kafka)))
+    if (!code)
         return;
     if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
-        kafka_fail_as_duplicate(kafka, reason);
+        if (!kafka_assignment_fenced(kafka))
+            kafka_fail_as_duplicate(kafka, reason);
         return;
     }
     struct error error;

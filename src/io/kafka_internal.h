@@ -336,6 +336,8 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
 bool kafka_is_too_old(rd_kafka_resp_err_t code);
 /* Whether the coordinator says that this process is not a member of the current generation. */
 bool kafka_is_no_member(rd_kafka_resp_err_t code);
+/* Whether another process has taken over the transactional id. */
+bool kafka_is_fenced(rd_kafka_resp_err_t code);
 
 /* kafka_refusal.c */
 

@@ -284,3 +284,9 @@ bool kafka_is_no_member(rd_kafka_resp_err_t code)
         return false;
     }
 }
+
+bool kafka_is_fenced(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+           code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+}

@@ -478,8 +478,7 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && abort_it)
         refuse_forbidden(kafka);
     job->outcome = TXN_UNKNOWN;
-    if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-        code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+    if (kafka_is_fenced(code))
         job->outcome = TXN_FENCED;
     job->duplicate |= code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     rd_kafka_error_destroy(error);

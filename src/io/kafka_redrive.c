@@ -57,16 +57,9 @@ _Static_assert(offsetof(struct redrive, config) == offsetof(struct kafka, config
 
 static void set_denied(struct redrive *redrive, const char *topic)
 {
-    for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++)
-        if (!strcmp(topic, redrive->config->request_topics[kind]))
-            atomic_fetch_or(&redrive->denied, 1u << kind);
-}
-
-/* Whether another process has taken over the transactional id. */
-static bool is_fenced(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-           code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+    enum request_kind kind = kafka_topic_kind(redrive->config, topic);
+    if (kind < REQUEST_KINDS)
+        atomic_fetch_or(&redrive->denied, 1u << kind);
 }
 
 static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
@@ -80,7 +73,7 @@ static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, voi
     bool given_up = message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
                     message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ||
                     message->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
-    if (message->err && !given_up && !is_fenced(message->err) && !redrive->refused) {
+    if (message->err && !given_up && !kafka_is_fenced(message->err) && !redrive->refused) {
         redrive->refused = message->err;
         redrive->refused_offset = (int64_t)(intptr_t)message->_private;
     }
@@ -115,7 +108,7 @@ static void describe(struct redrive *redrive, const rd_kafka_error_t *problem, c
                   rd_kafka_err2str(code), kafka_why_refused(code));
     else if (*kafka_why_refused(code))
         error_set(error, "%s: %s%s", what, rd_kafka_err2str(code), kafka_why_refused(code));
-    else if (is_fenced(code))
+    else if (kafka_is_fenced(code))
         error_set(error, "%s: %s: another redrive has begun", what, rd_kafka_error_string(problem));
     else {
         struct error words;
@@ -210,10 +203,7 @@ static bool has_header(const rd_kafka_headers_t *headers, const char *name)
 static int check_target(struct redrive *redrive, const struct kafka_dead_letter *letter,
                         struct error *error)
 {
-    enum request_kind kind = 0;
-    while (kind < REQUEST_KINDS &&
-           strcmp(letter->topic, redrive->config->request_topics[kind]) != 0)
-        kind++;
+    enum request_kind kind = kafka_topic_kind(redrive->config, letter->topic);
     if (kind == REQUEST_KINDS)
         return 0;
     int32_t *count = &redrive->targets[kind];

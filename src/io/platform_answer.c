@@ -41,36 +41,23 @@ static void begin_head(struct transfer *transfer, const char *line, size_t size)
     attempt->retry_after_ms = attempt->content_length = -1;
 }
 
-static bool is_named(const char *from, const char *to, const char *name)
-{
-    size_t n = strlen(name);
-    return (size_t)(to - from) == n && strncasecmp(from, name, n) == 0;
-}
-
 /* One member of the list. `identity`, which some servers call `none`, packs nothing. */
-static void add_encoding(struct attempt *attempt, const char *from, const char *to)
+static void add_encoding(struct attempt *attempt, const struct framing_member *member)
 {
     char *all = attempt->content_encoding;
     size_t used = strlen(all), room = sizeof attempt->content_encoding - used;
-    while (from < to && (*from == ' ' || *from == '\t'))
-        from++;
-    while (to > from && (to[-1] == ' ' || to[-1] == '\t'))
-        to--;
-    size_t size = (size_t)(to - from);
-    if (size && !is_named(from, to, "identity") && !is_named(from, to, "none"))
-        snprintf(all + used, room, "%s%.*s", used ? "," : "", (int)(size < room ? size : room),
-                 from);
+    if (!framing_is_named(member, "identity") && !framing_is_named(member, "none"))
+        snprintf(all + used, room, "%s%.*s", used ? "," : "",
+                 (int)(member->size < room ? member->size : room), member->name);
 }
 
 /* Several such headers count as one header with a list. */
 static void read_content_encoding(struct attempt *attempt, const char *value, size_t size)
 {
-    const char *end = value + size;
-    while (value < end) {
-        const char *comma = memchr(value, ',', (size_t)(end - value));
-        add_encoding(attempt, value, comma ? comma : end);
-        value = comma ? comma + 1 : end;
-    }
+    struct framing_member member;
+    const char *at = value;
+    while (framing_next_member(&at, value + size, &member))
+        add_encoding(attempt, &member);
 }
 
 /* A coding that was applied before the chunks is undone together with the content encodings. */

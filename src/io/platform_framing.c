@@ -3,18 +3,12 @@
 #include <string.h>
 #include <strings.h>
 
-struct member {
-    const char *name;
-    size_t size;
-};
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
 }
 
-/* The next member of the list that is not empty; false: there is none. */
-static bool next_member(const char **at, const char *end, struct member *member)
+bool framing_next_member(const char **at, const char *end, struct framing_member *member)
 {
     while (*at < end && (is_blank(**at) || **at == ','))
         ++*at;
@@ -27,12 +21,12 @@ static bool next_member(const char **at, const char *end, struct member *member)
     return member->size > 0;
 }
 
-static bool is_named(const struct member *member, const char *name)
+bool framing_is_named(const struct framing_member *member, const char *name)
 {
     return member->size == strlen(name) && strncasecmp(member->name, name, member->size) == 0;
 }
 
-static bool read_number(const struct member *member, int64_t *number)
+static bool read_number(const struct framing_member *member, int64_t *number)
 {
     *number = 0;
     for (size_t i = 0; i < member->size; i++) {
@@ -45,12 +39,12 @@ static bool read_number(const struct member *member, int64_t *number)
 
 void framing_length(struct framing *framing, const char *value, size_t size)
 {
-    struct member member;
+    struct framing_member member;
     const char *at = value;
     int64_t length;
     int members = 0;
     framing->lengths++;
-    while (next_member(&at, value + size, &member)) {
+    while (framing_next_member(&at, value + size, &member)) {
         members++;
         if (!read_number(&member, &length) || (framing->length_known && length != framing->length))
             framing->contradictory = true;
@@ -62,23 +56,23 @@ void framing_length(struct framing *framing, const char *value, size_t size)
         framing->contradictory = true;
 }
 
-static bool is_known(const struct member *member)
+static bool is_known(const struct framing_member *member)
 {
     static const char *const known[] = {"gzip", "x-gzip", "deflate", "compress", "x-compress"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (is_named(member, known[i]))
+        if (framing_is_named(member, known[i]))
             return true;
     return false;
 }
 
 /* Some servers still send identity, which is no longer a coding. A coding after the chunks, or an
  * unknown one, makes the end ambiguous. */
-static void take_coding(struct framing *framing, const struct member *member,
+static void take_coding(struct framing *framing, const struct framing_member *member,
                         framing_coding_told *told, void *argument)
 {
-    if (is_named(member, "identity"))
+    if (framing_is_named(member, "identity"))
         return;
-    bool chunked = is_named(member, "chunked");
+    bool chunked = framing_is_named(member, "chunked");
     if (!chunked && (framing->chunked || !is_known(member)))
         framing->contradictory = true;
     framing->coding_count++;
@@ -90,12 +84,12 @@ static void take_coding(struct framing *framing, const struct member *member,
 void framing_coding(struct framing *framing, const char *value, size_t size,
                     framing_coding_told *told, void *argument)
 {
-    struct member member, whole = {value, size};
+    struct framing_member member, whole = {value, size};
     const char *at = value;
     framing->codings++;
-    while (next_member(&at, value + size, &member))
+    while (framing_next_member(&at, value + size, &member))
         take_coding(framing, &member, told, argument);
-    framing->simple = is_named(&whole, "chunked");
+    framing->simple = framing_is_named(&whole, "chunked");
 }
 
 /* With chunks the length does not count. With another coding alone, the length would be right only

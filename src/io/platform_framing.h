@@ -17,6 +17,18 @@ struct framing {
     bool contradictory; /* two readers may find different ends: nothing of the body is known */
 };
 
+/* A member of a list in a header's value; it points into the value. */
+struct framing_member {
+    const char *name;
+    size_t size;
+};
+
+/* The next member of the list that is not empty, without the blanks around it; false: there is
+ * none. */
+bool framing_next_member(const char **at, const char *end, struct framing_member *member);
+/* Upper and lower case are the same. */
+bool framing_is_named(const struct framing_member *member, const char *name);
+
 /* Adds the value of one Content-Length line. */
 void framing_length(struct framing *framing, const char *value, size_t size);
 

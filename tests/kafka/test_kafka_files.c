@@ -62,6 +62,19 @@ static struct config config_of(const char *const *options, size_t count)
     return config;
 }
 
+/* With a password and an authority, in files of these names. */
+static struct config config_with_files(const char *password_name, const char *authority_name)
+{
+    char password[128], authority[128];
+    put(password_name, "one-secret");
+    put(authority_name, certificate);
+    snprintf(password, sizeof password, "kafka.sasl.password.file=%s", path_of(password_name));
+    snprintf(authority, sizeof authority, "kafka.ssl.ca.location=%s", path_of(authority_name));
+    const char *options[] = {"kafka.security.protocol=sasl_ssl", "kafka.sasl.mechanism=PLAIN",
+                             "kafka.sasl.username=u", password, authority};
+    return config_of(options, 5);
+}
+
 /* What a look finds, and the error of that look alone. */
 static struct error error;
 
@@ -104,14 +117,7 @@ static void a_password_is_read_again(void **state)
 static void both_errors_are_told(void **state)
 {
     (void)state;
-    char password[128], authority[128];
-    put("secret", "one-secret");
-    put("authority.pem", certificate);
-    snprintf(password, sizeof password, "kafka.sasl.password.file=%s", path_of("secret"));
-    snprintf(authority, sizeof authority, "kafka.ssl.ca.location=%s", path_of("authority.pem"));
-    const char *options[] = {"kafka.security.protocol=sasl_ssl", "kafka.sasl.mechanism=PLAIN",
-                             "kafka.sasl.username=u", password, authority};
-    struct config config = config_of(options, 5);
+    struct config config = config_with_files("secret", "authority.pem");
     struct kafka_files *files = kafka_files_new(&config);
     assert_null(look(files, true));
     assert_string_equal(error.text, "");
@@ -159,14 +165,7 @@ static void certificate_is_read_again(const char *option, const char *name, bool
 static void a_password_does_not_wait_for_a_certificate(void **state)
 {
     (void)state;
-    char ca[128], password[128];
-    put("ca", certificate);
-    put("password", "one-secret");
-    snprintf(ca, sizeof ca, "kafka.ssl.ca.location=%s", path_of("ca"));
-    snprintf(password, sizeof password, "kafka.sasl.password.file=%s", path_of("password"));
-    const char *options[] = {"kafka.security.protocol=sasl_ssl", "kafka.sasl.mechanism=PLAIN",
-                             "kafka.sasl.username=u", password, ca};
-    struct config config = config_of(options, 5);
+    struct config config = config_with_files("password", "ca");
     struct kafka_files *files = kafka_files_new(&config);
     put("ca", "-----BEGIN CERTIFICATE-----\nMIIBdTCCARug");
     assert_null(look(files, false));
