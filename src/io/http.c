@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/condition.h"
 #include "base/list.h"
 #include "base/memory.h"
 #include "io/http_host.h"
@@ -22,6 +24,7 @@ enum {
     CONNECTION_BYTES = 16384, /* memory for the head of a request and of its answer */
     BACKLOG = 64,
     STACK_BYTES = 256 * 1024,
+    ENDING_MS = 2000, /* at most, for the connections' end when the server ends */
 };
 
 struct http {
@@ -29,20 +32,25 @@ struct http {
     void *argument;
     struct http_hosts *hosts;
     struct MHD_Daemon *daemon;
-    struct list visitors; /* by the end of their last request, or else by their start. The server's
-                             thread */
+    pthread_mutex_t lock; /* for what follows, up to the address */
+    pthread_cond_t left;  /* open is 0 */
+    struct list visitors; /* by the end of their last request, or else by their start */
     unsigned visitor_count;
+    unsigned open; /* connections: visitors and those that are being closed */
+    bool arriving; /* a connection has been let in, and is not open yet */
+    bool ending;   /* no connection is let in */
     char address[NI_MAXHOST + NI_MAXSERV + 4];
 };
 
-/* ---- connections. The server's thread. Silent or slow clients must not keep others out: a probe
- * that waits counts as failed. */
+/* ---- connections. The server's thread, but for the last function. Silent or slow clients must not
+ * keep others out: a probe that waits counts as failed. */
 
 struct visitor {
     struct list node; /* in no list while it is being closed */
-    struct MHD_Connection *connection;
+    int fd;
 };
 
+/* The callers of these two hold the lock. */
 static void forget(struct http *http, struct visitor *visitor)
 {
     list_remove(&visitor->node);
@@ -51,29 +59,58 @@ static void forget(struct http *http, struct visitor *visitor)
 
 static void hang_up(struct http *http, struct visitor *visitor)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(visitor->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     forget(http, visitor);
-    shutdown(info->connect_fd, SHUT_RDWR); /* the library then closes it */
+    shutdown(visitor->fd, SHUT_RDWR); /* the library then closes it */
+}
+
+static enum MHD_Result on_arrival(void *argument, const struct sockaddr *address, socklen_t size)
+{
+    struct http *http = argument;
+    (void)address, (void)size;
+    pthread_mutex_lock(&http->lock);
+    http->arriving = !http->ending;
+    enum MHD_Result let_in = http->ending ? MHD_NO : MHD_YES;
+    pthread_mutex_unlock(&http->lock);
+    return let_in;
+}
+
+static void came(struct http *http, struct visitor *visitor)
+{
+    pthread_mutex_lock(&http->lock);
+    if (http->visitor_count == CONNECTIONS)
+        hang_up(http, list_of(http->visitors.next, struct visitor, node));
+    list_append(&http->visitors, &visitor->node);
+    http->visitor_count++;
+    http->open++;
+    http->arriving = false;
+    if (http->ending)
+        hang_up(http, visitor);
+    pthread_mutex_unlock(&http->lock);
+}
+
+static void went(struct http *http, struct visitor *visitor)
+{
+    pthread_mutex_lock(&http->lock);
+    if (list_linked(&visitor->node))
+        forget(http, visitor);
+    if (!--http->open)
+        pthread_cond_signal(&http->left);
+    pthread_mutex_unlock(&http->lock);
+    free(visitor);
 }
 
 static void on_connection(void *argument, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode what)
 {
-    struct http *http = argument;
     struct visitor *visitor = *context;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-        if (list_linked(&visitor->node))
-            forget(http, visitor);
-        free(visitor);
+        went(argument, visitor);
         return;
     }
-    if (http->visitor_count == CONNECTIONS)
-        hang_up(http, list_of(http->visitors.next, struct visitor, node));
     *context = visitor = memory_zeroed(1, sizeof *visitor);
-    visitor->connection = connection;
-    list_append(&http->visitors, &visitor->node);
-    http->visitor_count++;
+    visitor->fd =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    came(argument, visitor);
 }
 
 static void on_end(void *argument, struct MHD_Connection *connection, void **seen,
@@ -84,10 +121,29 @@ static void on_end(void *argument, struct MHD_Connection *connection, void **see
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     free(*seen);
     *seen = NULL;
-    if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK || !list_linked(&visitor->node))
+    if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK)
         return;
-    list_remove(&visitor->node);
-    list_append(&http->visitors, &visitor->node);
+    pthread_mutex_lock(&http->lock);
+    if (list_linked(&visitor->node)) {
+        list_remove(&visitor->node);
+        list_append(&http->visitors, &visitor->node);
+    }
+    pthread_mutex_unlock(&http->lock);
+}
+
+/* Closes all connections and waits for it. Main thread. The library must be ended without any: a
+ * malformed request that it reads while it is being ended makes it crash (0.9.75). */
+static void clear(struct http *http)
+{
+    struct timespec until = condition_deadline(ENDING_MS);
+    int rc = 0;
+    pthread_mutex_lock(&http->lock);
+    http->ending = true;
+    while (!list_empty(&http->visitors))
+        hang_up(http, list_of(http->visitors.next, struct visitor, node));
+    while ((http->open || http->arriving) && !rc)
+        rc = pthread_cond_timedwait(&http->left, &http->lock, &until);
+    pthread_mutex_unlock(&http->lock);
 }
 
 /* ---- answers. Server's thread. */
@@ -342,6 +398,14 @@ static unsigned note_address(struct http *http, int fd)
     return (unsigned)strtoul(port, NULL, 10);
 }
 
+static void release(struct http *http)
+{
+    pthread_cond_destroy(&http->left);
+    pthread_mutex_destroy(&http->lock);
+    http_hosts_free(http->hosts);
+    free(http);
+}
+
 struct http *http_new(const char *listen, const char *hosts, const struct http_handler *handler,
                       void *argument, struct error *error)
 {
@@ -352,6 +416,8 @@ struct http *http_new(const char *listen, const char *hosts, const struct http_h
     http->handler = handler;
     http->argument = argument;
     list_init(&http->visitors);
+    pthread_mutex_init(&http->lock, NULL);
+    condition_init(&http->left);
     http->hosts = http_hosts_new(listen, note_address(http, fd), hosts);
     /* From 1.0 on the library redirects targets with white space, unless it is strict. Before 1.0 a
      * strict library closes the connection without an answer. */
@@ -359,7 +425,7 @@ struct http *http_new(const char *listen, const char *hosts, const struct http_h
     /* Not epoll: with epoll the library does not notice that a client has gone in the middle of a
      * request until the idle limit, and such connections fill its table. */
     http->daemon = MHD_start_daemon(
-        MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, http,
+        MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, on_arrival, http, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)(CONNECTIONS + LEAVING), MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
         MHD_OPTION_NOTIFY_COMPLETED, on_end, http, MHD_OPTION_URI_LOG_CALLBACK, on_line, http,
@@ -370,8 +436,7 @@ struct http *http_new(const char *listen, const char *hosts, const struct http_h
         return http;
     error_set(error, "http.listen: the server cannot be started: %s", strerror(errno));
     close(fd);
-    http_hosts_free(http->hosts);
-    free(http);
+    release(http);
     return NULL;
 }
 
@@ -384,7 +449,7 @@ void http_free(struct http *http)
 {
     if (!http)
         return;
+    clear(http);
     MHD_stop_daemon(http->daemon); /* closes the socket, too */
-    http_hosts_free(http->hosts);
-    free(http);
+    release(http);
 }

@@ -1,4 +1,5 @@
-/* The HTTP server with more clients than it holds: whoever asks is answered, whatever others do. */
+/* The HTTP server with more clients than it holds: whoever asks is answered, whatever others do.
+ * The server ends cleanly, whatever arrives meanwhile. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -16,7 +17,12 @@
 #include "base/clock.h"
 #include "io/http.h"
 
-enum { CROWD = 100, DEADLINE_MS = 20000 /* longer than any connection may be idle */ };
+enum {
+    CROWD = 100,
+    DEADLINE_MS = 20000, /* longer than any connection may be idle */
+    ENDS = 1000,
+    LAST_CLIENTS = 24,
+};
 
 static bool render(void *argument, const char *path, struct http_answer *answer)
 {
@@ -107,9 +113,29 @@ static void who_goes_on_asking_stays(void **state)
     http_free(http);
 }
 
+/* The library answers a malformed request by itself, and does so wrongly once it is being ended. */
+static void malformed_requests_while_it_ends(void **state)
+{
+    (void)state;
+    static const char malformed[] =
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n";
+    for (int n = 0; n < ENDS; n++) {
+        struct http *http = server();
+        int last[LAST_CLIENTS];
+        for (size_t i = 0; i < LAST_CLIENTS; i++) {
+            last[i] = client(http);
+            say(last[i], malformed);
+        }
+        http_free(http);
+        for (size_t i = 0; i < LAST_CLIENTS; i++)
+            close(last[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(malformed_requests_while_it_ends),
         cmocka_unit_test(slow_clients_keep_nobody_out),
         cmocka_unit_test(who_goes_on_asking_stays),
     };
