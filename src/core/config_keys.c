@@ -56,7 +56,7 @@ const struct config_key config_keys[] = {
     {INTEGER("stuck.after.ms", stuck_after_ms, "60000", 1000, 24 * HOUR)},
     {VALUE("platform.url", platform_url, NULL, config_set_url)},
     {VALUE("platform.allow.http", platform_allow_http, "false", config_set_boolean)},
-    {VALUE("platform.version", platform_version, "20171220", config_set_name), .min = 1, .max = 64},
+    {VALUE("platform.version", platform_version, "20171220", config_set_path_part), .min = 1, .max = 64},
     {VALUE("platform.token", platform_token, NULL, config_set_credential), .secret = true},
     {VALUE("platform.app.id", platform_app_id, NULL, config_set_credential)},
     {VALUE("platform.utc.offset", platform_utc_offset_minutes, "+08:00", config_set_zone)},

@@ -65,7 +65,7 @@ CONFIG_SETTER(config_set_boolean)
 static bool is_name(const char *value, size_t min, size_t max)
 {
     size_t n = strlen(value);
-    if (n < min || n > max || !strcmp(value, ".") || !strcmp(value, ".."))
+    if (n < min || n > max)
         return false;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)value[i];
@@ -75,17 +75,31 @@ static bool is_name(const char *value, size_t min, size_t max)
     return true;
 }
 
+/* A part of a path that is one of these would lead to another folder. */
+static bool is_dots(const char *value)
+{
+    return !strcmp(value, ".") || !strcmp(value, "..");
+}
+
 bool config_is_topic(const char *name)
 {
-    return is_name(name, 1, TOPIC_LIMIT);
+    return is_name(name, 1, TOPIC_LIMIT) && !is_dots(name);
 }
 
 CONFIG_SETTER(config_set_name)
 {
     if (!is_name(value, (size_t)key->min, (size_t)key->max))
-        return error_set(why, "expected %lld to %lld of A-Z a-z 0-9 . _ - (not . or ..), not %s",
+        return error_set(why, "expected %lld to %lld of A-Z a-z 0-9 . _ -, not %s",
                          (long long)key->min, (long long)key->max, config_show(value).text);
     return set_string(field, value, strlen(value));
+}
+
+CONFIG_SETTER(config_set_path_part)
+{
+    if (is_dots(value))
+        return error_set(why, "expected %lld to %lld of A-Z a-z 0-9 . _ - (not . or ..), not %s",
+                         (long long)key->min, (long long)key->max, config_show(value).text);
+    return config_set_name(key, value, field, why);
 }
 
 bool config_is_group(const char *id)

@@ -13,7 +13,8 @@
 
 CONFIG_SETTER(config_set_integer);    /* int64_t within min and max */
 CONFIG_SETTER(config_set_boolean);    /* bool */
-CONFIG_SETTER(config_set_name);       /* min to max of A-Z a-z 0-9 . _ -; not . or .. */
+CONFIG_SETTER(config_set_name);       /* min to max of A-Z a-z 0-9 . _ - */
+CONFIG_SETTER(config_set_path_part);  /* the same, but not . or .. */
 CONFIG_SETTER(config_set_group);      /* a consumer group's id */
 CONFIG_SETTER(config_set_topic);      /* Kafka's rule for topic names */
 CONFIG_SETTER(config_set_job_topic);  /* the same, or empty */

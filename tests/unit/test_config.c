@@ -852,6 +852,8 @@ static void names_and_zones(void **state)
     refused("instance.id=", "1 to 64", "\"\"");
     refused("instance.id=a/b", "1 to 64", "\"a/b\"");
     refused("instance.id=" MANY, "1 to 64", "...");
+    accepted("instance.id=.");
+    accepted("instance.id=..");
     refused("platform.version=..", "1 to 64", "not . or ..");
     refused("platform.version=a/b", "1 to 64", "");
     static const char *const zones[] = {"",       "8",       "+8:00",  "08:00", "+08:60", "+15:00",
