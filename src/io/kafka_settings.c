@@ -1,6 +1,7 @@
 /* Settings of the two kinds of clients: the worker's own, and the user's kafka.* on the side that
  * knows them. */
 #include <assert.h>
+#include <ctype.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -272,12 +273,56 @@ int kafka_try_settings(const struct config *config, enum kafka_side side, struct
     return 0;
 }
 
+static bool is_letter_of_name(char c)
+{
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+/* Whether a name that ends before `at` goes on there; a dot may end a sentence. */
+static bool goes_on(const char *at)
+{
+    return is_letter_of_name(*at) || (*at == '.' && is_letter_of_name(at[1]));
+}
+
+/* Where the text names the setting; NULL: it does not. */
+static const char *find_name(const char *text, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = strstr(text, name); at; at = strstr(at + 1, name))
+        if ((at == text || (!is_letter_of_name(at[-1]) && at[-1] != '.')) && !goes_on(at + n))
+            return at;
+    return NULL;
+}
+
+/* The user's setting that librdkafka's error is about: the first one that it names. An error about
+ * SASL that names none is about the mechanism. NULL: none. */
+static const struct kafka_setting *setting_in(const struct config *config, enum kafka_side side,
+                                              const char *text)
+{
+    const struct kafka_setting *found = NULL, *mechanism = NULL;
+    const char *first = NULL;
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        const struct kafka_setting *setting = &config->kafka[i];
+        const char *at = find_name(text, setting->name);
+        if (setting->is_default || !(side == SIDE_CONSUMER ? setting->consumer : setting->producer))
+            continue;
+        if (at && (!first || at < first))
+            found = setting, first = at;
+        if (!strcmp(setting->name, "sasl.mechanisms"))
+            mechanism = setting;
+    }
+    bool of_sasl = strstr(text, "SASL") || strstr(text, "sasl.");
+    return found || !of_sasl ? found : mechanism;
+}
+
 static int check_together(const struct config *config, enum kafka_side side, struct text *errors)
 {
     struct error error;
     if (!kafka_try_settings(config, side, &error))
         return 0;
-    config_error(errors, NULL, "kafka.*", "%s", error.text);
+    const struct kafka_setting *setting = setting_in(config, side, error.text);
+    config_error(errors, setting ? setting->origin : NULL, setting ? key_of(setting) : "kafka.*",
+                 "%s", error.text);
     return -1;
 }
 

@@ -153,6 +153,22 @@ class CommandLine(ProgramCase):
             os.chmod(store, 0o555)
             self.refused("recording.store", options={**GOOD, "recording.store": store})
 
+    def test_place_of_what_librdkafka_refuses(self):
+        """What librdkafka finds only when it makes a client is told with the place and the key, like any other error."""
+        secured = "kafka.security.protocol = ssl\n"
+        for key, value, more in (("kafka.receive.message.max.bytes", "1000", ""), ("kafka.ssl.ca.location", "/etc/passwd", secured),
+                                 ("kafka.ssl.ca.pem", "none", secured), ("kafka.ssl.key.pem", "none", secured),
+                                 ("kafka.sasl.mechanisms", "BOGUS", "kafka.security.protocol = sasl_plaintext\n"),
+                                 ("kafka.sasl.mechanism", "PLAIN", "kafka.security.protocol = sasl_ssl\n")):
+            with self.subTest(key):
+                file = f"{self.directory}/refused.conf"
+                with open(file, "w", encoding="utf-8") as out:
+                    out.write(f"{more}\n\n{key} = {value}\n")
+                run = self.run_worker("-c", file, "--check")
+                self.assertEqual(2, run.returncode, run.stderr)
+                self.assertIn(f"{file}:{3 + bool(more)}: {key}: ", run.stderr)
+                self.assertEqual(1, len(run.stderr.splitlines()), run.stderr)
+
     def test_accepted_values(self):
         for more in ({"platform.url": "http://127.0.0.1:1/prefix", "platform.allow.http": "true"},
                      {"kafka.consumer.fetch.max.bytes": "1000000", "kafka.producer.linger.ms": "7", "kafka.debug": "cgrp"},
