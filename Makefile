@@ -5,8 +5,9 @@ BUILD := $(if $(filter dev,$(PRESET)),build,build/$(PRESET))
 # The tests need more packages than the programs, so they are configured when they are first wanted, and stay configured.
 CONFIGURE = $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DBUILD_TESTING=OFF)
 CTEST_FLAGS ?= --output-on-failure
-# One job more than there are cores, because most tests wait most of the time for time-outs and sessions.
-TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 1)
+# Two jobs more than there are cores, because most tests wait most of the time for time-outs and sessions: three at once left two cores
+# half idle.
+TESTS_AT_ONCE ?= $(shell expr $(JOBS) + 2)
 
 .NOTPARALLEL:
 .PHONY: help build install install-sandbox deb deb-test page demo play test test-packages simulate takeover broker-death spread outages clients chaos soak compose arm64 bench bench-page asan tsan lint format distro kubernetes kubernetes-identity kubernetes-check clean
