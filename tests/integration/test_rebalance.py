@@ -1,4 +1,6 @@
 """Workers that join and leave under load: a planned hand-over leaves nothing in doubt and calls nothing twice."""
+import itertools
+import json
 import re
 import signal
 
@@ -10,34 +12,56 @@ EVENTS = load(3000)
 
 
 def call_in_each_partition(case, platform):
-    """One call of each partition is open."""
+    """One call of each partition is open: the requests."""
     for number in range(case.PARTITIONS):
         case.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
-    case.requests.flush()
+    sent = case.requests.flush()
     platform.wait_calls(case.PARTITIONS)
+    return sent
 
 
 class Rebalance(KafkaCase):
+    def busy_until(self, platform, done, what):
+        """Waits until done(), and sees that a fifth of EVENTS requests wait all the while, however long it takes."""
+        def fed():
+            while len(self.keys) < len(platform.calls()) + EVENTS // 5:
+                self.keys.append(next(self.draw))
+                self.requests.send(call(len(self.keys), self.keys[-1]), self.keys[-1])
+            self.requests.producer.poll(0)
+            return done()
+        wait_until(fed, 90, what)
+
     def join_and_leave(self, options):
         platform = self.sandbox("latency=100-200ms")
-        for number, key in enumerate(zipf_keys(EVENTS, keys=1000, exponent=0.3)):
-            self.requests.send(call(number, key), key)
-        sent = self.requests.flush()
+        self.keys, self.draw = [], itertools.cycle(zipf_keys(EVENTS, keys=1000, exponent=0.3))
         options = {"platform.max.in.flight": load(48), **options}
-        first = self.worker(platform, options)
-        platform.wait_calls(EVENTS // 10)
-        second = self.worker(platform, options)
-        second.wait_log("^assigned: [1-9]")
-        platform.wait_calls(len(platform.calls()) + EVENTS // 10)
-        self.assertEqual(0, second.terminate())
-        platform.wait_calls(len(platform.calls()) + EVENTS // 10)
-        third = self.worker(platform, options)
-        third.wait_log("^assigned: [1-9]")
-        self.assertLess(len(platform.calls()), EVENTS, "the last hand-over came after the work")
-        self.assertEqual(0, first.terminate())
-        results = self.results(EVENTS, seconds=120)
+
+        def work():
+            enough = len(platform.calls()) + EVENTS // 10
+            self.busy_until(platform, lambda: len(platform.calls()) >= enough, f"{enough} calls")
+
+        def join():
+            worker = self.worker(platform, options)
+            self.busy_until(platform, lambda: any('"message":"assigned: ' in line and '"assigned: 0 ' not in line for line in list(worker.lines["stderr"])),
+                            f"{worker.name} has partitions")
+            return worker
+
+        def leave(worker):
+            worker.signal(signal.SIGTERM)
+            self.busy_until(platform, lambda: not worker.alive(), f"{worker.name} has ended")
+            self.assertEqual(0, worker.wait())
+        first = join()
+        work()
+        second = join()
+        work()
+        leave(second)
+        work()
+        third = join()
+        leave(first)
+        sent = self.requests.flush()
+        results = self.results(len(sent), seconds=120)
         self.check_run(sent, results, platform)
-        self.assertEqual({"succeeded": EVENTS}, self.statuses(results))
+        self.assertEqual({"succeeded": len(sent)}, self.statuses(results))
         self.assertEqual(0, platform.stats()["overlaps"], "calls of one order id ran side by side")
         self.wait_idle()
         self.assertEqual(0, third.terminate())
@@ -49,20 +73,24 @@ class Rebalance(KafkaCase):
         self.join_and_leave({"kafka.partition.assignment.strategy": "range"})
 
     def test_call_that_outlives_the_drain(self):
-        """It becomes unknown with the next owner, is not called again, and its late answer is no second result."""
-        platform = self.sandbox("latency=6s?caller=18000000001")
-        options = {"drain.timeout.ms": "1000"}
+        """It becomes unknown with the next owner, is not called again, and its late answer is no second result. The platform is frozen,
+        so that no answer comes before that, however slow the machine is."""
+        platform = self.sandbox("latency=6s")
+        options = {"drain.timeout.ms": "1000", "platform.timeout.ms": "60000"}
         first = self.worker(platform, options, name="first")
-        self.requests.send(call(1, "slow"), "slow", partition=0)
-        sent = self.requests.flush()
-        platform.wait_calls(1)
+        sent = call_in_each_partition(self, platform)
+        platform.signal(signal.SIGSTOP)
         second = self.worker(platform, options, name="second")
-        second.wait_assigned()
-        self.assertEqual(0, first.terminate())
-        results = self.results(1)
-        self.assertEqual("unknown", results[0]["status"])
+        taken = self.results(self.PARTITIONS // 2)
+        self.assertEqual({"unknown": len(taken)}, self.statuses(taken))
+        platform.signal(signal.SIGCONT)
+        letters = [{name: value.decode() for name, value in letter.headers()} for letter in self.dead_letters(len(taken))]
+        self.assertEqual([("late-outcome", "succeeded")] * len(taken),
+                         [(headers["dlq.reason"], json.loads(headers["dlq.outcome"])["status"]) for headers in letters])
+        results = self.results(self.PARTITIONS)
+        self.assertEqual({"unknown": len(taken), "succeeded": self.PARTITIONS - len(taken)}, self.statuses(results))
         self.check_run(sent, results, platform)
-        self.assertEqual(0, second.terminate())
+        self.assertEqual([0, 0], [worker.terminate() for worker in (first, second)])
 
     def test_calls_that_outlive_a_drain_are_logged(self):
         """Each one, whether another worker takes its partition or the process stops."""
