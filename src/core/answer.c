@@ -223,13 +223,18 @@ static void reading_fini(struct reading *reading)
     text_fini(&reading->text);
 }
 
+static struct answer_form form_of(const struct attempt *attempt, const struct config *config)
+{
+    return (struct answer_form){attempt->content_type, attempt->content_encoding,
+                                (size_t)config->platform_answer_max_bytes};
+}
+
 /* Parses the body as JSON. Returns 0, or -1 with the reason why it is unreadable. Of members that
  * occur twice only Flag makes the meaning unclear. */
 static int parse(struct reading *reading, const struct attempt *attempt,
                  const struct config *config, const char **reason)
 {
-    struct answer_form form = {attempt->content_type, attempt->content_encoding,
-                               (size_t)config->platform_answer_max_bytes};
+    struct answer_form form = form_of(attempt, config);
     *reading = (struct reading){0};
     *reason = NULL;
     if (answer_text(&reading->text, attempt->body, attempt->body_size, &form, reason) == 0) {
@@ -334,6 +339,45 @@ void answer_refused(struct outcome *outcome, enum request_kind kind, const struc
         reading_fini(&reading);
     }
     set_outcome(outcome, kind, &answer, attempt->http_status);
+}
+
+/* Whether this, behind the name of a member, begins its value 1. */
+static bool value_is_one(struct json_number rest)
+{
+    static const char space[] = " \t\r\n";
+    while (take(&rest, space))
+        ;
+    bool ok = take(&rest, ":");
+    while (take(&rest, space))
+        ;
+    const char *ends = take(&rest, "\"") ? "\"" : ",}] \t\r\n";
+    struct json_number value = {rest.text, 0};
+    while (value.size < rest.size && !strchr(ends, rest.text[value.size]))
+        value.size++;
+    value = trim(value);
+    char *integer = ok && value.size ? to_integer(value) : NULL;
+    bool one = integer && strcmp(integer, "1") == 0;
+    free(integer);
+    return one;
+}
+
+bool answer_shows_success(const struct attempt *attempt, const struct config *config)
+{
+    static const char name[] = "\"Flag\"";
+    struct answer_form form = form_of(attempt, config);
+    struct text text = {0};
+    const char *unused;
+    bool found = false;
+    if (attempt->body_size &&
+        answer_text(&text, attempt->body, attempt->body_size, &form, &unused) == 0) {
+        const char *at = text.data, *end = text.data + text.length;
+        while (!found && at && (at = memmem(at, (size_t)(end - at), name, strlen(name)))) {
+            at += strlen(name);
+            found = value_is_one((struct json_number){at, (size_t)(end - at)});
+        }
+    }
+    text_fini(&text);
+    return found;
 }
 
 enum recording_url answer_file_url(struct text *url, const struct attempt *attempt,

@@ -20,6 +20,10 @@ int answer_read(struct outcome *outcome, enum request_kind kind, const struct at
 void answer_refused(struct outcome *outcome, enum request_kind kind, const struct attempt *attempt,
                     const struct config *config);
 
+/* Whether Flag 1 stands anywhere in a body that cannot be read as a whole, because its end is
+ * missing or damaged. */
+bool answer_shows_success(const struct attempt *attempt, const struct config *config);
+
 /* Adds the URL of a recording's file, from an answer that was read. */
 enum recording_url answer_file_url(struct text *url, const struct attempt *attempt,
                                    const struct config *config);

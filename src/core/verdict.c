@@ -319,13 +319,15 @@ static enum row answer_row(struct outcome *outcome, enum request_kind kind,
     enum row row = status_row(kind, attempt);
     if (attempt->too_large)
         *reason = NULL;
-    if (!attempt->complete)
-        return is_success(attempt->http_status) ? cut_row(attempt) : row;
-    if (answer_read(outcome, kind, attempt, config, reason) == 0)
-        row = flag_row(outcome, kind, attempt, config, row);
-    else if (!is_success(attempt->http_status))
+    if (attempt->complete && answer_read(outcome, kind, attempt, config, reason) == 0)
+        return flag_row(outcome, kind, attempt, config, row);
+    if (is_success(attempt->http_status))
+        return attempt->complete ? row : cut_row(attempt);
+    if (attempt->complete)
         *reason = NULL;
-    return row;
+    /* A call that may have been performed is not sent again for a damaged answer. */
+    bool shown = row != ROW_redirected && answer_shows_success(attempt, config);
+    return shown ? ROW_contradiction : row;
 }
 
 /* With a store, a successful answer must end with a stored file. */
@@ -422,8 +424,8 @@ static void describe(struct classification *classification, enum row row,
     char flag[48];
     bool is_integer, by_flag = row == ROW_auth_flag || row == ROW_retry_flag ||
                                row == ROW_not_ready || row == ROW_contradiction;
-    int64_t value = by_flag ? answer_flag(outcome, &is_integer) : 0;
-    if (by_flag) { /* any other Flag may be any text of the platform */
+    int64_t value = by_flag && outcome->flag_json ? answer_flag(outcome, &is_integer) : 1;
+    if (by_flag) { /* any other Flag may be any text of the platform. A contradiction's is 1 */
         snprintf(flag, sizeof flag, "Flag %" PRId64, value);
         reason = flag;
     }

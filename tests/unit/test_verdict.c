@@ -33,6 +33,9 @@ struct row {
 #define ANSWER(status_, text) \
     {.sends = 1, .http_status = (status_), .complete = true, .body = (text), \
      .body_size = sizeof(text) - 1}
+#define CUT(status_, failure_, text) \
+    {.sends = 1, .http_status = (status_), .failure = (failure_), .body = (text), \
+     .body_size = sizeof(text) - 1}
 #define MOVED(status_, text, where) \
     {.sends = 1, .http_status = (status_), .complete = true, .location = (where), \
      .body = (text), .body_size = sizeof(text) - 1}
@@ -123,6 +126,21 @@ static const struct row calls[] = {
     {{.sends = 1, .http_status = 401, .failure = FAILURE_TIMEOUT},
      VERDICT_UNAUTHORIZED,
      "unauthorized"},
+    /* a success that the status denies, in an answer that cannot be read as a whole */
+    {CUT(404, FAILURE_CUT, "{\"Flag\":1}"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {CUT(429, FAILURE_RESET, "{\"Flag\" : \" 1.0 \",\"Msg\":\"86"), VERDICT_IN_DOUBT,
+     "contradictory-answer"},
+    {CUT(401, FAILURE_TIMEOUT, "{\"Msg\":\"\",\"Flag\":1"), VERDICT_IN_DOUBT,
+     "contradictory-answer"},
+    {CUT(302, FAILURE_OTHER, "{\"Flag\":1,\"x\":\"aaa"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {ANSWER(429, "{\"Flag\":1}x"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {ANSWER(401, "{\"Flag\":2,\"Flag\":1}"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {CUT(429, FAILURE_CUT, "{\"Flag\":11,\"x\":1"), VERDICT_THROTTLED, "throttled"},
+    {CUT(404, FAILURE_CUT, "{\"Flag\":\"1"), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {CUT(404, FAILURE_CUT, "{\"Flag\""), VERDICT_ANSWERED, NULL},
+    {CUT(404, FAILURE_CUT, "{\"Flag\":"), VERDICT_ANSWERED, NULL},
+    {CUT(404, FAILURE_CUT, "{\"Flag\":[1],\"x\":"), VERDICT_ANSWERED, NULL},
+    {ANSWER(404, "<p>{Flag: 1}</p>"), VERDICT_ANSWERED, NULL},
 };
 
 static const struct row recordings[] = {
