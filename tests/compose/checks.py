@@ -269,10 +269,11 @@ def now():
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
 
 
-def busy_worker():
-    for container in containers("worker"):
-        if metric(f"http://{out('docker', 'port', container, '9464').splitlines()[0]}", "privacy_call_calls_in_flight").get(None, 0) > 2:
-            return container
+def busy_worker(workers):
+    """The process of a worker with calls in flight. workers: {address: process}"""
+    for address, process in workers.items():
+        if metric(f"http://{address}", "privacy_call_calls_in_flight").get(None, 0) > 2:
+            return process
     return None
 
 
@@ -282,7 +283,7 @@ def send_for_a_while(first, last):
         sender = subprocess.Popen(["kcat", "-P", "-b", bootstrap(), "-t", "call-requests", "-K|", "-X", "partitioner=murmur2_random"], stdin=subprocess.PIPE, text=True)
         for i in range(first, last + 1):
             print(f'o-{i}|{{"Caller": "183260{i:05}", "Callee": "185160{i:05}", "requestId": "r-{i}"}}', file=sender.stdin, flush=True)
-            time.sleep(0.002)
+            time.sleep(0.005)
         sender.stdin.close()
         sender.wait()
     thread = threading.Thread(target=send_them)
@@ -291,13 +292,15 @@ def send_for_a_while(first, last):
 
 
 def check_kills():
+    # Asked for before there are calls, because Docker's answers may take longer than calls, and before the killer, which has its image's labels, too.
+    workers = {out("docker", "port", c, "9464").splitlines()[0]: inspect(c, ".State.Pid") for c in containers("worker")}
     # By another process, not by Docker's own kill: from a container that sees all, as the daemon may be in a virtual machine.
     killer = out("docker", "run", "-d", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "sleep", WORKER, "600")
     sender = send_for_a_while(101, 1100)
-    victim = within(30, busy_worker)
+    victim = within(30, lambda: busy_worker(workers))
     since = now()
     if check("a worker is busy", victim):
-        run("docker", "exec", killer, "sh", "-c", f"kill -9 {inspect(victim, '.State.Pid')}")
+        run("docker", "exec", killer, "sh", "-c", f"kill -9 {victim}")
     sender.join()
     run("docker", "rm", "-f", killer)
     statuses = each_once(1100, 90)

@@ -7,6 +7,8 @@ IMAGE          the worker's image, as the nodes pull it
 KAFKA          Kafka as the pods reach it, without TLS; topics of the run's own are made there, and taken away again
 KAFKA_HERE     the same Kafka as this program reaches it (default: KAFKA)
 SANDBOX_IMAGE  the simulated platform's image (default: IMAGE, if it holds privacy-call-sandbox)
+KAFKA_TLS      optional: the same Kafka with TLS and SCRAM-SHA-512, as KEDA reaches it. KAFKA_TLS_LOGIN is then a folder with the files keda-password and
+               kafka-ca.pem, for a user keda that may DESCRIBE the topics and groups whose names begin with pcw-test-
 KILL           optional: a command that kills the container of the pod $1 by SIGKILL, on its node
 HPA            optional, not empty: scales by a HorizontalPodAutoscaler on the external metric `kafka-lag` (tests/kubernetes/local/lag), not by KEDA
 RATE           requests a second while something happens (default 40)
@@ -21,7 +23,7 @@ import sys
 import threading
 import time
 
-from cluster import NAME, SELECTOR, Cluster, Problem, is_ready, until
+from cluster import NAME, ROOT, SELECTOR, Cluster, Problem, is_ready, until
 from load import Load, drop_topics, make_topics
 from network import Network
 from stage import TOKENS, Stage
@@ -269,11 +271,35 @@ class Proof:
         """scaled up by a backlog, and down after it: unknown 0"""
         if not self.stage.keda:
             raise Skip("the cluster has no KEDA")
+        self.scaled_by(self.hpa if HPA else self.unpause, "a HorizontalPodAutoscaler on the lag" if HPA else "KEDA")
+
+    def login(self):
+        """the same where KEDA logs in by TLS and SASL, as a user with DESCRIBE only; a wrong password is seen at the ScaledObject"""
+        address, folder = os.environ.get("KAFKA_TLS"), os.environ.get("KAFKA_TLS_LOGIN")
+        if not self.stage.keda or HPA or not address:
+            raise Skip("the cluster has no KEDA, or KAFKA_TLS names no Kafka with TLS and SASL")
+        self.stage.keda_kafka = address
+        secret = NAME + "-keda"
+        with open(os.path.join(folder, "kafka-ca.pem")) as file:
+            self.stage.secret(secret, {"username": "keda", "password": "wrong", "kafka-ca.pem": file.read()})
+        try:
+            self.stage.apply()
+            self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-", "--overwrite")
+            until(60, lambda: self.condition("Ready") == "False", "the ScaledObject not ready, because KEDA's password is wrong")
+            self.cluster.run("delete", "secret", secret)
+            command = documented(secret).replace("-n privacy-call ", f"-n {self.cluster.namespace} ")
+            subprocess.run(["sh", "-c", command], cwd=folder, check=True, timeout=60)
+            self.scaled_by(self.unpause, "KEDA, logged in")
+        finally:
+            self.stage.keda_kafka = None
+
+    def scaled_by(self, start, who):
+        """A backlog, and what becomes of the number of workers. start(): from then on they are scaled."""
         self.cluster.scale(1)
         self.cluster.faults("latency=2000-3000ms")
         first = self.load.mark()
         begun = time.monotonic()
-        (self.hpa if HPA else self.unpause)()
+        start()
         try:
             self.load.burst(12000)
             self.cluster.ready(4)
@@ -282,7 +308,7 @@ class Proof:
             window = self.load.window(first, seconds=240)
             self.whole(window)
             self.cluster.ready(1, seconds=180)
-            self.say(f"    by {'a HorizontalPodAutoscaler on the lag' if HPA else 'KEDA'}: 4 workers after {up:.0f} s, 1 again after {time.monotonic() - begun:.0f} s")
+            self.say(f"    by {who}: 4 workers after {up:.0f} s, 1 again after {time.monotonic() - begun:.0f} s")
             first = self.load.mark()
             self.load.burst(50)
             self.whole(self.load.window(first))
@@ -293,8 +319,12 @@ class Proof:
 
     def unpause(self):
         self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-", "--overwrite")
-        until(60, lambda: any(c["type"] == "Ready" and c["status"] == "True" for c in self.cluster.get("scaledobject", NAME).get("status", {}).get("conditions", ())),
-              "the ScaledObject ready")
+        until(60, lambda: self.condition("Ready") == "True", "the ScaledObject ready")
+
+    def condition(self, name):
+        """The status of one of the ScaledObject's conditions, or None."""
+        conditions = self.cluster.get("scaledobject", NAME).get("status", {}).get("conditions", ())
+        return next((c["status"] for c in conditions if c["type"] == name), None)
 
     def hpa(self):
         """What KEDA would make of the ScaledObject, on the metric of tests/kubernetes/local/lag."""
@@ -306,7 +336,7 @@ class Proof:
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}, "minReplicas": spec["minReplicaCount"],
             "maxReplicas": spec["maxReplicaCount"], "metrics": metrics, "behavior": spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]}}])
 
-    STEPS = ("validation", "rollout", "requests", "network", "rolling", "scaling", "kill", "drain", "secret", "configuration", "autoscaling")
+    STEPS = ("validation", "rollout", "requests", "network", "rolling", "scaling", "kill", "drain", "secret", "configuration", "autoscaling", "login")
 
     def run(self, steps):
         topics = self.stage.topics + self.stage.answers
@@ -343,6 +373,12 @@ class Proof:
 
 class Skip(Exception):
     """Why this cluster cannot show it."""
+
+
+def documented(secret):
+    """The command of docs/kubernetes.md that creates a secret."""
+    with open(os.path.join(ROOT, "docs", "kubernetes.md")) as file:
+        return next(line.strip() for line in file if f"create secret generic {secret} " in line)
 
 
 def by_node(pods):

@@ -59,22 +59,6 @@ spec:
     horizontalPodAutoscalerConfig:
       behavior:
         scaleDown: {stabilizationWindowSeconds: 5, policies: [{type: Pods, value: 1, periodSeconds: 5}]}
-  triggers:
-  - type: kafka
-    name: calls
-    metricType: AverageValue
-    metadata: {bootstrapServers: "%(kafka)s", consumerGroup: "%(group)s", topic: "%(prefix)s-call-requests", lagThreshold: "20", offsetResetPolicy: earliest}
-  - type: kafka
-    name: recordings
-    metricType: AverageValue
-    metadata: {bootstrapServers: "%(kafka)s", consumerGroup: "%(group)s-recordings", topic: "%(prefix)s-recording-requests", lagThreshold: "20", offsetResetPolicy: earliest}
-"""
-
-UNAUTHENTICATED = """
-$patch: delete
-apiVersion: keda.sh/v1alpha1
-kind: TriggerAuthentication
-metadata: {name: %(name)s-kafka}
 """
 
 
@@ -96,6 +80,7 @@ class Stage:
         self.folder, self.image, self.sandbox, self.kafka, self.prefix = folder, image, sandbox, kafka, prefix
         self.settings = {}
         self.ca = ""  # of the simulated platform, once that runs
+        self.keda_kafka = None  # Kafka's address with TLS and SASL, while KEDA logs in there
         self.keda = self.cluster.has("scaledobjects.keda.sh")
         self.monitoring = self.cluster.has("podmonitors.monitoring.coreos.com") and self.cluster.has("prometheusrules.monitoring.coreos.com")
         self.change = lambda objects: objects  # of what kustomize renders, before it is applied
@@ -134,15 +119,25 @@ class Stage:
 
     def objects(self):
         """The manifests of production (of minimal, where the cluster has no KEDA and no Prometheus operator), for this test."""
-        names = {"name": NAME, "kafka": self.kafka, "port": self.kafka.rsplit(":", 1)[1], "group": self.prefix, "prefix": self.prefix,
-                 "scraper": self.scraper.namespace}
+        names = {"name": NAME, "port": self.kafka.rsplit(":", 1)[1], "scraper": self.scraper.namespace}
         full = self.keda and self.monitoring
-        patches = [POLICY % names] + ([SCALED % names, UNAUTHENTICATED % names] if full else [])
+        patches = [POLICY % names] + ([SCALED % names] if full else [])
         folder = self.overlay("overlay", {"worker.conf": self.configuration()}, resources=["overlays/production" if full else "overlays/minimal"],
                               images=[{"name": "registry.example/" + NAME, **kustomized(self.image)}],
                               configMapGenerator=[{"name": NAME, "namespace": "privacy-call", "behavior": "replace", "files": ["worker.conf"]}],
                               patches=[{"patch": p} for p in patches] + [{"target": {"kind": "NetworkPolicy", "name": NAME}, "patch": SCRAPER % names}])
-        return self.change(self.cluster.render(folder))
+        return self.change(self.scaled(self.cluster.render(folder)))
+
+    def scaled(self, objects):
+        """Production's own triggers, on this run's topics. They have a login only where self.keda_kafka is a listener that wants one."""
+        for o in objects:
+            if o["kind"] != "ScaledObject":
+                continue
+            for trigger, group, (topic, _) in zip(o["spec"]["triggers"], (self.prefix, self.prefix + "-recordings"), self.topics):
+                trigger["metadata"].update(bootstrapServers=self.keda_kafka or self.kafka, consumerGroup=group, topic=topic, lagThreshold="20")
+                if not self.keda_kafka:
+                    del trigger["metadata"]["sasl"], trigger["metadata"]["tls"], trigger["authenticationRef"]
+        return [o for o in objects if self.keda_kafka or o["kind"] != "TriggerAuthentication"]
 
     def apply(self):
         self.cluster.apply(self.objects())

@@ -3,6 +3,7 @@
 What the API server would say about them is `make kubernetes-check`'s, and what a cluster makes of them `make kubernetes`'s."""
 import glob
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -113,6 +114,16 @@ class Manifests(unittest.TestCase):
             self.assertEqual([(t["metadata"]["bootstrapServers"], t["metadata"]["consumerGroup"], t["metadata"]["topic"]) for t in triggers],
                              [(settings["kafka.bootstrap.servers"], settings[group], settings[topic]) for group, topic in
                               (("kafka.group.id", "topic.call.requests"), ("recording.group.id", "topic.recording.requests"))])
+
+    def test_keda_logs_in_with_what_the_documented_secret_holds(self):
+        with open(os.path.join(ROOT, "docs", "kubernetes.md")) as file:
+            command = next(line for line in file if "create secret generic privacy-call-worker-keda" in line)
+        given = set(re.findall(r"--from-(?:literal|file)=([^\s=]+)", command))
+        authentication = load("overlays/production/trigger-authentication.yaml")
+        wanted = authentication["spec"]["secretTargetRef"]
+        self.assertEqual({(w["name"], w["key"]) for w in wanted}, {("privacy-call-worker-keda", key) for key in given})
+        for trigger in load("overlays/production/scaled-object.yaml")["spec"]["triggers"]:
+            self.assertEqual(trigger["authenticationRef"]["name"], authentication["metadata"]["name"])
 
     def test_alerts_are_those_of_the_repository(self):
         folder = os.path.join(MANIFESTS, "components", "prometheus-operator")
