@@ -1,0 +1,196 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "core/watchdog.h"
+#include "worker/kafka_thread_internal.h"
+
+static const char *state_of(const struct engine_partition_stats *view, const char *trouble)
+{
+    return trouble          ? "halted"
+           : view->active   ? "active"
+           : view->lost     ? "lost"
+           : view->draining ? "draining"
+                            : "changing hands";
+}
+
+/* Whether the worker has a reason to let partitions wait: the platform, its limits, no free slot,
+ * or a failure at Kafka that is logged already. */
+static bool lets_wait(struct kafka_thread *thread)
+{
+    const struct call_counters *calls = call_thread_counters(thread->calls);
+    struct engine_stats all;
+    engine_get_stats(thread->engine, &all);
+    uint64_t waits = atomic_load_explicit(&calls->rate_waits, memory_order_relaxed);
+    bool limited = waits != thread->rate_waits;
+    thread->rate_waits = waits;
+    return limited || atomic_load_explicit(&calls->breaker, memory_order_relaxed) || all.stopping ||
+           (int64_t)all.handed >= slots_of(thread->config, thread->job) ||
+           troubles_any(&thread->troubles, thread->now);
+}
+
+/* Whether nothing happens in the partition for no known reason. */
+static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_stats *view,
+                     bool excused, int64_t end)
+{
+    struct partition_notes *notes = notes_of(thread, view->partition);
+    struct watched now = {.base = view->base,
+                          .next = view->next,
+                          .end = end,
+                          .unfinished = view->unfinished,
+                          .excused =
+                              excused || !view->active || view->started || view->delayed_lanes};
+    notes->stuck =
+        watchdog_is_stuck(&notes->watch, &now, thread->now, thread->config->stuck_after_ms);
+    return notes->stuck;
+}
+
+static void complain_of_stuck(const struct kafka_thread *thread,
+                              const struct engine_partition_stats *view, int64_t end)
+{
+    const char *topic = topic_of(thread);
+    struct log_about about = {.topic = topic, .partition = view->partition, .offset = view->next};
+    log_write(LOG_ERROR, &about,
+              "partition %s/%d is stuck: its lag grows (%" PRId64
+              " now), and nothing of it has been read, called or finished for stuck.after.ms. A "
+              "transaction of a producer that hangs on the topic does this; else restart this "
+              "worker, and report it",
+              topic, view->partition, end - view->base);
+}
+
+/* Logs stuck partitions once a minute. */
+static void watch_partitions(struct kafka_thread *thread)
+{
+    struct engine_partition_stats view;
+    bool excused = lets_wait(thread);
+    bool due = thread->now >= thread->stuck_at;
+    size_t stuck = 0;
+    for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
+        int64_t end = kafka_end(thread->kafka, thread->job, view.partition);
+        bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition);
+        if (!is_stuck(thread, &view, excused || known, end))
+            continue;
+        if (due)
+            complain_of_stuck(thread, &view, end);
+        stuck++;
+    }
+    if (due && stuck)
+        thread->stuck_at = thread->now + TROUBLE_INTERVAL_MS;
+    metrics_set(&thread->metrics->stuck[thread->job], stuck);
+}
+
+/* Since when the partition is in that state, as far as each look has seen. */
+static int64_t since_of(struct kafka_thread *thread, int32_t partition, const char *state)
+{
+    struct partition_notes *notes = notes_of(thread, partition);
+    if (notes->state != state || notes->round + 1 < thread->round)
+        notes->since_ms = thread->wall;
+    notes->state = state;
+    notes->round = thread->round;
+    return notes->since_ms;
+}
+
+static void fill_row(struct kafka_thread *thread, const struct engine_partition_stats *view,
+                     const char *trouble, struct partition_row *row)
+{
+    const char *state = state_of(view, trouble);
+    *row = (struct partition_row){.kind = thread->job,
+                                  .partition = view->partition,
+                                  .state = state,
+                                  .base = view->base,
+                                  .next = view->next,
+                                  .end = kafka_end(thread->kafka, thread->job, view->partition),
+                                  .unfinished = view->unfinished,
+                                  .started = view->started,
+                                  .ledger_size = view->ledger_size,
+                                  .needs_repair = view->needs_repair,
+                                  .stuck = notes_of(thread, view->partition)->stuck,
+                                  .since_ms = since_of(thread, view->partition, state),
+                                  .oldest_ms = view->oldest_ms};
+    snprintf(row->halt_reason, sizeof row->halt_reason, "%s", trouble ? trouble : "");
+}
+
+static void show_partitions(struct kafka_thread *thread)
+{
+    struct metrics *metrics = thread->metrics;
+    struct engine_partition_stats view;
+    size_t count = 0, halted = 0, lost = 0, all = 0;
+    int64_t lag = 0;
+    thread->round++;
+    for (; engine_get_partition_stats(thread->engine, all, &view); all++) {
+        const char *trouble = view.halted
+                                  ? view.halt_reason ? view.halt_reason : ""
+                                  : kafka_trouble(thread->kafka, thread->job, view.partition);
+        struct partition_row row;
+        fill_row(thread, &view, trouble, &row);
+        halted += trouble != NULL;
+        lost += view.lost;
+        lag += metrics_lag(&row) > 0 ? metrics_lag(&row) : 0;
+        if (count < METRICS_PARTITIONS)
+            thread->table[count++] = row;
+    }
+    metrics_table(metrics, thread->job, thread->table, count);
+    metrics_set(&metrics->partitions[thread->job], all - lost);
+    metrics_set(&metrics->halted[thread->job], halted);
+    metrics_set(&metrics->lag[thread->job], (uint64_t)lag);
+}
+
+/* Shows the engine's counters. */
+static void show_counts(struct kafka_thread *thread)
+{
+    struct metrics *metrics = thread->metrics;
+    enum request_kind job = thread->job;
+    struct engine_stats all;
+    engine_get_stats(thread->engine, &all);
+    metrics_set(&metrics->waiting_lanes[job], all.waiting_lanes);
+    metrics_set(&metrics->outstanding[job], all.handed);
+    metrics_set(&metrics->transactions[job], all.transactions);
+    metrics_set(&metrics->aborted[job], all.aborted);
+    metrics_set(&metrics->unknown[job], all.unknown);
+    metrics_set(&metrics->fenced[job], all.fenced);
+    metrics_set(&metrics->recovered[job], all.recovered);
+    metrics_set(&metrics->resumed[job], all.resumed);
+}
+
+static void show_condition(struct kafka_thread *thread, enum condition condition, bool holds)
+{
+    metrics_condition(thread->metrics, thread->job, condition, holds ? thread->wall : 0);
+}
+
+/* Shows what keeps the job from its work. */
+static void show_conditions(struct kafka_thread *thread)
+{
+    struct metrics *metrics = thread->metrics;
+    enum request_kind job = thread->job;
+    char silence[256];
+    int64_t failing_since = 0;
+    const char *failing = troubles_lasting(&thread->troubles, thread->now, &failing_since);
+    metrics_failing(metrics, job, failing, thread->wall - thread->now + failing_since);
+    int64_t silent = kafka_silent_since(thread->kafka, silence, sizeof silence);
+    if (silent)
+        metrics_silence(metrics, job, silence);
+    metrics_condition(metrics, job, CONDITION_NO_KAFKA, silent);
+    show_condition(thread, CONDITION_NO_TOPIC, kafka_lacks_topic(thread->kafka));
+    show_condition(thread, CONDITION_NO_RIGHT, kafka_lacks_right(thread->kafka));
+    show_condition(thread, CONDITION_STUCK, atomic_load(&metrics->stuck[job]) > 0);
+    show_condition(thread, CONDITION_OUTSIDE, !atomic_load(&metrics->in_group[job]));
+}
+
+void job_view_turned(struct kafka_thread *thread)
+{
+    struct metrics *metrics = thread->metrics;
+    enum request_kind job = thread->job;
+    atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
+    atomic_store(&metrics->lacks_right[job], kafka_lacks_right(thread->kafka));
+    atomic_store_explicit(&metrics->lacks_topic[job], kafka_lacks_topic(thread->kafka),
+                          memory_order_relaxed);
+    metrics_sample(metrics, thread->now);
+}
+
+void job_view_renew(struct kafka_thread *thread)
+{
+    watch_partitions(thread);
+    show_partitions(thread);
+    show_counts(thread);
+    show_conditions(thread);
+}

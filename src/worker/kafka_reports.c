@@ -1,0 +1,241 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/kafka_thread_internal.h"
+
+enum { PARTITIONS_NAMED = 200 /* how many partitions a log line names */ };
+
+static void log_partitions(const struct kafka_thread *thread, const char *what,
+                           const struct record_position *list, size_t count)
+{
+    struct text text = {0};
+    for (size_t i = 0; i < count && i < PARTITIONS_NAMED; i++)
+        text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread), list[i].partition);
+    if (count > PARTITIONS_NAMED)
+        text_add(&text, ", ...");
+    log_write(kafka_asks_again(thread->kafka) ? LOG_DEBUG : LOG_INFO, NULL,
+              "%s: %zu partition(s)%s%s", what, count, count ? " " : "", count ? text.data : "");
+    text_fini(&text);
+}
+
+static void count_rebalance(struct kafka_thread *thread, uint64_t rebalance)
+{
+    if (rebalance != thread->rebalance && !kafka_asks_again(thread->kafka))
+        metrics_count(&thread->metrics->rebalances, 1);
+    thread->rebalance = rebalance;
+    thread->table_at = 0;
+}
+
+static void on_assigned(void *argument, uint64_t rebalance, const struct record_position *list,
+                        size_t count)
+{
+    struct kafka_thread *thread = argument;
+    log_partitions(thread, "assigned", list, count);
+    count_rebalance(thread, rebalance);
+    atomic_store(&thread->metrics->in_group[thread->job], true);
+    engine_assigned(thread->engine, rebalance, list, count, thread->now);
+}
+
+static void on_revoked(void *argument, uint64_t rebalance, enum revocation how,
+                       const struct record_position *list, size_t count)
+{
+    struct kafka_thread *thread = argument;
+    log_partitions(thread, how == PARTITIONS_REVOKED ? "revoked" : "lost", list, count);
+    count_rebalance(thread, rebalance);
+    if (how != PARTITIONS_REVOKED)
+        atomic_store(&thread->metrics->in_group[thread->job], false);
+    thread->losing = how == PARTITIONS_LOST;
+    engine_revoked(thread->engine, rebalance, how, list, count, thread->now);
+}
+
+static void on_log_changed(void *argument, const struct record_position *list, size_t count)
+{
+    struct kafka_thread *thread = argument;
+    for (size_t i = 0; i < count; i++) {
+        engine_log_changed(thread->engine, list[i].partition);
+        notes_of(thread, list[i].partition)->made_again = true;
+    }
+}
+
+static void on_producer_ready(void *argument)
+{
+    struct kafka_thread *thread = argument;
+    trouble_over(&thread->troubles, TROUBLE_PRODUCER, thread->now);
+    thread->renewing_since = 0;
+    engine_producer_ready(thread->engine, thread->now);
+    if (!thread->joined && !thread->stop_until) {
+        thread->joined = true;
+        log_info("joining group %s", group_of(thread));
+        kafka_join(thread->kafka);
+    }
+}
+
+/* Counts the records of a transaction when the engine knows that it has committed. */
+static void count_landed(struct kafka_thread *thread)
+{
+    struct engine_stats view;
+    engine_get_stats(thread->engine, &view);
+    if (view.transactions != thread->transactions)
+        metrics_published(thread->metrics, &thread->publish.counts);
+    thread->transactions = view.transactions;
+}
+
+static void on_said(void *argument, const char *words, bool about_size, bool lasting)
+{
+    struct kafka_thread *thread = argument;
+    engine_broker_says(thread->engine, words, about_size);
+    thread->said_lasting = lasting;
+}
+
+static void log_transaction(struct kafka_thread *thread, enum txn_outcome outcome,
+                            const char *error)
+{
+    static const char *const next[] = {
+        [TXN_ABORTED] = "aborted, and is made again",
+        [TXN_NOT_MEMBER] = "aborted, and is made again",
+        [TXN_REFUSED] = "aborted, and is made again in another form",
+        [TXN_OFFSETS_REFUSED] = "aborted, and is made again with other ledgers",
+        [TXN_EXPIRED] = "aborted, and is made again by a new producer",
+        [TXN_UNKNOWN] =
+            "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
+        [TXN_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
+    char words[TROUBLE_TEXT];
+    if (outcome == TXN_COMMITTED) {
+        trouble_over(&thread->troubles, TROUBLE_TRANSACTIONS, thread->now);
+        return;
+    }
+    snprintf(words, sizeof words, "a transaction %s (%s)", next[outcome],
+             error ? error : "no reason given");
+    bool part = outcome == TXN_REFUSED || outcome == TXN_OFFSETS_REFUSED;
+    trouble_failed(&thread->troubles, part ? TROUBLE_REFUSALS : TROUBLE_TRANSACTIONS, thread->now,
+                   words, thread->said_lasting && outcome == TXN_ABORTED);
+}
+
+static void on_transacted(void *argument, enum txn_outcome outcome,
+                          const enum record_refusal *refused, const char *error)
+{
+    struct kafka_thread *thread = argument;
+    atomic_store(&thread->committing, false);
+    read_clocks(thread);
+    histogram_add(&thread->metrics->transaction_time, clock_boot_us() - thread->transaction_us);
+    log_transaction(thread, outcome, error);
+    if (refused)
+        publish_log_refused(&thread->publish, refused);
+    engine_transacted(thread->engine, outcome, refused, thread->now);
+    count_landed(thread);
+}
+
+/* An operation at Kafka has ended. */
+static void note_answer(struct kafka_thread *thread, enum trouble_kind kind,
+                        enum group_answer answer, const char *what, const char *error)
+{
+    char words[TROUBLE_TEXT];
+    if (answer == GROUP_DONE) {
+        trouble_over(&thread->troubles, kind, thread->now);
+        return;
+    }
+    snprintf(words, sizeof words, "%s (%s)", what, error ? error : "no reason given");
+    trouble_failed(&thread->troubles, answer == GROUP_REFUSED ? TROUBLE_REFUSALS : kind,
+                   thread->now, words, thread->said_lasting && answer == GROUP_RETRY);
+}
+
+static void on_ledgers_read(void *argument, enum group_answer answer,
+                            const struct stored_ledger *list, size_t count, const char *error)
+{
+    struct kafka_thread *thread = argument;
+    note_answer(thread, TROUBLE_READS, answer, "the committed ledgers cannot be read yet", error);
+    for (size_t i = 0; i < count; i++)
+        if (list[i].made_again)
+            notes_of(thread, list[i].partition)->made_again = true;
+    engine_ledgers_read(thread->engine, answer, list, count, thread->now);
+    count_landed(thread);
+}
+
+static void on_owner_ended(void *argument, enum group_answer answer, const char *owner,
+                           const char *error)
+{
+    struct kafka_thread *thread = argument;
+    if (answer == GROUP_DONE)
+        log_info("took over from %s, which had not handed over: its transactions are ended", owner);
+    note_answer(thread, TROUBLE_OWNERS, answer, "a takeover cannot go on", error);
+    engine_owner_ended(thread->engine, answer, thread->now);
+}
+
+static void on_committed(void *argument, enum group_answer answer, const char *error)
+{
+    struct kafka_thread *thread = argument;
+    note_answer(thread, TROUBLE_COMMITS, answer, "a claim or release of partitions was not taken",
+                error);
+    engine_committed(thread->engine, answer, thread->now);
+}
+
+static void on_failed(void *argument, const char *error)
+{
+    struct kafka_thread *thread = argument;
+    log_error("the worker stops: %s", error);
+    thread->status = 1;
+    thread->done = thread->gave_up =
+        true; /* closing a client that failed for good may never return */
+}
+
+const struct kafka_handler kafka_reports_handler = {.assigned = on_assigned,
+                                                    .revoked = on_revoked,
+                                                    .log_changed = on_log_changed,
+                                                    .producer_ready = on_producer_ready,
+                                                    .said = on_said,
+                                                    .transacted = on_transacted,
+                                                    .ledgers_read = on_ledgers_read,
+                                                    .owner_ended = on_owner_ended,
+                                                    .committed = on_committed,
+                                                    .failed = on_failed};
+
+/* Guarantee 7: without committed offsets every request that is young enough is called. Logged once
+ * per takeover of the partition. */
+static void warn_of_older(struct kafka_thread *thread, int32_t partition)
+{
+    struct log_about about = {.topic = topic_of(thread), .partition = partition, .offset = -1};
+    struct partition_notes *notes = notes_of(thread, partition);
+    bool older = engine_is_older_than_group(thread->engine, partition);
+    const char *why = notes->made_again
+                          ? "the topic was deleted and made again, and the group's offset with it"
+                          : "the topic is older than the group, or was deleted and made again, or "
+                            "the group's offsets have expired";
+    if (older && !notes->older) {
+        log_write(LOG_WARN, &about,
+                  "no committed offset was found, though the partition has requests: %s; those "
+                  "younger than call.max.age.ms are called",
+                  why);
+        notes->made_again = false;
+    }
+    notes->older = older;
+}
+
+static void on_record(void *argument, struct record_position position, const struct raw_record *raw)
+{
+    struct kafka_thread *thread = argument;
+    if (!engine_is_news(thread->engine, position.partition, position.offset))
+        return;
+    metrics_count(&thread->metrics->requests[thread->job], 1);
+    struct request *request = request_new(position, raw);
+    event_parse(request, &thread->rules, thread->wall);
+    engine_record(thread->engine, request, thread->now, thread->wall);
+    warn_of_older(thread, position.partition);
+}
+
+static void on_end(void *argument, enum request_kind kind, int32_t partition, int64_t offset)
+{
+    (void)kind;
+    struct kafka_thread *thread = argument;
+    engine_end(thread->engine, partition, offset, thread->now, thread->wall);
+}
+
+static size_t on_room(void *argument, int32_t partition)
+{
+    const struct kafka_thread *thread = argument;
+    return engine_wants(thread->engine, partition);
+}
+
+const struct kafka_record_sink kafka_reports_records = {
+    .record = on_record, .end = on_end, .wants = on_room};

@@ -1,0 +1,108 @@
+/* The state of a job's Kafka thread, and what the files about it share; private to them:
+ * kafka_thread.c (the loop and the stop), kafka_reports.c (what Kafka reports), kafka_actions.c
+ * (what the engine says), halted_log.c (log lines about halted partitions), job_view.c (what the
+ * page and the metrics show). Kafka thread, unless a function says otherwise. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "core/engine/engine.h"
+#include "core/event.h"
+#include "core/watchdog.h"
+#include "io/kafka.h"
+#include "worker/kafka_thread.h"
+#include "worker/publish.h"
+#include "worker/trouble.h"
+
+enum {
+    TROUBLE_INTERVAL_MS = 60000, /* how often the same trouble of a partition is logged */
+};
+
+/* Why a partition is halted. */
+enum hold { HOLD_REPAIR, HOLD_READING, HOLD_WRITING, HOLDS };
+
+struct claim {
+    int64_t at, pause; /* when the claim is repeated; 0: it was not refused */
+};
+
+/* What is remembered of a partition: how it was last shown, and what the log has said of it. */
+struct partition_notes {
+    struct watch watch;
+    const char *state; /* NULL: never */
+    int64_t since_ms;  /* wall clock: since when in that state */
+    uint64_t round;    /* when that was */
+    bool stuck;
+    bool older;              /* records older than the group were found, which was logged */
+    bool made_again;         /* its log is another one, which is logged with its first request */
+    int64_t told_at[HOLDS];  /* when the log last reported that it is halted; 0: never */
+    uint64_t told_of[HOLDS]; /* and the hash of the reason */
+    struct claim claim;
+};
+
+struct kafka_thread {
+    const struct config *config;
+    enum request_kind job;
+    struct kafka *kafka;
+    struct engine *engine;
+    struct call_thread *calls;
+    struct metrics *metrics;
+    struct queue finished;
+    struct publish publish;
+    struct event_rules rules;
+    int64_t now, wall;
+    int64_t transaction_us;      /* when the running transaction began */
+    uint64_t transactions;       /* committed ones, as last counted */
+    uint64_t rebalance;          /* as last counted */
+    int64_t table_at;            /* when the metrics' table is due */
+    struct partition_row *table; /* buffer of the next table */
+    int64_t turned_at;           /* time of the loop's last iteration */
+    int64_t renewing_since;      /* 0: the producer is ready */
+    int64_t stop_until;          /* 0: no stop yet */
+    atomic_bool committing;      /* a transaction is running: requests that end wait for its end */
+    int64_t waits_until, ignored_at; /* of recordings, see do_fail; 0: never */
+    struct troubles troubles;
+    struct partition_notes *notes; /* by partition number */
+    size_t notes_count;
+    uint64_t round;      /* how often partitions were shown */
+    int64_t stuck_at;    /* when stuck partitions were last logged */
+    uint64_t rate_waits; /* as last seen */
+    bool said_lasting;   /* the broker's error about the operation that ends next does not pass by
+                            itself */
+    bool losing;         /* lost partitions are being handed over */
+    bool joined, leaving, done, gave_up, has_duplicate;
+    int status;
+};
+
+/* What is remembered of a partition. Valid until the next call. */
+struct partition_notes *notes_of(struct kafka_thread *thread, int32_t partition);
+
+/* Takes the present time. */
+void read_clocks(struct kafka_thread *thread);
+
+/* The job's topic of requests, and its group. */
+const char *topic_of(const struct kafka_thread *thread);
+const char *group_of(const struct kafka_thread *thread);
+
+/* Slots that the job may fill. The call thread distributes them. */
+int64_t slots_of(const struct config *config, enum request_kind job);
+
+/* kafka_reports.c: what Kafka reports, and the records that are read. The argument is the thread.
+ */
+extern const struct kafka_handler kafka_reports_handler;
+extern const struct kafka_record_sink kafka_reports_records;
+
+/* kafka_actions.c: does all that the engine says at present. */
+void kafka_actions_carry_out(struct kafka_thread *thread);
+
+/* kafka_actions.c: repeats claims that the broker refused, when their time has come. */
+void kafka_actions_retry_claims(struct kafka_thread *thread);
+
+/* halted_log.c: logs partitions that are halted, and why: each at once, then once a minute. */
+void halted_log(struct kafka_thread *thread);
+
+/* job_view.c: shows that the loop runs, and what keeps it from its work. Each iteration. */
+void job_view_turned(struct kafka_thread *thread);
+
+/* job_view.c: renews what other threads see of this job, and logs partitions in which nothing
+ * happens. */
+void job_view_renew(struct kafka_thread *thread);
