@@ -267,7 +267,7 @@ static bool next_producer(struct engine *engine, struct engine_action *action)
     case PRODUCER_TO_READ_BACK:
         if (engine->group_op != OP_NONE || engine->now < engine->group_op_retry_at)
             return false;
-        group_read_back(engine, action);
+        read_back_begin(engine, action);
         return action->type != ENGINE_NOTHING || next_producer(engine, action);
     case PRODUCER_IDLE:
         if (engine->now < engine->retry_at || engine->now < txn_due(engine) ||
@@ -583,7 +583,7 @@ void engine_transacted(struct engine *engine, enum txn_outcome outcome,
 {
     set_time(engine, now, 0);
     assert(engine->producer == PRODUCER_IN_TXN);
-    group_answered(engine, outcome);
+    loss_answered(engine, outcome);
     producer_enter(engine, take_outcome(engine, outcome, refused));
     engine_assert_sound(engine);
 }

@@ -301,6 +301,12 @@ static inline bool partition_is_watched(const struct partition *partition)
            partition->log_short_since || partition->blocked_until;
 }
 
+/* Whether the partition is halted for its next owners, too, and that is not committed yet. */
+static inline bool partition_has_uncommitted_halt(const struct partition *partition)
+{
+    return partition->phase == PARTITION_HALTED && partition->halt_uncommitted;
+}
+
 static inline bool partition_in_txn(const struct partition *partition)
 {
     return list_linked(&partition->txn_node);
@@ -463,22 +469,95 @@ void batch_taken(struct engine *engine, const struct stored_ledger *ledgers, siz
  * ledger) a smaller ledger. */
 bool batch_refused(struct engine *engine, const struct stored_ledger *ledgers, size_t count);
 
-/* group.c: takeover, hand-over and loss of partitions */
+/* group.c: operations at the group's coordinator, one at a time, and what its answers change */
 /* Ends drains and losses whose time is over. After that there may be calls to recall, before a
  * partition is given back. */
 void group_check(struct engine *engine);
 /* The next step of a revocation, a release or a takeover. Returns false if there is none now. */
 bool group_next(struct engine *engine, struct engine_action *action);
-/* The broker has answered a transaction: lost partitions may belong to another worker, or their
- * time for a hand-over begins. */
-void group_answered(struct engine *engine, enum txn_outcome outcome);
 /* When the drain of a revoked partition is given up. If all transactions have been aborted for a
  * whole session after the end of the drain, the membership is gone, reported or not, and the
  * partition belongs to another worker. INT64_MAX: not at present. */
 int64_t group_gives_up_at(const struct partition *partition);
+/* Stores the positions of those partitions for the next read. Returns how many they are. */
+size_t group_collect(struct engine *engine, bool (*which)(const struct partition *));
+/* Adds a partition to the positions of the next read or assignment. */
+void group_add_position(struct engine *engine, const struct partition *partition, int64_t offset);
+/* Begins a read of the ledgers at these positions. */
+void group_emit_read(struct engine *engine, enum group_op op, struct engine_action *action);
+/* Forgets the ledgers of the last commit. */
+void group_clear_ledgers(struct engine *engine);
+/* Adds the partition's ledger to the next commit, unless it has to wait for the one after it.
+ * `bytes` is the size of the commit. */
+void group_add_ledger(struct engine *engine, struct partition *partition, const char *owner,
+                      size_t *bytes);
+/* Begins the commit of these ledgers. */
+void group_emit_commit(struct engine *engine, enum group_op op, struct engine_action *action);
+/* Sets the pause before an operation is repeated. Most failures pass at once; for others the pause
+ * grows. */
+void group_op_again(struct engine *engine);
+/* The partition of a ledger that was read. NULL: it is not here any more. */
+struct partition *group_partition(const struct engine *engine, const struct stored_ledger *read);
+/* Decodes a ledger that was read. Returns 0 or -1. */
+int group_decode(struct ledger *ledger, const struct stored_ledger *read, struct error *error);
+
+/* takeover.c */
+/* The next step of the takeover of assigned partitions. Returns false if there is none now. */
+bool takeover_next(struct engine *engine, struct engine_action *action);
+/* A newer rebalance came before the assignment was answered. */
+void takeover_cancel(struct engine *engine);
+/* Whether each ledger that was read has no owner, this process as owner, or an owner whose
+ * transactions have been ended. */
+bool takeover_owners_ended(struct engine *engine, const struct stored_ledger *ledgers,
+                           size_t count);
+/* Takes the ledgers that were read into their partitions. */
+void takeover_load(struct engine *engine, const struct stored_ledger *ledgers, size_t count);
+/* The broker has answered a claim. */
+void takeover_claim_answered(struct engine *engine, enum group_answer answer);
+
+/* release.c */
+/* Begins the hand-over of a partition: what has not begun does not begin any more. */
+void release_drain(struct engine *engine, struct partition *partition);
+/* Takes back requests that were about to be handed to the call thread, of a draining or lost
+ * partition. */
+void release_stop_starts(struct engine *engine, struct partition *partition);
+/* The next release. Returns false if there is none now. */
+bool release_next(struct engine *engine, struct engine_action *action);
+/* Gives revoked partitions back to the group. Returns false if something of them is left to do. */
+bool release_unassign(struct engine *engine, struct engine_action *action);
+/* The broker has answered a release. */
+void release_answered(struct engine *engine, enum group_answer answer);
+
+/* loss.c */
+/* While Kafka is away, partitions are lost by this process's own clock. When the group is back, it
+ * gives its members another session, and until that ends the partitions can be handed over. */
+void loss_begin(struct engine *engine, struct partition *partition);
+/* Ends the hand-over of a lost partition. */
+void loss_end(struct engine *engine, struct partition *partition);
+bool loss_is_over(struct partition *partition);
+/* When a lost partition is given up because the broker neither accepts its transactions nor refuses
+ * them for good. */
+int64_t loss_gives_up_at(const struct partition *partition);
+/* Keeps the partition's state, in case it comes back before another worker has had it. */
+void loss_suspend(struct engine *engine, struct partition *partition);
+/* Whether the state of the partition is kept. O(requests) while the process stops. */
+bool loss_keeps_state(const struct partition *partition);
+bool loss_may_suspend(const struct partition *partition);
+bool loss_may_hand_over(const struct partition *partition);
+/* Drops a lost partition: it will not come back, or another worker has had it. */
+void loss_drop(struct partition *partition);
+/* Another worker has taken the partition over. */
+void loss_taken_over(struct partition *partition);
+/* The broker has answered a transaction: lost partitions may belong to another worker, or their
+ * time for a hand-over begins. */
+void loss_answered(struct engine *engine, enum txn_outcome outcome);
+
+/* read_back.c */
 /* Begins to read back the ledgers of a transaction of unknown outcome. ENGINE_NOTHING: all its
  * partitions are gone, and it counts as failed. */
-void group_read_back(struct engine *engine, struct engine_action *action);
+void read_back_begin(struct engine *engine, struct engine_action *action);
+/* The ledgers have been read: they show whether the transaction has committed. */
+void read_back_take(struct engine *engine, const struct stored_ledger *ledgers, size_t count);
 
 /* engine.c: transitions of a request, which keep the counters and lists up to date */
 void request_move(struct engine *engine, struct request *request, enum request_state state);
