@@ -162,6 +162,19 @@ class Scenario(KafkaCase):
         found.append(self.ledgers())
         self.deaths.append(Death(worker.name, now, *found))
 
+    def freeze(self, worker):
+        """SIGSTOP while calls of it are under way, by the ledgers in which nothing changes any more. Until that is so it is let go on for
+        some calls, and frozen again."""
+        deadline = time.monotonic() + 60
+        while True:
+            self.die(worker, lambda worker: worker.signal(signal.SIGSTOP))
+            if any(owner == worker.name and offsets for owner, offsets in (started(*ledger) for ledger in self.ledgers().values())):
+                return
+            self.deaths.pop()
+            worker.signal(signal.SIGCONT)
+            self.assertLess(time.monotonic(), deadline, f"{worker.name} never had a call under way")
+            self.progress(5)
+
     def wait_taken_over(self, worker):
         """Waits until no ledger names it."""
         wait_until(lambda: worker.name not in self.owners(), 60, f"{worker.name}'s partitions have another owner")

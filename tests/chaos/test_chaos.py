@@ -68,7 +68,7 @@ class Chaos(Scenario):
         for turn in range(rounds):
             victim = workers[turn % 2]
             logged = victim.logged()
-            self.die(victim, lambda worker: worker.signal(signal.SIGSTOP))
+            self.freeze(victim)
             self.wait_taken_over(victim)
             self.progress(20)
             victim.signal(signal.SIGCONT)
