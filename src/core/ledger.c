@@ -302,6 +302,23 @@ static const char *contradiction(const struct ledger *ledger)
     return NULL;
 }
 
+size_t ledger_size_for(const struct ledger *ledger, const char *owner)
+{
+    struct ledger named = *ledger; /* the runs are only read */
+    struct text text = {0};
+    snprintf(named.owner, sizeof named.owner, "%s", owner);
+    ledger_encode(&named, &text);
+    if (text.length > LEDGER_MAX && named.doubt_count) {
+        named.doubt_count = 0;
+        named.doubt = true;
+        text_clear(&text);
+        ledger_encode(&named, &text);
+    }
+    size_t size = text.length;
+    text_fini(&text);
+    return size;
+}
+
 static void forget_all(struct ledger *ledger, int64_t base)
 {
     ledger_reset(ledger, base);

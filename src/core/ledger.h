@@ -82,6 +82,10 @@ enum ledger_mark ledger_at(const struct ledger *ledger, int64_t offset);
  * offset in it. */
 void ledger_encode(const struct ledger *ledger, struct text *out);
 
+/* The length of the metadata that a worker of that name needs for the ledger. It names no calls in
+ * doubt if they do not fit. */
+size_t ledger_size_for(const struct ledger *ledger, const char *owner);
+
 /* Parses committed metadata. Empty metadata is a base only. Returns 0; or -1, with an empty ledger,
  * if the metadata cannot be trusted: ledger_encode could not have written it, whatever its checksum
  * says. */

@@ -47,7 +47,20 @@ static void halt_unless_within(struct view *view)
                   view->at->end, marked);
 }
 
-static void view_init(struct view *view, const struct kafka_admin_partition *at)
+/* A worker halts a partition whose ledger has no room for its name. Workers write no such ledger,
+ * other programs may. */
+static void halt_without_room(struct view *view, const char *owner)
+{
+    size_t size = ledger_size_for(&view->ledger, owner);
+    if (size > LEDGER_MAX)
+        error_set(&view->halted,
+                  "its committed metadata needs %zu characters with a worker's name of %zu "
+                  "characters, more than the %d of a ledger",
+                  size, strlen(owner), LEDGER_MAX);
+}
+
+/* owner: the name of the worker that would take the partition over. */
+static void view_init(struct view *view, const struct kafka_admin_partition *at, const char *owner)
 {
     *view = (struct view){.at = at};
     if (at->committed < 0)
@@ -62,6 +75,7 @@ static void view_init(struct view *view, const struct kafka_admin_partition *at)
         view->started += run->mark == LEDGER_STARTED ? run->length : 0;
         view->done += run->mark == LEDGER_DONE ? run->length : 0;
     }
+    halt_without_room(view, owner);
     halt_unless_within(view);
 }
 
@@ -159,11 +173,11 @@ static void add_json_head(struct text *out, enum request_kind kind, const char *
 }
 
 static void add_partitions(struct text *out, const struct kafka_admin_partition *list, size_t count,
-                           bool json, size_t *halted)
+                           const char *owner, bool json, size_t *halted)
 {
     for (size_t i = 0; i < count; i++) {
         struct view view;
-        view_init(&view, &list[i]);
+        view_init(&view, &list[i], owner);
         *halted += *view.halted.text != 0;
         if (json && i)
             text_add(out, ",");
@@ -194,7 +208,7 @@ static int show_job(const struct config *config, enum request_kind kind, bool js
             add_json_head(out, kind, topic, group, &state);
         else
             add_head(out, topic, group, &state);
-        add_partitions(out, list, count, json, halted);
+        add_partitions(out, list, count, config->instance_id, json, halted);
         text_add(out, json ? "]}" : "\n");
         kafka_admin_partitions_free(list, count);
         rc = 0;
@@ -335,6 +349,14 @@ static int repair(struct kafka_admin *admin, const struct options *options, cons
     return 0;
 }
 
+/* The longest name of a worker: a partition that a worker of another name has halted can be
+ * repaired from any machine. */
+static void name_longest(char owner[LEDGER_OWNER_SIZE])
+{
+    memset(owner, 'x', LEDGER_OWNER_SIZE - 1);
+    owner[LEDGER_OWNER_SIZE - 1] = '\0';
+}
+
 static int repair_partition(const struct config *config, const struct options *options,
                             enum request_kind kind, int64_t partition, struct error *error)
 {
@@ -354,7 +376,9 @@ static int repair_partition(const struct config *config, const struct options *o
         error_set(error, "topic %s has partitions 0 to %zu only", options->topic, count - 1);
     } else {
         struct view view;
-        view_init(&view, &list[partition]);
+        char owner[LEDGER_OWNER_SIZE];
+        name_longest(owner);
+        view_init(&view, &list[partition], owner);
         rc = repair(admin, options, group, &view, error);
         view_fini(&view);
     }

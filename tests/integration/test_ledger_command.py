@@ -126,6 +126,23 @@ class LedgerCommand(KafkaCase):
         self.assertEqual((0, ""), offsets.read(self.names["call.requests"], [1])[1])
         self.assertFalse(self.ledger()[1]["halted"])
 
+    def test_no_room_for_a_worker_s_name(self):
+        """The worker halts such a partition and names this command, which sees it, too, and mends it."""
+        for number in range(11940):
+            self.requests.send(b"x", f"k{number}", partition=1)
+        end = len(self.requests.flush())
+        body = "b" + "Zm" * 1990  # started and done, in turn
+        metadata = f"pcw1:3::{zlib.crc32(f'pcw1:0:3::{body}'.encode()):08x}:{body}"
+        self.offsets().commit(self.names["call.requests"], 1, 0, metadata)
+        worker = self.worker(self.sandbox(), name="a-name")
+        worker.wait_log(lambda e: e["log.level"] == "error" and "ledger repair" in e["message"] and "characters" in e["message"])
+        self.assertEqual(0, worker.terminate())
+        run = self.command("ledger", "--json", options={"instance.id": "a-name"})
+        self.assertEqual(1, run.returncode, run.stdout)
+        self.assertIn("a worker's name of 6 characters", json.loads(run.stdout)["jobs"][0]["partitions"][1]["reason"])
+        wait_until(lambda: self.repair("--partition", "1", "--offset", str(end), "--yes").returncode == 0, 60, "it is repaired")
+        self.assertFalse(self.ledger()[1]["halted"])
+
     def test_a_job_that_cannot_be_read_does_not_hide_the_other(self):
         run = self.command("ledger", "--json", options={"topic.recording.requests": "no-such-topic"})
         self.assertEqual(1, run.returncode)
