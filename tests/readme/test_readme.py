@@ -49,6 +49,8 @@ class Readme(KafkaCase):
         lines = script.splitlines()
         self.assertEqual(1, lines.count(FOREGROUND))
         lines[lines.index(FOREGROUND)] = f"{FOREGROUND} & worker=$!\ntrap 'kill $worker; wait $worker; exit' EXIT"
+        readiness = f"curl -sf http://{page}/readyz"  # comes when both jobs are in their groups, of which a result needs one
+        lines[lines.index(readiness)] = f"until {readiness}; do kill -0 $worker; sleep 0.1; done"
         environment = {**{k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PRESET")}, "PATH": f"{self.directory}/usr/bin:{tools}:{os.environ['PATH']}",
                        "PRIVACY_CALL_PLATFORM_CA_FILE": sandbox.ca, "PRIVACY_CALL_HTTP_LISTEN": page}
         run = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], cwd=self.directory, env=environment,
