@@ -1,6 +1,7 @@
-/* The watchdog of partitions: it finds a partition whose lag grows while nothing of it is read,
- * called or finished for stuck.after.ms, without a reason that the worker knows. The cause is a
- * fault that nobody has thought of, so it is reported. No I/O; the Kafka thread calls it. */
+/* The watchdog of partitions: it finds a partition whose lag grows, or is not known, while nothing
+ * of it is read, called or finished for stuck.after.ms, without a reason that the worker knows. The
+ * cause is a fault that nobody has thought of, so it is reported. No I/O; the Kafka thread calls
+ * it. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,7 +10,7 @@
 
 struct watched {
     int64_t base, next; /* base: the committed offset; next: after the last record read */
-    int64_t end;        /* below 0: not known */
+    int64_t end;        /* below 0: not known, as no broker has served the partition yet */
     size_t unfinished;
     bool excused; /* the worker knows a reason: calls in flight, a pause, a full window, ... */
 };

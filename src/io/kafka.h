@@ -129,6 +129,10 @@ bool kafka_asks_again(const struct kafka *kafka);
  * not known. */
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
+/* Whether no broker answers, or the log has said within the last minute why a connection or a join
+ * has failed. */
+bool kafka_tells_why(struct kafka *kafka);
+
 /* Since when no broker has answered (wall clock, ms); 0: brokers answer. reason: the last error of
  * a connection; empty: none. Any thread. */
 int64_t kafka_silent_since(struct kafka *kafka, char *reason, size_t size);

@@ -14,9 +14,9 @@
 
 struct kafka_log_throttle kafka_log_process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* When a connection last failed, and when a broker last refused this worker's credentials or the
- * worker the broker's; boot clock. */
-static atomic_int_least64_t failed_at, refused_at;
+/* When a connection last failed, when a broker last refused this worker's credentials or the worker
+ * the broker's, and when a join was last refused; boot clock. */
+static atomic_int_least64_t failed_at, refused_at, join_refused_at;
 
 static bool is_recent(const atomic_int_least64_t *at_ms)
 {
@@ -32,6 +32,12 @@ bool kafka_log_tells_why(void)
 bool kafka_is_refused(void)
 {
     return is_recent(&refused_at);
+}
+
+bool kafka_tells_why(struct kafka *kafka)
+{
+    return atomic_load(&kafka->silent_since_ms) || kafka_log_tells_why() ||
+           is_recent(&join_refused_at);
 }
 
 bool kafka_log_due(struct kafka_log_throttle *throttle, const char *name, int every_ms)
@@ -174,11 +180,26 @@ static bool is_handshake(const char *text)
            (strstr(text, ":SSL routines:") && strstr(text, " in state SSL_HANDSHAKE"));
 }
 
+/* Whether a line is due about credentials that a broker refuses. They are the worker's, so each of
+ * its brokers refuses them for the same reason: the text from there on, without numbers. */
+static bool is_due_for_credentials(const char *reason)
+{
+    char name[160];
+    size_t length = 0;
+    const char *end = strstr(reason, " (after ");
+    for (const char *at = reason; *at && at != end && length < sizeof name - 1; at++)
+        if (!text_is_digit(*at))
+            name[length++] = *at;
+    name[length] = '\0';
+    return kafka_log_due(&kafka_log_process, name, KAFKA_LOG_INTERVAL_MS);
+}
+
 /* librdkafka reports a failed handshake twice: by its log and by its callback for errors. */
 static void handshake_failed(const struct kafka *kafka, const char *text)
 {
+    const char *refused = strstr(text, ": SASL authentication");
     atomic_store(&refused_at, clock_boot_ms());
-    if (is_due_for_broker("handshake", text))
+    if (refused ? is_due_for_credentials(refused) : is_due_for_broker("handshake", text))
         log_error("kafka: %s%s; it is tried again", text,
                   strstr(text, "SASL ") ? scram_hint(kafka) : "");
 }
@@ -256,6 +277,8 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
             log_error("kafka: %s: %s", rd_kafka_err2str(code), reason);
         return;
     default:
+        if (strstr(reason, "JoinGroup failed"))
+            atomic_store(&join_refused_at, clock_boot_ms());
         if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
             log_warn("kafka: %s: %s", rd_kafka_err2str(code), reason);
     }

@@ -45,14 +45,14 @@ static bool is_of_topic(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
 }
 
+/* Whether a line is due: one for all partitions, because a broker may refuse one as the other.
+ * Those that stay in trouble are logged as halted, each or together. */
 static bool is_due(struct kafka *kafka, const struct kafka_slot *slot, rd_kafka_resp_err_t code)
 {
     char name[96];
-    if (is_of_topic(code))
-        snprintf(name, sizeof name, "reading %d, error %d", (int)slot->kind, (int)code);
-    else
-        snprintf(name, sizeof name, "reading %d %" PRId32, (int)slot->kind, slot->partition);
-    return kafka_log_due(&kafka->log_throttle, name, COMPLAIN_EVERY_MS);
+    snprintf(name, sizeof name, "reading %d, error %d", (int)slot->kind, (int)code);
+    return !kafka_trouble(kafka, slot->kind, slot->partition) &&
+           kafka_log_due(&kafka->log_throttle, name, COMPLAIN_EVERY_MS);
 }
 
 /* The queue is not empty any more. One of librdkafka's threads, which holds the queue's lock: once

@@ -36,20 +36,17 @@ static void say_halted(const struct kafka_thread *thread, const struct halted *o
                   one->hold == HOLD_READING ? "read" : "dialled or published", one->reason);
 }
 
-/* What a broker says of a topic or of itself holds for all partitions, so texts that differ only in
- * an offset or a time are the same reason. */
+/* What a broker says of a topic or of itself, or refuses to one partition after another, has one
+ * cause. A reason of our own holds for its partition. */
 static uint64_t hash_reason(const char *reason)
 {
     static const char *const common[] = {"uthorization failed", "the topic is gone",
-                                         "offset.metadata.max.bytes"};
-    bool without_digits = false;
+                                         "offset.metadata.max.bytes", "the broker refuses",
+                                         "cannot be read"};
     for (size_t i = 0; i < sizeof common / sizeof *common; i++)
-        without_digits |= strstr(reason, common[i]) != NULL;
-    uint64_t hash = HASH_EMPTY;
-    for (; *reason; reason++)
-        if (!without_digits || !text_is_digit(*reason))
-            hash = hash_add(hash, reason, 1);
-    return hash;
+        if (strstr(reason, common[i]))
+            return trouble_hash(reason);
+    return hash_add(HASH_EMPTY, reason, strlen(reason));
 }
 
 static bool is_told(const struct kafka_thread *thread, const struct partition_notes *notes,

@@ -2,8 +2,11 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "core/watchdog.h"
 #include "worker/kafka_thread_internal.h"
+
+enum { STUCK_NAMED = 50 /* how many partitions a log line names */ };
 
 static const char *state_of(const struct engine_partition_stats *view, const char *trouble)
 {
@@ -45,37 +48,59 @@ static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_
     return notes->stuck;
 }
 
+/* The first one's lag stands for all. */
 static void complain_of_stuck(const struct kafka_thread *thread,
-                              const struct engine_partition_stats *view, int64_t end)
+                              const struct engine_partition_stats *first, int64_t end,
+                              const char *names, size_t count)
 {
+    static const char advice[] =
+        "nothing of it has been read, called or finished for stuck.after.ms. A transaction of a "
+        "producer that hangs on the topic does this, or a broker that does not serve it; else "
+        "restart this worker, and report it";
     const char *topic = topic_of(thread);
-    struct log_about about = {.topic = topic, .partition = view->partition, .offset = view->next};
-    log_write(LOG_ERROR, &about,
-              "partition %s/%d is stuck: its lag grows (%" PRId64
-              " now), and nothing of it has been read, called or finished for stuck.after.ms. A "
-              "transaction of a producer that hangs on the topic does this; else restart this "
-              "worker, and report it",
-              topic, view->partition, end - view->base);
+    struct log_about about = {.topic = topic, .partition = first->partition, .offset = first->next};
+    struct text more = {0};
+    if (count > 1)
+        text_printf(&more, " (so are %zu of its partitions: %s%s)", count, names,
+                    count > STUCK_NAMED ? ", ..." : "");
+    if (end < 0)
+        log_write(LOG_ERROR, &about,
+                  "partition %s/%d is stuck%s: no broker has told where its log begins and ends, "
+                  "and %s",
+                  topic, first->partition, count > 1 ? more.data : "", advice);
+    else
+        log_write(LOG_ERROR, &about,
+                  "partition %s/%d is stuck%s: its lag grows (%" PRId64 " now), and %s", topic,
+                  first->partition, count > 1 ? more.data : "", end - first->base, advice);
+    text_fini(&more);
 }
 
-/* Logs stuck partitions once a minute. */
+/* Logs stuck partitions once a minute, in one line. */
 static void watch_partitions(struct kafka_thread *thread)
 {
-    struct engine_partition_stats view;
+    struct engine_partition_stats view, first = {0};
+    struct text names = {0};
     bool excused = lets_wait(thread);
-    bool due = thread->now >= thread->stuck_at;
+    int64_t first_end = -1;
     size_t stuck = 0;
     for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
         int64_t end = kafka_end(thread->kafka, thread->job, view.partition);
-        bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition);
+        bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition) ||
+                     (end < 0 && kafka_tells_why(thread->kafka));
         if (!is_stuck(thread, &view, excused || known, end))
             continue;
-        if (due)
-            complain_of_stuck(thread, &view, end);
-        stuck++;
+        if (!stuck++) {
+            first = view;
+            first_end = end;
+        }
+        if (stuck <= STUCK_NAMED)
+            text_printf(&names, "%s%" PRId32, stuck > 1 ? ", " : "", view.partition);
     }
-    if (due && stuck)
+    if (stuck && thread->now >= thread->stuck_at) {
+        complain_of_stuck(thread, &first, first_end, names.data, stuck);
         thread->stuck_at = thread->now + TROUBLE_INTERVAL_MS;
+    }
+    text_fini(&names);
     metrics_set(&thread->metrics->stuck[thread->job], stuck);
 }
 

@@ -1,6 +1,7 @@
 #include "worker/kafka_thread.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -14,7 +15,8 @@ enum {
     STOP_GRACE_MS =
         4000, /* after drain.timeout.ms, until a stop ends without leaving the group in order */
     LOOK_INTERVAL_MS =
-        1000, /* how often claims, troubles and the metrics' table are looked after */
+        1000,        /* how often claims, troubles and the metrics' table are looked after */
+    SLOW_MS = 30000, /* an operation that has not ended by then is in trouble */
 };
 
 struct partition_notes *notes_of(struct kafka_thread *thread, int32_t partition)
@@ -101,7 +103,6 @@ static void take_finished(struct kafka_thread *thread)
 /* Notes operations that do not end because nobody answers. */
 static void check_waiting(struct kafka_thread *thread)
 {
-    enum { SLOW_MS = 30000 };
     int64_t began = thread->transaction_us / 1000;
     if (atomic_load(&thread->committing) && thread->now - began > SLOW_MS)
         trouble_waits(&thread->troubles, TROUBLE_TRANSACTIONS, began, thread->now,
@@ -115,6 +116,34 @@ static void check_waiting(struct kafka_thread *thread)
                       kafka_is_refused());
 }
 
+/* Notes that the group does not take this worker in, or not again. (Another member may need its
+ * drain before a join ends, and a dead one its session.) librdkafka logs a JoinGroup that is
+ * refused, but no SyncGroup, and no coordinator that is never ready. */
+static void check_join(struct kafka_thread *thread)
+{
+    const struct config *config = thread->config;
+    char words[TROUBLE_TEXT];
+    int64_t usual = 2 * config->session_timeout_ms + config->drain_timeout_ms;
+    if (!thread->joined || thread->stop_until || kafka_lacks_topic(thread->kafka) ||
+        kafka_lacks_right(thread->kafka) || atomic_load(&thread->metrics->in_group[thread->job])) {
+        trouble_over(&thread->troubles, TROUBLE_JOIN, thread->now);
+        thread->outside_since = 0;
+        return;
+    }
+    if (!thread->outside_since)
+        thread->outside_since = thread->now;
+    if (thread->now - thread->outside_since < (usual > SLOW_MS ? usual : SLOW_MS) ||
+        kafka_tells_why(thread->kafka))
+        return;
+    snprintf(words, sizeof words,
+             "group %s does not take this worker in: its coordinator refuses the join, or is not "
+             "ready, or another member does not end its part (kafka.consumer.debug=cgrp shows "
+             "which)",
+             group_of(thread));
+    trouble_waits(&thread->troubles, TROUBLE_JOIN, thread->outside_since, thread->now, words,
+                  false);
+}
+
 /* What is due once a second. */
 static void look(struct kafka_thread *thread)
 {
@@ -124,6 +153,7 @@ static void look(struct kafka_thread *thread)
     thread->table_at = thread->now + LOOK_INTERVAL_MS;
     kafka_actions_retry_claims(thread);
     check_waiting(thread);
+    check_join(thread);
     halted_log(thread);
     job_view_renew(thread);
 }

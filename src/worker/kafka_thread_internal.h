@@ -57,6 +57,7 @@ struct kafka_thread {
     struct partition_row *table; /* buffer of the next table */
     int64_t turned_at;           /* time of the loop's last iteration */
     int64_t renewing_since;      /* 0: the producer is ready */
+    int64_t outside_since;       /* 0: in the group, or not to be in it yet */
     int64_t stop_until;          /* 0: no stop yet */
     atomic_bool committing;      /* a transaction is running: requests that end wait for its end */
     int64_t waits_until, ignored_at; /* of recordings, see do_fail; 0: never */

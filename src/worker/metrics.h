@@ -153,7 +153,8 @@ struct metrics {
     ROW(partitions_halted, gauge, JOBS, m->halted,                                                 \
         "Halted partitions, of which nothing is dialled; /status and the log say why")             \
     ROW(partitions_stuck, gauge, JOBS, m->stuck,                                                   \
-        "Partitions whose lag grows while nothing happens in them, for no known reason")           \
+        "Partitions whose lag grows, or is not known, while nothing happens in them, for no "      \
+        "known reason")                                                                            \
     ROW(kafka_failing, gauge, JOBS, m->failing_jobs,                                               \
         "Jobs for which an operation at Kafka has failed for a minute; the worker is not ready "   \
         "then")                                                                                    \

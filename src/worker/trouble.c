@@ -35,9 +35,7 @@ static bool is_number(const char *word, size_t length)
            !memchr(word, '_', length);
 }
 
-/* Texts that differ only in numbers, such as a time or a size, are the same failure; those that
- * name different topics are not. */
-static uint64_t hash(const char *text)
+uint64_t trouble_hash(const char *text)
 {
     uint64_t value = HASH_EMPTY;
     while (*text) {
@@ -54,7 +52,7 @@ static uint64_t hash(const char *text)
 static bool is_due(enum trouble_kind kind, int64_t now_ms, const char *text)
 {
     struct line *lines = logged[kind], *place = lines;
-    uint64_t key = hash(text);
+    uint64_t key = trouble_hash(text);
     bool due = true;
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < LINES; i++) {

@@ -12,6 +12,7 @@ enum trouble_kind {
     TROUBLE_READS,        /* reads of ledgers */
     TROUBLE_OWNERS,       /* ending the transactions of a dead owner */
     TROUBLE_COMMITS,      /* claims and releases */
+    TROUBLE_JOIN,         /* joining the group */
     TROUBLE_REFUSALS,     /* refused records or offsets, then sent in another way: only logged */
     TROUBLES
 };
@@ -27,6 +28,10 @@ struct trouble {
 struct troubles {
     struct trouble all[TROUBLES];
 };
+
+/* Texts that differ only in numbers, such as a time or a size, are the same failure; those that
+ * name different topics are not. */
+uint64_t trouble_hash(const char *text);
 
 /* The operation has failed, for the reason in `text`. lasting: the failure does not pass by itself,
  * so it is logged as an error from the first time on. */

@@ -5,6 +5,7 @@ import json
 from case import KafkaCase, main, wait_until
 from kafka import free_ports
 from programs import Sandbox, Worker
+from refuser import FETCH, LIST_OFFSETS, SYNC_GROUP, Refuser
 from records import GROUP, TOPIC, TRANSACTIONAL_ID, READ, WRITE, allow, call, caller, create_topics, delete_topic, forbid, set_topic
 from wall import Wall, wall_needed
 
@@ -110,6 +111,60 @@ class Rights(KafkaCase):
         return f"worker-{Worker.COUNT + 1}"
 
 
+class OneKind(KafkaCase):
+    """A broker that refuses requests of one kind, in a way that librdkafka repeats without a word, or tells of each partition."""
+    PARTITIONS = 3
+    STORAGE_ERROR, COORDINATOR_NOT_AVAILABLE, UNKNOWN_SERVER_ERROR = 56, 15, -1
+
+    def start(self, **errors):
+        self.refuser = Refuser(self.bootstrap)
+        self.addCleanup(self.refuser.close)
+        self.box = self.sandbox()
+        self.refuser.errors.update(errors.pop("errors", {}))
+        return self.worker(self.box, {"kafka.bootstrap.servers": self.refuser.address, "stuck.after.ms": "2000", "log.level": "info"})
+
+    def ask_each(self, first):
+        for number in range(first, first + self.PARTITIONS):
+            self.requests.send(call(number), f"k{number}", partition=number % self.PARTITIONS)
+        return self.requests.flush()
+
+    def check_goes_on(self, worker, sent):
+        self.refuser.errors.clear()
+        self.check_run(sent, self.results(len(sent), seconds=60), self.box)
+        self.assertEqual(0, worker.terminate())
+
+    def test_no_word_where_a_log_begins(self):
+        """Nothing is read, and no lag is known that could grow: told in one line for all partitions."""
+        worker = self.start(errors={LIST_OFFSETS: self.STORAGE_ERROR})
+        sent = self.ask_each(0)
+        said = worker.wait_log(lambda e: e["log.level"] == "error" and "is stuck" in e["message"])
+        self.assertIn("no broker has told", said["message"])
+        wait_until(lambda: f"privacy_call_partitions_stuck {self.PARTITIONS}\n" in worker.get("/metrics")[1], 10, "all are stuck")
+        self.assertEqual(1, len(errors(worker, "stuck")))
+        self.check_goes_on(worker, sent)
+
+    def test_no_partition_can_be_read(self):
+        """Each at an offset of its own, for the same reason: one line says that it is tried again, one that they are halted."""
+        worker = self.start()
+        self.ask_each(0)
+        self.requests.send(call(3), "k3", partition=0)
+        self.results(len(self.requests.flush()))
+        self.refuser.errors[FETCH] = self.UNKNOWN_SERVER_ERROR
+        sent = self.ask_each(4)
+        wait_until(lambda: f"privacy_call_partitions_halted {self.PARTITIONS}\n" in worker.get("/metrics")[1], 30, "all are halted")
+        said = [(e["log.level"], e["message"]) for e in worker.events() if "cannot be read" in e["message"]]
+        self.assertEqual(["warn", "error"], [level for level, _ in said], said)
+        self.check_goes_on(worker, sent)
+
+    def test_the_group_lets_nobody_in(self):
+        """librdkafka joins again and again without a word; a join that takes longer than any other member may need is an error."""
+        worker = self.start(errors={SYNC_GROUP: self.COORDINATOR_NOT_AVAILABLE})
+        sent = self.ask_each(0)
+        said = worker.wait_log(lambda e: e["log.level"] == "error" and "does not take this worker in" in e["message"], 60)
+        self.assertIn(self.group, said["message"])
+        self.check_goes_on(worker, sent)
+
+
 class SmallMetadata(KafkaCase):
     BROKERS = 1
     SETTINGS = {"offset.metadata.max.bytes": 120}
@@ -169,6 +224,25 @@ class SmallCommits(KafkaCase):
         self.assertNotIn(0, [len([e for e in w.events() if e["message"].startswith(words)]) for w, words in
                              zip([p for p in self.programs if isinstance(p, Worker)], ("a transaction aborted", "a claim or release"))],
                          "the limit was never reached")
+        self.assertEqual(0, worker.terminate())
+
+
+    def test_offsets_too_large_alone(self):
+        """Each partition is halted, in one line for all of them, though the broker's words name each and the time that it took."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox).wait_assigned()
+        wait_until(lambda: worker.get("/status")[1].count('"active"') == self.PARTITIONS, 30, "all are claimed")
+        set_topic(self.bootstrap, "__consumer_offsets", **self.OFFSETS_TOPIC, max_message_bytes=100)
+        for number in range(self.PARTITIONS):
+            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
+        sent = self.requests.flush()
+        wait_until(lambda: f"privacy_call_partitions_halted {self.PARTITIONS}\n" in worker.get("/metrics")[1], 50, "all are halted")
+        said = [e["message"] for e in errors(worker, "halted")]
+        set_topic(self.bootstrap, "__consumer_offsets", **self.OFFSETS_TOPIC, max_message_bytes=1000000)
+        results = self.results(self.PARTITIONS, seconds=60)
+        self.check_run(sent, results, sandbox)
+        self.assertEqual(1, len(said), said)
+        self.assertIn("max.message.bytes", said[0])
         self.assertEqual(0, worker.terminate())
 
 

@@ -299,10 +299,12 @@ class Security(KafkaCase):
         self.assertEqual(0, worker.terminate())
 
     def test_wrong_password_and_wrong_ca(self):
-        """Said in the broker's or the library's words, once for all clients of both jobs, without the secret; not ready."""
+        """Said in the broker's or the library's words, once for all clients of both jobs, without the secret; not ready. A password is
+        the worker's: what each of several brokers refuses is said once."""
         sandbox = self.sandbox()
         jobs = {"topic.recording.requests": self.names["recording.requests"]}
-        wrong = self.secured(sandbox, {**jobs, "kafka.sasl.password": "not-the-password"}, name="wrong")
+        wrong = self.secured(sandbox, {**jobs, "kafka.sasl.password": "not-the-password",
+                                       "kafka.bootstrap.servers": ",".join(self.address[name] for name in SASL)}, name="wrong")
         foreign = self.secured(sandbox, {**jobs, "kafka.ssl.ca.location": sandbox.ca}, name="foreign")
         for worker, words in ((wrong, "uthentication"), (foreign, "certificate")):
             said = worker.wait_log(lambda e: e["log.level"] == "error" and words in e["message"])

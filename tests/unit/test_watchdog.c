@@ -57,12 +57,28 @@ static void an_idle_partition_has_not_been_stuck_before(void **state)
     assert_false(is_stuck(&watch, (struct watched){.base = 5, .next = 5, .end = -1}, 900000));
 }
 
+/* The lag of a partition that no broker has served yet cannot be seen to grow. */
+static void an_end_that_nobody_tells_is_told(void **state)
+{
+    (void)state;
+    const struct watched unknown = {.base = 0, .next = 0, .end = -1};
+    struct watch watch = {0};
+    assert_false(is_stuck(&watch, unknown, 1000));
+    assert_false(is_stuck(&watch, unknown, 60999));
+    assert_true(is_stuck(&watch, unknown, 61000));
+    assert_false(is_stuck(&watch, (struct watched){.base = 0, .next = 0, .end = 9}, 62000));
+    assert_false(is_stuck(&watch, (struct watched){.base = 0, .next = 0, .end = 9}, 200000));
+    assert_false(is_stuck(&watch, (struct watched){.end = -1, .excused = true}, 201000));
+    assert_false(is_stuck(&watch, unknown, 260000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lag_that_grows_is_told),
         cmocka_unit_test(whatever_happens_is_progress),
         cmocka_unit_test(an_idle_partition_has_not_been_stuck_before),
+        cmocka_unit_test(an_end_that_nobody_tells_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
