@@ -184,7 +184,7 @@ static bool is_handshake(const char *text)
  * its brokers refuses them for the same reason: the text from there on, without numbers. */
 static bool is_due_for_credentials(const char *reason)
 {
-    char name[160];
+    char name[160] = "";
     size_t length = 0;
     const char *end = strstr(reason, " (after ");
     for (const char *at = reason; *at && at != end && length < sizeof name - 1; at++)
