@@ -120,11 +120,11 @@ static int make_producer(struct kafka *kafka, struct error *error)
     return 0;
 }
 
-/* Asks for the metadata of one topic. Returns 0: it exists; -1: not yet (the log says why). silent:
- * it has been asked for long enough for a connection that fails to be logged with its reason. This
- * request also saves the first transaction a second. */
-static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_t *topic,
-                          bool silent)
+/* Asks for the metadata of one topic. Returns 0: it exists; -1: not yet (the log says why). right:
+ * to find an input or an output. silent: it has been asked for long enough for a connection that
+ * fails to be logged with its reason. This request also saves the first transaction a second. */
+static int look_for_topic(struct kafka *kafka, enum kafka_right right, const char *name,
+                          rd_kafka_topic_t *topic, bool silent)
 {
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t code =
@@ -141,15 +141,15 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
     bool there = !code && metadata->topics[0].partition_cnt > 0;
     rd_kafka_metadata_destroy(metadata);
     if (there) {
-        kafka_right_given(kafka, RIGHT_FIND_OUTPUT, name);
+        kafka_right_given(kafka, right, name);
         return 0;
     }
     bool unknown =
         code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-    if (unknown)
+    if (unknown && right == RIGHT_FIND_OUTPUT)
         atomic_store(&kafka->lacks_output, true);
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
-        kafka_right_missing(kafka, RIGHT_FIND_OUTPUT, name, rd_kafka_err2str(code));
+        kafka_right_missing(kafka, right, name, rd_kafka_err2str(code));
         return -1;
     }
     snprintf(key, sizeof key, "topic %s", name);
@@ -163,15 +163,35 @@ static int look_for_topic(struct kafka *kafka, const char *name, rd_kafka_topic_
     return -1;
 }
 
+/* How many of the topics that the job writes to are missing. */
+static size_t missing_outputs(struct kafka *kafka, bool silent)
+{
+    size_t missing = 0;
+    for (size_t i = 0; i < kafka->output_count && !stopping(kafka); i++)
+        missing += look_for_topic(kafka, RIGHT_FIND_OUTPUT, kafka->outputs[i].name,
+                                  kafka->outputs[i].topic, silent) != 0;
+    return missing;
+}
+
+/* The consumer, which finds out whether its topic is missing, does not run before the producer is
+ * ready. */
+static void look_for_input(struct kafka *kafka, bool silent)
+{
+    const char *name = kafka->config->request_topics[kafka->job];
+    rd_kafka_topic_t *topic = memory_must(rd_kafka_topic_new(kafka->producer, name, NULL));
+    look_for_topic(kafka, RIGHT_FIND_INPUT, name, topic, silent);
+    rd_kafka_topic_destroy(topic);
+}
+
 static void wait_for_topics(struct kafka *kafka)
 {
     int64_t since = clock_boot_ms();
-    for (size_t i = 0; i < kafka->output_count && !stopping(kafka) && !is_outdated(kafka);) {
+    while (!stopping(kafka) && !is_outdated(kafka)) {
         bool silent = clock_boot_ms() - since > SILENT_AFTER_MS;
-        if (look_for_topic(kafka, kafka->outputs[i].name, kafka->outputs[i].topic, silent) == 0) {
-            i++;
-            continue;
-        }
+        if (!missing_outputs(kafka, silent))
+            break;
+        if (!stopping(kafka))
+            look_for_input(kafka, silent);
         rd_kafka_poll(kafka->producer, 0);
         kafka_runner_sleep(&kafka->writer, 200);
     }

@@ -253,6 +253,19 @@ class Recordings(KafkaCase):
         results = self.results(4, role="recording.results")
         self.assertEqual({"invalid": 4}, self.statuses(results))
 
+    def test_topics_that_all_come_later(self):
+        """Each missing topic is named at once, not one after the other as they are made."""
+        roles = ("call.requests", "call.results", "recording.requests", "recording.results", "dead.letters")
+        for role in roles:
+            self.names[role] += ".later"
+        worker = self.worker(self.sandbox())
+        for role in roles:
+            worker.wait_log(rf"{re.escape(self.names[role])} does not exist yet")
+        create_topics(self.bootstrap, {self.names[role]: 2 for role in roles})
+        self.requests.send(call(1), "k", topic=self.names["call.requests"])
+        self.requests.flush()
+        self.assertEqual("succeeded", self.results(1, seconds=90)[0]["status"])
+
     def test_missing_topic_holds_no_calls_back(self):
         """Recordings wait for a topic of theirs that does not exist yet; calls, and the readiness of the worker, do not."""
         sandbox = self.sandbox()
