@@ -233,6 +233,37 @@ def check_host():
     check("100 requests that are sent from this machine have 100 results, all of them succeeded", statuses == ["succeeded"] * 100, statuses)
 
 
+def check_own():
+    """The command that docs/docker.md has for one's own Kafka and platform, with those of the stack in their place."""
+    with open(f"{ROOT}/docs/docker.md") as file:
+        command = re.search(r"^docker run -d --name privacy-call-worker .*?privacy-call-worker$", file.read(), re.MULTILINE | re.DOTALL)[0]
+    name = f"{PROJECT}-own"
+    for was, now_ in (("--name privacy-call-worker", f"--name {name} --network {PROJECT}_default -v {PROJECT}_ca:/ca:ro"), (":9464:9464", "::9464"),
+                      ('" privacy-call-worker', f'" {WORKER}')):
+        command = command.replace(was, now_)
+    run("docker", "rm", "-f", name)
+    folder = os.path.join(STATE, "own")
+    os.makedirs(os.path.join(folder, "secrets"), exist_ok=True)
+    shutil.copy(f"{ROOT}/docker/platform-token", os.path.join(folder, "secrets"))
+    with open(os.path.join(folder, "worker.conf"), "w") as file:
+        file.write("kafka.bootstrap.servers = kafka:9092\nplatform.url = https://platform:8443\nplatform.ca.file = /ca/ca.pem\n"
+                   "platform.app.id = 774e5e14a0874r725bfb90351f1e84f677\nplatform.token.file = /run/secrets/platform-token\n")
+    run("chmod", "-R", "a+rX", folder)
+    started = subprocess.run(["bash", "-c", command], cwd=folder, text=True, capture_output=True, timeout=60)
+    url = f"http://{out('docker', 'port', name, '9464')}"
+    try:
+        check("`docker run` as documented starts a worker with a configuration and secrets of its own", started.returncode == 0 and within(60, lambda: get(f"{url}/readyz")),
+              started.stderr + run("docker", "logs", name).stderr)
+        send(1, 100, "own")
+        found = lambda: [r for r in results() if r["requestId"].startswith("own-")]  # noqa: E731
+        check("100 requests have 100 results beside the other workers", within(60, lambda: [r["status"] for r in found()] == ["succeeded"] * 100))
+        check("some of them are its own", within(5, lambda: metric(url, "privacy_call_tries_total")[None] > 0))
+        run("docker", "stop", name)
+        check("`docker stop` ends it with 0", inspect(name, ".State.ExitCode") == "0")
+    finally:
+        run("docker", "rm", "-f", name)
+
+
 def health():
     listed = out("docker", "ps", "--filter", f"label=com.docker.compose.project={PROJECT}", "--format", '{{.Label "com.docker.compose.service"}} {{.Status}}')
     return dict(sorted(line.split(" ", 1) for line in listed.splitlines()))
