@@ -225,8 +225,9 @@ static void reading_fini(struct reading *reading)
 
 static struct answer_form form_of(const struct attempt *attempt, const struct config *config)
 {
-    return (struct answer_form){attempt->content_type, attempt->content_encoding,
-                                (size_t)config->platform_answer_max_bytes};
+    return (struct answer_form){.content_type = attempt->content_type,
+                                .content_encoding = attempt->content_encoding,
+                                .max_bytes = (size_t)config->platform_answer_max_bytes};
 }
 
 /* Parses the body as JSON. Returns 0, or -1 with the reason why it is unreadable. Of members that
@@ -368,6 +369,7 @@ bool answer_shows_success(const struct attempt *attempt, const struct config *co
     struct text text = {0};
     const char *unused;
     bool found = false;
+    form.damaged = true;
     if (attempt->body_size &&
         answer_text(&text, attempt->body, attempt->body_size, &form, &unused) == 0) {
         const char *at = text.data, *end = text.data + text.length;

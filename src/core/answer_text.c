@@ -97,10 +97,11 @@ static int unpack_all(struct text *unpacked, struct span *body, const struct ans
     for (int layer = 0; layer < LAYERS && packed; layer++) {
         struct text out = {0};
         enum unpacked result = unpack_layer(&out, *body, deflate, form->max_bytes, &packed);
-        if (result == UNPACKED && packed) {
+        if (packed && (result == UNPACKED || form->damaged)) {
             text_fini(unpacked);
             *unpacked = out;
             *body = (struct span){out.data, out.length};
+            packed = result == UNPACKED;
             continue;
         }
         text_fini(&out);

@@ -33,7 +33,7 @@ static void pack(struct text *out, const char *bytes, size_t size, int window)
 static int read_text(struct text *out, const char *body, size_t size, const char *type,
                      const char *encoding, const char **reason)
 {
-    struct answer_form form = {type, encoding, 100000};
+    struct answer_form form = {type, encoding, 100000, false};
     return answer_text(out, body, size, &form, reason);
 }
 

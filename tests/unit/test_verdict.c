@@ -39,6 +39,12 @@ struct row {
 #define MOVED(status_, text, where) \
     {.sends = 1, .http_status = (status_), .complete = true, .location = (where), \
      .body = (text), .body_size = sizeof(text) - 1}
+
+/* {"Flag":1,"Msg":"8617115230000"} as gzip, without its last six bytes */
+#define CUT_GZIP \
+    "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x72\xcb\x49\x4c\x57\xb2" \
+    "\x32\xd4\x51\xf2\x2d\x06\xd2\x4a\x16\x66\x86\xe6\x86\x86\xa6\x46\xc6\x06" \
+    "\x40\xa0\x54\x0b\x00\xd2\x0f"
 /* clang-format on */
 
 static const struct row calls[] = {
@@ -141,6 +147,7 @@ static const struct row calls[] = {
     {CUT(404, FAILURE_CUT, "{\"Flag\":"), VERDICT_ANSWERED, NULL},
     {CUT(404, FAILURE_CUT, "{\"Flag\":[1],\"x\":"), VERDICT_ANSWERED, NULL},
     {ANSWER(404, "<p>{Flag: 1}</p>"), VERDICT_ANSWERED, NULL},
+    {CUT(429, FAILURE_CUT, CUT_GZIP), VERDICT_IN_DOUBT, "contradictory-answer"},
 };
 
 static const struct row recordings[] = {
