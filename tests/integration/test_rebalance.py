@@ -42,7 +42,7 @@ class Rebalance(KafkaCase):
 
         def join():
             worker = self.worker(platform, options)
-            self.busy_until(platform, lambda: any('"message":"assigned: ' in line and '"assigned: 0 ' not in line for line in list(worker.lines["stderr"])),
+            self.busy_until(platform, lambda: any(re.search('"message":"assigned: [1-9]', line) for line in list(worker.lines["stderr"])),
                             f"{worker.name} has partitions")
             return worker
 
