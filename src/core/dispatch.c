@@ -158,6 +158,7 @@ static void begin(struct dispatch *dispatch, struct request *request, int64_t no
     dispatch->in_flight[kind]++;
     dispatch->turn = (enum request_kind)((kind + 1) % REQUEST_KINDS);
     limiter_take(&dispatch->limiter, now_ms);
+    dispatch->rate_delay_counted = false;
     if (dispatch->breaker.state == BREAKER_TRIAL)
         dispatch->trial = request;
     if (request->call.attempts++ == 0) {
@@ -181,6 +182,8 @@ struct request *dispatch_next(struct dispatch *dispatch, int64_t now_ms, int64_t
         return NULL;
     if (limiter_due_ms(&dispatch->limiter) > now_ms) {
         dispatch->rate_waits = true;
+        dispatch->rate_delays += !dispatch->rate_delay_counted;
+        dispatch->rate_delay_counted = true;
         return NULL;
     }
     begin(dispatch, request, now_ms, wall_ms);

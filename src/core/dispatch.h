@@ -31,6 +31,8 @@ struct dispatch {
     int64_t try_ms_sum;          /* average duration of tries, times TRY_WEIGHT */
     bool stopped[REQUEST_KINDS]; /* all requests were recalled: nothing is sent any more */
     bool rate_waits; /* the last dispatch_next delayed a request because of the rate limit alone */
+    bool rate_delay_counted; /* the next request's delay by the rate limit is in rate_delays */
+    uint64_t rate_delays;    /* requests whose start the rate limit has delayed */
 };
 
 /* The limit of recordings in flight: recording.max.in.flight. If calls are served, too, it is at

@@ -108,6 +108,8 @@ static void count(_Atomic uint64_t *counter)
 static void send_request(struct call_thread *thread, struct request *request, int64_t wall_ms)
 {
     count(&thread->counters.tries);
+    if (request->call.attempts > 1)
+        count(&thread->counters.retries);
     atomic_fetch_add_explicit(&thread->counters.in_flight, 1, memory_order_relaxed);
     exchange_start(&thread->exchanges, request, wall_ms);
 }
@@ -261,7 +263,6 @@ static void count_end(struct call_thread *thread, const struct request *request)
         count(&counters->ended[request->position.kind][request->outcome.status]);
         break;
     case CALL_NOT_SENT:
-        count(&counters->retries);
         break;
     case CALL_RETURNED:
         count(&counters->returned);
@@ -410,8 +411,10 @@ static void turn(struct call_thread *thread)
     thread->something_happened = false;
     while ((request = dispatch_next(&thread->dispatch, now, wall)))
         send_request(thread, request, wall);
-    if (thread->dispatch.rate_waits)
-        count(&thread->counters.rate_waits);
+    atomic_store_explicit(&thread->counters.rate_limited, thread->dispatch.rate_waits,
+                          memory_order_relaxed);
+    atomic_store_explicit(&thread->counters.rate_waits, thread->dispatch.rate_delays,
+                          memory_order_relaxed);
     give_back(thread);
     log_breaker(thread, now);
     arm_due(thread, now);

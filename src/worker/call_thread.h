@@ -29,9 +29,10 @@ struct limit_message {
 struct call_counters {
     _Atomic uint64_t tries;                          /* posts that began */
     _Atomic uint64_t ended[REQUEST_KINDS][STATUSES]; /* requests that came back finished */
-    _Atomic uint64_t retries;                        /* came back as CALL_NOT_SENT */
-    _Atomic uint64_t returned;                       /* came back as CALL_RETURNED */
+    _Atomic uint64_t retries;    /* posts that were not the first of their request */
+    _Atomic uint64_t returned;   /* came back as CALL_RETURNED */
     _Atomic uint64_t rate_waits; /* times that the rate limit delayed the next call */
+    _Atomic bool rate_limited;   /* it delays one now */
     _Atomic uint64_t in_flight;
     _Atomic uint64_t breaker;           /* enum breaker_state */
     _Atomic uint64_t files, file_bytes; /* kept in recording.store */

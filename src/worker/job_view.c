@@ -25,7 +25,8 @@ static bool lets_wait(struct kafka_thread *thread)
     struct engine_stats all;
     engine_get_stats(thread->engine, &all);
     uint64_t waits = atomic_load_explicit(&calls->rate_waits, memory_order_relaxed);
-    bool limited = waits != thread->rate_waits;
+    bool limited = waits != thread->rate_waits ||
+                   atomic_load_explicit(&calls->rate_limited, memory_order_relaxed);
     thread->rate_waits = waits;
     return limited || atomic_load_explicit(&calls->breaker, memory_order_relaxed) || all.stopping ||
            (int64_t)all.handed >= slots_of(thread->config, thread->job) ||

@@ -114,7 +114,7 @@ struct metrics {
         "Order ids whose next request waits to be started")                                        \
     ROW(tries_total, counter, PLAIN, &c->tries, "Tries begun, repeated ones included")             \
     ROW(retries_total, counter, PLAIN, &c->retries,                                                \
-        "Tries that provably were not performed, and are repeated")                                \
+        "Tries that repeat an earlier one of the same request")                                    \
     ROW(returned_total, counter, PLAIN, &c->returned,                                              \
         "Requests given back without a try: the lease was over, or they were recalled")            \
     ROW(call_duration_seconds, histogram, KIND, c->latency, "Duration of the tries")               \

@@ -103,6 +103,16 @@ class PlatformTrouble(KafkaCase):
         self.check_run(sent, results, sandbox)
         self.assertEqual({"succeeded": 20}, self.statuses(results))
 
+    def test_tries_are_counted_as_in_the_result(self):
+        sandbox = self.sandbox("status=429")
+        worker = self.worker(sandbox, {"call.deadline.ms": "1500"})
+        self.requests.send(call(0), "429 for ever")
+        self.requests.flush()
+        result, = self.results(1)
+        self.assertEqual("unavailable", result["status"], result)
+        counted = dict(re.findall(r"(?m)^privacy_call_(tries|retries)_total (\d+)", worker.get("/metrics")[1]))
+        self.assertEqual({"tries": str(result["attempts"]), "retries": str(result["attempts"] - 1)}, counted)
+
     def test_retried_until_it_works(self):
         sandbox = self.sandbox("refuse")
         worker = self.worker(sandbox, {"platform.breaker.open.ms": "200"})

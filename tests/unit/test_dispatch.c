@@ -739,8 +739,14 @@ static void the_rate_holds_back(void **state)
     assert_null(next(bench));
     assert_true(bench->dispatch.rate_waits);
     assert_int_equal(dispatch_wake_ms(&bench->dispatch), bench->now + 100);
-    bench->now += 100;
+    bench->now += 50;
+    assert_null(next(bench));
+    assert_int_equal(bench->dispatch.rate_delays, 1); /* however often it is asked meanwhile */
+    bench->now += 50;
     assert_ptr_equal(next(bench), second);
+    add(bench, REQUEST_CALL);
+    assert_null(next(bench));
+    assert_int_equal(bench->dispatch.rate_delays, 2);
 }
 
 static void the_rate_limits_what_is_started(void **state)
