@@ -4,6 +4,11 @@
  * How errors are read (see the comments of librdkafka's rdkafka_txnmgr.c):
  *  - retriable: make the same call again, because it goes on in the background. (Aborting after a
  *    send_offsets that had timed out was fatal in a test.)
+ *  - timed out, which is retriable: librdkafka's main thread may not have done the call's first
+ * step, because it had no CPU or the process was stopped. It takes that step's result for the
+ * result of the next step if the call is made again before; in the end it then commits a
+ * transaction that it believes aborted, which is an assertion. So the call is made again after a
+ * pause.
  *  - requires abort: abort; nothing is committed.
  *  - fatal: the producer is useless from then on.
  *  - an error of the commit itself that no failed record explains: it is unknown whether EndTxn was
@@ -25,7 +30,8 @@ enum {
     START_AGAIN_MAX_MS = 5000,
     SILENT_AFTER_MS = 5000,    /* no answer for that time at the start is logged */
     RENEW_INTERVAL_MS = 60000, /* at least between two producers, whatever files do */
-    OUTDATED_MAX_MS = 10000    /* how long calls of a producer with outdated files are repeated */
+    OUTDATED_MAX_MS = 10000,   /* how long calls of a producer with outdated files are repeated */
+    OVERDUE_MS = 200           /* pause after a call that timed out, see the top */
 };
 
 static bool stopping(const struct kafka *kafka)
@@ -502,8 +508,8 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
         job->outcome = TXN_FENCED;
     job->duplicate |= code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     rd_kafka_error_destroy(error);
-    if (*again && code != RD_KAFKA_RESP_ERR__TIMED_OUT)
-        kafka_runner_sleep(&kafka->writer, 5);
+    if (*again)
+        kafka_runner_sleep(&kafka->writer, code == RD_KAFKA_RESP_ERR__TIMED_OUT ? OVERDUE_MS : 5);
     return abort_it && !fatal ? STEP_ABORT : STEP_ENDED;
 }
 

@@ -1,8 +1,25 @@
 """A broker that is stopped, killed or frozen: nothing is lost, nothing is in doubt, nothing is called twice."""
-from case import KafkaCase, load, main
+from case import BUILD, KafkaCase, load, main
 from records import call, zipf_keys
+from wall import wall_needed
 
 EVENTS = load(1500)
+
+
+class Overloaded(KafkaCase):
+    @wall_needed
+    def test_librdkafka_without_cpu(self):
+        """A call that times out because librdkafka's main thread gets no CPU is made again only when that thread had time to take its
+        first step: else that step's result counts for the next one, and librdkafka ends the process in the end."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, {"platform.max.in.flight": "8"}, environment={"LD_PRELOAD": f"{BUILD}/tests/late.so"})
+        worker.wait_assigned(60)
+        for number in range(500):
+            self.requests.send(call(number, f"k{number}"), f"k{number}")
+        sent = self.requests.flush()
+        self.check_run(sent, self.results(len(sent), seconds=120), sandbox)
+        self.assertEqual([], [e["message"] for e in worker.events() if "Operation not valid" in e["message"]])
+        self.assertEqual(0, worker.terminate(60))
 
 
 class BrokerTrouble(KafkaCase):
