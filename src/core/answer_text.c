@@ -73,30 +73,39 @@ static bool is_zlib(struct span in)
     return (first & 0x0f) == 8 && (first * 256 + (unsigned char)in.bytes[1]) % 31 == 0;
 }
 
+/* Whether a damaged layer is worth something: only a packed answer unpacks to an object's start. */
+static bool begins_object(const struct text *out)
+{
+    return out->length && memchr(out->data, '{', out->length);
+}
+
 /* Unpacks one layer, if there is one. `deflate` may mean two formats, with and without zlib's
  * header, and a Content-Encoding may be wrong. */
-static enum unpacked unpack_layer(struct text *out, struct span in, bool deflate, size_t max_bytes,
+static enum unpacked unpack_layer(struct text *out, struct span in, const struct answer_form *form,
                                   bool *packed)
 {
+    bool deflate = strcasestr(form->content_encoding, "deflate");
     enum unpacked result = UNPACKED_DAMAGED;
     *packed = true;
     if (is_gzip(in))
-        return unpack(out, in, GZIP_WINDOW, max_bytes);
+        return unpack(out, in, GZIP_WINDOW, form->max_bytes);
     if (is_zlib(in))
-        result = unpack(out, in, ZLIB_WINDOW, max_bytes);
+        result = unpack(out, in, ZLIB_WINDOW, form->max_bytes);
+    if (result == UNPACKED_DAMAGED && form->damaged && begins_object(out))
+        return result;
     if (result == UNPACKED_DAMAGED && deflate && in.size && in.bytes[0] != '{')
-        result = unpack(out, in, RAW_WINDOW, max_bytes);
-    *packed = result != UNPACKED_DAMAGED;
+        result = unpack(out, in, RAW_WINDOW, form->max_bytes);
+    *packed = result != UNPACKED_DAMAGED || (form->damaged && begins_object(out));
     return *packed ? result : UNPACKED;
 }
 
 static int unpack_all(struct text *unpacked, struct span *body, const struct answer_form *form,
                       const char **reason)
 {
-    bool deflate = strcasestr(form->content_encoding, "deflate"), packed = true;
+    bool packed = true;
     for (int layer = 0; layer < LAYERS && packed; layer++) {
         struct text out = {0};
-        enum unpacked result = unpack_layer(&out, *body, deflate, form->max_bytes, &packed);
+        enum unpacked result = unpack_layer(&out, *body, form, &packed);
         if (packed && (result == UNPACKED || form->damaged)) {
             text_fini(unpacked);
             *unpacked = out;

@@ -10,7 +10,7 @@
 struct answer_form {
     const char *content_type, *content_encoding; /* the headers' values; empty: not given */
     size_t max_bytes;                            /* limit of the unpacked body */
-    bool damaged; /* of a damaged or too long gzip, what can be unpacked is taken */
+    bool damaged; /* of a damaged or too long body, what can be unpacked is taken */
 };
 
 /* Adds the body as UTF-8 without a byte order mark. gzip and deflate are unpacked with or without a

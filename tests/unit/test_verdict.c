@@ -45,6 +45,18 @@ struct row {
     "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x72\xcb\x49\x4c\x57\xb2" \
     "\x32\xd4\x51\xf2\x2d\x06\xd2\x4a\x16\x66\x86\xe6\x86\x86\xa6\x46\xc6\x06" \
     "\x40\xa0\x54\x0b\x00\xd2\x0f"
+
+/* the same as deflate with zlib's header, without its checksum, and without header, three bytes
+ * shorter */
+#define CUT_ZLIB \
+    "\x78\xda\xab\x56\x72\xcb\x49\x4c\x57\xb2\x32\xd4\x51\xf2\x2d\x06\xd2\x4a" \
+    "\x16\x66\x86\xe6\x86\x86\xa6\x46\xc6\x06\x40\xa0\x54\x0b\x00"
+#define CUT_DEFLATE \
+    "\xab\x56\x72\xcb\x49\x4c\x57\xb2\x32\xd4\x51\xf2\x2d\x06\xd2\x4a" \
+    "\x16\x66\x86\xe6\x86\x86\xa6\x46\xc6\x06\x40"
+#define CUT_CODED(status_, coding, text) \
+    {.sends = 1, .http_status = (status_), .failure = FAILURE_CUT, .body = (text), \
+     .body_size = sizeof(text) - 1, .content_encoding = (coding)}
 /* clang-format on */
 
 static const struct row calls[] = {
@@ -148,6 +160,10 @@ static const struct row calls[] = {
     {CUT(404, FAILURE_CUT, "{\"Flag\":[1],\"x\":"), VERDICT_ANSWERED, NULL},
     {ANSWER(404, "<p>{Flag: 1}</p>"), VERDICT_ANSWERED, NULL},
     {CUT(429, FAILURE_CUT, CUT_GZIP), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {CUT_CODED(429, "deflate", CUT_ZLIB), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {CUT_CODED(401, "", CUT_ZLIB), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {CUT_CODED(429, "deflate", CUT_DEFLATE), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {CUT_CODED(429, "deflate", " {\"Flag\":1,"), VERDICT_IN_DOUBT, "contradictory-answer"},
 };
 
 static const struct row recordings[] = {
