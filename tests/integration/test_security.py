@@ -304,7 +304,7 @@ class Security(KafkaCase):
         sandbox = self.sandbox()
         jobs = {"topic.recording.requests": self.names["recording.requests"]}
         wrong = self.secured(sandbox, {**jobs, "kafka.sasl.password": "not-the-password",
-                                       "kafka.bootstrap.servers": ",".join(self.address[name] for name in SASL)}, name="wrong")
+                                       "kafka.bootstrap.servers": f"{self.address['SECURE']},{self.address['PASSWORD']}"}, name="wrong")
         foreign = self.secured(sandbox, {**jobs, "kafka.ssl.ca.location": sandbox.ca}, name="foreign")
         for worker, words in ((wrong, "uthentication"), (foreign, "certificate")):
             said = worker.wait_log(lambda e: e["log.level"] == "error" and words in e["message"])
