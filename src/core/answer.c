@@ -351,7 +351,8 @@ static bool value_is_one(struct json_number rest)
     bool ok = take(&rest, ":");
     while (take(&rest, space))
         ;
-    const char *ends = take(&rest, "\"") ? "\"" : ",}] \t\r\n";
+    /* A quotation mark ends each value, so that no value goes on over the next name. */
+    const char *ends = take(&rest, "\"") ? "\"" : "\",}] \t\r\n";
     struct json_number value = {rest.text, 0};
     while (value.size < rest.size && !strchr(ends, rest.text[value.size]))
         value.size++;
@@ -362,6 +363,17 @@ static bool value_is_one(struct json_number rest)
     return one;
 }
 
+/* Whether the body is an object with nothing missing. */
+static bool is_whole(const struct attempt *attempt, const struct config *config)
+{
+    struct reading reading;
+    const char *unused;
+    if (!attempt->complete || parse(&reading, attempt, config, &unused))
+        return false;
+    reading_fini(&reading);
+    return true;
+}
+
 bool answer_shows_success(const struct attempt *attempt, const struct config *config)
 {
     static const char name[] = "\"Flag\"";
@@ -369,6 +381,8 @@ bool answer_shows_success(const struct attempt *attempt, const struct config *co
     struct text text = {0};
     const char *unused;
     bool found = false;
+    if (is_whole(attempt, config)) /* a Flag inside another member is not the answer's */
+        return false;
     form.damaged = true;
     if (attempt->body_size &&
         answer_text(&text, attempt->body, attempt->body_size, &form, &unused) == 0) {

@@ -21,7 +21,7 @@ void answer_refused(struct outcome *outcome, enum request_kind kind, const struc
                     const struct config *config);
 
 /* Whether Flag 1 stands anywhere in a body that cannot be read as a whole, because its end is
- * missing or damaged. */
+ * missing or damaged. O(bytes). */
 bool answer_shows_success(const struct attempt *attempt, const struct config *config);
 
 /* Adds the URL of a recording's file, from an answer that was read. */

@@ -129,9 +129,9 @@ bool kafka_asks_again(const struct kafka *kafka);
  * not known. */
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
-/* Whether no broker answers, or the log has said within the last minute why a connection or a join
- * has failed. */
-bool kafka_tells_why(struct kafka *kafka);
+/* Whether the log of the last minute says why a broker cannot be reached or used, so that what
+ * follows from it needs no line. Any thread. */
+bool kafka_log_tells_why(void);
 
 /* Since when no broker has answered (wall clock, ms); 0: brokers answer. reason: the last error of
  * a connection; empty: none. Any thread. */

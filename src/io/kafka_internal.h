@@ -317,9 +317,6 @@ void kafka_silence_guess(struct kafka *kafka, const char *text);
 extern struct kafka_log_throttle kafka_log_process;
 /* Whether a failure of that name may be logged now. Any thread. */
 bool kafka_log_due(struct kafka_log_throttle *throttle, const char *name, int every_ms);
-/* Whether the log of the last minute says why a broker cannot be reached or used, so that what
- * follows from it needs no line. Any thread. */
-bool kafka_log_tells_why(void);
 /* librdkafka's log callback for clients of commands: it drops the lines, because errors are
  * returned, and log lines would disturb the command's output. */
 void kafka_log_nothing(const rd_kafka_t *handle, int level, const char *facility, const char *text);

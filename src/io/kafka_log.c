@@ -14,9 +14,9 @@
 
 struct kafka_log_throttle kafka_log_process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* When a connection last failed, when a broker last refused this worker's credentials or the worker
- * the broker's, and when a join was last refused; boot clock. */
-static atomic_int_least64_t failed_at, refused_at, join_refused_at;
+/* When a connection last failed, and when a broker last refused this worker's credentials or the
+ * worker the broker's; boot clock. */
+static atomic_int_least64_t failed_at, refused_at;
 
 static bool is_recent(const atomic_int_least64_t *at_ms)
 {
@@ -32,12 +32,6 @@ bool kafka_log_tells_why(void)
 bool kafka_is_refused(void)
 {
     return is_recent(&refused_at);
-}
-
-bool kafka_tells_why(struct kafka *kafka)
-{
-    return atomic_load(&kafka->silent_since_ms) || kafka_log_tells_why() ||
-           is_recent(&join_refused_at);
 }
 
 bool kafka_log_due(struct kafka_log_throttle *throttle, const char *name, int every_ms)
@@ -277,8 +271,6 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
             log_error("kafka: %s: %s", rd_kafka_err2str(code), reason);
         return;
     default:
-        if (strstr(reason, "JoinGroup failed"))
-            atomic_store(&join_refused_at, clock_boot_ms());
         if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
             log_warn("kafka: %s: %s", rd_kafka_err2str(code), reason);
     }

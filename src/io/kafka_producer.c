@@ -192,16 +192,20 @@ static void look_for_input(struct kafka *kafka, bool silent)
 static void wait_for_topics(struct kafka *kafka)
 {
     int64_t since = clock_boot_ms();
+    bool looked = false;
     while (!stopping(kafka) && !is_outdated(kafka)) {
         bool silent = clock_boot_ms() - since > SILENT_AFTER_MS;
         if (!missing_outputs(kafka, silent))
             break;
         if (!stopping(kafka))
             look_for_input(kafka, silent);
+        looked = true;
         rd_kafka_poll(kafka->producer, 0);
         kafka_runner_sleep(&kafka->writer, 200);
     }
     atomic_store(&kafka->lacks_output, false);
+    if (looked) /* the consumer finds out from here on */
+        kafka_right_given(kafka, RIGHT_FIND_INPUT, NULL);
 }
 
 /* Logs why the producer is not ready yet: each reason once a minute. */

@@ -87,7 +87,7 @@ static void watch_partitions(struct kafka_thread *thread)
     for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
         int64_t end = kafka_end(thread->kafka, thread->job, view.partition);
         bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition) ||
-                     (end < 0 && kafka_tells_why(thread->kafka));
+                     (end < 0 && kafka_log_tells_why());
         if (!is_stuck(thread, &view, excused || known, end))
             continue;
         if (!stuck++) {

@@ -130,10 +130,10 @@ static void check_join(struct kafka_thread *thread)
         thread->outside_since = 0;
         return;
     }
-    if (!thread->outside_since)
+    /* Neither an outage of which the log tells nor the worker's own hand-over counts. */
+    if (!thread->outside_since || thread->losing || kafka_log_tells_why())
         thread->outside_since = thread->now;
-    if (thread->now - thread->outside_since < (usual > SLOW_MS ? usual : SLOW_MS) ||
-        kafka_tells_why(thread->kafka))
+    if (thread->now - thread->outside_since < (usual > SLOW_MS ? usual : SLOW_MS))
         return;
     snprintf(words, sizeof words,
              "group %s does not take this worker in: its coordinator refuses the join, or is not "

@@ -163,6 +163,10 @@ static const struct row calls[] = {
     {CUT_CODED(429, "deflate", CUT_ZLIB), VERDICT_IN_DOUBT, "contradictory-answer"},
     {CUT_CODED(401, "", CUT_ZLIB), VERDICT_IN_DOUBT, "contradictory-answer"},
     {CUT_CODED(429, "deflate", CUT_DEFLATE), VERDICT_IN_DOUBT, "contradictory-answer"},
+    {ANSWER(429, "{\"error\":\"x\",\"data\":{\"Flag\":1}}"), VERDICT_THROTTLED, "throttled"},
+    {ANSWER(404, "{\"error\":\"x\",\"data\":{\"Flag\":1}}"), VERDICT_ANSWERED, NULL},
+    {CUT(404, FAILURE_CUT, "{\"Flag\"x\"Flag\"x\"Flag\":1,"), VERDICT_IN_DOUBT,
+     "contradictory-answer"},
     {CUT_CODED(429, "deflate", " {\"Flag\":1,"), VERDICT_IN_DOUBT, "contradictory-answer"},
 };
 
