@@ -62,6 +62,18 @@ class Findings(Run):
         self.calls.append(self.calls[4])
         self.assertEqual({"second POSTs": [self.calls[4]]}, self.found())
 
+    def test_a_request_that_was_written_twice(self):
+        """Two requests with one caller: two POSTs, and not a third."""
+        twice = (0, EVENTS // 2)
+        self.requests[twice] = self.requests[0, 0]
+        self.results.append({**self.result(0), "source": {"topic": TOPIC, "partition": 0, "offset": twice[1]}, "_offset": EVENTS,
+                             "_headers": {"ce_id": f"{GROUP}/{TOPIC}/0/{twice[1]}"}})
+        self.assertEqual({"mismatches": [twice]}, self.found())  # it was not called
+        self.calls.append(self.calls[0])
+        self.assertEqual({}, self.found())
+        self.calls.append(self.calls[0])
+        self.assertEqual({"second POSTs": [self.calls[0]]}, self.found())
+
     def test_calls_out_of_order(self):
         self.calls[0], self.calls[6] = self.calls[6], self.calls[0]  # of one key and one partition
         self.assertEqual({"order violations": [(b"k0", 0, 0)]}, self.found())

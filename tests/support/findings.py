@@ -8,27 +8,33 @@ BAD = ("lost", "duplicate results", "second POSTs", "order violations", "strange
 
 
 def findings(group, requests, results, calls):
-    """requests: {(partition, offset): message}, all with a Caller of their own. results: dicts as records.result() makes them.
-    calls: the Callers of the POSTs, in the order of arrival. Returns {what: list of those}, for each of BAD:
+    """requests: {(partition, offset): message}, all with a Caller of their own; a producer that sends again what a broker took may write
+    one twice, which then is two requests. results: dicts as records.result() makes them. calls: the Callers of the POSTs, in the order of
+    arrival. Returns {what: list of those}, for each of BAD:
         lost               requests without a result
         duplicate results  requests with several
-        second POSTs       callers that were called more than once
+        second POSTs       callers that were called more often than they have requests
         order violations   (key, partition, offset) that came after a later one of its key, as a call or as a result
         strangers          results and calls that nobody asked for
         mismatches         results under a wrong key or id, or that speak of a call which the platform never saw
     """
     seen = collections.Counter(place(r) for r in results)
-    at = {json.loads(m.value())["Caller"]: where for where, m in requests.items()}
+    at = collections.defaultdict(list)
+    for where, m in sorted(requests.items()):
+        at[json.loads(m.value())["Caller"]].append(where)
     known = [r for r in results if place(r) in requests]
-    called = [c for c in dict.fromkeys(calls) if c in at]
+    count, called = collections.Counter(), []  # the places that were called, in the order of the calls
+    for caller in calls:
+        called += at.get(caller, ())[count[caller]:][:1]
+        count[caller] += 1
     in_log = sorted(known, key=lambda r: (r["_partition"], r["_offset"]))
     return {
         "lost": sorted(set(requests) - set(seen)),
         "duplicate results": sorted(where for where, count in seen.items() if count > 1),
-        "second POSTs": sorted(c for c, count in collections.Counter(calls).items() if count > 1),
-        "order violations": late((requests[at[c]].key(), *at[c]) for c in called) + late((r["_key"], *place(r)) for r in in_log),
+        "second POSTs": sorted(c for c, times in count.items() if times > max(1, len(at.get(c, ())))),
+        "order violations": late((requests[where].key(), *where) for where in called) + late((r["_key"], *place(r)) for r in in_log),
         "strangers": sorted(set(seen) - set(requests)) + sorted(set(calls) - set(at)),
-        "mismatches": mismatches(group, requests, known, {at[c] for c in called}),
+        "mismatches": mismatches(group, requests, known, set(called)),
     }
 
 
