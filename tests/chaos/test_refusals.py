@@ -58,7 +58,8 @@ class Refusals(Scenario):
             logged = [worker.logged() for worker in workers]
             forbid_reading(self.bootstrap, self.names["call.requests"])
             for worker, after in zip(workers, logged):
-                worker.wait_log(f"READ on topic {self.names['call.requests']}", 60, after)
+                # Said at most once a minute, with the next read that is refused, which may be half a minute later.
+                worker.wait_log(f"READ on topic {self.names['call.requests']}", 120, after)
             time.sleep(12)  # long enough for clients to hear that the topic is not there for them
             allow_reading(self.bootstrap, self.names["call.requests"])
             self.progress(50)
