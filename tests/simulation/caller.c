@@ -116,6 +116,8 @@ static void turn(struct world *world, struct process *process)
     struct caller *caller = &process->caller;
     int64_t now = process_now(world, process), wall = process_wall(world, process), calls;
     struct request *request;
+    if (caller->dispatch.breaker.state != BREAKER_CLOSED)
+        caller->breaker_open_at = world->now;
     if (!caller->happened && now < caller->due && draw(world, 16))
         return; /* now and then an iteration without any work */
     bool early = !caller->happened && now < caller->due;

@@ -517,6 +517,8 @@ void check_refused(struct world *world, const struct job *job)
         broken(world, "%s is refused records or offsets for good and halts nothing", job_name(job));
 }
 
+enum { STILL_MS = 120000 /* a log that has not moved for so long stands still */ };
+
 /* Marks that cannot be removed, because the results are refused, count as started calls, too. */
 static bool may_start(const struct world *world, const struct job *job)
 {
@@ -525,12 +527,13 @@ static bool may_start(const struct world *world, const struct job *job)
     return (int64_t)view.started < 2 * world->options.slots;
 }
 
+/* While the breaker is open, requests wait for the platform. */
 static bool is_held_by_any(const struct world *world, int log)
 {
     for (int i = 0; i < world->process_count; i++) {
         const struct job *job = &world->processes[i].jobs[world->logs[log].kind];
         if (job->engine && !job->process->stopping && job->client.owned & 1u << log &&
-            may_start(world, job))
+            world->now - job->process->caller.breaker_open_at > STILL_MS && may_start(world, job))
             return true;
     }
     return false;
@@ -540,7 +543,6 @@ static bool is_held_by_any(const struct world *world, int log)
  * that was never begun, unless the brokers refuse the length that the ledger of its log needs. */
 void check_others_went_on(struct world *world)
 {
-    enum { STILL_MS = 120000 };
     const struct refusal *refusal = &world->refusal;
     for (int i = 0; refusal->log >= 0 && i < world->task_count; i++) {
         const struct task *task = &world->tasks[i];

@@ -301,6 +301,7 @@ struct caller {
     size_t call_count;
     bool happened; /* an event since its last iteration */
     int64_t due;
+    int64_t breaker_open_at; /* when the breaker was last seen open or on trial; 0: never */
 };
 
 enum transact_phase { PHASE_IDLE, PHASE_PRODUCE, PHASE_OFFSETS, PHASE_COMMIT, PHASE_TELL };
