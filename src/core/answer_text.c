@@ -73,10 +73,12 @@ static bool is_zlib(struct span in)
     return (first & 0x0f) == 8 && (first * 256 + (unsigned char)in.bytes[1]) % 31 == 0;
 }
 
-/* Whether a damaged layer is worth something: only a packed answer unpacks to an object's start. */
-static bool begins_object(const struct text *out)
+/* Whether the result of unpacking counts. Of damaged layers, only a packed answer unpacks to an
+ * object's start. */
+static bool is_of_use(const struct text *out, const struct answer_form *form, enum unpacked result)
 {
-    return out->length && memchr(out->data, '{', out->length);
+    return result != UNPACKED_DAMAGED ||
+           (form->damaged && out->length && memchr(out->data, '{', out->length));
 }
 
 /* Unpacks one layer, if there is one. `deflate` may mean two formats, with and without zlib's
@@ -91,11 +93,9 @@ static enum unpacked unpack_layer(struct text *out, struct span in, const struct
         return unpack(out, in, GZIP_WINDOW, form->max_bytes);
     if (is_zlib(in))
         result = unpack(out, in, ZLIB_WINDOW, form->max_bytes);
-    if (result == UNPACKED_DAMAGED && form->damaged && begins_object(out))
-        return result;
-    if (result == UNPACKED_DAMAGED && deflate && in.size && in.bytes[0] != '{')
+    if (!is_of_use(out, form, result) && deflate && in.size && in.bytes[0] != '{')
         result = unpack(out, in, RAW_WINDOW, form->max_bytes);
-    *packed = result != UNPACKED_DAMAGED || (form->damaged && begins_object(out));
+    *packed = is_of_use(out, form, result);
     return *packed ? result : UNPACKED;
 }
 

@@ -302,18 +302,23 @@ static const char *contradiction(const struct ledger *ledger)
     return NULL;
 }
 
+void ledger_encode_within(struct ledger *ledger, int64_t max, struct text *out)
+{
+    ledger_encode(ledger, out);
+    if ((int64_t)out->length <= max || !ledger->doubt_count)
+        return;
+    ledger->doubt_count = 0;
+    ledger->doubt = true;
+    text_clear(out);
+    ledger_encode(ledger, out);
+}
+
 size_t ledger_size_for(const struct ledger *ledger, const char *owner)
 {
     struct ledger named = *ledger; /* the runs are only read */
     struct text text = {0};
     snprintf(named.owner, sizeof named.owner, "%s", owner);
-    ledger_encode(&named, &text);
-    if (text.length > LEDGER_MAX && named.doubt_count) {
-        named.doubt_count = 0;
-        named.doubt = true;
-        text_clear(&text);
-        ledger_encode(&named, &text);
-    }
+    ledger_encode_within(&named, LEDGER_MAX, &text);
     size_t size = text.length;
     text_fini(&text);
     return size;

@@ -82,8 +82,11 @@ enum ledger_mark ledger_at(const struct ledger *ledger, int64_t offset);
  * offset in it. */
 void ledger_encode(const struct ledger *ledger, struct text *out);
 
-/* The length of the metadata that a worker of that name needs for the ledger. It names no calls in
- * doubt if they do not fit. */
+/* The same into an empty text. If that is too long with the names of doubts, they become one doubt
+ * without a name: another worker's ledger may leave them no room. */
+void ledger_encode_within(struct ledger *ledger, int64_t max, struct text *out);
+
+/* The length of the metadata that a worker of that name needs for the ledger. */
 size_t ledger_size_for(const struct ledger *ledger, const char *owner);
 
 /* Parses committed metadata. Empty metadata is a base only. Returns 0; or -1, with an empty ledger,

@@ -174,18 +174,24 @@ static bool is_handshake(const char *text)
            (strstr(text, ":SSL routines:") && strstr(text, " in state SSL_HANDSHAKE"));
 }
 
-/* Whether a line is due about credentials that a broker refuses. They are the worker's, so each of
- * its brokers refuses them for the same reason: the text from there on, without numbers. */
-static bool is_due_for_credentials(const char *reason)
+/* Whether a line of that text, up to `end` (NULL: all of it), is due. Texts that differ only in
+ * digits, such as a time or a sequence number, are the same failure. */
+static bool is_due_without_digits(const char *text, const char *end)
 {
     char name[160] = "";
     size_t length = 0;
-    const char *end = strstr(reason, " (after ");
-    for (const char *at = reason; *at && at != end && length < sizeof name - 1; at++)
+    for (const char *at = text; *at && at != end && length < sizeof name - 1; at++)
         if (!text_is_digit(*at))
             name[length++] = *at;
     name[length] = '\0';
     return kafka_log_due(&kafka_log_process, name, KAFKA_LOG_INTERVAL_MS);
+}
+
+/* Whether a line is due about credentials that a broker refuses. They are the worker's, so each of
+ * its brokers refuses them for the same reason: the text from there on. */
+static bool is_due_for_credentials(const char *reason)
+{
+    return is_due_without_digits(reason, strstr(reason, " (after "));
 }
 
 /* librdkafka reports a failed handshake twice: by its log and by its callback for errors. */
@@ -231,15 +237,7 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
         connection_failed(kafka, text);
         return;
     }
-    char name[160];
-    size_t length = 0;
-    /* Texts that differ only in digits, such as a time or a sequence number, are the same
-     * failure. */
-    for (const char *at = text; *at && length < sizeof name - 1; at++)
-        if (!text_is_digit(*at))
-            name[length++] = *at;
-    name[length] = '\0';
-    if (to < LOG_WARN || kafka_log_due(&kafka_log_process, name, KAFKA_LOG_INTERVAL_MS))
+    if (to < LOG_WARN || is_due_without_digits(text, NULL))
         log_write(to, NULL, "kafka: %s: %s", facility, text);
 }
 

@@ -105,6 +105,17 @@ void group_op_again(struct engine *engine)
     engine->group_op_retry_at = engine->now + (pause < most ? pause : most);
 }
 
+bool group_op_ended(struct engine *engine, enum group_answer answer, int64_t now)
+{
+    engine->now = now;
+    group_op_enter(engine, OP_NONE);
+    if (answer == GROUP_DONE)
+        engine->group_op_failures = 0;
+    else
+        group_op_again(engine);
+    return answer == GROUP_DONE;
+}
+
 struct partition *group_partition(const struct engine *engine, const struct stored_ledger *read)
 {
     return partition_find(engine, read->partition);
@@ -225,13 +236,8 @@ void engine_ledgers_read(struct engine *engine, enum group_answer answer,
                          const struct stored_ledger *ledgers, size_t count, int64_t now)
 {
     enum group_op op = engine->group_op;
-    engine->now = now;
-    group_op_enter(engine, OP_NONE);
-    if (answer != GROUP_DONE) {
-        group_op_again(engine);
+    if (!group_op_ended(engine, answer, now))
         return;
-    }
-    engine->group_op_failures = 0;
     if (op == OP_READ_BACK) {
         read_back_take(engine, ledgers, count);
     } else if (op == OP_READ && engine->load == LOAD_READ) {

@@ -378,8 +378,7 @@ void partition_load(struct partition *partition, const struct ledger *ledger, bo
  * done. O(runs of the ledger, changes), whatever the partition holds. */
 void partition_ledger(struct partition *partition, const char *owner, uint64_t sequence,
                       int64_t top);
-/* Appends that ledger, encoded. If it is too long with the names of doubts, they become one doubt
- * without a name: another worker's ledger may leave them no room. */
+/* Encodes that ledger into an empty text, within the largest size of ledgers. */
 void partition_encode(struct engine *engine, struct text *out);
 /* The highest offset that may be marked (started, or done above the base) so that every later
  * ledger of this partition fits. Amortised O(1). */
@@ -496,6 +495,9 @@ void group_emit_commit(struct engine *engine, enum group_op op, struct engine_ac
 /* Sets the pause before an operation is repeated. Most failures pass at once; for others the pause
  * grows. */
 void group_op_again(struct engine *engine);
+/* Ends the running operation, if it is no commit. Returns whether it is done; if it is not, it is
+ * repeated after that pause. */
+bool group_op_ended(struct engine *engine, enum group_answer answer, int64_t now);
 /* The partition of a ledger that was read. NULL: it is not here any more. */
 struct partition *group_partition(const struct engine *engine, const struct stored_ledger *read);
 /* Decodes a ledger that was read. Returns 0 or -1. */

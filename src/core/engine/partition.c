@@ -361,14 +361,7 @@ void partition_ledger(struct partition *partition, const char *owner, uint64_t s
 
 void partition_encode(struct engine *engine, struct text *out)
 {
-    struct ledger *ledger = &engine->scratch;
-    ledger_encode(ledger, out);
-    if ((int64_t)out->length <= engine->options.ledger_max || !ledger->doubt_count)
-        return;
-    ledger->doubt_count = 0;
-    ledger->doubt = true;
-    text_clear(out);
-    ledger_encode(ledger, out);
+    ledger_encode_within(&engine->scratch, engine->options.ledger_max, out);
 }
 
 /* The lowest base of ledgers from now on: everything below it has ended, or is not a record. */

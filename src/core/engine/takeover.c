@@ -372,13 +372,8 @@ void takeover_load(struct engine *engine, const struct stored_ledger *ledgers, s
 
 void engine_owner_ended(struct engine *engine, enum group_answer answer, int64_t now)
 {
-    engine->now = now;
-    group_op_enter(engine, OP_NONE);
-    if (answer != GROUP_DONE) {
-        group_op_again(engine);
+    if (!group_op_ended(engine, answer, now))
         return;
-    }
-    engine->group_op_failures = 0;
     for (size_t i = 0; i < engine->foreign.count; i++) {
         if (has_owner(&engine->ended_owners, engine->foreign.names[i]))
             continue;
