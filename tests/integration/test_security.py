@@ -15,11 +15,12 @@ from programs import ROOT
 from records import _Answer, _request, _string, call
 
 USER, PASSWORD = "worker", "sasl-secret"
+SECOND_USER, BRIEF_SECONDS = "worker-2", 2
 TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # kinds of resources, as the protocol numbers them
 READ, WRITE, DESCRIBE, LITERAL, PREFIXED = 3, 4, 8, 3, 4
 
 # Listeners. What a test changes, it changes on a listener of its own, so that it need not change it back.
-SASL = ("SECURE", "PASSWORD", "AUTHORITY")
+SASL = ("SECURE", "PASSWORD", "AUTHORITY", "BRIEF")
 PLAIN = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{{}}";'
 
 SETTINGS = {
@@ -30,6 +31,8 @@ SETTINGS = {
     "listener.name.secure.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
     **{f"listener.name.{name.lower()}.plain.sasl.jaas.config": PLAIN.format(PASSWORD) for name in SASL},
     **{f"listener.name.{name.lower()}.sasl.enabled.mechanisms": "PLAIN" for name in SASL[1:]},
+    "listener.name.brief.plain.sasl.jaas.config": PLAIN.format(PASSWORD)[:-1] + f' user_{SECOND_USER}="another-secret";',
+    "listener.name.brief.plain.connections.max.reauth.ms": str(BRIEF_SECONDS * 1000),
     "listener.name.mutual.ssl.truststore.type": "PEM",
     "listener.name.mutual.ssl.client.auth": "required",
     "broker.heartbeat.interval.ms": "500",
@@ -357,6 +360,43 @@ class Security(KafkaCase):
         self.assertEqual(self.sent, len(sandbox.calls()))
         self.assertEqual(0, worker.terminate())
         self.assertNotIn("another-secret", "\n".join(worker.lines["stderr"]))
+
+    def test_another_user(self):
+        """Kafka keeps one SCRAM password for each user, so a login is rotated by a second user. Here a login counts for 2 s, and then the broker cuts
+        the connections of a client that does not log in again: nothing is refused or in doubt. At the end the first user has no rights any more."""
+        self.give(*self.rights)
+        self.principal = f"User:{SECOND_USER}"
+        self.give(*self.rights)
+        sandbox = self.sandbox("latency=100-300ms")
+        login = f"{self.directory}/login"
+        logins = {USER: PASSWORD, SECOND_USER: "another-secret"}
+        for user, password in logins.items():
+            os.mkdir(f"{login}-{user}")
+            put(f"{login}-{user}/user", f"{user}\n")
+            put(f"{login}-{user}/password", f"{password}\n")
+        os.symlink(f"{login}-{USER}", login)
+        worker = self.secured(sandbox, {"kafka.bootstrap.servers": self.address["BRIEF"], "kafka.sasl.username": None, "kafka.sasl.password": None,
+                                        "kafka.sasl.username.file": f"{login}/user", "kafka.sasl.password.file": f"{login}/password"})
+        self.ask_for(2 * BRIEF_SECONDS, sandbox)
+        os.symlink(f"{login}-{SECOND_USER}", f"{login}.new")  # both files at once, as Kubernetes does
+        os.rename(f"{login}.new", login)
+        worker.wait_log(lambda e: "new user and password" in e["message"])
+        self.ask_for(2 * BRIEF_SECONDS, sandbox)
+        self.principal = f"User:{USER}"
+        for name in self.rights:
+            self.take(name)
+        self.ask_for(2 * BRIEF_SECONDS, sandbox)
+        self.assertEqual(self.sent, len(sandbox.calls()))
+        self.assertEqual([], [e["message"] for e in worker.events() if re.search("uthenti|uthoriz|permission", e["message"])])
+        self.assertEqual(0, worker.terminate())
+
+    def ask_for(self, seconds, sandbox):
+        """Requests all the time, so that connections are in use when their logins end."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.ask_without_waiting(2)
+            time.sleep(0.1)
+        self.ask_and_wait(sandbox)
 
     def test_another_authority(self):
         """A file that librdkafka reads: the clients are made anew in good order, once a minute at most, and never with what is no use."""

@@ -115,6 +115,14 @@ class Manifests(unittest.TestCase):
                              [(settings["kafka.bootstrap.servers"], settings[group], settings[topic]) for group, topic in
                               (("kafka.group.id", "topic.call.requests"), ("recording.group.id", "topic.recording.requests"))])
 
+    def test_the_documented_secret_holds_what_the_worker_reads(self):
+        with open(os.path.join(ROOT, "docs", "kubernetes.md")) as file:
+            commands = re.findall(r"create secret generic privacy-call-worker (?:.*\\\n)*.*", file.read())
+        with open(os.path.join(MANIFESTS, "overlays", "production", "worker.conf")) as file:
+            wanted = set(re.findall(rf"^\w.*{SECRETS}(\S+)$", file.read(), re.MULTILINE))
+        self.assertIn("platform-token", wanted)
+        self.assertEqual([set(re.findall(r"--from-file=(\S+)", c)) for c in commands], [wanted] * 2)
+
     def test_keda_logs_in_with_what_the_documented_secret_holds(self):
         with open(os.path.join(ROOT, "docs", "kubernetes.md")) as file:
             command = next(line for line in file if "create secret generic privacy-call-worker-keda" in line)
