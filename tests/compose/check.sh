@@ -28,6 +28,20 @@ references = [c["bom-ref"] for c in document["components"]]
 assert len(set(references)) == len(references), "two components have one reference"
 ' || { bad=1; echo 'sbom: see above'; }
 
+# `up` gives up when a service that others wait for is unhealthy, and a busy machine may take minutes to start Kafka.
+/usr/bin/python3 -c '
+import sys, yaml
+def seconds(text):
+    return int(text[:-1]) * {"s": 1, "m": 60}[text[-1]]
+services = yaml.safe_load(open(sys.argv[1]))["services"]
+waited = {name for s in services.values() if isinstance(s.get("depends_on"), dict) for name, on in s["depends_on"].items() if on["condition"] == "service_healthy"}
+for name in sorted(waited):
+    check = services[name]["healthcheck"]
+    patience = seconds(check.get("start_period", "0s")) + seconds(check["interval"]) * check["retries"]
+    assert patience >= 600, f"others wait {patience} s for {name}"
+assert {"kafka", "platform"} <= waited, waited
+' "$source/docker/compose.yaml" || { bad=1; echo 'compose.yaml: see above'; }
+
 for script in run daemon base-images clients kafka/run kafka/tool; do expect "tests/compose/$script" bash -n "$source/tests/compose/$script"; done
 expect docker/keeper perl -c "$source/docker/keeper"
 version=$(sed -n 's/^project(.* VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
