@@ -385,6 +385,8 @@ void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *
 /* Whether the broker refuses an operation on the group or the transactional id because a right is
  * missing. If so, it is logged. */
 bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
+/* Logs the right whose lack such an error of reading or committing offsets tells of. */
+void kafka_offsets_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
 /* Whether an error does not pass by itself. A missing right on the group is told by
  * kafka_is_denied, and not once more. */
 bool kafka_is_lasting(rd_kafka_resp_err_t code);

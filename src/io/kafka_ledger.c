@@ -188,7 +188,7 @@ static void read_ledgers(struct kafka *kafka)
     error_set(&words, "reading the committed offsets: %s", rd_kafka_err2str(code));
     kafka_explain(&job->error, code, words.text);
     job->code = code;
-    kafka_is_denied(kafka, code, rd_kafka_err2str(code));
+    kafka_offsets_denied(kafka, code, rd_kafka_err2str(code));
     if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
         kafka_runner_sleep(&kafka->reader, 50);
 }
@@ -211,7 +211,7 @@ static void commit(struct kafka *kafka)
     error_set(&words, "committing: %s", rd_kafka_err2str(code));
     kafka_explain(&job->error, code, words.text);
     job->code = code;
-    kafka_is_denied(kafka, code, rd_kafka_err2str(code));
+    kafka_offsets_denied(kafka, code, rd_kafka_err2str(code));
     if (kafka_is_no_member(code))
         return;
     job->answer = kafka_refuses_offsets(code) ? GROUP_REFUSED : GROUP_RETRY;
@@ -445,6 +445,7 @@ void kafka_reading_complete(struct kafka *kafka)
         if (job.answer == GROUP_DONE) {
             kafka_assignment_is_member(kafka);
             kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
+            kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
             note_ledgers(kafka, job.list);
         }
         to->committed(kafka->arg, job.answer, error);

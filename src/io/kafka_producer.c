@@ -533,6 +533,7 @@ static enum step send_offsets(struct kafka *kafka)
             kafka->producer, list, kafka->writing.membership, KAFKA_BLOCK_MAX_MS);
         rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
         again = false;
+        kafka_offsets_denied(kafka, code, rd_kafka_err2str(code));
         if (error)
             step = read_error(kafka, "sending the offsets", error, &again);
         else
@@ -706,7 +707,10 @@ void kafka_writing_complete(struct kafka *kafka)
         for (size_t i = 0; kafka_lacks_right(kafka) && i < job->transaction->record_count; i++)
             kafka_right_given(kafka, RIGHT_WRITE_TOPIC, job->transaction->records[i].topic);
         kafka_right_given(kafka, RIGHT_WRITE_ID, NULL);
-        kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
+        if (job->transaction->ledger_count > 0) {
+            kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
+            kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
+        }
     }
     /* The handler may start the next job, which reuses the job's memory. So values that must
      * outlast that are copied. */

@@ -90,6 +90,15 @@ bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *
     }
 }
 
+void kafka_offsets_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words)
+{
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        kafka_right_missing(kafka, RIGHT_READ_TOPIC, kafka->config->request_topics[kafka->job],
+                            words);
+    else
+        kafka_is_denied(kafka, code, words);
+}
+
 bool kafka_is_lasting(rd_kafka_resp_err_t code)
 {
     return kafka_remedy(code) && code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;

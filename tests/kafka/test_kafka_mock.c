@@ -19,7 +19,7 @@
 
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
 
-enum { OFFSET_COMMIT = 8, OFFSET_FETCH = 9, PRODUCE = 0 }; /* API keys of the protocol */
+enum { OFFSET_COMMIT = 8, OFFSET_FETCH = 9, PRODUCE = 0, TXN_OFFSET_COMMIT = 28 }; /* API keys of the protocol */
 
 struct cluster {
     rd_kafka_t *owner;
@@ -254,6 +254,36 @@ static void names_the_right_that_a_commit_lacks(void **state)
     assert_int_equal(errors_with("READ on group forbidden"), 1);
     assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     assert_false(kafka_lacks_right(side.kafka));
+    side_leave(&side);
+    side_fini(&side);
+}
+
+/* The partitions may be halted, and then nothing else is asked of the topic. */
+static void names_the_right_on_the_topic_that_offsets_lack(void **state)
+{
+    static const rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    struct cluster *cluster = *state;
+    struct side side;
+    struct record record;
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    uint64_t before = errors_with("READ on topic call-requests");
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    record_set(&record, "call-results", "k", "v");
+    rd_kafka_mock_push_request_errors(cluster->mock, TXN_OFFSET_COMMIT, 1, code);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_OFFSETS_REFUSED);
+    assert_true(kafka_lacks_right(side.kafka));
+    assert_int_equal(errors_with("READ on topic call-requests"), before + 1);
+    while (side_transact(&side, &record, 1, &ledger, 1) == TXN_ABORTED)
+        ;
+    assert_int_equal(side.outcome, TXN_COMMITTED);
+    assert_false(kafka_lacks_right(side.kafka));
+    rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1, code);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_REFUSED);
+    assert_true(kafka_lacks_right(side.kafka));
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    assert_false(kafka_lacks_right(side.kafka));
+    record_fini(&record);
     side_leave(&side);
     side_fini(&side);
 }
@@ -534,6 +564,7 @@ int main(int argc, char **argv)
         with_cluster(tells_a_commit_that_may_be_repeated),
         with_cluster(leaves_a_producers_fatal_error_to_its_calls),
         with_cluster(names_the_right_that_a_commit_lacks),
+        with_cluster(names_the_right_on_the_topic_that_offsets_lack),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_since_when_no_broker_answers_and_why),
         with_cluster(names_the_right_that_the_first_read_lacks),
