@@ -51,16 +51,22 @@ static bool gives_up(const struct kafka *kafka, int64_t since_ms)
     return stopping(kafka) || (is_outdated(kafka) && clock_boot_ms() - since_ms > OUTDATED_MAX_MS);
 }
 
-/* Notes that a record cannot be written. The first reason is reported. */
-static void note_failed(struct kafka_writing *job, const struct record *record,
+/* Keeps the reason for which a record is not written. */
+static void keep_reason(struct kafka_writing *job, const struct record *record,
                         rd_kafka_resp_err_t code)
 {
-    if (job->any_failed)
-        return;
     struct error what;
     error_set(&what, "writing to %s: %s", record->topic, rd_kafka_err2str(code));
     kafka_explain(&job->error, code, what.text);
     job->code = code;
+}
+
+/* Notes that a record cannot be written. The first reason is reported. */
+static void note_failed(struct kafka_writing *job, const struct record *record,
+                        rd_kafka_resp_err_t code)
+{
+    if (!job->any_failed)
+        keep_reason(job, record, code);
     job->any_failed = true;
 }
 
@@ -451,8 +457,11 @@ static void produce_all(struct kafka *kafka, bool each_alone)
             job->refused[i] = refusal;
             job->any_refused = true;
         }
-        if (refusal == REFUSED_FOR_SIZE)
+        if (refusal == REFUSED_FOR_SIZE) { /* by librdkafka itself */
+            if (!job->any_failed)
+                keep_reason(job, &transaction->records[i], code);
             continue; /* to find all refused records at once */
+        }
         if (code)
             note_failed(job, &transaction->records[i], code);
         if (job->any_failed)

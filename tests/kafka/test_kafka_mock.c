@@ -310,6 +310,29 @@ static void tells_of_a_record_that_the_broker_refuses(void **state)
     side_fini(&side);
 }
 
+/* librdkafka refuses some records itself, by kafka.message.max.bytes. */
+static void tells_why_a_record_is_too_large_for_the_client(void **state)
+{
+    static const char *const small[] = {"kafka.consumer.fetch.wait.max.ms=10",
+                                        "kafka.session.timeout.ms=6000",
+                                        "kafka.producer.message.max.bytes=1000", NULL};
+    struct cluster *cluster = *state;
+    struct side side;
+    struct record record;
+    char large[3000];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    side_init(&side, cluster->bootstrap, "g", "a", small);
+    side_join(&side, 2);
+    record_set(&record, "call-results", "k", large);
+    assert_int_equal(side_transact(&side, &record, 1, NULL, 0), TXN_REFUSED);
+    assert_int_equal(side.refused[0], REFUSED_FOR_SIZE);
+    assert_non_null(strstr(side.error, "writing to call-results: "));
+    record_fini(&record);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 /* What was said of connections before brokers answered is no reason for a later silence. */
 static void tells_since_when_no_broker_answers_and_why(void **state)
 {
@@ -566,6 +589,7 @@ int main(int argc, char **argv)
         with_cluster(names_the_right_that_a_commit_lacks),
         with_cluster(names_the_right_on_the_topic_that_offsets_lack),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
+        with_cluster(tells_why_a_record_is_too_large_for_the_client),
         with_cluster(tells_since_when_no_broker_answers_and_why),
         with_cluster(names_the_right_that_the_first_read_lacks),
         with_cluster(tells_what_the_coordinator_says),
