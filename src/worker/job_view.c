@@ -17,33 +17,32 @@ static const char *state_of(const struct engine_partition_stats *view, const cha
                             : "changing hands";
 }
 
-/* Whether the worker has a reason to let partitions wait: the platform, its limits, no free slot,
- * or a failure at Kafka that is logged already. */
-static bool lets_wait(struct kafka_thread *thread)
+/* Whether the worker lets partitions wait, although their ends are known: for the platform, its
+ * limits, or a free slot. */
+static bool lets_wait(struct kafka_thread *thread, const struct engine_stats *all)
 {
     const struct call_counters *calls = call_thread_counters(thread->calls);
-    struct engine_stats all;
-    engine_get_stats(thread->engine, &all);
     uint64_t waits = atomic_load_explicit(&calls->rate_waits, memory_order_relaxed);
     bool limited = waits != thread->rate_waits ||
                    atomic_load_explicit(&calls->rate_limited, memory_order_relaxed);
     thread->rate_waits = waits;
-    return limited || atomic_load_explicit(&calls->breaker, memory_order_relaxed) || all.stopping ||
-           (int64_t)all.handed >= slots_of(thread->config, thread->job) ||
-           troubles_any(&thread->troubles, thread->now);
+    return limited || atomic_load_explicit(&calls->breaker, memory_order_relaxed) ||
+           (int64_t)all->handed >= slots_of(thread->config, thread->job);
 }
 
-/* Whether nothing happens in the partition for no known reason. */
+/* Whether nothing happens in the partition for no known reason. waits: lets_wait. That a broker
+ * tells of the partition for the first time needs no room: librdkafka asks for it whatever else
+ * waits. */
 static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_stats *view,
-                     bool excused, int64_t end)
+                     bool excused, bool waits, int64_t end)
 {
+    bool busy = end >= 0 && (waits || view->started || view->delayed_lanes);
     struct partition_notes *notes = notes_of(thread, view->partition);
     struct watched now = {.base = view->base,
                           .next = view->next,
                           .end = end,
                           .unfinished = view->unfinished,
-                          .excused =
-                              excused || !view->active || view->started || view->delayed_lanes};
+                          .excused = excused || busy || !view->active};
     notes->stuck =
         watchdog_is_stuck(&notes->watch, &now, thread->now, thread->config->stuck_after_ms);
     return notes->stuck;
@@ -80,15 +79,18 @@ static void complain_of_stuck(const struct kafka_thread *thread,
 static void watch_partitions(struct kafka_thread *thread)
 {
     struct engine_partition_stats view, first = {0};
+    struct engine_stats all;
     struct text names = {0};
-    bool excused = lets_wait(thread);
+    engine_get_stats(thread->engine, &all);
+    bool waits = lets_wait(thread, &all);
+    bool excused = all.stopping || troubles_any(&thread->troubles, thread->now);
     int64_t first_end = -1;
     size_t stuck = 0;
     for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
         int64_t end = kafka_end(thread->kafka, thread->job, view.partition);
         bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition) ||
                      (end < 0 && kafka_log_tells_why());
-        if (!is_stuck(thread, &view, excused || known, end))
+        if (!is_stuck(thread, &view, excused || known, waits, end))
             continue;
         if (!stuck++) {
             first = view;

@@ -116,12 +116,12 @@ class OneKind(KafkaCase):
     PARTITIONS = 3
     STORAGE_ERROR, COORDINATOR_NOT_AVAILABLE, UNKNOWN_SERVER_ERROR = 56, 15, -1
 
-    def start(self, **errors):
+    def start(self, *faults, errors=None, **options):
         self.refuser = Refuser(self.bootstrap)
         self.addCleanup(self.refuser.close)
-        self.box = self.sandbox()
-        self.refuser.errors.update(errors.pop("errors", {}))
-        return self.worker(self.box, {"kafka.bootstrap.servers": self.refuser.address, "stuck.after.ms": "2000", "log.level": "info"})
+        self.box = self.sandbox(*faults)
+        self.refuser.errors.update(errors or {})
+        return self.worker(self.box, {"kafka.bootstrap.servers": self.refuser.address, "stuck.after.ms": "2000", "log.level": "info", **options})
 
     def ask_each(self, first):
         for number in range(first, first + self.PARTITIONS):
@@ -142,6 +142,19 @@ class OneKind(KafkaCase):
         wait_until(lambda: f"privacy_call_partitions_stuck {self.PARTITIONS}\n" in worker.get("/metrics")[1], 10, "all are stuck")
         self.assertEqual(1, len(errors(worker, "stuck")))
         self.check_goes_on(worker, sent)
+
+    def test_no_word_where_a_log_begins_while_no_slot_is_free(self):
+        """What is fetched for the first time needs no slot: that another partition's calls fill them excuses nothing."""
+        self.offsets().commit(self.names["call.requests"], 0, 0, "")
+        worker = self.start(f"hang?caller={caller(0)}", errors={LIST_OFFSETS: self.STORAGE_ERROR},
+                            **{"platform.max.in.flight": "1", "platform.timeout.ms": "60000"})
+        self.ask_each(0)
+        self.box.wait_calls(1)
+        said = worker.wait_log(lambda e: e["log.level"] == "error" and "is stuck" in e["message"])
+        self.assertIn("no broker has told", said["message"])
+        wait_until(lambda: f"privacy_call_partitions_stuck {self.PARTITIONS - 1}\n" in worker.get("/metrics")[1], 10, "the others are stuck")
+        self.assertIn("privacy_call_calls_in_flight 1\n", worker.get("/metrics")[1])
+        worker.kill()
 
     def test_no_partition_can_be_read(self):
         """Each at an offset of its own, for the same reason: one line says that it is tried again, one that they are halted."""
