@@ -387,8 +387,11 @@ int config_entry_value(const struct config_entry *entry, bool secret, char **val
                                   !text_is_utf8(content.data, content.length))) {
         rc = error_set(why, "expected a file with UTF-8 text without NUL");
     } else {
-        if (content.length && content.data[content.length - 1] == '\n')
-            content.data[--content.length] = '\0';
+        if (content.length && content.data[content.length - 1] == '\n') {
+            content.length--;
+            content.length -= content.length && content.data[content.length - 1] == '\r';
+            content.data[content.length] = '\0';
+        }
         *value = text_take(&content);
     }
     text_fini(&content);

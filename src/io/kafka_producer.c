@@ -255,24 +255,33 @@ static int init_transactions(struct kafka *kafka)
     return stopping(kafka) ? -1 : 1;
 }
 
+static rd_kafka_t *make_ending_producer(struct kafka *kafka, const char *id, struct error *error)
+{
+    unsigned version;
+    rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_PRODUCER, &version, error);
+    if (!conf)
+        return NULL;
+    kafka_setting_must(conf, "transactional.id", id);
+    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
+    rd_kafka_conf_set_opaque(conf, kafka);
+    return kafka_client(RD_KAFKA_PRODUCER, conf, error);
+}
+
 /* Ends the open transaction of a transactional id, with a separate producer. Takes at most about 5
  * s, and the time of waking a coordinator. */
 static enum group_answer end_id(struct kafka *kafka, const char *id, struct kafka_runner *runner,
                                 struct error *error, bool *forbidden)
 {
-    unsigned version;
-    rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_PRODUCER, &version, error);
-    if (!conf)
-        return GROUP_RETRY;
-    kafka_setting_must(conf, "transactional.id", id);
-    rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
-    rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_t *producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
-    if (!producer)
-        return GROUP_RETRY;
+    int64_t until = clock_boot_ms() + END_OTHER_MS;
+    rd_kafka_t *producer;
+    /* A file that librdkafka reads may be half written just now. */
+    while (!(producer = make_ending_producer(kafka, id, error)))
+        if (clock_boot_ms() >= until || stopping(kafka))
+            return GROUP_RETRY;
+        else
+            kafka_runner_sleep(runner, START_AGAIN_MS);
     enum group_answer answer = GROUP_RETRY;
     struct kafka_nudge nudge = {.runner = runner, .id = id};
-    int64_t until = clock_boot_ms() + END_OTHER_MS;
     bool again = true;
     while (again && answer == GROUP_RETRY && clock_boot_ms() < until && !stopping(kafka)) {
         rd_kafka_error_t *failure = rd_kafka_init_transactions(producer, KAFKA_BLOCK_MAX_MS);

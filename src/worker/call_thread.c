@@ -345,10 +345,13 @@ static void on_kafka_files(void *argument, const char *words)
     log_info("files of kafka.*: read again; %s", words);
 }
 
-static void on_reload_failed(void *argument, enum reload_part part, const char *words)
+/* Who asks for the reading is told at once each time. */
+static void on_reload_failed(void *argument, enum reload_part part, const char *words, bool asked)
 {
     struct call_thread *thread = argument;
     count(&thread->counters.reload_failures);
+    if (asked)
+        thread->reload_troubles[part].logged_ms = 0;
     if (trouble_grows(&thread->reload_troubles[part], clock_boot_ms()))
         log_error(
             "a file that has changed cannot be used, and what was read before stays in force: "

@@ -44,6 +44,12 @@ static void work(uv_work_t *work_)
     atomic_fetch_add(&reload->turns, 1);
 }
 
+static void tell_failed(struct reload *reload, enum reload_part part, const struct error *error)
+{
+    if (*error->text)
+        reload->events->failed(reload->argument, part, error->text, reload->all > 0);
+}
+
 static void begin(struct reload *reload);
 
 static void on_done(uv_work_t *work_, int status)
@@ -67,12 +73,9 @@ static void on_done(uv_work_t *work_, int status)
     if (reload->news)
         reload->events->kafka(reload->argument, reload->news);
     reload->news = NULL;
-    if (*reload->token_error.text)
-        reload->events->failed(reload->argument, RELOADS_TOKEN, reload->token_error.text);
-    if (*reload->trust_error.text)
-        reload->events->failed(reload->argument, RELOADS_TRUST, reload->trust_error.text);
-    if (*reload->kafka_error.text)
-        reload->events->failed(reload->argument, RELOADS_KAFKA, reload->kafka_error.text);
+    tell_failed(reload, RELOADS_TOKEN, &reload->token_error);
+    tell_failed(reload, RELOADS_TRUST, &reload->trust_error);
+    tell_failed(reload, RELOADS_KAFKA, &reload->kafka_error);
     if (reload->all)
         reload->events->reread(reload->argument, reload->all);
     if (reload->asked)

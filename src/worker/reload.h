@@ -22,7 +22,8 @@ struct reload_events {
     void (*token)(void *argument, char *token);                  /* takes it over */
     void (*trust)(void *argument, struct platform_trust *trust); /* takes it over */
     void (*kafka)(void *argument, const char *words); /* a text that names what changed */
-    void (*failed)(void *argument, enum reload_part part, const char *words);
+    /* asked: this reading answers a call of reload_now. */
+    void (*failed)(void *argument, enum reload_part part, const char *words, bool asked);
     /* All files were read. times: the number of calls of reload_now that this reading answers.
      * Called last. */
     void (*reread)(void *argument, unsigned times);

@@ -680,6 +680,22 @@ static void values_from_files(void **state)
     done(&named);
 }
 
+/* As lines of the configuration's file may. */
+static void value_files_may_end_with_crlf(void **state)
+{
+    (void)state;
+    char token[160], password[160];
+    write_file("token", "the-s3cret\r\n", 12);
+    write_file("password", "a\r\n\r\n", 5);
+    snprintf(token, sizeof token, "platform.token.file=%s", path_of("token"));
+    snprintf(password, sizeof password, "kafka.sasl.password.file=%s", path_of("password"));
+    struct run run = {.file = REQUIRED, .options = {token, password}};
+    load_well(&run);
+    assert_string_equal(run.config.platform_token, "the-s3cret");
+    assert_string_equal(kafka_value(&run, true, "sasl.password"), "a\r\n"); /* one newline */
+    done(&run);
+}
+
 static void bad_value_files(void **state)
 {
     (void)state;
@@ -1372,6 +1388,7 @@ int main(void)
         cmocka_unit_test(long_lines),
         cmocka_unit_test(garbage),
         cmocka_unit_test(values_from_files),
+        cmocka_unit_test(value_files_may_end_with_crlf),
         cmocka_unit_test(bad_value_files),
         cmocka_unit_test(unknown_keys),
         cmocka_unit_test(overridden_values),

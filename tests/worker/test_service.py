@@ -225,6 +225,10 @@ class Service(unittest.TestCase):
             for key in names:
                 put(key, "")
                 process.wait_for(f"cannot be used, and what was read before stays in force: .*{re.escape(key)}", 20)
+            for times in (2, 3):  # who asks has the answer at once, however often
+                process.signal(signal.SIGHUP)
+                for key in names:
+                    process.wait_for(f"(?s)(cannot be used, and what was read before stays in force: [^\n]*{re.escape(key)}.*){{{times}}}", 20)
 
     def test_another_process_watchdog(self):
         manager = self.manager()
