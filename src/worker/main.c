@@ -123,27 +123,47 @@ static void keep_secrets(void)
 }
 
 /* Each call in flight takes a connection. The soft limit is often 1,024 where much more is allowed:
- * so it is raised to the hard limit. */
-static void allow_open_files(const struct config *config)
+ * so it is raised to the hard limit. If that is too low, fewer calls are made at once: else they
+ * would leave no file for Kafka's connections, and none for a probe, which would wait in vain.
+ * Returns -1 if no worker can work with so few. */
+static int allow_open_files(struct config *config)
 {
-    enum { OWN_FILES = 64 }; /* connections to Kafka, files, pipes: an estimate */
+    enum {
+        OWN_FILES = 64,   /* connections to one broker, files, pipes; measured */
+        SPARE_FILES = 64, /* connections to more brokers, of HTTP, and recordings' files */
+        LEAST_CALLS = 8
+    };
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)config->platform_max_in_flight + OWN_FILES;
+    rlim_t calls = (rlim_t)config->platform_max_in_flight;
     if (getrlimit(RLIMIT_NOFILE, &limit))
-        return;
+        return 0;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit))
         getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted)
-        log_warn(
-            "this process may open %llu files, and platform.max.in.flight = %lld needs about %llu: "
-            "calls beyond the limit fail before they are sent, and are tried again; allow more "
-            "files (ulimit -n, LimitNOFILE), or fewer calls",
-            (unsigned long long)limit.rlim_cur, (long long)config->platform_max_in_flight,
-            (unsigned long long)wanted);
+    unsigned long long files = limit.rlim_cur;
+    rlim_t wanted = calls + OWN_FILES + SPARE_FILES;
+    if (limit.rlim_cur < OWN_FILES + 2 * LEAST_CALLS) {
+        log_error("cannot start: this process may open %llu files, and needs at least %d: allow "
+                  "more files (ulimit -n, LimitNOFILE)",
+                  files, OWN_FILES + 2 * LEAST_CALLS);
+        return -1;
+    }
+    if (limit.rlim_cur >= wanted)
+        return 0;
+    rlim_t room = limit.rlim_cur < OWN_FILES + SPARE_FILES + LEAST_CALLS
+                      ? LEAST_CALLS
+                      : limit.rlim_cur - OWN_FILES - SPARE_FILES;
+    if (room < calls)
+        config->platform_max_in_flight = (int64_t)room;
+    log_warn("this process may open %llu files, and platform.max.in.flight = %llu needs about "
+             "%llu: at most %lld calls are in flight at once; allow more files (ulimit -n, "
+             "LimitNOFILE), or fewer calls",
+             files, (unsigned long long)calls, (unsigned long long)wanted,
+             (long long)config->platform_max_in_flight);
+    return 0;
 }
 
-static int act(const struct config *config, const struct options *options)
+static int act(struct config *config, const struct options *options)
 {
     struct text out = {0};
     int status;
@@ -171,8 +191,7 @@ static int act(const struct config *config, const struct options *options)
         /* One malloc arena for each of librdkafka's threads would keep tens of MiB; two arenas are
          * enough. */
         mallopt(M_ARENA_MAX, 2);
-        allow_open_files(config);
-        status = worker_run(config);
+        status = allow_open_files(config) ? STATUS_FAILED : worker_run(config);
         break;
     }
     text_fini(&out);

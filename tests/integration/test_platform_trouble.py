@@ -26,6 +26,18 @@ def write(path, text):
 
 
 class PlatformTrouble(KafkaCase):
+    def test_few_open_files(self):
+        """Calls that hang take no file that a probe needs."""
+        sandbox = self.sandbox("hang")
+        worker = self.worker(sandbox, {"platform.timeout.ms": "60000"}, launcher=("sh", "-c", 'ulimit -n 160; exec "$@"', "sh"))
+        for number in range(300):
+            self.requests.send(call(number), f"k{number}")
+        self.requests.flush()
+        sandbox.wait_calls(32)
+        self.assertEqual([200] * 20, [worker.get("/livez")[0] for _ in range(20)])
+        self.assertIn("privacy_call_calls_in_flight 32\n", worker.get("/metrics")[1])
+        worker.kill()
+
     def test_in_doubt(self):
         """Unknown, never repeated; what comes after is served."""
         faults = [f"{fault}?caller={caller(number)}" for number, fault in enumerate(IN_DOUBT)]

@@ -84,11 +84,13 @@ class Signals(unittest.TestCase):
 
 class OpenFiles(unittest.TestCase):
     def test_too_few(self):
-        """With any limit of open files it says that it cannot start, or it starts and stops as asked."""
+        """With any limit of open files it says that it cannot start, or it starts, answers and stops as asked."""
         statuses = set()
-        for limit in range(8, 44, 3):
+        for limit in (*range(8, 44, 6), *range(44, 100, 18)):
             with worker(WORKER, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))) as process:
-                process.wait_for(r"http://127\.0\.0\.1:\d+/|cannot start|Too many open files|the process ends")
+                said = process.wait_for(r"http://127\.0\.0\.1:\d+/|cannot start|Too many open files|the process ends").group(0)
+                if said.startswith("http"):
+                    urllib.request.urlopen(f"{said}livez", timeout=10).close()
                 process.signal(signal.SIGTERM)
                 status = process.end()
                 statuses.add(status)
@@ -115,7 +117,12 @@ class OpenFiles(unittest.TestCase):
     def test_fewer_than_the_calls_need(self):
         limit, text = self.limit(100, 150)
         self.assertEqual(150, limit)
-        self.assertRegex(text, r"warn .*may open 150 files, and platform\.max\.in\.flight = 200 needs about 264")
+        self.assertRegex(text, r"warn .*may open 150 files, and platform\.max\.in\.flight = 200 needs about 328: at most 22 calls")
+
+    def test_fewer_than_it_needs_itself(self):
+        with worker(WORKER, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))) as process:
+            process.wait_for("error cannot start: this process may open 48 files, and needs at least 80: allow more files")
+            self.assertEqual(1, process.end())
 
 
 class Log(unittest.TestCase):
