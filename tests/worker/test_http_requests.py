@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -200,6 +201,23 @@ class OtherListeners(unittest.TestCase):
 
     def test_by_name(self):
         self.ask("localhost:0", r"http://\[?([0-9.:]+?)\]?:(\d+)/", (200, b"localhost:PORT"), (421, b"evil.example"))
+
+
+class Stop(unittest.TestCase):
+    DRAIN_S, LONGER_S = 1, 5  # a stop takes at most so much longer than the drain
+
+    def test_clients_that_hold_on(self):
+        """Idle, in the middle of a head, or reading nothing of what they asked for: none of them holds the end up."""
+        with worker(WORKER, {"drain.timeout.ms": str(1000 * self.DRAIN_S)}) as process, contextlib.ExitStack() as held:
+            port = int(process.wait_for(r"http://127\.0\.0\.1:(\d+)/").group(1))
+            for said in (b"", get()[:-2], get(), get(b"/page.js") * 500):
+                for _ in range(7):
+                    connection = held.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+                    connection.setblocking(False)
+                    with contextlib.suppress(OSError):
+                        connection.sendall(said)
+            process.signal(signal.SIGTERM)
+            self.assertEqual(0, process.end(self.DRAIN_S + self.LONGER_S))
 
 
 if __name__ == "__main__":
