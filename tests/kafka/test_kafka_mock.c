@@ -19,7 +19,12 @@
 
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
 
-enum { OFFSET_COMMIT = 8, OFFSET_FETCH = 9, PRODUCE = 0, TXN_OFFSET_COMMIT = 28 }; /* API keys of the protocol */
+enum {
+    OFFSET_COMMIT = 8,
+    OFFSET_FETCH = 9,
+    PRODUCE = 0,
+    TXN_OFFSET_COMMIT = 28
+}; /* API keys of the protocol */
 
 struct cluster {
     rd_kafka_t *owner;
