@@ -435,6 +435,10 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
     /* A consumer whose place another process has taken has its fatal error before it is called
      * lost. */
     a->lost |= a->events[a->event_count - 1].lost && !rd_kafka_fatal_error(handle, NULL, 0);
+    /* librdkafka joins with topics that it has found, and with no others, so an assignment without
+     * partitions proves that as well. An error that is delivered after it is newer. */
+    if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        kafka_right_given(kafka, RIGHT_FIND_INPUT, NULL);
 }
 
 static struct kafka_slot *slot_of(struct kafka *kafka, const rd_kafka_topic_partition_t *at)
@@ -495,8 +499,6 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     a->lost = false;
     a->no_member_since_ms = 0;
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
-    if (event->list->cnt > 0)
-        kafka_right_given(kafka, RIGHT_FIND_INPUT, NULL);
     a->partial = false;
     if (a->closing) {
         answer_with_nothing(kafka);

@@ -572,6 +572,49 @@ static void leaves_alone_what_cannot_exist(void **state)
     side_fini(&side);
 }
 
+static bool lacks_anything(const struct side *side)
+{
+    return kafka_lacks_right(side->kafka) || kafka_lacks_topic(side->kafka);
+}
+
+/* A standby that may not find the topic and later may: the group then has no partition for it. */
+static void has_its_rights_again_without_a_partition(void **state)
+{
+    static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
+                                          "kafka.session.timeout.ms=6000",
+                                          "kafka.topic.metadata.refresh.interval.ms=100",
+                                          "topic.call.requests=one-partition", NULL};
+    static const rd_kafka_resp_err_t codes[] = {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+                                                RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
+    struct cluster *cluster = *state;
+    struct side sides[2];
+    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
+    for (size_t i = 0; i < 2; i++) {
+        side_init(&sides[i], cluster->bootstrap, "g", i ? "b" : "a", options);
+        kafka_start(sides[i].kafka);
+        side_until(&sides[i], sides[i].ready == 1);
+        kafka_join(sides[i].kafka);
+    }
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        side_until(&sides[0],
+                   (kafka_serve(sides[1].kafka), sides[0].rebalance_count > 0 &&
+                                                     sides[1].rebalance_count > 0 &&
+                                                     !lacks_anything(&sides[0]) &&
+                                                     !lacks_anything(&sides[1])));
+        rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", codes[i]);
+        side_until(&sides[0], (kafka_serve(sides[1].kafka),
+                               lacks_anything(&sides[0]) && lacks_anything(&sides[1])));
+        sides[0].rebalance_count = sides[1].rebalance_count = 0;
+        rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+    side_until(&sides[0], (kafka_serve(sides[1].kafka),
+                           !lacks_anything(&sides[0]) && !lacks_anything(&sides[1])));
+    for (size_t i = 0; i < 2; i++) {
+        side_leave(&sides[i]);
+        side_fini(&sides[i]);
+    }
+}
+
 #define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
 
 /* A name or pattern of tests may be given. */
@@ -599,6 +642,7 @@ int main(int argc, char **argv)
         with_cluster(names_the_right_that_the_first_read_lacks),
         with_cluster(tells_what_the_coordinator_says),
         with_cluster(leaves_alone_what_cannot_exist),
+        with_cluster(has_its_rights_again_without_a_partition),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
