@@ -318,7 +318,8 @@ static void notify_assigned(struct kafka *kafka)
 }
 
 /* The generation of our membership; -1: none. librdkafka has no accessor for it, so it is read from
- * the serialised form: magic, NUL, generation, group, member, each with a NUL. */
+ * the serialised form: a magic that ends in ':', the generation, then group and member, each with a
+ * NUL. */
 static int32_t generation_of(const rd_kafka_consumer_group_metadata_t *membership)
 {
     void *bytes = NULL;
@@ -331,9 +332,8 @@ static int32_t generation_of(const rd_kafka_consumer_group_metadata_t *membershi
         rd_kafka_error_destroy(error);
         return -1;
     }
-    const char *at = bytes, *end = at + size;
-    at += strnlen(at, size) + 1;
-    if (end - at > (ptrdiff_t)sizeof generation) {
+    const char *at = memchr(bytes, ':', size), *end = (const char *)bytes + size;
+    if (at && end - ++at > (ptrdiff_t)sizeof generation) {
         memcpy(&generation, at, sizeof generation);
         at += sizeof generation;
         at += strnlen(at, (size_t)(end - at)) + 1; /* the group */

@@ -19,12 +19,17 @@
 
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
 
+/* API keys of the protocol. */
 enum {
+    PRODUCE = 0,
     OFFSET_COMMIT = 8,
     OFFSET_FETCH = 9,
-    PRODUCE = 0,
+    HEARTBEAT = 12,
+    SYNC_GROUP = 14,
     TXN_OFFSET_COMMIT = 28
-}; /* API keys of the protocol */
+};
+
+enum { REFUSALS = 3 };
 
 struct cluster {
     rd_kafka_t *owner;
@@ -572,6 +577,43 @@ static void leaves_alone_what_cannot_exist(void **state)
     side_fini(&side);
 }
 
+static bool has_membership(const struct side *side)
+{
+    rd_kafka_consumer_group_metadata_t *membership = kafka_membership(side->kafka);
+    if (membership)
+        rd_kafka_consumer_group_metadata_destroy(membership);
+    return membership;
+}
+
+/* What is being given back was granted by an earlier generation than the one that a rejoin has
+ * begun, which may have given it to another member: the coordinator would take the commit. */
+static void commits_nothing_under_a_generation_that_did_not_grant_it(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, "call-requests", 1);
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    side.answers = false;
+    kafka_rebalance_callback(side.kafka->consumer, RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS, list,
+                             side.kafka);
+    side_until(&side, side.rebalances[side.rebalance_count - 1].revoked);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    for (int n = 0; n < REFUSALS; n++)
+        rd_kafka_mock_push_request_errors(cluster->mock, SYNC_GROUP, 1,
+                                          RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE);
+    rd_kafka_mock_push_request_errors(cluster->mock, HEARTBEAT, 1,
+                                      RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
+    size_t before = side.rebalance_count;
+    side_until(&side, !has_membership(&side));
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_NOT_MEMBER);
+    assert_int_equal(side.rebalance_count, before);
+    rd_kafka_topic_partition_list_destroy(list);
+    side_fini(&side);
+}
+
 static bool lacks_anything(const struct side *side)
 {
     return kafka_lacks_right(side->kafka) || kafka_lacks_topic(side->kafka);
@@ -643,6 +685,7 @@ int main(int argc, char **argv)
         with_cluster(tells_what_the_coordinator_says),
         with_cluster(leaves_alone_what_cannot_exist),
         with_cluster(has_its_rights_again_without_a_partition),
+        with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
