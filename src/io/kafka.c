@@ -201,6 +201,8 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     bool due = kafka_log_due(&kafka_log_process, name.data, KAFKA_LOG_INTERVAL_MS);
     text_fini(&name);
     kafka->lacks_input |= message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (strstr(text, "JoinGroup failed"))
+        kafka_assignment_join_refused(kafka);
     if (kafka_is_denied(kafka, message->err, text))
         return;
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {

@@ -97,6 +97,10 @@ void kafka_start(struct kafka *kafka);
 /* Joins the job's group: subscribes to its requests topic. */
 void kafka_join(struct kafka *kafka);
 
+/* Whether the newest assignment is of the group's present generation, as far as this client knows:
+ * it is not joining again. */
+bool kafka_is_settled(struct kafka *kafka);
+
 /* Whether the job waits for a topic that, by the last report, does not exist yet. */
 bool kafka_lacks_topic(const struct kafka *kafka);
 

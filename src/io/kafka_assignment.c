@@ -371,6 +371,20 @@ rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka)
     return NULL;
 }
 
+void kafka_assignment_join_refused(struct kafka *kafka)
+{
+    kafka->assignment.outside = true;
+}
+
+/* Not all of what librdkafka does is seen: of a JoinGroup that it repeats, only a refusal that it
+ * does not take as passing; of a SyncGroup, that the generation is newer than its assignment. */
+bool kafka_is_settled(struct kafka *kafka)
+{
+    const struct kafka_assignment *a = &kafka->assignment;
+    return !a->outside && !a->closing && a->generation >= 0 &&
+           generation_now(kafka) == a->generation;
+}
+
 /* NULL: it cannot be copied. */
 static rd_kafka_consumer_group_metadata_t *
 copy_membership(const rd_kafka_consumer_group_metadata_t *membership)
@@ -496,7 +510,7 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
             slot->state = SLOT_PENDING;
     }
     a->generation = keep_membership(kafka);
-    a->lost = false;
+    a->lost = a->outside = false;
     a->no_member_since_ms = 0;
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     a->partial = false;
@@ -537,6 +551,7 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
             slot->state = SLOT_REVOKING;
     }
     if (a->eager) {
+        a->outside = true;
         move_all(kafka, SLOT_OWNED, SLOT_REVOKING);
         move_all(kafka, SLOT_PENDING, SLOT_NONE);
     }

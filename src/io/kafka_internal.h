@@ -129,10 +129,11 @@ struct kafka_assignment {
                    */
     bool leaving; /* kafka_leave was called */
     bool answers; /* and the coordinator has answered the consumer since */
-    int64_t leave_ms;   /* and when the group is left all the same */
-    bool renewing;      /* the consumer has to be closed and replaced */
-    bool lost;          /* the assignment was lost, and the group has given no other since */
-    bool fenced;        /* the consumer has fenced itself (rule 10) */
+    int64_t leave_ms; /* and when the group is left all the same */
+    bool renewing;    /* the consumer has to be closed and replaced */
+    bool lost;        /* the assignment was lost, and the group has given no other since */
+    bool fenced;      /* the consumer has fenced itself (rule 10) */
+    bool outside;     /* all was revoked, or a JoinGroup refused, and nothing was assigned since */
     bool closing, left; /* begun; ended for good */
     int64_t closing_since_ms;
     int64_t pending_since_ms;   /* since when pending partitions wait without an event; 0: none */
@@ -465,6 +466,8 @@ void kafka_assignment_duplicate(struct kafka *kafka);
 /* The consumer was fenced as a static member. Returns whether it has done that itself, after a
  * loss: then it is replaced when the lost partitions are handed over. */
 bool kafka_assignment_fenced(struct kafka *kafka);
+/* The coordinator has refused a JoinGroup, which librdkafka repeats. */
+void kafka_assignment_join_refused(struct kafka *kafka);
 /* Releases the consumer's queues. */
 void kafka_assignment_close_queues(struct kafka *kafka);
 /* The partition's slot, or NULL. */

@@ -117,15 +117,18 @@ static void check_waiting(struct kafka_thread *thread)
 }
 
 /* Notes that the group does not take this worker in, or not again. (Another member may need its
- * drain before a join ends, and a dead one its session.) librdkafka logs a JoinGroup that is
- * refused, but no SyncGroup, and no coordinator that is never ready. */
+ * drain before a join ends, and a dead one its session: so long a worker that was in the group
+ * counts as in it.) librdkafka logs a JoinGroup that is refused, but no SyncGroup, and no
+ * coordinator that is never ready. */
 static void check_join(struct kafka_thread *thread)
 {
     const struct config *config = thread->config;
     char words[TROUBLE_TEXT];
     int64_t usual = 2 * config->session_timeout_ms + config->drain_timeout_ms;
+    _Atomic bool *in_group = &thread->metrics->in_group[thread->job];
     if (!thread->joined || thread->stop_until || kafka_lacks_topic(thread->kafka) ||
-        kafka_lacks_right(thread->kafka) || atomic_load(&thread->metrics->in_group[thread->job])) {
+        kafka_lacks_right(thread->kafka) ||
+        (atomic_load(in_group) && kafka_is_settled(thread->kafka))) {
         trouble_over(&thread->troubles, TROUBLE_JOIN, thread->now);
         thread->outside_since = 0;
         return;
@@ -135,6 +138,7 @@ static void check_join(struct kafka_thread *thread)
         thread->outside_since = thread->now;
     if (thread->now - thread->outside_since < (usual > SLOW_MS ? usual : SLOW_MS))
         return;
+    atomic_store(in_group, false);
     snprintf(words, sizeof words,
              "group %s does not take this worker in: its coordinator refuses the join, or is not "
              "ready, or another member does not end its part (kafka.consumer.debug=cgrp shows "

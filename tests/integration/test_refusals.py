@@ -5,7 +5,7 @@ import json
 from case import KafkaCase, main, wait_until
 from kafka import free_ports
 from programs import Sandbox, Worker
-from refuser import FETCH, LIST_OFFSETS, SYNC_GROUP, Refuser
+from refuser import FETCH, JOIN_GROUP, LIST_OFFSETS, SYNC_GROUP, Refuser
 from records import GROUP, TOPIC, TRANSACTIONAL_ID, READ, WRITE, allow, call, caller, create_topics, delete_topic, forbid, set_topic
 from wall import Wall, wall_needed
 
@@ -176,6 +176,35 @@ class OneKind(KafkaCase):
         said = worker.wait_log(lambda e: e["log.level"] == "error" and "does not take this worker in" in e["message"], 60)
         self.assertIn(self.group, said["message"])
         self.check_goes_on(worker, sent)
+
+    def refuse_the_next_join(self, worker, other, **errors):
+        """Of a worker that was in the group, until it says so and is not ready. Another one's join makes it join again."""
+        wait_until(lambda: worker.get("/readyz")[0] == 200, 30, "ready")
+        self.refuser.errors.update(errors["errors"])
+        other()
+        worker.wait_log(lambda e: e["log.level"] == "error" and "does not take this worker in" in e["message"], 70)
+        self.assertEqual(503, worker.get("/readyz")[0])
+        self.assertIn("not in the group", worker.get("/readyz")[1])
+        self.refuser.errors.clear()
+        wait_until(lambda: worker.get("/readyz")[0] == 200, 60, "ready again")
+
+    def test_the_group_lets_nobody_in_again(self):
+        """With an eager assignor everything was given back before."""
+        eager = {"kafka.partition.assignment.strategy": "range"}
+        worker = self.start(**eager).wait_assigned()
+        self.refuse_the_next_join(worker, lambda: self.worker(self.box, eager), errors={SYNC_GROUP: self.COORDINATOR_NOT_AVAILABLE})
+        self.check_goes_on(worker, self.ask_each(0))
+
+    def test_the_group_lets_no_standby_in_again(self):
+        """It has nothing that could be given back or lost."""
+        for kind, error in ((SYNC_GROUP, self.COORDINATOR_NOT_AVAILABLE), (JOIN_GROUP, self.UNKNOWN_SERVER_ERROR)):
+            with self.subTest(kind):
+                box = self.sandbox()
+                others = [self.worker(box).wait_assigned() for _ in range(self.PARTITIONS)]
+                standby = self.start()
+                self.refuse_the_next_join(standby, others[0].terminate, errors={kind: error})
+                for program in (standby, *others[1:]):
+                    self.assertEqual(0, program.terminate())
 
 
 class SmallMetadata(KafkaCase):

@@ -24,6 +24,7 @@ enum {
     PRODUCE = 0,
     OFFSET_COMMIT = 8,
     OFFSET_FETCH = 9,
+    JOIN_GROUP = 11,
     HEARTBEAT = 12,
     SYNC_GROUP = 14,
     TXN_OFFSET_COMMIT = 28
@@ -577,6 +578,45 @@ static void leaves_alone_what_cannot_exist(void **state)
     side_fini(&side);
 }
 
+/* A member that has to join again, and is refused for a while. */
+static void tells_that_it_joins_again(void **state)
+{
+    static const struct {
+        const char *strategy;
+        int16_t request;
+        rd_kafka_resp_err_t error;
+    } cases[] = {
+        {"cooperative-sticky", SYNC_GROUP, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE},
+        {"cooperative-sticky", JOIN_GROUP, RD_KAFKA_RESP_ERR_UNKNOWN},
+        {"range", SYNC_GROUP, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE},
+        {"range", JOIN_GROUP, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE},
+    };
+    struct cluster *cluster = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char strategy[80], group[8];
+        const char *const options[] = {quick[0], quick[1], strategy, NULL};
+        struct side side;
+        snprintf(strategy, sizeof strategy, "kafka.partition.assignment.strategy=%s",
+                 cases[i].strategy);
+        snprintf(group, sizeof group, "again%zu", i);
+        side_init(&side, cluster->bootstrap, group, "a", options);
+        assert_false(kafka_is_settled(side.kafka));
+        side_join(&side, 2);
+        assert_true(kafka_is_settled(side.kafka));
+        size_t before = side.rebalance_count;
+        for (int n = 0; n < REFUSALS; n++)
+            rd_kafka_mock_push_request_errors(cluster->mock, cases[i].request, 1, cases[i].error);
+        rd_kafka_mock_push_request_errors(cluster->mock, HEARTBEAT, 1,
+                                          RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
+        side_until(&side, !kafka_is_settled(side.kafka));
+        side_until(&side, kafka_is_settled(side.kafka));
+        assert_true(side.rebalance_count > before);
+        assert_false(side.rebalances[side.rebalance_count - 1].revoked);
+        side_leave(&side);
+        side_fini(&side);
+    }
+}
+
 static bool has_membership(const struct side *side)
 {
     rd_kafka_consumer_group_metadata_t *membership = kafka_membership(side->kafka);
@@ -619,13 +659,17 @@ static bool lacks_anything(const struct side *side)
     return kafka_lacks_right(side->kafka) || kafka_lacks_topic(side->kafka);
 }
 
+static bool has_all(const struct side *side)
+{
+    return side->rebalance_count > 0 && !lacks_anything(side);
+}
+
 /* A standby that may not find the topic and later may: the group then has no partition for it. */
 static void has_its_rights_again_without_a_partition(void **state)
 {
-    static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
-                                          "kafka.session.timeout.ms=6000",
-                                          "kafka.topic.metadata.refresh.interval.ms=100",
-                                          "topic.call.requests=one-partition", NULL};
+    static const char *const options[] = {
+        "kafka.consumer.fetch.wait.max.ms=10", "kafka.session.timeout.ms=6000",
+        "kafka.topic.metadata.refresh.interval.ms=100", "topic.call.requests=one-partition", NULL};
     static const rd_kafka_resp_err_t codes[] = {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
                                                 RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
     struct cluster *cluster = *state;
@@ -639,18 +683,14 @@ static void has_its_rights_again_without_a_partition(void **state)
     }
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         side_until(&sides[0],
-                   (kafka_serve(sides[1].kafka), sides[0].rebalance_count > 0 &&
-                                                     sides[1].rebalance_count > 0 &&
-                                                     !lacks_anything(&sides[0]) &&
-                                                     !lacks_anything(&sides[1])));
+                   (kafka_serve(sides[1].kafka), has_all(&sides[0]) && has_all(&sides[1])));
         rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", codes[i]);
         side_until(&sides[0], (kafka_serve(sides[1].kafka),
                                lacks_anything(&sides[0]) && lacks_anything(&sides[1])));
         sides[0].rebalance_count = sides[1].rebalance_count = 0;
         rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", RD_KAFKA_RESP_ERR_NO_ERROR);
     }
-    side_until(&sides[0], (kafka_serve(sides[1].kafka),
-                           !lacks_anything(&sides[0]) && !lacks_anything(&sides[1])));
+    side_until(&sides[0], (kafka_serve(sides[1].kafka), has_all(&sides[0]) && has_all(&sides[1])));
     for (size_t i = 0; i < 2; i++) {
         side_leave(&sides[i]);
         side_fini(&sides[i]);
@@ -685,6 +725,7 @@ int main(int argc, char **argv)
         with_cluster(tells_what_the_coordinator_says),
         with_cluster(leaves_alone_what_cannot_exist),
         with_cluster(has_its_rights_again_without_a_partition),
+        with_cluster(tells_that_it_joins_again),
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         cmocka_unit_test(frees_while_jobs_hang),
     };

@@ -5,8 +5,8 @@ import threading
 
 from records import _Answer
 
-FETCH, LIST_OFFSETS, METADATA, FIND_COORDINATOR, SYNC_GROUP, VERSIONS = 1, 2, 3, 10, 14, 18
-NEWEST = {FETCH: 11, LIST_OFFSETS: 5, SYNC_GROUP: 3}  # versions of answers that are understood here; the client hears of no newer ones
+FETCH, LIST_OFFSETS, METADATA, FIND_COORDINATOR, JOIN_GROUP, SYNC_GROUP, VERSIONS = 1, 2, 3, 10, 11, 14, 18
+NEWEST = {FETCH: 11, LIST_OFFSETS: 5, JOIN_GROUP: 5, SYNC_GROUP: 3}  # versions of answers that are understood here; the client hears of no newer ones
 
 
 class Refuser:
@@ -86,7 +86,7 @@ class Refuser:
         assert version <= NEWEST[kind], f"version {version} of {kind}"
         answer, places = _Answer(bytes(frame)), []
         answer.int32()
-        if kind == SYNC_GROUP:
+        if kind in (JOIN_GROUP, SYNC_GROUP):
             return [8]
         if kind == FETCH or version >= 2:
             answer.int32()
