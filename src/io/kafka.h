@@ -187,5 +187,6 @@ void kafka_leave(struct kafka *kafka);
 bool kafka_left(const struct kafka *kafka);
 
 /* Releases everything. This takes some ms while brokers answer. Without brokers librdkafka takes
- * about two seconds for each client, so a process that ends anyway may skip it. */
+ * about two seconds for each client, and a commit may take a minute to end, so a process that ends
+ * anyway may skip it. */
 void kafka_free(struct kafka *kafka);

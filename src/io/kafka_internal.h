@@ -14,8 +14,8 @@
 #include "io/kafka.h"
 
 enum {
-    KAFKA_BLOCK_MAX_MS =
-        500, /* longest blocking call of a runner, for which kafka_free may have to wait */
+    KAFKA_BLOCK_MAX_MS = 500, /* longest blocking call of a runner, for which kafka_free may have to
+                                 wait; but see END_MAX_MS of kafka_producer.c */
     KAFKA_LOG_INTERVAL_MS = 60000, /* how often a log line about the same failure is repeated */
     KAFKA_LOG_LINES = 64,          /* failures whose last log line is remembered */
     NO_MEMBER_PAUSE_MS = 100,      /* pause without membership, so that repetitions do not spin */

@@ -4,11 +4,13 @@
  * How errors are read (see the comments of librdkafka's rdkafka_txnmgr.c):
  *  - retriable: make the same call again, because it goes on in the background. (Aborting after a
  *    send_offsets that had timed out was fatal in a test.)
- *  - timed out, which is retriable: librdkafka's main thread may not have done the call's first
- * step, because it had no CPU or the process was stopped. It takes that step's result for the
- * result of the next step if the call is made again before; in the end it then commits a
- * transaction that it believes aborted, which is an assertion. So the call is made again after a
- * pause.
+ *  - a commit or an abort that has timed out, which is retriable too: the producer is useless from
+ *    then on, and it is unknown whether EndTxn was executed. Each of the two is several steps of
+ *    librdkafka's main thread, which may be late: it had no CPU, or the process was stopped. If the
+ *    call is made again, the result of a late step counts for the next step. So a step of which
+ *    nobody knows may go on after the call has returned, and the transaction that it then ends is
+ *    the wrong one: an assertion of librdkafka. The other calls have one step each that may be late
+ *    (init_transactions, whose step gives no result of its own) or wait for it without a limit.
  *  - requires abort: abort; nothing is committed.
  *  - fatal: the producer is useless from then on.
  *  - an error of the commit itself that no failed record explains: it is unknown whether EndTxn was
@@ -31,7 +33,7 @@ enum {
     SILENT_AFTER_MS = 5000,    /* no answer for that time at the start is logged */
     RENEW_INTERVAL_MS = 60000, /* at least between two producers, whatever files do */
     OUTDATED_MAX_MS = 10000,   /* how long calls of a producer with outdated files are repeated */
-    OVERDUE_MS = 200           /* pause after a call that timed out, see the top */
+    END_MAX_MS = 60000         /* longest commit or abort, see the top */
 };
 
 static bool stopping(const struct kafka *kafka)
@@ -503,15 +505,17 @@ static void refuse_forbidden(struct kafka *kafka)
     }
 }
 
-/* Reads an error of a transactional call. STEP_ENDED: fatal or not understood. */
+/* Reads an error of a transactional call. ends_it: a commit or an abort. STEP_ENDED: fatal, timed
+ * out or not understood. */
 static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_error_t *error,
-                            bool *again)
+                            bool ends_it, bool *again)
 {
     struct kafka_writing *job = &kafka->writing;
     rd_kafka_resp_err_t code = rd_kafka_error_code(error);
     bool abort_it = rd_kafka_error_txn_requires_abort(error);
     bool fatal = rd_kafka_error_is_fatal(error);
-    *again = !fatal && !abort_it && rd_kafka_error_is_retriable(error);
+    *again = !fatal && !abort_it && rd_kafka_error_is_retriable(error) &&
+             !(ends_it && code == RD_KAFKA_RESP_ERR__TIMED_OUT);
     if ((!*again || is_outdated(kafka)) && !job->any_failed) {
         struct error words;
         error_set(&words, "%s: %s", what, rd_kafka_error_string(error));
@@ -531,7 +535,7 @@ static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_erro
     job->duplicate |= code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     rd_kafka_error_destroy(error);
     if (*again)
-        kafka_runner_sleep(&kafka->writer, code == RD_KAFKA_RESP_ERR__TIMED_OUT ? OVERDUE_MS : 5);
+        kafka_runner_sleep(&kafka->writer, 5);
     return abort_it && !fatal ? STEP_ABORT : STEP_ENDED;
 }
 
@@ -553,7 +557,7 @@ static enum step send_offsets(struct kafka *kafka)
         again = false;
         kafka_offsets_denied(kafka, code, rd_kafka_err2str(code));
         if (error)
-            step = read_error(kafka, "sending the offsets", error, &again);
+            step = read_error(kafka, "sending the offsets", error, false, &again);
         else
             step = STEP_DONE;
         if (again)
@@ -569,10 +573,10 @@ static enum step commit_transaction(struct kafka *kafka)
     int64_t since = clock_boot_ms();
     bool again = true;
     while (again && !gives_up(kafka, since)) {
-        rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, KAFKA_BLOCK_MAX_MS);
+        rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, END_MAX_MS);
         again = false;
         if (error)
-            step = read_error(kafka, "committing", error, &again);
+            step = read_error(kafka, "committing", error, true, &again);
         else
             step = STEP_DONE;
     }
@@ -585,11 +589,11 @@ static bool abort_transaction(struct kafka *kafka)
     int64_t since = clock_boot_ms();
     bool again = true;
     while (again && !gives_up(kafka, since)) {
-        rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka->producer, KAFKA_BLOCK_MAX_MS);
+        rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka->producer, END_MAX_MS);
         if (!error)
             return true;
         struct error before = kafka->writing.error;
-        read_error(kafka, "aborting", error, &again);
+        read_error(kafka, "aborting", error, true, &again);
         if (again)
             kafka->writing.error = before;
     }
@@ -606,7 +610,7 @@ static void transact_once(struct kafka *kafka, bool each_alone)
     job->outcome = TXN_UNKNOWN;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(kafka->producer);
     if (error) {
-        read_error(kafka, "beginning a transaction", error, &again);
+        read_error(kafka, "beginning a transaction", error, false, &again);
         return;
     }
     /* The offsets are sent first: while the broker still writes the markers of the previous

@@ -309,7 +309,12 @@ static rd_kafka_error_t *commit_transaction(struct redrive *redrive,
                                             const rd_kafka_topic_partition_list_t *list)
 {
     (void)list;
-    return rd_kafka_commit_transaction(redrive->producer, ANSWER_MS);
+    rd_kafka_error_t *problem = rd_kafka_commit_transaction(redrive->producer, ANSWER_MS);
+    /* No call may follow, see the top of kafka_producer.c: the first step of the next run ends it.
+     */
+    if (problem && rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR__TIMED_OUT)
+        redrive->open = false;
+    return problem;
 }
 
 /* Waits for the report of a request that is refused: the transaction fails a little before it is
@@ -328,7 +333,8 @@ static int make_step(struct redrive *redrive, const rd_kafka_topic_partition_lis
                      int64_t until, const char *what, struct error *error)
 {
     rd_kafka_error_t *problem = step(redrive, list);
-    while (problem && rd_kafka_error_is_retriable(problem) && clock_boot_ms() < until) {
+    while (problem && redrive->open && rd_kafka_error_is_retriable(problem) &&
+           clock_boot_ms() < until) {
         rd_kafka_error_destroy(problem);
         problem = step(redrive, list);
     }

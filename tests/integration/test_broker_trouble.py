@@ -9,8 +9,8 @@ EVENTS = load(1500)
 class Overloaded(KafkaCase):
     @wall_needed
     def test_librdkafka_without_cpu(self):
-        """A call that times out because librdkafka's main thread gets no CPU is made again only when that thread had time to take its
-        first step: else that step's result counts for the next one, and librdkafka ends the process in the end."""
+        """A commit that takes long, because librdkafka's main thread gets no CPU, is not made again: else a step's result counts for the
+        next one, and librdkafka ends the process in the end. (test_kafka_late has that end.)"""
         sandbox = self.sandbox()
         worker = self.worker(sandbox, {"platform.max.in.flight": "8"}, environment={"LD_PRELOAD": f"{BUILD}/tests/late.so"})
         worker.wait_assigned(60)
