@@ -9,9 +9,9 @@
 #include "io/kafka_internal.h"
 
 enum {
-    ANSWER_MS = 10000, /* limit of one request to a broker */
-    OLDEST_MS = 10000, /* limit of reading the oldest records of all partitions */
-    POLL_MS = 100,
+    ANSWER_MS = 10000,      /* limit of one request to a broker */
+    OLDEST_MS = 10000,      /* limit of reading the oldest records of all partitions */
+    POLL_MS = 100,          /* also between two tries of a request that a broker has refused */
     OFFSETS_STEP_MS = 1000, /* limit of one try to read committed offsets */
 };
 
@@ -53,13 +53,35 @@ void kafka_admin_free(struct kafka_admin *admin)
     free(admin);
 }
 
-static int describe(struct kafka_admin *admin, struct kafka_admin_group *group, struct error *error)
+/* Whether the error passes by itself: a broker that has just become or ceased to be a partition's
+ * leader, or a group's coordinator, refuses for a moment. */
+static bool passes(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+           code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+}
+
+/* Whether to make a request again that ended with the code, after the pause that this takes. */
+static bool again(rd_kafka_resp_err_t code, int64_t until)
+{
+    if (!passes(code) || clock_boot_ms() >= until)
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
+    return true;
+}
+
+static rd_kafka_resp_err_t describe_once(struct kafka_admin *admin, struct kafka_admin_group *group)
 {
     const struct rd_kafka_group_list *list = NULL;
     rd_kafka_resp_err_t code = rd_kafka_list_groups(admin->client, admin->group, &list, ANSWER_MS);
     if (code)
-        return error_set(error, "group %s: its state cannot be read: %s%s", admin->group,
-                         rd_kafka_err2str(code), kafka_why_refused(code));
+        return code;
     *group = (struct kafka_admin_group){.state = "Dead"};
     for (int i = 0; i < list->group_cnt; i++) {
         const struct rd_kafka_group_info *info = &list->groups[i];
@@ -67,13 +89,22 @@ static int describe(struct kafka_admin *admin, struct kafka_admin_group *group, 
             continue;
         snprintf(group->state, sizeof group->state, "%s", info->state ? info->state : "?");
         group->members = info->member_cnt;
-        if (info->err)
-            error_set(error, "group %s: its state cannot be read: %s%s", admin->group,
-                      rd_kafka_err2str(info->err), kafka_why_refused(info->err));
         code = info->err;
     }
     rd_kafka_group_list_destroy(list);
-    return code ? -1 : 0;
+    return code;
+}
+
+static int describe(struct kafka_admin *admin, struct kafka_admin_group *group, struct error *error)
+{
+    int64_t until = clock_boot_ms() + ANSWER_MS;
+    rd_kafka_resp_err_t code;
+    do
+        code = describe_once(admin, group);
+    while (again(code, until));
+    return code ? error_set(error, "group %s: its state cannot be read: %s%s", admin->group,
+                            rd_kafka_err2str(code), kafka_why_refused(code))
+                : 0;
 }
 
 int kafka_admin_describe(struct kafka_admin *admin, struct kafka_admin_group *group,
@@ -114,31 +145,17 @@ int kafka_partition_count(rd_kafka_t *client, const char *topic, int timeout_ms,
     return count;
 }
 
-/* Whether the error passes by itself: a broker that has just become or ceased to be a partition's
- * leader refuses for a moment. */
-static bool passes(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
-           code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
-           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-           code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH ||
-           code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH;
-}
-
 int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, int64_t *begin,
                     int64_t *end, struct error *error)
 {
     int64_t until = clock_boot_ms() + ANSWER_MS;
-    for (;;) {
-        rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(client, topic, partition, begin, end, ANSWER_MS);
-        if (!code)
-            return 0;
-        if (!passes(code) || clock_boot_ms() >= until)
-            return error_set(error, "topic %s, partition %d: its end cannot be read: %s%s", topic,
-                             partition, rd_kafka_err2str(code), kafka_why_refused(code));
-        nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
-    }
+    rd_kafka_resp_err_t code;
+    do
+        code = rd_kafka_query_watermark_offsets(client, topic, partition, begin, end, ANSWER_MS);
+    while (again(code, until));
+    return code ? error_set(error, "topic %s, partition %d: its end cannot be read: %s%s", topic,
+                            partition, rd_kafka_err2str(code), kafka_why_refused(code))
+                : 0;
 }
 
 static int read_ends(struct kafka_admin *admin, const char *topic,
@@ -166,12 +183,12 @@ rd_kafka_resp_err_t kafka_read_offsets(rd_kafka_t *client, rd_kafka_topic_partit
                                        int timeout_ms)
 {
     int64_t until = clock_boot_ms() + timeout_ms;
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    while (code == RD_KAFKA_RESP_ERR__TIMED_OUT && clock_boot_ms() < until) {
+    rd_kafka_resp_err_t code;
+    do {
         code = rd_kafka_committed(client, list, OFFSETS_STEP_MS);
         if (code == RD_KAFKA_RESP_ERR__TIMED_OUT && is_group_denied(client))
             code = RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
-    }
+    } while (code == RD_KAFKA_RESP_ERR__TIMED_OUT ? clock_boot_ms() < until : again(code, until));
     return code;
 }
 
@@ -281,9 +298,13 @@ int kafka_admin_commit(struct kafka_admin *admin, const char *topic, int32_t par
 {
     rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
-    rd_kafka_resp_err_t code = rd_kafka_commit(admin->client, list, 0);
-    if (!code)
-        code = list->elems[0].err;
+    int64_t until = clock_boot_ms() + ANSWER_MS;
+    rd_kafka_resp_err_t code;
+    do {
+        code = rd_kafka_commit(admin->client, list, 0);
+        if (!code)
+            code = list->elems[0].err;
+    } while (again(code, until));
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
         return error_set(error, "group %s, topic %s, partition %d: the commit is refused: %s%s",

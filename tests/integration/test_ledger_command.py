@@ -5,19 +5,23 @@ import zlib
 
 from case import BUILD, KafkaCase, main, wait_until
 from records import call, caller
+from refuser import LIST_GROUPS, OFFSET_COMMIT, OFFSET_FETCH, Refuser
 
 
 class LedgerCommand(KafkaCase):
     PARTITIONS = 2
 
     def command(self, *words, options=None):
+        return subprocess.run(self.arguments(*words, options=options), capture_output=True, text=True, timeout=60)
+
+    def arguments(self, *words, options=None):
         settings = {"kafka.bootstrap.servers": self.bootstrap, "platform.url": "https://127.0.0.1:1", "platform.token": "t",
                     "platform.app.id": "a", "kafka.group.id": self.group, "topic.recording.requests": "",
                     **{f"topic.{role}": name for role, name in self.names.items() if role != "recording.requests"}, **(options or {})}
         command = [f"{BUILD}/privacy-call-worker", *words]
         for key, value in settings.items():
             command += ["-o", f"{key}={value}"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return command
 
     def ledger(self, status=0):
         """The partitions of the calls' group by number."""
@@ -150,6 +154,29 @@ class LedgerCommand(KafkaCase):
         self.assertEqual([0, 1], [p["partition"] for p in calls["partitions"]])
         self.assertIn("no-such-topic", recordings["error"])
         self.assertIn("no-such-topic", run.stderr)
+
+    def test_a_coordinator_that_moves(self):
+        """A broker that has just become a group's coordinator, or ceased to be it, refuses for a moment: each command asks again."""
+        not_coordinator, loading = 16, 14
+        refuser = Refuser(self.bootstrap)
+        self.addCleanup(refuser.close)
+        self.requests.send(call(0), "k0", partition=0)
+        self.requests.flush()
+        repair = ("ledger", "repair", "--topic", self.names["call.requests"], "--partition", "0", "--yes")
+        for kind, error, words in ((LIST_GROUPS, loading, ("ledger",)), (OFFSET_FETCH, not_coordinator, ("ledger",)),
+                                   (OFFSET_FETCH, not_coordinator, ("redrive",)), (OFFSET_COMMIT, not_coordinator, repair)):
+            if words == repair:
+                self.offsets().commit(self.names["call.requests"], 0, 0, "no ledger")
+            with self.subTest(kind=kind, words=words):
+                refuser.refused, refuser.errors[kind] = 0, error
+                command = subprocess.Popen(self.arguments(*words, options={"kafka.bootstrap.servers": refuser.address}),
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                self.addCleanup(command.kill)
+                wait_until(lambda command=command: refuser.refused > 1 or command.poll() is not None, 30, "it asks again, or ends")
+                refuser.errors.clear()
+                out, said = command.communicate(timeout=60)
+                self.assertEqual(0, command.returncode, out + said)
+                self.assertGreater(refuser.refused, 0, "nothing was refused")
 
     def test_bad_usage(self):
         self.assertEqual(2, self.command("ledger", "repair").returncode)

@@ -5,8 +5,10 @@ import threading
 
 from records import _Answer
 
-FETCH, LIST_OFFSETS, METADATA, FIND_COORDINATOR, JOIN_GROUP, SYNC_GROUP, VERSIONS = 1, 2, 3, 10, 11, 14, 18
-NEWEST = {FETCH: 11, LIST_OFFSETS: 5, JOIN_GROUP: 5, SYNC_GROUP: 3}  # versions of answers that are understood here; the client hears of no newer ones
+FETCH, LIST_OFFSETS, METADATA, OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 1, 2, 3, 8, 9, 10
+JOIN_GROUP, SYNC_GROUP, LIST_GROUPS, VERSIONS = 11, 14, 16, 18
+NEWEST = {FETCH: 11, LIST_OFFSETS: 5, OFFSET_COMMIT: 5, OFFSET_FETCH: 5, JOIN_GROUP: 5, SYNC_GROUP: 3,
+          LIST_GROUPS: 2}  # versions of answers that are understood here; the client hears of no newer ones
 
 
 class Refuser:
@@ -88,6 +90,10 @@ class Refuser:
         answer.int32()
         if kind in (JOIN_GROUP, SYNC_GROUP):
             return [8]
+        if kind == LIST_GROUPS:
+            return [8 if version else 4]
+        if kind in (OFFSET_COMMIT, OFFSET_FETCH):  # of a commit: the last partition's, which is the only one
+            return [len(frame) - 2]
         if kind == FETCH or version >= 2:
             answer.int32()
         if kind == FETCH and version >= 7:
