@@ -167,13 +167,15 @@ static int make_producer(struct redrive *redrive, struct error *error)
                       error);
 }
 
+/* The header's text; "" if it is missing or holds a NUL. */
 static const char *header_text(const rd_kafka_headers_t *headers, const char *name, char *out,
                                size_t size)
 {
     const void *value;
     size_t length;
     *out = 0;
-    if (!headers || rd_kafka_header_get_last(headers, name, &value, &length) || !value)
+    if (!headers || rd_kafka_header_get_last(headers, name, &value, &length) || !value ||
+        memchr(value, 0, length))
         return out;
     length = length < size - 1 ? length : size - 1;
     memcpy(out, value, length);

@@ -12,13 +12,14 @@
 #include "worker/wait_line.h"
 
 /* Why dead letters were not redriven. */
-enum left { LEFT_NOT_CHOSEN, LEFT_NEVER, LEFT_CUT, LEFT_FOREIGN, LEFT_REASONS };
+enum left { LEFT_NOT_CHOSEN, LEFT_NEVER, LEFT_CUT, LEFT_FOREIGN, LEFT_UNKNOWN, LEFT_REASONS };
 
 static const char *const left_names[LEFT_REASONS] = {
     "not chosen",
     "late-outcome or record-gone, which are no requests",
     "without the whole request, which was too large to be kept",
     "of another topic than topic.call.requests and topic.recording.requests",
+    "of another reason than invalid: another program or a newer version wrote them",
 };
 
 struct redrive_run {
@@ -134,6 +135,8 @@ static enum kafka_dead_letter_choice choose(void *arg, const struct kafka_dead_l
         return leave(run, LEFT_NEVER);
     if (kind_of(run->config, letter->topic) == REQUEST_KINDS || letter->topic_partition < 0)
         return leave(run, LEFT_FOREIGN);
+    if (strcmp(letter->reason, "invalid") != 0)
+        return leave(run, LEFT_UNKNOWN);
     if (!is_chosen(run, letter))
         return leave(run, LEFT_NOT_CHOSEN);
     if (letter->cut)

@@ -132,6 +132,20 @@ class Redrive(KafkaCase):
         self.assertEqual([("mine", b"\x00\xff"), ("dlq.reason", b"the request's own"), ("empty", None)], first.headers())
         self.assertIsNone(next(m for m in messages if m.value() == b"11").key())
 
+    def test_reason_that_no_worker_of_this_version_writes(self):
+        """What such a letter means is not known, so it stays: its call may have been made."""
+        self.letters(range(5), reason=lambda n: ["answered-late", "", "Invalid", "invalid ", "late-outcomes"][n])
+        own = [("dlq.code", b"bad"), ("dlq.topic", self.names["call.requests"].encode()), ("dlq.partition", b"0")]
+        for headers in ([], [("dlq.reason", None)], [("dlq.reason", b"invalid"), ("dlq.reason", None)], [("dlq.reason", b"invalid\0x")]):
+            self.requests.send(b"{}", "k", headers=[*headers, *own], topic=self.names["dead.letters"])
+        self.letters([9])
+        for words in ("--dry-run",), ():
+            run = self.command(*words)
+            self.assertEqual(0, run.returncode, run.stderr)
+            self.assertRegex(run.stdout, "(?m)redriv(e|en) 1$")
+            self.assertIn("left 9: of another reason than invalid", run.stdout)
+        self.assertEqual(b"9", self.sent(1)[0].value())
+
     def test_letters_that_never_go_take_no_room_in_the_note(self):
         count = 13000  # so many that alternate are more than a note holds
         self.letters(range(count), reason=lambda n: "late-outcome" if n % 2 else "invalid", key="k", value=b"{}")
