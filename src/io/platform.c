@@ -233,14 +233,14 @@ static CURLM *multi_new(struct platform *platform, struct error *error)
     return NULL;
 }
 
-static void complain(struct platform *platform, const char *what, const char *words)
+static void complain(struct platform *platform, const char *what, const char *words, bool ends)
 {
     int64_t now = clock_boot_ms();
     if (platform->complained_ms && now - platform->complained_ms < COMPLAIN_MS)
         return;
     platform->complained_ms = now;
-    log_error("platform: libcurl failed: %s: %s; open calls go on; repeated failures end them",
-              what, words);
+    log_error("platform: libcurl failed: %s: %s; %s", what, words,
+              ends ? "open calls end" : "open calls go on; repeated failures end them");
 }
 
 /* Ends all running transfers, and starts again with a new multi handle. */
@@ -272,8 +272,15 @@ void platform_multi_result(struct platform *platform, const char *what, CURLMcod
         platform->multi_failures = 0;
         return;
     }
-    platform->multi_failures++;
-    complain(platform, what, curl_multi_strerror(code));
+    /* libcurl 7.88 then divides by 0 at the next action on a socket that it has forgotten half. */
+    bool spent = code == CURLM_OUT_OF_MEMORY;
+    platform->multi_failures = spent ? MULTI_FAILURES : platform->multi_failures + 1;
+    complain(platform, what, curl_multi_strerror(code), spent);
+}
+
+bool platform_multi_works(const struct platform *platform)
+{
+    return platform->multi && platform->multi_failures < MULTI_FAILURES;
 }
 
 /* Returns 0; -1: `fault` says why. */

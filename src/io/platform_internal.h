@@ -142,9 +142,11 @@ struct platform {
 /* Ends the transfers that libcurl has reported as done. */
 void platform_take_ended(struct platform *platform);
 
-/* Notes the result of a call of the multi interface. If the calls keep failing, all running
- * transfers are ended and a new multi handle is made. */
+/* Notes the result of a call of the multi interface. If the calls keep failing, or one has no
+ * memory left, all running transfers are ended and a new multi handle is made. */
 void platform_multi_result(struct platform *platform, const char *what, CURLMcode code);
+/* Whether there is a multi handle, and it is not to be replaced. */
+bool platform_multi_works(const struct platform *platform);
 
 /* Notes that the platform has just refused the client certificate. */
 void platform_refuses_certificate(struct platform *platform);

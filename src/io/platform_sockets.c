@@ -62,6 +62,8 @@ static struct watch *find_watch(struct platform *platform, curl_socket_t socket)
 static void act(struct platform *platform, curl_socket_t socket, int flags)
 {
     int running;
+    if (!platform_multi_works(platform))
+        return;
     CURLMcode code = curl_multi_socket_action(platform->multi, socket, flags, &running);
     platform_multi_result(platform, "curl_multi_socket_action", code);
     platform_take_ended(platform);
@@ -184,8 +186,7 @@ int platform_socket_close(void *argument, curl_socket_t socket)
 
 void platform_sockets_turn(struct platform *platform)
 {
-    if (platform->multi)
-        act(platform, CURL_SOCKET_TIMEOUT, 0);
+    act(platform, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -196,6 +197,8 @@ static void on_timer(uv_timer_t *timer)
 void platform_sockets_run_all(struct platform *platform)
 {
     int running;
+    if (!platform_multi_works(platform))
+        return;
     platform_multi_result(platform, "curl_multi_socket_all",
                           curl_multi_socket_all(platform->multi, &running));
     platform_take_ended(platform);

@@ -46,6 +46,10 @@ static const char *const names[] = {
 /* Which call fails: the `countdown`th of its kind from now on, and so many after it. */
 static atomic_int failing = FAULTS, countdown, in_a_row, code, seen;
 
+/* The multi handle that had no memory left, and whether anything was asked of it afterwards. */
+static _Atomic(CURLM *) spent;
+static atomic_bool spent_used;
+
 static bool fails(enum fault fault)
 {
     if (atomic_load(&failing) != (int)fault)
@@ -133,19 +137,30 @@ CURLMcode __wrap_curl_multi_remove_handle(CURLM *multi, CURL *easy)
     return fails(REMOVE) ? (CURLMcode)code : __real_curl_multi_remove_handle(multi, easy);
 }
 
+static bool action_fails(CURLM *multi)
+{
+    if (atomic_load(&spent) == multi)
+        atomic_store(&spent_used, true);
+    if (!fails(ACTION))
+        return false;
+    if (code == CURLM_OUT_OF_MEMORY)
+        atomic_store(&spent, multi);
+    return true;
+}
+
 CURLMcode __real_curl_multi_socket_action(CURLM *multi, curl_socket_t socket, int what, int *n);
 CURLMcode __wrap_curl_multi_socket_action(CURLM *multi, curl_socket_t socket, int what, int *n);
 CURLMcode __wrap_curl_multi_socket_action(CURLM *multi, curl_socket_t socket, int what, int *n)
 {
-    return fails(ACTION) ? (CURLMcode)code
-                         : __real_curl_multi_socket_action(multi, socket, what, n);
+    return action_fails(multi) ? (CURLMcode)code
+                               : __real_curl_multi_socket_action(multi, socket, what, n);
 }
 
 CURLMcode __real_curl_multi_socket_all(CURLM *multi, int *n);
 CURLMcode __wrap_curl_multi_socket_all(CURLM *multi, int *n);
 CURLMcode __wrap_curl_multi_socket_all(CURLM *multi, int *n)
 {
-    return fails(ACTION) ? (CURLMcode)code : __real_curl_multi_socket_all(multi, n);
+    return action_fails(multi) ? (CURLMcode)code : __real_curl_multi_socket_all(multi, n);
 }
 
 CURL *__real_curl_easy_init(void);
@@ -159,6 +174,7 @@ CURLM *__real_curl_multi_init(void);
 CURLM *__wrap_curl_multi_init(void);
 CURLM *__wrap_curl_multi_init(void)
 {
+    atomic_store(&spent, NULL); /* the new one may have its address */
     return fails(MULTI_INIT) ? NULL : __real_curl_multi_init();
 }
 
@@ -260,6 +276,20 @@ static void recordings_survive(void **state)
         each_call_of_a_request(*state, REQUEST_RECORDING, (enum fault)fault, 1);
 }
 
+/* libcurl 7.88 crashes if it is used on after that. */
+static void a_multi_handle_without_memory_is_not_used_again(void **state)
+{
+    struct bench *bench = *state;
+    open_bench(bench, 0);
+    atomic_store(&spent_used, false);
+    arm(ACTION, 2, 1, CURLM_OUT_OF_MEMORY);
+    start(bench, REQUEST_CALL, 0);
+    request_free(next_request(bench));
+    assert_true(disarm());
+    works_again(bench, REQUEST_CALL, 1);
+    assert_false(atomic_load(&spent_used));
+}
+
 /* libcurl that fails for good: all that runs ends, and all is made anew. */
 static void a_multi_handle_that_is_dead_is_replaced(void **state)
 {
@@ -312,8 +342,11 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     log_setup(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
-        TEST(calls_survive),        TEST(calls_survive_on_new_connections),
-        TEST(recordings_survive),   TEST(a_multi_handle_that_is_dead_is_replaced),
+        TEST(calls_survive),
+        TEST(calls_survive_on_new_connections),
+        TEST(recordings_survive),
+        TEST(a_multi_handle_that_is_dead_is_replaced),
+        TEST(a_multi_handle_without_memory_is_not_used_again),
         TEST(starts_fail_in_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
