@@ -282,7 +282,7 @@ static void a_multi_handle_without_memory_is_not_used_again(void **state)
     struct bench *bench = *state;
     open_bench(bench, 0);
     atomic_store(&spent_used, false);
-    arm(ACTION, 2, 1, CURLM_OUT_OF_MEMORY);
+    arm(ACTION, 1, 1, CURLM_OUT_OF_MEMORY);
     start(bench, REQUEST_CALL, 0);
     request_free(next_request(bench));
     assert_true(disarm());
