@@ -151,11 +151,20 @@ static const char *scram_hint(const struct kafka *kafka)
                : "";
 }
 
+/* The part behind "GroupCoordinator: " or "TxnCoordinator: ", which stands before the address if the
+ * connection serves what the broker coordinates. */
+static const char *without_role(const char *text)
+{
+    const char *end = strstr(text, ": ");
+    return end && end == text + strcspn(text, ":/") ? end + 2 : text;
+}
+
 /* Whether a line about that broker is due. The text is "ADDRESS/ID: what happened"; the id, or
- * "bootstrap", is left out, because the same broker has several. */
+ * "bootstrap", is left out, because the same broker has several, and so is its role. */
 static bool is_due_for_broker(const char *what, const char *text)
 {
     char name[160];
+    text = without_role(text);
     const char *end = strstr(text, ": ");
     int length = end ? (int)(end - text) : (int)strlen(text);
     for (int at = length; end && at > 0; at--)
@@ -227,6 +236,8 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     if (!strcmp(facility, "TXNERR") ||
         (!strcmp(facility, "FATAL") && rd_kafka_type(handle) == RD_KAFKA_PRODUCER))
         to = LOG_DEBUG; /* a call returns it, and what comes of the transaction is logged */
+    if (!strcmp(facility, "REQTMOUT"))
+        to = LOG_DEBUG; /* requests that got no answer: the connection is closed, and FAIL says so */
     if (is_connection(facility))
         kafka_silence_reason(kafka, text);
     if (follows_from_right(kafka, facility, text))
@@ -237,7 +248,7 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
         connection_failed(kafka, text);
         return;
     }
-    if (to < LOG_WARN || is_due_without_digits(text, NULL))
+    if (to < LOG_INFO || is_due_without_digits(text, NULL))
         log_write(to, NULL, "kafka: %s: %s", facility, text);
 }
 
@@ -251,6 +262,7 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
     switch (code) {
     case RD_KAFKA_RESP_ERR__TRANSPORT: /* the log callback reports it, with the broker and the
                                           reason */
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
     case RD_KAFKA_RESP_ERR__RESOLVE:
         return;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:

@@ -537,6 +537,69 @@ static void explains_without_what_is_not_there(void **state)
     assert_string_equal(error.text, "sending: call-requests[4], call-requests[5]: no");
 }
 
+static size_t count_lines(FILE *caught)
+{
+    char line[2000];
+    size_t lines = 0;
+    fseek(caught, 0, SEEK_SET);
+    while (fgets(line, sizeof line, caught))
+        lines++;
+    return lines;
+}
+
+/* A broker that hangs: librdkafka reports each request of each connection, then their number, then
+ * the connection, and that once more as an error. Each client has connections of its own, and some
+ * of them are called after what the broker coordinates. */
+static void tells_once_that_a_broker_hangs(void **state)
+{
+    static const char *const names[] = {"127.0.0.1:4/3", "GroupCoordinator/3", "TxnCoordinator/3"};
+    static const char *const brokers[] = {"127.0.0.1:4/3", "GroupCoordinator: 127.0.0.1:4",
+                                          "TxnCoordinator: 127.0.0.1:4"};
+    static const char *const requests[] = {"Heartbeat", "Fetch", "OffsetFetch"};
+    struct cluster *cluster = *state;
+    struct side side;
+    char line[300];
+    FILE *caught = tmpfile();
+    int before = dup(STDERR_FILENO);
+    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_join(&side, 2);
+    assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
+    log_setup(LOG_INFO, LOG_TEXT, "test");
+    for (int round = 0; round < 12; round++) {
+        rd_kafka_t *client = round % 2 ? side.kafka->consumer : side.kafka->producer;
+        int way = round / 2 % 3;
+        for (size_t i = 0; i < 3; i++) {
+            snprintf(line, sizeof line,
+                     "[thrd:x]: %s: Timed out %sRequest in flight (after 2005%dms, timeout #%zu)",
+                     names[way], requests[i], round, i);
+            kafka_log_callback(client, 5, "REQTMOUT", line);
+        }
+        snprintf(line, sizeof line,
+                 "[thrd:x]: %s: Timed out %d in-flight, 0 retry-queued, 0 out-queue, 0 "
+                 "partially-sent requests",
+                 names[way], round);
+        kafka_log_callback(client, 4, "REQTMOUT", line);
+        snprintf(line, sizeof line,
+                 "[thrd:x]: %s: %d request(s) timed out: disconnect (after 4154%dms in state UP)",
+                 brokers[way], round, round);
+        kafka_log_callback(client, 3, "FAIL", line);
+        kafka_error_callback(client, RD_KAFKA_RESP_ERR__TIMED_OUT, strstr(line, ": ") + 2,
+                             side.kafka);
+    }
+    /* Lines that inform are limited like any others. */
+    kafka_log_callback(side.kafka->consumer, 6, "WORD", "[thrd:x]: the same 1");
+    kafka_log_callback(side.kafka->consumer, 6, "WORD", "[thrd:x]: the same 2");
+    log_setup(LOG_WARN, LOG_TEXT, "test");
+    dup2(before, STDERR_FILENO);
+    close(before);
+    assert_true(was_logged(caught, "request(s) timed out: disconnect"));
+    assert_true(was_logged(caught, "the same 1"));
+    assert_int_equal(count_lines(caught), 2);
+    fclose(caught);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 /* Rebalances as a leader of the group makes them that is broken, or no worker: the good partition
  * is worked on, and the rest costs one error and no memory. */
 static void leaves_alone_what_cannot_exist(void **state)
@@ -723,6 +786,7 @@ int main(int argc, char **argv)
         with_cluster(tells_since_when_no_broker_answers_and_why),
         with_cluster(names_the_right_that_the_first_read_lacks),
         with_cluster(tells_what_the_coordinator_says),
+        with_cluster(tells_once_that_a_broker_hangs),
         with_cluster(leaves_alone_what_cannot_exist),
         with_cluster(has_its_rights_again_without_a_partition),
         with_cluster(tells_that_it_joins_again),
