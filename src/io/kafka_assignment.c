@@ -42,6 +42,8 @@
  *  9. The coordinator answers a JoinGroup when all members have sent theirs, and reads nothing that
  *     stands behind it on its connection. librdkafka gives up a LeaveGroup after 5 s, and the
  *     coordinator then counts on a member that has ended. So a leave waits for an answer first.
+ *     librdkafka sends no LeaveGroup at all while it joins, and it joins after each revocation and
+ *     loss: a leave then waits for the assignment that ends this.
  * 10. During the wait of rule 6 librdkafka sends heartbeats with group.instance.id and without the
  *     member id, which it has forgotten. The coordinator takes such a member for another process
  *     with the same group.instance.id, and the consumer ends with a fatal error. The membership
@@ -510,13 +512,13 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
             slot->state = SLOT_PENDING;
     }
     a->generation = keep_membership(kafka);
-    a->lost = a->outside = false;
+    a->lost = a->outside = a->joining = false;
     a->no_member_since_ms = 0;
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     a->partial = false;
     if (a->closing) {
         answer_with_nothing(kafka);
-    } else if (a->renewing) {
+    } else if (a->renewing || a->leaving) {
         answer_with_nothing(kafka);
         begin_close(kafka);
     } else {
@@ -533,7 +535,8 @@ static void unassigned(struct kafka *kafka)
     if (collect_slots(kafka, SLOT_OWNED) == 0) /* other members need the partitions now */
         kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
     call_unassign(kafka, true);
-    if ((a->leaving || a->renewing) && !a->closing)
+    a->joining = !a->closing;
+    if (a->renewing && !a->closing)
         begin_close(kafka);
     else if (!a->closing && collect_slots(kafka, SLOT_PENDING) > 0)
         notify_assigned(kafka);
@@ -703,10 +706,10 @@ static void closed(struct kafka *kafka)
 }
 
 /* Rule 9. A static member is not to leave; where no broker answers, nothing is to be waited for. */
-static bool waits_for_answer(struct kafka *kafka, int64_t now_ms)
+static bool waits_for_group(struct kafka *kafka, int64_t now_ms)
 {
     const struct kafka_assignment *a = &kafka->assignment;
-    return kafka->joined && !a->answers && now_ms < a->leave_ms &&
+    return kafka->joined && (a->joining || !a->answers) && now_ms < a->leave_ms &&
            !atomic_load(&kafka->silent_since_ms) &&
            !config_kafka_setting(kafka->config, false, "group.instance.id");
 }
@@ -716,9 +719,9 @@ static void serve_leaving(struct kafka *kafka, int64_t now_ms)
     struct kafka_assignment *a = &kafka->assignment;
     if (a->closing || a->asked == ASKED_UNASSIGN)
         return;
-    if (!waits_for_answer(kafka, now_ms))
+    if (!waits_for_group(kafka, now_ms))
         begin_close(kafka);
-    else if (kafka_runner_idle(&kafka->reader))
+    else if (!a->answers && kafka_runner_idle(&kafka->reader))
         kafka_wait_for_answer(kafka);
 }
 

@@ -127,6 +127,7 @@ struct kafka_assignment {
     bool needs_reread; /* there may be unreadable slots, or slots to be opened again */
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */
+    bool joining; /* librdkafka joins anew since a revocation, and has had no assignment since */
     bool leaving; /* kafka_leave was called */
     bool answers; /* and the coordinator has answered the consumer since */
     int64_t leave_ms; /* and when the group is left all the same */

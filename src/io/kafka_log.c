@@ -151,8 +151,8 @@ static const char *scram_hint(const struct kafka *kafka)
                : "";
 }
 
-/* The part behind "GroupCoordinator: " or "TxnCoordinator: ", which stands before the address if the
- * connection serves what the broker coordinates. */
+/* The part behind "GroupCoordinator: " or "TxnCoordinator: ". One of them stands before the address
+ * if the connection serves what the broker coordinates. */
 static const char *without_role(const char *text)
 {
     const char *end = strstr(text, ": ");
@@ -237,7 +237,7 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
         (!strcmp(facility, "FATAL") && rd_kafka_type(handle) == RD_KAFKA_PRODUCER))
         to = LOG_DEBUG; /* a call returns it, and what comes of the transaction is logged */
     if (!strcmp(facility, "REQTMOUT"))
-        to = LOG_DEBUG; /* requests that got no answer: the connection is closed, and FAIL says so */
+        to = LOG_DEBUG; /* requests without an answer: the connection is closed, as FAIL says */
     if (is_connection(facility))
         kafka_silence_reason(kafka, text);
     if (follows_from_right(kafka, facility, text))

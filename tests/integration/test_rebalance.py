@@ -7,6 +7,7 @@ import signal
 from case import KafkaCase, load, main, wait_until
 from confluent_kafka.admin import AdminClient
 from records import QUIET, Leader, call, zipf_keys
+from refuser import OFFSET_COMMIT, Refuser
 
 EVENTS = load(3000)
 
@@ -172,6 +173,8 @@ class StopInARebalance(KafkaCase):
     """A JoinGroup that waits for other members holds up all that its connection carries behind it, the LeaveGroup too, which librdkafka
     gives up after 5 s: then the group counts on a member that has ended, for its session."""
 
+    ILLEGAL_GENERATION = 22
+
     def groups(self):
         return [(group.state, sorted(member.client_id for member in group.members)) for group in self.admin.list_groups(self.group, 20)]
 
@@ -194,6 +197,28 @@ class StopInARebalance(KafkaCase):
         wait_until(lambda: self.groups() == [("Stable", ["first"])], 5, lambda: f"nobody but the first is in the group: {self.groups()}")
         self.assertEqual({"succeeded": self.PARTITIONS}, self.statuses(self.results(self.PARTITIONS)))
         self.assertEqual(0, first.terminate())
+
+
+    def test_that_is_a_generation_behind(self):
+        """The group's generation has changed when the partitions are released: librdkafka declares the assignment lost and joins anew, and
+        sends no LeaveGroup while it joins."""
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+        refuser = Refuser(self.bootstrap)
+        self.addCleanup(refuser.close)
+        options = {"kafka.bootstrap.servers": refuser.address, "kafka.session.timeout.ms": None, "kafka.heartbeat.interval.ms": None}
+        for strategy in ("cooperative-sticky", "range"):
+            with self.subTest(strategy):
+                platform = self.sandbox()
+                worker = self.worker(platform, {**options, "kafka.partition.assignment.strategy": strategy}, name=strategy)
+                call_in_each_partition(self, platform)
+                self.wait_idle()
+                wait_until(lambda: self.groups() == [("Stable", [strategy])], 10, lambda: f"it is in the group: {self.groups()}")
+                refused = refuser.refused
+                refuser.errors[OFFSET_COMMIT] = self.ILLEGAL_GENERATION
+                self.assertEqual(0, worker.terminate())
+                refuser.errors.clear()
+                self.assertLess(refused, refuser.refused, "the release was not refused")
+                wait_until(lambda: not any(members for _, members in self.groups()), 5, lambda: f"nobody is in the group: {self.groups()}")
 
 
 if __name__ == "__main__":

@@ -92,9 +92,9 @@ class Refuser:
             return [8]
         if kind == LIST_GROUPS:
             return [8 if version else 4]
-        if kind in (OFFSET_COMMIT, OFFSET_FETCH):  # of a commit: the last partition's, which is the only one
+        if kind == OFFSET_FETCH:
             return [len(frame) - 2]
-        if kind == FETCH or version >= 2:
+        if kind == FETCH or version >= (3 if kind == OFFSET_COMMIT else 2):
             answer.int32()
         if kind == FETCH and version >= 7:
             answer.int16(), answer.int32()
@@ -103,6 +103,9 @@ class Refuser:
             for _ in range(answer.int32()):
                 answer.int32()
                 places.append(answer.at)
+                if kind == OFFSET_COMMIT:
+                    answer.int16()
+                    continue
                 answer.int16(), answer.int64(), answer.int64()
                 if kind == LIST_OFFSETS:
                     if version >= 4:
