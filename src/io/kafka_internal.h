@@ -111,7 +111,8 @@ struct kafka_event {
 
 enum kafka_question { ASKED_NOTHING, ASKED_ASSIGN, ASKED_UNASSIGN };
 
-/* The Kafka thread's: the assignment (kafka_assignment.c). */
+/* The Kafka thread's: the assignment (kafka_assignment.c and the files that its internal header
+ * names). */
 struct kafka_assignment {
     struct kafka_slots slots[REQUEST_KINDS];
     uint64_t number;           /* of the newest rebalance reported to the handler */
@@ -454,34 +455,43 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms);
 /* Called when the coordinator has answered a commit, which was started when `rebalance` was the
  * newest reported one, with 'not a member': an unanswered `assigned` is cancelled. */
 void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t now_ms);
-/* Called when the coordinator has accepted a commit. */
-void kafka_assignment_is_member(struct kafka *kafka);
-/* Replaces the consumer: its partitions are drained and given back in order as for a stop, it is
- * closed, and a new consumer joins. Returns false, and does nothing, while a rebalance is
- * running. */
-bool kafka_assignment_renew(struct kafka *kafka);
 /* A commit was refused, because the group knows another member under this group.instance.id. While
  * lost partitions are handed over under the membership that granted them, that is another process:
  * this one fails, and does not join anew, because it would take that one's place. */
 void kafka_assignment_duplicate(struct kafka *kafka);
-/* The consumer was fenced as a static member. Returns whether it has done that itself, after a
- * loss: then it is replaced when the lost partitions are handed over. */
-bool kafka_assignment_fenced(struct kafka *kafka);
-/* The coordinator has refused a JoinGroup, which librdkafka repeats. */
-void kafka_assignment_join_refused(struct kafka *kafka);
+void kafka_assignment_fini(struct kafka *kafka);
+
+/* kafka_slots.c; Kafka thread */
+
 /* Releases the consumer's queues. */
 void kafka_assignment_close_queues(struct kafka *kafka);
 /* The partition's slot, or NULL. */
 struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition);
-void kafka_assignment_fini(struct kafka *kafka);
 /* Kind of a requests topic, or REQUEST_KINDS. */
 enum request_kind kafka_topic_kind(const struct config *config, const char *topic);
+
+/* kafka_membership.c; Kafka thread */
+
+/* Called when the coordinator has accepted a commit. */
+void kafka_assignment_is_member(struct kafka *kafka);
+/* The coordinator has refused a JoinGroup, which librdkafka repeats. */
+void kafka_assignment_join_refused(struct kafka *kafka);
 /* Present membership; NULL: none, or not the one under which what is still being given back was
  * ours. */
 rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka);
 /* The same for a transaction; while partitions are given back, the one that granted them, though
  * librdkafka has given it up. */
 rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafka);
+
+/* kafka_leave.c; Kafka thread */
+
+/* Replaces the consumer: its partitions are drained and given back in order as for a stop, it is
+ * closed, and a new consumer joins. Returns false, and does nothing, while a rebalance is
+ * running. */
+bool kafka_assignment_renew(struct kafka *kafka);
+/* The consumer was fenced as a static member. Returns whether it has done that itself, after a
+ * loss: then it is replaced when the lost partitions are handed over. */
+bool kafka_assignment_fenced(struct kafka *kafka);
 
 /* kafka_partition.c; Kafka thread */
 

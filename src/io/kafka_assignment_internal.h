@@ -1,0 +1,88 @@
+/* What the files about the assignment share; private to them: kafka_assignment.c (the rules; what
+ * rebalances ask and the handler answers), kafka_slots.c (the partitions), kafka_assign_calls.c
+ * (librdkafka's calls), kafka_membership.c, kafka_leave.c and kafka_restart.c. Kafka thread. */
+#pragma once
+
+#include "io/kafka_internal.h"
+
+/* kafka_slots.c */
+
+typedef bool (*kafka_slot_test)(const struct kafka_slot *slot);
+
+/* The partition's slot, which is made if there is none. The partition has passed may_exist
+ * (kafka_assignment.c). */
+struct kafka_slot *kafka_slot_get(struct kafka *kafka, enum request_kind kind, int32_t partition);
+/* The slot of what librdkafka names, or NULL. */
+struct kafka_slot *kafka_slot_of(struct kafka *kafka, const rd_kafka_topic_partition_t *at);
+/* The slot after `last` (NULL: the first), or NULL. */
+struct kafka_slot *kafka_slot_next(struct kafka *kafka, const struct kafka_slot *last);
+
+#define each_slot(slot, kafka)                                                                     \
+    for (struct kafka_slot *slot = kafka_slot_next(kafka, NULL); slot;                             \
+         slot = kafka_slot_next(kafka, slot))
+
+/* Changes the state of all slots in `from`. Returns how many. */
+size_t kafka_slots_move(struct kafka *kafka, enum kafka_slot_state from, enum kafka_slot_state to);
+/* Adds the slot to those for the handler. */
+void kafka_slot_report(struct kafka_assignment *a, const struct kafka_slot *slot);
+/* Collects the slots in that state, for the handler. */
+size_t kafka_slots_collect(struct kafka *kafka, enum kafka_slot_state state);
+/* Whether it is in librdkafka's assignment. */
+bool kafka_slot_is_fetched(const struct kafka_slot *slot);
+/* Those that pass the test, for librdkafka. */
+rd_kafka_topic_partition_list_t *kafka_slots_list(struct kafka *kafka, kafka_slot_test test);
+/* After librdkafka let go of those that pass the test. */
+void kafka_slots_forget(struct kafka *kafka, kafka_slot_test test);
+/* Whether no partition is ours, pending, or fetched. */
+bool kafka_slots_empty(struct kafka *kafka);
+
+/* kafka_assign_calls.c */
+
+/* Gives fetched partitions that are no longer owned back to librdkafka. Makes the call for which a
+ * revocation waits or, before an assign call, changes only the assignment. */
+void kafka_call_unassign(struct kafka *kafka, bool is_answer);
+/* Makes the call for which an assignment waits. list has the partitions with offsets. */
+void kafka_call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *list);
+/* The same without a partition. */
+void kafka_call_nothing(struct kafka *kafka);
+/* Adds the slot's partition to what is assigned, from where it is read. */
+void kafka_add_from_next(const struct kafka *kafka, rd_kafka_topic_partition_list_t *list,
+                         const struct kafka_slot *slot);
+/* Repeats failed calls, because librdkafka may be waiting for them. */
+void kafka_calls_retry(struct kafka *kafka, int64_t now_ms);
+
+/* kafka_membership.c */
+
+/* The generation of our membership; -1: none. */
+int32_t kafka_generation_now(struct kafka *kafka);
+/* Stores the current membership for rule 6, if there is one. Returns its generation; -1: none. */
+int32_t kafka_membership_keep(struct kafka *kafka);
+
+/* kafka_assignment.c */
+
+/* What is unanswered is overtaken (rule 1). */
+void kafka_pending_cancel(struct kafka *kafka);
+/* Reports pending partitions to the handler as assigned. If there are none, it answers librdkafka
+ * at once. */
+void kafka_pending_notify(struct kafka *kafka);
+
+/* kafka_leave.c */
+
+/* Closes the consumer, or begins to, when nothing is being given back any more. */
+void kafka_close_begin(struct kafka *kafka);
+/* Closes the consumer when a leave no longer waits for an answer (rule 9). */
+void kafka_leaving_serve(struct kafka *kafka, int64_t now_ms);
+/* Notes the end of a close, or gives it up. */
+void kafka_closing_serve(struct kafka *kafka, int64_t now_ms);
+
+/* kafka_restart.c */
+
+/* Reports partitions whose log or committed state has changed unexpectedly as overtaken and as
+ * assigned again, so that their committed state is read again. The group is not involved. */
+void kafka_restarts_serve(struct kafka *kafka);
+/* Reports partitions that their topic did not have as assigned again when that is due. */
+void kafka_absent_serve(struct kafka *kafka, int64_t now_ms);
+/* Drops messages that arrive after a partition was given back, which would keep their memory. */
+void kafka_sweep(struct kafka *kafka, int64_t now_ms);
+/* Serves unreadable slots, and slots to be opened again; usually there are none. */
+void kafka_rereads_serve(struct kafka *kafka, int64_t now_ms);

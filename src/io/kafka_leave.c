@@ -1,0 +1,151 @@
+/* Leaving the group, for a stop or to join anew with another consumer (rules 4, 8, 9 and 10 of
+ * kafka_assignment.c): the consumer is closed when its partitions are given back. Kafka thread. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "core/config_kafka.h"
+#include "io/kafka_assignment_internal.h"
+
+enum {
+    CLOSE_GIVES_UP_MS = 5000,
+    LEAVE_WAITS_MS =
+        15000, /* limit of the wait for a running JoinGroup: as long as other members may drain */
+};
+
+/* All partitions of the handler are lost. */
+static void all_lost(struct kafka *kafka)
+{
+    kafka_slots_move(kafka, SLOT_OWNED, SLOT_REVOKING);
+    kafka_pending_cancel(kafka);
+    kafka_slots_move(kafka, SLOT_PENDING, SLOT_NONE);
+    kafka_slots_forget(kafka, kafka_slot_is_fetched);
+}
+
+/* When a member without partitions is closed, librdkafka sends no LeaveGroup (cooperative; 2.0.2
+ * and 2.8), and the next rebalance of the others would wait for the end of its session.
+ * Unsubscribing sends LeaveGroup. A static member must not leave. */
+static void leave_without_partitions(struct kafka *kafka)
+{
+    if (!kafka->assignment.eager && kafka_slots_empty(kafka) &&
+        !config_kafka_setting(kafka->config, false, "group.instance.id"))
+        rd_kafka_unsubscribe(kafka->consumer);
+}
+
+void kafka_close_begin(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    leave_without_partitions(kafka);
+    const uint64_t one = 1;
+    a->closing = true;
+    a->closing_since_ms = clock_boot_ms();
+    if (a->fenced) /* librdkafka closes no consumer that has a fatal error */
+        return;
+    /* rd_kafka_consumer_poll still delivers events, because it follows the redirection. */
+    kafka->close_queue = memory_must(rd_kafka_queue_new(kafka->consumer));
+    rd_kafka_queue_io_event_enable(kafka->close_queue, kafka->event_fd, &one, sizeof one);
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(kafka->consumer, kafka->close_queue);
+    if (!error)
+        return;
+    log_warn("kafka: leaving the group: %s", rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+    a->left = true;
+    all_lost(kafka);
+}
+
+/* Called when the consumer is closed, or was given up. */
+static void closed(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    all_lost(kafka);
+    if (a->leaving) {
+        a->left = true;
+    } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader) &&
+               kafka_runner_idle(&kafka->prober) && kafka_consumer_renew(kafka)) {
+        /* The new consumer has its member id: if it is fenced, another process has joined. */
+        a->closing = a->renewing = a->fenced = a->lost = false;
+    }
+}
+
+/* Rule 9. A static member is not to leave; where no broker answers, nothing is to be waited for. */
+static bool waits_for_group(struct kafka *kafka, int64_t now_ms)
+{
+    const struct kafka_assignment *a = &kafka->assignment;
+    return kafka->joined && (a->joining || !a->answers) && now_ms < a->leave_ms &&
+           !atomic_load(&kafka->silent_since_ms) &&
+           !config_kafka_setting(kafka->config, false, "group.instance.id");
+}
+
+/* Rules 4 and 9. */
+void kafka_leaving_serve(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->closing || a->asked == ASKED_UNASSIGN)
+        return;
+    if (!waits_for_group(kafka, now_ms))
+        kafka_close_begin(kafka);
+    else if (!a->answers && kafka_runner_idle(&kafka->reader))
+        kafka_wait_for_answer(kafka);
+}
+
+void kafka_leave(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    int64_t now = clock_boot_ms();
+    if (a->leaving)
+        return;
+    a->leaving = true;
+    a->leave_ms = now + LEAVE_WAITS_MS;
+    kafka_leaving_serve(kafka, now);
+}
+
+bool kafka_assignment_renew(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->leaving || a->closing || a->renewing || a->asked != ASKED_NOTHING || a->event_count)
+        return false;
+    a->renewing = true;
+    /* In the eager protocol a close would leave without a revocation. Unsubscribing revokes first,
+     * and the consumer is closed after the answer. */
+    if (a->eager && !kafka_slots_empty(kafka))
+        rd_kafka_unsubscribe(kafka->consumer);
+    else
+        kafka_close_begin(kafka);
+    return true;
+}
+
+/* Rule 10. */
+bool kafka_assignment_fenced(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (!a->lost || a->fenced)
+        return a->lost;
+    log_info("kafka: this consumer lost its partitions and is fenced under its own "
+             "group.instance.id, as librdkafka has forgotten its member id; joining group %s anew",
+             kafka->config->group_ids[kafka->job]);
+    a->fenced = true;
+    if (!a->leaving)
+        a->renewing = true;
+    if (a->renewing && !a->closing && a->asked == ASKED_NOTHING && !a->event_count)
+        kafka_close_begin(kafka);
+    return true;
+}
+
+bool kafka_left(const struct kafka *kafka)
+{
+    return kafka->assignment.left;
+}
+
+void kafka_closing_serve(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (a->fenced || rd_kafka_consumer_closed(kafka->consumer)) {
+        closed(kafka);
+    } else if (a->asked == ASKED_UNASSIGN) {
+        a->closing_since_ms = now_ms;
+    } else if (now_ms - a->closing_since_ms > CLOSE_GIVES_UP_MS) {
+        if (kafka_log_due(&kafka->log_throttle, "close", KAFKA_LOG_INTERVAL_MS))
+            log_warn("kafka: the group could not be left in time; the coordinator will notice by "
+                     "the session timeout");
+        closed(kafka);
+    }
+}

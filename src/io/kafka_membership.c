@@ -1,0 +1,128 @@
+/* Under which membership of the group something may be committed: its generation, the copy of the
+ * one that granted the partitions (rule 6), and whether the group has gone on (rule 7). The rules
+ * are those of kafka_assignment.c. Kafka thread. */
+#include <string.h>
+
+#include "io/kafka_assignment_internal.h"
+
+/* The generation of our membership; -1: none. librdkafka has no accessor for it, so it is read from
+ * the serialised form: a magic that ends in ':', the generation, then group and member, each with a
+ * NUL. */
+static int32_t generation_of(const rd_kafka_consumer_group_metadata_t *membership)
+{
+    void *bytes = NULL;
+    size_t size = 0;
+    int32_t generation = -1;
+    if (!membership)
+        return -1;
+    rd_kafka_error_t *error = rd_kafka_consumer_group_metadata_write(membership, &bytes, &size);
+    if (error) {
+        rd_kafka_error_destroy(error);
+        return -1;
+    }
+    const char *at = memchr(bytes, ':', size), *end = (const char *)bytes + size;
+    if (at && end - ++at > (ptrdiff_t)sizeof generation) {
+        memcpy(&generation, at, sizeof generation);
+        at += sizeof generation;
+        at += strnlen(at, (size_t)(end - at)) + 1; /* the group */
+        if (at >= end || !*at)
+            generation = -1; /* no member id */
+    }
+    rd_kafka_mem_free(NULL, bytes);
+    return generation;
+}
+
+int32_t kafka_generation_now(struct kafka *kafka)
+{
+    rd_kafka_consumer_group_metadata_t *membership =
+        rd_kafka_consumer_group_metadata(kafka->consumer);
+    int32_t generation = generation_of(membership);
+    if (membership)
+        rd_kafka_consumer_group_metadata_destroy(membership);
+    return generation;
+}
+
+/* Rule 7. */
+rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka)
+{
+    const struct kafka_assignment *a = &kafka->assignment;
+    rd_kafka_consumer_group_metadata_t *membership =
+        rd_kafka_consumer_group_metadata(kafka->consumer);
+    int32_t generation = generation_of(membership);
+    /* Partitions that are being given back, or (eager) were just assigned, were granted by one
+     * generation. If librdkafka has rejoined in the meantime, the next generation may have assigned
+     * them to another member, and the coordinator checks generations, not partitions. */
+    bool bound = a->asked == ASKED_UNASSIGN || (a->eager && a->asked == ASKED_ASSIGN);
+    if (generation >= 0 && (!bound || generation == a->generation))
+        return membership;
+    if (membership)
+        rd_kafka_consumer_group_metadata_destroy(membership);
+    return NULL;
+}
+
+/* NULL: it cannot be copied. */
+static rd_kafka_consumer_group_metadata_t *
+copy_membership(const rd_kafka_consumer_group_metadata_t *membership)
+{
+    rd_kafka_consumer_group_metadata_t *copy = NULL;
+    void *bytes = NULL;
+    size_t size = 0;
+    rd_kafka_error_t *error = rd_kafka_consumer_group_metadata_write(membership, &bytes, &size);
+    if (!error) {
+        error = rd_kafka_consumer_group_metadata_read(&copy, bytes, size);
+        rd_kafka_mem_free(NULL, bytes);
+    }
+    if (error)
+        rd_kafka_error_destroy(error);
+    return copy;
+}
+
+static void grant(struct kafka_assignment *a, rd_kafka_consumer_group_metadata_t *membership)
+{
+    if (a->granted)
+        rd_kafka_consumer_group_metadata_destroy(a->granted);
+    a->granted = membership;
+}
+
+int32_t kafka_membership_keep(struct kafka *kafka)
+{
+    rd_kafka_consumer_group_metadata_t *membership =
+        rd_kafka_consumer_group_metadata(kafka->consumer);
+    int32_t generation = generation_of(membership);
+    if (generation >= 0)
+        grant(&kafka->assignment, membership);
+    else if (membership)
+        rd_kafka_consumer_group_metadata_destroy(membership);
+    return generation;
+}
+
+/* Rule 6. */
+rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    rd_kafka_consumer_group_metadata_t *membership = kafka_membership(kafka);
+    if (membership)
+        grant(a, copy_membership(membership));
+    else if (a->asked == ASKED_UNASSIGN && a->granted)
+        membership = copy_membership(a->granted);
+    return membership;
+}
+
+void kafka_assignment_join_refused(struct kafka *kafka)
+{
+    kafka->assignment.outside = true;
+}
+
+/* Not all of what librdkafka does is seen: of a JoinGroup that it repeats, only a refusal that it
+ * does not take as passing; of a SyncGroup, that the generation is newer than its assignment. */
+bool kafka_is_settled(struct kafka *kafka)
+{
+    const struct kafka_assignment *a = &kafka->assignment;
+    return !a->outside && !a->closing && a->generation >= 0 &&
+           kafka_generation_now(kafka) == a->generation;
+}
+
+void kafka_assignment_is_member(struct kafka *kafka)
+{
+    kafka->assignment.no_member_since_ms = 0;
+}
