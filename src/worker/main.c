@@ -129,34 +129,37 @@ static void keep_secrets(void)
 static int allow_open_files(struct config *config)
 {
     enum {
-        OWN_FILES = 64,   /* connections to one broker, files, pipes; measured */
+        OWN_FILES = 16,   /* pipes, files, sockets; measured */
+        JOB_FILES = 24,   /* of each job: its connections to one broker, and pipes; measured */
         SPARE_FILES = 64, /* connections to more brokers, of HTTP, and recordings' files */
         LEAST_CALLS = 8
     };
     struct rlimit limit;
-    rlim_t calls = (rlim_t)config->platform_max_in_flight;
+    rlim_t calls = (rlim_t)config->platform_max_in_flight, own = OWN_FILES;
+    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+        own += *config->request_topics[kind] ? JOB_FILES : 0;
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return 0;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit))
         getrlimit(RLIMIT_NOFILE, &limit);
     unsigned long long files = limit.rlim_cur;
-    rlim_t wanted = calls + OWN_FILES + SPARE_FILES;
-    if (limit.rlim_cur < OWN_FILES + 2 * LEAST_CALLS) {
-        log_error("cannot start: this process may open %llu files, and needs at least %d: allow "
-                  "more files (ulimit -n, LimitNOFILE)",
-                  files, OWN_FILES + 2 * LEAST_CALLS);
+    rlim_t wanted = calls + own + SPARE_FILES;
+    if (limit.rlim_cur < own + 2 * LEAST_CALLS) {
+        log_error("cannot start: this process may have %llu open files, and needs at least %llu: "
+                  "allow more open files (ulimit -n, LimitNOFILE)",
+                  files, (unsigned long long)own + 2 * LEAST_CALLS);
         return -1;
     }
     if (limit.rlim_cur >= wanted)
         return 0;
-    rlim_t room = limit.rlim_cur < OWN_FILES + SPARE_FILES + LEAST_CALLS
+    rlim_t room = limit.rlim_cur < own + SPARE_FILES + LEAST_CALLS
                       ? LEAST_CALLS
-                      : limit.rlim_cur - OWN_FILES - SPARE_FILES;
+                      : limit.rlim_cur - own - SPARE_FILES;
     if (room < calls)
         config->platform_max_in_flight = (int64_t)room;
-    log_warn("this process may open %llu files, and platform.max.in.flight = %llu needs about "
-             "%llu: at most %lld calls are in flight at once; allow more files (ulimit -n, "
+    log_warn("this process may have %llu open files, and platform.max.in.flight = %llu needs about "
+             "%llu: at most %lld calls are in flight at once; allow more open files (ulimit -n, "
              "LimitNOFILE), or fewer calls",
              files, (unsigned long long)calls, (unsigned long long)wanted,
              (long long)config->platform_max_in_flight);
