@@ -7,8 +7,11 @@ IMAGE          the worker's image, as the nodes pull it
 KAFKA          Kafka as the pods reach it, without TLS; topics of the run's own are made there, and taken away again
 KAFKA_HERE     the same Kafka as this program reaches it (default: KAFKA)
 SANDBOX_IMAGE  the simulated platform's image (default: IMAGE, if it holds privacy-call-sandbox)
-KAFKA_TLS      optional: the same Kafka with TLS and SCRAM-SHA-512, as KEDA reaches it. KAFKA_TLS_LOGIN is then a folder with the files keda-password and
-               kafka-ca.pem, for a user keda that may DESCRIBE the topics and groups whose names begin with pcw-test-
+KAFKA_TLS      optional: the same Kafka with TLS and SCRAM-SHA-512, as pods and KEDA reach it (and PLAIN, for a worker with librdkafka before 2.6.1)
+KAFKA_TLS_LOGINS  with KAFKA_TLS: a folder with kafka-ca.pem and keda-password, for a user keda that may DESCRIBE the topics and groups whose names begin
+               with pcw-test-, and with the folders worker-1 and worker-2, each with kafka-username and kafka-password, for users with a worker's rights on
+               such topics, groups and transactional ids
+KAFKA_LOGIN    optional: a command that takes the login $1 away from Kafka, once no connection has it any longer ($2: off), and gives it back (on)
 KILL           optional: a command that kills the container of the pod $1 by SIGKILL, on its node
 HPA            optional, not empty: scales by a HorizontalPodAutoscaler on the external metric `kafka-lag` (tests/kubernetes/local/lag), not by KEDA
 RATE           requests a second while something happens (default 40)
@@ -18,6 +21,7 @@ It works in two namespaces of its own (privacy-call-test, and privacy-call-test-
 cordons one node for a moment, for the drain of its own pods.
 """
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -274,8 +278,90 @@ class Proof:
         self.scaled_by(self.hpa if HPA else self.unpause, "a HorizontalPodAutoscaler on the lag" if HPA else "KEDA")
 
     def login(self):
-        """the same where KEDA logs in by TLS and SASL, as a user with DESCRIBE only; a wrong password is seen at the ScaledObject"""
-        address, folder = os.environ.get("KAFKA_TLS"), os.environ.get("KAFKA_TLS_LOGIN")
+        """the worker logs in by TLS and SASL, from its Secret: a wrong password stops the rollout, and another user's login is read without a restart"""
+        address = os.environ.get("KAFKA_TLS")
+        if not address:
+            raise Skip("KAFKA_TLS names no Kafka with TLS and SASL")
+        self.cluster.scale(2)
+        pod = self.cluster.pods()[0]["metadata"]["name"]
+        settings = self.cluster.run("exec", pod, "-c", "worker", "--", NAME, "-c", "/etc/privacy-call-worker/worker.conf", "--print-config")
+        self.stage.login = {"kafka.bootstrap.servers": address}
+        if "kafka.enable.metrics.push" not in settings:  # which came with what SCRAM takes, librdkafka 2.6.1: docs/kafka.md
+            self.stage.login["kafka.sasl.mechanism"] = "PLAIN"
+        try:
+            self.encrypted()
+        except BaseException:
+            self.stage.login = {}
+            self.stage.apply()
+            raise
+
+    def encrypted(self):
+        good = {p["metadata"]["uid"] for p in self.cluster.pods()}
+        command = os.environ.get("KAFKA_LOGIN")
+        self.worker_secret("worker-1", password="not-the-password")
+
+        def repaired():
+            self.stage.apply()
+            until(60, lambda: "uthentication" in self.newest_log(good), "the worker's error about a password that Kafka refuses")
+            time.sleep(5)
+            check(good == {p["metadata"]["uid"] for p in self.cluster.pods()}, "a good pod was replaced")
+            self.worker_secret("worker-1", rotate=True)
+            until(300, lambda: len(self.cluster.pods()) == 2 and not good & {p["metadata"]["uid"] for p in self.cluster.pods()}, "two workers logged in")
+            self.cluster.ready(2)
+        window, _ = self.under_load(repaired)
+        self.whole(window)
+
+        before = {p["metadata"]["name"]: (p["status"]["containerStatuses"][0]["restartCount"], self.reloads(p)) for p in self.cluster.pods()}
+
+        def rotated():
+            begun = time.monotonic()
+            self.worker_secret("worker-2", rotate=True)
+            until(150, lambda: all(self.reloads(p) > before[p["metadata"]["name"]][1] for p in self.cluster.pods()), "the new login read by each worker")
+            self.say(f"    read by {len(before)} workers within {time.monotonic() - begun:.0f} s of the change")
+            if command:
+                subprocess.run([*command.split(), "worker-1", "off"], check=True, timeout=120)
+                time.sleep(25)
+        try:
+            window, _ = self.under_load(rotated)
+            self.whole(window)
+        finally:
+            if command:
+                subprocess.run([*command.split(), "worker-1", "on"], check=True, timeout=120)
+        after = {p["metadata"]["name"]: p["status"]["containerStatuses"][0]["restartCount"] for p in self.cluster.pods()}
+        check(after == {name: restarts for name, (restarts, _) in before.items()}, f"pods before {before}, after {after}")
+        self.requests()
+
+    def newest_log(self, old):
+        """The log of a pod that is none of the old ones."""
+        pods = [p for p in self.cluster.pods(ready=False) if p["metadata"]["uid"] not in old]
+        return self.cluster.run("logs", pods[0]["metadata"]["name"], "-c", "worker") if pods else ""
+
+    def reloads(self, pod):
+        return self.cluster.metric(pod["metadata"]["name"], "privacy_call_reloads_total")
+
+    def worker_secret(self, user, password=None, rotate=False):
+        """The worker's Secret, made or rotated by the commands of docs/kubernetes.md."""
+        logins, folder = os.environ["KAFKA_TLS_LOGINS"], os.path.join(self.stage.folder, "secret")
+        os.makedirs(folder, exist_ok=True)
+        files = {"platform-token": self.stage.used, "platform-ca.pem": self.stage.ca}
+        for name in ("kafka-ca.pem", f"{user}/kafka-username", f"{user}/kafka-password"):
+            with open(os.path.join(logins, name)) as file:
+                files[os.path.basename(name)] = file.read()
+        if password:
+            files["kafka-password"] = password
+        for name, text in files.items():
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(text)
+        if not rotate:
+            self.cluster.run("delete", "secret", NAME)
+        command = documented(NAME)[rotate].replace("-n privacy-call ", f"-n {self.cluster.namespace} ")
+        # The simulated platform has an authority of its own.
+        subprocess.run(["sh", "-c", command.replace("--from-file=platform-token", "--from-file=platform-token --from-file=platform-ca.pem")],
+                       cwd=folder, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+    def keda_login(self):
+        """KEDA logs in by TLS and SASL, too, as a user with DESCRIBE only; a wrong password is seen at the ScaledObject"""
+        address, folder = os.environ.get("KAFKA_TLS"), os.environ.get("KAFKA_TLS_LOGINS")
         if not self.stage.keda or HPA or not address:
             raise Skip("the cluster has no KEDA, or KAFKA_TLS names no Kafka with TLS and SASL")
         self.stage.keda_kafka = address
@@ -287,7 +373,7 @@ class Proof:
             self.cluster.run("annotate", "scaledobject", NAME, "autoscaling.keda.sh/paused-", "--overwrite")
             until(60, lambda: self.condition("Ready") == "False", "the ScaledObject not ready, because KEDA's password is wrong")
             self.cluster.run("delete", "secret", secret)
-            command = documented(secret).replace("-n privacy-call ", f"-n {self.cluster.namespace} ")
+            command = documented(secret)[0].replace("-n privacy-call ", f"-n {self.cluster.namespace} ")
             subprocess.run(["sh", "-c", command], cwd=folder, check=True, timeout=60)
             self.scaled_by(self.unpause, "KEDA, logged in")
         finally:
@@ -336,7 +422,8 @@ class Proof:
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}, "minReplicas": spec["minReplicaCount"],
             "maxReplicas": spec["maxReplicaCount"], "metrics": metrics, "behavior": spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]}}])
 
-    STEPS = ("validation", "rollout", "requests", "network", "rolling", "scaling", "kill", "drain", "secret", "configuration", "autoscaling", "login")
+    STEPS = ("validation", "rollout", "requests", "network", "rolling", "scaling", "kill", "drain", "secret", "configuration", "autoscaling", "login",
+             "keda_login")
 
     def run(self, steps):
         topics = self.stage.topics + self.stage.answers
@@ -376,9 +463,9 @@ class Skip(Exception):
 
 
 def documented(secret):
-    """The command of docs/kubernetes.md that creates a secret."""
+    """The commands of docs/kubernetes.md that create a secret and, for the worker's, replace it."""
     with open(os.path.join(ROOT, "docs", "kubernetes.md")) as file:
-        return next(line.strip() for line in file if f"create secret generic {secret} " in line)
+        return re.findall(rf"^ *(kubectl -n privacy-call create secret generic {secret} (?:.*\\\n)*.*)$", file.read(), re.MULTILINE)
 
 
 def by_node(pods):

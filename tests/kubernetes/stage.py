@@ -17,7 +17,7 @@ metadata: {name: %(name)s}
 spec:
   egress:
   - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
-  - ports: [{port: %(port)s, protocol: TCP}]
+  - ports: [%(ports)s]
   - to: [{podSelector: {matchLabels: {app: platform}}}]
     ports: [{port: 8443, protocol: TCP}]
 """
@@ -71,6 +71,12 @@ def kustomized(image):
     return {"newName": name, **({"digest": digest} if digest else {"newTag": tag})}
 
 
+def production():
+    """The keys of the production overlay's worker.conf."""
+    with open(os.path.join(MANIFESTS, "overlays", "production", "worker.conf")) as file:
+        return dict([part.strip() for part in line.split("=", 1)] for line in file if "=" in line and not line.startswith("#"))
+
+
 class Stage:
     """image, sandbox: images that the cluster's nodes can get; kafka: the address that pods use; prefix: of this run's topics and group."""
 
@@ -79,7 +85,9 @@ class Stage:
         self.scraper = Cluster(namespace + "-monitoring")
         self.folder, self.image, self.sandbox, self.kafka, self.prefix = folder, image, sandbox, kafka, prefix
         self.settings = {}
+        self.used = ""  # the token that the platform takes
         self.ca = ""  # of the simulated platform, once that runs
+        self.login = {}  # while the worker logs in by TLS and SASL: what its configuration has otherwise than the production overlay's
         self.keda_kafka = None  # Kafka's address with TLS and SASL, while KEDA logs in there
         self.keda = self.cluster.has("scaledobjects.keda.sh")
         self.monitoring = self.cluster.has("podmonitors.monitoring.coreos.com") and self.cluster.has("prometheusrules.monitoring.coreos.com")
@@ -95,7 +103,8 @@ class Stage:
 
     def configuration(self):
         p = self.prefix
-        lines = {"kafka.bootstrap.servers": self.kafka, "kafka.group.id": p, "platform.url": "https://platform:8443", "platform.app.id": APP_ID,
+        login = {k: v for k, v in production().items() if k.startswith("kafka.")} if self.login else {}
+        lines = {**login, "kafka.bootstrap.servers": self.kafka, **self.login, "kafka.group.id": p, "platform.url": "https://platform:8443", "platform.app.id": APP_ID,
                  "platform.token.file": "/run/secrets/privacy-call-worker/platform-token",
                  "platform.ca.file": "/run/secrets/privacy-call-worker/platform-ca.pem", "http.listen": "0.0.0.0:9464",
                  "topic.call.requests": f"{p}-call-requests", "topic.call.results": f"{p}-call-results",
@@ -119,7 +128,9 @@ class Stage:
 
     def objects(self):
         """The manifests of production (of minimal, where the cluster has no KEDA and no Prometheus operator), for this test."""
-        names = {"name": NAME, "port": self.kafka.rsplit(":", 1)[1], "scraper": self.scraper.namespace}
+        # A policy counts at once, also for pods that still have the configuration without a login.
+        servers = {self.kafka, self.login.get("kafka.bootstrap.servers", self.kafka)}
+        names = {"name": NAME, "ports": ", ".join("{port: %s, protocol: TCP}" % server.rsplit(":", 1)[1] for server in servers), "scraper": self.scraper.namespace}
         full = self.keda and self.monitoring
         patches = [POLICY % names] + ([SCALED % names] if full else [])
         folder = self.overlay("overlay", {"worker.conf": self.configuration()}, resources=["overlays/production" if full else "overlays/minimal"],
@@ -169,6 +180,7 @@ class Stage:
 
     def platform(self, token):
         """The simulated platform, which takes this token and no other."""
+        self.used = token
         with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "platform.yaml")) as file:
             text = file.read().replace("image: privacy-call-sandbox", "image: " + self.sandbox).replace("TOKEN", token)
         self.cluster.apply(list(yaml.safe_load_all(text)))

@@ -65,6 +65,37 @@ kill -STOP "$pid"
 check 'a process that stands still is killed by the watchdog and started again' 'until_true 90 "[ \"\$(status MainPID)\" != $pid ] && [ \"\$(status SubState)\" = running ]"'
 check 'and that was the watchdog' 'journalctl -u privacy-call-worker --no-pager | grep -qi "watchdog timeout"'
 
+# ---- the settings of docs/debian.md for a token that changes without a restart, and for a secret of Kafka's
+dropin=/etc/systemd/system/privacy-call-worker.service.d
+# edited N: `systemctl edit` with the N-th such block of the page, and a restart
+edited() {
+    mkdir -p $dropin
+    awk -v n="$1" '/^```ini$/ { k++; in_it = 1; next } /^```$/ { in_it = 0 } in_it && k == n' /shared/debian.md >$dropin/override.conf
+    grep -q '^LoadCredential' $dropin/override.conf && systemctl daemon-reload && systemctl restart privacy-call-worker
+}
+reloads() { curl -sf http://127.0.0.1:9464/metrics | sed -n 's/^privacy_call_reloads_total //p'; }
+chown root:privacy-call-worker $token
+chmod 640 $token
+check 'it starts with a token that it reads itself' 'edited 1 && until_true 60 "curl -sf http://127.0.0.1:9464/readyz >/dev/null"'
+pid=$(status MainPID) before=$(reloads)
+cp -p $token $token.old
+cp -p $token $token.new
+echo another-token >$token.new
+mv $token.new $token
+check 'a new token is in use without a restart' 'until_true 20 "[ \"\$(reloads)\" != \"$before\" ]" && [ "$(status MainPID)" = $pid ]'
+mv $token.old $token
+cp $conf /tmp/conf
+echo secret | install -m 600 /dev/stdin /etc/privacy-call-worker/kafka-password
+printf '%s\n' 'kafka.security.protocol = SASL_PLAINTEXT' 'kafka.sasl.mechanism = PLAIN' 'kafka.sasl.username = worker' \
+    "$(sed -n 's/^`\(kafka.sasl.password.file = [^`]*\)`.*/\1/p' /shared/debian.md)" >>$conf
+check 'the documented line for operators is in the configuration' "grep -q '^kafka.sasl.password.file = /etc' $conf"
+check 'it starts with a password from a file of root alone' 'edited 2 && [ "$(status ActiveState)" = active ] && curl -s http://127.0.0.1:9464/livez >/dev/null'
+check 'and operators read that file' "privacy-call-worker -c $conf --check"
+cp /tmp/conf $conf
+rm -r $dropin /etc/privacy-call-worker/kafka-password
+systemctl daemon-reload
+check 'without these settings it is as before' 'chmod 600 $token && chown root:root $token && systemctl restart privacy-call-worker && until_true 60 "curl -sf http://127.0.0.1:9464/readyz >/dev/null"'
+
 # ---- upgrade
 echo '# mine' >>$conf
 pid=$(status MainPID)
