@@ -33,7 +33,7 @@ enum {
     SILENT_AFTER_MS = 5000,    /* no answer for that time at the start is logged */
     RENEW_INTERVAL_MS = 60000, /* at least between two producers, whatever files do */
     OUTDATED_MAX_MS = 10000,   /* how long calls of a producer with outdated files are repeated */
-    END_MAX_MS = 60000         /* longest commit or abort, see the top */
+    END_MAX_MS = 60000         /* longest commit or abort, see the top and end_limit */
 };
 
 static bool stopping(const struct kafka *kafka)
@@ -567,13 +567,23 @@ static enum step send_offsets(struct kafka *kafka)
     return step;
 }
 
+/* Brokers may refuse the certificate of a producer with outdated files. Who gives transactions more
+ * time has slow brokers, or a quota, and a commit writes what is not written yet. */
+static int end_limit(const struct kafka *kafka)
+{
+    int64_t longest = kafka->config->transaction_timeout_ms;
+    if (is_outdated(kafka))
+        return OUTDATED_MAX_MS;
+    return longest > END_MAX_MS ? (int)longest : END_MAX_MS;
+}
+
 static enum step commit_transaction(struct kafka *kafka)
 {
     enum step step = STEP_DONE;
     int64_t since = clock_boot_ms();
     bool again = true;
     while (again && !gives_up(kafka, since)) {
-        rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, END_MAX_MS);
+        rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, end_limit(kafka));
         again = false;
         if (error)
             step = read_error(kafka, "committing", error, true, &again);
@@ -589,12 +599,13 @@ static bool abort_transaction(struct kafka *kafka)
     int64_t since = clock_boot_ms();
     bool again = true;
     while (again && !gives_up(kafka, since)) {
-        rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka->producer, END_MAX_MS);
+        rd_kafka_error_t *error = rd_kafka_abort_transaction(kafka->producer, end_limit(kafka));
         if (!error)
             return true;
         struct error before = kafka->writing.error;
+        bool late = rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__TIMED_OUT;
         read_error(kafka, "aborting", error, true, &again);
-        if (again)
+        if (again || (late && *before.text)) /* why it is aborted says more */
             kafka->writing.error = before;
     }
     return false;
