@@ -164,7 +164,10 @@ static const char *without_role(const char *text)
 static bool is_due_for_broker(const char *what, const char *text)
 {
     char name[160];
-    text = without_role(text);
+    const char *address = without_role(text);
+    /* "GroupCoordinator: what happened": it has no address while no coordinator is known. */
+    if (address[strcspn(address, ":/")] != ':' || address[strcspn(address, ":/") + 1] != ' ')
+        text = address;
     const char *end = strstr(text, ": ");
     int length = end ? (int)(end - text) : (int)strlen(text);
     for (int at = length; end && at > 0; at--)
