@@ -42,8 +42,10 @@
  *  9. The coordinator answers a JoinGroup when all members have sent theirs, and reads nothing that
  *     stands behind it on its connection. librdkafka gives up a LeaveGroup after 5 s, and the
  *     coordinator then counts on a member that has ended. So a leave waits for an answer first.
- *     librdkafka sends no LeaveGroup at all while it joins, and it joins after each revocation and
- *     loss: a leave then waits for the assignment that ends this.
+ *     librdkafka sends no LeaveGroup at all while it joins without partitions, and one behind its
+ *     JoinGroup with partitions. It joins after each revocation and loss: a leave then waits for
+ *     the assignment that ends this. (A cooperative revocation is followed by an assignment of the
+ *     same generation, and only after that librdkafka joins.)
  * 10. During the wait of rule 6 librdkafka sends heartbeats with group.instance.id and without the
  *     member id, which it has forgotten. The coordinator takes such a member for another process
  *     with the same group.instance.id, and the consumer ends with a fatal error. The membership
@@ -173,8 +175,10 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
         if (slot->state == SLOT_NONE)
             slot->state = SLOT_PENDING;
     }
+    int32_t before = a->generation;
     a->generation = kafka_membership_keep(kafka);
-    a->lost = a->outside = a->joining = false;
+    a->joining &= a->follows && a->generation == before;
+    a->lost = a->outside = a->follows = false;
     a->no_member_since_ms = 0;
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     a->partial = false;
@@ -182,7 +186,8 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
         kafka_call_nothing(kafka);
     } else if (a->renewing || a->leaving) {
         kafka_call_nothing(kafka);
-        kafka_close_begin(kafka);
+        if (a->renewing || !a->joining)
+            kafka_close_begin(kafka);
     } else {
         kafka_pending_notify(kafka);
     }
@@ -200,7 +205,7 @@ static void unassigned(struct kafka *kafka)
     a->joining = !a->closing;
     if (a->renewing && !a->closing)
         kafka_close_begin(kafka);
-    else if (!a->closing && kafka_slots_collect(kafka, SLOT_PENDING) > 0)
+    else if (!a->closing && !a->leaving && kafka_slots_collect(kafka, SLOT_PENDING) > 0)
         kafka_pending_notify(kafka);
 }
 
@@ -208,6 +213,7 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
 {
     struct kafka_assignment *a = &kafka->assignment;
     kafka_pending_cancel(kafka);
+    a->follows = !a->eager && !event->lost && !a->closing;
     for (int i = 0; i < event->list->cnt; i++) {
         struct kafka_slot *slot = kafka_slot_of(kafka, &event->list->elems[i]);
         if (slot && slot->state == SLOT_PENDING)
@@ -313,7 +319,7 @@ static void check_membership(struct kafka *kafka, int64_t now_ms)
     if (a->no_member_since_ms && now_ms - a->no_member_since_ms > limit)
         kafka_fail(kafka, "the group coordinator does not take this process as a member any "
                           "more, and no rebalance has changed that");
-    if (a->pending_since_ms && a->asked == ASKED_NOTHING && !a->closing &&
+    if (a->pending_since_ms && a->asked == ASKED_NOTHING && !a->closing && !a->leaving &&
         now_ms - a->pending_since_ms > OFFER_AGAIN_MS) {
         a->pending_since_ms = now_ms;
         if (kafka_generation_now(kafka) >= 0 && kafka_slots_collect(kafka, SLOT_PENDING) > 0)

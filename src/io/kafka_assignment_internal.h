@@ -53,8 +53,6 @@ void kafka_calls_retry(struct kafka *kafka, int64_t now_ms);
 
 /* kafka_membership.c */
 
-/* The generation of our membership; -1: none. */
-int32_t kafka_generation_now(struct kafka *kafka);
 /* Stores the current membership for rule 6, if there is one. Returns its generation; -1: none. */
 int32_t kafka_membership_keep(struct kafka *kafka);
 

@@ -128,7 +128,9 @@ struct kafka_assignment {
     bool needs_reread; /* there may be unreadable slots, or slots to be opened again */
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */
-    bool joining; /* librdkafka joins anew since a revocation, and has had no assignment since */
+    bool joining; /* librdkafka joins anew since a revocation, and has had no assignment since that
+                     ends this */
+    bool follows; /* an assignment of the same generation comes first (cooperative) */
     bool leaving; /* kafka_leave was called */
     bool answers; /* and the coordinator has answered the consumer since */
     int64_t leave_ms; /* and when the group is left all the same */
@@ -196,6 +198,7 @@ struct kafka_reading {
     bool stable;
     char *owner;
     bool no_membership;
+    int32_t generation; /* READ_NOTHING: the group's, behind the answer */
     uint64_t rebalance; /* as above */
     enum group_answer answer;
     rd_kafka_resp_err_t code; /* of what `error` says */
@@ -474,6 +477,9 @@ enum request_kind kafka_topic_kind(const struct config *config, const char *topi
 
 /* Called when the coordinator has accepted a commit. */
 void kafka_assignment_is_member(struct kafka *kafka);
+/* The generation of our membership; -1: none. It waits for librdkafka's main thread. The Kafka
+ * thread, or the reader. */
+int32_t kafka_generation_now(struct kafka *kafka);
 /* The coordinator has refused a JoinGroup, which librdkafka repeats. */
 void kafka_assignment_join_refused(struct kafka *kafka);
 /* Present membership; NULL: none, or not the one under which what is still being given back was

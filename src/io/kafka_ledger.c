@@ -287,6 +287,7 @@ static void wait_for_answer(struct kafka *kafka)
     struct kafka_reading *job = &kafka->reading;
     rd_kafka_resp_err_t code = rd_kafka_committed(kafka->consumer, job->list, READ_TIMEOUT_MS);
     job->answer = code == RD_KAFKA_RESP_ERR__TIMED_OUT ? GROUP_RETRY : GROUP_DONE;
+    job->generation = kafka_generation_now(kafka);
 }
 
 /* Asks about a partition that cannot exist: the offset of another one may be held back for as long
@@ -454,6 +455,8 @@ void kafka_reading_complete(struct kafka *kafka)
         break;
     case READ_NOTHING:
         kafka->assignment.answers |= job.answer == GROUP_DONE;
+        /* The JoinGroup before it was answered, but not the SyncGroup behind it. */
+        kafka->assignment.joining |= job.generation > kafka->assignment.generation;
         break;
     }
     kafka_reading_fini(&job);

@@ -717,6 +717,49 @@ static void commits_nothing_under_a_generation_that_did_not_grant_it(void **stat
     side_fini(&side);
 }
 
+/* What both do until the condition holds. */
+#define both_until(one, other, condition)                                                          \
+    do {                                                                                           \
+        int64_t limit_ = clock_boot_ms() + 60000;                                                  \
+        while (!(condition)) {                                                                     \
+            assert_true(clock_boot_ms() < limit_);                                                 \
+            kafka_wait((one)->kafka, 5);                                                           \
+            kafka_serve((one)->kafka);                                                             \
+            kafka_serve((other)->kafka);                                                           \
+        }                                                                                          \
+    } while (0)
+
+static const struct rebalance *newest(const struct side *side)
+{
+    return &side->rebalances[side->rebalance_count - 1];
+}
+
+/* librdkafka joins anew after a cooperative revocation, but only behind an assignment of the same
+ * generation. A LeaveGroup behind that JoinGroup would wait for the whole group, and be given up.
+ */
+static void leaves_in_order_right_after_a_revocation(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side leaving, staying;
+    side_init(&leaving, cluster->bootstrap, "g", "a", quick);
+    side_join(&leaving, 2);
+    side_init(&staying, cluster->bootstrap, "g", "b", quick);
+    staying.answers = true;
+    leaving.answers = false;
+    kafka_start(staying.kafka);
+    both_until(&leaving, &staying, staying.ready);
+    kafka_join(staying.kafka);
+    both_until(&leaving, &staying, newest(&leaving)->revoked);
+    leaving.answers = true;
+    kafka_unassign(leaving.kafka, newest(&leaving)->number);
+    kafka_leave(leaving.kafka);
+    both_until(&leaving, &staying, kafka_left(leaving.kafka));
+    assert_true(rd_kafka_consumer_closed(leaving.kafka->consumer));
+    side_fini(&leaving);
+    side_leave(&staying);
+    side_fini(&staying);
+}
+
 static bool lacks_anything(const struct side *side)
 {
     return kafka_lacks_right(side->kafka) || kafka_lacks_topic(side->kafka);
@@ -791,6 +834,7 @@ int main(int argc, char **argv)
         with_cluster(has_its_rights_again_without_a_partition),
         with_cluster(tells_that_it_joins_again),
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
+        with_cluster(leaves_in_order_right_after_a_revocation),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
