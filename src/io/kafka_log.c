@@ -236,7 +236,8 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
     text = without_client(handle, without_thread(text));
     if (is_connection(facility) && strstr(text, " brokers are down"))
         return; /* kafka_error_callback logs it */
-    if (!strcmp(facility, "TXNERR") ||
+    if (!strcmp(facility, "TXNERR") || !strcmp(facility, "ADDOFFSETS") ||
+        !strcmp(facility, "ADDPARTS") ||
         (!strcmp(facility, "FATAL") && rd_kafka_type(handle) == RD_KAFKA_PRODUCER))
         to = LOG_DEBUG; /* a call returns it, and what comes of the transaction is logged */
     if (!strcmp(facility, "REQTMOUT"))

@@ -43,6 +43,16 @@ bool health_is_ready(const struct metrics *metrics)
     return is_in_groups(metrics) && !atomic_load(&metrics->draining) && !is_failing(metrics);
 }
 
+static void why_outside(struct metrics *metrics, char *out, size_t size)
+{
+    char silence[300];
+    metrics_copy_silence(metrics, silence, sizeof silence);
+    if (*silence)
+        snprintf(out, size, "not in the group, as no broker answers: %s", silence);
+    else
+        snprintf(out, size, "not in the group yet");
+}
+
 void health_why_unready(struct metrics *metrics, char *out, size_t size)
 {
     if (atomic_load(&metrics->draining))
@@ -54,7 +64,7 @@ void health_why_unready(struct metrics *metrics, char *out, size_t size)
     else if (of_any_job(metrics->lacks_topic))
         snprintf(out, size, "a topic does not exist yet; the log says which");
     else
-        snprintf(out, size, "not in the group yet");
+        why_outside(metrics, out, size);
 }
 
 const char *health_dead(const struct metrics *metrics)

@@ -40,7 +40,9 @@ static void log_hand_over(struct kafka_thread *thread)
             "otherwise they become unknown",
             started);
     else
-        log_info("lost partitions are handed over: no call of theirs is started");
+        log_info(
+            "lost partitions are left to the group: no call of theirs is started, so nothing of "
+            "them becomes unknown");
     thread->losing = false;
 }
 

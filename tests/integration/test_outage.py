@@ -48,7 +48,7 @@ class Outage(KafkaCase):
             self.kafka.restart()
         self.finish()
         for worker in self.workers:
-            worker.wait_log("^lost partitions are handed over", 1)
+            worker.wait_log("^lost partitions are left to the group", 1)
 
 
 class OutageOfStaticMembers(Outage):
@@ -68,6 +68,7 @@ class NoBroker(ProgramCase):
         while time.monotonic() < until:
             self.assertEqual(503, worker.get("/readyz")[0])
             time.sleep(0.05)
+        self.assertRegex(worker.get("/readyz")[1], "^not in the group, as no broker answers: .*Connection refused")
         said = [e["message"] for e in worker.events() if e["log.level"] in ("warn", "error")]
         self.assertEqual(1, len(said), said)
         self.assertIn("127.0.0.1:1", said[0])

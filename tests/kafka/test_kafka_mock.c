@@ -548,8 +548,8 @@ static size_t count_lines(FILE *caught)
 }
 
 /* A broker that hangs: librdkafka reports each request of each connection, then their number, then
- * the connection, and that once more as an error. Each client has connections of its own, and some
- * of them are called after what the broker coordinates. */
+ * the connection, and that once more as an error; and what a call returns. Each client has
+ * connections of its own, and some of them are called after what the broker coordinates. */
 static void tells_once_that_a_broker_hangs(void **state)
 {
     static const char *const names[] = {"127.0.0.1:4/3", "GroupCoordinator/3", "TxnCoordinator/3"};
@@ -583,6 +583,11 @@ static void tells_once_that_a_broker_hangs(void **state)
                  "[thrd:x]: %s: %d request(s) timed out: disconnect (after 4154%dms in state UP)",
                  brokers[way], round, round);
         kafka_log_callback(client, 3, "FAIL", line);
+        snprintf(line, sizeof line,
+                 "[thrd:main]: %s: Failed to add offsets to transaction on broker %s: Local: "
+                 "Timed out (after %dms, 0ms remains): error is retriable",
+                 names[way], names[way], round);
+        kafka_log_callback(side.kafka->producer, 3, "ADDOFFSETS", line);
         kafka_error_callback(client, RD_KAFKA_RESP_ERR__TIMED_OUT, strstr(line, ": ") + 2,
                              side.kafka);
     }
