@@ -3,7 +3,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import struct
 import subprocess
 import time
@@ -12,7 +11,7 @@ import unittest
 import kafka as kafka_module
 from case import BUILD, KafkaCase, main, wait_until
 from programs import ROOT
-from records import _Answer, _request, _string, call
+from records import _Answer, _ask, _string, call
 
 USER, PASSWORD = "worker", "sasl-secret"
 SECOND_USER, BRIEF_SECONDS = "worker-2", 2
@@ -123,14 +122,12 @@ class Security(KafkaCase):
 
     def acl(self, key, version_one, *names):
         """CreateAcls (30) or DeleteAcls (31), spoken by hand as Debian's confluent-kafka cannot."""
-        host, port = self.bootstrap.rsplit(":", 1)
         body = struct.pack(">i", len(names))
         for name in names:
-            kind, resource, pattern, right = {**self.rights, **self.more_for_redrive, **self.recordings, **self.literal}[name]
+            kind, resource, pattern, right = self.right(name)
             body += struct.pack(">b", kind) + _string(resource) + struct.pack(">b", pattern) + _string(self.principal) + _string("*")
             body += struct.pack(">bb", right, 3)
-        with socket.create_connection((host, int(port)), 10) as connection:
-            answer = _Answer(_request(connection, key, version_one, body))
+        answer = _Answer(_ask(self.bootstrap, key, version_one, body))
         answer.int32()
         for _ in range(answer.int32()):
             error, text = answer.int16(), answer.string()
@@ -139,11 +136,34 @@ class Security(KafkaCase):
                 self.assertEqual(1, answer.int32(), "not one ACL was deleted")
                 break
 
+    def right(self, name):
+        return {**self.rights, **self.more_for_redrive, **self.recordings, **self.literal}[name]
+
+    def known_rights(self):
+        """What the broker lets the principal do, by DescribeAcls (29): it learns of a change a moment after the controller."""
+        any_name = struct.pack(">h", -1)
+        body = struct.pack(">b", 1) + any_name + struct.pack(">b", 1) + _string(self.principal) + any_name + struct.pack(">bb", 1, 1)
+        answer = _Answer(_ask(self.bootstrap, 29, 1, body))
+        answer.int32()
+        error, text = answer.int16(), answer.string()
+        self.assertEqual(0, error, text)
+        known = set()
+        for _ in range(answer.int32()):
+            resource = answer.int8(), answer.string(), answer.int8()
+            for _ in range(answer.int32()):
+                answer.string(), answer.string()
+                known.add((*resource, answer.int8()))
+                answer.int8()
+        return known
+
     def give(self, *names):
         self.acl(30, 1, *names)
+        given = {self.right(name) for name in names}
+        wait_until(lambda: given <= self.known_rights(), 30, f"the broker does not know that {names} are given")
 
     def take(self, name):
         self.acl(31, 1, name)
+        wait_until(lambda: self.right(name) not in self.known_rights(), 30, f"the broker does not know that {name} is taken away")
 
     def secure_settings(self):
         return {"kafka.bootstrap.servers": self.address["SECURE"], "kafka.security.protocol": "SASL_SSL", "kafka.ssl.ca.location": self.ca,

@@ -411,6 +411,9 @@ class _Answer:
         self.at += struct.calcsize(form)
         return value
 
+    def int8(self):
+        return self._take(">b")
+
     def int16(self):
         return self._take(">h")
 
