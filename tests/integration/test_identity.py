@@ -153,6 +153,7 @@ class TransactionalInput(KafkaCase):
             asked += 1
             return "privacy_call_partitions_stuck 1\n" in worker.get("/metrics")[1]
         wait_until(is_told, 30, "the metric tells")
+        worker.wait_log("is stuck", 10)  # the metric shows a moment before
         told = [e for e in worker.events() if "is stuck" in e["message"]]
         self.assertEqual([("error", 0)], [(e["log.level"], e["kafka.partition"]) for e in told])
         self.assertEqual(200, worker.get("/readyz")[0])
