@@ -144,6 +144,8 @@ class Spread(KafkaCase):
         for worker in left:
             worker.signal(15)
         joined = [self.start() for _ in range(join)]
+        for worker in joined:  # before it is in its groups, nothing that it changes can be seen
+            wait_until(lambda worker=worker: worker.get("/readyz")[0] == 200, 120, f"{worker.name} is in its groups")
         self.assertEqual([0] * leave, [worker.wait() for worker in left])
         after, until = self.settled(), time.time()
         shares = self.shares(after)
