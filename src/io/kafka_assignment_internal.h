@@ -21,8 +21,8 @@ struct kafka_slot *kafka_slot_next(struct kafka *kafka, const struct kafka_slot 
     for (struct kafka_slot *slot = kafka_slot_next(kafka, NULL); slot;                             \
          slot = kafka_slot_next(kafka, slot))
 
-/* Changes the state of all slots in `from`. Returns how many. */
-size_t kafka_slots_move(struct kafka *kafka, enum kafka_slot_state from, enum kafka_slot_state to);
+/* Changes the state of all slots in `from`. */
+void kafka_slots_move(struct kafka *kafka, enum kafka_slot_state from, enum kafka_slot_state to);
 /* Adds the slot to those for the handler. */
 void kafka_slot_report(struct kafka_assignment *a, const struct kafka_slot *slot);
 /* Collects the slots in that state, for the handler. */

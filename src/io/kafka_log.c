@@ -151,12 +151,19 @@ static const char *scram_hint(const struct kafka *kafka)
                : "";
 }
 
+/* Whether the text begins with a word and ": ", and not with an address and an id. */
+static bool begins_with_word(const char *text)
+{
+    return !strncmp(text + strcspn(text, ":/"), ": ", 2);
+}
+
 /* The part behind "GroupCoordinator: " or "TxnCoordinator: ". One of them stands before the address
- * if the connection serves what the broker coordinates. */
+ * if the connection serves what the broker coordinates, and stays where no address follows, because
+ * no coordinator is known. */
 static const char *without_role(const char *text)
 {
-    const char *end = strstr(text, ": ");
-    return end && end == text + strcspn(text, ":/") ? end + 2 : text;
+    const char *rest = begins_with_word(text) ? strstr(text, ": ") + 2 : text;
+    return begins_with_word(rest) ? text : rest;
 }
 
 /* Whether a line about that broker is due. The text is "ADDRESS/ID: what happened"; the id, or
@@ -164,10 +171,7 @@ static const char *without_role(const char *text)
 static bool is_due_for_broker(const char *what, const char *text)
 {
     char name[160];
-    const char *address = without_role(text);
-    /* "GroupCoordinator: what happened": it has no address while no coordinator is known. */
-    if (address[strcspn(address, ":/")] != ':' || address[strcspn(address, ":/") + 1] != ' ')
-        text = address;
+    text = without_role(text);
     const char *end = strstr(text, ": ");
     int length = end ? (int)(end - text) : (int)strlen(text);
     for (int at = length; end && at > 0; at--)

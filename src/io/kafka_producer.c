@@ -53,10 +53,12 @@ static bool gives_up(const struct kafka *kafka, int64_t since_ms)
     return stopping(kafka) || (is_outdated(kafka) && clock_boot_ms() - since_ms > OUTDATED_MAX_MS);
 }
 
-/* Keeps the reason for which a record is not written. */
+/* Keeps the reason for which a record is not written, unless one has failed before. */
 static void keep_reason(struct kafka_writing *job, const struct record *record,
                         rd_kafka_resp_err_t code)
 {
+    if (job->any_failed)
+        return;
     struct error what;
     error_set(&what, "writing to %s: %s", record->topic, rd_kafka_err2str(code));
     kafka_explain(&job->error, code, what.text);
@@ -67,8 +69,7 @@ static void keep_reason(struct kafka_writing *job, const struct record *record,
 static void note_failed(struct kafka_writing *job, const struct record *record,
                         rd_kafka_resp_err_t code)
 {
-    if (!job->any_failed)
-        keep_reason(job, record, code);
+    keep_reason(job, record, code);
     job->any_failed = true;
 }
 
@@ -469,8 +470,7 @@ static void produce_all(struct kafka *kafka, bool each_alone)
             job->any_refused = true;
         }
         if (refusal == REFUSED_FOR_SIZE) { /* by librdkafka itself */
-            if (!job->any_failed)
-                keep_reason(job, &transaction->records[i], code);
+            keep_reason(job, &transaction->records[i], code);
             continue; /* to find all refused records at once */
         }
         if (code)
@@ -555,11 +555,11 @@ static enum step send_offsets(struct kafka *kafka)
             kafka->producer, list, kafka->writing.membership, KAFKA_BLOCK_MAX_MS);
         rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
         again = false;
-        kafka_offsets_denied(kafka, code, rd_kafka_err2str(code));
-        if (error)
+        step = STEP_DONE;
+        if (error) {
+            kafka_offsets_denied(kafka, code, rd_kafka_err2str(code));
             step = read_error(kafka, "sending the offsets", error, false, &again);
-        else
-            step = STEP_DONE;
+        }
         if (again)
             kafka_nudge(kafka, &nudge, code);
     }

@@ -60,15 +60,9 @@ struct kafka_slot *kafka_slot_next(struct kafka *kafka, const struct kafka_slot 
     return NULL;
 }
 
-size_t kafka_slots_move(struct kafka *kafka, enum kafka_slot_state from, enum kafka_slot_state to)
+void kafka_slots_move(struct kafka *kafka, enum kafka_slot_state from, enum kafka_slot_state to)
 {
-    size_t moved = 0;
-    each_slot(slot, kafka) if (slot->state == from)
-    {
-        slot->state = to;
-        moved++;
-    }
-    return moved;
+    each_slot(slot, kafka) if (slot->state == from) slot->state = to;
 }
 
 void kafka_slot_report(struct kafka_assignment *a, const struct kafka_slot *slot)
