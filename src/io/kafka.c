@@ -71,7 +71,7 @@ static int make_consumer(struct kafka *kafka, struct error *error)
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_t *consumer = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    rd_kafka_t *consumer = kafka_client_now(kafka, RD_KAFKA_CONSUMER, conf, error);
     if (!consumer)
         return -1;
     drop_consumer(kafka, kafka_consumer_end);

@@ -34,7 +34,7 @@ struct kafka_admin *kafka_admin_new(const struct config *config, const char *gro
     /* Only one record of each partition is needed. */
     kafka_setting_must(conf, "queued.min.messages", "1");
     kafka_setting_must(conf, "fetch.message.max.bytes", "4096");
-    rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, NULL, error);
     if (!client)
         return NULL;
     struct kafka_admin *admin = memory_zeroed(1, sizeof *admin);

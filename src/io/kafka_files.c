@@ -34,7 +34,8 @@ struct kafka_files {
     pthread_mutex_t lock;
     struct config now; /* the configuration with the values in force; the array and these values
                           belong to it */
-    bool told;         /* the credentials differ from the configuration's */
+    struct kafka_copies *copies; /* of the files in force that librdkafka reads itself */
+    bool told;                   /* the credentials differ from the configuration's */
     struct running *running;
     size_t running_count;
 
@@ -55,14 +56,6 @@ static bool is_read_again(const struct kafka_setting *setting)
 {
     return setting->path && (is_credential(setting) || is_certificate(setting) ||
                              kafka_setting_is_secret(setting->name));
-}
-
-static bool is_location(const struct kafka_setting *setting)
-{
-    for (const char *const *name = kafka_locations; *name; name++)
-        if (!strcmp(setting->name, *name))
-            return true;
-    return false;
 }
 
 /* A copy that owns the values that are read again. */
@@ -103,9 +96,10 @@ struct kafka_files *kafka_files_new(const struct config *config)
         const struct kafka_setting *setting = &config->kafka[i];
         if (is_read_again(setting))
             watch(files, setting->path, true);
-        else if (is_location(setting) && *setting->value)
+        else if (kafka_is_location(setting))
             watch(files, setting->value, false);
     }
+    files->copies = kafka_copies_take(config);
     return files;
 }
 
@@ -114,6 +108,7 @@ void kafka_files_free(struct kafka_files *files)
     if (!files)
         return;
     release_config(&files->now);
+    kafka_copies_free(files->copies);
     pthread_mutex_destroy(&files->lock);
     free(files->watched);
     free(files->running);
@@ -159,18 +154,25 @@ static void tell(const struct kafka_files *files, const struct running *running)
         rd_kafka_error_destroy(error);
 }
 
-static void put_in_force(struct kafka_files *files, const struct config *next, bool credentials)
+/* copies NULL: only the credentials are others. */
+static void put_in_force(struct kafka_files *files, const struct config *next,
+                         struct kafka_copies *copies)
 {
     pthread_mutex_lock(&files->lock);
     struct config before = files->now;
+    struct kafka_copies *copies_before = copies ? files->copies : NULL;
     files->now = *next;
-    files->told |= credentials;
-    for (size_t i = 0; credentials && i < files->running_count; i++)
-        tell(files, &files->running[i]);
-    if (!credentials)
+    if (copies) {
+        files->copies = copies;
         atomic_fetch_add(&files->version, 1);
+    } else {
+        files->told = true;
+        for (size_t i = 0; i < files->running_count; i++)
+            tell(files, &files->running[i]);
+    }
     pthread_mutex_unlock(&files->lock);
     release_config(&before);
+    kafka_copies_free(copies_before);
 }
 
 /* Whether it is time to read the files. */
@@ -193,7 +195,7 @@ static bool look_at_credentials(struct kafka_files *files, struct error *error)
     bool changed = !failed && differ(&next, &files->now, true);
     files->failed |= failed;
     if (changed)
-        put_in_force(files, &next, true);
+        put_in_force(files, &next, NULL);
     else
         release_config(&next);
     return changed;
@@ -203,15 +205,18 @@ static bool look_at_credentials(struct kafka_files *files, struct error *error)
 static bool look_at_others(struct kafka_files *files, struct error *error)
 {
     struct config next = copy_config(&files->now);
+    struct kafka_copies *copies = kafka_copies_take(&next);
     bool failed = read_values(&next, false, error) ||
-                  kafka_try_settings(&next, SIDE_CONSUMER, error) ||
-                  kafka_try_settings(&next, SIDE_PRODUCER, error);
+                  kafka_try_settings(&next, copies, SIDE_CONSUMER, error) ||
+                  kafka_try_settings(&next, copies, SIDE_PRODUCER, error);
     bool changed = !failed && (files->owed || differ(&next, &files->now, false));
     files->failed |= failed;
-    if (changed)
-        put_in_force(files, &next, false);
-    else
+    if (changed) {
+        put_in_force(files, &next, copies);
+    } else {
         release_config(&next);
+        kafka_copies_free(copies);
+    }
     files->owed &= !changed;
     return changed;
 }
@@ -248,6 +253,18 @@ rd_kafka_conf_t *kafka_settings_now(struct kafka *kafka, enum kafka_side side, u
     rd_kafka_conf_t *conf = kafka_settings(&files->now, kafka->job, side, error);
     pthread_mutex_unlock(&files->lock);
     return conf;
+}
+
+rd_kafka_t *kafka_client_now(struct kafka *kafka, rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                             struct error *error)
+{
+    struct kafka_files *files = kafka->files;
+    if (!files)
+        return kafka_client(type, conf, NULL, error);
+    pthread_mutex_lock(&files->lock); /* the copies stay until the client has read them */
+    rd_kafka_t *client = kafka_client(type, conf, files->copies, error);
+    pthread_mutex_unlock(&files->lock);
+    return client;
 }
 
 bool kafka_is_outdated(const struct kafka *kafka, unsigned version)

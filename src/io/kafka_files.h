@@ -5,7 +5,8 @@
  *
  * A new sasl.username or sasl.password is given to the running clients, and counts for each new
  * connection. Any other change needs new clients, which each job makes when it can (kafka.c,
- * kafka_producer.c). A change with which no client can be made is not used. */
+ * kafka_producer.c). A change with which no client can be made is not used: clients that are made
+ * meanwhile get copies of the last files with which one could (kafka_copies.c). */
 #pragma once
 
 #include <stdbool.h>

@@ -21,6 +21,8 @@ enum {
     NO_MEMBER_PAUSE_MS = 100,      /* pause without membership, so that repetitions do not spin */
 };
 
+struct kafka_copies;
+
 /* A thread for one blocking call at a time. */
 struct kafka_runner {
     pthread_t thread;
@@ -427,21 +429,37 @@ rd_kafka_conf_t *kafka_settings(const struct config *config, enum request_kind j
                                 enum kafka_side side, struct error *error);
 /* Overrides one setting, which librdkafka is known to accept. */
 void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value);
-/* Makes a client with the configuration, and owns the configuration even on failure. NULL on
- * failure. */
-rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error);
+/* Makes a client with the configuration, and owns the configuration even on failure. Of files that
+ * have a copy, the copies are used (NULL: there are none). NULL on failure. */
+rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                         const struct kafka_copies *copies, struct error *error);
+
+/* Whether a client can be made with the settings. Connects to nothing. Returns 0, or -1. */
+int kafka_try_settings(const struct config *config, const struct kafka_copies *copies,
+                       enum kafka_side side, struct error *error);
+
+/* kafka_copies.c; any thread */
 
 /* The settings that name files which librdkafka reads; NULL at the end. */
 extern const char *const kafka_locations[];
-
-/* Whether a client can be made with the settings. Connects to nothing. Returns 0, or -1. */
-int kafka_try_settings(const struct config *config, enum kafka_side side, struct error *error);
+/* Whether the setting is one of them, and names a file. */
+bool kafka_is_location(const struct kafka_setting *setting);
+/* Copies these files. One that cannot be copied (a folder, for example) has no copy. */
+struct kafka_copies *kafka_copies_take(const struct config *config);
+void kafka_copies_free(struct kafka_copies *copies);
+/* Puts the copies' paths into the configuration. They are valid until the copies are freed. */
+void kafka_copies_use(const struct kafka_copies *copies, rd_kafka_conf_t *conf);
+/* The path of the file whose copy has that path; of another file, its own path. */
+const char *kafka_copies_original(const struct kafka_copies *copies, const char *path);
 
 /* kafka_files.c; any thread */
 
 /* kafka_settings with what files say now. */
 rd_kafka_conf_t *kafka_settings_now(struct kafka *kafka, enum kafka_side side, unsigned *version,
                                     struct error *error);
+/* kafka_client with the last files that could be used. */
+rd_kafka_t *kafka_client_now(struct kafka *kafka, rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                             struct error *error);
 /* Whether a client that was made with that version has to be replaced. */
 bool kafka_is_outdated(const struct kafka *kafka, unsigned version);
 /* Registers a client for changed credentials, until the caller unregisters it before it is

@@ -85,7 +85,7 @@ rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct 
     kafka_setting_must(conf, "isolation.level", "read_uncommitted");
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_t *client = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    rd_kafka_t *client = kafka_client_now(kafka, RD_KAFKA_CONSUMER, conf, error);
     if (client)
         rd_kafka_poll_set_consumer(client);
     return client;

@@ -77,7 +77,7 @@ static void wake_coordinator(struct kafka *kafka, struct kafka_runner *runner, c
     text_fini(&neighbour);
     rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
     rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_t *producer = kafka_client(RD_KAFKA_PRODUCER, conf, &error);
+    rd_kafka_t *producer = kafka_client_now(kafka, RD_KAFKA_PRODUCER, conf, &error);
     if (!producer)
         return;
     make_and_abort(kafka, runner, producer);

@@ -122,7 +122,7 @@ static int make_producer(struct kafka *kafka, struct error *error)
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
-    rd_kafka_t *producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
+    rd_kafka_t *producer = kafka_client_now(kafka, RD_KAFKA_PRODUCER, conf, error);
     if (!producer)
         return -1;
     drop_producer(kafka);
@@ -267,7 +267,7 @@ static rd_kafka_t *make_ending_producer(struct kafka *kafka, const char *id, str
     kafka_setting_must(conf, "transactional.id", id);
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
-    return kafka_client(RD_KAFKA_PRODUCER, conf, error);
+    return kafka_client_now(kafka, RD_KAFKA_PRODUCER, conf, error);
 }
 
 /* Ends the open transaction of a transactional id, with a separate producer. Takes at most about 5

@@ -136,7 +136,7 @@ static int make_consumer(struct redrive *redrive, struct error *error)
     kafka_setting_must(conf, "group.id", redrive->group);
     kafka_setting_must(conf, "enable.partition.eof", "true");
     kafka_setting_must(conf, "auto.offset.reset", "earliest");
-    redrive->consumer = kafka_client(RD_KAFKA_CONSUMER, conf, error);
+    redrive->consumer = kafka_client(RD_KAFKA_CONSUMER, conf, NULL, error);
     if (!redrive->consumer)
         return -1;
     rd_kafka_poll_set_consumer(redrive->consumer);
@@ -160,7 +160,7 @@ static int make_producer(struct redrive *redrive, struct error *error)
     kafka_setting_must(conf, "transactional.id", id.data);
     snprintf(what, sizeof what, "preparing the transactions of %s", id.data);
     text_fini(&id);
-    redrive->producer = kafka_client(RD_KAFKA_PRODUCER, conf, error);
+    redrive->producer = kafka_client(RD_KAFKA_PRODUCER, conf, NULL, error);
     if (!redrive->producer)
         return -1;
     return take_error(redrive, rd_kafka_init_transactions(redrive->producer, ANSWER_MS), what,

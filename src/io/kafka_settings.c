@@ -178,10 +178,6 @@ rd_kafka_conf_t *kafka_settings(const struct config *config, enum request_kind j
     return NULL;
 }
 
-const char *const kafka_locations[] = {"ssl.ca.location",  "ssl.certificate.location",
-                                       "ssl.key.location", "ssl.keystore.location",
-                                       "ssl.crl.location", NULL};
-
 /* Whether librdkafka's error is about the file that this setting names. For a key that does not
  * belong to its certificate, the error names one of the files or neither. */
 static bool is_about(const char *reason, const char *location)
@@ -192,7 +188,8 @@ static bool is_about(const char *reason, const char *location)
 }
 
 /* librdkafka's error names settings. The reason adds the files, which a person has to look at. */
-static void set_reason(struct error *error, const rd_kafka_conf_t *conf, const char *reason)
+static void set_reason(struct error *error, const rd_kafka_conf_t *conf,
+                       const struct kafka_copies *copies, const char *reason)
 {
     struct text files = {0};
     for (const char *const *location = kafka_locations; *location; location++) {
@@ -200,27 +197,31 @@ static void set_reason(struct error *error, const rd_kafka_conf_t *conf, const c
         size_t size = sizeof path;
         if (is_about(reason, *location) &&
             rd_kafka_conf_get(conf, *location, path, &size) == RD_KAFKA_CONF_OK && *path)
-            text_printf(&files, "%skafka.%s = %s", files.length ? ", " : " (", *location, path);
+            text_printf(&files, "%skafka.%s = %s", files.length ? ", " : " (", *location,
+                        kafka_copies_original(copies, path));
     }
     error_set(error, "librdkafka: %s%s%s", reason, files.length ? files.data : "",
               files.length ? ")" : "");
     text_fini(&files);
 }
 
-static rd_kafka_t *new_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error)
+static rd_kafka_t *new_client(rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                              const struct kafka_copies *copies, struct error *error)
 {
     char reason[400];
+    kafka_copies_use(copies, conf);
     rd_kafka_t *client = rd_kafka_new(type, conf, reason, sizeof reason);
     if (client)
         return client;
-    set_reason(error, conf, reason);
+    set_reason(error, conf, copies, reason);
     rd_kafka_conf_destroy(conf);
     return NULL;
 }
 
-rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *error)
+rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                         const struct kafka_copies *copies, struct error *error)
 {
-    rd_kafka_t *client = new_client(type, conf, error);
+    rd_kafka_t *client = new_client(type, conf, copies, error);
     if (!client)
         return NULL;
     /* librdkafka's own thread renews tokens of OAUTHBEARER, because nobody serves the producer's
@@ -248,7 +249,8 @@ static void keep_still(rd_kafka_conf_t *conf)
 
 /* Settings that are valid one by one may contradict each other, or name files that cannot be read.
  * That shows only when a client is made. Without addresses the client connects to nothing. */
-int kafka_try_settings(const struct config *config, enum kafka_side side, struct error *error)
+int kafka_try_settings(const struct config *config, const struct kafka_copies *copies,
+                       enum kafka_side side, struct error *error)
 {
     struct config copy = *config;
     copy.kafka = memory_zeroed(config->kafka_count + 1, sizeof *copy.kafka);
@@ -263,8 +265,8 @@ int kafka_try_settings(const struct config *config, enum kafka_side side, struct
     if (conf) {
         rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);
         keep_still(conf);
-        client =
-            new_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, error);
+        client = new_client(side == SIDE_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf,
+                            copies, error);
     }
     free(copy.kafka);
     if (!client)
@@ -318,7 +320,7 @@ static const struct kafka_setting *setting_in(const struct config *config, enum 
 static int check_together(const struct config *config, enum kafka_side side, struct text *errors)
 {
     struct error error;
-    if (!kafka_try_settings(config, side, &error))
+    if (!kafka_try_settings(config, NULL, side, &error))
         return 0;
     const struct kafka_setting *setting = setting_in(config, side, error.text);
     config_error(errors, setting ? setting->origin : NULL, setting ? key_of(setting) : "kafka.*",

@@ -9,8 +9,9 @@
 
 #include <cmocka.h>
 
+#include "base/process_usage.h"
 #include "core/config.h"
-#include "io/kafka_files.h"
+#include "io/kafka.h"
 
 static const char certificate[] =
     "-----BEGIN CERTIFICATE-----\n"
@@ -161,6 +162,61 @@ static void certificate_is_read_again(const char *option, const char *name, bool
     config_fini(&config);
 }
 
+/* What a takeover, a lost session and a fatal error do: they make a client. */
+static void make_client(const struct config *config, struct kafka_files *files)
+{
+    static const struct kafka_handler nobody;
+    error.text[0] = '\0';
+    struct kafka *kafka = kafka_new(config, REQUEST_CALL, files, &nobody, NULL, &error);
+    assert_string_equal(error.text, "");
+    assert_non_null(kafka);
+    kafka_free(kafka);
+}
+
+/* A file that is no use now, whatever became of it, does not stop the making of a client. */
+static void clients_are_made_with_the_last_good_files(void **state)
+{
+    (void)state;
+    struct config config = config_with_files("password", "ca");
+    struct kafka_files *files = kafka_files_new(&config);
+    const char *const broken[] = {"", "-----BEGIN CERTIFICATE-----\nMIIBdTCCARug", "no PEM"};
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        put("ca", broken[i]);
+        make_client(&config, files); /* before anybody has looked */
+        assert_null(look(files, false));
+        assert_non_null(strstr(error.text, path_of("ca")));
+        make_client(&config, files);
+        put("ca", certificate);
+        assert_non_null(strstr(look(files, false), "made anew"));
+        make_client(&config, files);
+    }
+    unlink(path_of("ca"));
+    assert_null(look(files, false));
+    assert_non_null(strstr(error.text, path_of("ca")));
+    make_client(&config, files);
+    kafka_files_free(files);
+    config_fini(&config);
+}
+
+/* Of all the files that were in force, only the last ones are kept. */
+static void files_that_are_replaced_are_released(void **state)
+{
+    (void)state;
+    struct config config = config_with_files("password", "ca");
+    struct kafka_files *files = kafka_files_new(&config);
+    struct process_usage before, after;
+    process_usage_read(&before);
+    for (int i = 0; i < 10; i++) {
+        put("ca", i % 2 ? certificate : "half");
+        (void)look(files, false);
+    }
+    process_usage_read(&after);
+    assert_true(before.open_files > 0);
+    assert_int_equal(after.open_files, before.open_files);
+    kafka_files_free(files);
+    config_fini(&config);
+}
+
 /* A certificate that is half written holds nothing else up. */
 static void a_password_does_not_wait_for_a_certificate(void **state)
 {
@@ -201,6 +257,8 @@ int main(void)
         cmocka_unit_test(both_errors_are_told),
         cmocka_unit_test(a_password_does_not_wait_for_a_certificate),
         cmocka_unit_test(certificates_make_new_clients),
+        cmocka_unit_test(clients_are_made_with_the_last_good_files),
+        cmocka_unit_test(files_that_are_replaced_are_released),
     };
     if (!mkdtemp(folder))
         return 1;

@@ -1,0 +1,144 @@
+/* Copies of the files that librdkafka reads itself, in memory. librdkafka reads such a file
+ * whenever a client is made, so a file that is half written just then would hold back a takeover.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "io/kafka_internal.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U /* Linux 6.3 */
+#endif
+
+enum { NAME_SIZE = 32 };
+
+struct copy {
+    char *path;
+    int fd;
+    char name[NAME_SIZE]; /* the path of the copy */
+};
+
+struct kafka_copies {
+    struct copy *copy;
+    size_t count;
+};
+
+const char *const kafka_locations[] = {"ssl.ca.location",  "ssl.certificate.location",
+                                       "ssl.key.location", "ssl.keystore.location",
+                                       "ssl.crl.location", NULL};
+
+bool kafka_is_location(const struct kafka_setting *setting)
+{
+    for (const char *const *name = kafka_locations; *name; name++)
+        if (!strcmp(setting->name, *name))
+            return *setting->value;
+    return false;
+}
+
+static int new_memory_file(void)
+{
+    int fd = memfd_create("kafka-file", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    return fd < 0 && errno == EINVAL ? memfd_create("kafka-file", MFD_CLOEXEC) : fd;
+}
+
+static bool write_whole(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0)
+            return false;
+        data += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+static bool copy_content(int from, int to)
+{
+    char block[16384];
+    ssize_t n;
+    while ((n = read(from, block, sizeof block)) > 0)
+        if (!write_whole(to, block, (size_t)n))
+            return false;
+    explicit_bzero(block, sizeof block);
+    return n == 0;
+}
+
+/* Returns the copy, or -1: a folder, for example, is not copied. */
+static int copy_file(const char *path)
+{
+    struct stat status;
+    int to = -1, from = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (from < 0)
+        return -1;
+    if (!fstat(from, &status) && S_ISREG(status.st_mode))
+        to = new_memory_file();
+    if (to >= 0 && !copy_content(from, to)) {
+        close(to);
+        to = -1;
+    }
+    close(from);
+    return to;
+}
+
+struct kafka_copies *kafka_copies_take(const struct config *config)
+{
+    struct kafka_copies *copies = memory_zeroed(1, sizeof *copies);
+    copies->copy = memory_zeroed(config->kafka_count + 1, sizeof *copies->copy);
+    for (size_t i = 0; i < config->kafka_count; i++) {
+        const struct kafka_setting *setting = &config->kafka[i];
+        int fd = kafka_is_location(setting) ? copy_file(setting->value) : -1;
+        if (fd < 0)
+            continue;
+        struct copy *copy = &copies->copy[copies->count++];
+        copy->path = memory_string(setting->value);
+        copy->fd = fd;
+        snprintf(copy->name, sizeof copy->name, "/proc/self/fd/%d", fd);
+        if (access(copy->name, R_OK)) { /* no /proc */
+            close(fd);
+            free(copy->path);
+            copies->count--;
+        }
+    }
+    return copies;
+}
+
+void kafka_copies_free(struct kafka_copies *copies)
+{
+    if (!copies)
+        return;
+    for (size_t i = 0; i < copies->count; i++) {
+        close(copies->copy[i].fd);
+        free(copies->copy[i].path);
+    }
+    free(copies->copy);
+    free(copies);
+}
+
+void kafka_copies_use(const struct kafka_copies *copies, rd_kafka_conf_t *conf)
+{
+    for (const char *const *location = kafka_locations; copies && *location; location++) {
+        char path[4096];
+        size_t size = sizeof path;
+        if (rd_kafka_conf_get(conf, *location, path, &size) != RD_KAFKA_CONF_OK)
+            continue;
+        for (size_t i = 0; i < copies->count; i++)
+            if (!strcmp(path, copies->copy[i].path))
+                kafka_setting_must(conf, *location, copies->copy[i].name);
+    }
+}
+
+const char *kafka_copies_original(const struct kafka_copies *copies, const char *path)
+{
+    for (size_t i = 0; copies && i < copies->count; i++)
+        if (!strcmp(path, copies->copy[i].name))
+            return copies->copy[i].path;
+    return path;
+}
