@@ -266,21 +266,31 @@ static void rebuild(struct platform *platform, const char *what, CURLMcode code)
     }
 }
 
-void platform_multi_result(struct platform *platform, const char *what, CURLMcode code)
-{
-    if (code == CURLM_OK) {
-        platform->multi_failures = 0;
-        return;
-    }
-    /* libcurl 7.88 then divides by 0 at the next action on a socket that it has forgotten half. */
-    bool spent = code == CURLM_OUT_OF_MEMORY;
-    platform->multi_failures = spent ? MULTI_FAILURES : platform->multi_failures + 1;
-    complain(platform, what, curl_multi_strerror(code), spent);
-}
-
 bool platform_multi_works(const struct platform *platform)
 {
     return platform->multi && platform->multi_failures < MULTI_FAILURES;
+}
+
+/* The multi handle had no memory left: libcurl 7.88 then divides by 0 at the next action on a
+ * socket that it has forgotten half. */
+static void is_spent(struct platform *platform, const char *what, const char *words)
+{
+    platform->multi_failures = MULTI_FAILURES;
+    complain(platform, what, words, true);
+}
+
+void platform_multi_result(struct platform *platform, const char *what, CURLMcode code)
+{
+    const char *words = curl_multi_strerror(code);
+    if (!platform_multi_works(platform))
+        return;
+    if (code == CURLM_OUT_OF_MEMORY) {
+        is_spent(platform, what, words);
+        return;
+    }
+    platform->multi_failures = code == CURLM_OK ? 0 : platform->multi_failures + 1;
+    if (code != CURLM_OK)
+        complain(platform, what, words, false);
 }
 
 /* Returns 0; -1: `fault` says why. */
@@ -477,6 +487,9 @@ void platform_resume(struct platform_post *post)
 {
     struct transfer *transfer = post->transfer;
     CURLcode code = curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+    /* With the second, libcurl reports that it had no memory for the socket. */
+    if (code == CURLE_OUT_OF_MEMORY || code == CURLE_ABORTED_BY_CALLBACK)
+        is_spent(transfer->platform, "curl_easy_pause", curl_easy_strerror(code));
     if (code != CURLE_OK) /* the bytes that libcurl had kept failed, and libcurl does not end the
                              transfer itself */
         finish(transfer, code);

@@ -15,12 +15,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/log.h"
 #include "base/memory.h"
 #include "bench.h"
+#include "io/store.h"
 
 enum fault {
     SETOPT,
@@ -46,8 +49,9 @@ static const char *const names[] = {
 /* Which call fails: the `countdown`th of its kind from now on, and so many after it. */
 static atomic_int failing = FAULTS, countdown, in_a_row, code, seen;
 
-/* The multi handle that had no memory left, and whether anything was asked of it afterwards. */
-static _Atomic(CURLM *) spent;
+/* The multi handle in use, the one that had no memory left, and whether anything was asked of that
+ * one afterwards. */
+static _Atomic(CURLM *) in_use, spent;
 static atomic_bool spent_used;
 
 static bool fails(enum fault fault)
@@ -120,13 +124,19 @@ CURLcode __real_curl_easy_pause(CURL *easy, int what);
 CURLcode __wrap_curl_easy_pause(CURL *easy, int what);
 CURLcode __wrap_curl_easy_pause(CURL *easy, int what)
 {
-    return fails(PAUSE) ? (CURLcode)code : __real_curl_easy_pause(easy, what);
+    if (!fails(PAUSE))
+        return __real_curl_easy_pause(easy, what);
+    /* The second is how libcurl reports that it has no memory for a socket. */
+    if (code == CURLE_OUT_OF_MEMORY || code == CURLE_ABORTED_BY_CALLBACK)
+        atomic_store(&spent, atomic_load(&in_use));
+    return (CURLcode)code;
 }
 
 CURLMcode __real_curl_multi_add_handle(CURLM *multi, CURL *easy);
 CURLMcode __wrap_curl_multi_add_handle(CURLM *multi, CURL *easy);
 CURLMcode __wrap_curl_multi_add_handle(CURLM *multi, CURL *easy)
 {
+    atomic_store(&in_use, multi);
     return fails(ADD) ? (CURLMcode)code : __real_curl_multi_add_handle(multi, easy);
 }
 
@@ -183,6 +193,43 @@ CURLSH *__wrap_curl_share_init(void);
 CURLSH *__wrap_curl_share_init(void)
 {
     return fails(SHARE_INIT) ? NULL : __real_curl_share_init();
+}
+
+/* ---- a disk that stands still until a file has to wait for it, so that its transfer is paused */
+
+static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t disk_moves = PTHREAD_COND_INITIALIZER;
+static bool disk_stands;
+
+static void set_disk(bool stands)
+{
+    pthread_mutex_lock(&disk);
+    disk_stands = stands;
+    pthread_cond_broadcast(&disk_moves);
+    pthread_mutex_unlock(&disk);
+}
+
+ssize_t __real_write(int fd, const void *bytes, size_t n);
+ssize_t __wrap_write(int fd, const void *bytes, size_t n);
+ssize_t __wrap_write(int fd, const void *bytes, size_t n)
+{
+    struct stat status;
+    bool is_file = !fstat(fd, &status) && S_ISREG(status.st_mode);
+    pthread_mutex_lock(&disk);
+    while (is_file && disk_stands)
+        pthread_cond_wait(&disk_moves, &disk);
+    pthread_mutex_unlock(&disk);
+    return __real_write(fd, bytes, n);
+}
+
+enum store_taken __real_store_write(struct store_file *file, const char *bytes, size_t n);
+enum store_taken __wrap_store_write(struct store_file *file, const char *bytes, size_t n);
+enum store_taken __wrap_store_write(struct store_file *file, const char *bytes, size_t n)
+{
+    enum store_taken taken = __real_store_write(file, bytes, n);
+    if (taken == STORE_FULL)
+        set_disk(false);
+    return taken;
 }
 
 /* ---- a call and a recording, with one fault in each */
@@ -290,6 +337,68 @@ static void a_multi_handle_without_memory_is_not_used_again(void **state)
     assert_false(atomic_load(&spent_used));
 }
 
+/* A request that is begun before the handle is replaced comes back unsent. */
+static void works_soon(struct bench *bench)
+{
+    struct request *request = NULL;
+    do {
+        request_free(request);
+        start(bench, REQUEST_CALL, 1);
+        request = next_request(bench);
+    } while (request->call.end == CALL_NOT_SENT);
+    assert_int_equal(request->call.end, CALL_FINISHED);
+    assert_int_equal(request->outcome.status, STATUS_SUCCEEDED);
+    request_free(request);
+}
+
+/* A paused transfer that cannot go on. */
+static void goes_not_on(struct bench *bench, int failure)
+{
+    enum { SIZE = 1000000 };
+    char *file = memory_zeroed(1, SIZE + 200);
+    int head =
+        snprintf(file, 200,
+                 "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: %d\r\n\r\n", SIZE);
+    memset(file + head, 0x80, SIZE);
+    const struct reply script[] = {{file, THEN_KEEP}, {OK_ANSWER, THEN_KEEP}};
+    bench->config.recording_max_bytes = SIZE;
+    open_store(bench);
+    server_start(&bench->server, "127.0.0.1", NULL, script, 2);
+    open_thread(bench, bench->server.url);
+    atomic_store(&spent_used, false);
+    set_disk(true);
+    arm(PAUSE, 1, 1, failure);
+    start(bench, REQUEST_RECORDING, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->call.end, CALL_FINISHED);
+    assert_int_equal(request->outcome.status, STATUS_UNAVAILABLE);
+    request_free(request);
+    assert_true(disarm());
+    works_soon(bench);
+    assert_false(atomic_load(&spent_used));
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    server_stop(&bench->server); /* it may be sending still */
+    bench->server.listener = 0;
+    free(file);
+}
+
+static void a_transfer_that_goes_not_on(void **state)
+{
+    goes_not_on(*state, CURLE_BAD_FUNCTION_ARGUMENT);
+}
+
+static void a_transfer_without_memory_to_go_on(void **state)
+{
+    goes_not_on(*state, CURLE_OUT_OF_MEMORY);
+}
+
+/* So does libcurl report that it has no memory for the socket. */
+static void a_transfer_without_memory_for_its_socket(void **state)
+{
+    goes_not_on(*state, CURLE_ABORTED_BY_CALLBACK);
+}
+
 /* libcurl that fails for good: all that runs ends, and all is made anew. */
 static void a_multi_handle_that_is_dead_is_replaced(void **state)
 {
@@ -347,6 +456,9 @@ int main(void)
         TEST(recordings_survive),
         TEST(a_multi_handle_that_is_dead_is_replaced),
         TEST(a_multi_handle_without_memory_is_not_used_again),
+        TEST(a_transfer_that_goes_not_on),
+        TEST(a_transfer_without_memory_to_go_on),
+        TEST(a_transfer_without_memory_for_its_socket),
         TEST(starts_fail_in_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
