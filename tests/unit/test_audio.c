@@ -19,20 +19,29 @@ struct sample {
 #define SAMPLE(bytes) {bytes, sizeof(bytes) - 1}
 /* clang-format on */
 
-/* All of it at once, and a byte at a time. */
-static void is(enum audio expected, struct sample sample, const char *type)
+static void is_at_once(enum audio expected, struct sample sample, const char *type)
 {
     enum audio audio = audio_judge(sample.bytes, sample.size, true, type);
     if (audio != expected)
         fail_msg("%.40s (%s): %d", sample.bytes, type, audio);
+}
+
+static void is_byte_by_byte(enum audio expected, struct sample sample, const char *type)
+{
     for (size_t n = 0; n <= sample.size; n++) {
-        audio = audio_judge(sample.bytes, n, false, type);
+        enum audio audio = audio_judge(sample.bytes, n, false, type);
         if (audio == AUDIO_OPEN)
             continue;
         if (audio != expected)
             fail_msg("%.40s (%s), after %zu bytes: %d", sample.bytes, type, n, audio);
         break;
     }
+}
+
+static void is(enum audio expected, struct sample sample, const char *type)
+{
+    is_at_once(expected, sample, type);
+    is_byte_by_byte(expected, sample, type);
 }
 
 static void marks_of_audio(void **state)
@@ -193,7 +202,7 @@ static void short_tones(void **state)
             raw[i] = (char)(kind / 35 ? mu_law(sample) : a_law(sample));
         }
         is(AUDIO_YES, (struct sample){raw, SIZE}, "");
-        is(AUDIO_YES, (struct sample){raw, SIZE}, "audio/x-alaw");
+        is_at_once(AUDIO_YES, (struct sample){raw, SIZE}, "audio/x-alaw");
     }
 }
 
@@ -225,14 +234,16 @@ static void long_refusals(void **state)
                "\xd2\xc9\xce\xca\xc7\xeb\xc1\xaa\xcf\xb5\xbf\xcd\xb7\xfe\x81\x39\xee\x39\xa3\xac"
                "\xba\xf4\xbd\xd0\xb1\xea\xca\xb6\xce\xde\xd0\xa7\xa1\xa3"),
     };
+    static const char *const types[] = {"", "audio/wav"};
     char text[AUDIO_HEAD];
-    for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++) {
-        size_t n = sentences[i].size;
-        for (size_t size = n; size < AUDIO_HEAD; size += n) {
-            memcpy(text + size - n, sentences[i].bytes, n);
-            is(AUDIO_NO, (struct sample){text, size}, "");
-            is(AUDIO_NO, (struct sample){text, size}, "audio/wav");
+    for (size_t i = 0; i < 2 * (sizeof sentences / sizeof *sentences); i++) {
+        const struct sample *sentence = &sentences[i / 2];
+        size_t n = sentence->size, size = 0;
+        for (; size + n < AUDIO_HEAD; size += n) {
+            memcpy(text + size, sentence->bytes, n);
+            is_at_once(AUDIO_NO, (struct sample){text, size + n}, types[i % 2]);
         }
+        is_byte_by_byte(AUDIO_NO, (struct sample){text, size}, types[i % 2]); /* and the shorter */
     }
 }
 
