@@ -27,23 +27,39 @@ static void do_recall(struct kafka_thread *thread, const struct engine_action *a
     call_thread_recall(thread->calls, thread->job, all ? DISPATCH_ALL : action->partition);
 }
 
+/* A partition that another worker has taken over is not kept in memory. A process that stops keeps
+ * none that is drained, either, and logs each call that outlives the stop. */
 static void log_hand_over(struct kafka_thread *thread)
 {
-    struct engine_partition_stats view;
-    size_t started = 0;
-    for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++)
-        started += view.lost ? view.started : 0;
+    size_t started, kept = kafka_actions_count_lost(thread, &started);
+    size_t gone = kept < thread->lost ? thread->lost - kept : 0;
+    if (gone && !thread->stop_until)
+        log_warn("another worker has taken over %zu of %zu lost partitions: their started requests "
+                 "that had no result yet become unknown",
+                 gone, thread->lost);
     if (started)
         log_warn(
             "lost partitions could not be handed over completely: %zu started request(s) go on "
             "if their partitions come back to this worker before another worker has had them; "
             "otherwise they become unknown",
             started);
-    else
+    else if (!gone)
         log_info(
             "lost partitions are left to the group: no call of theirs is started, so nothing of "
             "them becomes unknown");
     thread->losing = false;
+}
+
+size_t kafka_actions_count_lost(const struct kafka_thread *thread, size_t *started)
+{
+    struct engine_partition_stats view;
+    size_t lost = 0;
+    *started = 0;
+    for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
+        lost += view.lost;
+        *started += view.lost ? view.started : 0;
+    }
+    return lost;
 }
 
 static void do_unassign(struct kafka_thread *thread, const struct engine_action *action)

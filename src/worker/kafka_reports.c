@@ -48,6 +48,8 @@ static void on_revoked(void *argument, uint64_t rebalance, enum revocation how,
         atomic_store(&thread->metrics->in_group[thread->job], false);
     thread->losing = how == PARTITIONS_LOST;
     engine_revoked(thread->engine, rebalance, how, list, count, thread->now);
+    size_t started;
+    thread->lost = kafka_actions_count_lost(thread, &started);
 }
 
 static void on_log_changed(void *argument, const struct record_position *list, size_t count)

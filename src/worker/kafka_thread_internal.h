@@ -70,6 +70,7 @@ struct kafka_thread {
     bool said_lasting;   /* the broker's error about the operation that ends next does not pass by
                             itself */
     bool losing;         /* lost partitions are being handed over */
+    size_t lost;         /* how many, when they were lost */
     bool joined, leaving, done, gave_up, has_duplicate;
     int status;
 };
@@ -94,6 +95,9 @@ extern const struct kafka_record_sink kafka_reports_records;
 
 /* kafka_actions.c: does all that the engine says at present. */
 void kafka_actions_carry_out(struct kafka_thread *thread);
+
+/* kafka_actions.c: counts lost partitions that are kept in memory, and their started requests. */
+size_t kafka_actions_count_lost(const struct kafka_thread *thread, size_t *started);
 
 /* kafka_actions.c: repeats claims that the broker refused, when their time has come. */
 void kafka_actions_retry_claims(struct kafka_thread *thread);

@@ -103,5 +103,28 @@ class StopWithoutASession(KafkaCase):
         self.assertEqual([], self.outlived(worker))
 
 
+class TakenOverMeanwhile(KafkaCase):
+    BROKERS = 1
+    PROXIED = True
+
+    def test_told(self):
+        """A worker that cannot reach Kafka loses its partitions to another one: it does not say that nothing of them becomes unknown."""
+        platform = self.sandbox("latency=3s")
+        session = {"kafka.session.timeout.ms": "6000", "kafka.heartbeat.interval.ms": "500"}
+        away = self.worker(platform, {**session, "kafka.bootstrap.servers": self.kafka.proxied_bootstrap}, name="away").wait_assigned()
+        self.requests.send(call(0), "k0")
+        self.requests.flush()
+        platform.wait_calls(1)
+        self.kafka.network.hold()
+        away.wait_log("^lost: [1-9]", 60)
+        self.worker(platform, session, name="successor")
+        self.assertEqual({"unknown": 1}, self.statuses(self.results(1)))
+        self.kafka.network.cut()
+        self.kafka.network.release()
+        said = away.wait_log("lost partitions (are left|could not)|has taken over .* lost partitions", 60)
+        self.assertRegex(said["message"], "unknown$")
+        self.assertEqual("warn", said["log.level"], said["message"])
+
+
 if __name__ == "__main__":
     main()
