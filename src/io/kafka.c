@@ -71,6 +71,10 @@ static int make_consumer(struct kafka *kafka, struct error *error)
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
+    if (kafka_membership_follow(kafka, conf)) {
+        rd_kafka_conf_destroy(conf);
+        return error_set(error, "librdkafka lets nobody see its requests");
+    }
     rd_kafka_t *consumer = kafka_client_now(kafka, RD_KAFKA_CONSUMER, conf, error);
     if (!consumer)
         return -1;
@@ -201,8 +205,6 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     bool due = kafka_log_due(&kafka_log_process, name.data, KAFKA_LOG_INTERVAL_MS);
     text_fini(&name);
     kafka->lacks_input |= message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    if (strstr(text, "JoinGroup failed"))
-        kafka_assignment_join_refused(kafka);
     if (kafka_is_denied(kafka, message->err, text))
         return;
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {

@@ -97,9 +97,14 @@ void kafka_start(struct kafka *kafka);
 /* Joins the job's group: subscribes to its requests topic. */
 void kafka_join(struct kafka *kafka);
 
-/* Whether the newest assignment is of the group's present generation, as far as this client knows:
- * it is not joining again. */
-bool kafka_is_settled(struct kafka *kafka);
+/* Whether the job is in its group, as far as its requests to the coordinator show. */
+enum kafka_standing {
+    KAFKA_SETTLED, /* it has had an assignment or sends heartbeats, and has not joined since */
+    KAFKA_JOINING, /* a join is not answered yet */
+    KAFKA_JOINS_REFUSED,  /* joins are sent again and again */
+    KAFKA_NO_COORDINATOR, /* nothing is sent */
+};
+enum kafka_standing kafka_standing(const struct kafka *kafka);
 
 /* Whether the job waits for a topic that, by the last report, does not exist yet. */
 bool kafka_lacks_topic(const struct kafka *kafka);

@@ -178,8 +178,9 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     int32_t before = a->generation;
     a->generation = kafka_membership_keep(kafka);
     a->joining &= a->follows && a->generation == before;
-    a->lost = a->outside = a->follows = false;
+    a->lost = a->follows = false;
     a->no_member_since_ms = 0;
+    kafka_membership_granted(kafka);
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     a->partial = false;
     if (a->closing) {
@@ -222,7 +223,6 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
             slot->state = SLOT_REVOKING;
     }
     if (a->eager) {
-        a->outside = true;
         kafka_slots_move(kafka, SLOT_OWNED, SLOT_REVOKING);
         kafka_slots_move(kafka, SLOT_PENDING, SLOT_NONE);
     }

@@ -135,11 +135,10 @@ struct kafka_assignment {
     bool follows; /* an assignment of the same generation comes first (cooperative) */
     bool leaving; /* kafka_leave was called */
     bool answers; /* and the coordinator has answered the consumer since */
-    int64_t leave_ms; /* and when the group is left all the same */
-    bool renewing;    /* the consumer has to be closed and replaced */
-    bool lost;        /* the assignment was lost, and the group has given no other since */
-    bool fenced;      /* the consumer has fenced itself (rule 10) */
-    bool outside;     /* all was revoked, or a JoinGroup refused, and nothing was assigned since */
+    int64_t leave_ms;   /* and when the group is left all the same */
+    bool renewing;      /* the consumer has to be closed and replaced */
+    bool lost;          /* the assignment was lost, and the group has given no other since */
+    bool fenced;        /* the consumer has fenced itself (rule 10) */
     bool closing, left; /* begun; ended for good */
     int64_t closing_since_ms;
     int64_t pending_since_ms;   /* since when pending partitions wait without an event; 0: none */
@@ -253,6 +252,8 @@ struct kafka {
     size_t header_capacity;
     int64_t swept_at_ms, polled_at_ms;
     bool failed;                     /* reported once */
+    atomic_uint joins;               /* JoinGroup requests since the last heartbeat. Any thread */
+    _Atomic int64_t heartbeat_ms;    /* when the last heartbeat was sent; 0: never. Any thread */
     atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
     _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */
     char silence[256];               /* why the last connection failed; under log_throttle.lock */
@@ -498,8 +499,10 @@ void kafka_assignment_is_member(struct kafka *kafka);
 /* The generation of our membership; -1: none. It waits for librdkafka's main thread. The Kafka
  * thread, or the reader. */
 int32_t kafka_generation_now(struct kafka *kafka);
-/* The coordinator has refused a JoinGroup, which librdkafka repeats. */
-void kafka_assignment_join_refused(struct kafka *kafka);
+/* Lets kafka_standing follow the requests of the consumer that is made of it. Returns 0, or -1. */
+int kafka_membership_follow(struct kafka *kafka, rd_kafka_conf_t *conf);
+/* The group has assigned something, or nothing: the join has ended. Any thread. */
+void kafka_membership_granted(struct kafka *kafka);
 /* Present membership; NULL: none, or not the one under which what is still being given back was
  * ours. */
 rd_kafka_consumer_group_metadata_t *kafka_membership(struct kafka *kafka);

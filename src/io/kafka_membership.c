@@ -3,6 +3,7 @@
  * are those of kafka_assignment.c. Kafka thread. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "io/kafka_assignment_internal.h"
 
 /* The generation of our membership; -1: none. librdkafka has no accessor for it, so it is read from
@@ -108,18 +109,52 @@ rd_kafka_consumer_group_metadata_t *kafka_membership_to_write(struct kafka *kafk
     return membership;
 }
 
-void kafka_assignment_join_refused(struct kafka *kafka)
+void kafka_membership_granted(struct kafka *kafka)
 {
-    kafka->assignment.outside = true;
+    atomic_store(&kafka->heartbeat_ms, clock_boot_ms());
+    atomic_store(&kafka->joins, 0);
 }
 
-/* Not all of what librdkafka does is seen: of a JoinGroup that it repeats, only a refusal that it
- * does not take as passing; of a SyncGroup, that the generation is newer than its assignment. */
-bool kafka_is_settled(struct kafka *kafka)
+/* librdkafka tells nobody that it joins again, nor of what it repeats: a JoinGroup or a SyncGroup
+ * that is refused for a while, a coordinator that is not found. But each of its requests can be
+ * seen, and heartbeats are sent only by a member that is not joining. A broker's thread. */
+static rd_kafka_resp_err_t on_request(rd_kafka_t *handle, int socket, const char *broker,
+                                      int32_t broker_id, int16_t kind, int16_t version,
+                                      int32_t number, size_t size, void *opaque)
 {
-    const struct kafka_assignment *a = &kafka->assignment;
-    return !a->outside && !a->closing && a->generation >= 0 &&
-           kafka_generation_now(kafka) == a->generation;
+    enum { JOIN_GROUP = 11, HEARTBEAT = 12 };
+    struct kafka *kafka = opaque;
+    (void)handle, (void)socket, (void)broker, (void)broker_id, (void)version, (void)number,
+        (void)size;
+    if (kind == JOIN_GROUP)
+        atomic_fetch_add(&kafka->joins, 1);
+    else if (kind == HEARTBEAT)
+        kafka_membership_granted(kafka);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *handle, const rd_kafka_conf_t *conf, void *opaque,
+                                  char *error, size_t size)
+{
+    (void)conf, (void)error, (void)size;
+    return rd_kafka_interceptor_add_on_request_sent(handle, "membership", on_request, opaque);
+}
+
+int kafka_membership_follow(struct kafka *kafka, rd_kafka_conf_t *conf)
+{
+    return rd_kafka_conf_interceptor_add_on_new(conf, "membership", on_new, kafka) ? -1 : 0;
+}
+
+enum kafka_standing kafka_standing(const struct kafka *kafka)
+{
+    enum { REFUSED_JOINS = 10 }; /* rebalances that follow one another need fewer */
+    int64_t heartbeat = atomic_load(&kafka->heartbeat_ms);
+    unsigned joins = atomic_load(&kafka->joins);
+    if (joins)
+        return joins < REFUSED_JOINS ? KAFKA_JOINING : KAFKA_JOINS_REFUSED;
+    return heartbeat && clock_boot_ms() - heartbeat <= kafka->config->session_timeout_ms
+               ? KAFKA_SETTLED
+               : KAFKA_NO_COORDINATOR;
 }
 
 void kafka_assignment_is_member(struct kafka *kafka)

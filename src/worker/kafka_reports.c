@@ -35,6 +35,7 @@ static void on_assigned(void *argument, uint64_t rebalance, const struct record_
     log_partitions(thread, "assigned", list, count);
     count_rebalance(thread, rebalance);
     atomic_store(&thread->metrics->in_group[thread->job], true);
+    thread->shut_out = false;
     engine_assigned(thread->engine, rebalance, list, count, thread->now);
 }
 
@@ -44,8 +45,10 @@ static void on_revoked(void *argument, uint64_t rebalance, enum revocation how,
     struct kafka_thread *thread = argument;
     log_partitions(thread, how == PARTITIONS_REVOKED ? "revoked" : "lost", list, count);
     count_rebalance(thread, rebalance);
-    if (how != PARTITIONS_REVOKED)
+    if (how != PARTITIONS_REVOKED) {
         atomic_store(&thread->metrics->in_group[thread->job], false);
+        thread->shut_out = false;
+    }
     thread->losing = how == PARTITIONS_LOST;
     engine_revoked(thread->engine, rebalance, how, list, count, thread->now);
     size_t started;

@@ -116,34 +116,66 @@ static void check_waiting(struct kafka_thread *thread)
                       kafka_is_refused());
 }
 
+static const char *why_outside(const struct kafka_thread *thread)
+{
+    switch (kafka_standing(thread->kafka)) {
+    case KAFKA_JOINS_REFUSED:
+        return "its coordinator refuses each join (kafka.consumer.debug=cgrp shows the error)";
+    case KAFKA_JOINING:
+        return "its coordinator does not answer the join, or another member does not end its part";
+    case KAFKA_NO_COORDINATOR:
+        return "its coordinator is not found, does not answer, or is not ready";
+    case KAFKA_SETTLED:
+        break;
+    }
+    return "it is a member, but is given no assignment";
+}
+
+/* Counts the time outside the group. What the worker's own hand-over takes, or an absence of all
+ * brokers or of the coordinator, does not count. But that has an end: a worker that is outside does
+ * nothing, whatever the reason is. */
+static void count_outside(struct kafka_thread *thread, int64_t limit)
+{
+    int64_t step = thread->now - thread->outside_seen;
+    thread->outside_seen = thread->now;
+    if (!thread->outside_since) {
+        thread->outside_since = thread->now;
+        thread->outside_excused = 0;
+    } else if (thread->outside_excused < limit &&
+               (thread->losing || kafka_silent_since(thread->kafka, NULL, 0))) {
+        thread->outside_since += step;
+        thread->outside_excused += step;
+    }
+}
+
 /* Notes that the group does not take this worker in, or not again. (Another member may need its
  * drain before a join ends, and a dead one its session: so long a worker that was in the group
- * counts as in it.) librdkafka logs a JoinGroup that is refused, but no SyncGroup, and no
- * coordinator that is never ready. */
+ * counts as in it.) */
 static void check_join(struct kafka_thread *thread)
 {
     const struct config *config = thread->config;
     char words[TROUBLE_TEXT];
     int64_t usual = 2 * config->session_timeout_ms + config->drain_timeout_ms;
+    int64_t limit = usual > SLOW_MS ? usual : SLOW_MS;
     _Atomic bool *in_group = &thread->metrics->in_group[thread->job];
+    if (thread->shut_out && kafka_standing(thread->kafka) == KAFKA_SETTLED) {
+        thread->shut_out = false;
+        atomic_store(in_group, true);
+    }
     if (!thread->joined || thread->stop_until || kafka_lacks_topic(thread->kafka) ||
         kafka_lacks_right(thread->kafka) ||
-        (atomic_load(in_group) && kafka_is_settled(thread->kafka))) {
+        (atomic_load(in_group) && kafka_standing(thread->kafka) == KAFKA_SETTLED)) {
         trouble_over(&thread->troubles, TROUBLE_JOIN, thread->now);
         thread->outside_since = 0;
         return;
     }
-    /* Neither an outage of which the log tells nor the worker's own hand-over counts. */
-    if (!thread->outside_since || thread->losing || kafka_log_tells_why())
-        thread->outside_since = thread->now;
-    if (thread->now - thread->outside_since < (usual > SLOW_MS ? usual : SLOW_MS))
+    count_outside(thread, limit);
+    if (thread->now - thread->outside_since < limit)
         return;
+    thread->shut_out |= atomic_load(in_group);
     atomic_store(in_group, false);
-    snprintf(words, sizeof words,
-             "group %s does not take this worker in: its coordinator refuses the join, or is not "
-             "ready, or another member does not end its part (kafka.consumer.debug=cgrp shows "
-             "which)",
-             group_of(thread));
+    snprintf(words, sizeof words, "group %s does not take this worker in: %s", group_of(thread),
+             why_outside(thread));
     trouble_waits(&thread->troubles, TROUBLE_JOIN, thread->outside_since, thread->now, words,
                   false);
 }

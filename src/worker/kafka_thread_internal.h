@@ -57,9 +57,10 @@ struct kafka_thread {
     struct partition_row *table; /* buffer of the next table */
     int64_t turned_at;           /* time of the loop's last iteration */
     int64_t renewing_since;      /* 0: the producer is ready */
-    int64_t outside_since;       /* 0: in the group, or not to be in it yet */
-    int64_t stop_until;          /* 0: no stop yet */
-    atomic_bool committing;      /* a transaction is running: requests that end wait for its end */
+    int64_t outside_since;       /* without excused time; 0: in the group, or not to be in it yet */
+    int64_t outside_seen, outside_excused;
+    int64_t stop_until;     /* 0: no stop yet */
+    atomic_bool committing; /* a transaction is running: requests that end wait for its end */
     int64_t waits_until, ignored_at; /* of recordings, see do_fail; 0: never */
     struct troubles troubles;
     struct partition_notes *notes; /* by partition number */
@@ -69,6 +70,7 @@ struct kafka_thread {
     uint64_t rate_waits; /* as last seen */
     bool said_lasting;   /* the broker's error about the operation that ends next does not pass by
                             itself */
+    bool shut_out;       /* it counts as outside, though it has neither lost nor given back all */
     bool losing;         /* lost partitions are being handed over */
     size_t lost;         /* how many, when they were lost */
     bool joined, leaving, done, gave_up, has_duplicate;

@@ -18,6 +18,7 @@ class Refuser:
         self.port = int(bootstrap.rsplit(":", 1)[1])
         self.errors = {}  # kind of request: the error that each answer to one gets
         self.refused = 0
+        self.ends = set()
         self.server = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.here = self.server.getsockname()[1]
         self.address = f"127.0.0.1:{self.here}"
@@ -27,6 +28,18 @@ class Refuser:
         self.server.shutdown(socket.SHUT_RDWR)
         self.server.close()
 
+    def cut(self):
+        """Ends every connection. New ones can be made."""
+        for end in tuple(self.ends):
+            self._end(end)
+
+    @staticmethod
+    def _end(end):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
     def _accept(self):
         while True:
             try:
@@ -35,6 +48,7 @@ class Refuser:
                 return
             broker = socket.create_connection(("127.0.0.1", self.port))
             asked = {}
+            self.ends.update((client, broker))
             for source, target, change in ((client, broker, self._request), (broker, client, self._answer)):
                 threading.Thread(target=self._carry, args=(source, target, change, asked), daemon=True).start()
 
@@ -48,10 +62,8 @@ class Refuser:
             pass
         finally:
             for end in (source, target):
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+                self._end(end)
+            self.ends.discard(source)
             source.close()
 
     def _request(self, frame, asked):
