@@ -108,7 +108,7 @@ static void say_refused(struct kafka *kafka)
 /* Reports a missing answer. librdkafka itself repeats requests that a coordinator refuses while it
  * loads its groups, and does not report them: then no broker is known to be away. Only where all
  * are known to be away has the log said it: the failed connection to one of several says nothing of
- * the coordinator. */
+ * the coordinator. One group's coordinator stands for both jobs'. */
 static void say_silent(struct kafka *kafka)
 {
     char words[200];
@@ -118,7 +118,7 @@ static void say_silent(struct kafka *kafka)
     kafka_silence_guess(kafka, words);
     if (atomic_load(&kafka->silent_since_ms) && kafka_log_tells_why())
         return;
-    if (kafka_log_due(&kafka->log_throttle, "silent coordinator", REFUSED_EVERY_MS))
+    if (kafka_log_due(&kafka_log_process, "silent coordinator", REFUSED_EVERY_MS))
         log_warn("kafka: %s; it is asked again", words);
 }
 
@@ -130,7 +130,7 @@ static void note_answer(struct kafka *kafka)
         kafka_silence_ended(kafka);
         if (probe->refusal && probe->about_slot)
             say_refused(kafka);
-    } else if (++probe->unanswered == PROBES_UNANSWERED) {
+    } else if (++probe->unanswered >= PROBES_UNANSWERED) {
         say_silent(kafka);
         kafka_silence_began(kafka, probe->asked_ms);
     }

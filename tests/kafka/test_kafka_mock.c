@@ -407,7 +407,7 @@ static void tells_what_the_coordinator_says(void **state)
                                                 RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS};
     struct cluster *cluster = *state;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = "1:2:a"};
-    struct side side;
+    struct side side, other;
     char reason[256];
     FILE *caught = tmpfile();
     int before = dup(STDERR_FILENO);
@@ -416,6 +416,10 @@ static void tells_what_the_coordinator_says(void **state)
     side_join(&side, 2);
     assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     assert_int_equal(side_read(&side, 1, true), GROUP_DONE);
+    side_init(&other, cluster->bootstrap, "other", "a", quick);
+    side_join(&other, 2);
+    assert_int_equal(side_commit(&other, &ledger, 1), GROUP_DONE);
+    assert_int_equal(side_read(&other, 1, true), GROUP_DONE);
     assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
     for (size_t i = 0; i < 2; i++) {
         push_fetch_errors(cluster, codes[i]);
@@ -431,13 +435,18 @@ static void tells_what_the_coordinator_says(void **state)
     push_fetch_errors(cluster, codes[2]);
     side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) != 0);
     assert_true(was_logged(caught, "the coordinator of group g gives no answer"));
+    side_until(&other, kafka_silent_since(other.kafka, reason, sizeof reason) != 0);
+    assert_false(was_logged(caught, "the coordinator of group other gives no answer"));
     dup2(before, STDERR_FILENO);
     close(before);
-    assert_non_null(strstr(reason, "the coordinator of group g gives no answer, or none but"));
+    assert_non_null(strstr(reason, "the coordinator of group other gives no answer, or none but"));
     rd_kafka_mock_clear_request_errors(cluster->mock, OFFSET_FETCH);
     side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) == 0);
     assert_string_equal(reason, "");
     fclose(caught);
+    side_until(&other, kafka_silent_since(other.kafka, reason, sizeof reason) == 0);
+    side_leave(&other);
+    side_fini(&other);
     side_leave(&side);
     side_fini(&side);
 }
