@@ -46,9 +46,11 @@ bool health_is_ready(const struct metrics *metrics)
 static void why_outside(struct metrics *metrics, char *out, size_t size)
 {
     char silence[300];
+    bool outside = !is_in_groups(metrics);
     metrics_copy_silence(metrics, silence, sizeof silence);
-    if (*silence)
-        snprintf(out, size, "not in the group, as no broker answers: %s", silence);
+    if (*silence || !outside)
+        snprintf(out, size, "%sno broker answers%s%s", outside ? "not in the group, as " : "",
+                 *silence ? ": " : "", silence);
     else
         snprintf(out, size, "not in the group yet");
 }

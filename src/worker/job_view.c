@@ -193,7 +193,6 @@ static void show_conditions(struct kafka_thread *thread)
     char silence[256];
     int64_t failing_since = 0;
     const char *failing = troubles_lasting(&thread->troubles, thread->now, &failing_since);
-    metrics_failing(metrics, job, failing, thread->wall - thread->now + failing_since);
     int64_t silent = kafka_silent_since(thread->kafka, silence, sizeof silence);
     if (silent)
         metrics_silence(metrics, job, silence);
@@ -202,6 +201,8 @@ static void show_conditions(struct kafka_thread *thread)
     show_condition(thread, CONDITION_NO_RIGHT, kafka_lacks_right(thread->kafka));
     show_condition(thread, CONDITION_STUCK, atomic_load(&metrics->stuck[job]) > 0);
     show_condition(thread, CONDITION_OUTSIDE, !atomic_load(&metrics->in_group[job]));
+    metrics_failing(metrics, job, failing, thread->wall - thread->now + failing_since,
+                    thread->wall);
 }
 
 void job_view_turned(struct kafka_thread *thread)

@@ -334,19 +334,29 @@ void metrics_table(struct metrics *metrics, enum request_kind job, const struct 
     pthread_mutex_unlock(&metrics->lock);
 }
 
+static bool lasts(const struct metrics *metrics, enum request_kind job, enum condition condition,
+                  int64_t wall_ms)
+{
+    enum { LASTING_MS = 60000 };
+    int64_t since = atomic_load(&metrics->since[job][condition]);
+    return since && wall_ms - since >= LASTING_MS;
+}
+
 /* The time of the condition is computed from another clock each time. Small differences do not
  * change it. */
 void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text,
-                     int64_t since_ms)
+                     int64_t since_ms, int64_t wall_ms)
 {
     enum { SAME_MS = 1000 };
+    bool cut_off = lasts(metrics, job, CONDITION_NO_KAFKA, wall_ms) ||
+                   lasts(metrics, job, CONDITION_NO_RIGHT, wall_ms);
     _Atomic int64_t *since = &metrics->since[job][CONDITION_FAILING];
     pthread_mutex_lock(&metrics->lock);
     snprintf(metrics->failing[job], sizeof metrics->failing[job], "%s", text ? text : "");
     if (!text || llabs(since_ms - atomic_load(since)) >= SAME_MS)
         atomic_store(since, text ? since_ms : 0);
     pthread_mutex_unlock(&metrics->lock);
-    metrics_set(&metrics->failing_jobs[job], text != NULL);
+    metrics_set(&metrics->failing_jobs[job], text || cut_off);
 }
 
 bool metrics_copy_failing(struct metrics *metrics, char *out, size_t size)

@@ -88,7 +88,7 @@ struct metrics {
     size_t table_size[REQUEST_KINDS];
     char failing[REQUEST_KINDS][400]; /* the operation that keeps failing; empty: none */
     char silence[REQUEST_KINDS][256]; /* why no broker answers, as last reported */
-    _Atomic uint64_t failing_jobs[REQUEST_KINDS]; /* 1: an operation keeps failing */
+    _Atomic uint64_t failing_jobs[REQUEST_KINDS]; /* 1: it is failing (metrics_failing) */
     _Atomic uint64_t stuck[REQUEST_KINDS];
     /* constant once the threads run */
     const struct config *config;
@@ -156,8 +156,8 @@ struct metrics {
         "Partitions whose lag grows, or is not known, while nothing happens in them, for no "      \
         "known reason")                                                                            \
     ROW(kafka_failing, gauge, JOBS, m->failing_jobs,                                               \
-        "Jobs for which an operation at Kafka has failed for a minute; the worker is not ready "   \
-        "then")                                                                                    \
+        "Jobs for which, for a minute, an operation at Kafka has failed, no broker has answered "  \
+        "or a right has been missing; the worker is not ready then")                               \
     ROW(consumer_lag, gauge, PARTITION_LAG, NULL,                                                  \
         "Offsets from the committed one to the end of the partition")                              \
     ROW(unfinished_requests, gauge, PARTITION_UNFINISHED, NULL,                                    \
@@ -204,9 +204,10 @@ void metrics_table(struct metrics *metrics, enum request_kind job, const struct 
                    size_t count);
 
 /* Sets the operation of a job that has failed for a minute, and since when (wall clock); NULL:
- * none. The job's Kafka thread. */
+ * none. The job fails as well if no broker has answered, or a right has been missing, for a minute
+ * up to wall_ms: an idle job repeats no other operation. The job's Kafka thread. */
 void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text,
-                     int64_t since_ms);
+                     int64_t since_ms, int64_t wall_ms);
 
 /* Copies that text of the job that has failed for longest. Returns whether there is one. HTTP
  * thread. */

@@ -172,6 +172,32 @@ static void partitions(void **state)
            "started until older requests have ended");
 }
 
+/* An idle worker repeats nothing that fails. */
+static void fails_without_an_operation(void **state)
+{
+    static const enum condition causes[] = {CONDITION_NO_KAFKA, CONDITION_NO_RIGHT};
+    char why[400];
+    (void)state;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        atomic_store(&metrics->in_group[job], true);
+    metrics_silence(metrics, REQUEST_CALL, "refused");
+    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++) {
+        metrics_condition(metrics, REQUEST_CALL, causes[i], since);
+        metrics_failing(metrics, REQUEST_CALL, NULL, 0, since + 59999);
+        assert_int_equal(metrics_sum(metrics->failing_jobs), 0);
+        assert_true(health_is_ready(metrics));
+        metrics_failing(metrics, REQUEST_CALL, NULL, 0, since + 60000);
+        assert_int_equal(metrics_sum(metrics->failing_jobs), 1);
+        assert_false(health_is_ready(metrics));
+        health_why_unready(metrics, why, sizeof why);
+        if (causes[i] == CONDITION_NO_KAFKA)
+            assert_string_equal(why, "no broker answers: refused");
+        metrics_condition(metrics, REQUEST_CALL, causes[i], 0);
+        metrics_failing(metrics, REQUEST_CALL, NULL, 0, since + 60000);
+        assert_true(health_is_ready(metrics));
+    }
+}
+
 static void kafka(void **state)
 {
     (void)state;
@@ -187,9 +213,9 @@ static void kafka(void **state)
            "A topic of the recordings does not exist since 19:28 UTC: the last errors say which "
            "one; create it, and it goes on by itself");
     assert_int_equal(summary.count, 1); /* it is why it is not in its group */
-    metrics_failing(metrics, REQUEST_CALL, "no claim is taken", since + 60000);
-    metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end", since);
-    metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end", since + 2);
+    metrics_failing(metrics, REQUEST_CALL, "no claim is taken", since + 60000, since);
+    metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end", since, since);
+    metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end", since + 2, since);
     expect(SEVERITY_ERROR, "failing",
            "Kafka does not take what this worker asks for since 19:28 UTC: a transaction does not "
            "end; it is tried again by itself");
@@ -217,7 +243,7 @@ static void what_concerns_all_comes_before_one_partition(void **state)
     metrics_condition(metrics, REQUEST_CALL, CONDITION_STUCK, since);
     pause_now.since_ms = since;
     holds(CONDITION_NO_RIGHT);
-    metrics_failing(metrics, REQUEST_CALL, "no claim is taken", since);
+    metrics_failing(metrics, REQUEST_CALL, "no claim is taken", since, since);
     summary_make(&summary, &overview);
     static const char *const states[] = {"no-right", "failing", "paused", "halted", "stuck"};
     assert_int_equal(summary.count, 5);
@@ -265,6 +291,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing, begin, end),
         cmocka_unit_test_setup_teardown(a_pause, begin, end),
         cmocka_unit_test_setup_teardown(partitions, begin, end),
+        cmocka_unit_test_setup_teardown(fails_without_an_operation, begin, end),
         cmocka_unit_test_setup_teardown(kafka, begin, end),
         cmocka_unit_test_setup_teardown(what_concerns_all_comes_before_one_partition, begin, end),
         cmocka_unit_test_setup_teardown(a_stop, begin, end),
