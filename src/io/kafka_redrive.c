@@ -34,9 +34,11 @@ struct redrive {
     char *group;
     rd_kafka_t *consumer, *producer;
     rd_kafka_consumer_group_metadata_t
-        *membership;                 /* without a member, because the group has none */
-    bool open;                       /* a transaction is open */
+        *membership; /* without a member, because the group has none */
+    bool open;       /* a transaction is open */
+    bool undecided;  /* the commit has timed out: it may have happened, or happen still */
     size_t batch_count, batch_bytes; /* in it */
+    int64_t batch_last;              /* the offset of its last dead letter */
     rd_kafka_resp_err_t refused;     /* as the delivery reports say */
     int64_t refused_offset;          /* of the dead letter whose request that is */
     atomic_uint denied;              /* bit: kind of the request topic that may not be written */
@@ -265,6 +267,7 @@ static int send_letter(struct redrive *redrive, const struct kafka_dead_letter *
                          letter->topic_partition, rd_kafka_err2str(code));
     }
     redrive->batch_count++;
+    redrive->batch_last = letter->offset;
     redrive->batch_bytes += raw->key_size + raw->value_size;
     return 0;
 }
@@ -312,10 +315,11 @@ static rd_kafka_error_t *commit_transaction(struct redrive *redrive,
 {
     (void)list;
     rd_kafka_error_t *problem = rd_kafka_commit_transaction(redrive->producer, ANSWER_MS);
-    /* No call may follow, see the top of kafka_producer.c: the first step of the next run ends it.
-     */
-    if (problem && rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR__TIMED_OUT)
+    /* No call of this producer may follow, see the top of kafka_producer.c. */
+    if (problem && rd_kafka_error_code(problem) == RD_KAFKA_RESP_ERR__TIMED_OUT) {
         redrive->open = false;
+        redrive->undecided = true;
+    }
     return problem;
 }
 
@@ -372,6 +376,32 @@ static void tell_refusal(const struct redrive *redrive, struct error *error)
                  remedy ? ": " : "", remedy ? remedy : "");
 }
 
+static int read_committed(struct redrive *redrive, struct error *error);
+
+static void tell_committed(struct redrive *redrive)
+{
+    redrive->handler->committed(redrive->arg, redrive->batch_count,
+                                redrive->position - redrive->told);
+    redrive->told = redrive->position;
+    redrive->batch_count = redrive->batch_bytes = 0;
+}
+
+/* After a commit that has timed out: a new producer with the same transactional id ends the
+ * transaction, and after that the note tells whether it was committed. */
+static void find_out(struct redrive *redrive, struct error *error)
+{
+    struct error why;
+    rd_kafka_destroy(redrive->producer);
+    redrive->producer = NULL;
+    if (make_producer(redrive, &why) < 0 || read_committed(redrive, &why) < 0)
+        error_prefix(error,
+                     "whether the last %zu are redriven is not known yet; the next run finds out, "
+                     "and until then their transaction may hold back the topics of requests: ",
+                     redrive->batch_count);
+    else if (ledger_at(&redrive->read, redrive->batch_last) == LEDGER_DONE)
+        tell_committed(redrive);
+}
+
 static int commit(struct redrive *redrive, struct error *error)
 {
     struct text metadata = {0};
@@ -388,15 +418,14 @@ static int commit(struct redrive *redrive, struct error *error)
     if (!rc)
         rc = make_step(redrive, list, commit_transaction, until, "committing", error);
     rd_kafka_topic_partition_list_destroy(list);
-    if (rc) {
+    if (rc)
         tell_refusal(redrive, error);
+    if (redrive->undecided)
+        find_out(redrive, error);
+    if (rc)
         return -1;
-    }
     redrive->open = false;
-    redrive->handler->committed(redrive->arg, redrive->batch_count,
-                                redrive->position - redrive->told);
-    redrive->told = redrive->position;
-    redrive->batch_count = redrive->batch_bytes = 0;
+    tell_committed(redrive);
     return 0;
 }
 

@@ -206,8 +206,8 @@ int redrive_command(const struct config *config, const struct options *options)
     clear_progress(&run);
     if (rc < 0)
         fprintf(stderr,
-                "privacy-call-worker: %s; what is told as redriven is, the rest is as it "
-                "was: run it again\n",
+                "privacy-call-worker: %s; what is told as redriven is: run it again for the "
+                "rest\n",
                 error.text);
     print_summary(&run);
     return fflush(stdout) || rc < 0;

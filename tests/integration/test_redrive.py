@@ -262,6 +262,30 @@ class Redrive(KafkaCase):
         self.assertIn("kafka.receive.message.max.bytes", said)
         self.assertEqual(200, self.redriven(**{"kafka.receive.message.max.bytes": "100000000"}))
 
+    def late_commit(self, how):
+        """The answer to the commit of the first 100 letters comes too late. What is told as redriven is, and the rest goes later."""
+        count = 400
+        self.letters(range(count))
+        run = self.command(environment={"LD_PRELOAD": f"{BUILD}/tests/unheard.so", "COMMIT": how})
+        self.assertEqual(1, run.returncode, run.stdout + run.stderr)
+        told = int(run.stdout.split()[1])
+        self.assertIn(told, {"landed": [100], "lost": [0], "late": [0, 100]}[how], run.stderr)
+        self.requests.send(str(count).encode(), "another", partition=0)
+        self.requests.flush()
+        self.sent(told + 1)  # which an open transaction would hold back
+        self.assertEqual(count - told, self.redriven())
+        values = sorted(int(m.value()) for m in self.sent(count + 1, settle=2))
+        self.assertEqual(list(range(count + 1)), values)
+
+    def test_commit_that_lands_unheard(self):
+        self.late_commit("landed")
+
+    def test_commit_that_never_arrives(self):
+        self.late_commit("lost")
+
+    def test_commit_under_way(self):
+        self.late_commit("late")
+
     def test_killed_again_and_again(self):
         count = 6000
         self.letters(range(count))
