@@ -215,7 +215,8 @@ def tables(summary):
 def measured(text):
     """A table's lines, but those without any figure."""
     lines = text.splitlines()
-    return "\n".join(lines[:2] + [line for line in lines[2:] if not line.endswith(" - |")])
+    found = [line for line in lines[2:] if not line.endswith(" - |")]
+    return "\n".join(lines[:2] + found) if found else "Not measured yet."
 
 
 def report(summary):
@@ -232,7 +233,7 @@ def renewed(text, summary):
         place = re.compile(rf"(<!-- bench: {name} -->\n).*?(<!-- end -->)", re.S)
         if not place.search(text):
             raise ValueError(f"the page has no part <!-- bench: {name} --> ... <!-- end -->")
-        text = place.sub(lambda match: match.group(1) + made + "\n" + match.group(2), text)  # noqa: B023
+        text = place.sub(lambda match: match.group(1) + measured(made) + "\n" + match.group(2), text)  # noqa: B023
     return text
 
 

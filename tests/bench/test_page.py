@@ -32,6 +32,10 @@ class TestPage(unittest.TestCase):
             text = file.read()
         self.assertEqual(text, page.renewed(text, page.read_results()), "make bench-page writes it anew")
 
+    def test_lines_without_a_figure_are_left_out(self):
+        with open(page.PAGE) as file:
+            self.assertNotRegex(file.read(), r"(?m) - \|$")
+
     def test_each_result_that_is_kept_has_its_line(self):
         kept = page.read_results()
         self.assertLessEqual(set(kept["cells"]), set(cells.BY_KEY))
