@@ -183,6 +183,10 @@ int config_load(struct config *config, const struct config_input *input, struct 
     size_t before = errors->length;
     struct config_sources sources;
     config_sources_read(&sources, input, errors);
+    if (sources.incomplete) {
+        config_sources_fini(&sources);
+        return -1;
+    }
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_entry *entry = config_sources_find(&sources, config_keys[i].name);
         set_default(config, i, entry, input, errors);

@@ -207,6 +207,7 @@ static void read_settings_file(struct config_sources *sources, const char *path,
     struct error why;
     if (config_read_file(path, FILE_LIMIT, &content, &why) < 0) {
         config_error(errors, path, NULL, "expected a readable configuration file: %s", why.text);
+        sources->incomplete = true;
         text_fini(&content);
         return;
     }

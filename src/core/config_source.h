@@ -26,6 +26,7 @@ struct config_entry {
 };
 
 struct config_sources {
+    bool incomplete; /* the file could not be read, so nobody knows what is missing */
     struct map by_key[CONFIG_SOURCES];
     struct config_entry *first, *last;
 };

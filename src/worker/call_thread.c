@@ -134,8 +134,10 @@ static void note_pause(struct call_thread *thread, enum breaker_state is)
     pthread_mutex_unlock(&thread->pause_lock);
 }
 
-static void log_breaker(struct call_thread *thread, int64_t now_ms)
+static void tell_breaker(struct call_thread *thread, int64_t now_ms)
 {
+    atomic_store_explicit(&thread->counters.failures, (uint64_t)thread->dispatch.breaker.failures,
+                          memory_order_relaxed);
     enum breaker_state was = thread->breaker_seen, is = thread->dispatch.breaker.state;
     if (is == was)
         return;
@@ -335,6 +337,8 @@ static void on_trust(void *argument, struct platform_trust *trust)
     exchanges_use_trust(&thread->exchanges, trust);
     log_info("platform.ca.file, platform.cert.file, platform.key.file: read again; calls from now "
              "on go over new connections");
+    dispatch_credentials_changed(&thread->dispatch, clock_boot_ms());
+    thread->something_happened = true;
 }
 
 static void on_kafka_files(void *argument, const char *words)
@@ -419,7 +423,7 @@ static void turn(struct call_thread *thread)
     atomic_store_explicit(&thread->counters.rate_waits, thread->dispatch.rate_delays,
                           memory_order_relaxed);
     give_back(thread);
-    log_breaker(thread, now);
+    tell_breaker(thread, now);
     arm_due(thread, now);
 }
 

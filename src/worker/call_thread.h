@@ -35,6 +35,7 @@ struct call_counters {
     _Atomic bool rate_limited;   /* it delays one now */
     _Atomic uint64_t in_flight;
     _Atomic uint64_t breaker;           /* enum breaker_state */
+    _Atomic uint64_t failures;          /* that the closed breaker counts, one after another */
     _Atomic uint64_t files, file_bytes; /* kept in recording.store */
     _Atomic uint64_t copy_failures;     /* tries whose file could not be kept */
     _Atomic uint64_t reloads;           /* token or certificates read again, and in use */

@@ -7,16 +7,21 @@
 
 enum { PARTITIONS_NAMED = 200 /* how many partitions a log line names */ };
 
+/* `assigned` tells what is added to what the worker has already. */
 static void log_partitions(const struct kafka_thread *thread, const char *what,
                            const struct record_position *list, size_t count)
 {
     struct text text = {0};
+    if (count)
+        text_printf(&text, "%zu partition(s) ", count);
+    else
+        text_add(&text, "no further partition");
     for (size_t i = 0; i < count && i < PARTITIONS_NAMED; i++)
         text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread), list[i].partition);
     if (count > PARTITIONS_NAMED)
         text_add(&text, ", ...");
-    log_write(kafka_asks_again(thread->kafka) ? LOG_DEBUG : LOG_INFO, NULL,
-              "%s: %zu partition(s)%s%s", what, count, count ? " " : "", count ? text.data : "");
+    log_write(kafka_asks_again(thread->kafka) ? LOG_DEBUG : LOG_INFO, NULL, "%s: %s", what,
+              text.data);
     text_fini(&text);
 }
 

@@ -126,8 +126,8 @@ struct metrics {
     ROW(reloads_total, counter, PLAIN, &c->reloads,                                                \
         "Changed files of secrets and certificates that were read again and are in use")           \
     ROW(reload_failures_total, counter, PLAIN, &c->reload_failures,                                \
-        "Changed files of secrets and certificates that could not be used: the old content stays " \
-        "in use")                                                                                  \
+        "Times, once a second, that a changed file of secrets or certificates could not be used: " \
+        "the old content stays in use")                                                            \
     ROW(breaker_state, gauge, PLAIN, &c->breaker,                                                  \
         "Circuit breaker: 0 closed, 1 open (all calls pause), 2 one trial call")                   \
     ROW(platform_clock_offset_seconds, gauge, CLOCK, NULL,                                         \

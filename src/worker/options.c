@@ -122,8 +122,8 @@ static int take_short_option(struct options *options, char *const *argv, struct 
 static int refuse_word(const char *word, struct error *error)
 {
     return error_set(error,
-                     "%.40s: expected no argument that is not an option; the commands, which come "
-                     "first, are ledger, ledger repair, redrive and help",
+                     "%.40s: expected an option, or as the first word a command: ledger, ledger "
+                     "repair, redrive or help",
                      word);
 }
 

@@ -15,6 +15,7 @@ enum {
     STOP_GRACE_MS = 5000, /* longest stop beyond drain.timeout.ms */
     JOINING_MS = 60000,   /* joining the group usually takes less */
     FULL_PERCENT = 90,    /* of the ledger's space */
+    FAILURES_TOLD = 3,    /* in a row: fewer are no trouble of the platform */
     RATE_STEPS = 6,       /* of the history */
 };
 
@@ -309,6 +310,18 @@ static void find_topic(struct summary *summary, const struct overview *overview)
     WORDS(problem->next, "create it, and it goes on by itself");
 }
 
+static void find_failing_tries(struct summary *summary, const struct overview *overview)
+{
+    uint64_t failures = get(&call_thread_counters(overview->metrics->calls)->failures);
+    if (failures < FAILURES_TOLD)
+        return;
+    struct problem *problem = add(summary, SEVERITY_WARNING, "tries-fail");
+    WORDS(problem->what, "The last %" PRIu64 " tries at the platform failed", failures);
+    WORDS(problem->reason, "the last warnings say why");
+    WORDS(problem->next, "after %" PRId64 " in a row all calls pause",
+          overview->metrics->config->platform_breaker_failures);
+}
+
 uint64_t summary_recent(const struct overview *overview, enum status status)
 {
     uint64_t sum = 0;
@@ -343,6 +356,21 @@ static void find_unknown(struct summary *summary, const struct overview *overvie
     WORDS(problem->reason, "%s may have been made, and no answer is known",
           count == 1 ? "its call" : "their calls");
     WORDS(problem->next, "check with the platform before asking again");
+}
+
+static void find_unavailable(struct summary *summary, const struct overview *overview)
+{
+    uint64_t count = summary_recent(overview, STATUS_UNAVAILABLE);
+    if (!count)
+        return;
+    struct problem *problem = add(summary, SEVERITY_WARNING, "unavailable");
+    WORDS(problem->what, "%" PRIu64 " result%s unavailable in the last 15 min", count,
+          plural(count));
+    WORDS(problem->reason,
+          "%s certainly not dialled, or %s recording could not be had; the last "
+          "warnings say why",
+          count == 1 ? "it was" : "they were", count == 1 ? "its" : "their");
+    WORDS(problem->next, "%s may be asked for again", count == 1 ? "it" : "they");
 }
 
 static bool is_full(const struct partition_row *row)
@@ -441,7 +469,9 @@ void summary_make(struct summary *summary, const struct overview *overview)
                    {find_halted},
                    {find_stuck},
                    {find_topic},
+                   {find_failing_tries},
                    {find_unknown},
+                   {find_unavailable},
                    {find_full},
                    {find_outside},
                    {find_stop}};

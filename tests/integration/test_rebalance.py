@@ -55,6 +55,8 @@ class Rebalance(KafkaCase):
         work()
         second = join()
         work()
+        self.assertEqual([], [e["message"] for e in first.events() + second.events() if "0 partition(s)" in e.get("message", "")],
+                         "it reads as if the worker had none")
         leave(second)
         work()
         third = join()

@@ -187,9 +187,33 @@ static void authorities_are_read_again(void **state)
     start(bench, REQUEST_CALL, 1); /* neither the open connection nor its session serves */
     comes_back(bench, CALL_NOT_SENT);
     assert_int_equal(server_requests(&bench->server), 1);
+    await(&counters->failures, 1);
     write_to(bench->ca_file, right, n);
     await(&counters->reloads, 2);
     start(bench, REQUEST_CALL, 2);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    for (int i = 0; i < 1000 && counters->failures; i++)
+        pause_ms(10);
+    assert_int_equal(counters->failures, 0);
+}
+
+static void another_authority_ends_the_pause(void **state)
+{
+    struct bench *bench = *state;
+    size_t n;
+    bench->config.platform_breaker_failures = 1;
+    bench->config.platform_breaker_open_ms = 60000;
+    use_tls(bench);
+    const char *right = read_whole(bench->ca_file, &n);
+    put_other_authority(bench);
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_int_equal(call_thread_counters(bench->thread)->failures, 0); /* paused: none counts */
+    await_allowance(bench, 0);
+    write_to(bench->ca_file, right, n);
+    await_allowance(bench, 1); /* the trial, a minute early */
+    start(bench, REQUEST_CALL, 1);
     ends(bench, STATUS_SUCCEEDED, NULL);
 }
 
@@ -504,6 +528,7 @@ int main(void)
         PATIENT(a_signal_reads_all_again),
         PATIENT(a_bad_token_leaves_the_old_one),
         PATIENT(authorities_are_read_again),
+        PATIENT(another_authority_ends_the_pause),
         PATIENT(a_redirect_outlives_its_authorities),
         PATIENT(half_a_file_leaves_the_old_one),
         PATIENT(a_certificate_that_is_wanted_is_said),

@@ -491,6 +491,7 @@ static void unreadable_files(void **state)
     struct config_input input = {.file = "/no/such/file"};
     assert_int_equal(config_load(&config, &input, &errors), -1);
     assert_has(errors.data, "/no/such/file: expected a readable configuration file: No such file");
+    assert_int_equal(count_lines(&errors), 1); /* what is missing is in the file, perhaps */
     config_fini(&config);
     text_clear(&errors);
     input.file = directory;

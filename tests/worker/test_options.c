@@ -132,12 +132,12 @@ static void refusals(void **state)
     refused(ARGUMENTS("ledger", "repair", "--topic"), "--topic: expected a value");
     refused(ARGUMENTS("ledger", "repair", "--topic="), "--topic: expected a value");
     refused(ARGUMENTS("ledger", "repair", "--topic", "t", "--topic=u"), "--topic: given twice");
-    refused(ARGUMENTS("-c", "file", "ledger"), "ledger: expected no argument");
+    refused(ARGUMENTS("-c", "file", "ledger"), "ledger: expected an option, or as the first word");
     refused(ARGUMENTS("--json"), "--json: unknown option");
-    refused(ARGUMENTS("start"), "start: expected no argument");
-    refused(ARGUMENTS("--", "start"), "start: expected no argument");
-    refused(ARGUMENTS("-"), "-: expected no argument");
-    refused(ARGUMENTS(""), "expected no argument");
+    refused(ARGUMENTS("start"), "start: expected an option, or as the first word");
+    refused(ARGUMENTS("--", "start"), "start: expected an option, or as the first word");
+    refused(ARGUMENTS("-"), "-: expected an option, or as the first word");
+    refused(ARGUMENTS(""), "expected an option, or as the first word");
     refused(ARGUMENTS("--checks"), "--checks: unknown option");
     refused(ARGUMENTS("-x"), "-x: unknown option, expected one of -c, -o, --check, "
                              "--print-config, --version, --help");
@@ -206,7 +206,7 @@ static void help_about(void **state)
         assert_int_equal(options.about, rows[i].about);
         options_fini(&options);
     }
-    refused(ARGUMENTS("help", "start"), "start: expected no argument");
+    refused(ARGUMENTS("help", "start"), "start: expected an option, or as the first word");
     refused(ARGUMENTS("help", "--check"), "expected only one of");
 }
 

@@ -285,6 +285,35 @@ static void unknown(void **state)
     assert_string_equal(summary.all[2].state, "draining");
 }
 
+static void failing_tries(void **state)
+{
+    (void)state;
+    config.platform_breaker_failures = 20;
+    counters.failures = 2; /* one call in a hundred that fails is no trouble of the platform */
+    expect(SEVERITY_OK, "well",
+           "All is well: nothing is asked for at present; no result unknown in the last 15 min");
+    counters.failures = 3;
+    expect(SEVERITY_WARNING, "tries-fail",
+           "The last 3 tries at the platform failed: the last warnings say why; after 20 in a row "
+           "all calls pause");
+    assert_int_equal(summary.count, 1);
+}
+
+static void unavailable(void **state)
+{
+    (void)state;
+    steps[3].results[REQUEST_RECORDING][STATUS_UNAVAILABLE] = 1;
+    expect(SEVERITY_WARNING, "unavailable",
+           "1 result unavailable in the last 15 min: it was certainly not dialled, or its "
+           "recording could not be had; the last warnings say why; it may be asked for again");
+    metrics->results[REQUEST_CALL][STATUS_UNAVAILABLE] = 1;
+    metrics->results[REQUEST_CALL][STATUS_UNKNOWN] = 1;
+    summary_make(&summary, &overview);
+    assert_string_equal(summary.all[0].state, "unknown"); /* a person has more to do about it */
+    assert_string_equal(summary.all[1].state, "unavailable");
+    assert_string_equal(summary.all[1].what, "2 results unavailable in the last 15 min");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +325,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_concerns_all_comes_before_one_partition, begin, end),
         cmocka_unit_test_setup_teardown(a_stop, begin, end),
         cmocka_unit_test_setup_teardown(unknown, begin, end),
+        cmocka_unit_test_setup_teardown(failing_tries, begin, end),
+        cmocka_unit_test_setup_teardown(unavailable, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
