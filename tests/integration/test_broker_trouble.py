@@ -1,5 +1,5 @@
 """A broker that is stopped, killed or frozen: nothing is lost, nothing is in doubt, nothing is called twice."""
-from case import BUILD, KafkaCase, load, main
+from case import BUILD, KafkaCase, load, main, wait_until
 from records import call, zipf_keys
 from wall import wall_needed
 
@@ -64,6 +64,25 @@ class BrokerTrouble(KafkaCase):
         finally:
             self.kafka.restart()
         self.finish()
+
+    def test_away_while_nothing_is_asked_for(self):
+        """An idle worker repeats nothing that fails, and its absence from the group has a reason. It is told all the same."""
+        worker = self.worker(self.sandbox(), {"kafka.session.timeout.ms": "6000", "kafka.heartbeat.interval.ms": "1000",
+                                              "kafka.transaction.timeout.ms": "60000", "drain.timeout.ms": "1000"}).wait_assigned()
+        self.requests.send(call(0), "a")
+        self.requests.flush()
+        self.results(1)
+        self.wait_idle()
+        self.kafka.kill()
+        try:
+            wait_until(lambda: "\nprivacy_call_kafka_failing 1\n" in worker.get("/metrics")[1], 90, "the metric tells")
+            self.assertEqual(503, worker.get("/readyz")[0])
+            worker.wait_log(lambda e: e["log.level"] == "error" and "does not take this worker in: its coordinator is not found" in e["message"], 60)
+        finally:
+            self.kafka.restart()
+        wait_until(lambda: worker.get("/readyz")[0] == 200, 60, "ready again")
+        self.assertIn("\nprivacy_call_kafka_failing 0\n", worker.get("/metrics")[1])
+        self.assertEqual(0, worker.terminate())
 
     def test_stop_while_it_is_down_and_nothing_is_left(self):
         platform = self.sandbox()
