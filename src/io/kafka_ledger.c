@@ -119,14 +119,14 @@ static enum offset_loss loss_of(const rd_kafka_topic_partition_t *at,
     return log == KAFKA_LOG_SAME ? OFFSET_LOST : OFFSET_LOSS_UNCLEAR;
 }
 
-/* A partition that this process has committed for is none of these: see kafka_log_identity.c. */
+/* The committed offset of a partition whose topic was deleted may be there for a moment more. */
 static bool may_be_absent(const struct kafka_reading *job, int i)
 {
-    return job->stable && job->list->elems[i].offset < 0 && !job->memories[i].had_ledger;
+    return job->stable && (job->list->elems[i].offset < 0 || job->logs[i] == KAFKA_LOG_OTHER);
 }
 
-/* The leader of the group may assign partitions that the topic does not have, and the broker would
- * refuse their claims one by one. */
+/* The leader of the group may assign partitions that the topic does not have, or not any more since
+ * it was made again with fewer. The broker would refuse their claims one by one. */
 static void count_partitions(struct kafka *kafka, struct kafka_reading *job)
 {
     bool any = false;
@@ -367,10 +367,12 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
         if (slot)
             slot->lost = ledger->loss != OFFSET_NOT_LOST ||
                          ledger_is_halt(ledger->metadata, ledger->metadata_size);
+        if (slot && ledger->absent) /* so is the log that was read: a later one is another */
+            slot->had_ledger = slot->lost = false;
         if (job->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
         slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
-        if (slot->next > 0)
+        if (slot->next > 0 && !ledger->absent)
             log_write(LOG_WARN, &about,
                       "kafka: its log is another one: the topic was deleted and made again; it is "
                       "read from its beginning");

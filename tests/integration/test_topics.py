@@ -131,6 +131,8 @@ class Topics(KafkaCase):
         create_topics(self.bootstrap, {self.names["call.requests"]: 1})
         self.ask_calls(12, 12, partitions=1)
         self.wait_called(sandbox, 24)
+        worker.wait_log("partition.* that topic .* does not have", 60)
+        self.assertEqual([], [e["message"] for e in worker.events() if "refuses to commit its ledger" in e["message"]])
         at = worker.logged()
         os.utime(ca)  # its clients are made anew
         worker.wait_log("leaves group .* and joins it again", after=at)
