@@ -171,6 +171,9 @@ static bool are_pairs(const unsigned char *p, size_t n)
  * the same with the highest bit; text has other bytes too: blanks, digits, first bytes of pairs. */
 static bool is_like_sound(const unsigned char *p, size_t n)
 {
+    enum { NO_RECORDING = 64 }; /* so few bytes are less than 10 ms */
+    if (n < NO_RECORDING)
+        return false;
     size_t counts[256] = {0}, no_letters = 0, alike = 0;
     for (size_t i = 0; i < n; i++) {
         counts[p[i]]++;
@@ -185,12 +188,11 @@ static bool is_like_sound(const unsigned char *p, size_t n)
  * Latin-1. */
 static bool is_other_text(const char *bytes, size_t n)
 {
-    enum { NO_RECORDING = 64 }; /* so few bytes are less than 10 ms */
     const unsigned char *p = (const unsigned char *)bytes;
     size_t ascii = 0;
     for (size_t i = 0; i < n; i++)
         ascii += p[i] < 0x80;
-    return !has_control(bytes, n) && (n < NO_RECORDING || !is_like_sound(p, n)) &&
+    return !has_control(bytes, n) && !is_like_sound(p, n) &&
            (ascii * 4 >= n * 3 || are_pairs(p, n));
 }
 
@@ -227,9 +229,12 @@ static bool is_wide_text(const char *bytes, size_t n)
            (zeros[1] == quarter && zeros[2] == quarter && zeros[0] + zeros[3] == quarter);
 }
 
-/* Whether the text begins like JSON, XML or HTML, after white space and a byte order mark. */
-static bool begins_as_markup(const char *bytes, size_t n)
+/* Whether this is JSON, XML or HTML, in whatever encoding, after white space and a byte order mark.
+ */
+static bool is_markup(const char *bytes, size_t n)
 {
+    if (has_control(bytes, n) || is_like_sound((const unsigned char *)bytes, n))
+        return false;
     if (n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3))
         bytes += 3, n -= 3;
     while (n && *bytes && strchr(" \t\r\n\v\f", *bytes))
@@ -257,7 +262,7 @@ static bool is_text(const char *bytes, size_t n, bool whole)
     if (is_wide_text(bytes, n) || (small && marked_wide))
         return true;
     n = whole ? without_end_marks(bytes, n) : n;
-    return is_utf8_text(bytes, n) || (begins_as_markup(bytes, n) && !has_control(bytes, n)) ||
+    return is_utf8_text(bytes, n) || is_markup(bytes, n) ||
            (small && (is_other_text(bytes, n) || are_strings(bytes, n)));
 }
 

@@ -206,6 +206,31 @@ static void short_tones(void **state)
     }
 }
 
+/* Low noise in A-law may begin like JSON or HTML, and a long one has no control character either.
+ * So may a tone in mu-law. */
+static void sound_that_begins_as_markup(void **state)
+{
+    (void)state;
+    enum { SIZE = 4000, RATE = 8000 };
+    static char raw[SIZE];
+    uint32_t random = 1;
+    for (const char *first = "{[<\""; *first; first++)
+        for (int loudest = 100; loudest <= 500; loudest += 100) {
+            for (int i = 0; i < SIZE; i++) {
+                random = random * 1664525 + 1013904223;
+                raw[i] = (char)a_law((int)(random >> 16) % (2 * loudest) - loudest);
+            }
+            raw[0] = *first;
+            is(AUDIO_YES, (struct sample){raw, SIZE}, "application/octet-stream");
+        }
+    for (int pitch = 350; pitch <= 1000; pitch += 50) {
+        for (int i = 0; i < SIZE; i++)
+            raw[i] = (char)mu_law((int)(900 * sin(2 * M_PI * pitch * i / RATE + 0.3)));
+        raw[0] = '{';
+        is(AUDIO_YES, (struct sample){raw, SIZE}, "audio/basic");
+    }
+}
+
 /* Refusals that are longer than what is no recording by its size alone. */
 static void long_refusals(void **state)
 {
@@ -263,6 +288,44 @@ static void long_documents(void **state)
     free(text);
 }
 
+/* Pages in GBK, longer than what is judged. */
+static void long_markup_in_gbk(void **state)
+{
+    (void)state;
+    static const struct sample pages[] = {
+        SAMPLE("<!DOCTYPE html>\n<html><head><meta http-equiv=\"Content-Type\" c"
+               "ontent=\"text/html; charset=gbk\"><title>\xcf\xb5\xcd\xb3\xb4"
+               "\xed\xce\xf3</title></head>\n<body><div class=\"error\"><h1>\xba"
+               "\xdc\xb1\xa7\xc7\xb8\xa3\xac\xc4\xfa\xb7\xc3\xce\xca\xb5\xc4\xc2"
+               "\xbc\xd2\xf4\xce\xc4\xbc\xfe\xb2\xbb\xb4\xe6\xd4\xda\xbb\xf2\xd2"
+               "\xd1\xb9\xfd\xc6\xda</h1><p>\xbf\xc9\xc4\xdc\xb5\xc4\xd4\xad\xd2"
+               "\xf2\xa3\xba\xce\xc4\xbc\xfe\xd2\xd1\xb1\xbb\xc9\xbe\xb3\xfd\xa3"
+               "\xac\xc1\xb4\xbd\xd3\xd2\xd1\xca\xa7\xd0\xa7\xa3\xac\xbb\xf2\xd5"
+               "\xdf\xc4\xfa\xc3\xbb\xd3\xd0\xb7\xc3\xce\xca\xc8\xa8\xcf\xde\xa1"
+               "\xa3\xc7\xeb\xbc\xec\xb2\xe9\xb5\xd8\xd6\xb7\xca\xc7\xb7\xf1\xd5"
+               "\xfd\xc8\xb7\xa3\xac\xbb\xf2\xc9\xd4\xba\xf3\xd4\xd9\xca\xd4\xa1"
+               "\xa3\xc8\xe7\xd3\xd0\xd2\xc9\xce\xca\xc7\xeb\xc1\xaa\xcf\xb5\xbf"
+               "\xcd\xb7\xfe\xa3\xac\xba\xf4\xbd\xd0\xb1\xea\xca\xb6\xce\xde\xd0"
+               "\xa7\xa1\xa3</p><a href=\"/index.html\">\xb7\xb5\xbb\xd8\xca\xd7"
+               "\xd2\xb3</a></div>\n<script>var code=404;var message=\"\xc2\xbc"
+               "\xd2\xf4\xb2\xbb\xb4\xe6\xd4\xda\";</script></body></html>\n"),
+        SAMPLE("{\"Flag\":0,\"Msg\":\"\xc2\xbc\xd2\xf4\xb2\xbb\xb4\xe6\xd4\xda"
+               "\xbb\xf2\xd2\xd1\xb9\xfd\xc6\xda\xa3\xac\xc7\xeb\xc9\xd4\xba\xf3"
+               "\xd6\xd8\xca\xd4\xa1\xa3\xc8\xe7\xd3\xd0\xd2\xc9\xce\xca\xc7\xeb"
+               "\xc1\xaa\xcf\xb5\xbf\xcd\xb7\xfe\xa3\xac\xba\xf4\xbd\xd0\xb1\xea"
+               "\xca\xb6\xce\xde\xd0\xa7\xa1\xa3\xba\xdc\xb1\xa7\xc7\xb8\xa3\xac"
+               "\xc4\xfa\xb7\xc3\xce\xca\xb5\xc4\xc2\xbc\xd2\xf4\xce\xc4\xbc\xfe"
+               "\xb2\xbb\xb4\xe6\xd4\xda\"}"),
+    };
+    static char text[2 * AUDIO_HEAD];
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        for (size_t at = 0; at < sizeof text; at++)
+            text[at] = pages[i].bytes[at % pages[i].size];
+        is(AUDIO_NO, (struct sample){text, sizeof text}, "audio/wav");
+        is(AUDIO_NO, pages[i], "application/octet-stream");
+    }
+}
+
 static void words_for_people(void **state)
 {
     (void)state;
@@ -275,10 +338,16 @@ static void words_for_people(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(marks_of_audio), cmocka_unit_test(documents),
-        cmocka_unit_test(raw_audio),      cmocka_unit_test(short_raw_audio),
-        cmocka_unit_test(short_tones),    cmocka_unit_test(long_refusals),
-        cmocka_unit_test(long_documents), cmocka_unit_test(words_for_people),
+        cmocka_unit_test(marks_of_audio),
+        cmocka_unit_test(documents),
+        cmocka_unit_test(raw_audio),
+        cmocka_unit_test(short_raw_audio),
+        cmocka_unit_test(short_tones),
+        cmocka_unit_test(long_refusals),
+        cmocka_unit_test(long_documents),
+        cmocka_unit_test(words_for_people),
+        cmocka_unit_test(sound_that_begins_as_markup),
+        cmocka_unit_test(long_markup_in_gbk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
