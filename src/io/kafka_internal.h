@@ -266,6 +266,7 @@ struct kafka {
     rd_kafka_t *producer; /* the writer's, like the next two */
     unsigned producer_version;
     int64_t producer_renewed_ms; /* as above */
+    bool has_gap; /* the writer's: a batch has failed and left a gap in the sequence numbers */
     bool
         former_ended; /* the writer's: the open transaction of this process's former id was ended */
     struct {

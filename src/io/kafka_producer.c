@@ -95,6 +95,7 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
         kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, record->topic,
                             rd_kafka_err2str(message->err));
     note_failed(job, record, message->err);
+    kafka->has_gap = true;
 }
 
 static void drop_producer(struct kafka *kafka)
@@ -128,6 +129,7 @@ static int make_producer(struct kafka *kafka, struct error *error)
     drop_producer(kafka);
     kafka->producer = producer;
     kafka->producer_version = version;
+    kafka->has_gap = false;
     kafka_client_runs(kafka, SIDE_PRODUCER, producer);
     for (size_t i = 0; i < kafka->output_count; i++)
         kafka->outputs[i].topic =
@@ -378,22 +380,36 @@ static void start_producer(struct kafka *kafka)
     prepare_producer(kafka, false);
 }
 
-/* Replaces the producer after a change of files that librdkafka reads: between two transactions, so
- * that none is open. */
-static void follow_files(struct kafka *kafka)
+/* Replaces the producer between two transactions, so that none is open. */
+static void replace_producer(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
-    int64_t now = clock_boot_ms();
-    if (!is_outdated(kafka) ||
-        (kafka->producer_renewed_ms && now - kafka->producer_renewed_ms < RENEW_INTERVAL_MS))
-        return;
-    kafka->producer_renewed_ms = now;
+    struct error before = job->error;
     if (make_producer(kafka, &job->error))
         log_error("kafka: a new producer cannot be made: %s; the current one is kept",
                   job->error.text);
     else
         prepare_producer(kafka, true);
-    job->error.text[0] = '\0';
+    job->error = before;
+}
+
+/* After a change of files that librdkafka reads. */
+static void follow_files(struct kafka *kafka)
+{
+    int64_t now = clock_boot_ms();
+    if (!is_outdated(kafka) ||
+        (kafka->producer_renewed_ms && now - kafka->producer_renewed_ms < RENEW_INTERVAL_MS))
+        return;
+    kafka->producer_renewed_ms = now;
+    replace_producer(kafka);
+}
+
+/* After a batch has failed: librdkafka 2.0.2 finds the gap in its partition's sequence numbers only
+ * in a later transaction, which fails for it, and may first wait until its longest time is over. */
+static void close_gap(struct kafka *kafka)
+{
+    if (kafka->has_gap)
+        replace_producer(kafka);
 }
 
 static rd_kafka_topic_t *topic_of(struct kafka *kafka, const char *name)
@@ -441,10 +457,24 @@ static rd_kafka_resp_err_t enqueue(struct kafka *kafka, const struct record *rec
     return code;
 }
 
-/* Waits until every produced record has its delivery report. */
-static void flush(struct kafka *kafka)
+/* Brokers may refuse the certificate of a producer with outdated files. Who gives transactions more
+ * time has slow brokers, or a quota, and a commit writes what is not written yet. */
+static int end_limit(const struct kafka *kafka)
 {
-    while (rd_kafka_flush(kafka->producer, KAFKA_BLOCK_MAX_MS) && !stopping(kafka))
+    int64_t longest = kafka->config->transaction_timeout_ms;
+    if (is_outdated(kafka))
+        return OUTDATED_MAX_MS;
+    return longest > END_MAX_MS ? (int)longest : END_MAX_MS;
+}
+
+/* Waits until every produced record has its delivery report, or one has failed. What is behind a
+ * failed one in its partition may get no report before the abort: librdkafka 2.0.2 keeps it because
+ * of the gap in the sequence numbers, and a commit would wait for it as long as it may. */
+static void flush(struct kafka *kafka, int64_t since_ms)
+{
+    while (!kafka->writing.any_failed && !gives_up(kafka, since_ms) &&
+           clock_boot_ms() - since_ms < end_limit(kafka) &&
+           rd_kafka_flush(kafka->producer, KAFKA_BLOCK_MAX_MS))
         ;
 }
 
@@ -462,7 +492,7 @@ static void produce_all(struct kafka *kafka, bool each_alone)
             continue;
         }
         if (each_alone && !code)
-            flush(kafka);
+            flush(kafka, clock_boot_ms());
         enum record_refusal refusal =
             code ? kafka_refusal_of(code, transaction->records[i].has_key) : RECORD_TAKEN;
         if (refusal != RECORD_TAKEN) {
@@ -567,23 +597,18 @@ static enum step send_offsets(struct kafka *kafka)
     return step;
 }
 
-/* Brokers may refuse the certificate of a producer with outdated files. Who gives transactions more
- * time has slow brokers, or a quota, and a commit writes what is not written yet. */
-static int end_limit(const struct kafka *kafka)
-{
-    int64_t longest = kafka->config->transaction_timeout_ms;
-    if (is_outdated(kafka))
-        return OUTDATED_MAX_MS;
-    return longest > END_MAX_MS ? (int)longest : END_MAX_MS;
-}
-
+/* Commits, unless a record has failed, which is noted in the job. */
 static enum step commit_transaction(struct kafka *kafka)
 {
-    enum step step = STEP_DONE;
+    enum step step = STEP_ENDED;
     int64_t since = clock_boot_ms();
-    bool again = true;
-    while (again && !gives_up(kafka, since)) {
-        rd_kafka_error_t *error = rd_kafka_commit_transaction(kafka->producer, end_limit(kafka));
+    flush(kafka, since);
+    if (kafka->writing.any_failed)
+        return STEP_ABORT;
+    for (bool again = !stopping(kafka); again; again = again && !gives_up(kafka, since)) {
+        int64_t left = end_limit(kafka) - (clock_boot_ms() - since);
+        rd_kafka_error_t *error =
+            rd_kafka_commit_transaction(kafka->producer, left > 1 ? (int)left : 1);
         again = false;
         if (error)
             step = read_error(kafka, "committing", error, true, &again);
@@ -616,6 +641,7 @@ static void transact_once(struct kafka *kafka, bool each_alone)
 {
     struct kafka_writing *job = &kafka->writing;
     bool again;
+    close_gap(kafka);
     memset(job->refused, 0, job->transaction->record_count * sizeof *job->refused);
     job->any_refused = job->any_failed = job->forbidden = job->no_member = false;
     job->outcome = TXN_UNKNOWN;

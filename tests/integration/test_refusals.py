@@ -42,6 +42,22 @@ class Clocks(KafkaCase):
 
 
 class Topics(KafkaCase):
+    def test_dead_letters_without_keys_where_keys_are_demanded(self):
+        """Each refusal leaves a gap in the sequence numbers of its partition: a commit does not wait for what is behind that gap."""
+        letters = self.names["dead.letters"]
+        delete_topic(self.bootstrap, letters)
+        create_topics(self.bootstrap, {letters: 2}, {"cleanup.policy": "compact"})
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox).wait_assigned()
+        for number in range(16):
+            self.requests.send(b"no JSON", partition=0)
+        self.requests.send(call(1), "a", partition=0)
+        self.requests.flush()
+        self.assertEqual(["succeeded"], [r["status"] for r in self.results(1)])
+        self.assertEqual(16, len({letter.key() for letter in self.dead_letters(16)}))
+        self.assertEqual([], [e["message"] for e in worker.events() if e["log.level"] == "error"])
+        self.assertEqual(0, worker.terminate())
+
     def test_results_that_have_no_topic(self):
         """Its partitions are halted, with the reason, and go on when it is there again."""
         sandbox = self.sandbox()
