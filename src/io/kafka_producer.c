@@ -73,6 +73,19 @@ static void note_failed(struct kafka_writing *job, const struct record *record,
     job->any_failed = true;
 }
 
+/* Notes that the broker refuses a record. A topic that requires keys refuses all that have none. */
+static void note_refused(struct kafka_writing *job, size_t index, enum record_refusal refusal)
+{
+    const struct kafka_transaction *transaction = job->transaction;
+    const struct record *record = &transaction->records[index];
+    job->refused[index] = refusal;
+    job->any_refused = true;
+    for (size_t i = 0; refusal == REFUSED_FOR_KEY && i < transaction->record_count; i++)
+        if (!transaction->records[i].has_key &&
+            !strcmp(transaction->records[i].topic, record->topic))
+            job->refused[i] = refusal;
+}
+
 /* Delivery report, called within the writer's own calls. The opaque is the record's index + 1. */
 static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
 {
@@ -87,15 +100,13 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
         return; /* caused by an abort */
     const struct record *record = &job->transaction->records[index - 1];
     enum record_refusal refusal = kafka_refusal_of(message->err, record->has_key);
-    if (refusal != RECORD_TAKEN) {
-        job->refused[index - 1] = refusal;
-        job->any_refused = true;
-    }
+    if (refusal != RECORD_TAKEN)
+        note_refused(job, index - 1, refusal);
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, record->topic,
                             rd_kafka_err2str(message->err));
     note_failed(job, record, message->err);
-    kafka->has_gap = true;
+    kafka->has_gap |= message->err > 0; /* a broker has refused it */
 }
 
 static void drop_producer(struct kafka *kafka)
