@@ -65,7 +65,8 @@ void dispatch_answered(struct dispatch *dispatch, const struct request *request)
 void dispatch_end(struct dispatch *dispatch, struct request *request, const struct attempt *attempt,
                   int64_t now_ms, int64_t wall_ms, struct classification *classification);
 
-/* Reports new credentials or authorities: the pause of an open breaker ends, and its trial call may run. */
+/* Reports new credentials or authorities: the pause of an open breaker ends, and its trial call may
+ * run. */
 void dispatch_credentials_changed(struct dispatch *dispatch, int64_t now_ms);
 
 /* Returns a request that is done, in order; NULL: none. */
