@@ -148,6 +148,8 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
     struct error what, text;
     if (is_of_topic(code))
         error_set(&what, "topic %s cannot be read", kafka->config->request_topics[slot->kind]);
+    else if (slot->next < 0)
+        error_set(&what, "what is to be read first cannot be read");
     else
         error_set(&what, "what stands at offset %" PRId64 " cannot be read", slot->next);
     error_set(&text, "%s (%s)%s%s", what.text, words, *what_to_do ? "; " : "", what_to_do);

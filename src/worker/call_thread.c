@@ -188,9 +188,11 @@ static void log_copy(struct call_thread *thread, const struct classification *cl
                classification->verdict == VERDICT_TOO_LARGE) {
         uint64_t failures = trouble_grows(trouble, now_ms);
         if (failures)
-            log_warn("%s: %s; the recording is asked for again (failures since the last such "
-                     "line: %" PRIu64 ")",
-                     classification->code, classification->message, failures);
+            log_warn("%s: %s; the recording is %s (failures since the last such line: %" PRIu64 ")",
+                     classification->code, classification->message,
+                     classification->verdict == VERDICT_TOO_LARGE ? "not asked for again"
+                                                                  : "asked for again",
+                     failures);
     }
 }
 

@@ -77,7 +77,8 @@ static void tell_orphans(struct kafka_thread *thread)
         if (thread->job == REQUEST_CALL)
             log_write(LOG_WARN, &about,
                       "this call was still under way when its partition was handed over or lost: "
-                      "it becomes unknown with the next owner");
+                      "it becomes unknown with the next owner (if the topic was deleted, it has no "
+                      "result)");
     }
 }
 
