@@ -1,11 +1,12 @@
 """The checkers of tests/support/findings.py find what they are for: a clean run is told clean, and each fault seeded into it is found,
-and nothing else. And what the pages say of the last long run agrees."""
+and nothing else. The log that they read is read line by line while it is written. And what the pages say of the last long run agrees."""
 import copy
 import json
 import unittest
 from pathlib import Path
 
 from findings import BAD, Death, PlatformDeath, astray, findings, started, unexplained
+from programs import whole_lines
 from records import call
 from report import COLUMNS, README_BLOCK, sentence
 
@@ -222,6 +223,12 @@ class Started(unittest.TestCase):
     def test_doubts_with_names(self):
         self.assertEqual(("w", [10, 12]), started(10, "pcw1:8:w:00000000:xr3d_b-9A.rsds"))
         self.assertEqual(("w", [11, 13]), started(10, "pcw1:8:w:00000000:xr3d_.bGB"))
+
+
+class Lines(unittest.TestCase):
+    def test_line_that_is_being_written(self):
+        """Its first half was read, then its second half, which looks like a whole line."""
+        self.assertEqual([b"1\n"], list(whole_lines(iter([b"1\n", b"{", b"}\n"]))))
 
 
 class Pages(unittest.TestCase):

@@ -2,6 +2,7 @@
 
 Nothing sleeps here: what a program says is awaited line by line, what it does is awaited by wait_until().
 """
+import itertools
 import json
 import os
 import re
@@ -32,6 +33,11 @@ def wait_until(condition, seconds=30, what=None):
             what = what() if callable(what) else what
             raise AssertionError(f"not within {seconds} s: {what or condition.__doc__ or condition}")
         time.sleep(0.02)
+
+
+def whole_lines(file):
+    """The lines of a file that is being written. The last one may not be whole yet, and what follows it is no line of its own."""
+    return itertools.takewhile(lambda line: line.endswith(b"\n"), file)
 
 
 class Program:
@@ -136,10 +142,9 @@ class Sandbox(Program):
         if os.path.exists(self.record):
             with open(self.record, "rb") as file:
                 file.seek(self.posts_read)
-                for line in file:
-                    if line.endswith(b"\n"):
-                        self.posts_seen.append(json.loads(line))
-                        self.posts_read += len(line)
+                for line in whole_lines(file):
+                    self.posts_seen.append(json.loads(line))
+                    self.posts_read += len(line)
         return self.posts_seen
 
     def calls(self):
