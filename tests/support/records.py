@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 import zlib
+from collections import Counter
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
@@ -90,8 +91,18 @@ def knows_transactions(bootstrap, group):
 
 
 def prefer_leaders(bootstrap):
-    """Gives each partition back to the broker that is to lead it, where that one is in sync."""
-    _ask(bootstrap, 43, 0, struct.pack(">ii", -1, 30000))
+    """Gives each partition back to the broker that is to lead it, where that one is in sync. Returns Kafka's codes: that of the whole, and
+    how often each other one stands in the answer (84: it leads already)."""
+    answer = _Answer(_ask(bootstrap, 43, 1, struct.pack(">bii", 0, -1, 10000)))
+    answer.int32()
+    whole, codes = answer.int16(), Counter()
+    for _ in range(answer.int32()):
+        answer.string()
+        for _ in range(answer.int32()):
+            answer.int32()
+            codes[answer.int16()] += 1
+            answer.string()
+    return whole, dict(codes)
 
 
 def delete_topic(bootstrap, name):

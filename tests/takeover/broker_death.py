@@ -89,15 +89,15 @@ class BrokerDeath(UnderLoad):
         """Which broker coordinates a name: by the leaders of the topic that keeps it. `wanted`: the broker that leads some of it, or None."""
         coordinator(self.bootstrap, some_name, transactions)  # makes the topic
         admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+        answers = ["not asked for"]
 
         def led():
             found = admin.list_topics(topic, timeout=20).topics[topic].partitions
-            leaders = {p.leader for p in found.values()}
-            if not wanted or wanted in leaders:
+            if not wanted or wanted in {p.leader for p in found.values()}:
                 return found
-            prefer_leaders(self.bootstrap)  # a broker that has just come back was not in sync before
+            answers.append(prefer_leaders(self.bootstrap))  # a broker that has just come back was not in sync before
             return None
-        partitions = wait_until(led, 60, f"broker {wanted} leads some of {topic}")
+        partitions = wait_until(led, 60, lambda: f"broker {wanted} leads some of {topic}; elections {len(answers) - 1}, last {answers[-1]}")
 
         def find(name):
             code = 0
