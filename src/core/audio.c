@@ -229,17 +229,21 @@ static bool is_wide_text(const char *bytes, size_t n)
            (zeros[1] == quarter && zeros[2] == quarter && zeros[0] + zeros[3] == quarter);
 }
 
-/* Whether this is JSON, XML or HTML, in whatever encoding, after white space and a byte order mark.
- */
-static bool is_markup(const char *bytes, size_t n)
+/* Whether the text begins like JSON, XML or HTML, after white space and a byte order mark. */
+static bool begins_as_markup(const char *bytes, size_t n)
 {
-    if (has_control(bytes, n) || is_like_sound((const unsigned char *)bytes, n))
-        return false;
     if (n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3))
         bytes += 3, n -= 3;
     while (n && *bytes && strchr(" \t\r\n\v\f", *bytes))
         bytes++, n--;
     return n && (*bytes == '{' || *bytes == '[' || *bytes == '<' || *bytes == '"');
+}
+
+/* Whether this is JSON, XML or HTML, in whatever encoding. */
+static bool is_markup(const char *bytes, size_t n)
+{
+    return begins_as_markup(bytes, n) && !has_control(bytes, n) &&
+           !is_like_sound((const unsigned char *)bytes, n);
 }
 
 /* Whether these are a C program's strings, one after another. */

@@ -2,15 +2,15 @@
  * whenever a client is made, so a file that is half written just then would hold back a takeover.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/text.h"
+#include "core/config_source.h"
 #include "io/kafka_internal.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -60,32 +60,20 @@ static bool write_whole(int fd, const char *data, size_t size)
     return true;
 }
 
-static bool copy_content(int from, int to)
-{
-    char block[16384];
-    ssize_t n;
-    while ((n = read(from, block, sizeof block)) > 0)
-        if (!write_whole(to, block, (size_t)n))
-            return false;
-    explicit_bzero(block, sizeof block);
-    return n == 0;
-}
-
 /* Returns the copy, or -1: a folder, for example, is not copied. */
 static int copy_file(const char *path)
 {
-    struct stat status;
-    int to = -1, from = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (from < 0)
-        return -1;
-    if (!fstat(from, &status) && S_ISREG(status.st_mode))
-        to = new_memory_file();
-    if (to >= 0 && !copy_content(from, to)) {
-        close(to);
-        to = -1;
+    struct text content = {0};
+    struct error why;
+    int copy = -1;
+    if (config_is_regular(path) && !config_read_file(path, SIZE_MAX, &content, &why))
+        copy = new_memory_file();
+    if (copy >= 0 && !write_whole(copy, content.data, content.length)) {
+        close(copy);
+        copy = -1;
     }
-    close(from);
-    return to;
+    text_fini(&content);
+    return copy;
 }
 
 struct kafka_copies *kafka_copies_take(const struct config *config)

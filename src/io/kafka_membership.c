@@ -1,6 +1,7 @@
 /* Under which membership of the group something may be committed: its generation, the copy of the
  * one that granted the partitions (rule 6), and whether the group has gone on (rule 7). The rules
- * are those of kafka_assignment.c. Kafka thread. */
+ * are those of kafka_assignment.c. Kafka thread. And whether the job is in its group at all, from
+ * the requests that librdkafka's threads send. */
 #include <string.h>
 
 #include "base/clock.h"

@@ -73,7 +73,7 @@ static void note_failed(struct kafka_writing *job, const struct record *record,
     job->any_failed = true;
 }
 
-/* Notes that the broker refuses a record. A topic that requires keys refuses all that have none. */
+/* Notes that a record is refused. A topic that requires keys refuses all that have none. */
 static void note_refused(struct kafka_writing *job, size_t index, enum record_refusal refusal)
 {
     const struct kafka_transaction *transaction = job->transaction;
@@ -506,10 +506,8 @@ static void produce_all(struct kafka *kafka, bool each_alone)
             flush(kafka, clock_boot_ms());
         enum record_refusal refusal =
             code ? kafka_refusal_of(code, transaction->records[i].has_key) : RECORD_TAKEN;
-        if (refusal != RECORD_TAKEN) {
-            job->refused[i] = refusal;
-            job->any_refused = true;
-        }
+        if (refusal != RECORD_TAKEN)
+            note_refused(job, i, refusal);
         if (refusal == REFUSED_FOR_SIZE) { /* by librdkafka itself */
             keep_reason(job, &transaction->records[i], code);
             continue; /* to find all refused records at once */

@@ -418,12 +418,12 @@ static int commit(struct redrive *redrive, struct error *error)
     if (!rc)
         rc = make_step(redrive, list, commit_transaction, until, "committing", error);
     rd_kafka_topic_partition_list_destroy(list);
-    if (rc)
+    if (rc) {
         tell_refusal(redrive, error);
-    if (redrive->undecided)
-        find_out(redrive, error);
-    if (rc)
+        if (redrive->undecided)
+            find_out(redrive, error);
         return -1;
+    }
     redrive->open = false;
     tell_committed(redrive);
     return 0;

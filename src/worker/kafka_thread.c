@@ -159,13 +159,13 @@ static void check_join(struct kafka_thread *thread)
     int64_t usual = 2 * config->session_timeout_ms + config->drain_timeout_ms;
     int64_t limit = usual > SLOW_MS ? usual : SLOW_MS;
     _Atomic bool *in_group = &thread->metrics->in_group[thread->job];
-    if (thread->shut_out && kafka_standing(thread->kafka) == KAFKA_SETTLED) {
+    bool settled = kafka_standing(thread->kafka) == KAFKA_SETTLED;
+    if (thread->shut_out && settled) {
         thread->shut_out = false;
         atomic_store(in_group, true);
     }
     if (!thread->joined || thread->stop_until || kafka_lacks_topic(thread->kafka) ||
-        kafka_lacks_right(thread->kafka) ||
-        (atomic_load(in_group) && kafka_standing(thread->kafka) == KAFKA_SETTLED)) {
+        kafka_lacks_right(thread->kafka) || (atomic_load(in_group) && settled)) {
         trouble_over(&thread->troubles, TROUBLE_JOIN, thread->now);
         thread->outside_since = 0;
         return;

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/process_usage.h"
 #include "core/ledger.h"
+#include "worker/trouble.h"
 
 #define PREFIX "privacy_call_"
 
@@ -337,9 +338,8 @@ void metrics_table(struct metrics *metrics, enum request_kind job, const struct 
 static bool lasts(const struct metrics *metrics, enum request_kind job, enum condition condition,
                   int64_t wall_ms)
 {
-    enum { LASTING_MS = 60000 };
     int64_t since = atomic_load(&metrics->since[job][condition]);
-    return since && wall_ms - since >= LASTING_MS;
+    return since && wall_ms - since >= TROUBLE_LASTING_MS;
 }
 
 /* The time of the condition is computed from another clock each time. Small differences do not

@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 
-enum { LASTING_MS = 60000, LINE_INTERVAL_MS = 60000, LINES = 8 };
+enum { LINE_INTERVAL_MS = 60000, LINES = 8 };
 
 struct line {
     uint64_t hash;
@@ -72,7 +72,7 @@ static bool is_due(enum trouble_kind kind, int64_t now_ms, const char *text)
 
 static void note(struct trouble *trouble, int64_t now_ms, const char *text)
 {
-    if (!trouble->since_ms || now_ms - trouble->last_ms >= LASTING_MS)
+    if (!trouble->since_ms || now_ms - trouble->last_ms >= TROUBLE_LASTING_MS)
         trouble->since_ms = now_ms;
     trouble->last_ms = now_ms;
     snprintf(trouble->text, sizeof trouble->text, "%s", text);
@@ -86,7 +86,7 @@ void trouble_failed(struct troubles *troubles, enum trouble_kind kind, int64_t n
     if (!is_due(kind, now_ms, text))
         return;
     int64_t seconds = (now_ms - trouble->since_ms) / 1000;
-    if (now_ms - trouble->since_ms >= LASTING_MS && kind != TROUBLE_REFUSALS)
+    if (now_ms - trouble->since_ms >= TROUBLE_LASTING_MS && kind != TROUBLE_REFUSALS)
         log_error("%s; it has failed for %" PRId64 " s: /readyz answers 503; it is tried again",
                   text, seconds);
     else if (lasting)
@@ -99,12 +99,12 @@ void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t si
                    int64_t now_ms, const char *text, bool told)
 {
     struct trouble *trouble = &troubles->all[kind];
-    if (!trouble->since_ms || now_ms - trouble->last_ms >= LASTING_MS) {
+    if (!trouble->since_ms || now_ms - trouble->last_ms >= TROUBLE_LASTING_MS) {
         trouble->since_ms = since_ms;
         trouble->last_ms = now_ms;
     }
     /* What the log says of one broker may be another matter: for that long only is it believed. */
-    if (told && now_ms - trouble->since_ms < LASTING_MS)
+    if (told && now_ms - trouble->since_ms < TROUBLE_LASTING_MS)
         note(trouble, now_ms, text);
     else
         trouble_failed(troubles, kind, now_ms, text, true);
@@ -113,8 +113,8 @@ void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t si
 void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms)
 {
     struct trouble *trouble = &troubles->all[kind];
-    if (trouble->since_ms && now_ms - trouble->since_ms >= LASTING_MS &&
-        now_ms - trouble->last_ms < LASTING_MS)
+    if (trouble->since_ms && now_ms - trouble->since_ms >= TROUBLE_LASTING_MS &&
+        now_ms - trouble->last_ms < TROUBLE_LASTING_MS)
         log_info("recovered after %" PRId64 " s: %s", (now_ms - trouble->since_ms) / 1000,
                  trouble->text);
     trouble->since_ms = 0;
@@ -123,7 +123,8 @@ void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now
 bool troubles_any(const struct troubles *troubles, int64_t now_ms)
 {
     for (int kind = 0; kind < TROUBLES; kind++)
-        if (troubles->all[kind].since_ms && now_ms - troubles->all[kind].last_ms < LASTING_MS)
+        if (troubles->all[kind].since_ms &&
+            now_ms - troubles->all[kind].last_ms < TROUBLE_LASTING_MS)
             return true;
     return false;
 }
@@ -131,7 +132,7 @@ bool troubles_any(const struct troubles *troubles, int64_t now_ms)
 static bool is_lasting(const struct troubles *troubles, int kind, int64_t now_ms)
 {
     int64_t since = troubles->all[kind].since_ms;
-    return kind != TROUBLE_REFUSALS && since && now_ms - since >= LASTING_MS;
+    return kind != TROUBLE_REFUSALS && since && now_ms - since >= TROUBLE_LASTING_MS;
 }
 
 const char *troubles_lasting(struct troubles *troubles, int64_t now_ms, int64_t *since_ms)
@@ -139,7 +140,7 @@ const char *troubles_lasting(struct troubles *troubles, int64_t now_ms, int64_t 
     const struct trouble *oldest = NULL;
     for (int kind = 0; kind < TROUBLES; kind++) {
         struct trouble *trouble = &troubles->all[kind];
-        if (now_ms - trouble->last_ms >= LASTING_MS)
+        if (now_ms - trouble->last_ms >= TROUBLE_LASTING_MS)
             trouble->since_ms = 0;
         if (is_lasting(troubles, kind, now_ms) && (!oldest || trouble->since_ms < oldest->since_ms))
             oldest = trouble;

@@ -17,7 +17,10 @@ enum trouble_kind {
     TROUBLES
 };
 
-enum { TROUBLE_TEXT = 400 };
+enum {
+    TROUBLE_TEXT = 400,
+    TROUBLE_LASTING_MS = 60000, /* after so long the process is not ready */
+};
 
 struct trouble {
     int64_t since_ms; /* 0: all is well */
