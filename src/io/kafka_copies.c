@@ -2,14 +2,15 @@
  * whenever a client is made, so a file that is half written just then would hold back a takeover.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "base/text.h"
 #include "core/config_source.h"
 #include "io/kafka_internal.h"
 
@@ -17,7 +18,10 @@
 #define MFD_NOEXEC_SEAL 8U /* Linux 6.3 */
 #endif
 
-enum { NAME_SIZE = 32 };
+enum {
+    NAME_SIZE = 32,
+    COPY_MAX = 16 * 1024 * 1024, /* copies take memory, and certificates are far smaller */
+};
 
 struct copy {
     char *path;
@@ -48,32 +52,30 @@ static int new_memory_file(void)
     return fd < 0 && errno == EINVAL ? memfd_create("kafka-file", MFD_CLOEXEC) : fd;
 }
 
-static bool write_whole(int fd, const char *data, size_t size)
+/* The kernel copies: no buffer of this process keeps a private key. */
+static bool copy_content(int from, int to)
 {
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0)
-            return false;
-        data += n;
-        size -= (size_t)n;
-    }
-    return true;
+    size_t left = COPY_MAX;
+    ssize_t n = 1;
+    while (left && (n = sendfile(to, from, NULL, left)) > 0)
+        left -= (size_t)n;
+    return left && !n;
 }
 
 /* Returns the copy, or -1: a folder, for example, is not copied. */
 static int copy_file(const char *path)
 {
-    struct text content = {0};
-    struct error why;
-    int copy = -1;
-    if (config_is_regular(path) && !config_read_file(path, SIZE_MAX, &content, &why))
-        copy = new_memory_file();
-    if (copy >= 0 && !write_whole(copy, content.data, content.length)) {
-        close(copy);
-        copy = -1;
+    int from =
+        config_is_regular(path) ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+    if (from < 0)
+        return -1;
+    int to = new_memory_file();
+    if (to >= 0 && !copy_content(from, to)) {
+        close(to);
+        to = -1;
     }
-    text_fini(&content);
-    return copy;
+    close(from);
+    return to;
 }
 
 struct kafka_copies *kafka_copies_take(const struct config *config)

@@ -217,6 +217,27 @@ static void files_that_are_replaced_are_released(void **state)
     config_fini(&config);
 }
 
+/* Copies take memory, which a file without an end must not use up. */
+static void a_file_that_is_far_too_large_is_not_copied(void **state)
+{
+    (void)state;
+    struct config config = config_with_files("password", "ca");
+    struct process_usage before, after;
+    assert_int_equal(truncate(path_of("ca"), (off_t)64 << 20), 0);
+    process_usage_read(&before);
+    struct kafka_files *files = kafka_files_new(&config);
+    process_usage_read(&after);
+    assert_true(before.open_files > 0);
+    assert_int_equal(after.open_files, before.open_files);
+    make_client(&config, files); /* librdkafka reads the file itself */
+    put("ca", certificate);
+    assert_non_null(strstr(look(files, false), "made anew"));
+    process_usage_read(&after);
+    assert_int_equal(after.open_files, before.open_files + 1);
+    kafka_files_free(files);
+    config_fini(&config);
+}
+
 /* A certificate that is half written holds nothing else up. */
 static void a_password_does_not_wait_for_a_certificate(void **state)
 {
@@ -259,13 +280,14 @@ int main(void)
         cmocka_unit_test(certificates_make_new_clients),
         cmocka_unit_test(clients_are_made_with_the_last_good_files),
         cmocka_unit_test(files_that_are_replaced_are_released),
+        cmocka_unit_test(a_file_that_is_far_too_large_is_not_copied),
     };
     if (!mkdtemp(folder))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    unlink(path_of("password"));
-    unlink(path_of("ca"));
-    unlink(path_of("pem"));
+    static const char *const names[] = {"password", "ca", "pem", "secret", "authority.pem"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unlink(path_of(names[i]));
     rmdir(folder);
     return failed;
 }
