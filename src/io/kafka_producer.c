@@ -396,11 +396,11 @@ static void replace_producer(struct kafka *kafka)
 {
     struct kafka_writing *job = &kafka->writing;
     struct error before = job->error;
-    if (make_producer(kafka, &job->error))
+    if (!make_producer(kafka, &job->error))
+        prepare_producer(kafka, true);
+    else if (kafka_log_due(&kafka->log_throttle, "no new producer", KAFKA_LOG_INTERVAL_MS))
         log_error("kafka: a new producer cannot be made: %s; the current one is kept",
                   job->error.text);
-    else
-        prepare_producer(kafka, true);
     job->error = before;
 }
 

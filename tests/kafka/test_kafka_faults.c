@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log_recent.h"
 #include "base/memory.h"
 #include "support.h"
 
@@ -35,13 +36,16 @@ enum call {
     NEW,
 };
 
-/* Which call is to fail next, with what. It fails once. */
+/* Which call is to fail next, with what. It fails once, or until that is changed. */
 static atomic_int failing;
+static atomic_bool always;
 static rd_kafka_resp_err_t with;
 
 static bool strikes(enum call call)
 {
     int expected = call;
+    if (atomic_load(&always))
+        return atomic_load(&failing) == expected;
     return atomic_compare_exchange_strong(&failing, &expected, NONE);
 }
 
@@ -241,6 +245,45 @@ static void a_takeover_tries_again_at_once(const char *bootstrap)
     side_fini(&side);
 }
 
+static uint64_t times_logged(const char *words)
+{
+    struct log_recent lines[LOG_RECENT];
+    uint64_t times = 0;
+    size_t count = log_recent_copy(lines);
+    for (size_t i = 0; i < count; i++)
+        times += strstr(lines[i].message, words) ? lines[i].times : 0;
+    return times;
+}
+
+/* After a refused batch each transaction tries to get a new producer, and tells a failure once. */
+static void a_producer_that_cannot_be_replaced_is_one_line(rd_kafka_mock_cluster_t *mock,
+                                                           const char *bootstrap)
+{
+    struct side side;
+    struct record record = {0};
+    struct stored_ledger ledger = {.offset = 1, .metadata = "1:2:a", .metadata_size = 5};
+    side_init(&side, bootstrap, "gap", "a", NULL);
+    kafka_start(side.kafka);
+    side_until(&side, side.ready == 1);
+    kafka_join(side.kafka);
+    side_until(&side, side.rebalance_count > 0);
+    record_set(&record, side.config.result_topics[REQUEST_CALL], "k", "v");
+    rd_kafka_mock_push_request_errors(mock, 0, 1, RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_ABORTED);
+    atomic_store(&always, true);
+    atomic_store(&failing, NEW);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(side_transact(&side, NULL, 0, &ledger, 1), TXN_COMMITTED);
+    atomic_store(&always, false);
+    atomic_store(&failing, NONE);
+    assert_int_equal(times_logged("a new producer cannot be made"), 1);
+    assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_COMMITTED);
+    text_fini(&record.key);
+    text_fini(&record.value);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void no_fault_ends_or_stops_it(void **state)
 {
     (void)state;
@@ -280,6 +323,7 @@ static void no_fault_ends_or_stops_it(void **state)
     rd_kafka_mock_topic_create(mock, "call-results", 1, 1);
     rd_kafka_mock_topic_create(mock, "privacy-call-dead-letters", 1, 1);
     topic_put(bootstrap, "call-requests", 0, "o-1", "one", "x");
+    a_producer_that_cannot_be_replaced_is_one_line(mock, bootstrap);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         life(bootstrap, faults[i].call, faults[i].code);
     a_takeover_tries_again_at_once(bootstrap);
