@@ -335,11 +335,12 @@ void metrics_table(struct metrics *metrics, enum request_kind job, const struct 
     pthread_mutex_unlock(&metrics->lock);
 }
 
+/* Nobody knows how long, if the wall clock was set back: long enough. */
 static bool lasts(const struct metrics *metrics, enum request_kind job, enum condition condition,
                   int64_t wall_ms)
 {
     int64_t since = atomic_load(&metrics->since[job][condition]);
-    return since && wall_ms - since >= TROUBLE_LASTING_MS;
+    return since && llabs(wall_ms - since) >= TROUBLE_LASTING_MS;
 }
 
 /* The time of the condition is computed from another clock each time. Small differences do not

@@ -192,6 +192,8 @@ static void fails_without_an_operation(void **state)
         health_why_unready(metrics, why, sizeof why);
         if (causes[i] == CONDITION_NO_KAFKA)
             assert_string_equal(why, "no broker answers: refused");
+        metrics_failing(metrics, REQUEST_CALL, NULL, 0, since - 3600000); /* a clock set back */
+        assert_int_equal(metrics_sum(metrics->failing_jobs), 1);
         metrics_condition(metrics, REQUEST_CALL, causes[i], 0);
         metrics_failing(metrics, REQUEST_CALL, NULL, 0, since + 60000);
         assert_true(health_is_ready(metrics));
