@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "core/config_source.h"
 #include "io/kafka_internal.h"
 
@@ -125,10 +126,21 @@ void kafka_copies_use(const struct kafka_copies *copies, rd_kafka_conf_t *conf)
     }
 }
 
-const char *kafka_copies_original(const struct kafka_copies *copies, const char *path)
+/* The copy whose path the words begin with; NULL: none. */
+static const struct copy *copy_at(const struct kafka_copies *copies, const char *words)
 {
-    for (size_t i = 0; copies && i < copies->count; i++)
-        if (!strcmp(path, copies->copy[i].name))
-            return copies->copy[i].path;
-    return path;
+    for (size_t i = 0; copies && i < copies->count; i++) {
+        size_t n = strlen(copies->copy[i].name);
+        if (!strncmp(words, copies->copy[i].name, n) && !text_is_digit(words[n]))
+            return &copies->copy[i];
+    }
+    return NULL;
+}
+
+void kafka_copies_say(const struct kafka_copies *copies, const char *words, struct text *out)
+{
+    for (const struct copy *copy; *words; words += copy ? strlen(copy->name) : 1) {
+        copy = copy_at(copies, words);
+        text_append(out, copy ? copy->path : words, copy ? strlen(copy->path) : 1);
+    }
 }

@@ -451,8 +451,8 @@ struct kafka_copies *kafka_copies_take(const struct config *config);
 void kafka_copies_free(struct kafka_copies *copies);
 /* Puts the copies' paths into the configuration. They are valid until the copies are freed. */
 void kafka_copies_use(const struct kafka_copies *copies, rd_kafka_conf_t *conf);
-/* The path of the file whose copy has that path; of another file, its own path. */
-const char *kafka_copies_original(const struct kafka_copies *copies, const char *path);
+/* Adds librdkafka's words, with the files' own paths in the places of their copies'. */
+void kafka_copies_say(const struct kafka_copies *copies, const char *words, struct text *out);
 
 /* kafka_files.c; any thread */
 

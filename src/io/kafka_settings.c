@@ -191,18 +191,23 @@ static bool is_about(const char *reason, const char *location)
 static void set_reason(struct error *error, const rd_kafka_conf_t *conf,
                        const struct kafka_copies *copies, const char *reason)
 {
-    struct text files = {0};
+    struct text words = {0}, said = {0};
+    bool any = false;
+    text_add(&words, reason);
     for (const char *const *location = kafka_locations; *location; location++) {
         char path[300];
         size_t size = sizeof path;
-        if (is_about(reason, *location) &&
-            rd_kafka_conf_get(conf, *location, path, &size) == RD_KAFKA_CONF_OK && *path)
-            text_printf(&files, "%skafka.%s = %s", files.length ? ", " : " (", *location,
-                        kafka_copies_original(copies, path));
+        if (!is_about(reason, *location) ||
+            rd_kafka_conf_get(conf, *location, path, &size) != RD_KAFKA_CONF_OK || !*path)
+            continue;
+        text_printf(&words, "%skafka.%s = %s", any ? ", " : " (", *location, path);
+        any = true;
     }
-    error_set(error, "librdkafka: %s%s%s", reason, files.length ? files.data : "",
-              files.length ? ")" : "");
-    text_fini(&files);
+    text_add(&words, any ? ")" : "");
+    kafka_copies_say(copies, words.data, &said);
+    error_set(error, "librdkafka: %s", said.length ? said.data : "");
+    text_fini(&words);
+    text_fini(&said);
 }
 
 static rd_kafka_t *new_client(rd_kafka_type_t type, rd_kafka_conf_t *conf,

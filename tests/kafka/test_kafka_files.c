@@ -238,6 +238,24 @@ static void a_file_that_is_far_too_large_is_not_copied(void **state)
     config_fini(&config);
 }
 
+/* librdkafka's words name the copy. */
+static void errors_name_the_file_itself(void **state)
+{
+    (void)state;
+    char location[128];
+    put("keystore", "half");
+    snprintf(location, sizeof location, "kafka.ssl.keystore.location=%s", path_of("keystore"));
+    const char *options[] = {"kafka.security.protocol=ssl", location,
+                             "kafka.ssl.keystore.password=p"};
+    struct config config = config_of(options, 3);
+    struct kafka_files *files = kafka_files_new(&config);
+    assert_null(look(files, true));
+    assert_non_null(strstr(error.text, path_of("keystore")));
+    assert_null(strstr(error.text, "/proc/"));
+    kafka_files_free(files);
+    config_fini(&config);
+}
+
 /* A certificate that is half written holds nothing else up. */
 static void a_password_does_not_wait_for_a_certificate(void **state)
 {
@@ -280,12 +298,14 @@ int main(void)
         cmocka_unit_test(certificates_make_new_clients),
         cmocka_unit_test(clients_are_made_with_the_last_good_files),
         cmocka_unit_test(files_that_are_replaced_are_released),
+        cmocka_unit_test(errors_name_the_file_itself),
         cmocka_unit_test(a_file_that_is_far_too_large_is_not_copied),
     };
     if (!mkdtemp(folder))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    static const char *const names[] = {"password", "ca", "pem", "secret", "authority.pem"};
+    static const char *const names[] = {"password",      "ca",      "pem", "secret",
+                                        "authority.pem", "keystore"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(path_of(names[i]));
     rmdir(folder);
