@@ -37,8 +37,9 @@
  *  7. Results of partitions that leave after a rejoin has begun must not be committed under the new
  *     generation: see kafka_membership.
  *  8. A cooperative revocation that was overtaken leaves librdkafka unable to take part in later
- *     rebalances. The consumer is then closed as for a stop, so that its other partitions are
- *     drained and given back in order, and a new consumer joins.
+ *     rebalances, whether the next event comes before the answer or after it. The consumer is then
+ *     closed as for a stop, so that its other partitions are drained and given back in order, and a
+ *     new consumer joins.
  *  9. The coordinator answers a JoinGroup when all members have sent theirs, and reads nothing that
  *     stands behind it on its connection. librdkafka gives up a LeaveGroup after 5 s, and the
  *     coordinator then counts on a member that has ended. So a leave waits for an answer first.
@@ -68,19 +69,20 @@ enum {
 
 /* librdkafka stores the partitions to be assigned after a revocation. If another event overtakes
  * it, librdkafka keeps them for ever, and ignores every further rebalance (2.0.2). Rule 8. */
-static bool must_renew(const struct kafka_assignment *a)
+static void renew(struct kafka_assignment *a)
 {
-    return !a->eager && a->asked == ASKED_UNASSIGN && !a->closing;
+    if (a->closing || a->renewing)
+        return;
+    log_info("kafka: a rebalance was overtaken by another; joining the group anew");
+    a->renewing = true;
 }
 
 /* Rule 1. */
 void kafka_pending_cancel(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    if (must_renew(a)) {
-        log_info("kafka: a rebalance was overtaken by another; joining the group anew");
-        a->renewing = true;
-    }
+    if (!a->eager && a->asked == ASKED_UNASSIGN)
+        renew(a);
     a->asked = ASKED_NOTHING;
     a->reported_count = 0;
     each_slot(slot, kafka) if (slot->state == SLOT_ASSIGNING || slot->state == SLOT_REVOKING)
@@ -178,6 +180,8 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     int32_t before = a->generation;
     a->generation = kafka_membership_keep(kafka);
     a->joining &= a->follows && a->generation == before;
+    if (a->follows && a->generation > before) /* librdkafka has joined again in the meantime */
+        renew(a);
     a->lost = a->follows = false;
     a->no_member_since_ms = 0;
     kafka_membership_granted(kafka);
@@ -214,7 +218,10 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
 {
     struct kafka_assignment *a = &kafka->assignment;
     kafka_pending_cancel(kafka);
+    if (a->follows) /* by an assignment, not by this */
+        renew(a);
     a->follows = !a->eager && !event->lost && !a->closing;
+    a->generation = kafka_membership_keep(kafka);
     for (int i = 0; i < event->list->cnt; i++) {
         struct kafka_slot *slot = kafka_slot_of(kafka, &event->list->elems[i]);
         if (slot && slot->state == SLOT_PENDING)
@@ -230,7 +237,6 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
         unassigned(kafka);
         return;
     }
-    a->generation = kafka_membership_keep(kafka);
     a->asked = ASKED_UNASSIGN;
     a->number++;
     kafka->handler->revoked(kafka->arg, a->number,

@@ -62,7 +62,7 @@ static void closed(struct kafka *kafka)
     } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader) &&
                kafka_runner_idle(&kafka->prober) && kafka_consumer_renew(kafka)) {
         /* The new consumer has its member id: if it is fenced, another process has joined. */
-        a->closing = a->renewing = a->fenced = a->lost = false;
+        a->closing = a->renewing = a->fenced = a->lost = a->follows = false;
     }
 }
 
