@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "core/config_source.h"
+#include "io/kafka_files.h"
 #include "io/kafka_internal.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -45,6 +46,14 @@ bool kafka_is_location(const struct kafka_setting *setting)
         if (!strcmp(setting->name, *name))
             return *setting->value;
     return false;
+}
+
+size_t kafka_files_copied(const struct config *config)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < config->kafka_count; i++)
+        count += kafka_is_location(&config->kafka[i]);
+    return 2 * count;
 }
 
 static int new_memory_file(void)

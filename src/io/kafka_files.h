@@ -10,11 +10,16 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
 #include "core/config.h"
 
 struct kafka_files;
+
+/* How many open files the copies take at most: one for each file, and one more while a new copy is
+ * tried. */
+size_t kafka_files_copied(const struct config *config);
 
 /* Stores the current state of the files. Called before any client is made. config must outlive
  * it. */

@@ -17,6 +17,7 @@
 #include "core/config.h"
 #include "core/config_source.h"
 #include "io/kafka.h"
+#include "io/kafka_files.h"
 #include "io/platform.h"
 #include "worker/ledger_command.h"
 #include "worker/options.h"
@@ -138,6 +139,7 @@ static int allow_open_files(struct config *config)
     rlim_t calls = (rlim_t)config->platform_max_in_flight, own = OWN_FILES;
     for (int kind = 0; kind < REQUEST_KINDS; kind++)
         own += *config->request_topics[kind] ? JOB_FILES : 0;
+    own += kafka_files_copied(config);
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return 0;
     limit.rlim_cur = limit.rlim_max;

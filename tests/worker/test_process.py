@@ -120,7 +120,9 @@ class OpenFiles(unittest.TestCase):
         self.assertRegex(text, r"warn .*may have 150 open files, and platform\.max\.in\.flight = 200 needs about 328: at most 22 calls")
 
     def test_fewer_than_it_needs_itself(self):
-        for settings, needed in ({}, 80), ({"topic.recording.requests": ""}, 56):
+        file = os.path.abspath(__file__)
+        copied = {f"kafka.ssl.{name}.location": file for name in ("ca", "certificate", "key")}
+        for settings, needed in ({}, 80), ({"topic.recording.requests": ""}, 56), (copied, 86):
             with worker(WORKER, settings=settings,
                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))) as process:
                 process.wait_for(f"error cannot start: this process may have 48 open files, and needs at least {needed}: allow more")
