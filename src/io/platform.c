@@ -322,6 +322,7 @@ static int dial(struct transfer *transfer)
     transfer->certificate_refused = false;
     transfer->opened = transfer->reopened = false;
     transfer->stale = transfer->has_connection = false;
+    transfer->in_tls = transfer->passed_over = false;
     transfer->open_error = 0;
     transfer->words[0] = '\0';
     return transfer_prepare(transfer) || add(transfer) ? -1 : 0;
@@ -345,9 +346,10 @@ static void say_why_not_connected(struct transfer *transfer)
 
 static void finish(struct transfer *transfer, CURLcode code)
 {
-    if (transfer->stale && !transfer->reconnected) {
+    bool is_stale = transfer->stale && !transfer->reconnected;
+    if (is_stale || platform_peer_fails(transfer, code)) {
         take_out(transfer);
-        transfer->reconnected = true;
+        transfer->reconnected |= is_stale;
         if (dial(transfer))
             platform_fail_soon(transfer);
         return;
@@ -402,6 +404,7 @@ static void end_awaiting(struct platform *platform, int64_t now)
             continue;
         snprintf(transfer->words, sizeof transfer->words, "no answer within %lld ms",
                  (long long)transfer->post->answer_timeout_ms);
+        platform_peer_fails(transfer, CURLE_OPERATION_TIMEDOUT);
         end(transfer, FAILURE_TIMEOUT);
     }
 }

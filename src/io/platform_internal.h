@@ -1,12 +1,13 @@
 /* Declarations that the files of io/platform share. platform.c starts and ends posts,
  * platform_transfer.c sets up libcurl's transfers and reads their outcomes, platform_answer.c reads
  * an answer's head and body, platform_framing.c finds its end, platform_chunks.c parses its chunks,
- * platform_sockets.c connects libcurl's sockets and timers to the loop, platform_ports.c finds
- * connections by their local port, platform_tls.c reads the state of TLS. Everything runs on the
- * loop's thread. */
+ * platform_sockets.c connects libcurl's sockets and timers to the loop, platform_peers.c passes
+ * over addresses that fail, platform_ports.c finds connections by their local port, platform_tls.c
+ * reads the state of TLS. Everything runs on the loop's thread. */
 #pragma once
 
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 
@@ -15,10 +16,24 @@
 #include "io/platform_chunks.h"
 #include "io/platform_framing.h"
 
-enum { PLATFORM_HEADERS = 4, PORT_BUCKETS = 1024 };
+enum { PLATFORM_HEADERS = 4, PORT_BUCKETS = 1024, PASSED_OVER = 8 };
 
 /* What an easy handle is for. Its options never change, except those of one request. */
 enum transfer_use { TRANSFER_CALL, TRANSFER_RECORDING, TRANSFER_FETCH, TRANSFER_USES };
+
+/* An address and port, of IPv6 or IPv4. Compared by its bytes. */
+struct peer {
+    struct sockaddr_in6 address;
+};
+
+/* The addresses that are passed over. The newest ones replace the oldest. */
+struct passed_over {
+    struct {
+        struct peer peer;
+        int64_t tried_ms; /* when it was last tried; 0: none */
+    } entries[PASSED_OVER];
+    unsigned added;
+};
 
 /* A socket that libcurl waits for. It stays in the loop while its connection is idle in the pool,
  * which saves two system calls per request. */
@@ -32,6 +47,7 @@ struct watch {
     bool not_reusable;     /* it has received more than its answer: no further request may use it */
     struct list port_node; /* of a connection, in platform.ports */
     int local_port;        /* of the connection; 0: not known yet */
+    struct peer peer;      /* of the connection */
     int64_t made_ms;       /* CLOCK_BOOTTIME */
     unsigned generation;   /* generation of the certificates with which it was made */
 };
@@ -100,6 +116,9 @@ struct transfer {
     bool
         reopened; /* libcurl opened a new connection after it had sent the request on another one */
     bool has_connection;      /* connected, TLS included, when last checked */
+    struct peer peer;         /* of the connection in whose TLS it is, or was last */
+    bool in_tls;              /* its own new connection has got as far as TLS */
+    bool passed_over;         /* an address was passed over */
     bool stale;               /* stopped by the check of a reused connection */
     bool certificate_refused; /* stopped, because the platform has just refused the client
                                  certificate */
@@ -135,6 +154,7 @@ struct platform {
     int64_t
         refused_ms; /* when the platform refused the client certificate; 0: never with this one */
     int64_t awaited_ms; /* total time for which new connections waited for such a refusal */
+    struct passed_over passed_over, passed_over_of_files;
 };
 
 /* ---- platform.c */
@@ -211,6 +231,21 @@ struct watch *ports_next(struct ports *ports, int local_port, const struct watch
 #define ports_each(watch, ports, local_port)                                                       \
     for (struct watch *watch = ports_next(ports, local_port, NULL); watch;                         \
          watch = ports_next(ports, local_port, watch))
+
+/* ---- platform_peers.c */
+
+struct peer platform_peer(const struct curl_sockaddr *address);
+
+/* Whether the transfer must not connect to the address. */
+bool platform_passes_over(struct transfer *transfer, const struct peer *peer);
+
+/* The transfer has its connection, and is about to send. */
+void platform_peer_works(struct transfer *transfer);
+
+/* The transfer has ended so. If its connection failed in TLS, the address is passed over from now
+ * on. Returns whether the transfer has to start again, because only addresses that were passed over
+ * are left. Then no address is any more, and nothing was sent. */
+bool platform_peer_fails(struct transfer *transfer, CURLcode code);
 
 /* ---- platform_sockets.c */
 

@@ -120,6 +120,16 @@ static struct transfer *transfer_of(CURL *easy)
     return (struct transfer *)(void *)transfer;
 }
 
+/* libcurl waits for bytes only. On a new connection these are those of TLS: TCP is up.
+ * (libcurl 8.14 does not report the address before the end of TLS.) */
+static void note_tls(struct transfer *transfer, const struct watch *watch)
+{
+    if (!transfer || !transfer->opened || transfer->has_connection)
+        return;
+    transfer->in_tls = true;
+    transfer->peer = watch->peer;
+}
+
 /* libcurl's request to watch a socket for these events. Returning an error would end all
  * transfers. */
 static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *argument,
@@ -135,6 +145,8 @@ static int on_socket_wanted(CURL *easy, curl_socket_t socket, int what, void *ar
     }
     if (!watch)
         return 0;
+    if (what == CURL_POLL_IN && watch->of_connection)
+        note_tls(transfer_of(easy), watch);
     /* libcurl 7.88 closes a socket that was never connected without reporting it again. The watch
      * of a connection stays, whatever libcurl wants of it now, because 8.14 removes those, too. */
     if (what == CURL_POLL_REMOVE && (!watch->of_connection || !is_connected(watch))) {
@@ -161,6 +173,9 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
         transfer->attempt.address_refused = true;
         return CURL_SOCKET_BAD;
     }
+    struct peer peer = platform_peer(address);
+    if (platform_passes_over(transfer, &peer))
+        return CURL_SOCKET_BAD;
     int type = address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK;
     curl_socket_t made = socket(address->family, type, address->protocol);
     if (made == -1) {
@@ -174,6 +189,7 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
     if (watch) {
         ports_add(&transfer->platform->ports, watch);
         watch->generation = transfer->trust->generation;
+        watch->peer = peer;
     }
     return made;
 }

@@ -205,9 +205,10 @@ void comes_back(struct bench *bench, enum call_end end)
 
 void use_tls(struct bench *bench)
 {
+    static const char *const names[] = {NAME, NULL};
     struct error error;
     snprintf(bench->ca_file, sizeof bench->ca_file, "/tmp/test-call-thread-%d.pem", getpid());
-    bench->tls = sandbox_certificate_context("127.0.0.1", NULL, bench->ca_file, false, &error);
+    bench->tls = sandbox_certificate_context("127.0.0.1", names, bench->ca_file, false, &error);
     assert_non_null(bench->tls);
     bench->config.platform_ca_file = memory_string(bench->ca_file);
     bench->config.platform_allow_http = false;

@@ -13,6 +13,7 @@
 #include "worker/call_thread.h"
 
 #define TOKEN   "test-token"
+#define NAME    "several.example" /* in the server's certificate; test_connections.c resolves it */
 #define OK_BODY "{\"Flag\": 1, \"Msg\": \"8617115230000\"}"
 #define OK_ANSWER                                                                                  \
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n" OK_BODY

@@ -31,12 +31,12 @@ struct server_connection {
 struct server {
     char url[64];
     int port;
-    SSL_CTX *tls;         /* NULL: plain HTTP; borrowed */
-    bool hang_connect;    /* accept, and say nothing */
-    int connect_delay_ms; /* before TLS */
-    int delay_ms;         /* before each answer */
-    const char *greeting; /* what each connection begins with; NULL: nothing */
-    const char *more;     /* what comes behind the first answer, after more_ms; NULL: nothing */
+    SSL_CTX *tls;              /* NULL: plain HTTP; borrowed */
+    _Atomic bool hang_connect; /* accept, and say nothing */
+    int connect_delay_ms;      /* before TLS */
+    int delay_ms;              /* before each answer */
+    const char *greeting;      /* what each connection begins with; NULL: nothing */
+    const char *more; /* what comes behind the first answer, after more_ms; NULL: nothing */
     int more_ms;
     bool says_goodbye;               /* TLS ends with close_notify */
     _Atomic bool shakes_hands_again; /* before each answer (TLS 1.2) */

@@ -25,8 +25,7 @@
 #include "base/memory.h"
 #include "bench.h"
 
-/* In the place of libc's, also for libcurl: one name has the addresses that a test gives it. */
-#define NAME "several.example"
+/* In the place of libc's, also for libcurl: NAME has the addresses that a test gives it. */
 static const char *addresses[4]; /* NULL: no more */
 static atomic_int failing_lookups;
 
@@ -58,23 +57,33 @@ struct dropping {
     int listener, queued[4];
 };
 
+/* A listener, and in `at` its address. */
+static int listen_at(const char *address, int port, int backlog, struct sockaddr_in6 *at,
+                     socklen_t *size)
+{
+    struct sockaddr_in *four = (struct sockaddr_in *)at;
+    *at = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    *size = sizeof *at;
+    if (inet_pton(AF_INET6, address, &at->sin6_addr) != 1) {
+        *four = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+        *size = sizeof *four;
+        assert_int_equal(inet_pton(AF_INET, address, &four->sin_addr), 1);
+    }
+    int listener = socket(at->sin6_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)at, *size), 0);
+    assert_int_equal(listen(listener, backlog), 0);
+    return listener;
+}
+
 /* A listener whose queue is full drops what comes, as a firewall does. */
 static void drop_at(struct dropping *dropping, const char *address, int port)
 {
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    bool is_six = inet_pton(AF_INET6, address, &six.sin6_addr) == 1;
-    if (!is_six)
-        assert_int_equal(inet_pton(AF_INET, address, &four.sin_addr), 1);
-    const struct sockaddr *at = is_six ? (struct sockaddr *)&six : (struct sockaddr *)&four;
-    socklen_t size = is_six ? sizeof six : sizeof four;
-    int family = is_six ? AF_INET6 : AF_INET;
-    dropping->listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(dropping->listener, at, size), 0);
-    assert_int_equal(listen(dropping->listener, 0), 0);
+    struct sockaddr_in6 at;
+    socklen_t size;
+    dropping->listener = listen_at(address, port, 0, &at, &size);
     for (int i = 0; i < 4; i++) {
-        dropping->queued[i] = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        connect(dropping->queued[i], at, size);
+        dropping->queued[i] = socket(at.sin6_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        (void)connect(dropping->queued[i], (struct sockaddr *)&at, size);
     }
 }
 
@@ -129,6 +138,147 @@ static void the_third_address_is_used(void **state)
 static void the_other_family_is_used(void **state)
 {
     try_addresses(*state, "::1", NULL);
+}
+
+/* The kernel accepts for a process that is frozen. */
+static int silent_at(const char *address, int port)
+{
+    struct sockaddr_in6 at;
+    socklen_t size;
+    return listen_at(address, port, 16, &at, &size);
+}
+
+/* Closes the listener; how many connections came. */
+static int silent_no_more(int listener)
+{
+    int count = 0;
+    for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; count++)
+        close(fd);
+    close(listener);
+    return count;
+}
+
+/* The last address speaks TLS. */
+static void open_tls_name(struct bench *bench, const char *first, const char *second)
+{
+    static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
+    char url[64];
+    bench->config.platform_connect_timeout_ms = 1000;
+    bench->config.platform_timeout_ms = 5000;
+    bench->config.platform_connection_reuse = false;
+    addresses[0] = first;
+    addresses[1] = second ? second : "127.0.0.1";
+    addresses[2] = second ? "127.0.0.1" : NULL;
+    use_tls(bench);
+    server_start(&bench->server, "127.0.0.1", bench->tls, script, 1);
+    snprintf(url, sizeof url, "https://" NAME ":%d", bench->server.port);
+    open_thread(bench, url);
+}
+
+/* The first addresses accept connections, and say nothing in TLS. */
+static void try_silent(struct bench *bench, const char *first, const char *second)
+{
+    open_tls_name(bench, first, second);
+    int silent[] = {silent_at(first, bench->server.port),
+                    second ? silent_at(second, bench->server.port) : -1};
+    int calls = 0;
+    for (int i = 0; i < (second ? 2 : 1); i++) {
+        start(bench, REQUEST_CALL, calls++);
+        comes_back(bench, CALL_NOT_SENT);
+    }
+    for (int i = 0; i < 3; i++) {
+        start(bench, REQUEST_CALL, calls++);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(silent_no_more(silent[0]), 1);
+    if (second)
+        assert_int_equal(silent_no_more(silent[1]), 1);
+    assert_int_equal(server_requests(&bench->server), 3);
+}
+
+static void an_address_silent_in_tls_is_passed_over(void **state)
+{
+    try_silent(*state, "127.0.0.2", NULL);
+}
+
+static void two_silent_addresses_are_passed_over(void **state)
+{
+    try_silent(*state, "127.0.0.2", "127.0.0.3");
+}
+
+static void a_silent_address_of_the_other_family_is_passed_over(void **state)
+{
+    try_silent(*state, "::1", NULL);
+}
+
+static void the_only_address_is_never_passed_over(void **state)
+{
+    struct bench *bench = *state;
+    open_tls_name(bench, "127.0.0.1", "127.0.0.1");
+    atomic_store(&bench->server.hang_connect, true);
+    for (int i = 0; i < 2; i++) {
+        start(bench, REQUEST_CALL, i);
+        comes_back(bench, CALL_NOT_SENT);
+    }
+    atomic_store(&bench->server.hang_connect, false);
+    for (int i = 2; i < 4; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(server_connections(&bench->server), 4);
+    assert_int_equal(server_requests(&bench->server), 2);
+}
+
+/* The second address refuses, once the first one speaks again. */
+static void an_address_passed_over_is_used_rather_than_none(void **state)
+{
+    struct bench *bench = *state;
+    static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
+    open_tls_name(bench, "127.0.0.2", NULL);
+    server_start_at(&bench->files, "127.0.0.2", bench->server.port, bench->tls, script, 1);
+    atomic_store(&bench->files.hang_connect, true);
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    server_stop(&bench->server);
+    bench->server.listener = 0;
+    atomic_store(&bench->files.hang_connect, false);
+    for (int i = 2; i < 4; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(server_requests(&bench->files), 2);
+}
+
+/* A file is fetched from the second address, too. */
+static void a_silent_address_of_files_is_passed_over(void **state)
+{
+    struct bench *bench = *state;
+    static const struct reply file[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 3\r\n\r\nID3",
+         THEN_CLOSE}};
+    static char answer[512], body[200];
+    open_store(bench);
+    use_tls(bench);
+    bench->config.platform_connect_timeout_ms = 1000;
+    addresses[0] = "127.0.0.2";
+    addresses[1] = "127.0.0.1";
+    addresses[2] = NULL;
+    server_start(&bench->files, "127.0.0.1", bench->tls, file, 1);
+    snprintf(body, sizeof body, "{\"Flag\":1,\"Msg\":\"https://" NAME ":%d/f\"}",
+             bench->files.port);
+    snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    struct reply script[] = {{answer, THEN_KEEP}};
+    server_start(&bench->server, "127.0.0.1", bench->tls, script, 1);
+    open_thread(bench, bench->server.url);
+    int silent = silent_at("127.0.0.2", bench->files.port);
+    for (int i = 0; i < 3; i++) {
+        start(bench, REQUEST_RECORDING, i);
+        ends(bench, i ? STATUS_SUCCEEDED : STATUS_UNAVAILABLE, i ? NULL : "download-failed");
+    }
+    assert_int_equal(silent_no_more(silent), 1);
 }
 
 static void a_lookup_that_fails_costs_nothing_else(void **state)
@@ -471,6 +621,12 @@ int main(void)
         TEST(the_second_address_is_used),
         TEST(the_third_address_is_used),
         TEST(the_other_family_is_used),
+        TEST(an_address_silent_in_tls_is_passed_over),
+        TEST(two_silent_addresses_are_passed_over),
+        TEST(a_silent_address_of_the_other_family_is_passed_over),
+        TEST(the_only_address_is_never_passed_over),
+        TEST(an_address_passed_over_is_used_rather_than_none),
+        TEST(a_silent_address_of_files_is_passed_over),
         TEST(a_lookup_that_fails_costs_nothing_else),
         TEST(without_reuse_each_call_has_its_own),
         TEST(an_old_connection_takes_no_call),
