@@ -257,7 +257,10 @@ class Kafka:
                                     preexec_fn=None if self.outlives else end_with_parent)
 
     def _launch(self, n):
-        open(f"{self.directory}/{n}/server.log", "w").close()
+        log = f"{self.directory}/{n}/server.log"
+        if os.path.exists(log):
+            os.replace(log, f"{log}.before")  # for whoever asks what the last one did
+        open(log, "w").close()
         process = self._java(n, "kafka.Kafka", "server.log", self._properties(n))
         self.processes.append(process)
         self.pids[n] = process.pid
