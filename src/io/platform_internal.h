@@ -240,7 +240,7 @@ struct peer platform_peer(const struct curl_sockaddr *address);
 bool platform_passes_over(struct transfer *transfer, const struct peer *peer);
 
 /* The transfer has its connection, and is about to send. */
-void platform_peer_works(struct transfer *transfer);
+void platform_peer_works(struct transfer *transfer, int local_port);
 
 /* The transfer has ended so. If its connection failed in TLS, the address is passed over from now
  * on. Returns whether the transfer has to start again, because only addresses that were passed over

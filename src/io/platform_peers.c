@@ -57,11 +57,16 @@ bool platform_passes_over(struct transfer *transfer, const struct peer *peer)
     return false;
 }
 
-void platform_peer_works(struct transfer *transfer)
+void platform_peer_works(struct transfer *transfer, int local_port)
 {
-    int64_t *tried_ms = transfer->in_tls ? find(list_for(transfer), &transfer->peer) : NULL;
-    if (tried_ms)
-        *tried_ms = 0;
+    if (!transfer->opened)
+        return;
+    ports_each(watch, &transfer->platform->ports, local_port)
+    {
+        int64_t *tried_ms = find(list_for(transfer), &watch->peer);
+        if (tried_ms)
+            *tried_ms = 0;
+    }
 }
 
 bool platform_peer_fails(struct transfer *transfer, CURLcode code)

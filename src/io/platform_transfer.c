@@ -87,7 +87,7 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
     struct transfer *transfer = argument;
     struct attempt *attempt = &transfer->attempt;
     transfer->has_connection = true;
-    platform_peer_works(transfer);
+    platform_peer_works(transfer, local_port);
     if (transfer->use == TRANSFER_FETCH)
         return CURL_PREREQFUNC_OK;
     if (attempt->sends > 0)

@@ -24,10 +24,21 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "bench.h"
+#include "sandbox/platform/certificate.h"
 
 /* In the place of libc's, also for libcurl: NAME has the addresses that a test gives it. */
 static const char *addresses[4]; /* NULL: no more */
 static atomic_int failing_lookups;
+
+/* In the place of the project's: the clock, and by how much a test has set it ahead. */
+static atomic_int ahead_ms;
+int64_t __real_clock_boot_ms(void);
+int64_t __wrap_clock_boot_ms(void);
+
+int64_t __wrap_clock_boot_ms(void)
+{
+    return __real_clock_boot_ms() + atomic_load(&ahead_ms);
+}
 
 typedef int resolver(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
@@ -249,6 +260,57 @@ static void an_address_passed_over_is_used_rather_than_none(void **state)
         ends(bench, STATUS_SUCCEEDED, NULL);
     }
     assert_int_equal(server_requests(&bench->files), 2);
+}
+
+static void a_minute_later_one_call_tries_the_address_again(void **state)
+{
+    struct bench *bench = *state;
+    static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
+    open_tls_name(bench, "127.0.0.2", NULL);
+    server_start_at(&bench->files, "127.0.0.2", bench->server.port, bench->tls, script, 1);
+    atomic_store(&bench->files.hang_connect, true);
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    atomic_fetch_add(&ahead_ms, 60000);
+    for (int i = 1; i < 4; i++)
+        start(bench, REQUEST_CALL, i);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_int_equal(server_connections(&bench->files), 2);
+    atomic_store(&bench->files.hang_connect, false);
+    atomic_fetch_add(&ahead_ms, 60000);
+    for (int i = 4; i < 6; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(server_requests(&bench->files), 2);
+    assert_int_equal(server_requests(&bench->server), 2);
+}
+
+static void an_address_with_a_wrong_certificate_is_passed_over(void **state)
+{
+    struct bench *bench = *state;
+    static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
+    struct error error;
+    char ca_file[80];
+    open_tls_name(bench, "127.0.0.2", NULL);
+    snprintf(ca_file, sizeof ca_file, "%s.other", bench->ca_file);
+    SSL_CTX *other = sandbox_certificate_context("127.0.0.1", NULL, ca_file, false, &error);
+    assert_non_null(other);
+    unlink(ca_file);
+    bench->files.connect_delay_ms = 200;
+    server_start_at(&bench->files, "127.0.0.2", bench->server.port, other, script, 1);
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    for (int i = 1; i < 3; i++) {
+        start(bench, REQUEST_CALL, i);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    assert_int_equal(server_connections(&bench->files), 1);
+    server_stop(&bench->files);
+    bench->files.listener = 0;
+    SSL_CTX_free(other);
 }
 
 /* A file is fetched from the second address, too. */
@@ -626,6 +688,8 @@ int main(void)
         TEST(a_silent_address_of_the_other_family_is_passed_over),
         TEST(the_only_address_is_never_passed_over),
         TEST(an_address_passed_over_is_used_rather_than_none),
+        TEST(a_minute_later_one_call_tries_the_address_again),
+        TEST(an_address_with_a_wrong_certificate_is_passed_over),
         TEST(a_silent_address_of_files_is_passed_over),
         TEST(a_lookup_that_fails_costs_nothing_else),
         TEST(without_reuse_each_call_has_its_own),
