@@ -322,7 +322,8 @@ static int dial(struct transfer *transfer)
     transfer->certificate_refused = false;
     transfer->opened = transfer->reopened = false;
     transfer->stale = transfer->has_connection = false;
-    transfer->in_tls = transfer->passed_over = false;
+    transfer->in_tls = false;
+    transfer->passed_over = NULL;
     transfer->open_error = 0;
     transfer->words[0] = '\0';
     return transfer_prepare(transfer) || add(transfer) ? -1 : 0;

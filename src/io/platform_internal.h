@@ -26,13 +26,16 @@ struct peer {
     struct sockaddr_in6 address;
 };
 
+struct passed_peer {
+    struct peer peer;
+    int64_t tried_ms; /* when it was last tried; 0: it is not passed over */
+};
+
 /* The addresses that are passed over. The newest ones replace the oldest. */
 struct passed_over {
-    struct {
-        struct peer peer;
-        int64_t tried_ms; /* when it was last tried; 0: none */
-    } entries[PASSED_OVER];
+    struct passed_peer peers[PASSED_OVER];
     unsigned added;
+    int64_t logged_ms; /* 0: never */
 };
 
 /* A socket that libcurl waits for. It stays in the loop while its connection is idle in the pool,
@@ -115,11 +118,11 @@ struct transfer {
     bool opened; /* this transfer made its connection itself */
     bool
         reopened; /* libcurl opened a new connection after it had sent the request on another one */
-    bool has_connection;      /* connected, TLS included, when last checked */
-    struct peer peer;         /* of the connection in whose TLS it is, or was last */
-    bool in_tls;              /* its own new connection has got as far as TLS */
-    bool passed_over;         /* an address was passed over */
-    bool stale;               /* stopped by the check of a reused connection */
+    bool has_connection;                   /* connected, TLS included, when last checked */
+    struct peer peer;                      /* of the connection in whose TLS it is, or was last */
+    bool in_tls;                           /* its own new connection has got as far as TLS */
+    const struct passed_peer *passed_over; /* an address that was; NULL: none */
+    bool stale;                            /* stopped by the check of a reused connection */
     bool certificate_refused; /* stopped, because the platform has just refused the client
                                  certificate */
     bool reconnected;         /* was started again on a new connection, which is never stale */

@@ -2,9 +2,11 @@
  * So an address that accepts TCP and fails in TLS (a proxy that hangs, a process that is frozen)
  * would take every new connection, although the next address works. Such an address is passed over
  * for a while, unless no other is left. Nothing was sent on its connection. */
+#include <netdb.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "io/platform_internal.h"
 
 enum { PASS_OVER_MS = 60000 };
@@ -17,24 +19,39 @@ static struct passed_over *list_for(struct transfer *transfer)
                                            : &platform->passed_over;
 }
 
-/* Returns when the address was last tried; NULL: it is not in the list. */
-static int64_t *find(struct passed_over *list, const struct peer *peer)
+/* NULL: the address is not passed over. */
+static struct passed_peer *find(struct passed_over *list, const struct peer *peer)
 {
     for (size_t i = 0; i < PASSED_OVER; i++)
-        if (list->entries[i].tried_ms && !memcmp(&list->entries[i].peer, peer, sizeof *peer))
-            return &list->entries[i].tried_ms;
+        if (list->peers[i].tried_ms && !memcmp(&list->peers[i].peer, peer, sizeof *peer))
+            return &list->peers[i];
     return NULL;
 }
 
 static void add(struct passed_over *list, const struct peer *peer)
 {
-    int64_t *tried_ms = find(list, peer);
-    if (!tried_ms) {
-        unsigned i = list->added++ % PASSED_OVER;
-        list->entries[i].peer = *peer;
-        tried_ms = &list->entries[i].tried_ms;
-    }
-    *tried_ms = clock_boot_ms();
+    struct passed_peer *found = find(list, peer);
+    if (!found)
+        found = &list->peers[list->added++ % PASSED_OVER];
+    *found = (struct passed_peer){*peer, clock_boot_ms()};
+}
+
+/* At most once a minute. */
+static void log_passed_over(struct passed_over *list, const struct passed_peer *passed)
+{
+    int64_t now = clock_boot_ms();
+    if (list->logged_ms && now - list->logged_ms < PASS_OVER_MS)
+        return;
+    list->logged_ms = now;
+    const struct sockaddr *address = (const struct sockaddr *)&passed->peer.address;
+    socklen_t size =
+        address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
+    getnameinfo(address, size, host, sizeof host, port, sizeof port,
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    log_warn("%s port %s accepts TCP and fails in TLS: new connections go to another address of "
+             "the host; one a minute tries this address again",
+             host, port);
 }
 
 struct peer platform_peer(const struct curl_sockaddr *address)
@@ -48,25 +65,31 @@ struct peer platform_peer(const struct curl_sockaddr *address)
 
 bool platform_passes_over(struct transfer *transfer, const struct peer *peer)
 {
-    int64_t *tried_ms = find(list_for(transfer), peer), now = clock_boot_ms();
-    if (!tried_ms)
+    struct passed_peer *found = find(list_for(transfer), peer);
+    int64_t now = clock_boot_ms();
+    if (!found)
         return false;
-    if (now - *tried_ms < PASS_OVER_MS)
-        return transfer->passed_over = true;
-    *tried_ms = now; /* by this transfer; the others wait for what it finds */
+    if (now - found->tried_ms < PASS_OVER_MS) {
+        transfer->passed_over = found;
+        return true;
+    }
+    found->tried_ms = now; /* by this transfer; the others wait for what it finds */
     return false;
 }
 
 void platform_peer_works(struct transfer *transfer, int local_port)
 {
+    struct passed_over *list = list_for(transfer);
     if (!transfer->opened)
         return;
     ports_each(watch, &transfer->platform->ports, local_port)
     {
-        int64_t *tried_ms = find(list_for(transfer), &watch->peer);
-        if (tried_ms)
-            *tried_ms = 0;
+        struct passed_peer *found = find(list, &watch->peer);
+        if (found)
+            found->tried_ms = 0;
     }
+    if (transfer->passed_over && transfer->passed_over->tried_ms)
+        log_passed_over(list, transfer->passed_over);
 }
 
 bool platform_peer_fails(struct transfer *transfer, CURLcode code)
@@ -77,6 +100,6 @@ bool platform_peer_fails(struct transfer *transfer, CURLcode code)
         add(list_for(transfer), &transfer->peer);
     if (transfer->in_tls || !transfer->passed_over)
         return false;
-    *list_for(transfer) = (struct passed_over){0};
+    memset(list_for(transfer)->peers, 0, sizeof list_for(transfer)->peers);
     return code == CURLE_COULDNT_CONNECT || !transfer->opened;
 }

@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_recent.h"
 #include "base/memory.h"
 #include "bench.h"
 #include "sandbox/platform/certificate.h"
@@ -186,6 +187,16 @@ static void open_tls_name(struct bench *bench, const char *first, const char *se
     open_thread(bench, url);
 }
 
+static bool is_logged(const char *words)
+{
+    struct log_recent recent[LOG_RECENT];
+    size_t count = log_recent_copy(recent);
+    for (size_t i = 0; i < count; i++)
+        if (strstr(recent[i].message, words))
+            return true;
+    return false;
+}
+
 /* The first addresses accept connections, and say nothing in TLS. */
 static void try_silent(struct bench *bench, const char *first, const char *second)
 {
@@ -205,6 +216,9 @@ static void try_silent(struct bench *bench, const char *first, const char *secon
     if (second)
         assert_int_equal(silent_no_more(silent[1]), 1);
     assert_int_equal(server_requests(&bench->server), 3);
+    char port[64];
+    snprintf(port, sizeof port, " port %d accepts TCP and fails in TLS", bench->server.port);
+    assert_true(is_logged(port));
 }
 
 static void an_address_silent_in_tls_is_passed_over(void **state)
