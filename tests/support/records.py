@@ -189,18 +189,22 @@ class Topic:
         self.consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in self.partitions])
 
     def read(self, count, seconds=60, settle=0.5):
-        """Waits for so many messages in all, then a moment for more of them, which is too many: all messages so far."""
+        """Waits for so many messages in all, then a moment for more of them, which is too many: all messages so far. Fails when none has
+        come for so many seconds: how fast they come depends on what else the machine does."""
         deadline = time.monotonic() + seconds
         quiet = None
         while True:
+            before = len(self.messages)
             self._poll()
             now = time.monotonic()
+            if len(self.messages) > before:
+                deadline = now + seconds
             if len(self.messages) >= count:
                 quiet = quiet or now + settle
                 if now >= quiet:
                     return self.messages
             elif now > deadline:
-                raise AssertionError(f"{len(self.messages)} of {count} messages in {self.name} after {seconds} s")
+                raise AssertionError(f"{len(self.messages)} of {count} messages in {self.name}, and none came for {seconds} s")
 
     def _poll(self):
         for message in self.consumer.consume(500, 0.1):
