@@ -27,7 +27,7 @@ class Stop(KafkaCase):
         self.assertEqual([], late, "calls began long after the stop was asked for")
         results = self.results(len(posts))
         self.assertEqual({"succeeded": len(posts)}, self.statuses(results))
-        worker = self.worker(self.platform)
+        worker = self.worker(self.platform, {"platform.max.in.flight": "8"})  # few TLS handshakes at once, with a sanitizer, too
         self.platform.lift_faults()
         results = self.results(200)
         self.check_run(self.sent, results, self.platform)
