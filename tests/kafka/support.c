@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log_recent.h"
 #include "base/memory.h"
 
 static struct rebalance *note(struct side *side, uint64_t number,
@@ -220,6 +221,16 @@ enum group_answer side_read(struct side *side, int32_t partition, bool stable)
     kafka_read_ledgers(side->kafka, &position, 1, stable);
     side_until(side, side->ledgers_read == before + 1);
     return side->answer;
+}
+
+uint64_t errors_with(const char *words)
+{
+    static struct log_recent recent[LOG_RECENT];
+    uint64_t errors = 0;
+    for (size_t i = log_recent_copy(recent); i-- > 0;)
+        if (recent[i].level == LOG_ERROR && strstr(recent[i].message, words))
+            errors += recent[i].times;
+    return errors;
 }
 
 void side_leave(struct side *side)

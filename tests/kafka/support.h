@@ -74,6 +74,9 @@ enum group_answer side_read(struct side *side, int32_t partition, bool stable);
 /* Leaves the group; answers what comes. */
 void side_leave(struct side *side);
 
+/* How often an error with these words was logged. */
+uint64_t errors_with(const char *words);
+
 void record_set(struct record *record, const char *topic, const char *key, const char *value);
 
 /* A topic of the cluster, by the admin API. */

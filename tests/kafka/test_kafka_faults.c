@@ -12,7 +12,6 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "base/log_recent.h"
 #include "base/memory.h"
 #include "support.h"
 
@@ -245,16 +244,6 @@ static void a_takeover_tries_again_at_once(const char *bootstrap)
     side_fini(&side);
 }
 
-static uint64_t times_logged(const char *words)
-{
-    struct log_recent lines[LOG_RECENT];
-    uint64_t times = 0;
-    size_t count = log_recent_copy(lines);
-    for (size_t i = 0; i < count; i++)
-        times += strstr(lines[i].message, words) ? lines[i].times : 0;
-    return times;
-}
-
 /* After a refused batch each transaction tries to get a new producer, and tells a failure once. */
 static void a_producer_that_cannot_be_replaced_is_one_line(rd_kafka_mock_cluster_t *mock,
                                                            const char *bootstrap)
@@ -276,7 +265,7 @@ static void a_producer_that_cannot_be_replaced_is_one_line(rd_kafka_mock_cluster
         assert_int_equal(side_transact(&side, NULL, 0, &ledger, 1), TXN_COMMITTED);
     atomic_store(&always, false);
     atomic_store(&failing, NONE);
-    assert_int_equal(times_logged("a new producer cannot be made"), 1);
+    assert_int_equal(errors_with("a new producer cannot be made"), 1);
     assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_COMMITTED);
     text_fini(&record.key);
     text_fini(&record.value);

@@ -13,7 +13,6 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "base/log_recent.h"
 #include "io/kafka_internal.h"
 #include "support.h"
 
@@ -219,16 +218,6 @@ static void tells_a_commit_that_may_be_repeated(void **state)
     assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     side_leave(&side);
     side_fini(&side);
-}
-
-static uint64_t errors_with(const char *words)
-{
-    static struct log_recent recent[LOG_RECENT];
-    uint64_t errors = 0;
-    for (size_t i = log_recent_copy(recent); i-- > 0;)
-        if (recent[i].level == LOG_ERROR && strstr(recent[i].message, words))
-            errors += recent[i].times;
-    return errors;
 }
 
 /* A takeover fences the producer of the worker that lost its partitions: no error, and what comes

@@ -352,6 +352,18 @@ static void waits_for_topics(void **state)
 #define both_until(one, two, condition)                                                            \
     side_until(one, (kafka_serve((two)->kafka), kafka_wait((two)->kafka, 5), (condition)))
 
+/* The second one leaves, the first one has its partitions, of four, and leaves, too. */
+static void both_leave(struct side *one, struct side *two)
+{
+    kafka_leave(two->kafka);
+    both_until(one, two, kafka_left(two->kafka) && owned(one) == 4);
+    assert_int_equal(owned(two), 0);
+    side_leave(one);
+    assert_int_equal(one->failed + two->failed, 0);
+    side_fini(two);
+    side_fini(one);
+}
+
 static void shares_with_another(void **strategy)
 {
     const char *const more[] = {*strategy, NULL};
@@ -370,13 +382,7 @@ static void shares_with_another(void **strategy)
     for (int32_t i = 0; i < 4; i++)
         side_until(&one, (side_take(&one, i), kafka_serve(two.kafka), side_take(&two, i),
                           one.taken_count + two.taken_count == (size_t)i + 1));
-    kafka_leave(two.kafka);
-    both_until(&one, &two, kafka_left(two.kafka) && owned(&one) == 4);
-    assert_int_equal(owned(&two), 0);
-    side_leave(&one);
-    assert_int_equal(one.failed + two.failed, 0);
-    side_fini(&two);
-    side_fini(&one);
+    both_leave(&one, &two);
 }
 
 /* The partition count changes while `assigned` is unanswered. */
@@ -446,12 +452,7 @@ static void loses_an_overtaken_revocation(void **strategy)
         side_until(&one, (side_take(&one, i), kafka_serve(two.kafka), side_take(&two, i),
                           one.taken_count + two.taken_count >= (size_t)i + 1));
     /* It still takes part in what comes next. */
-    kafka_leave(two.kafka);
-    both_until(&one, &two, kafka_left(two.kafka) && owned(&one) == 4);
-    side_leave(&one);
-    assert_int_equal(one.failed + two.failed, 0);
-    side_fini(&two);
-    side_fini(&one);
+    both_leave(&one, &two);
 }
 
 /* The partition count changes while `revoked` is unanswered, and the answer comes before the
@@ -485,12 +486,7 @@ static void goes_on_after_a_late_answer_to_an_overtaken_revocation(void **state)
     kafka_unassign(one.kafka, late);
     both_until(&one, &two, owned(&one) == 2 && owned(&two) == 2);
     /* It still takes part in what comes next. */
-    kafka_leave(two.kafka);
-    both_until(&one, &two, kafka_left(two.kafka) && owned(&one) == 4);
-    side_leave(&one);
-    assert_int_equal(one.failed + two.failed, 0);
-    side_fini(&two);
-    side_fini(&one);
+    both_leave(&one, &two);
 }
 
 static void leaves_while_an_offer_is_unanswered(void **strategy)

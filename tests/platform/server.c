@@ -277,6 +277,7 @@ void server_stop(struct server *server)
     shutdown(server->listener, SHUT_RDWR);
     pthread_join(server->thread, NULL);
     close(server->listener);
+    server->listener = 0;
     for (int i = 0; i < server->connection_count; i++) {
         struct server_connection *connection = &server->connections[i];
         pthread_mutex_lock(&server->lock);

@@ -984,7 +984,6 @@ static void addresses_that_are_refused(void **state)
     request_free(request);
     assert_int_equal(server_connections(&bench->files), 0);
     server_stop(&bench->files);
-    bench->files.listener = 0;
     start(bench, REQUEST_RECORDING, 1);
     request = next_request(bench);
     snprintf(closed_port, sizeof closed_port, "%s", request->outcome.error_message);
@@ -1086,7 +1085,6 @@ static void a_slow_disk_holds_back_its_file_only(void **state)
     call_thread_free(bench->thread);
     bench->thread = NULL;
     server_stop(&bench->server); /* it may be sending still */
-    bench->server.listener = 0;
     free(answer);
 }
 

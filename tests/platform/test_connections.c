@@ -106,12 +106,22 @@ static void drop_no_more(struct dropping *dropping)
     close(dropping->listener);
 }
 
+/* Of NAME: one or two, and the server's as the last one. */
+static void set_addresses(const char *first, const char *second)
+{
+    addresses[0] = first;
+    addresses[1] = second ? second : "127.0.0.1";
+    addresses[2] = second ? "127.0.0.1" : NULL;
+}
+
+/* Over TLS after use_tls. */
 static void open_name(struct bench *bench)
 {
     static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
     char url[64];
-    server_start(&bench->server, "127.0.0.1", NULL, script, 1);
-    snprintf(url, sizeof url, "http://" NAME ":%d", bench->server.port);
+    server_start(&bench->server, "127.0.0.1", bench->tls, script, 1);
+    snprintf(url, sizeof url, "%s://" NAME ":%d", bench->tls ? "https" : "http",
+             bench->server.port);
     open_thread(bench, url);
 }
 
@@ -121,9 +131,7 @@ static void try_addresses(struct bench *bench, const char *first, const char *se
     struct dropping dropping[2];
     bench->config.platform_connect_timeout_ms = 1600;
     bench->config.platform_timeout_ms = 3000;
-    addresses[0] = first;
-    addresses[1] = second ? second : "127.0.0.1";
-    addresses[2] = second ? "127.0.0.1" : NULL;
+    set_addresses(first, second);
     open_name(bench);
     drop_at(&dropping[0], first, bench->server.port);
     if (second)
@@ -173,18 +181,12 @@ static int silent_no_more(int listener)
 /* The last address speaks TLS. */
 static void open_tls_name(struct bench *bench, const char *first, const char *second)
 {
-    static const struct reply script[] = {{OK_ANSWER, THEN_KEEP}};
-    char url[64];
     bench->config.platform_connect_timeout_ms = 1000;
     bench->config.platform_timeout_ms = 5000;
     bench->config.platform_connection_reuse = false;
-    addresses[0] = first;
-    addresses[1] = second ? second : "127.0.0.1";
-    addresses[2] = second ? "127.0.0.1" : NULL;
+    set_addresses(first, second);
     use_tls(bench);
-    server_start(&bench->server, "127.0.0.1", bench->tls, script, 1);
-    snprintf(url, sizeof url, "https://" NAME ":%d", bench->server.port);
-    open_thread(bench, url);
+    open_name(bench);
 }
 
 static bool is_logged(const char *words)
@@ -267,7 +269,6 @@ static void an_address_passed_over_is_used_rather_than_none(void **state)
     start(bench, REQUEST_CALL, 1);
     ends(bench, STATUS_SUCCEEDED, NULL);
     server_stop(&bench->server);
-    bench->server.listener = 0;
     atomic_store(&bench->files.hang_connect, false);
     for (int i = 2; i < 4; i++) {
         start(bench, REQUEST_CALL, i);
@@ -323,7 +324,6 @@ static void an_address_with_a_wrong_certificate_is_passed_over(void **state)
     }
     assert_int_equal(server_connections(&bench->files), 1);
     server_stop(&bench->files);
-    bench->files.listener = 0;
     SSL_CTX_free(other);
 }
 
@@ -338,9 +338,7 @@ static void a_silent_address_of_files_is_passed_over(void **state)
     open_store(bench);
     use_tls(bench);
     bench->config.platform_connect_timeout_ms = 1000;
-    addresses[0] = "127.0.0.2";
-    addresses[1] = "127.0.0.1";
-    addresses[2] = NULL;
+    set_addresses("127.0.0.2", NULL);
     server_start(&bench->files, "127.0.0.1", bench->tls, file, 1);
     snprintf(body, sizeof body, "{\"Flag\":1,\"Msg\":\"https://" NAME ":%d/f\"}",
              bench->files.port);
@@ -522,7 +520,6 @@ static void try_intruder(struct bench *bench, const struct intruder *intruder)
     call_thread_free(bench->thread);
     bench->thread = NULL;
     server_stop(&bench->server);
-    bench->server.listener = 0;
 }
 
 static void try_intruders(bool tls)

@@ -379,7 +379,6 @@ static void goes_not_on(struct bench *bench, int failure)
     call_thread_free(bench->thread);
     bench->thread = NULL;
     server_stop(&bench->server); /* it may be sending still */
-    bench->server.listener = 0;
     free(file);
 }
 
