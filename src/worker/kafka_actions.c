@@ -103,6 +103,13 @@ static void do_fail(struct kafka_thread *thread)
     thread->waits_until = thread->now + DUPLICATE_WAIT_MS;
 }
 
+/* An operation begins whose end note_answer is told (kafka_reports.c). */
+static void note_asked(struct kafka_thread *thread, enum trouble_kind kind)
+{
+    thread->asked_since = thread->now;
+    thread->asked = kind;
+}
+
 static void carry_out(struct kafka_thread *thread, const struct engine_action *action)
 {
     switch (action->type) {
@@ -116,13 +123,16 @@ static void carry_out(struct kafka_thread *thread, const struct engine_action *a
         kafka_renew_producer(thread->kafka);
         break;
     case ENGINE_READ:
+        note_asked(thread, TROUBLE_READS);
         kafka_read_ledgers(thread->kafka, action->positions, action->position_count,
                            action->stable);
         break;
     case ENGINE_END_OWNER:
+        note_asked(thread, TROUBLE_OWNERS);
         kafka_end_owner(thread->kafka, action->owner);
         break;
     case ENGINE_COMMIT:
+        note_asked(thread, TROUBLE_COMMITS);
         kafka_commit(thread->kafka, action->ledgers, action->ledger_count);
         break;
     case ENGINE_ASSIGN:

@@ -142,6 +142,7 @@ static void note_answer(struct kafka_thread *thread, enum trouble_kind kind,
                         enum group_answer answer, const char *what, const char *error)
 {
     char words[TROUBLE_TEXT];
+    thread->asked_since = 0;
     if (answer == GROUP_DONE) {
         trouble_over(&thread->troubles, kind, thread->now);
         return;

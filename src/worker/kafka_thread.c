@@ -104,6 +104,14 @@ static void take_finished(struct kafka_thread *thread)
 /* Notes operations that do not end because nobody answers. */
 static void check_waiting(struct kafka_thread *thread)
 {
+    static const char *const unanswered[TROUBLES] = {
+        [TROUBLE_READS] = "a read of the committed ledgers does not end: the coordinator of the "
+                          "group does not answer, or is not found",
+        [TROUBLE_OWNERS] = "a takeover does not end: the coordinator of the owner's transactions "
+                           "does not answer, or is not found",
+        [TROUBLE_COMMITS] = "a claim or release of partitions does not end: the coordinator of the "
+                            "group does not answer, or is not found",
+    };
     int64_t began = thread->transaction_us / 1000;
     if (atomic_load(&thread->committing) && thread->now - began > SLOW_MS)
         trouble_waits(&thread->troubles, TROUBLE_TRANSACTIONS, began, thread->now,
@@ -115,6 +123,9 @@ static void check_waiting(struct kafka_thread *thread)
                       "the producer cannot be made ready: brokers do not answer, or a topic that "
                       "is written to is missing",
                       kafka_is_refused());
+    if (thread->asked_since && thread->now - thread->asked_since > SLOW_MS)
+        trouble_waits(&thread->troubles, thread->asked, thread->asked_since, thread->now,
+                      unanswered[thread->asked], kafka_is_refused());
 }
 
 static const char *why_outside(const struct kafka_thread *thread)

@@ -57,6 +57,8 @@ struct kafka_thread {
     struct partition_row *table; /* buffer of the next table */
     int64_t turned_at;           /* time of the loop's last iteration */
     int64_t renewing_since;      /* 0: the producer is ready */
+    int64_t asked_since;         /* when the read, takeover or commit that runs began; 0: none */
+    enum trouble_kind asked;     /* as which trouble it counts if it does not end */
     int64_t outside_since;       /* without excused time; 0: in the group, or not to be in it yet */
     int64_t outside_seen, outside_excused;
     int64_t stop_until;     /* 0: no stop yet */

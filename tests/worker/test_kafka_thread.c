@@ -1,0 +1,352 @@
+/* What a Kafka thread tells of operations that do not end. Kafka, the call thread and the clocks
+ * are replaced by functions of this file, so that minutes pass at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "core/ledger.h"
+#include "io/kafka.h"
+#include "worker/kafka_thread.h"
+
+enum { START_MS = 1000000, HANGS_MS = 90000, END_MS = 120000, STEP_MS = 1000 };
+
+enum operation { NONE, READ, END_OWNER, COMMIT, TRANSACT };
+
+struct kafka {
+    const struct kafka_handler *handler;
+    void *arg;
+    bool starts, joins, may_answer;
+    enum operation running;
+    struct record_position asked; /* of a read */
+    bool has_owner;               /* the ledger's owner has not handed over */
+    enum operation hangs;         /* the operation whose first answer takes HANGS_MS */
+    int64_t hangs_until;          /* 0: not yet */
+    struct metrics *metrics;
+    int64_t told_from, told_until; /* since the operation began; 0: never */
+    char told[400];
+};
+
+static struct kafka kafka;
+static int64_t now_ms;
+
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+int64_t __wrap_clock_boot_ms(void);
+int64_t __wrap_clock_boot_us(void);
+int64_t __wrap_clock_wall_ms(void);
+int64_t __wrap_clock_boot_ms(void)
+{
+    return now_ms;
+}
+int64_t __wrap_clock_boot_us(void)
+{
+    return now_ms * 1000;
+}
+int64_t __wrap_clock_wall_ms(void)
+{
+    return now_ms;
+}
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+
+static void begin(struct kafka *at, enum operation operation)
+{
+    at->running = operation;
+    if (operation == at->hangs && !at->hangs_until)
+        at->hangs_until = now_ms + HANGS_MS;
+}
+
+struct kafka *kafka_new(const struct config *config, enum request_kind job,
+                        struct kafka_files *files, const struct kafka_handler *handler, void *arg,
+                        struct error *error)
+{
+    (void)config, (void)job, (void)files, (void)error;
+    kafka.handler = handler;
+    kafka.arg = arg;
+    return &kafka;
+}
+
+void kafka_free(struct kafka *at)
+{
+    (void)at;
+}
+
+void kafka_start(struct kafka *at)
+{
+    at->starts = true;
+}
+
+void kafka_renew_producer(struct kafka *at)
+{
+    at->starts = true;
+}
+
+void kafka_join(struct kafka *at)
+{
+    at->joins = true;
+}
+
+void kafka_transact(struct kafka *at, const struct kafka_transaction *transaction)
+{
+    (void)transaction;
+    begin(at, TRANSACT);
+}
+
+void kafka_read_ledgers(struct kafka *at, const struct record_position *list, size_t count,
+                        bool stable)
+{
+    (void)stable;
+    assert_int_equal(count, 1);
+    at->asked = list[0];
+    begin(at, READ);
+}
+
+void kafka_end_owner(struct kafka *at, const char *owner)
+{
+    assert_string_equal(owner, "b");
+    begin(at, END_OWNER);
+}
+
+void kafka_commit(struct kafka *at, const struct stored_ledger *list, size_t count)
+{
+    (void)list, (void)count;
+    begin(at, COMMIT);
+}
+
+static void answer_read(const struct kafka *at)
+{
+    struct text metadata = {0};
+    struct ledger ledger = {.base = 5, .sequence = 3};
+    snprintf(ledger.owner, sizeof ledger.owner, "%s", at->has_owner ? "b" : "");
+    ledger_encode(&ledger, &metadata);
+    struct stored_ledger stored = {.kind = REQUEST_CALL,
+                                   .partition = at->asked.partition,
+                                   .offset = 5,
+                                   .metadata = metadata.data,
+                                   .metadata_size = metadata.length};
+    at->handler->ledgers_read(at->arg, GROUP_DONE, &stored, 1, NULL);
+    text_fini(&metadata);
+}
+
+static void answer(struct kafka *at)
+{
+    enum operation ended = at->running;
+    at->running = NONE;
+    switch (ended) {
+    case READ:
+        answer_read(at);
+        break;
+    case END_OWNER:
+        at->has_owner = false;
+        at->handler->owner_ended(at->arg, GROUP_DONE, "b", NULL);
+        break;
+    case COMMIT:
+        at->handler->committed(at->arg, GROUP_DONE, NULL);
+        break;
+    case TRANSACT:
+        at->handler->transacted(at->arg, TXN_COMMITTED, NULL, NULL);
+        break;
+    case NONE:
+        break;
+    }
+}
+
+void kafka_serve(struct kafka *at)
+{
+    struct record_position position = {.kind = REQUEST_CALL, .partition = 0};
+    if (at->starts) {
+        at->starts = false;
+        at->handler->producer_ready(at->arg);
+    } else if (at->joins) {
+        at->joins = false;
+        at->handler->assigned(at->arg, 1, &position, 1);
+    } else if (at->running != at->hangs || now_ms >= at->hangs_until) {
+        answer(at);
+    }
+}
+
+void kafka_wait(struct kafka *at, int timeout_ms)
+{
+    char words[400];
+    (void)timeout_ms;
+    if (metrics_copy_failing(at->metrics, words, sizeof words)) {
+        at->told_until = now_ms - (at->hangs_until - HANGS_MS);
+        if (!at->told_from) {
+            at->told_from = at->told_until;
+            memcpy(at->told, words, sizeof words);
+        }
+    }
+    now_ms += STEP_MS;
+}
+
+bool kafka_take_all(struct kafka *at, enum request_kind kind, const struct kafka_record_sink *sink,
+                    void *arg)
+{
+    (void)at, (void)kind, (void)sink, (void)arg;
+    return false;
+}
+
+enum kafka_standing kafka_standing(const struct kafka *at)
+{
+    (void)at;
+    return KAFKA_SETTLED;
+}
+
+bool kafka_asks_again(const struct kafka *at)
+{
+    (void)at;
+    return false;
+}
+
+bool kafka_lacks_topic(const struct kafka *at)
+{
+    (void)at;
+    return false;
+}
+
+bool kafka_lacks_right(const struct kafka *at)
+{
+    (void)at;
+    return false;
+}
+
+int64_t kafka_silent_since(struct kafka *at, char *reason, size_t size)
+{
+    (void)at, (void)reason, (void)size;
+    return 0;
+}
+
+const char *kafka_trouble(const struct kafka *at, enum request_kind kind, int32_t partition)
+{
+    (void)at, (void)kind, (void)partition;
+    return NULL;
+}
+
+int64_t kafka_end(const struct kafka *at, enum request_kind kind, int32_t partition)
+{
+    (void)at, (void)kind, (void)partition;
+    return 5;
+}
+
+bool kafka_is_refused(void)
+{
+    return false;
+}
+
+bool kafka_log_tells_why(void)
+{
+    return false;
+}
+
+void kafka_wake(struct kafka *at)
+{
+    (void)at;
+}
+
+void kafka_assign(struct kafka *at, uint64_t rebalance, const struct record_position *list,
+                  size_t count)
+{
+    (void)at, (void)rebalance, (void)list, (void)count;
+}
+
+void kafka_unassign(struct kafka *at, uint64_t rebalance)
+{
+    (void)at, (void)rebalance;
+}
+
+void kafka_restart(struct kafka *at, enum request_kind kind, int32_t partition)
+{
+    (void)at, (void)kind, (void)partition;
+}
+
+void kafka_leave(struct kafka *at)
+{
+    (void)at;
+}
+
+bool kafka_left(const struct kafka *at)
+{
+    (void)at;
+    return true;
+}
+
+static struct call_counters counters;
+
+const struct call_counters *call_thread_counters(const struct call_thread *thread)
+{
+    (void)thread;
+    return &counters;
+}
+
+void call_thread_start(struct call_thread *thread, struct request *request)
+{
+    (void)thread, (void)request;
+}
+
+void call_thread_recall(struct call_thread *thread, enum request_kind kind, int32_t partition)
+{
+    (void)thread, (void)kind, (void)partition;
+}
+
+bool stop_requested(const struct stop *stop)
+{
+    (void)stop;
+    return false;
+}
+
+bool stop_is_at_once(const struct stop *stop)
+{
+    (void)stop;
+    return now_ms >= START_MS + END_MS;
+}
+
+static void an_operation_that_does_not_end_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        enum operation hangs;
+        const char *words;
+    } cases[] = {{READ, "ledgers"}, {END_OWNER, "takeover"}, {COMMIT, "claim"}};
+    static const char *const options[] = {"platform.url=https://127.0.0.1:1",
+                                          "platform.token=t",
+                                          "platform.app.id=a",
+                                          "topic.recording.requests=",
+                                          "kafka.bootstrap.servers=127.0.0.1:1",
+                                          "kafka.group.id=g",
+                                          "instance.id=a"};
+    char *environment[] = {NULL};
+    struct config_input input = {.options = options,
+                                 .option_count = sizeof options / sizeof *options,
+                                 .environment = environment};
+    struct config config;
+    struct text errors = {0};
+    struct error error;
+    assert_int_equal(config_load(&config, &input, &errors), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct metrics *metrics = metrics_new(&config);
+        now_ms = START_MS;
+        kafka = (struct kafka){.hangs = cases[i].hangs, .has_owner = true, .metrics = metrics};
+        struct kafka_thread *thread =
+            kafka_thread_new(&config, REQUEST_CALL, NULL, metrics, &error);
+        assert_non_null(thread);
+        assert_int_equal(kafka_thread_run(thread, NULL, NULL), 0);
+        assert_in_range(kafka.told_from, 60000, 60000 + 2 * STEP_MS);
+        assert_in_range(kafka.told_until, HANGS_MS - STEP_MS, HANGS_MS + STEP_MS);
+        assert_non_null(strstr(kafka.told, cases[i].words));
+        assert_non_null(strstr(kafka.told, "does not end"));
+        kafka_thread_free(thread);
+        metrics_free(metrics);
+    }
+    text_fini(&errors);
+    config_fini(&config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(an_operation_that_does_not_end_is_told)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
