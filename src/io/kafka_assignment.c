@@ -198,14 +198,21 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     }
 }
 
+void kafka_rights_ask_anew(struct kafka *kafka)
+{
+    for (size_t i = 0; i < kafka->output_count; i++)
+        kafka_right_given(kafka, RIGHT_WRITE_TOPIC, kafka->outputs[i].name);
+    if (kafka_slots_collect(kafka, SLOT_OWNED) == 0)
+        kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
+}
+
 /* Called after a revocation was answered. */
 static void unassigned(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
     a->asked = ASKED_NOTHING;
     kafka_slots_move(kafka, SLOT_REVOKING, SLOT_NONE);
-    if (kafka_slots_collect(kafka, SLOT_OWNED) == 0) /* other members need the partitions now */
-        kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
+    kafka_rights_ask_anew(kafka);
     kafka_call_unassign(kafka, true);
     a->joining = !a->closing;
     if (a->renewing && !a->closing)

@@ -63,6 +63,9 @@ void kafka_pending_cancel(struct kafka *kafka);
 /* Reports pending partitions to the handler as assigned. If there are none, it answers librdkafka
  * at once. */
 void kafka_pending_notify(struct kafka *kafka);
+/* After partitions have gone: other members need the rights for them now. Those that stay try again
+ * what a broker has refused, and so tell again if a right is missing. */
+void kafka_rights_ask_anew(struct kafka *kafka);
 
 /* kafka_leave.c */
 

@@ -19,6 +19,7 @@ static void all_lost(struct kafka *kafka)
     kafka_pending_cancel(kafka);
     kafka_slots_move(kafka, SLOT_PENDING, SLOT_NONE);
     kafka_slots_forget(kafka, kafka_slot_is_fetched);
+    kafka_rights_ask_anew(kafka);
 }
 
 /* When a member without partitions is closed, librdkafka sends no LeaveGroup (cooperative; 2.0.2

@@ -827,6 +827,33 @@ static void has_its_rights_again_without_a_partition(void **state)
     }
 }
 
+/* What could not be written is written by the next owner, if that one may. Partitions that stay are
+ * tried again, which shows whether they need the right. */
+static void needs_no_right_to_write_for_partitions_that_are_gone(void **state)
+{
+    static const char *const outputs[] = {"call-results", "privacy-call-dead-letters"};
+    struct cluster *cluster = *state;
+    struct side one, other;
+    side_init(&one, cluster->bootstrap, "g", "a", quick);
+    side_join(&one, 2);
+    side_init(&other, cluster->bootstrap, "g", "b", quick);
+    kafka_start(other.kafka);
+    both_until(&one, &other, other.ready);
+    for (size_t i = 0; i < 2; i++)
+        kafka_right_missing(one.kafka, RIGHT_WRITE_TOPIC, outputs[i], "refused");
+    kafka_join(other.kafka);
+    both_until(&one, &other, newest(&one)->revoked);
+    assert_int_equal(newest(&one)->count, 1);
+    assert_false(kafka_lacks_right(one.kafka));
+    side_leave(&other);
+    side_fini(&other);
+    for (size_t i = 0; i < 2; i++)
+        kafka_right_missing(one.kafka, RIGHT_WRITE_TOPIC, outputs[i], "refused");
+    side_leave(&one);
+    assert_false(kafka_lacks_right(one.kafka));
+    side_fini(&one);
+}
+
 #define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
 
 /* A name or pattern of tests may be given. */
@@ -856,6 +883,7 @@ int main(int argc, char **argv)
         with_cluster(tells_once_that_a_broker_hangs),
         with_cluster(leaves_alone_what_cannot_exist),
         with_cluster(has_its_rights_again_without_a_partition),
+        with_cluster(needs_no_right_to_write_for_partitions_that_are_gone),
         with_cluster(tells_that_it_joins_again),
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         with_cluster(leaves_in_order_right_after_a_revocation),
