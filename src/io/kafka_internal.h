@@ -138,7 +138,7 @@ struct kafka_assignment {
     int64_t leave_ms;   /* and when the group is left all the same */
     bool renewing;      /* the consumer has to be closed and replaced */
     bool lost;          /* the assignment was lost, and the group has given no other since */
-    bool fenced;        /* the consumer has fenced itself (rule 10) */
+    bool fenced;        /* the consumer has fenced itself (rule 10), or cannot be closed */
     bool closing, left; /* begun; ended for good */
     int64_t closing_since_ms;
     int64_t pending_since_ms;   /* since when pending partitions wait without an event; 0: none */

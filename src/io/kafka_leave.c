@@ -49,7 +49,9 @@ void kafka_close_begin(struct kafka *kafka)
         return;
     log_warn("kafka: leaving the group: %s", rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
-    a->left = true;
+    /* It has ended, or has a fatal error that is not read yet: there is no close to wait for. */
+    a->fenced = true;
+    a->left = a->leaving;
     all_lost(kafka);
 }
 

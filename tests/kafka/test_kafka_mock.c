@@ -854,6 +854,26 @@ static void needs_no_right_to_write_for_partitions_that_are_gone(void **state)
     side_fini(&one);
 }
 
+/* librdkafka closes no consumer that has a fatal error, and the error may come right before. */
+static void joins_anew_although_its_consumer_cannot_be_closed(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "unclosed", "a", quick);
+    side_join(&side, 2);
+    const rd_kafka_t *before = side.kafka->consumer;
+    side.kafka->assignment.lost = true; /* rule 10: it has fenced itself */
+    rd_kafka_test_fatal_error(side.kafka->consumer, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, "test");
+    assert_true(kafka_assignment_renew(side.kafka));
+    size_t count = side.rebalance_count;
+    side_until(&side, side.failed || (side.rebalance_count > count && !newest(&side)->revoked));
+    assert_int_equal(side.failed, 0);
+    assert_ptr_not_equal(side.kafka->consumer, before);
+    assert_int_equal(newest(&side)->count, 2);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 #define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
 
 /* A name or pattern of tests may be given. */
@@ -887,6 +907,7 @@ int main(int argc, char **argv)
         with_cluster(tells_that_it_joins_again),
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         with_cluster(leaves_in_order_right_after_a_revocation),
+        with_cluster(joins_anew_although_its_consumer_cannot_be_closed),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
