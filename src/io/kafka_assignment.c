@@ -329,7 +329,9 @@ static void check_membership(struct kafka *kafka, int64_t now_ms)
     int64_t limit = 2 * kafka->config->session_timeout_ms;
     if (limit < NO_MEMBER_MIN_MS)
         limit = NO_MEMBER_MIN_MS;
-    if (a->no_member_since_ms && now_ms - a->no_member_since_ms > limit)
+    /* Without a partition it waits to join, for as long as others or brokers need. */
+    if (a->no_member_since_ms && now_ms - a->no_member_since_ms > limit &&
+        !kafka_slots_empty(kafka))
         kafka_fail(kafka, "the group coordinator does not take this process as a member any "
                           "more, and no rebalance has changed that");
     if (a->pending_since_ms && a->asked == ASKED_NOTHING && !a->closing && !a->leaving &&

@@ -874,6 +874,31 @@ static void joins_anew_although_its_consumer_cannot_be_closed(void **state)
     side_fini(&side);
 }
 
+/* Who has no partition joins, and that takes as long as other members need for their part, or as
+ * brokers are away. Who has partitions without being a member would hold them for ever. */
+static void ends_without_membership_only_with_partitions(void **state)
+{
+    enum { LONG_AGO_MS = 600000 };
+    struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "removed", "a", quick);
+    side_join(&side, 2);
+    side_until(&side, kafka_standing(side.kafka) == KAFKA_SETTLED);
+    for (int n = 0; n < REFUSALS; n++)
+        rd_kafka_mock_push_request_errors(cluster->mock, JOIN_GROUP, 1, RD_KAFKA_RESP_ERR_UNKNOWN);
+    rd_kafka_mock_push_request_errors(cluster->mock, HEARTBEAT, 1,
+                                      RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+    side_until(&side, newest(&side)->lost);
+    kafka_assignment_no_member(side.kafka, side.kafka->assignment.number,
+                               clock_boot_ms() - LONG_AGO_MS);
+    side_until(&side, side.failed || !newest(&side)->revoked);
+    assert_int_equal(side.failed, 0);
+    kafka_assignment_no_member(side.kafka, side.kafka->assignment.number,
+                               clock_boot_ms() - LONG_AGO_MS);
+    side_until(&side, side.failed);
+    side_fini(&side);
+}
+
 #define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
 
 /* A name or pattern of tests may be given. */
@@ -905,6 +930,7 @@ int main(int argc, char **argv)
         with_cluster(has_its_rights_again_without_a_partition),
         with_cluster(needs_no_right_to_write_for_partitions_that_are_gone),
         with_cluster(tells_that_it_joins_again),
+        with_cluster(ends_without_membership_only_with_partitions),
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         with_cluster(leaves_in_order_right_after_a_revocation),
         with_cluster(joins_anew_although_its_consumer_cannot_be_closed),
