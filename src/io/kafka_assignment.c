@@ -36,10 +36,10 @@
  *     member can have got any of the partitions.
  *  7. Results of partitions that leave after a rejoin has begun must not be committed under the new
  *     generation: see kafka_membership.
- *  8. A cooperative revocation that was overtaken leaves librdkafka unable to take part in later
- *     rebalances, whether the next event comes before the answer or after it. The consumer is then
- *     closed as for a stop, so that its other partitions are drained and given back in order, and a
- *     new consumer joins.
+ *  8. A cooperative revocation, but no loss, that was overtaken leaves librdkafka unable to take
+ *     part in later rebalances, whether the next event comes before the answer or after it. The
+ *     consumer is then closed as for a stop, so that its other partitions are drained and given
+ *     back in order, and a new consumer joins.
  *  9. The coordinator answers a JoinGroup when all members have sent theirs, and reads nothing that
  *     stands behind it on its connection. librdkafka gives up a LeaveGroup after 5 s, and the
  *     coordinator then counts on a member that has ended. So a leave waits for an answer first.
@@ -81,7 +81,7 @@ static void renew(struct kafka_assignment *a)
 void kafka_pending_cancel(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    if (!a->eager && a->asked == ASKED_UNASSIGN)
+    if (a->asked == ASKED_UNASSIGN && a->follows) /* behind a loss nothing is stored */
         renew(a);
     a->asked = ASKED_NOTHING;
     a->reported_count = 0;

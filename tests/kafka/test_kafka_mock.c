@@ -899,6 +899,49 @@ static void ends_without_membership_only_with_partitions(void **state)
     side_fini(&side);
 }
 
+/* librdkafka calls partitions lost whose topic it does not find, and joins again when it finds the
+ * topic, also if the loss is not answered yet. Behind a loss it has stored nothing to be assigned,
+ * so it goes on. */
+static void keeps_its_consumer_when_a_loss_is_overtaken(void **state)
+{
+    static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
+                                          "kafka.session.timeout.ms=6000",
+                                          "kafka.topic.metadata.refresh.interval.ms=600000",
+                                          "topic.call.requests=one-partition", NULL};
+    struct cluster *cluster = *state;
+    struct side sides[2];
+    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
+    side_init(&sides[0], cluster->bootstrap, "g", "a", options);
+    side_join(&sides[0], 1);
+    const rd_kafka_t *consumer = sides[0].kafka->consumer;
+    sides[0].answers = false;
+    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition",
+                                  RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    look_at_topics(&sides[0]);
+    side_until(&sides[0], newest(&sides[0])->revoked && newest(&sides[0])->lost);
+    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", RD_KAFKA_RESP_ERR_NO_ERROR);
+    look_at_topics(&sides[0]);
+    sides[0].answers = true;
+    side_until(&sides[0], !newest(&sides[0])->revoked);
+    assert_int_equal(newest(&sides[0])->count, 1);
+    assert_ptr_equal(sides[0].kafka->consumer, consumer);
+    topic_put(cluster->bootstrap, "one-partition", 0, "o-1", "one", "x");
+    side_until(&sides[0], (side_take(&sides[0], 0), sides[0].taken_count > 0));
+    /* It takes part in the next rebalance. */
+    side_init(&sides[1], cluster->bootstrap, "g", "b", options);
+    kafka_start(sides[1].kafka);
+    both_until(&sides[0], &sides[1], sides[1].ready);
+    size_t before = sides[0].rebalance_count;
+    kafka_join(sides[1].kafka);
+    both_until(&sides[0], &sides[1], sides[1].rebalance_count && sides[0].rebalance_count > before);
+    assert_ptr_equal(sides[0].kafka->consumer, consumer);
+    for (size_t i = 0; i < 2; i++) {
+        side_leave(&sides[i]);
+        assert_false(newest(&sides[i])->lost);
+        side_fini(&sides[i]);
+    }
+}
+
 #define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
 
 /* A name or pattern of tests may be given. */
@@ -933,6 +976,7 @@ int main(int argc, char **argv)
         with_cluster(ends_without_membership_only_with_partitions),
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         with_cluster(leaves_in_order_right_after_a_revocation),
+        with_cluster(keeps_its_consumer_when_a_loss_is_overtaken),
         with_cluster(joins_anew_although_its_consumer_cannot_be_closed),
         cmocka_unit_test(frees_while_jobs_hang),
     };
