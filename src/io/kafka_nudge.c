@@ -17,6 +17,10 @@
 
 enum { FIRST_MS = 2000, MOST_MS = 30000, GIVES_UP_MS = 4000 };
 
+/* librdkafka asks for the group's coordinator a few times, within milliseconds, and then again only
+ * when a connection opens or ends; its call has no other limit. So idle connections end soon. */
+static const char IDLE_MS[] = "2000";
+
 /* Whether the same call has to be repeated. */
 static bool must_repeat(struct kafka *kafka, struct kafka_runner *runner, rd_kafka_error_t *error,
                         int64_t until_ms)
@@ -73,6 +77,7 @@ static void wake_coordinator(struct kafka *kafka, struct kafka_runner *runner, c
                                   kafka->config->instance_id);
     config_kafka_neighbour_id(&neighbour, id ? id : own.data);
     kafka_setting_must(conf, "transactional.id", neighbour.data);
+    kafka_setting_must(conf, "connections.max.idle.ms", IDLE_MS);
     text_fini(&own);
     text_fini(&neighbour);
     rd_kafka_conf_set_log_cb(conf, kafka_log_nothing);

@@ -2,6 +2,7 @@
  * life of a worker's Kafka side: it joins, reads and claims its ledgers, reads records, makes a
  * transaction and leaves. No fault ends the process, and none makes it stand still. The calls are
  * led through here by the linker (--wrap). Against librdkafka's mock cluster. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -13,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "io/kafka_internal.h"
 #include "support.h"
 
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
@@ -93,10 +95,29 @@ WRAP_ERROR(SEEK, rd_kafka_seek_partitions,
            (client, list, timeout))
 WRAP_ERROR(INIT, rd_kafka_init_transactions, (rd_kafka_t * client, int timeout), (client, timeout))
 WRAP_ERROR(BEGIN, rd_kafka_begin_transaction, (rd_kafka_t * client), (client))
-WRAP_ERROR(SEND_OFFSETS, rd_kafka_send_offsets_to_transaction,
-           (rd_kafka_t * client, const rd_kafka_topic_partition_list_t *list,
-            const rd_kafka_consumer_group_metadata_t *membership, int timeout),
-           (client, list, membership, timeout))
+
+/* Where the group's coordinator is not found when offsets are sent next; NULL: nowhere. */
+static _Atomic(rd_kafka_mock_cluster_t *) unfound;
+
+rd_kafka_error_t *__real_rd_kafka_send_offsets_to_transaction(
+    rd_kafka_t *client, const rd_kafka_topic_partition_list_t *list,
+    const rd_kafka_consumer_group_metadata_t *membership, int timeout);
+rd_kafka_error_t *__wrap_rd_kafka_send_offsets_to_transaction(
+    rd_kafka_t *client, const rd_kafka_topic_partition_list_t *list,
+    const rd_kafka_consumer_group_metadata_t *membership, int timeout);
+rd_kafka_error_t *__wrap_rd_kafka_send_offsets_to_transaction(
+    rd_kafka_t *client, const rd_kafka_topic_partition_list_t *list,
+    const rd_kafka_consumer_group_metadata_t *membership, int timeout)
+{
+    enum { FIND_COORDINATOR = 10, TRIES = 4 };
+    rd_kafka_mock_cluster_t *mock = atomic_exchange(&unfound, NULL);
+    for (int i = 0; mock && i < TRIES; i++)
+        rd_kafka_mock_push_request_errors(mock, FIND_COORDINATOR, 1,
+                                          RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE);
+    if (strikes(SEND_OFFSETS))
+        return fault();
+    return __real_rd_kafka_send_offsets_to_transaction(client, list, membership, timeout);
+}
 WRAP_ERROR(COMMIT_TRANSACTION, rd_kafka_commit_transaction, (rd_kafka_t * client, int timeout),
            (client, timeout))
 WRAP_ERROR(ABORT_TRANSACTION, rd_kafka_abort_transaction, (rd_kafka_t * client, int timeout),
@@ -273,6 +294,35 @@ static void a_producer_that_cannot_be_replaced_is_one_line(rd_kafka_mock_cluster
     side_fini(&side);
 }
 
+static atomic_bool nudged;
+
+static void *nudge_now(void *arg)
+{
+    struct kafka *kafka = arg;
+    struct kafka_nudge nudge = {.runner = &kafka->reader, .pause_ms = 1};
+    kafka_nudge(kafka, &nudge, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS);
+    atomic_store(&nudged, true);
+    return NULL;
+}
+
+/* librdkafka asks a few times, within milliseconds, and then again only when a connection opens or
+ * ends. Nothing limits its call. */
+static void a_nudge_ends_though_its_coordinator_was_not_found(rd_kafka_mock_cluster_t *mock,
+                                                              const char *bootstrap)
+{
+    struct side side;
+    pthread_t thread;
+    side_init(&side, bootstrap, "nudge", "a", NULL);
+    kafka_start(side.kafka);
+    side_until(&side, side.ready == 1);
+    atomic_store(&unfound, mock);
+    assert_int_equal(pthread_create(&thread, NULL, nudge_now, side.kafka), 0);
+    side_until(&side, atomic_load(&nudged));
+    pthread_join(thread, NULL);
+    assert_null(atomic_load(&unfound));
+    side_fini(&side);
+}
+
 static void no_fault_ends_or_stops_it(void **state)
 {
     (void)state;
@@ -316,6 +366,7 @@ static void no_fault_ends_or_stops_it(void **state)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         life(bootstrap, faults[i].call, faults[i].code);
     a_takeover_tries_again_at_once(bootstrap);
+    a_nudge_ends_though_its_coordinator_was_not_found(mock, bootstrap);
     rd_kafka_mock_cluster_destroy(mock);
     rd_kafka_destroy(owner);
 }
