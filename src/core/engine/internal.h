@@ -289,6 +289,14 @@ struct engine {
     size_t change_capacity;
 };
 
+/* wall 0: not known anew. */
+static inline void engine_set_time(struct engine *engine, int64_t now, int64_t wall)
+{
+    engine->now = now;
+    if (wall)
+        engine->wall_ahead = wall - now;
+}
+
 static inline int64_t engine_wall(const struct engine *engine)
 {
     return engine->now + engine->wall_ahead;
@@ -329,7 +337,7 @@ bool state_may_follow(enum machine machine, unsigned from, unsigned to);
 const char *machine_name(enum machine machine);
 /* NULL: there is no such state. */
 const char *state_name(enum machine machine, unsigned state);
-/* Each transition of these three. (partition.c and engine.c have those of partitions and
+/* Each transition of these three. (partition.c and requests.c have those of partitions and
  * requests.) */
 void producer_enter(struct engine *engine, enum producer_phase phase);
 void load_enter(struct engine *engine, enum load_phase load);
@@ -561,14 +569,39 @@ void read_back_begin(struct engine *engine, struct engine_action *action);
 /* The ledgers have been read: they show whether the transaction has committed. */
 void read_back_take(struct engine *engine, const struct stored_ledger *ledgers, size_t count);
 
-/* engine.c: transitions of a request, which keep the counters and lists up to date */
+/* requests.c */
+/* Each transition of a request. O(1). */
 void request_move(struct engine *engine, struct request *request, enum request_state state);
 /* The request is over, and is freed. */
 void request_drop(struct engine *engine, struct request *request);
+/* Ends a request whose outcome is set: it leaves its lane, and the next request of the order id may
+ * start. */
 void request_end(struct engine *engine, struct request *request);
 /* Frees a request whose partition is gone, or keeps it for a dead letter if its answer is worth
  * one. */
 void request_late_or_free(struct engine *engine, struct request *request);
 
+/* calls.c */
+/* Starts recordings. They are reads: nothing is committed before they are requested. O(started). */
+void calls_start_recordings(struct engine *engine);
+/* The next request for the call thread. Returns false if there is none now. */
+bool calls_next_start(struct engine *engine, struct engine_action *action);
+/* The next recall of unsent requests. Returns false if there is none now. O(watched). */
+bool calls_next_recall(struct engine *engine, struct engine_action *action);
+
+/* pace.c */
+/* When the next transaction is due. */
+int64_t pace_txn_due(const struct engine *engine);
+/* Counts the duration of a call that has ended. */
+void pace_note_latency(struct engine *engine, const struct request *request);
+
+/* producer.c */
+/* What the producer does next. Returns false if it does nothing now. */
+bool producer_next(struct engine *engine, struct engine_action *action);
+
+/* refusal.c */
+/* Gives refused records the form that the broker requires, or blocks their partitions. refused: for
+ * each item of the transaction; NULL: not known. */
+void refusal_note(struct engine *engine, const enum record_refusal *refused);
 /* Whether the request's record of that type is to have its reduced form. */
 bool *request_size_form(struct request *request, enum engine_item_type type);

@@ -1,0 +1,81 @@
+#include "core/engine/internal.h"
+
+/* What the engine shows of itself. */
+
+void engine_get_stats(const struct engine *engine, struct engine_stats *view)
+{
+    *view = (struct engine_stats){.handed = engine->handed,
+                                  .started = engine->marked,
+                                  .late_outcomes = engine->late_outcomes,
+                                  .bytes = engine->bytes,
+                                  .transactions = engine->transactions,
+                                  .aborted = engine->aborted,
+                                  .unknown = engine->unknown,
+                                  .fenced = engine->fenced,
+                                  .recovered = engine->recovered,
+                                  .resumed = engine->resumed,
+                                  .producer_ready = engine->producer != PRODUCER_STARTING,
+                                  .stopping = engine->stopping};
+    view->partitions = engine->all_count;
+    view->ready_lanes = engine->ready;
+    view->waiting_lanes = engine->delayed + engine->ready;
+}
+
+bool engine_get_partition_stats(const struct engine *engine, size_t i,
+                                struct engine_partition_stats *view)
+{
+    if (i >= engine->all_count)
+        return false;
+    const struct partition *partition = engine->all[i];
+    const struct request *refused = partition_refused(partition);
+    const struct request *oldest =
+        list_empty(&partition->requests)
+            ? NULL
+            : list_of(partition->requests.next, struct request, partition_node);
+    bool blocked = (partition->blocked_until || partition->unclaimed) && partition->halt_reason;
+    *view = (struct engine_partition_stats){
+        .partition = partition->number,
+        .lost = partition->phase == PARTITION_SUSPENDED || partition->phase == PARTITION_LOST,
+        .active = partition->phase == PARTITION_ACTIVE,
+        .halted = partition->phase == PARTITION_HALTED || blocked,
+        .needs_repair = partition->needs_repair,
+        .unclaimed = partition->unclaimed,
+        .draining = partition->phase == PARTITION_DRAINING,
+        .halt_reason = partition->halt_reason,
+        .refused = refused ? refused->position.offset : -1,
+        .base = partition->base,
+        .next = partition->next,
+        .ready_lanes = partition->ready_count,
+        .delayed_lanes = partition->delayed,
+        .unfinished = partition->unfinished,
+        .unfinished_bytes = partition->bytes,
+        .started = partition->busy,
+        .oldest_ms = oldest ? oldest->raw.timestamp_ms : -1,
+        .ledger_size = partition->ledger_size,
+        .older_than_group = partition->older_than_group,
+    };
+    return true;
+}
+
+const struct request *engine_next_late(const struct engine *engine, const struct request *last)
+{
+    const struct list *lists[] = {&engine->txn.ending, &engine->ended};
+    bool behind = !last;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        list_each(at, lists[i])
+        {
+            const struct request *request = list_of(at, struct request, list_node);
+            if (behind && request->late_outcome)
+                return request;
+            behind |= request == last;
+        }
+    return NULL;
+}
+
+size_t engine_count_unpublished(const struct engine *engine)
+{
+    size_t count = engine->handed;
+    list_each(at, &engine->ended) count++;
+    list_each(at, &engine->txn.ending) count++;
+    return count;
+}
