@@ -190,9 +190,9 @@ struct engine_partition_stats {
     bool older_than_group; /* had records but no committed offset */
 };
 struct engine_stats {
-    size_t partitions, handed, started, waiting_lanes, ready_lanes, late_outcomes, bytes;
+    size_t partitions, handed, started, waiting_lanes, ready_lanes, bytes;
     uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
-    bool producer_ready, stopping;
+    bool stopping;
 };
 void engine_get_stats(const struct engine *engine, struct engine_stats *view);
 /* Fills in the i-th partition; false: there is no such partition. */

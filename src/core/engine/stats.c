@@ -6,7 +6,6 @@ void engine_get_stats(const struct engine *engine, struct engine_stats *view)
 {
     *view = (struct engine_stats){.handed = engine->handed,
                                   .started = engine->marked,
-                                  .late_outcomes = engine->late_outcomes,
                                   .bytes = engine->bytes,
                                   .transactions = engine->transactions,
                                   .aborted = engine->aborted,
@@ -14,7 +13,6 @@ void engine_get_stats(const struct engine *engine, struct engine_stats *view)
                                   .fenced = engine->fenced,
                                   .recovered = engine->recovered,
                                   .resumed = engine->resumed,
-                                  .producer_ready = engine->producer != PRODUCER_STARTING,
                                   .stopping = engine->stopping};
     view->partitions = engine->all_count;
     view->ready_lanes = engine->ready;
