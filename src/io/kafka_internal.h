@@ -28,9 +28,9 @@ struct kafka_runner {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    void (*job)(struct kafka *kafka); /* NULL: idle */
+    void (*task)(struct kafka *kafka); /* NULL: idle */
     struct kafka *kafka;
-    atomic_bool done; /* a job has ended, and its result has not been fetched */
+    atomic_bool done; /* a task has ended, and its result has not been fetched */
     bool stop, running;
 };
 
@@ -285,15 +285,15 @@ struct kafka {
 /* Starts the thread. Returns 0, or -1. */
 int kafka_runner_init(struct kafka_runner *runner, struct kafka *kafka, const char *name,
                       struct error *error);
-/* Ends the thread when its job returns (jobs check kafka->stopping). */
+/* Ends the thread when its task returns (tasks check kafka->stopping). */
 void kafka_runner_fini(struct kafka_runner *runner);
-/* Starts a job. The runner must be idle. Kafka thread. */
-void kafka_runner_give(struct kafka_runner *runner, void (*job)(struct kafka *kafka));
-/* Whether a job has ended. Each end is reported once. Kafka thread. */
+/* Starts a task. The runner must be idle. Kafka thread. */
+void kafka_runner_give(struct kafka_runner *runner, void (*task)(struct kafka *kafka));
+/* Whether a task has ended. Each end is reported once. Kafka thread. */
 bool kafka_runner_take(struct kafka_runner *runner);
-/* Whether the runner has no job and no unfetched result. Kafka thread. */
+/* Whether the runner has no task and no unfetched result. Kafka thread. */
 bool kafka_runner_idle(struct kafka_runner *runner);
-/* Sleeps in a job for that time, or until the runner is stopped. */
+/* Sleeps in a task for that time, or until the runner is stopped. */
 void kafka_runner_sleep(struct kafka_runner *runner, int ms);
 
 /* kafka_nudge.c; the runner */
@@ -581,12 +581,12 @@ rd_kafka_t *kafka_uncommitted_reader(struct kafka *kafka, struct error *error);
 /* A list for librdkafka with offsets and metadata. */
 rd_kafka_topic_partition_list_t *
 kafka_ledger_list(const struct config *config, const struct stored_ledger *ledgers, size_t count);
-/* Reports the end of the reader's job to the handler. Kafka thread. */
+/* Reports the end of the reader's task to the handler. Kafka thread. */
 void kafka_reading_complete(struct kafka *kafka);
 /* Asks the coordinator for something by the consumer, until it answers or a second is over; the
  * reader has to be idle. */
 void kafka_wait_for_answer(struct kafka *kafka);
-void kafka_reading_fini(struct kafka_reading *job);
+void kafka_reading_fini(struct kafka_reading *reading);
 
 /* kafka_consume.c; any thread */
 
@@ -597,7 +597,7 @@ size_t kafka_read_headers(const rd_kafka_message_t *message, struct record_heade
 
 /* kafka_producer.c */
 
-/* Reports the end of the writer's job to the handler. Kafka thread. */
+/* Reports the end of the writer's task to the handler. Kafka thread. */
 void kafka_writing_complete(struct kafka *kafka);
 /* Releases the producer, after the writer has ended. */
 void kafka_producer_fini(struct kafka *kafka);
@@ -607,7 +607,7 @@ enum group_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
 
 /* kafka.c */
 
-/* Replaces the closed consumer by a new one and joins the group again. No runner may have a job.
+/* Replaces the closed consumer by a new one and joins the group again. No runner may have a task.
  * Returns false if no consumer can be made (the log says why); this is tried again a second later.
  * Kafka thread. */
 bool kafka_consumer_renew(struct kafka *kafka);

@@ -1,5 +1,5 @@
-/* Committed state: reading ledgers, plain commits, ending a dead owner's transactions. The jobs run
- * on the reader. */
+/* Committed state: reading ledgers, plain commits, ending a dead owner's transactions. The tasks
+ * run on the reader. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -120,74 +120,78 @@ static enum offset_loss loss_of(const rd_kafka_topic_partition_t *at,
 }
 
 /* The committed offset of a partition whose topic was deleted may be there for a moment more. */
-static bool may_be_absent(const struct kafka_reading *job, int i)
+static bool may_be_absent(const struct kafka_reading *reading, int i)
 {
-    return job->stable && (job->list->elems[i].offset < 0 || job->logs[i] == KAFKA_LOG_OTHER);
+    return reading->stable &&
+           (reading->list->elems[i].offset < 0 || reading->logs[i] == KAFKA_LOG_OTHER);
 }
 
 /* The leader of the group may assign partitions that the topic does not have, or not any more since
  * it was made again with fewer. The broker would refuse their claims one by one. */
-static void count_partitions(struct kafka *kafka, struct kafka_reading *job)
+static void count_partitions(struct kafka *kafka, struct kafka_reading *reading)
 {
     bool any = false;
     struct error error;
-    job->partitions = -1;
-    for (int i = 0; i < job->list->cnt; i++)
-        any |= may_be_absent(job, i);
+    reading->partitions = -1;
+    for (int i = 0; i < reading->list->cnt; i++)
+        any |= may_be_absent(reading, i);
     rd_kafka_t *client = any ? kafka_uncommitted_reader(kafka, &error) : NULL;
     if (client)
-        job->partitions = kafka_partition_count(client, kafka->config->request_topics[kafka->job],
-                                                COUNT_TIMEOUT_MS, &error);
+        reading->partitions = kafka_partition_count(
+            client, kafka->config->request_topics[kafka->job], COUNT_TIMEOUT_MS, &error);
 }
 
-static void take_ledgers(struct kafka_reading *job)
+static void take_ledgers(struct kafka_reading *reading)
 {
-    job->ledger_count = (size_t)job->list->cnt;
-    job->ledgers = memory_zeroed(job->ledger_count + 1, sizeof *job->ledgers);
-    for (size_t i = 0; i < job->ledger_count; i++) {
-        const rd_kafka_topic_partition_t *at = &job->list->elems[i];
-        bool other = job->logs[i] == KAFKA_LOG_OTHER && !job->memories[i].lost;
-        bool none = at->offset < 0 || (job->stable && other);
+    reading->ledger_count = (size_t)reading->list->cnt;
+    reading->ledgers = memory_zeroed(reading->ledger_count + 1, sizeof *reading->ledgers);
+    for (size_t i = 0; i < reading->ledger_count; i++) {
+        const rd_kafka_topic_partition_t *at = &reading->list->elems[i];
+        bool other = reading->logs[i] == KAFKA_LOG_OTHER && !reading->memories[i].lost;
+        bool none = at->offset < 0 || (reading->stable && other);
         size_t size = none ? 0 : at->metadata_size;
-        job->ledgers[i] = (struct stored_ledger){
-            .kind = job->kinds[i],
+        reading->ledgers[i] = (struct stored_ledger){
+            .kind = reading->kinds[i],
             .partition = at->partition,
             .offset = none ? -1 : at->offset,
             .metadata = memory_copy(size ? at->metadata : "", size),
             .metadata_size = size,
-            .made_again = job->stable && other,
-            .absent = may_be_absent(job, (int)i) && job->partitions >= 0 &&
-                      at->partition >= job->partitions,
-            .loss = job->stable ? loss_of(at, &job->memories[i], job->logs[i]) : OFFSET_NOT_LOST,
+            .made_again = reading->stable && other,
+            .absent = may_be_absent(reading, (int)i) && reading->partitions >= 0 &&
+                      at->partition >= reading->partitions,
+            .loss = reading->stable ? loss_of(at, &reading->memories[i], reading->logs[i])
+                                    : OFFSET_NOT_LOST,
         };
     }
 }
 
 static void read_ledgers(struct kafka *kafka)
 {
-    struct kafka_reading *job = &kafka->reading;
+    struct kafka_reading *reading = &kafka->reading;
     rd_kafka_t *client =
-        job->stable ? kafka->consumer : kafka_uncommitted_reader(kafka, &job->error);
-    job->answer = GROUP_RETRY;
+        reading->stable ? kafka->consumer : kafka_uncommitted_reader(kafka, &reading->error);
+    reading->answer = GROUP_RETRY;
     if (!client)
         return;
     /* The consumer's events are read elsewhere; nobody reads those of the other client. */
-    rd_kafka_resp_err_t code = job->stable ? rd_kafka_committed(client, job->list, READ_TIMEOUT_MS)
-                                           : kafka_read_offsets(client, job->list, READ_TIMEOUT_MS);
-    code = first_error(code, job->list);
-    if (!code && job->stable &&
-        kafka_identify_logs(kafka, job->list, job->memories, job->logs, &job->error))
+    rd_kafka_resp_err_t code = reading->stable
+                                   ? rd_kafka_committed(client, reading->list, READ_TIMEOUT_MS)
+                                   : kafka_read_offsets(client, reading->list, READ_TIMEOUT_MS);
+    code = first_error(code, reading->list);
+    if (!code && reading->stable &&
+        kafka_identify_logs(kafka, reading->list, reading->memories, reading->logs,
+                            &reading->error))
         return;
     if (!code) {
-        count_partitions(kafka, job);
-        take_ledgers(job);
-        job->answer = GROUP_DONE;
+        count_partitions(kafka, reading);
+        take_ledgers(reading);
+        reading->answer = GROUP_DONE;
         return;
     }
     struct error words;
     error_set(&words, "reading the committed offsets: %s", rd_kafka_err2str(code));
-    kafka_explain(&job->error, code, words.text);
-    job->code = code;
+    kafka_explain(&reading->error, code, words.text);
+    reading->code = code;
     kafka_offsets_denied(kafka, code, rd_kafka_err2str(code));
     if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
         kafka_runner_sleep(&kafka->reader, 50);
@@ -195,39 +199,39 @@ static void read_ledgers(struct kafka *kafka)
 
 static void commit(struct kafka *kafka)
 {
-    struct kafka_reading *job = &kafka->reading;
-    job->answer = GROUP_NOT_MEMBER;
-    if (job->no_membership) {
-        error_set(&job->error, "no membership at present");
+    struct kafka_reading *reading = &kafka->reading;
+    reading->answer = GROUP_NOT_MEMBER;
+    if (reading->no_membership) {
+        error_set(&reading->error, "no membership at present");
         kafka_runner_sleep(&kafka->reader, NO_MEMBER_PAUSE_MS);
         return;
     }
-    rd_kafka_resp_err_t code = commit_plain(kafka, job->list);
+    rd_kafka_resp_err_t code = commit_plain(kafka, reading->list);
     if (!code) {
-        job->answer = GROUP_DONE;
+        reading->answer = GROUP_DONE;
         return;
     }
     struct error words;
     error_set(&words, "committing: %s", rd_kafka_err2str(code));
-    kafka_explain(&job->error, code, words.text);
-    job->code = code;
+    kafka_explain(&reading->error, code, words.text);
+    reading->code = code;
     kafka_offsets_denied(kafka, code, rd_kafka_err2str(code));
     if (kafka_is_no_member(code))
         return;
-    job->answer = kafka_refuses_offsets(code) ? GROUP_REFUSED : GROUP_RETRY;
+    reading->answer = kafka_refuses_offsets(code) ? GROUP_REFUSED : GROUP_RETRY;
     kafka_runner_sleep(&kafka->reader, 20);
 }
 
 static void end_owner(struct kafka *kafka)
 {
-    struct kafka_reading *job = &kafka->reading;
+    struct kafka_reading *reading = &kafka->reading;
     bool forbidden = false;
-    job->answer = kafka_producer_end_other(kafka, job->owner, &job->error, &forbidden);
+    reading->answer = kafka_producer_end_other(kafka, reading->owner, &reading->error, &forbidden);
     if (!forbidden)
         return;
-    struct error words = job->error;
-    job->code = RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-    kafka_explain(&job->error, job->code, words.text);
+    struct error words = reading->error;
+    reading->code = RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    kafka_explain(&reading->error, reading->code, words.text);
 }
 
 static struct kafka_reading *reading_begin(struct kafka *kafka, enum kafka_read_kind kind)
@@ -239,43 +243,43 @@ static struct kafka_reading *reading_begin(struct kafka *kafka, enum kafka_read_
 void kafka_read_ledgers(struct kafka *kafka, const struct record_position *list, size_t count,
                         bool stable)
 {
-    struct kafka_reading *job = reading_begin(kafka, READ_LEDGERS);
-    job->stable = stable;
-    job->list = memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
-    job->kinds = memory_zeroed(count + 1, sizeof *job->kinds);
-    job->memories = memory_zeroed(count + 1, sizeof *job->memories);
-    job->logs = memory_zeroed(count + 1, sizeof *job->logs);
+    struct kafka_reading *reading = reading_begin(kafka, READ_LEDGERS);
+    reading->stable = stable;
+    reading->list = memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
+    reading->kinds = memory_zeroed(count + 1, sizeof *reading->kinds);
+    reading->memories = memory_zeroed(count + 1, sizeof *reading->memories);
+    reading->logs = memory_zeroed(count + 1, sizeof *reading->logs);
     for (size_t i = 0; i < count; i++) {
         const struct kafka_slot *slot = kafka_slot_find(kafka, list[i].kind, list[i].partition);
-        job->kinds[i] = list[i].kind;
+        reading->kinds[i] = list[i].kind;
         if (slot)
-            job->memories[i] = (struct kafka_log_memo){.had_ledger = slot->had_ledger,
-                                                       .lost = slot->lost,
-                                                       .doubtful = slot->restarted,
-                                                       .first = slot->first,
-                                                       .last = slot->last,
-                                                       .before = slot->before,
-                                                       .next = slot->next};
-        rd_kafka_topic_partition_list_add(job->list, kafka->config->request_topics[list[i].kind],
-                                          list[i].partition);
+            reading->memories[i] = (struct kafka_log_memo){.had_ledger = slot->had_ledger,
+                                                           .lost = slot->lost,
+                                                           .doubtful = slot->restarted,
+                                                           .first = slot->first,
+                                                           .last = slot->last,
+                                                           .before = slot->before,
+                                                           .next = slot->next};
+        rd_kafka_topic_partition_list_add(
+            reading->list, kafka->config->request_topics[list[i].kind], list[i].partition);
     }
     kafka_runner_give(&kafka->reader, read_ledgers);
 }
 
 void kafka_end_owner(struct kafka *kafka, const char *owner)
 {
-    struct kafka_reading *job = reading_begin(kafka, READ_OWNER);
-    job->owner = memory_string(owner);
+    struct kafka_reading *reading = reading_begin(kafka, READ_OWNER);
+    reading->owner = memory_string(owner);
     kafka_runner_give(&kafka->reader, end_owner);
 }
 
 void kafka_commit(struct kafka *kafka, const struct stored_ledger *list, size_t count)
 {
-    struct kafka_reading *job = reading_begin(kafka, READ_COMMIT);
-    job->list = kafka_ledger_list(kafka->config, list, count);
+    struct kafka_reading *reading = reading_begin(kafka, READ_COMMIT);
+    reading->list = kafka_ledger_list(kafka->config, list, count);
     rd_kafka_consumer_group_metadata_t *membership = kafka_membership(kafka);
-    job->no_membership = !membership;
-    job->rebalance = kafka->assignment.number;
+    reading->no_membership = !membership;
+    reading->rebalance = kafka->assignment.number;
     if (membership)
         rd_kafka_consumer_group_metadata_destroy(membership);
     kafka_runner_give(&kafka->reader, commit);
@@ -284,35 +288,35 @@ void kafka_commit(struct kafka *kafka, const struct stored_ledger *list, size_t 
 /* On the connection that carries JoinGroup, behind it. */
 static void wait_for_answer(struct kafka *kafka)
 {
-    struct kafka_reading *job = &kafka->reading;
-    rd_kafka_resp_err_t code = rd_kafka_committed(kafka->consumer, job->list, READ_TIMEOUT_MS);
-    job->answer = code == RD_KAFKA_RESP_ERR__TIMED_OUT ? GROUP_RETRY : GROUP_DONE;
-    job->generation = kafka_generation_now(kafka);
+    struct kafka_reading *reading = &kafka->reading;
+    rd_kafka_resp_err_t code = rd_kafka_committed(kafka->consumer, reading->list, READ_TIMEOUT_MS);
+    reading->answer = code == RD_KAFKA_RESP_ERR__TIMED_OUT ? GROUP_RETRY : GROUP_DONE;
+    reading->generation = kafka_generation_now(kafka);
 }
 
 /* Asks about a partition that cannot exist: the offset of another one may be held back for as long
  * as a dead worker's transaction is open, and nothing can commit this one's. */
 void kafka_wait_for_answer(struct kafka *kafka)
 {
-    struct kafka_reading *job = reading_begin(kafka, READ_NOTHING);
-    job->list = memory_must(rd_kafka_topic_partition_list_new(1));
-    rd_kafka_topic_partition_list_add(job->list, kafka->config->request_topics[kafka->job],
+    struct kafka_reading *reading = reading_begin(kafka, READ_NOTHING);
+    reading->list = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(reading->list, kafka->config->request_topics[kafka->job],
                                       INT32_MAX);
     kafka_runner_give(&kafka->reader, wait_for_answer);
 }
 
-void kafka_reading_fini(struct kafka_reading *job)
+void kafka_reading_fini(struct kafka_reading *reading)
 {
-    if (job->list)
-        rd_kafka_topic_partition_list_destroy(job->list);
-    for (size_t i = 0; i < job->ledger_count; i++)
-        free((char *)job->ledgers[i].metadata);
-    free(job->ledgers);
-    free(job->kinds);
-    free(job->memories);
-    free(job->logs);
-    free(job->owner);
-    memset(job, 0, sizeof *job);
+    if (reading->list)
+        rd_kafka_topic_partition_list_destroy(reading->list);
+    for (size_t i = 0; i < reading->ledger_count; i++)
+        free((char *)reading->ledgers[i].metadata);
+    free(reading->ledgers);
+    free(reading->kinds);
+    free(reading->memories);
+    free(reading->logs);
+    free(reading->owner);
+    memset(reading, 0, sizeof *reading);
 }
 
 static void warn_of_others(struct kafka *kafka, const struct stored_ledger *ledger, bool had_ledger)
@@ -336,10 +340,10 @@ static void warn_of_others(struct kafka *kafka, const struct stored_ledger *ledg
 }
 
 /* Looks for offsets without a ledger, which no worker commits. */
-static void look_for_others(struct kafka *kafka, const struct kafka_reading *job)
+static void look_for_others(struct kafka *kafka, const struct kafka_reading *reading)
 {
-    for (size_t i = 0; i < job->ledger_count; i++) {
-        const struct stored_ledger *ledger = &job->ledgers[i];
+    for (size_t i = 0; i < reading->ledger_count; i++) {
+        const struct stored_ledger *ledger = &reading->ledgers[i];
         struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
         if (!slot || ledger->metadata_size > 0 || ledger->offset <= (slot->had_ledger ? -1 : 0))
             continue;
@@ -351,10 +355,10 @@ static void look_for_others(struct kafka *kafka, const struct kafka_reading *job
 }
 
 /* Logs partitions whose log or committed offset has changed. */
-static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
+static void tell_losses(struct kafka *kafka, const struct kafka_reading *reading)
 {
-    for (size_t i = 0; job->stable && i < job->ledger_count; i++) {
-        const struct stored_ledger *ledger = &job->ledgers[i];
+    for (size_t i = 0; reading->stable && i < reading->ledger_count; i++) {
+        const struct stored_ledger *ledger = &reading->ledgers[i];
         struct kafka_slot *slot = kafka_slot_find(kafka, ledger->kind, ledger->partition);
         struct log_about about = {.topic = kafka->config->request_topics[ledger->kind],
                                   .partition = ledger->partition,
@@ -369,7 +373,7 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
                          ledger_is_halt(ledger->metadata, ledger->metadata_size);
         if (slot && ledger->absent) /* so is the log that was read: a later one is another */
             slot->had_ledger = slot->lost = false;
-        if (job->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
+        if (reading->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
         slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
         if (slot->next > 0 && !ledger->absent)
@@ -381,23 +385,23 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *job)
 
 /* Leaves partitions alone that the topic does not have, and asks for them again later: a broker may
  * not have heard of a new one yet. */
-static void note_absent(struct kafka *kafka, const struct kafka_reading *job)
+static void note_absent(struct kafka *kafka, const struct kafka_reading *reading)
 {
     struct text names = {0};
     size_t count = 0;
     int64_t now = clock_boot_ms();
-    for (size_t i = 0; job->stable && i < job->ledger_count; i++) {
+    for (size_t i = 0; reading->stable && i < reading->ledger_count; i++) {
         struct kafka_slot *slot =
-            kafka_slot_find(kafka, job->ledgers[i].kind, job->ledgers[i].partition);
+            kafka_slot_find(kafka, reading->ledgers[i].kind, reading->ledgers[i].partition);
         if (!slot)
             continue;
         int64_t pause = !slot->absent_pause                      ? ABSENT_FIRST_MS
                         : slot->absent_pause < ABSENT_MAX_MS / 2 ? 2 * slot->absent_pause
                                                                  : ABSENT_MAX_MS;
-        slot->absent_pause = job->ledgers[i].absent ? pause : 0;
-        slot->absent_until = job->ledgers[i].absent ? now + pause : 0;
-        kafka->assignment.absences |= job->ledgers[i].absent;
-        if (job->ledgers[i].absent && count++ < ABSENT_NAMED)
+        slot->absent_pause = reading->ledgers[i].absent ? pause : 0;
+        slot->absent_until = reading->ledgers[i].absent ? now + pause : 0;
+        kafka->assignment.absences |= reading->ledgers[i].absent;
+        if (reading->ledgers[i].absent && count++ < ABSENT_NAMED)
             text_printf(&names, "%s%" PRId32, count > 1 ? ", " : "", slot->partition);
     }
     if (count && kafka_log_due(&kafka->log_throttle, "absent", KAFKA_LOG_INTERVAL_MS))
@@ -406,7 +410,7 @@ static void note_absent(struct kafka *kafka, const struct kafka_reading *job)
             "does not have: %s%s (it has %d); they are left alone until it has them, and the "
             "others are worked on",
             kafka->config->group_ids[kafka->job], count, kafka->config->request_topics[kafka->job],
-            names.data, count > ABSENT_NAMED ? ", ..." : "", job->partitions);
+            names.data, count > ABSENT_NAMED ? ", ..." : "", reading->partitions);
     text_fini(&names);
 }
 
@@ -428,38 +432,39 @@ static void note_ledgers(struct kafka *kafka, const rd_kafka_topic_partition_lis
 
 void kafka_reading_complete(struct kafka *kafka)
 {
-    struct kafka_reading job = kafka->reading; /* the handler may start the next one */
+    struct kafka_reading reading = kafka->reading; /* the handler may start the next one */
     const struct kafka_handler *to = kafka->handler;
-    const char *error = job.answer == GROUP_DONE ? NULL : job.error.text;
+    const char *error = reading.answer == GROUP_DONE ? NULL : reading.error.text;
     memset(&kafka->reading, 0, sizeof kafka->reading);
-    if (error && to->said && job.kind != READ_NOTHING)
-        to->said(kafka->arg, error, kafka_is_about_size(job.code), kafka_is_lasting(job.code));
-    switch (job.kind) {
+    if (error && to->said && reading.kind != READ_NOTHING)
+        to->said(kafka->arg, error, kafka_is_about_size(reading.code),
+                 kafka_is_lasting(reading.code));
+    switch (reading.kind) {
     case READ_LEDGERS:
-        look_for_others(kafka, &job);
-        tell_losses(kafka, &job);
-        note_absent(kafka, &job);
-        to->ledgers_read(kafka->arg, job.answer, job.ledgers, job.ledger_count, error);
+        look_for_others(kafka, &reading);
+        tell_losses(kafka, &reading);
+        note_absent(kafka, &reading);
+        to->ledgers_read(kafka->arg, reading.answer, reading.ledgers, reading.ledger_count, error);
         break;
     case READ_OWNER:
-        to->owner_ended(kafka->arg, job.answer, job.owner, error);
+        to->owner_ended(kafka->arg, reading.answer, reading.owner, error);
         break;
     case READ_COMMIT:
-        if (job.answer == GROUP_DONE) {
+        if (reading.answer == GROUP_DONE) {
             kafka_assignment_is_member(kafka);
             kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
             kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
-            note_ledgers(kafka, job.list);
+            note_ledgers(kafka, reading.list);
         }
-        to->committed(kafka->arg, job.answer, error);
-        if (job.answer == GROUP_NOT_MEMBER)
-            kafka_assignment_no_member(kafka, job.rebalance, clock_boot_ms());
+        to->committed(kafka->arg, reading.answer, error);
+        if (reading.answer == GROUP_NOT_MEMBER)
+            kafka_assignment_no_member(kafka, reading.rebalance, clock_boot_ms());
         break;
     case READ_NOTHING:
-        kafka->assignment.answers |= job.answer == GROUP_DONE;
+        kafka->assignment.answers |= reading.answer == GROUP_DONE;
         /* The JoinGroup before it was answered, but not the SyncGroup behind it. */
-        kafka->assignment.joining |= job.generation > kafka->assignment.generation;
+        kafka->assignment.joining |= reading.generation > kafka->assignment.generation;
         break;
     }
-    kafka_reading_fini(&job);
+    kafka_reading_fini(&reading);
 }

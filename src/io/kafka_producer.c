@@ -1,4 +1,4 @@
-/* The producer: making it ready, replacing it, and one transaction at a time. The jobs run on the
+/* The producer: making it ready, replacing it, and one transaction at a time. The tasks run on the
  * writer; the functions that the Kafka thread calls are at the end of this file.
  *
  * How errors are read (see the comments of librdkafka's rdkafka_txnmgr.c):
@@ -54,36 +54,36 @@ static bool gives_up(const struct kafka *kafka, int64_t since_ms)
 }
 
 /* Keeps the reason for which a record is not written, unless one has failed before. */
-static void keep_reason(struct kafka_writing *job, const struct record *record,
+static void keep_reason(struct kafka_writing *writing, const struct record *record,
                         rd_kafka_resp_err_t code)
 {
-    if (job->any_failed)
+    if (writing->any_failed)
         return;
     struct error what;
     error_set(&what, "writing to %s: %s", record->topic, rd_kafka_err2str(code));
-    kafka_explain(&job->error, code, what.text);
-    job->code = code;
+    kafka_explain(&writing->error, code, what.text);
+    writing->code = code;
 }
 
 /* Notes that a record cannot be written. The first reason is reported. */
-static void note_failed(struct kafka_writing *job, const struct record *record,
+static void note_failed(struct kafka_writing *writing, const struct record *record,
                         rd_kafka_resp_err_t code)
 {
-    keep_reason(job, record, code);
-    job->any_failed = true;
+    keep_reason(writing, record, code);
+    writing->any_failed = true;
 }
 
 /* Notes that a record is refused. A topic that requires keys refuses all that have none. */
-static void note_refused(struct kafka_writing *job, size_t index, enum record_refusal refusal)
+static void note_refused(struct kafka_writing *writing, size_t index, enum record_refusal refusal)
 {
-    const struct kafka_transaction *transaction = job->transaction;
+    const struct kafka_transaction *transaction = writing->transaction;
     const struct record *record = &transaction->records[index];
-    job->refused[index] = refusal;
-    job->any_refused = true;
+    writing->refused[index] = refusal;
+    writing->any_refused = true;
     for (size_t i = 0; refusal == REFUSED_FOR_KEY && i < transaction->record_count; i++)
         if (!transaction->records[i].has_key &&
             !strcmp(transaction->records[i].topic, record->topic))
-            job->refused[i] = refusal;
+            writing->refused[i] = refusal;
 }
 
 /* Delivery report, called within the writer's own calls. The opaque is the record's index + 1. */
@@ -91,21 +91,21 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
 {
     (void)producer;
     struct kafka *kafka = opaque;
-    struct kafka_writing *job = &kafka->writing;
+    struct kafka_writing *writing = &kafka->writing;
     size_t index = (size_t)(uintptr_t)message->_private;
     if (!message->err || index == 0)
         return;
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
         message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
         return; /* caused by an abort */
-    const struct record *record = &job->transaction->records[index - 1];
+    const struct record *record = &writing->transaction->records[index - 1];
     enum record_refusal refusal = kafka_refusal_of(message->err, record->has_key);
     if (refusal != RECORD_TAKEN)
-        note_refused(job, index - 1, refusal);
+        note_refused(writing, index - 1, refusal);
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, record->topic,
                             rd_kafka_err2str(message->err));
-    note_failed(job, record, message->err);
+    note_failed(writing, record, message->err);
     kafka->has_gap |= message->err > 0; /* a broker has refused it */
 }
 
@@ -240,10 +240,10 @@ static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
                   kafka->writing.error.text);
 }
 
-/* 0: ready; 1: needs a new producer; -1: cannot ever (job->error says why), or stopping. */
+/* 0: ready; 1: needs a new producer; -1: cannot ever (writing->error says why), or stopping. */
 static int init_transactions(struct kafka *kafka)
 {
-    struct kafka_writing *job = &kafka->writing;
+    struct kafka_writing *writing = &kafka->writing;
     struct kafka_nudge nudge = {.runner = &kafka->writer};
     while (!stopping(kafka) && !is_outdated(kafka)) {
         rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_BLOCK_MAX_MS);
@@ -257,7 +257,7 @@ static int init_transactions(struct kafka *kafka)
         error_set(&words, "preparing the producer of %s: %s",
                   kafka->job == REQUEST_CALL ? "calls" : "recordings",
                   rd_kafka_error_string(error));
-        kafka_explain(&job->error, code, words.text);
+        kafka_explain(&writing->error, code, words.text);
         rd_kafka_error_destroy(error);
         rd_kafka_poll(kafka->producer, 0);
         if (!kafka_is_denied(kafka, code, kafka->writing.error.text))
@@ -359,13 +359,13 @@ static int make_ready(struct kafka *kafka)
  * only at the start: later, files that were good before may become good again. */
 static void prepare_producer(struct kafka *kafka, bool is_new)
 {
-    struct kafka_writing *job = &kafka->writing;
+    struct kafka_writing *writing = &kafka->writing;
     int result = 1, pause = START_AGAIN_MS;
     while (result > 0 && !stopping(kafka)) {
-        if (is_new || !make_producer(kafka, &job->error)) {
+        if (is_new || !make_producer(kafka, &writing->error)) {
             result = make_ready(kafka);
         } else if (!kafka->producer) {
-            job->failed = true;
+            writing->failed = true;
             return;
         } else {
             tell_not_ready(kafka, RD_KAFKA_RESP_ERR_NO_ERROR);
@@ -378,7 +378,7 @@ static void prepare_producer(struct kafka *kafka, bool is_new)
     /* Once: an earlier version with this name may have died here. */
     while (result == 0 && !kafka->former_ended && !stopping(kafka)) {
         kafka->former_ended = end_former_id(kafka, kafka->config->instance_id, &kafka->writer,
-                                            &job->error) == GROUP_DONE;
+                                            &writing->error) == GROUP_DONE;
         if (kafka->former_ended)
             break;
         tell_not_ready(kafka, RD_KAFKA_RESP_ERR_NO_ERROR);
@@ -394,14 +394,14 @@ static void start_producer(struct kafka *kafka)
 /* Replaces the producer between two transactions, so that none is open. */
 static void replace_producer(struct kafka *kafka)
 {
-    struct kafka_writing *job = &kafka->writing;
-    struct error before = job->error;
-    if (!make_producer(kafka, &job->error))
+    struct kafka_writing *writing = &kafka->writing;
+    struct error before = writing->error;
+    if (!make_producer(kafka, &writing->error))
         prepare_producer(kafka, true);
     else if (kafka_log_due(&kafka->log_throttle, "no new producer", KAFKA_LOG_INTERVAL_MS))
         log_error("kafka: a new producer cannot be made: %s; the current one is kept",
-                  job->error.text);
-    job->error = before;
+                  writing->error.text);
+    writing->error = before;
 }
 
 /* After a change of files that librdkafka reads. */
@@ -490,11 +490,11 @@ static void flush(struct kafka *kafka, int64_t since_ms)
 }
 
 /* Passes the records to librdkafka, in order. each_alone: one record per batch, so that a batch
- * that the broker refuses identifies its record. Errors are noted in the job. */
+ * that the broker refuses identifies its record. Errors are noted in kafka->writing. */
 static void produce_all(struct kafka *kafka, bool each_alone)
 {
-    struct kafka_writing *job = &kafka->writing;
-    const struct kafka_transaction *transaction = job->transaction;
+    struct kafka_writing *writing = &kafka->writing;
+    const struct kafka_transaction *transaction = writing->transaction;
     for (size_t i = 0; i < transaction->record_count && !stopping(kafka); i++) {
         rd_kafka_resp_err_t code = enqueue(kafka, &transaction->records[i], i);
         if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
@@ -507,14 +507,14 @@ static void produce_all(struct kafka *kafka, bool each_alone)
         enum record_refusal refusal =
             code ? kafka_refusal_of(code, transaction->records[i].has_key) : RECORD_TAKEN;
         if (refusal != RECORD_TAKEN)
-            note_refused(job, i, refusal);
+            note_refused(writing, i, refusal);
         if (refusal == REFUSED_FOR_SIZE) { /* by librdkafka itself */
-            keep_reason(job, &transaction->records[i], code);
+            keep_reason(writing, &transaction->records[i], code);
             continue; /* to find all refused records at once */
         }
         if (code)
-            note_failed(job, &transaction->records[i], code);
-        if (job->any_failed)
+            note_failed(writing, &transaction->records[i], code);
+        if (writing->any_failed)
             return;
     }
 }
@@ -535,12 +535,12 @@ static bool is_of_producing(rd_kafka_resp_err_t code)
  * records of that topic as refused, so that the others go on without them. */
 static void refuse_forbidden(struct kafka *kafka)
 {
-    struct kafka_writing *job = &kafka->writing;
-    for (size_t i = 0; i < job->transaction->record_count; i++) {
-        if (!kafka_may_not_write(kafka, job->transaction->records[i].topic))
+    struct kafka_writing *writing = &kafka->writing;
+    for (size_t i = 0; i < writing->transaction->record_count; i++) {
+        if (!kafka_may_not_write(kafka, writing->transaction->records[i].topic))
             continue;
-        job->refused[i] = REFUSED_AS_IS;
-        job->any_refused = job->forbidden = true;
+        writing->refused[i] = REFUSED_AS_IS;
+        writing->any_refused = writing->forbidden = true;
     }
 }
 
@@ -549,29 +549,29 @@ static void refuse_forbidden(struct kafka *kafka)
 static enum step read_error(struct kafka *kafka, const char *what, rd_kafka_error_t *error,
                             bool ends_it, bool *again)
 {
-    struct kafka_writing *job = &kafka->writing;
+    struct kafka_writing *writing = &kafka->writing;
     rd_kafka_resp_err_t code = rd_kafka_error_code(error);
     bool abort_it = rd_kafka_error_txn_requires_abort(error);
     bool fatal = rd_kafka_error_is_fatal(error);
     *again = !fatal && !abort_it && rd_kafka_error_is_retriable(error) &&
              !(ends_it && code == RD_KAFKA_RESP_ERR__TIMED_OUT);
-    if ((!*again || is_outdated(kafka)) && !job->any_failed) {
+    if ((!*again || is_outdated(kafka)) && !writing->any_failed) {
         struct error words;
         error_set(&words, "%s: %s", what, rd_kafka_error_string(error));
-        kafka_explain(&job->error, code, words.text);
-        job->code = code;
+        kafka_explain(&writing->error, code, words.text);
+        writing->code = code;
     }
     kafka_is_denied(kafka, code, rd_kafka_err2str(code));
     if (kafka_is_no_member(code) && !fatal)
-        job->no_member = true;
+        writing->no_member = true;
     if (is_of_producing(code) && abort_it)
-        job->any_failed = true;
+        writing->any_failed = true;
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && abort_it)
         refuse_forbidden(kafka);
-    job->outcome = TXN_UNKNOWN;
+    writing->outcome = TXN_UNKNOWN;
     if (kafka_is_fenced(code))
-        job->outcome = TXN_FENCED;
-    job->duplicate |= code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+        writing->outcome = TXN_FENCED;
+    writing->duplicate |= code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     rd_kafka_error_destroy(error);
     if (*again)
         kafka_runner_sleep(&kafka->writer, 5);
@@ -606,7 +606,7 @@ static enum step send_offsets(struct kafka *kafka)
     return step;
 }
 
-/* Commits, unless a record has failed, which is noted in the job. */
+/* Commits, unless a record has failed, which is noted in kafka->writing. */
 static enum step commit_transaction(struct kafka *kafka)
 {
     enum step step = STEP_ENDED;
@@ -645,15 +645,15 @@ static bool abort_transaction(struct kafka *kafka)
     return false;
 }
 
-/* Tries the transaction once. The job gets the outcome. */
+/* Tries the transaction once. kafka->writing gets the outcome. */
 static void transact_once(struct kafka *kafka, bool each_alone)
 {
-    struct kafka_writing *job = &kafka->writing;
+    struct kafka_writing *writing = &kafka->writing;
     bool again;
     close_gap(kafka);
-    memset(job->refused, 0, job->transaction->record_count * sizeof *job->refused);
-    job->any_refused = job->any_failed = job->forbidden = job->no_member = false;
-    job->outcome = TXN_UNKNOWN;
+    memset(writing->refused, 0, writing->transaction->record_count * sizeof *writing->refused);
+    writing->any_refused = writing->any_failed = writing->forbidden = writing->no_member = false;
+    writing->outcome = TXN_UNKNOWN;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(kafka->producer);
     if (error) {
         read_error(kafka, "beginning a transaction", error, false, &again);
@@ -663,10 +663,10 @@ static void transact_once(struct kafka *kafka, bool each_alone)
      * transaction, librdkafka repeats the adding of offsets every retry.backoff.ms, but the adding
      * of records' partitions only after 20 ms. */
     enum step step = send_offsets(kafka);
-    job->offsets_refused = step == STEP_ABORT && kafka_refuses_offsets(job->code);
+    writing->offsets_refused = step == STEP_ABORT && kafka_refuses_offsets(writing->code);
     if (step == STEP_DONE)
         produce_all(kafka, each_alone);
-    if (job->any_refused || job->any_failed)
+    if (writing->any_refused || writing->any_failed)
         step = step == STEP_DONE ? STEP_ABORT : step;
     bool commits = step == STEP_DONE;
     if (commits)
@@ -674,29 +674,29 @@ static void transact_once(struct kafka *kafka, bool each_alone)
     if (stopping(kafka))
         return;
     if (step == STEP_DONE) {
-        job->outcome = TXN_COMMITTED;
+        writing->outcome = TXN_COMMITTED;
     } else if (step == STEP_ABORT && abort_transaction(kafka)) {
         /* See the top: only a failed record proves that EndTxn(commit) was never sent. */
-        bool proven = !commits || job->any_failed || job->any_refused;
-        job->outcome = !proven                ? TXN_UNKNOWN
-                       : job->offsets_refused ? TXN_OFFSETS_REFUSED
-                       : job->any_refused     ? TXN_REFUSED
-                                              : TXN_ABORTED;
-        if (job->outcome == TXN_ABORTED && job->no_member)
-            job->outcome = TXN_NOT_MEMBER;
-        if (job->outcome == TXN_ABORTED &&
-            job->code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING)
-            job->outcome = TXN_EXPIRED;
+        bool proven = !commits || writing->any_failed || writing->any_refused;
+        writing->outcome = !proven                    ? TXN_UNKNOWN
+                           : writing->offsets_refused ? TXN_OFFSETS_REFUSED
+                           : writing->any_refused     ? TXN_REFUSED
+                                                      : TXN_ABORTED;
+        if (writing->outcome == TXN_ABORTED && writing->no_member)
+            writing->outcome = TXN_NOT_MEMBER;
+        if (writing->outcome == TXN_ABORTED &&
+            writing->code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING)
+            writing->outcome = TXN_EXPIRED;
     }
 }
 
 static void transact(struct kafka *kafka)
 {
-    struct kafka_writing *job = &kafka->writing;
-    if (!job->membership) {
-        job->outcome = TXN_NOT_MEMBER;
-        job->no_member = true;
-        error_set(&job->error, "no membership at present");
+    struct kafka_writing *writing = &kafka->writing;
+    if (!writing->membership) {
+        writing->outcome = TXN_NOT_MEMBER;
+        writing->no_member = true;
+        error_set(&writing->error, "no membership at present");
         kafka_runner_sleep(&kafka->writer, NO_MEMBER_PAUSE_MS);
         return;
     }
@@ -704,15 +704,15 @@ static void transact(struct kafka *kafka)
     transact_once(kafka, false);
     /* The broker refuses whole batches. To find the refused record, each record is sent in its own
      * batch. If no record is refused alone, that try counts. For a missing right they are known. */
-    bool by_broker = job->any_refused && job->any_failed && !job->forbidden;
+    bool by_broker = writing->any_refused && writing->any_failed && !writing->forbidden;
     bool one_by_one =
-        job->outcome == TXN_REFUSED && by_broker && job->transaction->record_count > 1;
+        writing->outcome == TXN_REFUSED && by_broker && writing->transaction->record_count > 1;
     /* The first tries may still fail because of the refused batch's gap in the sequence numbers. */
     for (int tries = 0; one_by_one && tries < 3; tries++) {
         transact_once(kafka, true);
-        one_by_one = job->outcome == TXN_ABORTED && !job->no_member;
+        one_by_one = writing->outcome == TXN_ABORTED && !writing->no_member;
     }
-    if (job->outcome == TXN_ABORTED && !job->no_member)
+    if (writing->outcome == TXN_ABORTED && !writing->no_member)
         kafka_runner_sleep(&kafka->writer, 5);
 }
 
@@ -737,62 +737,62 @@ void kafka_renew_producer(struct kafka *kafka)
 
 void kafka_transact(struct kafka *kafka, const struct kafka_transaction *transaction)
 {
-    struct kafka_writing *job = &kafka->writing;
-    if (transaction->record_count >= job->refused_capacity) {
-        job->refused_capacity = 2 * transaction->record_count + 16;
-        free(job->refused);
-        job->refused = memory_alloc(job->refused_capacity * sizeof *job->refused);
+    struct kafka_writing *writing = &kafka->writing;
+    if (transaction->record_count >= writing->refused_capacity) {
+        writing->refused_capacity = 2 * transaction->record_count + 16;
+        free(writing->refused);
+        writing->refused = memory_alloc(writing->refused_capacity * sizeof *writing->refused);
     }
-    job->kind = WRITE_TRANSACTION;
-    job->transaction = transaction;
-    job->membership = kafka_membership_to_write(kafka);
-    job->rebalance = kafka->assignment.number;
-    job->failed = job->no_member = job->duplicate = false;
-    job->error.text[0] = '\0';
-    job->code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    writing->kind = WRITE_TRANSACTION;
+    writing->transaction = transaction;
+    writing->membership = kafka_membership_to_write(kafka);
+    writing->rebalance = kafka->assignment.number;
+    writing->failed = writing->no_member = writing->duplicate = false;
+    writing->error.text[0] = '\0';
+    writing->code = RD_KAFKA_RESP_ERR_NO_ERROR;
     kafka_runner_give(&kafka->writer, transact);
 }
 
 void kafka_writing_complete(struct kafka *kafka)
 {
-    struct kafka_writing *job = &kafka->writing;
-    if (job->failed)
-        kafka_fail(kafka, job->error.text);
-    if (job->kind == WRITE_START) {
-        if (!job->failed)
+    struct kafka_writing *writing = &kafka->writing;
+    if (writing->failed)
+        kafka_fail(kafka, writing->error.text);
+    if (writing->kind == WRITE_START) {
+        if (!writing->failed)
             kafka->handler->producer_ready(kafka->arg);
         return;
     }
-    if (job->membership)
-        rd_kafka_consumer_group_metadata_destroy(job->membership);
-    job->membership = NULL;
-    if (job->duplicate)
+    if (writing->membership)
+        rd_kafka_consumer_group_metadata_destroy(writing->membership);
+    writing->membership = NULL;
+    if (writing->duplicate)
         kafka_assignment_duplicate(kafka);
-    bool no_member = job->no_member;
-    uint64_t rebalance = job->rebalance;
-    if (job->outcome == TXN_COMMITTED) {
+    bool no_member = writing->no_member;
+    uint64_t rebalance = writing->rebalance;
+    if (writing->outcome == TXN_COMMITTED) {
         kafka_assignment_is_member(kafka);
-        for (size_t i = 0; kafka_lacks_right(kafka) && i < job->transaction->record_count; i++)
-            kafka_right_given(kafka, RIGHT_WRITE_TOPIC, job->transaction->records[i].topic);
+        for (size_t i = 0; kafka_lacks_right(kafka) && i < writing->transaction->record_count; i++)
+            kafka_right_given(kafka, RIGHT_WRITE_TOPIC, writing->transaction->records[i].topic);
         kafka_right_given(kafka, RIGHT_WRITE_ID, NULL);
-        if (job->transaction->ledger_count > 0) {
+        if (writing->transaction->ledger_count > 0) {
             kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
             kafka_right_given(kafka, RIGHT_READ_TOPIC, NULL);
         }
     }
-    /* The handler may start the next job, which reuses the job's memory. So values that must
+    /* The handler may start the next task, which reuses the memory. So values that must
      * outlast that are copied. */
-    struct error error = job->error;
-    enum record_refusal *refused = job->outcome == TXN_REFUSED ? job->refused : NULL;
+    struct error error = writing->error;
+    enum record_refusal *refused = writing->outcome == TXN_REFUSED ? writing->refused : NULL;
     if (refused) {
-        job->refused = NULL;
-        job->refused_capacity = 0;
+        writing->refused = NULL;
+        writing->refused_capacity = 0;
     }
-    if (job->outcome != TXN_COMMITTED && kafka->handler->said)
-        kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(job->code),
-                             kafka_is_lasting(job->code));
-    kafka->handler->transacted(kafka->arg, job->outcome, refused,
-                               job->outcome == TXN_COMMITTED ? NULL : error.text);
+    if (writing->outcome != TXN_COMMITTED && kafka->handler->said)
+        kafka->handler->said(kafka->arg, error.text, kafka_is_about_size(writing->code),
+                             kafka_is_lasting(writing->code));
+    kafka->handler->transacted(kafka->arg, writing->outcome, refused,
+                               writing->outcome == TXN_COMMITTED ? NULL : error.text);
     free(refused);
     if (no_member)
         kafka_assignment_no_member(kafka, rebalance, clock_boot_ms());

@@ -1,5 +1,5 @@
-/* A thread that runs one blocking job at a time for the Kafka thread. A job here is a function that
- * may wait for the network, not the job of a topic (enum request_kind). */
+/* A thread that runs one blocking task at a time for the Kafka thread: a function that may wait for
+ * the network. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -13,15 +13,15 @@ static void *run(void *arg)
     struct kafka_runner *runner = arg;
     pthread_mutex_lock(&runner->lock);
     while (!runner->stop) {
-        if (!runner->job) {
+        if (!runner->task) {
             pthread_cond_wait(&runner->changed, &runner->lock);
             continue;
         }
-        void (*job)(struct kafka *) = runner->job;
+        void (*task)(struct kafka *) = runner->task;
         pthread_mutex_unlock(&runner->lock);
-        job(runner->kafka);
+        task(runner->kafka);
         pthread_mutex_lock(&runner->lock);
-        runner->job = NULL;
+        runner->task = NULL;
         atomic_store_explicit(&runner->done, true, memory_order_release);
         kafka_wake(runner->kafka);
     }
@@ -60,11 +60,11 @@ void kafka_runner_fini(struct kafka_runner *runner)
     runner->running = false;
 }
 
-void kafka_runner_give(struct kafka_runner *runner, void (*job)(struct kafka *kafka))
+void kafka_runner_give(struct kafka_runner *runner, void (*task)(struct kafka *kafka))
 {
     pthread_mutex_lock(&runner->lock);
-    assert(!runner->job && !runner->done);
-    runner->job = job;
+    assert(!runner->task && !runner->done);
+    runner->task = task;
     pthread_cond_broadcast(&runner->changed);
     pthread_mutex_unlock(&runner->lock);
 }
@@ -73,7 +73,7 @@ bool kafka_runner_take(struct kafka_runner *runner)
 {
     if (!atomic_load_explicit(&runner->done, memory_order_acquire))
         return false;
-    /* Taking the lock makes sure that the thread has finished with the job. */
+    /* Taking the lock makes sure that the thread has finished with the task. */
     pthread_mutex_lock(&runner->lock);
     atomic_store_explicit(&runner->done, false, memory_order_relaxed);
     pthread_mutex_unlock(&runner->lock);
@@ -83,7 +83,7 @@ bool kafka_runner_take(struct kafka_runner *runner)
 bool kafka_runner_idle(struct kafka_runner *runner)
 {
     pthread_mutex_lock(&runner->lock);
-    bool idle = !runner->job && !atomic_load_explicit(&runner->done, memory_order_relaxed);
+    bool idle = !runner->task && !atomic_load_explicit(&runner->done, memory_order_relaxed);
     pthread_mutex_unlock(&runner->lock);
     return idle;
 }
