@@ -388,8 +388,8 @@ static void give_back(struct call_thread *thread)
     int64_t calls;
     struct request *request;
     if (dispatch_take_limit_change(&thread->dispatch, &calls) && !thread->ending)
-        for (int kind = 0; kind < REQUEST_KINDS; kind++)
-            send_limit(thread->finished[kind], calls);
+        for (int job = 0; job < REQUEST_KINDS; job++)
+            send_limit(thread->finished[job], calls);
     while ((request = dispatch_take_done(&thread->dispatch))) {
         count_end(thread, request);
         queue_push(thread->finished[request->position.kind], &request->message.node);

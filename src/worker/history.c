@@ -39,17 +39,17 @@ static struct history_step difference(const struct history_totals *before,
                                       const struct history_totals *now)
 {
     struct history_step step = {.known = true, .in_flight = now->in_flight};
-    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+    for (int job = 0; job < REQUEST_KINDS; job++) {
         uint64_t counts[HISTOGRAM_BOUNDS + 1];
         for (int i = 0; i <= HISTOGRAM_BOUNDS; i++) {
-            counts[i] = now->tries[kind][i] - before->tries[kind][i];
-            step.tries[kind] += counts[i];
+            counts[i] = now->tries[job][i] - before->tries[job][i];
+            step.tries[job] += counts[i];
         }
         for (int status = 0; status < STATUSES; status++)
-            step.results[kind][status] = now->results[kind][status] - before->results[kind][status];
-        step.p50_us[kind] = history_quantile(counts, 0.5);
-        step.p99_us[kind] = history_quantile(counts, 0.99);
-        step.lag[kind] = now->lag[kind];
+            step.results[job][status] = now->results[job][status] - before->results[job][status];
+        step.p50_us[job] = history_quantile(counts, 0.5);
+        step.p99_us[job] = history_quantile(counts, 0.99);
+        step.lag[job] = now->lag[job];
     }
     return step;
 }

@@ -122,7 +122,7 @@ static void fill_row(struct kafka_thread *thread, const struct engine_partition_
                      const char *trouble, struct partition_row *row)
 {
     const char *state = state_of(view, trouble);
-    *row = (struct partition_row){.kind = thread->job,
+    *row = (struct partition_row){.job = thread->job,
                                   .partition = view->partition,
                                   .state = state,
                                   .base = view->base,

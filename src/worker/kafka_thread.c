@@ -334,8 +334,8 @@ bool kafka_thread_gave_up(const struct kafka_thread *thread)
 static int64_t memory_of(const struct config *config)
 {
     int64_t jobs = 0;
-    for (int kind = 0; kind < REQUEST_KINDS; kind++)
-        jobs += *config->request_topics[kind] != 0;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        jobs += *config->request_topics[job] != 0;
     return config->memory_max_bytes / (jobs ? jobs : 1);
 }
 

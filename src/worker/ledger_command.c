@@ -161,11 +161,11 @@ static void add_json_row(struct text *out, const struct view *view)
     text_printf(out, "\"halted\": %s}", *view->halted.text ? "true" : "false");
 }
 
-static void add_json_head(struct text *out, enum request_kind kind, const char *topic,
+static void add_json_head(struct text *out, enum request_kind job, const char *topic,
                           const char *group, const struct kafka_admin_group *state)
 {
     text_add(out, "{");
-    add_string(out, "job", job_names[kind]);
+    add_string(out, "job", job_names[job]);
     add_string(out, "topic", topic);
     add_string(out, "group", group);
     add_string(out, "state", state->state);
@@ -191,11 +191,11 @@ static void add_partitions(struct text *out, const struct kafka_admin_partition 
     }
 }
 
-static int show_job(const struct config *config, enum request_kind kind, bool json,
-                    struct text *out, size_t *halted, struct error *error)
+static int show_job(const struct config *config, enum request_kind job, bool json, struct text *out,
+                    size_t *halted, struct error *error)
 {
-    const char *topic = config->request_topics[kind];
-    const char *group = config->group_ids[kind];
+    const char *topic = config->request_topics[job];
+    const char *group = config->group_ids[job];
     struct kafka_admin_group state;
     struct kafka_admin_partition *list = NULL;
     size_t count = 0;
@@ -205,7 +205,7 @@ static int show_job(const struct config *config, enum request_kind kind, bool js
     if (admin && !kafka_admin_describe(admin, &state, error) &&
         !kafka_admin_read(admin, topic, &list, &count, error)) {
         if (json)
-            add_json_head(out, kind, topic, group, &state);
+            add_json_head(out, job, topic, group, &state);
         else
             add_head(out, topic, group, &state);
         add_partitions(out, list, count, config->instance_id, json, halted);
@@ -219,16 +219,16 @@ static int show_job(const struct config *config, enum request_kind kind, bool js
 }
 
 /* A job that cannot be read does not hide the other one. */
-static void show_failure(const struct config *config, enum request_kind kind, bool json,
+static void show_failure(const struct config *config, enum request_kind job, bool json,
                          struct text *out, const struct error *error)
 {
     fprintf(stderr, "privacy-call-worker: %s\n", error->text);
     if (!json)
         return;
     text_add(out, "{");
-    add_string(out, "job", job_names[kind]);
-    add_string(out, "topic", config->request_topics[kind]);
-    add_string(out, "group", config->group_ids[kind]);
+    add_string(out, "job", job_names[job]);
+    add_string(out, "topic", config->request_topics[job]);
+    add_string(out, "group", config->group_ids[job]);
     add_string(out, "error", error->text);
     text_add(out, "\"partitions\": []}");
 }
@@ -240,14 +240,14 @@ int ledger_command_show(const struct config *config, const struct options *optio
     size_t halted = 0, jobs = 0;
     bool failed = false;
     text_add(&out, options->json ? "{\"jobs\": [" : "");
-    for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++) {
-        if (!*config->request_topics[kind])
+    for (enum request_kind job = 0; job < REQUEST_KINDS; job++) {
+        if (!*config->request_topics[job])
             continue;
         if (options->json && jobs++)
             text_add(&out, ",\n ");
-        if (show_job(config, kind, options->json, &out, &halted, &error) < 0) {
+        if (show_job(config, job, options->json, &out, &halted, &error) < 0) {
             failed = true;
-            show_failure(config, kind, options->json, &out, &error);
+            show_failure(config, job, options->json, &out, &error);
         }
     }
     if (options->json)
@@ -358,9 +358,9 @@ static void name_longest(char owner[LEDGER_OWNER_SIZE])
 }
 
 static int repair_partition(const struct config *config, const struct options *options,
-                            enum request_kind kind, int64_t partition, struct error *error)
+                            enum request_kind job, int64_t partition, struct error *error)
 {
-    const char *group = config->group_ids[kind];
+    const char *group = config->group_ids[job];
     struct kafka_admin_partition *list = NULL;
     size_t count = 0;
     int rc = -1;
@@ -390,13 +390,13 @@ done:
 
 /* What is wrong with the options before anything is asked of Kafka. Returns 0 or -1. */
 static int check_options(const struct config *config, const struct options *options,
-                         enum request_kind *kind, int64_t *partition, struct error *error)
+                         enum request_kind *job, int64_t *partition, struct error *error)
 {
     int64_t offset;
-    *kind = 0;
-    while (*kind < REQUEST_KINDS && strcmp(options->topic, config->request_topics[*kind]) != 0)
-        (*kind)++;
-    if (*kind == REQUEST_KINDS)
+    *job = 0;
+    while (*job < REQUEST_KINDS && strcmp(options->topic, config->request_topics[*job]) != 0)
+        (*job)++;
+    if (*job == REQUEST_KINDS)
         return error_set(error,
                          "--topic %.100s: expected topic.call.requests or topic.recording.requests",
                          options->topic);
@@ -410,11 +410,11 @@ static int check_options(const struct config *config, const struct options *opti
 int ledger_command_repair(const struct config *config, const struct options *options)
 {
     struct error error;
-    enum request_kind kind = REQUEST_KINDS;
+    enum request_kind job = REQUEST_KINDS;
     int64_t partition = -1;
     int status = 2;
-    if (!check_options(config, options, &kind, &partition, &error))
-        status = repair_partition(config, options, kind, partition, &error) < 0 ? 1 : 0;
+    if (!check_options(config, options, &job, &partition, &error))
+        status = repair_partition(config, options, job, partition, &error) < 0 ? 1 : 0;
     if (status)
         fprintf(stderr, "privacy-call-worker: %s\n", error.text);
     return fflush(stdout) && !status ? 1 : status;

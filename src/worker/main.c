@@ -137,8 +137,8 @@ static int allow_open_files(struct config *config)
     };
     struct rlimit limit;
     rlim_t calls = (rlim_t)config->platform_max_in_flight, own = OWN_FILES;
-    for (int kind = 0; kind < REQUEST_KINDS; kind++)
-        own += *config->request_topics[kind] ? JOB_FILES : 0;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        own += *config->request_topics[job] ? JOB_FILES : 0;
     own += kafka_files_copied(config);
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return 0;

@@ -74,21 +74,21 @@ static void add_sample(struct text *out, const char *name, const char *label, co
 static void put_topics(struct scrape *scrape, const struct row *row)
 {
     const _Atomic uint64_t *values = row->values;
-    for (int kind = 0; kind < REQUEST_KINDS; kind++)
-        if (*scrape->config->request_topics[kind])
-            add_sample(scrape->out, row->name, "topic", scrape->config->request_topics[kind],
-                       get(&values[kind]));
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        if (*scrape->config->request_topics[job])
+            add_sample(scrape->out, row->name, "topic", scrape->config->request_topics[job],
+                       get(&values[job]));
 }
 
 static void put_results(struct scrape *scrape, const struct row *row)
 {
-    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
-        for (int status = 0; status < STATUSES && *scrape->config->request_topics[kind]; status++) {
+    for (int job = 0; job < REQUEST_KINDS; job++) {
+        for (int status = 0; status < STATUSES && *scrape->config->request_topics[job]; status++) {
             text_printf(scrape->out, PREFIX "%s{", row->name);
-            add_label(scrape->out, "topic", scrape->config->result_topics[kind]);
+            add_label(scrape->out, "topic", scrape->config->result_topics[job]);
             text_printf(scrape->out, ",status=\"%s\"} %" PRIu64 "\n",
                         status_name((enum status)status),
-                        get(&scrape->metrics->results[kind][status]));
+                        get(&scrape->metrics->results[job][status]));
         }
     }
 }
@@ -149,7 +149,7 @@ static void put_partitions(struct scrape *scrape, const struct row *row)
         if (row->shape == PARTITION_LAG && metrics_lag(at) < 0)
             continue;
         text_printf(scrape->out, PREFIX "%s{", row->name);
-        add_label(scrape->out, "topic", scrape->config->request_topics[at->kind]);
+        add_label(scrape->out, "topic", scrape->config->request_topics[at->job]);
         text_printf(scrape->out, ",partition=\"%" PRId32 "\"} ", at->partition);
         put_partition_value(scrape->out, at, row->shape);
     }
@@ -250,13 +250,13 @@ void metrics_render(struct metrics *metrics, struct text *out)
 
 void metrics_published(struct metrics *metrics, const struct published *published)
 {
-    for (int kind = 0; kind < REQUEST_KINDS; kind++)
+    for (int job = 0; job < REQUEST_KINDS; job++)
         for (int status = 0; status < STATUSES; status++)
-            metrics_count(&metrics->results[kind][status], published->results[kind][status]);
+            metrics_count(&metrics->results[job][status], published->results[job][status]);
     for (int reason = 0; reason < DEAD_LETTER_REASONS; reason++)
         metrics_count(&metrics->dead_letters[reason], published->dead_letters[reason]);
-    for (int kind = 0; kind < REQUEST_KINDS; kind++)
-        if (published->results[kind][STATUS_UNKNOWN])
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        if (published->results[job][STATUS_UNKNOWN])
             atomic_store(&metrics->last_unknown_ms, clock_wall_ms());
 }
 
@@ -303,12 +303,12 @@ void metrics_copy_silence(struct metrics *metrics, char *out, size_t size)
 static void gather(const struct metrics *metrics, struct history_totals *totals)
 {
     const struct call_counters *calls = call_thread_counters(metrics->calls);
-    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+    for (int job = 0; job < REQUEST_KINDS; job++) {
         for (int status = 0; status < STATUSES; status++)
-            totals->results[kind][status] = get(&metrics->results[kind][status]);
+            totals->results[job][status] = get(&metrics->results[job][status]);
         for (int i = 0; i <= HISTOGRAM_BOUNDS; i++)
-            totals->tries[kind][i] = get(&calls->latency[kind].buckets[i]);
-        totals->lag[kind] = get(&metrics->lag[kind]);
+            totals->tries[job][i] = get(&calls->latency[job].buckets[i]);
+        totals->lag[job] = get(&metrics->lag[job]);
     }
     totals->in_flight = get(&calls->in_flight);
 }
@@ -384,8 +384,8 @@ int64_t metrics_copy_history(struct metrics *metrics, struct history_step steps[
 static int by_partition(const void *left, const void *right)
 {
     const struct partition_row *a = left, *b = right;
-    if (a->kind != b->kind)
-        return a->kind < b->kind ? -1 : 1;
+    if (a->job != b->job)
+        return a->job < b->job ? -1 : 1;
     return (a->partition > b->partition) - (a->partition < b->partition);
 }
 

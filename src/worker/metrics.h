@@ -35,7 +35,7 @@ struct published {
 };
 
 struct partition_row {
-    enum request_kind kind;
+    enum request_kind job;
     int32_t partition;
     const char *state; /* static */
     char halt_reason[256];

@@ -114,8 +114,8 @@ static void put_counts(struct text *out, const struct metrics *metrics)
 {
     const struct call_counters *calls = call_thread_counters(metrics->calls);
     uint64_t requests = 0, dead_letters = 0;
-    for (int kind = 0; kind < REQUEST_KINDS; kind++)
-        requests += get(&metrics->requests[kind]);
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        requests += get(&metrics->requests[job]);
     for (int reason = 0; reason < DEAD_LETTER_REASONS; reason++)
         dead_letters += get(&metrics->dead_letters[reason]);
     put_open(out, "counts", "{");
@@ -182,7 +182,7 @@ static void put_waits(struct text *out, const struct overview *overview)
     put_count(out, "unfinished", unfinished);
     if (oldest) {
         put_open(out, "oldestUnfinished", "{");
-        put_string(out, "topic", metrics->config->request_topics[oldest->kind]);
+        put_string(out, "topic", metrics->config->request_topics[oldest->job]);
         put_number(out, "partition", oldest->partition);
         put_time(out, "at", oldest->oldest_ms);
         text_add(out, "}");
@@ -248,13 +248,13 @@ static int first_known(const struct history_step *steps)
 /* Writes one series: value() of each step; null if the step is not known or the value is below
  * 0. */
 static void put_series(struct text *out, const char *name, const struct history_step *steps,
-                       int64_t (*value)(const struct history_step *step, int kind, int status),
-                       int kind, int status)
+                       int64_t (*value)(const struct history_step *step, int job, int status),
+                       int job, int status)
 {
     put_open(out, name, "[");
     int first = first_known(steps);
     for (int i = first; i < HISTORY_STEPS; i++) {
-        int64_t at = steps[i].known ? value(&steps[i], kind, status) : -1;
+        int64_t at = steps[i].known ? value(&steps[i], job, status) : -1;
         text_add(out, i > first ? "," : "");
         if (at < 0)
             text_add(out, "null");
@@ -264,38 +264,38 @@ static void put_series(struct text *out, const char *name, const struct history_
     text_add(out, "]");
 }
 
-static int64_t tries_of(const struct history_step *step, int kind, int status)
+static int64_t tries_of(const struct history_step *step, int job, int status)
 {
     (void)status;
-    return (int64_t)step->tries[kind];
+    return (int64_t)step->tries[job];
 }
 
-static int64_t results_of(const struct history_step *step, int kind, int status)
+static int64_t results_of(const struct history_step *step, int job, int status)
 {
-    return (int64_t)step->results[kind][status];
+    return (int64_t)step->results[job][status];
 }
 
-static int64_t lag_of(const struct history_step *step, int kind, int status)
-{
-    (void)status;
-    return (int64_t)step->lag[kind];
-}
-
-static int64_t p50_of(const struct history_step *step, int kind, int status)
+static int64_t lag_of(const struct history_step *step, int job, int status)
 {
     (void)status;
-    return step->p50_us[kind] < 0 ? -1 : (step->p50_us[kind] + 500) / 1000;
+    return (int64_t)step->lag[job];
 }
 
-static int64_t p99_of(const struct history_step *step, int kind, int status)
+static int64_t p50_of(const struct history_step *step, int job, int status)
 {
     (void)status;
-    return step->p99_us[kind] < 0 ? -1 : (step->p99_us[kind] + 500) / 1000;
+    return step->p50_us[job] < 0 ? -1 : (step->p50_us[job] + 500) / 1000;
 }
 
-static int64_t in_flight_of(const struct history_step *step, int kind, int status)
+static int64_t p99_of(const struct history_step *step, int job, int status)
 {
-    (void)kind, (void)status;
+    (void)status;
+    return step->p99_us[job] < 0 ? -1 : (step->p99_us[job] + 500) / 1000;
+}
+
+static int64_t in_flight_of(const struct history_step *step, int job, int status)
+{
+    (void)job, (void)status;
     return (int64_t)step->in_flight;
 }
 
@@ -335,7 +335,7 @@ static void put_partition(struct text *out, const struct config *config,
 {
     char remedy[420];
     put_open(out, NULL, "{");
-    put_string(out, "topic", config->request_topics[row->kind]);
+    put_string(out, "topic", config->request_topics[row->job]);
     put_string(out, "state", row->state);
     put_number(out, "partition", row->partition);
     put_number(out, "base", row->base);

@@ -182,12 +182,12 @@ static bool is_stuck(const struct partition_row *row)
 const char *summary_remedy(const struct partition_row *row, const struct config *config, char *out,
                            size_t size)
 {
-    const char *topic = config->request_topics[row->kind];
+    const char *topic = config->request_topics[row->job];
     if (is_halted(row) && row->needs_repair)
         snprintf(out, size,
                  "Stop all workers of group %s, run `privacy-call-worker ledger repair --topic %s "
                  "--partition %" PRId32 "` (with --offset, where to go on), then start them again",
-                 config->group_ids[row->kind], topic, row->partition);
+                 config->group_ids[row->job], topic, row->partition);
     else if (is_halted(row))
         snprintf(out, size,
                  "It is tried again by itself: what has to be done is to remove the reason");
@@ -229,7 +229,7 @@ static void find_halted(struct summary *summary, const struct overview *overview
     if (!count)
         return;
     struct problem *problem = add(summary, SEVERITY_ERROR, "halted");
-    const char *topic = config->request_topics[row->kind];
+    const char *topic = config->request_topics[row->job];
     if (count == 1) {
         WORDS(problem->what, "Partition %s/%" PRId32 " halted", topic, row->partition);
         WORDS(problem->reason, "%s", row->halt_reason);
@@ -260,8 +260,8 @@ static void find_stuck(struct summary *summary, const struct overview *overview)
     if (!count)
         return;
     struct problem *problem = add(summary, SEVERITY_ERROR, "stuck");
-    WORDS(problem->what, "Partition %s/%" PRId32 " does not move",
-          config->request_topics[row->kind], row->partition);
+    WORDS(problem->what, "Partition %s/%" PRId32 " does not move", config->request_topics[row->job],
+          row->partition);
     if (count > 1)
         WORDS(problem->waiting, "%zu more do not either", count - 1);
     problem->since_ms = since_of(overview->metrics, CONDITION_STUCK, &job);
@@ -325,11 +325,11 @@ static void find_failing_tries(struct summary *summary, const struct overview *o
 uint64_t summary_recent(const struct overview *overview, enum status status)
 {
     uint64_t sum = 0;
-    for (int kind = 0; kind < REQUEST_KINDS; kind++) {
+    for (int job = 0; job < REQUEST_KINDS; job++) {
         for (int i = 0; i < HISTORY_STEPS; i++)
-            sum += overview->steps[i].results[kind][status];
-        sum += get(&overview->metrics->results[kind][status]) -
-               overview->stepped.results[kind][status];
+            sum += overview->steps[i].results[job][status];
+        sum +=
+            get(&overview->metrics->results[job][status]) - overview->stepped.results[job][status];
     }
     return sum;
 }
@@ -386,7 +386,7 @@ static void find_full(struct summary *summary, const struct overview *overview)
         return;
     struct problem *problem = add(summary, SEVERITY_WARNING, "ledger-full");
     WORDS(problem->what, "Ledger of partition %s/%" PRId32 " is %" PRIu64 " %% full",
-          overview->metrics->config->request_topics[row->kind], row->partition,
+          overview->metrics->config->request_topics[row->job], row->partition,
           row->ledger_size * 100 / LEDGER_MAX);
     WORDS(problem->next, "at 100 %% nothing more of it is started until older requests have ended");
 }
@@ -426,8 +426,8 @@ static double recent_rate(const struct overview *overview)
     int known = 0;
     for (int i = HISTORY_STEPS - RATE_STEPS; i < HISTORY_STEPS; i++) {
         known += overview->steps[i].known;
-        for (int kind = 0; kind < REQUEST_KINDS; kind++)
-            tries += overview->steps[i].tries[kind];
+        for (int job = 0; job < REQUEST_KINDS; job++)
+            tries += overview->steps[i].tries[job];
     }
     return known ? (double)tries * 1000 / known / HISTORY_STEP_MS : 0;
 }
