@@ -21,7 +21,7 @@ enum { FILE_LIMIT = 1024 * 1024, KEY_LIMIT = 128, READ_LIMIT_MS = 2000 };
 static const char prefix[] = "PRIVACY_CALL_";
 
 /* The place of the setting that is being read. */
-struct place_read {
+struct setting_place {
     enum config_source source;
     const char *origin;
 };
@@ -122,8 +122,8 @@ static char *resolve_key(const char *written, bool *from_file)
     return key;
 }
 
-static void add_entry(struct config_sources *sources, struct place_read place, const char *written,
-                      const char *value, struct text *errors)
+static void add_entry(struct config_sources *sources, struct setting_place place,
+                      const char *written, const char *value, struct text *errors)
 {
     bool from_file;
     char *key = resolve_key(written, &from_file);
@@ -173,7 +173,7 @@ static size_t without_comment(const char *text, size_t n)
     return n;
 }
 
-static void read_line(struct config_sources *sources, struct place_read place, const char *line,
+static void read_line(struct config_sources *sources, struct setting_place place, const char *line,
                       size_t n, struct text *errors)
 {
     if (memchr(line, '\0', n) || !text_is_utf8(line, n)) {
@@ -219,8 +219,8 @@ static void read_settings_file(struct config_sources *sources, const char *path,
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         text_clear(&origin);
         text_printf(&origin, "%s:%zu", path, number);
-        read_line(sources, (struct place_read){SOURCE_FILE, origin.data}, at, (size_t)(stop - at),
-                  errors);
+        read_line(sources, (struct setting_place){SOURCE_FILE, origin.data}, at,
+                  (size_t)(stop - at), errors);
         at = stop + 1;
     }
     text_fini(&content);
@@ -303,7 +303,7 @@ static void read_variable(struct config_sources *sources, const char *variable, 
     else if (!text_is_utf8(equals + 1, strlen(equals + 1)))
         config_error(errors, origin.data, key, "expected UTF-8");
     else
-        add_entry(sources, (struct place_read){SOURCE_ENVIRONMENT, origin.data}, key, equals + 1,
+        add_entry(sources, (struct setting_place){SOURCE_ENVIRONMENT, origin.data}, key, equals + 1,
                   errors);
 done:
     text_fini(&origin);
@@ -324,7 +324,7 @@ static void read_option(struct config_sources *sources, const char *option, size
     if (!text_is_utf8(equals + 1, strlen(equals + 1)))
         config_error(errors, "option -o", key, "expected UTF-8");
     else
-        add_entry(sources, (struct place_read){SOURCE_OPTION, "option -o"}, key, equals + 1,
+        add_entry(sources, (struct setting_place){SOURCE_OPTION, "option -o"}, key, equals + 1,
                   errors);
     free(key);
 }

@@ -296,10 +296,10 @@ bool kafka_runner_idle(struct kafka_runner *runner);
 /* Sleeps in a task for that time, or until the runner is stopped. */
 void kafka_runner_sleep(struct kafka_runner *runner, int ms);
 
-/* kafka_nudge.c; the runner */
+/* kafka_wake_coordinator.c; the runner */
 
 /* One call that is repeated. */
-struct kafka_nudge {
+struct kafka_wake_up {
     struct kafka_runner *runner;
     const char *id; /* whose transaction; NULL: this process's */
     int64_t due_ms; /* boot clock */
@@ -309,7 +309,8 @@ struct kafka_nudge {
 /* Called when the call has failed with that code and is repeated. If the coordinator has been
  * ending the previous transaction for too long, this wakes the coordinator, at growing intervals;
  * each wake-up takes at most 4 s. */
-void kafka_nudge(struct kafka *kafka, struct kafka_nudge *nudge, rd_kafka_resp_err_t code);
+void kafka_wake_coordinator(struct kafka *kafka, struct kafka_wake_up *wake_up,
+                            rd_kafka_resp_err_t code);
 
 /* kafka_silence.c; any thread */
 

@@ -244,7 +244,7 @@ static void tell_not_ready(struct kafka *kafka, rd_kafka_resp_err_t code)
 static int init_transactions(struct kafka *kafka)
 {
     struct kafka_writing *writing = &kafka->writing;
-    struct kafka_nudge nudge = {.runner = &kafka->writer};
+    struct kafka_wake_up wake_up = {.runner = &kafka->writer};
     while (!stopping(kafka) && !is_outdated(kafka)) {
         rd_kafka_error_t *error = rd_kafka_init_transactions(kafka->producer, KAFKA_BLOCK_MAX_MS);
         if (!error) {
@@ -264,7 +264,7 @@ static int init_transactions(struct kafka *kafka)
             tell_not_ready(kafka, code);
         if (!retriable)
             return 1;
-        kafka_nudge(kafka, &nudge, code);
+        kafka_wake_coordinator(kafka, &wake_up, code);
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
             kafka_runner_sleep(&kafka->writer, 50);
     }
@@ -297,7 +297,7 @@ static enum group_answer end_id(struct kafka *kafka, const char *id, struct kafk
         else
             kafka_runner_sleep(runner, START_AGAIN_MS);
     enum group_answer answer = GROUP_RETRY;
-    struct kafka_nudge nudge = {.runner = runner, .id = id};
+    struct kafka_wake_up wake_up = {.runner = runner, .id = id};
     bool again = true;
     while (again && answer == GROUP_RETRY && clock_boot_ms() < until && !stopping(kafka)) {
         rd_kafka_error_t *failure = rd_kafka_init_transactions(producer, KAFKA_BLOCK_MAX_MS);
@@ -312,7 +312,7 @@ static enum group_answer end_id(struct kafka *kafka, const char *id, struct kafk
         if (again && rd_kafka_error_code(failure) != RD_KAFKA_RESP_ERR__TIMED_OUT)
             kafka_runner_sleep(runner, 20);
         if (again)
-            kafka_nudge(kafka, &nudge, rd_kafka_error_code(failure));
+            kafka_wake_coordinator(kafka, &wake_up, rd_kafka_error_code(failure));
         rd_kafka_error_destroy(failure);
     }
     rd_kafka_destroy(producer);
@@ -587,7 +587,7 @@ static enum step send_offsets(struct kafka *kafka)
         kafka_ledger_list(kafka->config, transaction->ledgers, transaction->ledger_count);
     enum step step = STEP_DONE;
     int64_t since = clock_boot_ms();
-    struct kafka_nudge nudge = {.runner = &kafka->writer};
+    struct kafka_wake_up wake_up = {.runner = &kafka->writer};
     bool again = true;
     while (again && !gives_up(kafka, since)) {
         rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(
@@ -600,7 +600,7 @@ static enum step send_offsets(struct kafka *kafka)
             step = read_error(kafka, "sending the offsets", error, false, &again);
         }
         if (again)
-            kafka_nudge(kafka, &nudge, code);
+            kafka_wake_coordinator(kafka, &wake_up, code);
     }
     rd_kafka_topic_partition_list_destroy(list);
     return step;

@@ -38,7 +38,7 @@ static void say_halted(const struct kafka_thread *thread, const struct halted *o
 
 /* What a broker says of a topic or of itself, or refuses to one partition after another, has one
  * cause. A reason of our own holds for its partition. */
-static uint64_t hash_reason(const char *reason)
+static uint64_t cause_hash(const char *reason)
 {
     static const char *const common[] = {"uthorization failed", "the topic is gone",
                                          "offset.metadata.max.bytes", "the broker refuses",
@@ -148,7 +148,7 @@ void halted_log(struct kafka_thread *thread)
                                                 : view.halted     ? HOLD_WRITING
                                                                   : HOLD_READING,
                                         .reason = reason,
-                                        .hash = hash_reason(reason)};
+                                        .hash = cause_hash(reason)};
     }
     for (size_t i = 0; i < count; i++)
         complain_of(thread, list + i, count - i);

@@ -294,30 +294,30 @@ static void a_producer_that_cannot_be_replaced_is_one_line(rd_kafka_mock_cluster
     side_fini(&side);
 }
 
-static atomic_bool nudged;
+static atomic_bool coordinator_woken;
 
-static void *nudge_now(void *arg)
+static void *wake_coordinator_now(void *arg)
 {
     struct kafka *kafka = arg;
-    struct kafka_nudge nudge = {.runner = &kafka->reader, .pause_ms = 1};
-    kafka_nudge(kafka, &nudge, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS);
-    atomic_store(&nudged, true);
+    struct kafka_wake_up wake_up = {.runner = &kafka->reader, .pause_ms = 1};
+    kafka_wake_coordinator(kafka, &wake_up, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS);
+    atomic_store(&coordinator_woken, true);
     return NULL;
 }
 
 /* librdkafka asks a few times, within milliseconds, and then again only when a connection opens or
  * ends. Nothing limits its call. */
-static void a_nudge_ends_though_its_coordinator_was_not_found(rd_kafka_mock_cluster_t *mock,
-                                                              const char *bootstrap)
+static void a_wake_up_ends_though_its_coordinator_was_not_found(rd_kafka_mock_cluster_t *mock,
+                                                                const char *bootstrap)
 {
     struct side side;
     pthread_t thread;
-    side_init(&side, bootstrap, "nudge", "a", NULL);
+    side_init(&side, bootstrap, "wake", "a", NULL);
     kafka_start(side.kafka);
     side_until(&side, side.ready == 1);
     atomic_store(&unfound, mock);
-    assert_int_equal(pthread_create(&thread, NULL, nudge_now, side.kafka), 0);
-    side_until(&side, atomic_load(&nudged));
+    assert_int_equal(pthread_create(&thread, NULL, wake_coordinator_now, side.kafka), 0);
+    side_until(&side, atomic_load(&coordinator_woken));
     pthread_join(thread, NULL);
     assert_null(atomic_load(&unfound));
     side_fini(&side);
@@ -366,7 +366,7 @@ static void no_fault_ends_or_stops_it(void **state)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         life(bootstrap, faults[i].call, faults[i].code);
     a_takeover_tries_again_at_once(bootstrap);
-    a_nudge_ends_though_its_coordinator_was_not_found(mock, bootstrap);
+    a_wake_up_ends_though_its_coordinator_was_not_found(mock, bootstrap);
     rd_kafka_mock_cluster_destroy(mock);
     rd_kafka_destroy(owner);
 }

@@ -114,7 +114,7 @@ struct partition {
     bool claimed;          /* arriving: its claim is committed */
     int claim_refusals;    /* how often its claim was refused alone */
     bool unclaimed;        /* halted, or arriving again, because its claim was refused */
-    bool suspect;          /* the last transaction with its ledger was refused for the offsets */
+    bool offsets_refused;  /* the last transaction with its ledger was refused for the offsets */
     bool base_moved;       /* its base has moved over gaps or done records, and it has no requests:
                            nothing else would bring it into a transaction */
     bool without_commit;   /* it had no committed offset when it was read, and its end has not been
@@ -229,7 +229,7 @@ struct engine {
     char broker_says[400]; /* about the operation that ends */
     bool says_size;
     size_t batch_max;    /* limit of ledgers in one transaction or commit */
-    size_t search_max;   /* limit in one transaction with a suspect */
+    size_t search_max;   /* most ledgers of a transaction, if one of them was refused */
     int64_t ledger_max;  /* known limit of a ledger's characters at the broker */
     int64_t ledger_good; /* characters of the longest ledger that the broker has accepted */
     int64_t limit_until; /* when the learned limit is forgotten; 0: none was learned */

@@ -126,7 +126,7 @@ void partition_clear(struct partition *partition)
     partition->busy = partition->handed = partition->ended = 0;
     partition->loaded_end = partition->loaded_undone = partition->log_short_since = 0;
     partition->loaded_run = 0;
-    partition->base_moved = partition->probes_membership = partition->suspect = false;
+    partition->base_moved = partition->probes_membership = partition->offsets_refused = false;
 }
 
 void partition_forget(struct partition *partition)

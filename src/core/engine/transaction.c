@@ -290,12 +290,12 @@ static void block_too_long(struct partition *partition)
 
 /* Whether the partition may be in this transaction. Of partitions whose offsets were refused
  * together, halving finds the one that is refused alone. Accepted batches let batches grow again,
- * but not those with suspects, or the search would never end. */
+ * but not those with a refused ledger, or the search would never end. */
 static bool fits(const struct engine *engine, const struct partition *partition, size_t bytes,
-                 bool suspects)
+                 bool any_refused)
 {
     size_t before = engine->txn.ledger_count - 1;
-    if ((suspects || partition->suspect) && before && before >= engine->search_max)
+    if ((any_refused || partition->offsets_refused) && before && before >= engine->search_max)
         return false;
     return batch_fits(engine, before, bytes, partition->ledger_size);
 }
@@ -323,7 +323,7 @@ static void write_ledgers(struct engine *engine)
 {
     struct txn *txn = &engine->txn;
     size_t bytes = 0;
-    bool suspects = false;
+    bool any_refused = false;
     free_ledgers(txn);
     list_each_safe(at, &txn->partitions)
     {
@@ -334,8 +334,8 @@ static void write_ledgers(struct engine *engine)
         }
         write_ledger(engine, partition);
         bool too_long = is_too_long(partition);
-        if (!too_long && fits(engine, partition, bytes, suspects)) {
-            suspects |= partition->suspect;
+        if (!too_long && fits(engine, partition, bytes, any_refused)) {
+            any_refused |= partition->offsets_refused;
             bytes += partition->ledger_size;
             continue;
         }
@@ -482,7 +482,7 @@ static void ledgers_committed(struct engine *engine)
     list_each(at, &engine->txn.partitions)
     {
         struct partition *partition = list_of(at, struct partition, txn_node);
-        partition->suspect = false;
+        partition->offsets_refused = false;
         partition->probes_membership &= engine->txn.began <= partition->lost_at;
         partition_unblock(partition);
         ledger_committed(partition);
@@ -531,7 +531,7 @@ void txn_offsets_refused(struct engine *engine)
     list_each(at, &txn->partitions)
     {
         struct partition *partition = list_of(at, struct partition, txn_node);
-        partition->suspect = true;
+        partition->offsets_refused = true;
         if (partition->oversize_retry_at)
             put_off_oversize(partition);
     }

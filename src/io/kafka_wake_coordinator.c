@@ -89,22 +89,23 @@ static void wake_coordinator(struct kafka *kafka, struct kafka_runner *runner, c
     rd_kafka_destroy(producer);
 }
 
-void kafka_nudge(struct kafka *kafka, struct kafka_nudge *nudge, rd_kafka_resp_err_t code)
+void kafka_wake_coordinator(struct kafka *kafka, struct kafka_wake_up *wake_up,
+                            rd_kafka_resp_err_t code)
 {
     int64_t now = clock_boot_ms();
     if (code != RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS)
         return;
-    if (nudge->pause_ms == 0) {
-        nudge->pause_ms = FIRST_MS;
-        nudge->due_ms = now + FIRST_MS;
+    if (wake_up->pause_ms == 0) {
+        wake_up->pause_ms = FIRST_MS;
+        wake_up->due_ms = now + FIRST_MS;
     }
-    if (now < nudge->due_ms)
+    if (now < wake_up->due_ms)
         return;
-    if (kafka_log_due(&kafka->log_throttle, "nudge", KAFKA_LOG_INTERVAL_MS))
+    if (kafka_log_due(&kafka->log_throttle, "wake coordinator", KAFKA_LOG_INTERVAL_MS))
         log_info("kafka: the coordinator has not ended %s last transaction; an empty "
                  "transaction wakes it",
-                 nudge->id ? "a predecessor's" : "the");
-    wake_coordinator(kafka, nudge->runner, nudge->id);
-    nudge->pause_ms = nudge->pause_ms < MOST_MS / 2 ? 2 * nudge->pause_ms : MOST_MS;
-    nudge->due_ms = clock_boot_ms() + nudge->pause_ms;
+                 wake_up->id ? "a predecessor's" : "the");
+    wake_coordinator(kafka, wake_up->runner, wake_up->id);
+    wake_up->pause_ms = wake_up->pause_ms < MOST_MS / 2 ? 2 * wake_up->pause_ms : MOST_MS;
+    wake_up->due_ms = clock_boot_ms() + wake_up->pause_ms;
 }
