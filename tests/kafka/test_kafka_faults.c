@@ -34,6 +34,7 @@ enum call {
     SEND_OFFSETS,
     COMMIT_TRANSACTION,
     ABORT_TRANSACTION,
+    CREDENTIALS,
     NEW,
 };
 
@@ -90,6 +91,8 @@ WRAP_ERROR(ASSIGN, rd_kafka_incremental_assign,
            (rd_kafka_t * client, const rd_kafka_topic_partition_list_t *list), (client, list))
 WRAP_ERROR(UNASSIGN, rd_kafka_incremental_unassign,
            (rd_kafka_t * client, const rd_kafka_topic_partition_list_t *list), (client, list))
+WRAP_ERROR(CREDENTIALS, rd_kafka_sasl_set_credentials,
+           (rd_kafka_t * client, const char *user, const char *password), (client, user, password))
 WRAP_ERROR(SEEK, rd_kafka_seek_partitions,
            (rd_kafka_t * client, rd_kafka_topic_partition_list_t *list, int timeout),
            (client, list, timeout))
@@ -351,6 +354,7 @@ static void no_fault_ends_or_stops_it(void **state)
         {ABORT_TRANSACTION, RD_KAFKA_RESP_ERR__FENCED},
         {SEEK, RD_KAFKA_RESP_ERR__TIMED_OUT},
         {SEEK, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION},
+        {CREDENTIALS, RD_KAFKA_RESP_ERR__INVALID_ARG},
         {NEW, RD_KAFKA_RESP_ERR__FAIL},
     };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
