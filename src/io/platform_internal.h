@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
+#include <sys/types.h>
 
 #include "base/list.h"
 #include "io/platform.h"
@@ -51,6 +52,7 @@ struct watch {
     struct list port_node; /* of a connection, in platform.ports */
     int local_port;        /* of the connection; 0: not known yet */
     struct peer peer;      /* of the connection */
+    ino_t inode;           /* of the connection's socket; 0: not known */
     int64_t made_ms;       /* CLOCK_BOOTTIME */
     unsigned generation;   /* generation of the certificates with which it was made */
 };

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -101,13 +102,23 @@ static void arm(struct watch *watch, int events)
     watch->armed = events;
 }
 
-/* Whether the socket is connected, or was until its peer closed it. */
+/* 0: none. */
+static ino_t inode_of(curl_socket_t socket)
+{
+    struct stat status;
+    return fstat(socket, &status) ? 0 : status.st_ino;
+}
+
+/* Whether the socket is connected, or was until its peer closed it. libcurl 7.88 closes the sockets
+ * of addresses that have lost before it says so: by then another thread may have the number, and
+ * libuv aborts if it is to wait for a descriptor that this thread closes. */
 static bool is_connected(struct watch *watch)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof address;
     if (!watch->connected)
-        watch->connected = getpeername(watch->socket, (struct sockaddr *)&address, &size) == 0;
+        watch->connected = watch->inode && inode_of(watch->socket) == watch->inode &&
+                           getpeername(watch->socket, (struct sockaddr *)&address, &size) == 0;
     return watch->connected;
 }
 
@@ -190,6 +201,7 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
         ports_add(&transfer->platform->ports, watch);
         watch->generation = transfer->trust->generation;
         watch->peer = peer;
+        watch->inode = inode_of(made);
     }
     return made;
 }

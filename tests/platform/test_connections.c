@@ -1,6 +1,7 @@
 /* The connections to the platform: which address is used, how long one lives, what one may bring
  * besides an answer, and that an answer is its own request's or nobody's. */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include <arpa/inet.h>
 #include <cmocka.h>
@@ -160,6 +162,47 @@ static void the_other_family_is_used(void **state)
     try_addresses(*state, "::1", NULL);
 }
 
+/* The number of a socket of IPv6 that is closed gets into other hands before libcurl says that it
+ * is closed. */
+static struct {
+    atomic_bool wanted; /* the next one */
+    int last;           /* for which the loop waits, until it is connected */
+    int pair[2];
+    int spare[2];     /* lower numbers, for both sides of the connection to the other address */
+    atomic_int taken; /* -1: none */
+} other_hands = {.last = -1, .taken = -1};
+
+int __real_uv_poll_start(uv_poll_t *poll, int events, uv_poll_cb callback);
+int __wrap_uv_poll_start(uv_poll_t *poll, int events, uv_poll_cb callback);
+void __real_SSL_CTX_set_info_callback(SSL_CTX *context, void (*callback)(const SSL *, int, int));
+void __wrap_SSL_CTX_set_info_callback(SSL_CTX *context, void (*callback)(const SSL *, int, int));
+
+int __wrap_uv_poll_start(uv_poll_t *poll, int events, uv_poll_cb callback)
+{
+    int fd = -1, domain = 0;
+    socklen_t size = sizeof domain;
+    int rc = __real_uv_poll_start(poll, events, callback);
+    if (uv_fileno((uv_handle_t *)poll, &fd))
+        return rc;
+    if (fd == atomic_load(&other_hands.taken))
+        close(fd); /* as soon as the worker waits for it */
+    else if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_INET6) {
+        other_hands.last = fd;
+        for (int i = 0; i < 2 && atomic_load(&other_hands.wanted); i++)
+            close(other_hands.spare[i]);
+    }
+    return rc;
+}
+
+void __wrap_SSL_CTX_set_info_callback(SSL_CTX *context, void (*callback)(const SSL *, int, int))
+{
+    __real_SSL_CTX_set_info_callback(context, callback);
+    if (!atomic_load(&other_hands.wanted) || fcntl(other_hands.last, F_GETFD) >= 0)
+        return;
+    atomic_store(&other_hands.wanted, false);
+    atomic_store(&other_hands.taken, dup2(other_hands.pair[0], other_hands.last));
+}
+
 /* The kernel accepts for a process that is frozen. */
 static int silent_at(const char *address, int port)
 {
@@ -187,6 +230,29 @@ static void open_tls_name(struct bench *bench, const char *first, const char *se
     set_addresses(first, second);
     use_tls(bench);
     open_name(bench);
+}
+
+/* The worker does not wait for a descriptor that only has the number of its own: libuv aborts when
+ * its owner closes it. */
+static void a_number_in_other_hands_is_left_alone(void **state)
+{
+    struct bench *bench = *state;
+    struct dropping dropping;
+    open_tls_name(bench, "::1", NULL);
+    drop_at(&dropping, "::1", bench->server.port);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, other_hands.pair), 0);
+    for (int i = 0; i < 2; i++)
+        other_hands.spare[i] = dup(other_hands.pair[0]);
+    atomic_store(&other_hands.wanted, true);
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    int taken = atomic_exchange(&other_hands.taken, -1);
+    assert_true(taken >= 0);
+    assert_true(fcntl(taken, F_GETFD) >= 0); /* nobody has waited for it */
+    close(taken);
+    close(other_hands.pair[0]);
+    close(other_hands.pair[1]);
+    drop_no_more(&dropping);
 }
 
 static bool is_logged(const char *words)
@@ -694,6 +760,7 @@ int main(void)
         TEST(the_second_address_is_used),
         TEST(the_third_address_is_used),
         TEST(the_other_family_is_used),
+        TEST(a_number_in_other_hands_is_left_alone),
         TEST(an_address_silent_in_tls_is_passed_over),
         TEST(two_silent_addresses_are_passed_over),
         TEST(a_silent_address_of_the_other_family_is_passed_over),
