@@ -110,7 +110,8 @@ struct kafka *kafka_new(const struct config *config, enum request_kind job,
     if (make_consumer(kafka, error) ||
         kafka_runner_init(&kafka->writer, kafka, "kafka-writer", error) ||
         kafka_runner_init(&kafka->reader, kafka, "kafka-reader", error) ||
-        kafka_runner_init(&kafka->prober, kafka, "kafka-prober", error))
+        kafka_runner_init(&kafka->prober, kafka, "kafka-prober", error) ||
+        kafka_runner_init(&kafka->looker, kafka, "kafka-looker", error))
         goto fail;
     return kafka;
 fail:
@@ -299,6 +300,7 @@ void kafka_serve(struct kafka *kafka)
     kafka_probe_serve(kafka, now);
     kafka_assignment_serve(kafka, now);
     follow_files(kafka, now);
+    kafka_untold_serve(kafka, now);
     if (kafka_runner_take(&kafka->writer))
         kafka_writing_complete(kafka);
     if (kafka_runner_take(&kafka->reader))
@@ -314,6 +316,7 @@ void kafka_free(struct kafka *kafka)
     kafka_runner_fini(&kafka->writer);
     kafka_runner_fini(&kafka->reader);
     kafka_runner_fini(&kafka->prober);
+    kafka_runner_fini(&kafka->looker);
     kafka_probe_fini(kafka);
     kafka_producer_fini(kafka);
     kafka_reading_fini(&kafka->reading);

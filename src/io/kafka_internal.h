@@ -1,8 +1,8 @@
 /* The state of one job's Kafka clients, and what the files of io/kafka share; private to them. Each
- * struct says which thread may use it. Four of our threads run here: the Kafka thread (the caller
- * of kafka.h) and three runners: the writer (producer, transactions), the reader (committed state)
- * and the prober (whether committed offsets still exist). librdkafka's own threads call only the
- * log callback. */
+ * struct says which thread may use it. Five of our threads run here: the Kafka thread (the caller
+ * of kafka.h) and four runners: the writer (producer, transactions), the reader (committed state),
+ * the prober (whether committed offsets still exist) and the looker (whether a partition is
+ * served). librdkafka's own threads call only the log callback. */
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -89,9 +89,10 @@ struct kafka_slot {
                                            the topic has it), and the pause before */
     bool bare_reported; /* an offset without a ledger was reported; until there is a ledger */
     struct kafka_trouble trouble;
-    int64_t swept_until_ms; /* after the partition was given back: late messages are dropped until
-                               then */
-    struct list full_node;  /* kafka->full */
+    int64_t untold_since_ms; /* since when no broker has told where it ends; 0: one has */
+    int64_t swept_until_ms;  /* after the partition was given back: late messages are dropped until
+                                then */
+    struct list full_node;   /* kafka->full */
     struct kafka *kafka;
     /* Any thread: librdkafka has reported new messages, and the Kafka thread has not handled the
      * report yet. The slot is then in kafka->news. */
@@ -226,6 +227,14 @@ struct kafka_probe {
     bool wanted;        /* records wait for an answer */
 };
 
+/* A partition of which nothing is told (kafka_untold.c). Kafka thread. */
+struct kafka_untold {
+    int32_t partition; /* the looker's while it is busy, like `is_served` */
+    bool is_served;    /* brokers serve it */
+    int64_t served_at_ms;
+    int64_t pause_until_ms, pause_ms; /* before the next look */
+};
+
 enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
 
 struct kafka {
@@ -246,6 +255,7 @@ struct kafka {
     int64_t renew_at_ms;   /* when a failed replacement is tried again */
     struct kafka_assignment assignment;
     struct kafka_probe probe;
+    struct kafka_untold untold;
     struct list full; /* slots in whose queue there may be something */
     _Atomic(struct kafka_slot *) news;
     struct record_header *headers; /* scratch of kafka_take */
@@ -260,13 +270,13 @@ struct kafka {
     bool lacks_input;                /* the requests topic does not exist yet */
     atomic_bool lacks_output; /* the writer's: a topic that it writes to does not exist yet */
 
-    struct kafka_runner writer, reader, prober;
+    struct kafka_runner writer, reader, prober, looker;
     struct kafka_writing writing;
     struct kafka_reading reading;
     rd_kafka_t *producer; /* the writer's, like the next two */
     unsigned producer_version;
     int64_t producer_renewed_ms; /* as above */
-    bool has_gap; /* the writer's: a batch has failed and left a gap in the sequence numbers */
+    bool is_spent; /* the writer's: a batch has failed, and the producer is not to be used again */
     bool
         former_ended; /* the writer's: the open transaction of this process's former id was ended */
     struct {
@@ -559,6 +569,11 @@ void kafka_probe_serve(struct kafka *kafka, int64_t now_ms);
  * exists. If not, the question is asked. */
 bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot);
 void kafka_probe_fini(struct kafka *kafka);
+
+/* kafka_untold.c; Kafka thread */
+
+/* Replaces the consumer if brokers serve a partition of which they tell it nothing. */
+void kafka_untold_serve(struct kafka *kafka, int64_t now_ms);
 
 /* kafka_log_identity.c */
 

@@ -116,7 +116,7 @@ void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
 {
     slot->next = offset < 0 ? -1 : offset;
     slot->restart = slot->log_changed = slot->reopen = slot->wanted = false;
-    slot->trouble.since_ms = 0;
+    slot->trouble.since_ms = slot->untold_since_ms = 0;
 }
 
 /* Lets fetching begin at `next`. Everything that was fetched before is void. */

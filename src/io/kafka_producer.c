@@ -106,7 +106,7 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
         kafka_right_missing(kafka, RIGHT_WRITE_TOPIC, record->topic,
                             rd_kafka_err2str(message->err));
     note_failed(writing, record, message->err);
-    kafka->has_gap |= message->err > 0; /* a broker has refused it */
+    kafka->is_spent |= message->err > 0 || message->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
 }
 
 static void drop_producer(struct kafka *kafka)
@@ -140,7 +140,7 @@ static int make_producer(struct kafka *kafka, struct error *error)
     drop_producer(kafka);
     kafka->producer = producer;
     kafka->producer_version = version;
-    kafka->has_gap = false;
+    kafka->is_spent = false;
     kafka_client_runs(kafka, SIDE_PRODUCER, producer);
     for (size_t i = 0; i < kafka->output_count; i++)
         kafka->outputs[i].topic =
@@ -415,11 +415,14 @@ static void follow_files(struct kafka *kafka)
     replace_producer(kafka);
 }
 
-/* After a batch has failed: librdkafka 2.0.2 finds the gap in its partition's sequence numbers only
- * in a later transaction, which fails for it, and may first wait until its longest time is over. */
-static void close_gap(struct kafka *kafka)
+/* After a batch has failed. If it was refused: librdkafka 2.0.2 finds the gap in its partition's
+ * sequence numbers only in a later transaction, which fails for it, and may first wait until its
+ * longest time is over. If no broker took it in time: librdkafka from 2.1 on may ask a former
+ * leader for ever, because the topic was made anew and its leaders' epochs have begun anew (see
+ * kafka_untold.c). */
+static void replace_spent(struct kafka *kafka)
 {
-    if (kafka->has_gap)
+    if (kafka->is_spent)
         replace_producer(kafka);
 }
 
@@ -650,7 +653,7 @@ static void transact_once(struct kafka *kafka, bool each_alone)
 {
     struct kafka_writing *writing = &kafka->writing;
     bool again;
-    close_gap(kafka);
+    replace_spent(kafka);
     memset(writing->refused, 0, writing->transaction->record_count * sizeof *writing->refused);
     writing->any_refused = writing->any_failed = writing->forbidden = writing->no_member = false;
     writing->outcome = TXN_UNKNOWN;

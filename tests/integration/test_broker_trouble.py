@@ -1,6 +1,6 @@
 """A broker that is stopped, killed or frozen: nothing is lost, nothing is in doubt, nothing is called twice."""
 from case import BUILD, KafkaCase, load, main, wait_until
-from records import call, zipf_keys
+from records import call, create_topics, delete_topic, zipf_keys
 from wall import wall_needed
 
 EVENTS = load(1500)
@@ -64,6 +64,26 @@ class BrokerTrouble(KafkaCase):
         finally:
             self.kafka.restart()
         self.finish()
+
+    def test_topic_made_again_after_a_restart(self):
+        """Newer versions of librdkafka know how often a partition has changed its leader, and ignore what is older. The new topic's
+        partitions have not changed theirs yet."""
+        def call_some(first):
+            for number in range(first, first + 20):
+                self.requests.send(call(number, f"k{number}"), f"k{number}")
+            self.requests.flush()
+            self.assertEqual({"succeeded": first + 20}, self.statuses(self.results(first + 20)))
+        worker = self.worker(self.sandbox(), {"kafka.session.timeout.ms": "60000", "kafka.transaction.timeout.ms": "120000",
+                                              "kafka.socket.timeout.ms": "5000"}).wait_assigned()
+        call_some(0)
+        for first in (20, 40):
+            self.kafka.stop()
+            self.kafka.restart()
+            call_some(first)
+        delete_topic(self.bootstrap, self.names["call.requests"])
+        create_topics(self.bootstrap, {self.names["call.requests"]: self.PARTITIONS})
+        call_some(60)
+        self.assertEqual(0, worker.terminate())
 
     def test_away_while_nothing_is_asked_for(self):
         """An idle worker repeats nothing that fails, and its absence from the group has a reason. It is told all the same."""

@@ -148,6 +148,25 @@ rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, cha
     snprintf(reason, size, "a fault of the test");
     return NULL;
 }
+/* The consumer of which brokers tell no partition's end; NULL: none. */
+static _Atomic(rd_kafka_t *) untold;
+
+rd_kafka_resp_err_t __real_rd_kafka_get_watermark_offsets(rd_kafka_t *client, const char *topic,
+                                                          int32_t partition, int64_t *low,
+                                                          int64_t *high);
+rd_kafka_resp_err_t __wrap_rd_kafka_get_watermark_offsets(rd_kafka_t *client, const char *topic,
+                                                          int32_t partition, int64_t *low,
+                                                          int64_t *high);
+rd_kafka_resp_err_t __wrap_rd_kafka_get_watermark_offsets(rd_kafka_t *client, const char *topic,
+                                                          int32_t partition, int64_t *low,
+                                                          int64_t *high)
+{
+    rd_kafka_resp_err_t code =
+        __real_rd_kafka_get_watermark_offsets(client, topic, partition, low, high);
+    if (client == atomic_load(&untold))
+        *low = *high = RD_KAFKA_OFFSET_INVALID;
+    return code;
+}
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 /* Whether a part of the life ends well: it does, or the handler was told why not. */
@@ -326,6 +345,37 @@ static void a_wake_up_ends_though_its_coordinator_was_not_found(rd_kafka_mock_cl
     side_fini(&side);
 }
 
+/* What librdkafka 2.8 makes of a topic that was made anew, whose partitions have not changed their
+ * leader yet: brokers refuse each fetch, and it repeats that without a word. (With Apache Kafka:
+ * test_broker_trouble.) A partition that no broker serves is no reason. */
+static void an_untold_partition_takes_a_new_consumer(rd_kafka_mock_cluster_t *mock,
+                                                     const char *bootstrap)
+{
+    enum { LIST_OFFSETS = 2, REFUSALS = 200 };
+    static const char *const options[] = {"kafka.session.timeout.ms=6000",
+                                          "kafka.consumer.socket.timeout.ms=1100",
+                                          "kafka.consumer.fetch.wait.max.ms=10", NULL};
+    struct side side;
+    side_init(&side, bootstrap, "untold", "a", options);
+    side_join(&side, 2);
+    rd_kafka_t *before = side.kafka->consumer;
+    atomic_store(&untold, before);
+    for (int i = 0; i < REFUSALS; i++)
+        rd_kafka_mock_push_request_errors(mock, LIST_OFFSETS, 1,
+                                          RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR);
+    side_until(&side, side.kafka->untold.pause_until_ms);
+    assert_ptr_equal(side.kafka->consumer, before);
+    assert_false(side.kafka->assignment.renewing);
+    rd_kafka_mock_clear_request_errors(mock, LIST_OFFSETS);
+    side.kafka->untold.pause_until_ms = 0;
+    size_t count = side.rebalance_count;
+    side_until(&side, side.kafka->consumer != before && side.rebalance_count > count + 1);
+    atomic_store(&untold, NULL);
+    side_until(&side, (side_take(&side, 0), side.taken_count > 0));
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void no_fault_ends_or_stops_it(void **state)
 {
     (void)state;
@@ -370,6 +420,7 @@ static void no_fault_ends_or_stops_it(void **state)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         life(bootstrap, faults[i].call, faults[i].code);
     a_takeover_tries_again_at_once(bootstrap);
+    an_untold_partition_takes_a_new_consumer(mock, bootstrap);
     a_wake_up_ends_though_its_coordinator_was_not_found(mock, bootstrap);
     rd_kafka_mock_cluster_destroy(mock);
     rd_kafka_destroy(owner);

@@ -1,5 +1,6 @@
 /* io/kafka against librdkafka's mock cluster: settings, the consumer, plain commits, errors that a
  * broker is made to answer. (The mock forgets what transactions commit; see test_kafka_real.) */
+#include <dlfcn.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
@@ -942,6 +943,54 @@ static void keeps_its_consumer_when_a_loss_is_overtaken(void **state)
     }
 }
 
+/* Newer versions of librdkafka keep the newest epoch of a partition's leader, and ignore what they
+ * hear of an older one. A topic of results that is made anew begins with epoch 0, so a producer
+ * that knew the old one goes on asking the old one's leader. */
+static void writes_on_when_leaders_begin_anew(void **state)
+{
+    typedef rd_kafka_resp_err_t push(rd_kafka_mock_cluster_t *, const char *, int, int32_t,
+                                     int32_t);
+    static const char *const options[] = {
+        "kafka.session.timeout.ms=6000", "kafka.producer.message.timeout.ms=2000",
+        "kafka.producer.topic.metadata.refresh.interval.ms=600000", NULL};
+    enum { NEW_EPOCH = 5, TRIES = 4 };
+    push *say_leader = NULL;
+    *(void **)&say_leader = dlsym(RTLD_DEFAULT, "rd_kafka_mock_partition_push_leader_response");
+    const struct rd_kafka_metadata *metadata;
+    struct side side;
+    struct record record;
+    (void)state;
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
+    rd_kafka_t *owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+    rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(owner, 2);
+    const char *bootstrap = rd_kafka_mock_cluster_bootstraps(mock);
+    rd_kafka_mock_topic_create(mock, "call-requests", 1, 1);
+    rd_kafka_mock_topic_create(mock, "call-results", 1, 2);
+    rd_kafka_mock_topic_create(mock, "privacy-call-dead-letters", 1, 1);
+    rd_kafka_mock_partition_set_leader(mock, "call-results", 0, 1);
+    side_init(&side, bootstrap, "g", "a", options);
+    side_join(&side, 1);
+    record_set(&record, "call-results", "k", "v");
+    assert_int_equal(side_transact(&side, &record, 1, NULL, 0), TXN_COMMITTED);
+    if (say_leader) /* else this version knows no epochs: the leader moves, and no more */
+        say_leader(mock, "call-results", 0, 1, NEW_EPOCH);
+    assert_int_equal(
+        rd_kafka_metadata(side.kafka->producer, 0, side.kafka->outputs[0].topic, &metadata, 20000),
+        0);
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_mock_partition_set_leader(mock, "call-results", 0, 2);
+    enum txn_outcome outcome = TXN_ABORTED;
+    for (int i = 0; i < TRIES && outcome == TXN_ABORTED; i++)
+        outcome = side_transact(&side, &record, 1, NULL, 0);
+    assert_int_equal(outcome, TXN_COMMITTED);
+    record_fini(&record);
+    side_leave(&side);
+    side_fini(&side);
+    rd_kafka_mock_cluster_destroy(mock);
+    rd_kafka_destroy(owner);
+}
+
 #define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
 
 /* A name or pattern of tests may be given. */
@@ -978,6 +1027,7 @@ int main(int argc, char **argv)
         with_cluster(leaves_in_order_right_after_a_revocation),
         with_cluster(keeps_its_consumer_when_a_loss_is_overtaken),
         with_cluster(joins_anew_although_its_consumer_cannot_be_closed),
+        cmocka_unit_test(writes_on_when_leaders_begin_anew),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
