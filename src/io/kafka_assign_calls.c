@@ -111,6 +111,7 @@ void kafka_call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *lis
         enum request_kind kind = kafka_topic_kind(kafka->config, list->elems[i].topic);
         struct kafka_slot *slot = kafka_slot_find(kafka, kind, list->elems[i].partition);
         slot->fetched = !failed;
+        slot->was_fetched |= !failed;
         slot->wanted = failed;
     }
     if (!failed && !kafka_slots_empty(kafka))

@@ -73,6 +73,7 @@ struct kafka_slot {
     enum kafka_slot_state state;
     bool fetched;            /* it is in librdkafka's assignment */
     bool wanted;             /* it should be, but the call failed */
+    bool was_fetched;        /* it has been, and librdkafka may remember where its log began */
     rd_kafka_queue_t *queue; /* its own queue; NULL: never fetched, swept, or not available */
     int64_t next;            /* offset after the last delivered record; -1: the oldest */
     bool reopen;             /* the queue has to be opened again: records go to another one */

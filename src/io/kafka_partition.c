@@ -114,7 +114,9 @@ void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
 
 void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
 {
-    slot->next = offset < 0 ? -1 : offset;
+    /* librdkafka takes for the beginning where the log began when it last fetched, and that may
+     * have been another log. An offset before the beginning lets it ask. */
+    slot->next = offset >= 0 ? offset : slot->was_fetched ? 0 : -1;
     slot->restart = slot->log_changed = slot->reopen = slot->wanted = false;
     slot->trouble.since_ms = slot->untold_since_ms = 0;
 }

@@ -277,11 +277,21 @@ static void admin_answer(rd_kafka_queue_t *queue)
     if (rd_kafka_event_error(event))
         fail_msg("%s", rd_kafka_event_error_string(event));
     size_t count = 0;
-    const rd_kafka_topic_result_t **results =
-        rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT
-            ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count)
-            : rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event),
-                                                      &count);
+    const rd_kafka_topic_result_t **results = NULL;
+    switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_CREATETOPICS_RESULT:
+        results =
+            rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+        break;
+    case RD_KAFKA_EVENT_DELETETOPICS_RESULT:
+        results =
+            rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
+        break;
+    case RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT:
+        results = rd_kafka_CreatePartitions_result_topics(
+            rd_kafka_event_CreatePartitions_result(event), &count);
+        break;
+    }
     for (size_t i = 0; i < count; i++)
         if (rd_kafka_topic_result_error(results[i]))
             fail_msg("%s", rd_kafka_topic_result_error_string(results[i]));
@@ -326,6 +336,46 @@ void topic_grow(const char *bootstrap, const char *name, int partitions)
     rd_kafka_NewPartitions_destroy(more);
     rd_kafka_queue_destroy(queue);
     rd_kafka_destroy(admin);
+}
+
+void topic_delete(const char *bootstrap, const char *name)
+{
+    rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
+    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
+    rd_kafka_DeleteTopics(admin, &topic, 1, NULL, queue);
+    admin_answer(queue);
+    rd_kafka_DeleteTopic_destroy(topic);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(admin);
+}
+
+void topic_trim(const char *bootstrap, const char *name, int64_t begin)
+{
+    rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, name, 0)->offset = begin;
+    rd_kafka_DeleteRecords_t *records = rd_kafka_DeleteRecords_new(list);
+    rd_kafka_DeleteRecords(admin, &records, 1, NULL, queue);
+    admin_answer(queue);
+    rd_kafka_DeleteRecords_destroy(records);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(admin);
+}
+
+void topic_fill(const char *bootstrap, const char *name, int count)
+{
+    rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(name),
+                                           RD_KAFKA_V_PARTITION(0),
+                                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                           RD_KAFKA_V_VALUE("v", 1), RD_KAFKA_V_END),
+                         0);
+    assert_int_equal(rd_kafka_flush(producer, 20000), 0);
+    rd_kafka_destroy(producer);
 }
 
 void topic_put(const char *bootstrap, const char *name, int32_t partition, const char *key,

@@ -84,6 +84,11 @@ void topic_make(const char *bootstrap, const char *name, int partitions);
 /* One partition that takes no batch larger than that. */
 void topic_make_limited(const char *bootstrap, const char *name, int batch_bytes);
 void topic_grow(const char *bootstrap, const char *name, int partitions);
+void topic_delete(const char *bootstrap, const char *name);
+/* Deletes what stands in partition 0 before that offset. */
+void topic_trim(const char *bootstrap, const char *name, int64_t begin);
+/* So many records into partition 0. */
+void topic_fill(const char *bootstrap, const char *name, int count);
 /* A record into it. */
 void topic_put(const char *bootstrap, const char *name, int32_t partition, const char *key,
                const char *value, const char *header);

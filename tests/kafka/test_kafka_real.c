@@ -668,6 +668,57 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
     side_fini(&side);
 }
 
+/* librdkafka remembers where a log began when it last fetched, and takes that for its beginning. It
+ * fetches nothing while its queue is full. */
+static void begins_where_a_log_that_was_made_anew_begins(void **state)
+{
+    enum { BEGIN = 50, FULL = 1000, MORE = 120 };
+    (void)state;
+    struct place_names names;
+    struct side side;
+    names_init(&names, "anew", NULL);
+    for (const char **option = names.options; *option; option++)
+        if (strstr(*option, "metadata.refresh"))
+            *option = "kafka.topic.metadata.refresh.interval.ms=600000";
+    topics_make(&names, 1);
+    topic_fill(names.bootstrap, names.requests, 2 * FULL);
+    topic_trim(names.bootstrap, names.requests, BEGIN);
+    side_of(&side, &names, "a");
+    side_join(&side, 1);
+    struct stored_ledger ledger = ledger_of(0, BEGIN, "1:1:a");
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    side_until(&side, (side_take(&side, 0), side.taken_count > 0));
+    assert_int_equal(side.taken[0].position.offset, BEGIN);
+    const struct kafka_slot *slot = kafka_slot_find(side.kafka, REQUEST_CALL, 0);
+    side_until(&side, rd_kafka_queue_length(slot->queue) >= FULL);
+    side.answers = false;
+    size_t before = side.rebalance_count;
+    topic_delete(names.bootstrap, names.requests);
+    topic_make(names.bootstrap, names.requests, 1);
+    topic_fill(names.bootstrap, names.requests, MORE);
+    side_until(&side, side.rebalance_count >= before + 2 && !newest(&side)->revoked);
+    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
+    assert_true(side.ledgers[0].made_again);
+    ledger = ledger_of(0, 0, "1:2:a");
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    side.taken_count = 0;
+    kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, 1);
+    side_until(&side, (side_take(&side, 0), side.taken_count > 0));
+    assert_int_equal(side.taken[0].position.offset, 0);
+    /* A beginning that has moved since is found as well. */
+    topic_trim(names.bootstrap, names.requests, 2 * BEGIN);
+    before = side.rebalance_count;
+    kafka_restart(side.kafka, REQUEST_CALL, 0);
+    side_until(&side, side.rebalance_count == before + 2);
+    side.taken_count = 0;
+    kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, 1);
+    side_until(&side, (side_take(&side, 0), side.taken_count > 0));
+    assert_int_equal(side.taken[0].position.offset, 2 * BEGIN);
+    side.answers = true;
+    side_leave(&side);
+    side_fini(&side);
+}
+
 /* A name or pattern of tests may be given. */
 /* A test for each way of rebalancing; the setting is its state. */
 /* clang-format off */ /* its versions differ about braces in macros */
@@ -704,6 +755,7 @@ int main(int argc, char **argv)
         BOTH_WAYS(leaves_after_the_drain),
         cmocka_unit_test(ends_when_its_static_identity_is_taken),
         cmocka_unit_test(asks_again_for_a_partition_that_is_absent),
+        cmocka_unit_test(begins_where_a_log_that_was_made_anew_begins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
