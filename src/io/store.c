@@ -19,6 +19,8 @@
 
 enum {
     ROOM = 128 * 1024, /* limit of a file's bytes that wait for the disk */
+    THREADS = 3, /* of libuv's pool, which has four: the one left reads secrets and certificates
+                    again, also while the disk hangs */
     STALE_SECONDS =
         2 * 86400, /* a temporary file that has not been written for longer has no owner */
     FILE_MODE = 0640,
@@ -32,6 +34,8 @@ struct store {
     uint64_t next_part; /* random start, so that no two processes share a temporary file, whatever
                            their names */
     size_t files, busy;
+    unsigned running;    /* of the busy ones, those that the pool has */
+    struct list waiting; /* the others */
     bool closing;
 };
 
@@ -39,6 +43,7 @@ struct store {
 struct store_file {
     struct store *store;
     void *argument;
+    struct list node; /* in store.waiting */
     uv_work_t work;
     atomic_uint turns; /* orders the accesses of loop and pool for ThreadSanitizer, which does not
                           see libuv's locks */
@@ -164,6 +169,7 @@ static void file_free(struct store_file *file)
 }
 
 static void go_on(struct store_file *file);
+static void give_to_pool(struct store *store);
 
 static void after_drop(struct store_file *file)
 {
@@ -182,6 +188,7 @@ static void after_work(uv_work_t *work, int status)
     atomic_load(&file->turns);
     file->working = false;
     store->busy--;
+    store->running--;
     text_clear(&file->writing);
     if (file->dropped) {
         after_drop(file);
@@ -199,10 +206,21 @@ static void after_work(uv_work_t *work, int status)
             store->events->room(file->argument);
         }
     }
+    give_to_pool(store);
     release(store);
 }
 
-/* Gives pending work to the pool, which has none of this file now. */
+static void give_to_pool(struct store *store)
+{
+    while (store->running < THREADS && !list_empty(&store->waiting)) {
+        struct store_file *file =
+            list_of(list_take_first(&store->waiting), struct store_file, node);
+        store->running++;
+        uv_queue_work(store->loop, &file->work, work_on, after_work);
+    }
+}
+
+/* Begins pending work. The pool has none of this file now. */
 static void go_on(struct store_file *file)
 {
     struct text empty = file->writing;
@@ -218,7 +236,8 @@ static void go_on(struct store_file *file)
     file->working = true;
     file->store->busy++;
     atomic_fetch_add(&file->turns, 1);
-    uv_queue_work(file->store->loop, &file->work, work_on, after_work);
+    list_append(&file->store->waiting, &file->node);
+    give_to_pool(file->store);
 }
 
 struct store_file *store_open(struct store *store, void *argument)
@@ -229,6 +248,7 @@ struct store_file *store_open(struct store *store, void *argument)
                 store->next_part++);
     file->store = store;
     file->argument = argument;
+    list_init(&file->node);
     file->part = text_take(&part);
     file->fd = -1;
     store->files++;
@@ -269,6 +289,11 @@ void store_drop(struct store_file *file)
     file->dropped = true;
     file->store->files--;
     text_fini(&file->filling);
+    if (list_linked(&file->node)) { /* the pool has not got it */
+        list_remove(&file->node);
+        file->working = false;
+        file->store->busy--;
+    }
     if (file->working)
         uv_cancel((uv_req_t *)&file->work); /* work that has begun goes on */
     else if (file->fd >= 0)
@@ -366,6 +391,7 @@ struct store *store_new(uv_loop_t *loop, const char *directory, const char *inst
     struct store *store = memory_zeroed(1, sizeof *store);
     store->loop = loop;
     store->events = events;
+    list_init(&store->waiting);
     store->directory = absolute(directory);
     store->instance = memory_string(instance);
     if (uv_random(NULL, NULL, &store->next_part, sizeof store->next_part, 0, NULL))

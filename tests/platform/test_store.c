@@ -365,6 +365,56 @@ static void a_disk_that_hangs(void **state)
     assert_string_equal(bench->why, "");
 }
 
+static void on_elsewhere(uv_work_t *work)
+{
+    (void)work;
+}
+
+static void after_elsewhere(uv_work_t *work, int status)
+{
+    *(bool *)work->data = status == 0;
+}
+
+static void on_give_up(uv_timer_t *timer)
+{
+    (void)timer; /* it is not active any more */
+}
+
+/* Other work of the pool is done while many files wait for the disk. */
+static void a_disk_that_hangs_leaves_the_pool_a_thread(void **state)
+{
+    enum { FILES = 8 };
+    struct bench *bench = *state;
+    struct store_file *files[FILES];
+    bool done = false;
+    uv_work_t elsewhere = {.data = &done};
+    uv_timer_t give_up;
+    open_store(bench);
+    pthread_mutex_lock(&gate);
+    for (int i = 0; i < FILES; i++) {
+        files[i] = store_open(bench->store, bench);
+        assert_int_equal(store_write(files[i], "a", 1), STORE_TAKEN);
+    }
+    uv_queue_work(&bench->loop, &elsewhere, on_elsewhere, after_elsewhere);
+    uv_timer_init(&bench->loop, &give_up);
+    uv_timer_start(&give_up, on_give_up, 5000, 0);
+    while (!done && uv_is_active((uv_handle_t *)&give_up))
+        uv_run(&bench->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&give_up, NULL);
+    bool in_time = done;
+    for (int i = 0; i < FILES / 2; i++) /* some of which wait for a thread */
+        store_drop(files[FILES - 1 - i]);
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < FILES / 2; i++)
+        store_keep(files[i], i ? "b" : "a");
+    run(bench);
+    assert_true(in_time);
+    assert_int_equal(bench->kept, FILES / 2);
+    assert_string_equal(bench->why, "");
+    assert_int_equal(count_files(bench, true), 2);
+    assert_false(store_is_busy(bench->store));
+}
+
 static void the_start_removes_leftovers(void **state)
 {
     struct bench *bench = *state;
@@ -417,6 +467,7 @@ int main(void)
         TEST(a_slow_disk),
         TEST(a_slow_disk_that_fails),
         TEST(a_disk_that_hangs),
+        TEST(a_disk_that_hangs_leaves_the_pool_a_thread),
         TEST(the_start_removes_leftovers),
         TEST(names_of_directories),
     };
