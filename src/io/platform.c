@@ -172,6 +172,7 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;
     attempt.end_proven = attempt.complete && proven;
+    attempt.address_refused &= !transfer->opened; /* of all addresses, then */
     if (attempt.http_status && transfer->tls.certificate_asked &&
         transfer->trust == platform->trust)
         platform->certificate_settled = true;

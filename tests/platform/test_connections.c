@@ -393,6 +393,18 @@ static void an_address_with_a_wrong_certificate_is_passed_over(void **state)
     SSL_CTX_free(other);
 }
 
+/* The platform answers with a URL at NAME. */
+static void open_file_url(struct bench *bench, int port)
+{
+    static char answer[512], body[200];
+    static const struct reply script[] = {{answer, THEN_KEEP}};
+    snprintf(body, sizeof body, "{\"Flag\":1,\"Msg\":\"https://" NAME ":%d/f\"}", port);
+    snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    server_start(&bench->server, "127.0.0.1", bench->tls, script, 1);
+    open_thread(bench, bench->server.url);
+}
+
 /* A file is fetched from the second address, too. */
 static void a_silent_address_of_files_is_passed_over(void **state)
 {
@@ -400,25 +412,32 @@ static void a_silent_address_of_files_is_passed_over(void **state)
     static const struct reply file[] = {
         {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 3\r\n\r\nID3",
          THEN_CLOSE}};
-    static char answer[512], body[200];
     open_store(bench);
     use_tls(bench);
     bench->config.platform_connect_timeout_ms = 1000;
     set_addresses("127.0.0.2", NULL);
     server_start(&bench->files, "127.0.0.1", bench->tls, file, 1);
-    snprintf(body, sizeof body, "{\"Flag\":1,\"Msg\":\"https://" NAME ":%d/f\"}",
-             bench->files.port);
-    snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
-             strlen(body), body);
-    struct reply script[] = {{answer, THEN_KEEP}};
-    server_start(&bench->server, "127.0.0.1", bench->tls, script, 1);
-    open_thread(bench, bench->server.url);
+    open_file_url(bench, bench->files.port);
     int silent = silent_at("127.0.0.2", bench->files.port);
     for (int i = 0; i < 3; i++) {
         start(bench, REQUEST_RECORDING, i);
         ends(bench, i ? STATUS_SUCCEEDED : STATUS_UNAVAILABLE, i ? NULL : "download-failed");
     }
     assert_int_equal(silent_no_more(silent), 1);
+}
+
+/* Who reads that an address is refused may allow private ones, which would not help here. */
+static void a_public_address_that_fails_is_not_refused(void **state)
+{
+    struct bench *bench = *state;
+    open_store(bench);
+    use_tls(bench);
+    bench->config.platform_connect_timeout_ms = 1000;
+    bench->config.recording_url_allow_private = false;
+    set_addresses("3ffe::1", NULL); /* given back, so nobody is there */
+    open_file_url(bench, 1);
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "download-failed");
 }
 
 static void a_lookup_that_fails_costs_nothing_else(void **state)
@@ -769,6 +788,7 @@ int main(void)
         TEST(a_minute_later_one_call_tries_the_address_again),
         TEST(an_address_with_a_wrong_certificate_is_passed_over),
         TEST(a_silent_address_of_files_is_passed_over),
+        TEST(a_public_address_that_fails_is_not_refused),
         TEST(a_lookup_that_fails_costs_nothing_else),
         TEST(without_reuse_each_call_has_its_own),
         TEST(an_old_connection_takes_no_call),
