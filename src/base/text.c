@@ -34,19 +34,40 @@ void text_add(struct text *text, const char *string)
     text_append(text, string, strlen(string));
 }
 
-void text_printf(struct text *text, const char *format, ...)
+static void add_formatted(struct text *text, const char *format, va_list args)
 {
-    va_list args, again;
-    va_start(args, format);
+    va_list again;
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
-    va_end(args);
     if (n > 0) {
         text_reserve(text, (size_t)n);
         vsnprintf(text->data + text->length, (size_t)n + 1, format, again);
         text->length += (size_t)n;
     }
     va_end(again);
+}
+
+void text_printf(struct text *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add_formatted(text, format, args);
+    va_end(args);
+}
+
+void text_item(struct text *text, size_t nth, size_t most, const char *format, ...)
+{
+    va_list args;
+    if (nth > most + 1)
+        return;
+    if (nth > 1)
+        text_add(text, ", ");
+    va_start(args, format);
+    if (nth > most)
+        text_add(text, "...");
+    else
+        add_formatted(text, format, args);
+    va_end(args);
 }
 
 /* The length of the well-formed UTF-8 sequence at p (1 to 4), or 0. */

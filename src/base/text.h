@@ -16,6 +16,11 @@ void text_append(struct text *text, const void *bytes, size_t n);
 void text_add(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Adds the nth (from 1) item of a list with commas. The first one above `most` becomes "...", and
+ * those after it nothing. */
+void text_item(struct text *text, size_t nth, size_t most, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* Adds bytes as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void text_json(struct text *text, const char *bytes, size_t n);
 

@@ -141,20 +141,18 @@ static bool may_exist(const struct kafka *kafka, const rd_kafka_topic_partition_
 static void say_impossible(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list)
 {
     struct text names = {0};
-    int count = 0;
-    for (int i = 0; i < list->cnt; i++) {
-        if (may_exist(kafka, &list->elems[i]) || ++count > IMPOSSIBLE_NAMED)
-            continue;
-        text_printf(&names, "%s%.60s/%" PRId32, count > 1 ? ", " : "", list->elems[i].topic,
-                    list->elems[i].partition);
-    }
+    size_t count = 0;
+    for (int i = 0; i < list->cnt; i++)
+        if (!may_exist(kafka, &list->elems[i]))
+            text_item(&names, ++count, IMPOSSIBLE_NAMED, "%.60s/%" PRId32, list->elems[i].topic,
+                      list->elems[i].partition);
     if (count > 0 && kafka_log_due(&kafka->log_throttle, "impossible", KAFKA_LOG_INTERVAL_MS))
-        log_error("kafka: the leader of group %s assigns this worker %d partition(s) that topic %s "
-                  "cannot have: %s%s; they are left alone, and the others are worked on. A program "
-                  "that is no worker, or is broken, leads the group: give it a group of its own",
-                  kafka->config->group_ids[kafka->job], count,
-                  kafka->config->request_topics[kafka->job], names.data,
-                  count > IMPOSSIBLE_NAMED ? ", ..." : "");
+        log_error(
+            "kafka: the leader of group %s assigns this worker %zu partition(s) that topic %s "
+            "cannot have: %s; they are left alone, and the others are worked on. A program "
+            "that is no worker, or is broken, leads the group: give it a group of its own",
+            kafka->config->group_ids[kafka->job], count, kafka->config->request_topics[kafka->job],
+            names.data);
     text_fini(&names);
 }
 

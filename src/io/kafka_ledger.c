@@ -401,16 +401,16 @@ static void note_absent(struct kafka *kafka, const struct kafka_reading *reading
         slot->absent_pause = reading->ledgers[i].absent ? pause : 0;
         slot->absent_until = reading->ledgers[i].absent ? now + pause : 0;
         kafka->assignment.absences |= reading->ledgers[i].absent;
-        if (reading->ledgers[i].absent && count++ < ABSENT_NAMED)
-            text_printf(&names, "%s%" PRId32, count > 1 ? ", " : "", slot->partition);
+        if (reading->ledgers[i].absent)
+            text_item(&names, ++count, ABSENT_NAMED, "%" PRId32, slot->partition);
     }
     if (count && kafka_log_due(&kafka->log_throttle, "absent", KAFKA_LOG_INTERVAL_MS))
         log_error(
             "kafka: the leader of group %s assigns this worker %zu partition(s) that topic %s "
-            "does not have: %s%s (it has %d); they are left alone until it has them, and the "
+            "does not have: %s (it has %d); they are left alone until it has them, and the "
             "others are worked on",
             kafka->config->group_ids[kafka->job], count, kafka->config->request_topics[kafka->job],
-            names.data, count > ABSENT_NAMED ? ", ..." : "", reading->partitions);
+            names.data, reading->partitions);
     text_fini(&names);
 }
 

@@ -79,18 +79,16 @@ static void say_halted_together(struct kafka_thread *thread, const struct halted
                   is_told(thread, notes_of(thread, one->partition), one->hold)))
             continue;
         note_told(thread, one, thread->now);
-        if (named++ < HALTED_NAMED)
-            text_printf(&names, "%s%" PRId32, named > 1 ? ", " : "", one->partition);
+        text_item(&names, ++named, HALTED_NAMED, "%" PRId32, one->partition);
     }
     if (named == 1)
         say_halted(thread, list);
     else
-        log_error(
-            "partitions %s%s of %s (%zu) are halted for the same reason, nothing more of them "
-            "is %s; of %s/%d: %s; they are tried again by themselves",
-            names.data, named > HALTED_NAMED ? ", ..." : "", topic_of(thread), named,
-            list->hold == HOLD_READING ? "read" : "dialled or published", topic_of(thread),
-            list->partition, list->reason);
+        log_error("partitions %s of %s (%zu) are halted for the same reason, nothing more of them "
+                  "is %s; of %s/%d: %s; they are tried again by themselves",
+                  names.data, topic_of(thread), named,
+                  list->hold == HOLD_READING ? "read" : "dialled or published", topic_of(thread),
+                  list->partition, list->reason);
     text_fini(&names);
 }
 

@@ -61,8 +61,7 @@ static void complain_of_stuck(const struct kafka_thread *thread,
     struct log_about about = {.topic = topic, .partition = first->partition, .offset = first->next};
     struct text more = {0};
     if (count > 1)
-        text_printf(&more, " (so are %zu of its partitions: %s%s)", count, names,
-                    count > STUCK_NAMED ? ", ..." : "");
+        text_printf(&more, " (so are %zu of its partitions: %s)", count, names);
     if (end < 0)
         log_write(LOG_ERROR, &about,
                   "partition %s/%d is stuck%s: no broker has told where its log begins and ends, "
@@ -96,8 +95,7 @@ static void watch_partitions(struct kafka_thread *thread)
             first = view;
             first_end = end;
         }
-        if (stuck <= STUCK_NAMED)
-            text_printf(&names, "%s%" PRId32, stuck > 1 ? ", " : "", view.partition);
+        text_item(&names, stuck, STUCK_NAMED, "%" PRId32, view.partition);
     }
     if (stuck && thread->now >= thread->stuck_at) {
         complain_of_stuck(thread, &first, first_end, names.data, stuck);

@@ -16,10 +16,8 @@ static void log_partitions(const struct kafka_thread *thread, const char *what,
         text_printf(&text, "%zu partition(s) ", count);
     else
         text_add(&text, "no further partition");
-    for (size_t i = 0; i < count && i < PARTITIONS_NAMED; i++)
-        text_printf(&text, "%s%s/%d", i ? ", " : "", topic_of(thread), list[i].partition);
-    if (count > PARTITIONS_NAMED)
-        text_add(&text, ", ...");
+    for (size_t i = 0; i < count; i++)
+        text_item(&text, i + 1, PARTITIONS_NAMED, "%s/%d", topic_of(thread), list[i].partition);
     log_write(kafka_asks_again(thread->kafka) ? LOG_DEBUG : LOG_INFO, NULL, "%s: %s", what,
               text.data);
     text_fini(&text);

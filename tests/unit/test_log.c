@@ -238,6 +238,18 @@ static void one_fatal_line(void **state)
     }
 }
 
+static void a_long_list_is_cut(void **state)
+{
+    (void)state;
+    struct text list = {0};
+    for (size_t nth = 1; nth <= 5; nth++) {
+        static const char *const lists[] = {"t/1", "t/1, t/2", "t/1, t/2, ..."};
+        text_item(&list, nth, 2, "t/%zu", nth);
+        assert_string_equal(list.data, lists[nth < 3 ? nth - 1 : 2]);
+    }
+    text_fini(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +258,7 @@ int main(void)
         cmocka_unit_test(json_is_valid_whatever_comes),
         cmocka_unit_test(a_reader_that_hangs),
         cmocka_unit_test(numbers_are_masked),
+        cmocka_unit_test(a_long_list_is_cut),
         cmocka_unit_test(one_fatal_line),
         cmocka_unit_test(long_messages_are_cut_between_characters),
     };
