@@ -319,35 +319,42 @@ static void on_ended(void *argument, struct request *request, struct attempt *at
 
 /* ---- secrets and certificates */
 
+static void note_reload(struct call_thread *thread, enum reload_part part)
+{
+    count(&thread->counters.reloads);
+    trouble_ends(&thread->reload_troubles[part]);
+}
+
+static void credentials_changed(struct call_thread *thread)
+{
+    dispatch_credentials_changed(&thread->dispatch, clock_boot_ms());
+    thread->something_happened = true;
+}
+
 static void on_token(void *argument, char *token)
 {
     struct call_thread *thread = argument;
     if (!exchanges_use_token(&thread->exchanges, token))
         return;
-    count(&thread->counters.reloads);
-    trouble_ends(&thread->reload_troubles[RELOADS_TOKEN]);
+    note_reload(thread, RELOADS_TOKEN);
     log_info("platform.token.file: there is another token; calls are signed with it from now on");
-    dispatch_credentials_changed(&thread->dispatch, clock_boot_ms());
-    thread->something_happened = true;
+    credentials_changed(thread);
 }
 
 static void on_trust(void *argument, struct platform_trust *trust)
 {
     struct call_thread *thread = argument;
-    count(&thread->counters.reloads);
-    trouble_ends(&thread->reload_troubles[RELOADS_TRUST]);
+    note_reload(thread, RELOADS_TRUST);
     exchanges_use_trust(&thread->exchanges, trust);
     log_info("platform.ca.file, platform.cert.file, platform.key.file: read again; calls from now "
              "on go over new connections");
-    dispatch_credentials_changed(&thread->dispatch, clock_boot_ms());
-    thread->something_happened = true;
+    credentials_changed(thread);
 }
 
 static void on_kafka_files(void *argument, const char *words)
 {
     struct call_thread *thread = argument;
-    count(&thread->counters.reloads);
-    trouble_ends(&thread->reload_troubles[RELOADS_KAFKA]);
+    note_reload(thread, RELOADS_KAFKA);
     log_info("files of kafka.*: read again; %s", words);
 }
 
