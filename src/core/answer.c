@@ -321,7 +321,7 @@ int answer_read(struct outcome *outcome, enum request_kind kind, const struct at
     if (!flag || json_is_null(flag)) {
         *reason = flag ? "the answer's Flag is null" : "the answer has no Flag";
         reading_fini(&reading);
-        return -1;
+        return 1;
     }
     read_members(&answer, &reading.json, kind, config);
     reading_fini(&reading);
@@ -363,17 +363,6 @@ static bool value_is_one(struct json_number rest)
     return one;
 }
 
-/* Whether the body is an object with nothing missing. */
-static bool is_whole(const struct attempt *attempt, const struct config *config)
-{
-    struct reading reading;
-    const char *unused;
-    if (!attempt->complete || parse(&reading, attempt, config, &unused))
-        return false;
-    reading_fini(&reading);
-    return true;
-}
-
 bool answer_shows_success(const struct attempt *attempt, const struct config *config)
 {
     static const char name[] = "\"Flag\"";
@@ -381,8 +370,6 @@ bool answer_shows_success(const struct attempt *attempt, const struct config *co
     struct text text = {0};
     const char *unused;
     bool found = false;
-    if (is_whole(attempt, config)) /* a Flag inside another member is not the answer's */
-        return false;
     form.damaged = true;
     if (attempt->body_size &&
         answer_text(&text, attempt->body, attempt->body_size, &form, &unused) == 0) {

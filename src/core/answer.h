@@ -9,9 +9,10 @@
 
 /* Reads the body of a complete answer, with any status and in any encoding. Sets Flag, Msg,
  * virtualNumber and further members, and for a recording recording.url. The status is succeeded
- * with Flag 1 and HTTP 2xx, otherwise refused (with httpStatus unless it is 2xx). Returns 0; or -1
- * if the answer is unreadable (not a JSON object, deeper than 64 levels, without Flag, or with Flag
- * null): the outcome is then unchanged, and reason is static text. */
+ * with Flag 1 and HTTP 2xx, otherwise refused (with httpStatus unless it is 2xx). Returns 0; -1
+ * if the answer is unreadable (not a JSON object, or deeper than 64 levels); or 1 if it is an
+ * object without Flag, or with Flag null. With -1 and 1 the outcome is unchanged, and reason is
+ * static text. */
 int answer_read(struct outcome *outcome, enum request_kind kind, const struct attempt *attempt,
                 const struct config *config, const char **reason);
 

@@ -319,14 +319,16 @@ static enum row answer_row(struct outcome *outcome, enum request_kind kind,
     enum row row = status_row(kind, attempt);
     if (attempt->too_large)
         *reason = NULL;
-    if (attempt->complete && answer_read(outcome, kind, attempt, config, reason) == 0)
+    int read = attempt->complete ? answer_read(outcome, kind, attempt, config, reason) : -1;
+    if (read == 0)
         return flag_row(outcome, kind, attempt, config, row);
     if (is_success(attempt->http_status))
         return attempt->complete ? row : cut_row(attempt);
     if (attempt->complete)
         *reason = NULL;
-    /* A call that may have been performed is not sent again for a damaged answer. */
-    bool shown = row != ROW_redirected && answer_shows_success(attempt, config);
+    /* A call that may have been performed is not sent again for a damaged answer. In an answer that
+     * is not damaged, a Flag inside another member is not the answer's. */
+    bool shown = read < 0 && row != ROW_redirected && answer_shows_success(attempt, config);
     return shown ? ROW_contradiction : row;
 }
 

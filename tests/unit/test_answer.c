@@ -186,21 +186,22 @@ static void some_answers_are_unreadable(void **state)
     (void)state;
     static const struct {
         const char *body, *reason;
+        int read;
     } cases[] = {
-        {"", "the answer is no JSON"},
-        {"<html>", "the answer is no JSON"},
-        {"{\"Flag\":1", "the answer is no JSON"},
-        {"{\"Flag\":1} x", "the answer is no JSON"},
-        {"{\"Flag\":01}", "the answer is no JSON"},
-        {"[{\"Flag\":1}]", "the answer is no JSON object"},
-        {"1", "the answer is no JSON object"},
-        {"null", "the answer is no JSON object"},
-        {"{}", "the answer has no Flag"},
-        {"{\"flag\":1}", "the answer has no Flag"},
-        {"{\"Flag\":null,\"Msg\":\"x\"}", "the answer's Flag is null"},
-        {"{\"Flag\":1,\"Flag\":2}", "the answer gives Flag twice"},
-        {"{\"Flag\":1,\"\\u0046lag\":1}", "the answer gives Flag twice"},
-        {"{\"Flag\":1,\"Msg\":\"a\tb\"}", "the answer is no JSON"},
+        {"", "the answer is no JSON", -1},
+        {"<html>", "the answer is no JSON", -1},
+        {"{\"Flag\":1", "the answer is no JSON", -1},
+        {"{\"Flag\":1} x", "the answer is no JSON", -1},
+        {"{\"Flag\":01}", "the answer is no JSON", -1},
+        {"[{\"Flag\":1}]", "the answer is no JSON object", -1},
+        {"1", "the answer is no JSON object", -1},
+        {"null", "the answer is no JSON object", -1},
+        {"{}", "the answer has no Flag", 1},
+        {"{\"flag\":1}", "the answer has no Flag", 1},
+        {"{\"Flag\":null,\"Msg\":\"x\"}", "the answer's Flag is null", 1},
+        {"{\"Flag\":1,\"Flag\":2}", "the answer gives Flag twice", -1},
+        {"{\"Flag\":1,\"\\u0046lag\":1}", "the answer gives Flag twice", -1},
+        {"{\"Flag\":1,\"Msg\":\"a\tb\"}", "the answer is no JSON", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *reason = NULL;
@@ -208,7 +209,7 @@ static void some_answers_are_unreadable(void **state)
         assert_int_equal(answer_read(&after, REQUEST_CALL,
                                      answered(200, cases[i].body, strlen(cases[i].body)), &config,
                                      &reason),
-                         -1);
+                         cases[i].read);
         assert_string_equal(reason, cases[i].reason);
         assert_memory_equal(&after, &before, sizeof before);
     }
