@@ -184,6 +184,7 @@ enum kafka_log_identity {
 /* What is remembered of a partition's log: copied from its slot for the reader. */
 struct kafka_log_memo {
     bool had_ledger, lost, doubtful;
+    bool outdated; /* another worker has committed since */
     struct kafka_fingerprint first, last, before;
     int64_t next;
 };

@@ -108,6 +108,24 @@ rd_kafka_t *kafka_uncommitted_reader(struct kafka *kafka, struct error *error)
     return client;
 }
 
+/* A doubt is about this worker's own last commit, which may be of a log that is gone. A ledger that
+ * another worker has committed since is of the log that is there: what this one remembers is older,
+ * and says nothing of it. */
+static void find_outdated(const struct kafka *kafka, struct kafka_reading *reading)
+{
+    for (int i = 0; i < reading->list->cnt; i++) {
+        const rd_kafka_topic_partition_t *at = &reading->list->elems[i];
+        struct ledger ledger = {0};
+        struct error error;
+        if (!reading->memories[i].doubtful || at->offset < 0 || !at->metadata_size)
+            continue;
+        reading->memories[i].outdated =
+            !ledger_decode(&ledger, at->offset, at->metadata, at->metadata_size, &error) &&
+            strcmp(ledger.owner, kafka->config->instance_id) != 0;
+        ledger_fini(&ledger);
+    }
+}
+
 /* What the engine has to know of a missing offset. An unclear case stays unclear: while the
  * partition is halted, it is not known how far the log was read, so a new log proves nothing
  * then. */
@@ -178,6 +196,8 @@ static void read_ledgers(struct kafka *kafka)
                                    ? rd_kafka_committed(client, reading->list, READ_TIMEOUT_MS)
                                    : kafka_read_offsets(client, reading->list, READ_TIMEOUT_MS);
     code = first_error(code, reading->list);
+    if (!code && reading->stable)
+        find_outdated(kafka, reading);
     if (!code && reading->stable &&
         kafka_identify_logs(kafka, reading->list, reading->memories, reading->logs,
                             &reading->error))
@@ -354,6 +374,11 @@ static void look_for_others(struct kafka *kafka, const struct kafka_reading *rea
     }
 }
 
+static void forget_log(struct kafka_slot *slot)
+{
+    slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
+}
+
 /* Logs partitions whose log or committed offset has changed. */
 static void tell_losses(struct kafka *kafka, const struct kafka_reading *reading)
 {
@@ -371,15 +396,21 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *reading
         if (slot)
             slot->lost = ledger->loss != OFFSET_NOT_LOST ||
                          ledger_is_halt(ledger->metadata, ledger->metadata_size);
+        if (slot && reading->memories[i].outdated) {
+            forget_log(slot);
+            slot->restarted = false;
+        }
         if (slot && ledger->absent) /* so is the log that was read: a later one is another */
             slot->had_ledger = slot->lost = false;
         if (reading->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
-        slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
+        forget_log(slot);
         if (slot->next > 0 && !ledger->absent)
             log_write(LOG_WARN, &about,
                       "kafka: its log is another one: the topic was deleted and made again; it is "
                       "read from its beginning");
+        if (!slot->fetched) /* a rebalance may drop this answer, and the question comes again */
+            slot->next = 0;
     }
 }
 

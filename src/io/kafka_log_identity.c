@@ -138,6 +138,8 @@ int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list
             logs[i] = KAFKA_LOG_OTHER;
             continue;
         }
+        if (memories[i].outdated)
+            continue;
         rd_kafka_topic_partition_list_t *assignment =
             memory_must(rd_kafka_topic_partition_list_new(1));
         rd_kafka_topic_partition_list_add(assignment, at->topic, at->partition);

@@ -141,6 +141,48 @@ class Topics(KafkaCase):
         self.wait_called(sandbox, 30)
         self.assertEqual(0, worker.terminate(20))
 
+    def take_away(self, worker):
+        """Deletes the topic; whether the worker looked for its log before it was told that the topic is gone."""
+        at = worker.logged()
+        delete_topic(self.bootstrap, self.names["call.requests"])
+        first = worker.wait_log("committed offsets of this group are gone|^lost: ", after=at)["message"]
+        if first.startswith("lost"):
+            return False
+        worker.wait_log("cannot be found out yet", after=at)
+        return True
+
+    def test_made_again_and_owned_by_another_meanwhile(self):
+        """What a worker remembers of the log that it read is older than the ledger of the worker that has read the new one: a partition
+        goes on from that ledger, and nothing is called twice, whether the partition is handed over or not."""
+        sandbox = self.sandbox()
+        options = {"kafka.session.timeout.ms": "6000", "kafka.topic.metadata.refresh.interval.ms": "3000"}
+        worker, count = self.worker(sandbox, options).wait_assigned(), 0
+
+        def ask(more):
+            self.ask_calls(count, more)
+            self.wait_called(sandbox, count + more)
+            self.wait_idle()
+            return count + more
+        count = ask(12)
+        while not self.take_away(worker):
+            create_topics(self.bootstrap, {self.names["call.requests"]: self.PARTITIONS})
+            count = ask(12)
+        worker.signal(signal.SIGSTOP)  # so that the other one has all partitions first
+        other = self.worker(sandbox, options)
+        other.wait_log("does not exist yet")
+        create_topics(self.bootstrap, {self.names["call.requests"]: self.PARTITIONS})
+        count = ask(12)
+        at = worker.logged()
+        worker.signal(signal.SIGCONT)
+        worker.wait_log("^assigned: 1 partition", after=at)
+        count = ask(6)
+        at = worker.logged()
+        other.kill()
+        worker.wait_log("^assigned: 2 partition", after=at)
+        count = ask(6)
+        self.assertEqual(0, worker.terminate())
+        self.assertEqual(count, len(sandbox.calls()))
+
     def test_away_for_a_moment(self):
         """The metadata are asked for while it is away, so that librdkafka makes the partitions anew."""
         sandbox = self.sandbox()
