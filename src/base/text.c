@@ -34,7 +34,8 @@ void text_add(struct text *text, const char *string)
     text_append(text, string, strlen(string));
 }
 
-static void add_formatted(struct text *text, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void add_formatted(struct text *text,
+                                                                const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
