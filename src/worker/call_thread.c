@@ -58,7 +58,7 @@ struct call_thread {
     bool something_happened, ending, stuck;
     enum breaker_state breaker_seen;
     struct log_repeat trouble, copy_trouble, clock_trouble;
-    struct log_repeat reload_troubles[RELOAD_PARTS];
+    struct log_repeat reload_troubles[RELOAD_PARTS], reread_trouble;
     struct classification last_failure;
     char host_port[300]; /* of the platform, for the log */
     uint64_t random_state;
@@ -378,6 +378,17 @@ static void on_reread(void *argument, unsigned times)
     atomic_fetch_add_explicit(&thread->counters.rereads, times, memory_order_relaxed);
 }
 
+static void on_reread_hangs(void *argument, int64_t ms)
+{
+    struct call_thread *thread = argument;
+    count(&thread->counters.reload_failures);
+    if (trouble_grows(&thread->reread_trouble, clock_boot_ms()))
+        log_error("the files that may change (token, certificates, Kafka's secrets) have not been "
+                  "read for %lld s, because a file system does not answer: what was read before "
+                  "stays in force",
+                  (long long)(ms / 1000));
+}
+
 /* ---- the loop */
 
 static void send_limit(struct queue *finished, int64_t calls)
@@ -601,8 +612,8 @@ struct call_thread *call_thread_new(const struct config *config, struct kafka_fi
     if (open_loop(thread, error) < 0)
         goto release;
     static const struct exchange_events events = {.answered = on_answered, .ended = on_ended};
-    static const struct reload_events reload_events = {on_token, on_trust, on_kafka_files,
-                                                       on_reload_failed, on_reread};
+    static const struct reload_events reload_events = {
+        on_token, on_trust, on_kafka_files, on_reload_failed, on_reread, on_reread_hangs};
     reload_init(&thread->reload, &thread->loop, config, kafka, &reload_events, thread);
     if (exchanges_init(&thread->exchanges, &thread->loop, config, &events, thread, error) < 0)
         goto close;

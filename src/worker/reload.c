@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 
-enum { LOOK_MS = 1000 };
+enum { LOOK_MS = 1000, HANGS_MS = 30000 };
 
 static bool has_changed(struct reload *reload, int file)
 {
@@ -89,12 +90,17 @@ static void begin(struct reload *reload)
     reload->all = reload->asked;
     reload->asked = 0;
     atomic_fetch_add(&reload->turns, 1);
+    reload->began_ms = clock_boot_ms();
     reload->working = uv_queue_work(reload->loop, &reload->work, work, on_done) == 0;
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-    begin(timer->data);
+    struct reload *reload = timer->data;
+    begin(reload);
+    int64_t ms = clock_boot_ms() - reload->began_ms;
+    if (reload->working && ms >= HANGS_MS)
+        reload->events->hangs(reload->argument, ms);
 }
 
 void reload_init(struct reload *reload, uv_loop_t *loop, const struct config *config,

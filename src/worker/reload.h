@@ -27,6 +27,9 @@ struct reload_events {
     /* All files were read. times: the number of calls of reload_now that this reading answers.
      * Called last. */
     void (*reread)(void *argument, unsigned times);
+    /* A reading has not ended for so long, because a file system does not answer: told each second
+     * after half a minute. */
+    void (*hangs)(void *argument, int64_t ms);
 };
 
 struct reload {
@@ -39,7 +42,8 @@ struct reload {
     uv_work_t work;
     atomic_uint turns; /* orders the accesses of loop and pool, as in struct store_file */
     bool working, ended;
-    unsigned asked; /* calls of reload_now since the last reading began */
+    unsigned asked;   /* calls of reload_now since the last reading began */
+    int64_t began_ms; /* of the newest reading */
 
     /* Used by the pool while working, otherwise by the loop. */
     const char *paths[RELOAD_FILES]; /* NULL: none */
