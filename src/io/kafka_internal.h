@@ -83,6 +83,7 @@ struct kafka_slot {
     bool restarted;          /* that was done, and nothing at or above `next` has arrived since */
     bool had_ledger;         /* this process has seen or committed a ledger of it */
     bool lost;               /* its committed offset is gone, and there is no new one yet */
+    bool log_is_other;       /* not the one of these records; nothing of it was delivered yet */
     struct kafka_fingerprint first, last;   /* first and last delivered record */
     struct kafka_fingerprint asked, before; /* last delivered record when the newest probe began,
                                          and when the last one that found offsets began */
@@ -550,6 +551,8 @@ void kafka_partition_close(struct kafka_slot *slot);
 void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot);
 /* Reads the partition from that offset on. */
 void kafka_partition_begin(struct kafka_slot *slot, int64_t offset);
+/* Forgets the records of the log that was read. */
+void kafka_partition_forget_log(struct kafka_slot *slot);
 /* Whether the handler may see a record or an end. Notes how far the partition is read. */
 bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
                             const rd_kafka_message_t *message);

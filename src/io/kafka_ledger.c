@@ -374,11 +374,6 @@ static void look_for_others(struct kafka *kafka, const struct kafka_reading *rea
     }
 }
 
-static void forget_log(struct kafka_slot *slot)
-{
-    slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
-}
-
 /* Logs partitions whose log or committed offset has changed. */
 static void tell_losses(struct kafka *kafka, const struct kafka_reading *reading)
 {
@@ -397,20 +392,20 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *reading
             slot->lost = ledger->loss != OFFSET_NOT_LOST ||
                          ledger_is_halt(ledger->metadata, ledger->metadata_size);
         if (slot && reading->memories[i].outdated) {
-            forget_log(slot);
+            kafka_partition_forget_log(slot);
             slot->restarted = false;
         }
         if (slot && ledger->absent) /* so is the log that was read: a later one is another */
             slot->had_ledger = slot->lost = false;
         if (reading->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
-        forget_log(slot);
+        /* A rebalance may drop this answer, and the question comes again: what was read of the old
+         * log is remembered until a record of this one is delivered. */
+        slot->log_is_other = true;
         if (slot->next > 0 && !ledger->absent)
             log_write(LOG_WARN, &about,
                       "kafka: its log is another one: the topic was deleted and made again; it is "
                       "read from its beginning");
-        if (!slot->fetched) /* a rebalance may drop this answer, and the question comes again */
-            slot->next = 0;
     }
 }
 

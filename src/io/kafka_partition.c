@@ -192,6 +192,12 @@ static bool is_shorter(const struct kafka *kafka, const struct kafka_slot *slot)
     return end >= 0 && end < slot->next;
 }
 
+void kafka_partition_forget_log(struct kafka_slot *slot)
+{
+    slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
+    slot->log_is_other = false;
+}
+
 bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
                             const rd_kafka_message_t *message)
 {
@@ -213,6 +219,8 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
         return false;
     }
     if (message->offset >= slot->next) {
+        if (!is_end && slot->log_is_other)
+            kafka_partition_forget_log(slot);
         if (!is_end)
             slot->last = kafka_fingerprint_of(message);
         if (slot->first.offset < 0)

@@ -38,7 +38,7 @@ struct kafka_slot *kafka_slot_get(struct kafka *kafka, enum request_kind kind, i
         slot->kind = kind;
         list_init(&slot->full_node);
         slot->partition = partition;
-        slot->first = slot->last = slot->asked = slot->before = (struct kafka_fingerprint){-1, 0};
+        kafka_partition_forget_log(slot);
     }
     return slot;
 }

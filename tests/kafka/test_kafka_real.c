@@ -697,8 +697,11 @@ static void begins_where_a_log_that_was_made_anew_begins(void **state)
     topic_make(names.bootstrap, names.requests, 1);
     topic_fill(names.bootstrap, names.requests, MORE);
     side_until(&side, side.rebalance_count >= before + 2 && !newest(&side)->revoked);
-    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
-    assert_true(side.ledgers[0].made_again);
+    for (int i = 0; i < 2; i++) { /* a rebalance may drop the first answer */
+        assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
+        assert_int_equal(side.ledgers[0].loss, OFFSET_NOT_LOST);
+        assert_true(side.ledgers[0].made_again);
+    }
     ledger = ledger_of(0, 0, "1:2:a");
     assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     side.taken_count = 0;
