@@ -124,6 +124,8 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
     /* A consumer whose place another process has taken has its fatal error before it is called
      * lost. */
     a->lost |= a->events[a->event_count - 1].lost && !rd_kafka_fatal_error(handle, NULL, 0);
+    if (a->events[a->event_count - 1].lost)
+        a->joins_at_loss = atomic_load(&kafka->all_joins);
     /* librdkafka joins with topics that it has found, and with no others, so an assignment without
      * partitions proves that as well. An error that is delivered after it is newer. */
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
@@ -301,7 +303,9 @@ void kafka_unassign(struct kafka *kafka, uint64_t rebalance)
 void kafka_assignment_duplicate(struct kafka *kafka)
 {
     const struct kafka_assignment *a = &kafka->assignment;
-    if (a->lost && a->asked == ASKED_UNASSIGN)
+    /* librdkafka joins anew before the answer if the topic has changed: then it is this process
+     * that has taken its own place. */
+    if (a->lost && a->asked == ASKED_UNASSIGN && atomic_load(&kafka->all_joins) == a->joins_at_loss)
         kafka_fail_as_duplicate(kafka, "it joined while this one could not reach the group");
 }
 

@@ -133,6 +133,7 @@ struct kafka_assignment {
     bool needs_reread; /* there may be unreadable slots, or slots to be opened again */
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */
+    unsigned joins_at_loss; /* kafka->all_joins when partitions were lost */
     bool joining; /* librdkafka joins anew since a revocation, and has had no assignment since that
                      ends this */
     bool follows; /* an assignment of the same generation comes first (cooperative) */
@@ -266,6 +267,7 @@ struct kafka {
     int64_t swept_at_ms, polled_at_ms;
     bool failed;                     /* reported once */
     atomic_uint joins;               /* JoinGroup requests since the last heartbeat. Any thread */
+    atomic_uint all_joins;           /* all JoinGroup requests. Any thread */
     _Atomic int64_t heartbeat_ms;    /* when the last heartbeat was sent; 0: never. Any thread */
     atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
     _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */

@@ -127,10 +127,12 @@ static rd_kafka_resp_err_t on_request(rd_kafka_t *handle, int socket, const char
     struct kafka *kafka = opaque;
     (void)handle, (void)socket, (void)broker, (void)broker_id, (void)version, (void)number,
         (void)size;
-    if (kind == JOIN_GROUP)
+    if (kind == JOIN_GROUP) {
         atomic_fetch_add(&kafka->joins, 1);
-    else if (kind == HEARTBEAT)
+        atomic_fetch_add(&kafka->all_joins, 1);
+    } else if (kind == HEARTBEAT) {
         kafka_membership_granted(kafka);
+    }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 

@@ -943,6 +943,41 @@ static void keeps_its_consumer_when_a_loss_is_overtaken(void **state)
     }
 }
 
+/* A static member whose loss is not answered yet may join again, and is then refused as the one
+ * that it was before. No other process has its identity. */
+static void is_not_its_own_duplicate(void **state)
+{
+    static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
+                                          "kafka.session.timeout.ms=6000",
+                                          "kafka.topic.metadata.refresh.interval.ms=600000",
+                                          "topic.call.requests=one-partition",
+                                          "kafka.group.instance.id=a",
+                                          NULL};
+    struct cluster *cluster = *state;
+    struct side side;
+    struct stored_ledger ledger = {.offset = 1, .metadata = "1:1:a", .metadata_size = 5};
+    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
+    side_init(&side, cluster->bootstrap, "g", "a", options);
+    side_join(&side, 1);
+    side.answers = false;
+    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition",
+                                  RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    look_at_topics(&side);
+    side_until(&side, newest(&side)->revoked && newest(&side)->lost);
+    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", RD_KAFKA_RESP_ERR_NO_ERROR);
+    look_at_topics(&side);
+    side_until(&side, kafka_standing(side.kafka) == KAFKA_JOINING);
+    rd_kafka_mock_push_request_errors(cluster->mock, TXN_OFFSET_COMMIT, 1,
+                                      RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    (void)side_transact(&side, NULL, 0, &ledger, 1);
+    assert_int_equal(side.failed, 0);
+    side.answers = true;
+    side_until(&side, !newest(&side)->revoked);
+    side_leave(&side);
+    assert_int_equal(side.failed, 0);
+    side_fini(&side);
+}
+
 /* Newer versions of librdkafka keep the newest epoch of a partition's leader, and ignore what they
  * hear of an older one. A topic of results that is made anew begins with epoch 0, so a producer
  * that knew the old one goes on asking the old one's leader. */
@@ -1026,6 +1061,7 @@ int main(int argc, char **argv)
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         with_cluster(leaves_in_order_right_after_a_revocation),
         with_cluster(keeps_its_consumer_when_a_loss_is_overtaken),
+        with_cluster(is_not_its_own_duplicate),
         with_cluster(joins_anew_although_its_consumer_cannot_be_closed),
         cmocka_unit_test(writes_on_when_leaders_begin_anew),
         cmocka_unit_test(frees_while_jobs_hang),
