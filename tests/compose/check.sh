@@ -43,6 +43,7 @@ assert {"kafka", "platform"} <= waited, waited
 ' "$source/docker/compose.yaml" || { bad=1; echo 'compose.yaml: see above'; }
 
 for script in run daemon base-images clients kafka/run kafka/tool; do expect "tests/compose/$script" bash -n "$source/tests/compose/$script"; done
+expect docker/librdkafka/build sh -n "$source/docker/librdkafka/build"
 expect docker/keeper perl -c "$source/docker/keeper"
 version=$(sed -n 's/^project(.* VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
 expect "the image's label has the version $version" grep -q "^ARG VERSION=$version\$" "$source/docker/Dockerfile"

@@ -167,6 +167,9 @@ def image(debian):
         main = document["metadata"]["component"]
         check(f"the bill of materials of {program} has it and each of its {len(packages)} packages", listed == packages and main["name"] == program
               and version and main["version"] == version[0], f"{main}, {set(packages) ^ set(listed)}")
+        librdkafka = [p.partition(" ")[2] for p in packages if p.startswith("librdkafka1 ")]
+        check(f"Debian {debian}: the librdkafka of {program} is {librdkafka}, {'with' if debian == '13' else 'without'} our patch",
+              ["+pcw" in v for v in librdkafka] == [debian == "13"])
 
 
 def check_image_12():
@@ -179,6 +182,18 @@ def check_image_12():
 
 def check_image_13():
     image("13")
+    folder, compiler = os.path.join(STATE, "leaders"), f"{PROJECT}-compiler"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    built = run("docker", "build", "-f", "docker/Dockerfile", "--target", "build", "-t", compiler, "--build-arg", "DEBIAN=13",
+                "--build-arg", f"MIRROR={os.environ.get('MIRROR', '')}", ".", timeout=3000)
+    compiled = run("docker", "run", "--rm", "-v", f"{ROOT}/tests/compose:/tests:ro", "-v", f"{folder}:/leaders", compiler,
+                   "cc", "-O1", "-o", "/leaders/leaders", "/tests/leaders.c", "-lrdkafka")
+    run("chmod", "-R", "a+rX", folder)
+    told = run("docker", "run", "--rm", "--ulimit", "core=0", "-v", f"{folder}:/leaders:ro", "--entrypoint", "/leaders/leaders", WORKER)
+    check(f"Debian 13: {told.stdout.strip() or 'librdkafka survives partitions without a leader'}", told.returncode == 0,
+          f"{built.stderr} {compiled.stderr} {told.stderr} exit status {told.returncode}")
+    run("docker", "rmi", compiler)
 
 
 # ---- The stack ---------------------------------------------------------------------------------------------------------------------------
