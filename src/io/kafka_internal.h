@@ -134,6 +134,8 @@ struct kafka_assignment {
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */
     unsigned joins_at_loss; /* kafka->all_joins when partitions were lost */
+    bool unsubscribing;     /* the close begins when LeaveGroup has been sent */
+    unsigned leaves_before; /* kafka->all_leaves before that */
     bool joining; /* librdkafka joins anew since a revocation, and has had no assignment since that
                      ends this */
     bool follows; /* an assignment of the same generation comes first (cooperative) */
@@ -268,6 +270,7 @@ struct kafka {
     bool failed;                     /* reported once */
     atomic_uint joins;               /* JoinGroup requests since the last heartbeat. Any thread */
     atomic_uint all_joins;           /* all JoinGroup requests. Any thread */
+    atomic_uint all_leaves;          /* all LeaveGroup requests. Any thread */
     _Atomic int64_t heartbeat_ms;    /* when the last heartbeat was sent; 0: never. Any thread */
     atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
     _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */

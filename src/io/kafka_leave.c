@@ -24,23 +24,25 @@ static void all_lost(struct kafka *kafka)
 
 /* When a member without partitions is closed, librdkafka sends no LeaveGroup (cooperative; 2.0.2
  * and 2.8), and the next rebalance of the others would wait for the end of its session.
- * Unsubscribing sends LeaveGroup. A static member must not leave. */
-static void leave_without_partitions(struct kafka *kafka)
-{
-    if (!kafka->assignment.eager && kafka_slots_empty(kafka) &&
-        !config_kafka_setting(kafka->config, false, "group.instance.id"))
-        rd_kafka_unsubscribe(kafka->consumer);
-}
-
-void kafka_close_begin(struct kafka *kafka)
+ * Unsubscribing sends LeaveGroup, but not before a rebalance that has begun is over. It may have
+ * begun without an event, so the close waits for the request. A static member must not leave, and
+ * who was never a member has nothing to leave. */
+static bool leaves_by_unsubscribing(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    leave_without_partitions(kafka);
+    if (a->eager || !kafka_slots_empty(kafka) || kafka_generation_now(kafka) < 0 ||
+        config_kafka_setting(kafka->config, false, "group.instance.id"))
+        return false;
+    a->leaves_before = atomic_load(&kafka->all_leaves);
+    return rd_kafka_unsubscribe(kafka->consumer) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static void begin(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
     const uint64_t one = 1;
-    a->closing = true;
+    a->unsubscribing = false;
     a->closing_since_ms = clock_boot_ms();
-    if (a->fenced) /* librdkafka closes no consumer that has a fatal error */
-        return;
     /* rd_kafka_consumer_poll still delivers events, because it follows the redirection. */
     kafka->close_queue = memory_must(rd_kafka_queue_new(kafka->consumer));
     rd_kafka_queue_io_event_enable(kafka->close_queue, kafka->event_fd, &one, sizeof one);
@@ -53,6 +55,18 @@ void kafka_close_begin(struct kafka *kafka)
     a->fenced = true;
     a->left = a->leaving;
     all_lost(kafka);
+}
+
+void kafka_close_begin(struct kafka *kafka)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    a->closing = true;
+    a->closing_since_ms = clock_boot_ms();
+    if (a->fenced) /* librdkafka closes no consumer that has a fatal error */
+        return;
+    a->unsubscribing = leaves_by_unsubscribing(kafka);
+    if (!a->unsubscribing)
+        begin(kafka);
 }
 
 /* Called when the consumer is closed, or was given up. */
@@ -141,7 +155,12 @@ bool kafka_left(const struct kafka *kafka)
 void kafka_closing_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    if (a->fenced || rd_kafka_consumer_closed(kafka->consumer)) {
+    if (a->unsubscribing && !a->fenced) {
+        int64_t until_ms = a->leaving ? a->leave_ms : a->closing_since_ms + LEAVE_WAITS_MS;
+        if (atomic_load(&kafka->all_leaves) != a->leaves_before || now_ms >= until_ms ||
+            atomic_load(&kafka->silent_since_ms))
+            begin(kafka);
+    } else if (a->fenced || rd_kafka_consumer_closed(kafka->consumer)) {
         closed(kafka);
     } else if (a->asked == ASKED_UNASSIGN) {
         a->closing_since_ms = now_ms;

@@ -123,7 +123,7 @@ static rd_kafka_resp_err_t on_request(rd_kafka_t *handle, int socket, const char
                                       int32_t broker_id, int16_t kind, int16_t version,
                                       int32_t number, size_t size, void *opaque)
 {
-    enum { JOIN_GROUP = 11, HEARTBEAT = 12 };
+    enum { JOIN_GROUP = 11, HEARTBEAT = 12, LEAVE_GROUP = 13 };
     struct kafka *kafka = opaque;
     (void)handle, (void)socket, (void)broker, (void)broker_id, (void)version, (void)number,
         (void)size;
@@ -132,6 +132,8 @@ static rd_kafka_resp_err_t on_request(rd_kafka_t *handle, int socket, const char
         atomic_fetch_add(&kafka->all_joins, 1);
     } else if (kind == HEARTBEAT) {
         kafka_membership_granted(kafka);
+    } else if (kind == LEAVE_GROUP) {
+        atomic_fetch_add(&kafka->all_leaves, 1);
     }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

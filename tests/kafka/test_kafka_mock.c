@@ -764,6 +764,42 @@ static void leaves_in_order_right_after_a_revocation(void **state)
     side_fini(&staying);
 }
 
+/* A member without partitions that stops right after its librdkafka has begun to join again, of
+ * which no event tells: the unsubscription is put off until the rebalance is over, and a close
+ * would not wait for that. */
+static void leaves_in_order_while_it_joins_again(void **state)
+{
+    static const char *const options[] = {"kafka.session.timeout.ms=6000",
+                                          "topic.call.requests=one-partition", NULL};
+    struct cluster *cluster = *state;
+    struct side sides[3];
+    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
+    side_init(&sides[0], cluster->bootstrap, "g", "a", options);
+    side_join(&sides[0], 1);
+    side_init(&sides[1], cluster->bootstrap, "g", "b", options);
+    kafka_start(sides[1].kafka);
+    both_until(&sides[0], &sides[1], sides[1].ready);
+    kafka_join(sides[1].kafka);
+    both_until(&sides[0], &sides[1], sides[1].rebalance_count > 0);
+    struct side *standby = &sides[1]; /* the first one keeps the partition */
+    assert_int_equal(newest(standby)->count, 0);
+    both_until(&sides[0], &sides[1], kafka_standing(standby->kafka) == KAFKA_SETTLED);
+    side_init(&sides[2], cluster->bootstrap, "g", "c", options);
+    kafka_start(sides[2].kafka);
+    both_until(&sides[1], &sides[2], sides[2].ready);
+    kafka_join(sides[2].kafka);
+    both_until(&sides[0], &sides[1], kafka_standing(standby->kafka) == KAFKA_JOINING);
+    standby->kafka->assignment.answers = true; /* to what was asked before that */
+    kafka_leave(standby->kafka);
+    both_until(&sides[0], standby, (kafka_serve(sides[2].kafka), kafka_left(standby->kafka)));
+    assert_int_equal(atomic_load(&standby->kafka->all_leaves), 1);
+    for (size_t i = 0; i < 3; i++) {
+        if (&sides[i] != standby)
+            side_leave(&sides[i]);
+        side_fini(&sides[i]);
+    }
+}
+
 static bool lacks_anything(const struct side *side)
 {
     return kafka_lacks_right(side->kafka) || kafka_lacks_topic(side->kafka);
@@ -1060,6 +1096,7 @@ int main(int argc, char **argv)
         with_cluster(ends_without_membership_only_with_partitions),
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         with_cluster(leaves_in_order_right_after_a_revocation),
+        with_cluster(leaves_in_order_while_it_joins_again),
         with_cluster(keeps_its_consumer_when_a_loss_is_overtaken),
         with_cluster(is_not_its_own_duplicate),
         with_cluster(joins_anew_although_its_consumer_cannot_be_closed),
