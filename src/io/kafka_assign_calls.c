@@ -1,9 +1,6 @@
 /* The calls by which librdkafka gets its assignment, in both protocols. A call that fails is
  * repeated, because librdkafka may be waiting for it. Kafka thread; the rules are those of
  * kafka_assignment.c. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -38,42 +35,10 @@ static bool is_stale(const struct kafka_slot *slot)
     return slot->fetched && slot->state == SLOT_NONE;
 }
 
-/* A setting of the consumer, to be freed; NULL: it has none. */
-static char *setting(const struct kafka *kafka, const char *name)
-{
-    const rd_kafka_conf_t *conf = rd_kafka_conf(kafka->consumer);
-    size_t size = 0;
-    if (rd_kafka_conf_get(conf, name, NULL, &size) != RD_KAFKA_CONF_OK || size == 0)
-        return NULL;
-    char *value = memory_zeroed(size, 1);
-    if (rd_kafka_conf_get(conf, name, value, &size) == RD_KAFKA_CONF_OK)
-        return value;
-    free(value);
-    return NULL;
-}
-
-static void wipe(char *secret)
-{
-    if (secret)
-        explicit_bzero(secret, strlen(secret));
-    free(secret);
-}
-
 void kafka_wake_fetchers(struct kafka *kafka)
 {
     (void)kafka_generation_now(kafka); /* librdkafka's main thread has done what was asked before */
-    char *user = setting(kafka, "sasl.username"), *password = setting(kafka, "sasl.password"),
-         *protocol = setting(kafka, "security.protocol");
-    bool is_sasl = protocol && !strncmp(protocol, "sasl", 4);
-    if ((user && password) || !is_sasl) {
-        rd_kafka_error_t *error = rd_kafka_sasl_set_credentials(kafka->consumer, user ? user : "",
-                                                                password ? password : "");
-        if (error) /* then it takes the second that it always took */
-            rd_kafka_error_destroy(error);
-    }
-    free(protocol);
-    free(user);
-    wipe(password);
+    kafka_tell_again(kafka);
 }
 
 void kafka_call_unassign(struct kafka *kafka, bool is_answer)

@@ -46,7 +46,8 @@
  *     librdkafka sends no LeaveGroup at all while it joins without partitions, and one behind its
  *     JoinGroup with partitions. It joins after each revocation and loss: a leave then waits for
  *     the assignment that ends this. (A cooperative revocation is followed by an assignment of the
- *     same generation, and only after that librdkafka joins.)
+ *     same generation, and only after that librdkafka joins.) It also joins when a heartbeat's
+ *     answer says that the group rebalances, and no event tells of that: see kafka_leave.c.
  * 10. During the wait of rule 6 librdkafka sends heartbeats with group.instance.id and without the
  *     member id, which it has forgotten. The coordinator takes such a member for another process
  *     with the same group.instance.id, and the consumer ends with a fatal error. The membership
@@ -121,11 +122,11 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
         .list = memory_must(rd_kafka_topic_partition_list_copy(list)),
         .lost = rd_kafka_assignment_lost(handle) != 0,
     };
+    if (a->events[a->event_count - 1].lost && !a->lost)
+        a->joins_at_loss = atomic_load(&kafka->all_joins);
     /* A consumer whose place another process has taken has its fatal error before it is called
      * lost. */
     a->lost |= a->events[a->event_count - 1].lost && !rd_kafka_fatal_error(handle, NULL, 0);
-    if (a->events[a->event_count - 1].lost)
-        a->joins_at_loss = atomic_load(&kafka->all_joins);
     /* librdkafka joins with topics that it has found, and with no others, so an assignment without
      * partitions proves that as well. An error that is delivered after it is newer. */
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)

@@ -187,7 +187,7 @@ enum kafka_log_identity {
 
 /* What is remembered of a partition's log: copied from its slot for the reader. */
 struct kafka_log_memo {
-    bool had_ledger, lost, doubtful;
+    bool had_ledger, lost, doubtful, other_log;
     bool outdated; /* another worker has committed since */
     struct kafka_fingerprint first, last, before;
     int64_t next;
@@ -237,6 +237,7 @@ struct kafka_probe {
 struct kafka_untold {
     int32_t partition; /* the looker's while it is busy, like `is_served` */
     bool is_served;    /* brokers serve it */
+    int32_t turn;      /* the next look is at this one, or at the next that is untold */
     int64_t served_at_ms;
     int64_t pause_until_ms, pause_ms; /* before the next look */
 };
@@ -487,6 +488,9 @@ bool kafka_is_outdated(const struct kafka *kafka, unsigned version);
  * destroyed. */
 void kafka_client_runs(struct kafka *kafka, enum kafka_side side, rd_kafka_t *client);
 void kafka_client_ends(struct kafka *kafka, const rd_kafka_t *client);
+/* Gives the consumer the credentials that it has, and one without SASL empty ones, which mean
+ * nothing to it. */
+void kafka_tell_again(struct kafka *kafka);
 
 /* kafka_assignment.c; Kafka thread */
 

@@ -157,8 +157,9 @@ void kafka_closing_serve(struct kafka *kafka, int64_t now_ms)
     struct kafka_assignment *a = &kafka->assignment;
     if (a->unsubscribing && !a->fenced) {
         int64_t until_ms = a->leaving ? a->leave_ms : a->closing_since_ms + LEAVE_WAITS_MS;
+        /* librdkafka forgets its membership when it leaves, whether it can say so or not. */
         if (atomic_load(&kafka->all_leaves) != a->leaves_before || now_ms >= until_ms ||
-            atomic_load(&kafka->silent_since_ms))
+            kafka_generation_now(kafka) < 0)
             begin(kafka);
     } else if (a->fenced || rd_kafka_consumer_closed(kafka->consumer)) {
         closed(kafka);

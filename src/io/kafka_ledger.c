@@ -117,7 +117,8 @@ static void find_outdated(const struct kafka *kafka, struct kafka_reading *readi
         const rd_kafka_topic_partition_t *at = &reading->list->elems[i];
         struct ledger ledger = {0};
         struct error error;
-        if (!reading->memories[i].doubtful || at->offset < 0 || !at->metadata_size)
+        if ((!reading->memories[i].doubtful && !reading->memories[i].other_log) || at->offset < 0 ||
+            !at->metadata_size)
             continue;
         reading->memories[i].outdated =
             !ledger_decode(&ledger, at->offset, at->metadata, at->metadata_size, &error) &&
@@ -276,6 +277,7 @@ void kafka_read_ledgers(struct kafka *kafka, const struct record_position *list,
             reading->memories[i] = (struct kafka_log_memo){.had_ledger = slot->had_ledger,
                                                            .lost = slot->lost,
                                                            .doubtful = slot->restarted,
+                                                           .other_log = slot->log_is_other,
                                                            .first = slot->first,
                                                            .last = slot->last,
                                                            .before = slot->before,
@@ -400,7 +402,7 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *reading
         if (reading->logs[i] != KAFKA_LOG_OTHER || !slot || slot->lost)
             continue;
         /* A rebalance may drop this answer, and the question comes again: what was read of the old
-         * log is remembered until a record of this one is delivered. */
+         * log is remembered until something of this one is delivered. */
         slot->log_is_other = true;
         if (slot->next > 0 && !ledger->absent)
             log_write(LOG_WARN, &about,

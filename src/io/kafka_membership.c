@@ -134,6 +134,7 @@ static rd_kafka_resp_err_t on_request(rd_kafka_t *handle, int socket, const char
         kafka_membership_granted(kafka);
     } else if (kind == LEAVE_GROUP) {
         atomic_fetch_add(&kafka->all_leaves, 1);
+        kafka_wake(kafka);
     }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

@@ -219,7 +219,7 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
         return false;
     }
     if (message->offset >= slot->next) {
-        if (!is_end && slot->log_is_other)
+        if (slot->log_is_other)
             kafka_partition_forget_log(slot);
         if (!is_end)
             slot->last = kafka_fingerprint_of(message);

@@ -18,7 +18,8 @@ enum {
     SPARE_MS = 5000, /* beyond the time in which each fetch is answered or has failed */
     LOOK_MS = 5000,  /* limit of a look */
     LOOK_PAUSE_MS = 100,
-    FIRST_PAUSE_MS = 60000, /* after a replacement, or a look that found no server; doubles */
+    FIRST_PAUSE_MS =
+        60000, /* after a look that found no server, and after a replacement: doubles */
     MOST_PAUSE_MS = 960000,
 };
 
@@ -63,27 +64,33 @@ static int64_t limit_ms(const struct kafka *kafka)
 static bool is_untold(const struct kafka *kafka, const struct kafka_slot *slot)
 {
     return slot->fetched && slot->state == SLOT_OWNED && !slot->reopen && !slot->trouble.since_ms &&
+           slot->queue && rd_kafka_queue_length(slot->queue) == 0 &&
            kafka_end(kafka, slot->kind, slot->partition) < 0;
 }
 
-/* The partition that has been untold for long; NULL: none. */
+/* The next partition in turn that has been untold for long, so that none hides the others; NULL:
+ * none. While a rebalance is unanswered, librdkafka fetches nothing. */
 static const struct kafka_slot *find(const struct kafka *kafka, int64_t now_ms)
 {
-    const struct kafka_slots *slots = &kafka->assignment.slots[kafka->job];
-    const struct kafka_slot *found = NULL;
+    const struct kafka_assignment *a = &kafka->assignment;
+    const struct kafka_slots *slots = &a->slots[kafka->job];
+    const struct kafka_slot *first = NULL, *next = NULL;
     int64_t limit = limit_ms(kafka);
+    bool is_paused = a->asked != ASKED_NOTHING || a->follows || a->closing;
     for (size_t i = 0; i < slots->count; i++) {
         struct kafka_slot *slot = slots->at[i];
         if (!slot)
             continue;
-        if (!is_untold(kafka, slot))
+        if (is_paused || !is_untold(kafka, slot))
             slot->untold_since_ms = 0;
         else if (!slot->untold_since_ms)
             slot->untold_since_ms = now_ms;
-        else if (now_ms - slot->untold_since_ms >= limit)
-            found = slot;
+        else if (now_ms - slot->untold_since_ms >= limit) {
+            first = first ? first : slot;
+            next = !next && slot->partition >= kafka->untold.turn ? slot : next;
+        }
     }
-    return found;
+    return next ? next : first;
 }
 
 static void put_off(struct kafka_untold *untold, int64_t now_ms)
@@ -115,20 +122,22 @@ static void renew(struct kafka *kafka, const struct kafka_slot *slot, int64_t no
 void kafka_untold_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_untold *untold = &kafka->untold;
-    if (kafka_runner_take(&kafka->looker) && !untold->is_served)
-        put_off(untold, now_ms);
+    if (kafka_runner_take(&kafka->looker) && !untold->is_served) {
+        untold->pause_until_ms = now_ms + FIRST_PAUSE_MS;
+        untold->turn = untold->partition + 1;
+    }
     if (now_ms - untold->served_at_ms < SERVE_EVERY_MS)
         return;
     untold->served_at_ms = now_ms;
     const struct kafka_slot *slot = find(kafka, now_ms);
     if (now_ms < untold->pause_until_ms || !kafka_runner_idle(&kafka->looker))
         return;
-    if (!slot) {
+    if (!slot || slot->partition != untold->partition)
         untold->is_served = false;
-    } else if (untold->is_served) {
+    if (slot && untold->is_served) {
         renew(kafka, slot, now_ms);
-    } else {
-        untold->partition = slot->partition;
+    } else if (slot) {
+        untold->partition = untold->turn = slot->partition;
         kafka_runner_give(&kafka->looker, look);
     }
 }
