@@ -358,6 +358,9 @@ static void an_untold_partition_takes_a_new_consumer(rd_kafka_mock_cluster_t *mo
     struct side side;
     side_init(&side, bootstrap, "untold", "a", options);
     side_join(&side, 2);
+    side_until(&side,
+               (side_take(&side, 0), side_take(&side, 1), side.taken_count && side.ends > 1));
+    side.taken_count = 0;
     rd_kafka_t *before = side.kafka->consumer;
     atomic_store(&untold, before);
     for (int i = 0; i < REFUSALS; i++)
