@@ -445,3 +445,30 @@ rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, cons
     rd_kafka_topic_partition_list_destroy(list);
     return producer;
 }
+
+const char *const quick_options[] = {"kafka.consumer.fetch.wait.max.ms=10",
+                                     "kafka.session.timeout.ms=6000", NULL};
+
+int cluster_up(void **state)
+{
+    struct cluster *cluster = calloc(1, sizeof *cluster);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
+    cluster->owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+    cluster->mock = rd_kafka_mock_cluster_new(cluster->owner, 1);
+    cluster->bootstrap = rd_kafka_mock_cluster_bootstraps(cluster->mock);
+    rd_kafka_mock_topic_create(cluster->mock, "call-requests", 2, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "call-results", 1, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "privacy-call-dead-letters", 1, 1);
+    *state = cluster;
+    return 0;
+}
+
+int cluster_down(void **state)
+{
+    struct cluster *cluster = *state;
+    rd_kafka_mock_cluster_destroy(cluster->mock);
+    rd_kafka_destroy(cluster->owner);
+    free(cluster);
+    return 0;
+}

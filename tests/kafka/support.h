@@ -3,6 +3,7 @@
 #pragma once
 
 #include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 
 #include "io/kafka.h"
 
@@ -100,3 +101,20 @@ void topic_values(const char *bootstrap, const char *name, bool committed, char 
 rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, const char *id,
                                   const char *results, const char *requests, int64_t offset,
                                   const char *metadata);
+
+/* librdkafka's mock cluster of one broker, with a topic of two partitions for requests. Setup and
+ * teardown of a test, whose state it is. */
+struct cluster {
+    rd_kafka_t *owner;
+    rd_kafka_mock_cluster_t *mock;
+    const char *bootstrap;
+};
+
+int cluster_up(void **state);
+int cluster_down(void **state);
+
+#define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
+
+/* Options of a side that waits for little: a member that is forgotten by its client is waited for
+ * until its session is over. */
+extern const char *const quick_options[];

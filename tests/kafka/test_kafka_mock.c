@@ -1,5 +1,6 @@
 /* io/kafka against librdkafka's mock cluster: settings, the consumer, plain commits, errors that a
- * broker is made to answer. (The mock forgets what transactions commit; see test_kafka_real.) */
+ * broker is made to answer. (The mock forgets what transactions commit; see test_kafka_real.) What
+ * the group does is in test_kafka_group. */
 #include <dlfcn.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,51 +21,7 @@
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
 
 /* API keys of the protocol. */
-enum {
-    PRODUCE = 0,
-    OFFSET_COMMIT = 8,
-    OFFSET_FETCH = 9,
-    JOIN_GROUP = 11,
-    HEARTBEAT = 12,
-    SYNC_GROUP = 14,
-    TXN_OFFSET_COMMIT = 28
-};
-
-enum { REFUSALS = 3 };
-
-struct cluster {
-    rd_kafka_t *owner;
-    rd_kafka_mock_cluster_t *mock;
-    const char *bootstrap;
-};
-
-static int cluster_up(void **state)
-{
-    struct cluster *cluster = calloc(1, sizeof *cluster);
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
-    cluster->owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
-    cluster->mock = rd_kafka_mock_cluster_new(cluster->owner, 1);
-    cluster->bootstrap = rd_kafka_mock_cluster_bootstraps(cluster->mock);
-    rd_kafka_mock_topic_create(cluster->mock, "call-requests", 2, 1);
-    rd_kafka_mock_topic_create(cluster->mock, "call-results", 1, 1);
-    rd_kafka_mock_topic_create(cluster->mock, "privacy-call-dead-letters", 1, 1);
-    *state = cluster;
-    return 0;
-}
-
-static int cluster_down(void **state)
-{
-    struct cluster *cluster = *state;
-    rd_kafka_mock_cluster_destroy(cluster->mock);
-    rd_kafka_destroy(cluster->owner);
-    free(cluster);
-    return 0;
-}
-
-/* A member that is forgotten by its client is waited for until its session is over. */
-static const char *const quick[] = {"kafka.consumer.fetch.wait.max.ms=10",
-                                    "kafka.session.timeout.ms=6000", NULL};
+enum { PRODUCE = 0, OFFSET_COMMIT = 8, OFFSET_FETCH = 9, TXN_OFFSET_COMMIT = 28 };
 
 static void delivers_records_whole_and_ends(void **state)
 {
@@ -72,7 +29,7 @@ static void delivers_records_whole_and_ends(void **state)
     struct side side;
     topic_put(cluster->bootstrap, "call-requests", 0, "o-1", "one", "x");
     topic_put(cluster->bootstrap, "call-requests", 0, "o-2", "two", "y");
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     side_until(&side, (side_take(&side, 0), side.ends > 0));
     assert_int_equal(side.taken_count, 2);
@@ -94,7 +51,7 @@ static void commits_plainly_and_reads_back(void **state)
 {
     struct cluster *cluster = *state;
     struct side side;
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     assert_int_equal(side_read(&side, 1, true), GROUP_DONE);
     assert_int_equal(side.ledgers[0].offset, -1);
@@ -118,7 +75,7 @@ static void commits_nothing_without_membership(void **state)
     struct side side;
     struct record record;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     kafka_start(side.kafka);
     side_until(&side, side.ready == 1);
     assert_int_equal(side_commit(&side, &ledger, 1), GROUP_NOT_MEMBER);
@@ -137,7 +94,7 @@ static void takes_an_offer_back_when_it_is_no_member(void **state)
     struct cluster *cluster = *state;
     struct side side;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side.answers = false;
     side_join(&side, 2);
     rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
@@ -162,7 +119,7 @@ static void keeps_an_offer_that_came_after_a_commit_without_membership(void **st
     struct cluster *cluster = *state;
     struct side side;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side.answers = false;
     kafka_start(side.kafka);
     side_until(&side, side.ready == 1);
@@ -187,7 +144,7 @@ static void gives_up_connections_that_are_not_acknowledged(void **state)
     struct side side;
     const char *colon = strrchr(cluster->bootstrap, ':');
     int limited = 0;
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     for (int fd = 0; fd < 1024; fd++) {
         struct sockaddr_in peer = {0};
@@ -211,7 +168,7 @@ static void tells_a_commit_that_may_be_repeated(void **state)
     struct cluster *cluster = *state;
     struct side side;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
                                       RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
@@ -230,7 +187,7 @@ static void leaves_a_producers_fatal_error_to_its_calls(void **state)
         "newer instance: Failed to end transaction";
     struct cluster *cluster = *state;
     struct side side;
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     kafka_log_callback(side.kafka->producer, 0, "FATAL", line);
     assert_int_equal(errors_with("fenced by a newer instance"), 0);
@@ -246,7 +203,7 @@ static void names_the_right_that_a_commit_lacks(void **state)
     struct cluster *cluster = *state;
     struct side side;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
-    side_init(&side, cluster->bootstrap, "forbidden", "a", quick);
+    side_init(&side, cluster->bootstrap, "forbidden", "a", quick_options);
     side_join(&side, 2);
     rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1,
                                       RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
@@ -268,7 +225,7 @@ static void names_the_right_on_the_topic_that_offsets_lack(void **state)
     struct record record;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
     uint64_t before = errors_with("READ on topic call-requests");
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     record_set(&record, "call-results", "k", "v");
     rd_kafka_mock_push_request_errors(cluster->mock, TXN_OFFSET_COMMIT, 1, code);
@@ -295,7 +252,7 @@ static void tells_of_a_record_that_the_broker_refuses(void **state)
     struct side side;
     struct record record;
     struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     record_set(&record, "call-results", "k", "v");
     rd_kafka_mock_push_request_errors(cluster->mock, PRODUCE, 1,
@@ -340,7 +297,7 @@ static void tells_since_when_no_broker_answers_and_why(void **state)
     struct cluster *cluster = *state;
     struct side side;
     char reason[256];
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     assert_int_equal(kafka_silent_since(side.kafka, reason, sizeof reason), 0);
     rd_kafka_mock_broker_set_down(cluster->mock, 1);
@@ -379,7 +336,7 @@ static void names_the_right_that_the_first_read_lacks(void **state)
 {
     struct cluster *cluster = *state;
     struct side side;
-    side_init(&side, cluster->bootstrap, "unread", "a", quick);
+    side_init(&side, cluster->bootstrap, "unread", "a", quick_options);
     side_join(&side, 2);
     push_fetch_errors(cluster, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
     assert_int_equal(side_read(&side, 1, false), GROUP_RETRY);
@@ -402,11 +359,11 @@ static void tells_what_the_coordinator_says(void **state)
     FILE *caught = tmpfile();
     int before = dup(STDERR_FILENO);
     ledger.metadata_size = strlen(ledger.metadata);
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
     assert_int_equal(side_read(&side, 1, true), GROUP_DONE);
-    side_init(&other, cluster->bootstrap, "other", "a", quick);
+    side_init(&other, cluster->bootstrap, "other", "a", quick_options);
     side_join(&other, 2);
     assert_int_equal(side_commit(&other, &ledger, 1), GROUP_DONE);
     assert_int_equal(side_read(&other, 1, true), GROUP_DONE);
@@ -560,7 +517,7 @@ static void tells_once_that_a_broker_hangs(void **state)
     char line[300];
     FILE *caught = tmpfile();
     int before = dup(STDERR_FILENO);
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
     log_setup(LOG_INFO, LOG_TEXT, "test");
@@ -627,7 +584,7 @@ static void leaves_alone_what_cannot_exist(void **state)
                                                      RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS};
     struct cluster *cluster = *state;
     struct side side;
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
     for (size_t i = 0; i < sizeof handed_out / sizeof *handed_out; i++)
         rd_kafka_topic_partition_list_add(list, handed_out[i].topic, handed_out[i].partition);
@@ -642,375 +599,6 @@ static void leaves_alone_what_cannot_exist(void **state)
     assert_int_equal(side.kafka->assignment.slots[REQUEST_RECORDING].count, 0);
     assert_int_equal(errors_with("call-requests/-1"), 1);
     rd_kafka_topic_partition_list_destroy(list);
-    side_fini(&side);
-}
-
-/* A member that has to join again, and is refused for a while. */
-static void tells_that_it_joins_again(void **state)
-{
-    static const struct {
-        const char *strategy;
-        int16_t request;
-        rd_kafka_resp_err_t error;
-    } cases[] = {
-        {"cooperative-sticky", SYNC_GROUP, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE},
-        {"cooperative-sticky", JOIN_GROUP, RD_KAFKA_RESP_ERR_UNKNOWN},
-        {"cooperative-sticky", JOIN_GROUP, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS},
-        {"range", JOIN_GROUP, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE},
-    };
-    struct cluster *cluster = *state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char strategy[80], group[8];
-        const char *const options[] = {quick[0], quick[1], strategy, NULL};
-        struct side side;
-        snprintf(strategy, sizeof strategy, "kafka.partition.assignment.strategy=%s",
-                 cases[i].strategy);
-        snprintf(group, sizeof group, "again%zu", i);
-        side_init(&side, cluster->bootstrap, group, "a", options);
-        assert_int_not_equal(kafka_standing(side.kafka), KAFKA_SETTLED);
-        side_join(&side, 2);
-        side_until(&side, kafka_standing(side.kafka) == KAFKA_SETTLED);
-        size_t before = side.rebalance_count;
-        for (int n = 0; n < REFUSALS; n++)
-            rd_kafka_mock_push_request_errors(cluster->mock, cases[i].request, 1, cases[i].error);
-        rd_kafka_mock_push_request_errors(cluster->mock, HEARTBEAT, 1,
-                                          RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
-        side_until(&side, kafka_standing(side.kafka) == KAFKA_JOINING);
-        side_until(&side, kafka_standing(side.kafka) == KAFKA_SETTLED);
-        assert_true(side.rebalance_count > before);
-        assert_false(side.rebalances[side.rebalance_count - 1].revoked);
-        side_leave(&side);
-        side_fini(&side);
-    }
-}
-
-static bool has_membership(const struct side *side)
-{
-    rd_kafka_consumer_group_metadata_t *membership = kafka_membership(side->kafka);
-    if (membership)
-        rd_kafka_consumer_group_metadata_destroy(membership);
-    return membership;
-}
-
-/* What is being given back was granted by an earlier generation than the one that a rejoin has
- * begun, which may have given it to another member: the coordinator would take the commit. */
-static void commits_nothing_under_a_generation_that_did_not_grant_it(void **state)
-{
-    struct cluster *cluster = *state;
-    struct side side;
-    struct stored_ledger ledger = {.partition = 1, .offset = 7, .metadata = ""};
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, "call-requests", 1);
-    side_init(&side, cluster->bootstrap, "g", "a", quick);
-    side_join(&side, 2);
-    side.answers = false;
-    kafka_rebalance_callback(side.kafka->consumer, RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS, list,
-                             side.kafka);
-    side_until(&side, side.rebalances[side.rebalance_count - 1].revoked);
-    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
-    for (int n = 0; n < REFUSALS; n++)
-        rd_kafka_mock_push_request_errors(cluster->mock, SYNC_GROUP, 1,
-                                          RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE);
-    rd_kafka_mock_push_request_errors(cluster->mock, HEARTBEAT, 1,
-                                      RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
-    size_t before = side.rebalance_count;
-    side_until(&side, !has_membership(&side));
-    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_NOT_MEMBER);
-    assert_int_equal(side.rebalance_count, before);
-    rd_kafka_topic_partition_list_destroy(list);
-    side_fini(&side);
-}
-
-/* What both do until the condition holds. */
-#define both_until(one, other, condition)                                                          \
-    do {                                                                                           \
-        int64_t limit_ = clock_boot_ms() + 60000;                                                  \
-        while (!(condition)) {                                                                     \
-            assert_true(clock_boot_ms() < limit_);                                                 \
-            kafka_wait((one)->kafka, 5);                                                           \
-            kafka_serve((one)->kafka);                                                             \
-            kafka_serve((other)->kafka);                                                           \
-        }                                                                                          \
-    } while (0)
-
-static const struct rebalance *newest(const struct side *side)
-{
-    return &side->rebalances[side->rebalance_count - 1];
-}
-
-/* librdkafka joins anew after a cooperative revocation, but only behind an assignment of the same
- * generation. A LeaveGroup behind that JoinGroup would wait for the whole group, and be given up.
- */
-static void leaves_in_order_right_after_a_revocation(void **state)
-{
-    struct cluster *cluster = *state;
-    struct side leaving, staying;
-    side_init(&leaving, cluster->bootstrap, "g", "a", quick);
-    side_join(&leaving, 2);
-    side_init(&staying, cluster->bootstrap, "g", "b", quick);
-    staying.answers = true;
-    leaving.answers = false;
-    kafka_start(staying.kafka);
-    both_until(&leaving, &staying, staying.ready);
-    kafka_join(staying.kafka);
-    both_until(&leaving, &staying, newest(&leaving)->revoked);
-    leaving.answers = true;
-    kafka_unassign(leaving.kafka, newest(&leaving)->number);
-    kafka_leave(leaving.kafka);
-    both_until(&leaving, &staying, kafka_left(leaving.kafka));
-    assert_true(rd_kafka_consumer_closed(leaving.kafka->consumer));
-    side_fini(&leaving);
-    side_leave(&staying);
-    side_fini(&staying);
-}
-
-/* A member without partitions that stops right after its librdkafka has begun to join again, of
- * which no event tells: the unsubscription is put off until the rebalance is over, and a close
- * would not wait for that. */
-static void leaves_in_order_while_it_joins_again(void **state)
-{
-    static const char *const options[] = {"kafka.session.timeout.ms=6000",
-                                          "topic.call.requests=one-partition", NULL};
-    struct cluster *cluster = *state;
-    struct side sides[3];
-    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
-    side_init(&sides[0], cluster->bootstrap, "g", "a", options);
-    side_join(&sides[0], 1);
-    side_init(&sides[1], cluster->bootstrap, "g", "b", options);
-    kafka_start(sides[1].kafka);
-    both_until(&sides[0], &sides[1], sides[1].ready);
-    kafka_join(sides[1].kafka);
-    both_until(&sides[0], &sides[1], sides[1].rebalance_count > 0);
-    struct side *standby = &sides[1]; /* the first one keeps the partition */
-    assert_int_equal(newest(standby)->count, 0);
-    both_until(&sides[0], &sides[1], kafka_standing(standby->kafka) == KAFKA_SETTLED);
-    side_init(&sides[2], cluster->bootstrap, "g", "c", options);
-    kafka_start(sides[2].kafka);
-    both_until(&sides[1], &sides[2], sides[2].ready);
-    kafka_join(sides[2].kafka);
-    both_until(&sides[0], &sides[1], kafka_standing(standby->kafka) == KAFKA_JOINING);
-    standby->kafka->assignment.answers = true; /* to what was asked before that */
-    kafka_leave(standby->kafka);
-    both_until(&sides[0], standby, (kafka_serve(sides[2].kafka), kafka_left(standby->kafka)));
-    assert_int_equal(atomic_load(&standby->kafka->all_leaves), 1);
-    for (size_t i = 0; i < 3; i++) {
-        if (&sides[i] != standby)
-            side_leave(&sides[i]);
-        side_fini(&sides[i]);
-    }
-}
-
-static bool lacks_anything(const struct side *side)
-{
-    return kafka_lacks_right(side->kafka) || kafka_lacks_topic(side->kafka);
-}
-
-static bool has_all(const struct side *side)
-{
-    return side->rebalance_count > 0 && !newest(side)->revoked && !lacks_anything(side);
-}
-
-/* Lets the consumer see what the topics are now. (With a short refresh interval instead, a refresh
- * may come while the leader of the group waits for metadata of its own, and it then joins again.)
- */
-static void look_at_topics(const struct side *side)
-{
-    const struct rd_kafka_metadata *metadata;
-    assert_int_equal(rd_kafka_metadata(side->kafka->consumer, 1, NULL, &metadata, 20000), 0);
-    rd_kafka_metadata_destroy(metadata);
-}
-
-static void set_topic(struct cluster *cluster, struct side sides[2], rd_kafka_resp_err_t code)
-{
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", code);
-    for (size_t i = 0; i < 2; i++)
-        look_at_topics(&sides[i]);
-}
-
-/* A standby that may not find the topic and later may: the group then has no partition for it. */
-static void has_its_rights_again_without_a_partition(void **state)
-{
-    static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
-                                          "kafka.session.timeout.ms=6000",
-                                          "kafka.topic.metadata.refresh.interval.ms=600000",
-                                          "topic.call.requests=one-partition", NULL};
-    static const rd_kafka_resp_err_t codes[] = {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-                                                RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
-    enum { AHEAD_MS = 250 };
-    struct cluster *cluster = *state;
-    struct side sides[2];
-    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
-    for (size_t i = 0; i < 2; i++) {
-        side_init(&sides[i], cluster->bootstrap, "g", i ? "b" : "a", options);
-        kafka_start(sides[i].kafka);
-        side_until(&sides[i], sides[i].ready == 1);
-        kafka_join(sides[i].kafka);
-    }
-    /* The mock refuses a SyncGroup that comes after the leader's, and the group begins anew, which
-     * takes 5 s. The leader asks for metadata first: late answers put the others ahead of it. */
-    rd_kafka_mock_broker_set_rtt(cluster->mock, 1, AHEAD_MS);
-    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
-        both_until(&sides[0], &sides[1], has_all(&sides[0]) && has_all(&sides[1]));
-        set_topic(cluster, sides, codes[i]);
-        both_until(&sides[0], &sides[1], lacks_anything(&sides[0]) && lacks_anything(&sides[1]));
-        sides[0].rebalance_count = sides[1].rebalance_count = 0;
-        set_topic(cluster, sides, RD_KAFKA_RESP_ERR_NO_ERROR);
-    }
-    both_until(&sides[0], &sides[1], has_all(&sides[0]) && has_all(&sides[1]));
-    rd_kafka_mock_broker_set_rtt(cluster->mock, 1, 0);
-    for (size_t i = 0; i < 2; i++) {
-        side_leave(&sides[i]);
-        side_fini(&sides[i]);
-    }
-}
-
-/* What could not be written is written by the next owner, if that one may. Partitions that stay are
- * tried again, which shows whether they need the right. */
-static void needs_no_right_to_write_for_partitions_that_are_gone(void **state)
-{
-    static const char *const outputs[] = {"call-results", "privacy-call-dead-letters"};
-    struct cluster *cluster = *state;
-    struct side one, other;
-    side_init(&one, cluster->bootstrap, "g", "a", quick);
-    side_join(&one, 2);
-    side_init(&other, cluster->bootstrap, "g", "b", quick);
-    kafka_start(other.kafka);
-    both_until(&one, &other, other.ready);
-    for (size_t i = 0; i < 2; i++)
-        kafka_right_missing(one.kafka, RIGHT_WRITE_TOPIC, outputs[i], "refused");
-    kafka_join(other.kafka);
-    both_until(&one, &other, newest(&one)->revoked);
-    assert_int_equal(newest(&one)->count, 1);
-    assert_false(kafka_lacks_right(one.kafka));
-    side_leave(&other);
-    side_fini(&other);
-    for (size_t i = 0; i < 2; i++)
-        kafka_right_missing(one.kafka, RIGHT_WRITE_TOPIC, outputs[i], "refused");
-    side_leave(&one);
-    assert_false(kafka_lacks_right(one.kafka));
-    side_fini(&one);
-}
-
-/* librdkafka closes no consumer that has a fatal error, and the error may come right before. */
-static void joins_anew_although_its_consumer_cannot_be_closed(void **state)
-{
-    struct cluster *cluster = *state;
-    struct side side;
-    side_init(&side, cluster->bootstrap, "unclosed", "a", quick);
-    side_join(&side, 2);
-    const rd_kafka_t *before = side.kafka->consumer;
-    side.kafka->assignment.lost = true; /* rule 10: it has fenced itself */
-    rd_kafka_test_fatal_error(side.kafka->consumer, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, "test");
-    assert_true(kafka_assignment_renew(side.kafka));
-    size_t count = side.rebalance_count;
-    side_until(&side, side.failed || (side.rebalance_count > count && !newest(&side)->revoked));
-    assert_int_equal(side.failed, 0);
-    assert_ptr_not_equal(side.kafka->consumer, before);
-    assert_int_equal(newest(&side)->count, 2);
-    side_leave(&side);
-    side_fini(&side);
-}
-
-/* Who has no partition joins, and that takes as long as other members need for their part, or as
- * brokers are away. Who has partitions without being a member would hold them for ever. */
-static void ends_without_membership_only_with_partitions(void **state)
-{
-    enum { LONG_AGO_MS = 600000 };
-    struct cluster *cluster = *state;
-    struct side side;
-    side_init(&side, cluster->bootstrap, "removed", "a", quick);
-    side_join(&side, 2);
-    side_until(&side, kafka_standing(side.kafka) == KAFKA_SETTLED);
-    for (int n = 0; n < REFUSALS; n++)
-        rd_kafka_mock_push_request_errors(cluster->mock, JOIN_GROUP, 1, RD_KAFKA_RESP_ERR_UNKNOWN);
-    rd_kafka_mock_push_request_errors(cluster->mock, HEARTBEAT, 1,
-                                      RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
-    side_until(&side, newest(&side)->lost);
-    kafka_assignment_no_member(side.kafka, side.kafka->assignment.number,
-                               clock_boot_ms() - LONG_AGO_MS);
-    side_until(&side, side.failed || !newest(&side)->revoked);
-    assert_int_equal(side.failed, 0);
-    kafka_assignment_no_member(side.kafka, side.kafka->assignment.number,
-                               clock_boot_ms() - LONG_AGO_MS);
-    side_until(&side, side.failed);
-    side_fini(&side);
-}
-
-/* librdkafka calls partitions lost whose topic it does not find, and joins again when it finds the
- * topic, also if the loss is not answered yet. Behind a loss it has stored nothing to be assigned,
- * so it goes on. */
-static void keeps_its_consumer_when_a_loss_is_overtaken(void **state)
-{
-    static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
-                                          "kafka.session.timeout.ms=6000",
-                                          "kafka.topic.metadata.refresh.interval.ms=600000",
-                                          "topic.call.requests=one-partition", NULL};
-    struct cluster *cluster = *state;
-    struct side sides[2];
-    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
-    side_init(&sides[0], cluster->bootstrap, "g", "a", options);
-    side_join(&sides[0], 1);
-    const rd_kafka_t *consumer = sides[0].kafka->consumer;
-    sides[0].answers = false;
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition",
-                                  RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
-    look_at_topics(&sides[0]);
-    side_until(&sides[0], newest(&sides[0])->revoked && newest(&sides[0])->lost);
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", RD_KAFKA_RESP_ERR_NO_ERROR);
-    look_at_topics(&sides[0]);
-    sides[0].answers = true;
-    side_until(&sides[0], !newest(&sides[0])->revoked);
-    assert_int_equal(newest(&sides[0])->count, 1);
-    assert_ptr_equal(sides[0].kafka->consumer, consumer);
-    topic_put(cluster->bootstrap, "one-partition", 0, "o-1", "one", "x");
-    side_until(&sides[0], (side_take(&sides[0], 0), sides[0].taken_count > 0));
-    /* It takes part in the next rebalance. */
-    side_init(&sides[1], cluster->bootstrap, "g", "b", options);
-    kafka_start(sides[1].kafka);
-    both_until(&sides[0], &sides[1], sides[1].ready);
-    size_t before = sides[0].rebalance_count;
-    kafka_join(sides[1].kafka);
-    both_until(&sides[0], &sides[1], sides[1].rebalance_count && sides[0].rebalance_count > before);
-    assert_ptr_equal(sides[0].kafka->consumer, consumer);
-    for (size_t i = 0; i < 2; i++) {
-        side_leave(&sides[i]);
-        assert_false(newest(&sides[i])->lost);
-        side_fini(&sides[i]);
-    }
-}
-
-/* A static member whose loss is not answered yet may join again, and is then refused as the one
- * that it was before. No other process has its identity. */
-static void is_not_its_own_duplicate(void **state)
-{
-    static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
-                                          "kafka.session.timeout.ms=6000",
-                                          "kafka.topic.metadata.refresh.interval.ms=600000",
-                                          "topic.call.requests=one-partition",
-                                          "kafka.group.instance.id=a",
-                                          NULL};
-    struct cluster *cluster = *state;
-    struct side side;
-    struct stored_ledger ledger = {.offset = 1, .metadata = "1:1:a", .metadata_size = 5};
-    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
-    side_init(&side, cluster->bootstrap, "g", "a", options);
-    side_join(&side, 1);
-    side.answers = false;
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition",
-                                  RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
-    look_at_topics(&side);
-    side_until(&side, newest(&side)->revoked && newest(&side)->lost);
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", RD_KAFKA_RESP_ERR_NO_ERROR);
-    look_at_topics(&side);
-    side_until(&side, kafka_standing(side.kafka) == KAFKA_JOINING);
-    rd_kafka_mock_push_request_errors(cluster->mock, TXN_OFFSET_COMMIT, 1,
-                                      RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
-    (void)side_transact(&side, NULL, 0, &ledger, 1);
-    assert_int_equal(side.failed, 0);
-    side.answers = true;
-    side_until(&side, !newest(&side)->revoked);
-    side_leave(&side);
-    assert_int_equal(side.failed, 0);
     side_fini(&side);
 }
 
@@ -1062,8 +650,6 @@ static void writes_on_when_leaders_begin_anew(void **state)
     rd_kafka_destroy(owner);
 }
 
-#define with_cluster(test) cmocka_unit_test_setup_teardown(test, cluster_up, cluster_down)
-
 /* A name or pattern of tests may be given. */
 int main(int argc, char **argv)
 {
@@ -1090,16 +676,6 @@ int main(int argc, char **argv)
         with_cluster(tells_what_the_coordinator_says),
         with_cluster(tells_once_that_a_broker_hangs),
         with_cluster(leaves_alone_what_cannot_exist),
-        with_cluster(has_its_rights_again_without_a_partition),
-        with_cluster(needs_no_right_to_write_for_partitions_that_are_gone),
-        with_cluster(tells_that_it_joins_again),
-        with_cluster(ends_without_membership_only_with_partitions),
-        with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
-        with_cluster(leaves_in_order_right_after_a_revocation),
-        with_cluster(leaves_in_order_while_it_joins_again),
-        with_cluster(keeps_its_consumer_when_a_loss_is_overtaken),
-        with_cluster(is_not_its_own_duplicate),
-        with_cluster(joins_anew_although_its_consumer_cannot_be_closed),
         cmocka_unit_test(writes_on_when_leaders_begin_anew),
         cmocka_unit_test(frees_while_jobs_hang),
     };
