@@ -101,6 +101,9 @@ bool kafka_setting_is_secret(const char *name);
 /* The setting that one side gets for a name (aliases resolved), or NULL. */
 const struct kafka_setting *config_kafka_setting(const struct config *config, bool producer,
                                                  const char *name);
+/* The integer that a side gets for a name; `otherwise` if nothing is set. */
+int64_t config_kafka_integer(const struct config *config, bool producer, const char *name,
+                             int64_t otherwise);
 
 /* kafka.bootstrap.servers, for people. */
 const char *config_kafka_servers(const struct config *config);

@@ -572,9 +572,6 @@ static char *default_value(const struct config *config, const struct kafka_defau
     return text_take(&id);
 }
 
-static int64_t integer(const struct config *config, bool producer, const char *name,
-                       int64_t otherwise);
-
 /* Whether the worker's default contradicts what the user has set beside it. */
 static bool is_overtaken(const struct config *config, const struct kafka_default *row)
 {
@@ -582,13 +579,14 @@ static bool is_overtaken(const struct config *config, const struct kafka_default
     if (!row->value || text_to_integer(row->value, 0, INT64_MAX, &value))
         return false;
     if (!strcmp(row->name, "retry.backoff.max.ms"))
-        return integer(config, true, "retry.backoff.ms", 0) > value;
+        return config_kafka_integer(config, true, "retry.backoff.ms", 0) > value;
     if (!strcmp(row->name, "socket.timeout.ms"))
-        return integer(config, true, "transaction.timeout.ms", value) < value ||
-               integer(config, false, "fetch.wait.max.ms", 0) + 1000 > value;
+        return config_kafka_integer(config, true, "transaction.timeout.ms", value) < value ||
+               config_kafka_integer(config, false, "fetch.wait.max.ms", 0) + 1000 > value;
     if (!strcmp(row->name, "fetch.max.bytes"))
-        return integer(config, false, "receive.message.max.bytes", INT32_MAX) < value + 512 ||
-               integer(config, false, "message.max.bytes", 0) > value;
+        return config_kafka_integer(config, false, "receive.message.max.bytes", INT32_MAX) <
+                   value + 512 ||
+               config_kafka_integer(config, false, "message.max.bytes", 0) > value;
     return false;
 }
 
@@ -624,9 +622,8 @@ static void add_default(struct config *config, const struct config_sources *sour
                         });
 }
 
-/* The integer that a side gets for a name; `otherwise` if nothing is set. */
-static int64_t integer(const struct config *config, bool producer, const char *name,
-                       int64_t otherwise)
+int64_t config_kafka_integer(const struct config *config, bool producer, const char *name,
+                             int64_t otherwise)
 {
     const struct kafka_setting *setting = config_kafka_setting(config, producer, name);
     int64_t value = otherwise;
@@ -653,22 +650,22 @@ static void disagree(const struct config *config, bool producer, const char *nam
 static void check_together(const struct config *config, struct text *errors)
 {
     int64_t session = config->session_timeout_ms, transaction = config->transaction_timeout_ms;
-    int64_t poll = integer(config, false, "max.poll.interval.ms", 300000);
+    int64_t poll = config_kafka_integer(config, false, "max.poll.interval.ms", 300000);
     if (config->heartbeat_interval_ms > session / 3)
         disagree(config, false, "heartbeat.interval.ms", "session.timeout.ms",
                  "to be at most a third of kafka.session.timeout.ms", session / 3, errors);
     if (poll < session)
         disagree(config, false, "max.poll.interval.ms", "session.timeout.ms",
                  "to be at least kafka.session.timeout.ms", session, errors);
-    if (integer(config, true, "message.timeout.ms", 0) > transaction)
+    if (config_kafka_integer(config, true, "message.timeout.ms", 0) > transaction)
         disagree(config, true, "message.timeout.ms", "transaction.timeout.ms",
                  "to be at most kafka.transaction.timeout.ms", transaction, errors);
-    if (integer(config, true, "socket.timeout.ms", 0) > transaction + 100)
+    if (config_kafka_integer(config, true, "socket.timeout.ms", 0) > transaction + 100)
         disagree(config, true, "socket.timeout.ms", "transaction.timeout.ms",
                  "to be at most kafka.transaction.timeout.ms and 0.1 s", transaction + 100, errors);
     for (int producer = 0; producer < 2; producer++) {
-        int64_t max = integer(config, producer, "reconnect.backoff.max.ms", 10000);
-        if (integer(config, producer, "reconnect.backoff.ms", 100) > max) {
+        int64_t max = config_kafka_integer(config, producer, "reconnect.backoff.max.ms", 10000);
+        if (config_kafka_integer(config, producer, "reconnect.backoff.ms", 100) > max) {
             disagree(config, producer, "reconnect.backoff.ms", "reconnect.backoff.max.ms",
                      "to be at most kafka.reconnect.backoff.max.ms", max, errors);
             break;
@@ -741,9 +738,11 @@ void config_kafka_load(struct config *config, const struct config_sources *sourc
 
     const struct kafka_setting *group_id = config_kafka_setting(config, false, "group.id");
     config->group_ids[REQUEST_CALL] = memory_string(group_id ? group_id->value : NULL);
-    config->session_timeout_ms = integer(config, false, "session.timeout.ms", 30000);
-    config->heartbeat_interval_ms = integer(config, false, "heartbeat.interval.ms", 500);
-    config->transaction_timeout_ms = integer(config, true, "transaction.timeout.ms", 60000);
+    config->session_timeout_ms = config_kafka_integer(config, false, "session.timeout.ms", 30000);
+    config->heartbeat_interval_ms =
+        config_kafka_integer(config, false, "heartbeat.interval.ms", 500);
+    config->transaction_timeout_ms =
+        config_kafka_integer(config, true, "transaction.timeout.ms", 60000);
     check_together(config, errors);
     check_tokens(config, errors);
     check_transactional_id(config, errors);

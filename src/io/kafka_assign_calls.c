@@ -35,7 +35,13 @@ static bool is_stale(const struct kafka_slot *slot)
     return slot->fetched && slot->state == SLOT_NONE;
 }
 
-void kafka_wake_fetchers(struct kafka *kafka)
+/* Lets the partitions that librdkafka has be read at once. It pauses all of them for each rebalance
+ * that it reports, and a broker's thread that finds nothing to fetch in that time sleeps for up to
+ * a second: that they may be fetched again, or from elsewhere (2.8), does not wake it. The only
+ * call that wakes these threads and asks no broker is the one that sets SASL credentials, so it
+ * sets the same ones again. (Without SASL they mean nothing. A mechanism without a user's name, as
+ * GSSAPI, might take note of an empty one, so its clients sleep on.) */
+static void wake_fetchers(struct kafka *kafka)
 {
     (void)kafka_generation_now(kafka); /* librdkafka's main thread has done what was asked before */
     kafka_tell_again(kafka);
@@ -80,7 +86,7 @@ void kafka_call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *lis
         slot->wanted = failed;
     }
     if (!failed && !kafka_slots_empty(kafka))
-        kafka_wake_fetchers(kafka);
+        wake_fetchers(kafka);
 }
 
 void kafka_call_nothing(struct kafka *kafka)

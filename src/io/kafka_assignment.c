@@ -116,17 +116,18 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
     struct kafka_assignment *a = &kafka->assignment;
     a->events = memory_grow(a->events, a->event_count, &a->event_capacity, sizeof *a->events, 4);
     const char *protocol = rd_kafka_rebalance_protocol(handle);
+    bool lost = rd_kafka_assignment_lost(handle) != 0;
     a->eager = !protocol || strcmp(protocol, "COOPERATIVE") != 0;
     a->events[a->event_count++] = (struct kafka_event){
         .what = what,
         .list = memory_must(rd_kafka_topic_partition_list_copy(list)),
-        .lost = rd_kafka_assignment_lost(handle) != 0,
+        .lost = lost,
     };
-    if (a->events[a->event_count - 1].lost && !a->lost)
+    if (lost && !a->lost)
         a->joins_at_loss = atomic_load(&kafka->all_joins);
     /* A consumer whose place another process has taken has its fatal error before it is called
      * lost. */
-    a->lost |= a->events[a->event_count - 1].lost && !rd_kafka_fatal_error(handle, NULL, 0);
+    a->lost |= lost && !rd_kafka_fatal_error(handle, NULL, 0);
     /* librdkafka joins with topics that it has found, and with no others, so an assignment without
      * partitions proves that as well. An error that is delivered after it is newer. */
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)

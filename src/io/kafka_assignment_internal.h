@@ -51,14 +51,6 @@ void kafka_add_from_next(const struct kafka *kafka, rd_kafka_topic_partition_lis
 /* Repeats failed calls, because librdkafka may be waiting for them. */
 void kafka_calls_retry(struct kafka *kafka, int64_t now_ms);
 
-/* Lets the partitions that librdkafka has be read at once. It pauses all of them for each rebalance
- * that it reports, and a broker's thread that finds nothing to fetch in that time sleeps for up to
- * a second: that they may be fetched again, or from elsewhere (2.8), does not wake it. The only
- * call that wakes these threads and asks no broker is the one that sets SASL credentials, so it
- * sets the same ones again. (Without SASL they mean nothing. A mechanism without a user's name, as
- * GSSAPI, might take note of an empty one, so its clients sleep on.) */
-void kafka_wake_fetchers(struct kafka *kafka);
-
 /* kafka_membership.c */
 
 /* Stores the current membership for rule 6, if there is one. Returns its generation; -1: none. */

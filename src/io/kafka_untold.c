@@ -9,8 +9,6 @@
  * partition: one without a leader is no reason to leave the group. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/text.h"
-#include "core/config_kafka.h"
 #include "io/kafka_internal.h"
 
 enum {
@@ -44,20 +42,11 @@ static void look(struct kafka *kafka)
         kafka_consumer_end(client);
 }
 
-static int64_t setting_ms(const struct kafka *kafka, const char *name, int64_t otherwise)
-{
-    const struct kafka_setting *setting = config_kafka_setting(kafka->config, false, name);
-    int64_t value = otherwise;
-    if (setting)
-        text_to_integer(setting->value, 0, INT32_MAX, &value);
-    return value;
-}
-
 /* The time in which the first fetch of a partition is answered, however slow the line is. */
 static int64_t limit_ms(const struct kafka *kafka)
 {
-    return setting_ms(kafka, "socket.timeout.ms", 60000) +
-           setting_ms(kafka, "fetch.wait.max.ms", 500) + SPARE_MS;
+    return config_kafka_integer(kafka->config, false, "socket.timeout.ms", 60000) +
+           config_kafka_integer(kafka->config, false, "fetch.wait.max.ms", 500) + SPARE_MS;
 }
 
 /* Whether the partition is fetched, and neither an end nor an error has come. */

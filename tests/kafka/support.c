@@ -270,9 +270,21 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *bootstrap, const cha
     return made;
 }
 
-static void admin_answer(rd_kafka_queue_t *queue)
+struct admin {
+    rd_kafka_t *client;
+    rd_kafka_queue_t *queue; /* of the answer */
+};
+
+static struct admin admin_open(const char *bootstrap)
 {
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 20000);
+    rd_kafka_t *made = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
+    return (struct admin){made, rd_kafka_queue_new(made)};
+}
+
+/* Waits for the answer, and ends the client. */
+static void admin_done(struct admin admin)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(admin.queue, 20000);
     assert_non_null(event);
     if (rd_kafka_event_error(event))
         fail_msg("%s", rd_kafka_event_error_string(event));
@@ -296,22 +308,21 @@ static void admin_answer(rd_kafka_queue_t *queue)
         if (rd_kafka_topic_result_error(results[i]))
             fail_msg("%s", rd_kafka_topic_result_error_string(results[i]));
     rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(admin.queue);
+    rd_kafka_destroy(admin.client);
 }
 
 static void make(const char *bootstrap, const char *name, int partitions, int batch_bytes)
 {
     char reason[300], limit[20];
-    rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
+    struct admin admin = admin_open(bootstrap);
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, reason, sizeof reason);
     snprintf(limit, sizeof limit, "%d", batch_bytes);
     if (batch_bytes)
         rd_kafka_NewTopic_set_config(topic, "max.message.bytes", limit);
-    rd_kafka_CreateTopics(admin, &topic, 1, NULL, queue);
-    admin_answer(queue);
+    rd_kafka_CreateTopics(admin.client, &topic, 1, NULL, admin.queue);
+    admin_done(admin);
     rd_kafka_NewTopic_destroy(topic);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_destroy(admin);
 }
 
 void topic_make(const char *bootstrap, const char *name, int partitions)
@@ -327,42 +338,33 @@ void topic_make_limited(const char *bootstrap, const char *name, int batch_bytes
 void topic_grow(const char *bootstrap, const char *name, int partitions)
 {
     char reason[300];
-    rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
+    struct admin admin = admin_open(bootstrap);
     rd_kafka_NewPartitions_t *more =
         rd_kafka_NewPartitions_new(name, (size_t)partitions, reason, sizeof reason);
-    rd_kafka_CreatePartitions(admin, &more, 1, NULL, queue);
-    admin_answer(queue);
+    rd_kafka_CreatePartitions(admin.client, &more, 1, NULL, admin.queue);
+    admin_done(admin);
     rd_kafka_NewPartitions_destroy(more);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_destroy(admin);
 }
 
 void topic_delete(const char *bootstrap, const char *name)
 {
-    rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
+    struct admin admin = admin_open(bootstrap);
     rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
-    rd_kafka_DeleteTopics(admin, &topic, 1, NULL, queue);
-    admin_answer(queue);
+    rd_kafka_DeleteTopics(admin.client, &topic, 1, NULL, admin.queue);
+    admin_done(admin);
     rd_kafka_DeleteTopic_destroy(topic);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_destroy(admin);
 }
 
 void topic_trim(const char *bootstrap, const char *name, int64_t begin)
 {
-    rd_kafka_t *admin = client(RD_KAFKA_PRODUCER, bootstrap, NULL, NULL);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
+    struct admin admin = admin_open(bootstrap);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, name, 0)->offset = begin;
     rd_kafka_DeleteRecords_t *records = rd_kafka_DeleteRecords_new(list);
-    rd_kafka_DeleteRecords(admin, &records, 1, NULL, queue);
-    admin_answer(queue);
+    rd_kafka_DeleteRecords(admin.client, &records, 1, NULL, admin.queue);
+    admin_done(admin);
     rd_kafka_DeleteRecords_destroy(records);
     rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_destroy(admin);
 }
 
 void topic_fill(const char *bootstrap, const char *name, int count)
@@ -449,14 +451,20 @@ rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, cons
 const char *const quick_options[] = {"kafka.consumer.fetch.wait.max.ms=10",
                                      "kafka.session.timeout.ms=6000", NULL};
 
-int cluster_up(void **state)
+struct cluster *cluster_new(int brokers)
 {
     struct cluster *cluster = calloc(1, sizeof *cluster);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
     cluster->owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
-    cluster->mock = rd_kafka_mock_cluster_new(cluster->owner, 1);
+    cluster->mock = rd_kafka_mock_cluster_new(cluster->owner, brokers);
     cluster->bootstrap = rd_kafka_mock_cluster_bootstraps(cluster->mock);
+    return cluster;
+}
+
+int cluster_up(void **state)
+{
+    struct cluster *cluster = cluster_new(1);
     rd_kafka_mock_topic_create(cluster->mock, "call-requests", 2, 1);
     rd_kafka_mock_topic_create(cluster->mock, "call-results", 1, 1);
     rd_kafka_mock_topic_create(cluster->mock, "privacy-call-dead-letters", 1, 1);

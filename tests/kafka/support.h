@@ -102,14 +102,18 @@ rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, cons
                                   const char *results, const char *requests, int64_t offset,
                                   const char *metadata);
 
-/* librdkafka's mock cluster of one broker, with a topic of two partitions for requests. Setup and
- * teardown of a test, whose state it is. */
+/* librdkafka's mock cluster. */
 struct cluster {
     rd_kafka_t *owner;
     rd_kafka_mock_cluster_t *mock;
     const char *bootstrap;
 };
 
+/* Without a topic. cluster_down ends it. */
+struct cluster *cluster_new(int brokers);
+
+/* Setup and teardown of a test, whose state is a cluster of one broker, with a topic of two
+ * partitions for calls and those for what becomes of them. */
 int cluster_up(void **state);
 int cluster_down(void **state);
 

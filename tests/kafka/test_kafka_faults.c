@@ -381,7 +381,6 @@ static void an_untold_partition_takes_a_new_consumer(rd_kafka_mock_cluster_t *mo
 
 static void no_fault_ends_or_stops_it(void **state)
 {
-    (void)state;
     static const struct {
         enum call call;
         rd_kafka_resp_err_t code;
@@ -410,14 +409,9 @@ static void no_fault_ends_or_stops_it(void **state)
         {CREDENTIALS, RD_KAFKA_RESP_ERR__INVALID_ARG},
         {NEW, RD_KAFKA_RESP_ERR__FAIL},
     };
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "log_level", "0", NULL, 0);
-    rd_kafka_t *owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
-    rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(owner, 1);
-    const char *bootstrap = rd_kafka_mock_cluster_bootstraps(mock);
-    rd_kafka_mock_topic_create(mock, "call-requests", 2, 1);
-    rd_kafka_mock_topic_create(mock, "call-results", 1, 1);
-    rd_kafka_mock_topic_create(mock, "privacy-call-dead-letters", 1, 1);
+    const struct cluster *cluster = *state;
+    rd_kafka_mock_cluster_t *mock = cluster->mock;
+    const char *bootstrap = cluster->bootstrap;
     topic_put(bootstrap, "call-requests", 0, "o-1", "one", "x");
     a_producer_that_cannot_be_replaced_is_one_line(mock, bootstrap);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
@@ -425,13 +419,11 @@ static void no_fault_ends_or_stops_it(void **state)
     a_takeover_tries_again_at_once(bootstrap);
     an_untold_partition_takes_a_new_consumer(mock, bootstrap);
     a_wake_up_ends_though_its_coordinator_was_not_found(mock, bootstrap);
-    rd_kafka_mock_cluster_destroy(mock);
-    rd_kafka_destroy(owner);
 }
 
 int main(void)
 {
     log_setup(getenv("TEST_LOG_DEBUG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
-    const struct CMUnitTest tests[] = {cmocka_unit_test(no_fault_ends_or_stops_it)};
+    const struct CMUnitTest tests[] = {with_cluster(no_fault_ends_or_stops_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,10 +192,11 @@ static void look_at_topics(const struct side *side)
     rd_kafka_metadata_destroy(metadata);
 }
 
-static void set_topic(struct cluster *cluster, struct side sides[2], rd_kafka_resp_err_t code)
+static void set_topic(struct cluster *cluster, struct side *sides, size_t count,
+                      rd_kafka_resp_err_t code)
 {
     rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", code);
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < count; i++)
         look_at_topics(&sides[i]);
 }
 
@@ -223,10 +224,10 @@ static void has_its_rights_again_without_a_partition(void **state)
     rd_kafka_mock_broker_set_rtt(cluster->mock, 1, AHEAD_MS);
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         both_until(&sides[0], &sides[1], has_all(&sides[0]) && has_all(&sides[1]));
-        set_topic(cluster, sides, codes[i]);
+        set_topic(cluster, sides, 2, codes[i]);
         both_until(&sides[0], &sides[1], lacks_anything(&sides[0]) && lacks_anything(&sides[1]));
         sides[0].rebalance_count = sides[1].rebalance_count = 0;
-        set_topic(cluster, sides, RD_KAFKA_RESP_ERR_NO_ERROR);
+        set_topic(cluster, sides, 2, RD_KAFKA_RESP_ERR_NO_ERROR);
     }
     both_until(&sides[0], &sides[1], has_all(&sides[0]) && has_all(&sides[1]));
     rd_kafka_mock_broker_set_rtt(cluster->mock, 1, 0);
@@ -324,12 +325,9 @@ static void keeps_its_consumer_when_a_loss_is_overtaken(void **state)
     side_join(&sides[0], 1);
     const rd_kafka_t *consumer = sides[0].kafka->consumer;
     sides[0].answers = false;
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition",
-                                  RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
-    look_at_topics(&sides[0]);
+    set_topic(cluster, &sides[0], 1, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
     side_until(&sides[0], newest(&sides[0])->revoked && newest(&sides[0])->lost);
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", RD_KAFKA_RESP_ERR_NO_ERROR);
-    look_at_topics(&sides[0]);
+    set_topic(cluster, &sides[0], 1, RD_KAFKA_RESP_ERR_NO_ERROR);
     sides[0].answers = true;
     side_until(&sides[0], !newest(&sides[0])->revoked);
     assert_int_equal(newest(&sides[0])->count, 1);
@@ -368,12 +366,9 @@ static void is_not_its_own_duplicate(void **state)
     side_init(&side, cluster->bootstrap, "g", "a", options);
     side_join(&side, 1);
     side.answers = false;
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition",
-                                  RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
-    look_at_topics(&side);
+    set_topic(cluster, &side, 1, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
     side_until(&side, newest(&side)->revoked && newest(&side)->lost);
-    rd_kafka_mock_topic_set_error(cluster->mock, "one-partition", RD_KAFKA_RESP_ERR_NO_ERROR);
-    look_at_topics(&side);
+    set_topic(cluster, &side, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
     side_until(&side, kafka_standing(side.kafka) == KAFKA_JOINING);
     rd_kafka_mock_push_request_errors(cluster->mock, TXN_OFFSET_COMMIT, 1,
                                       RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);

@@ -618,17 +618,14 @@ static void writes_on_when_leaders_begin_anew(void **state)
     const struct rd_kafka_metadata *metadata;
     struct side side;
     struct record record;
-    (void)state;
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
-    rd_kafka_t *owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
-    rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(owner, 2);
-    const char *bootstrap = rd_kafka_mock_cluster_bootstraps(mock);
+    struct cluster *cluster = cluster_new(2);
+    rd_kafka_mock_cluster_t *mock = cluster->mock;
+    *state = cluster;
     rd_kafka_mock_topic_create(mock, "call-requests", 1, 1);
     rd_kafka_mock_topic_create(mock, "call-results", 1, 2);
     rd_kafka_mock_topic_create(mock, "privacy-call-dead-letters", 1, 1);
     rd_kafka_mock_partition_set_leader(mock, "call-results", 0, 1);
-    side_init(&side, bootstrap, "g", "a", options);
+    side_init(&side, cluster->bootstrap, "g", "a", options);
     side_join(&side, 1);
     record_set(&record, "call-results", "k", "v");
     assert_int_equal(side_transact(&side, &record, 1, NULL, 0), TXN_COMMITTED);
@@ -646,8 +643,6 @@ static void writes_on_when_leaders_begin_anew(void **state)
     record_fini(&record);
     side_leave(&side);
     side_fini(&side);
-    rd_kafka_mock_cluster_destroy(mock);
-    rd_kafka_destroy(owner);
 }
 
 /* A name or pattern of tests may be given. */
@@ -676,7 +671,7 @@ int main(int argc, char **argv)
         with_cluster(tells_what_the_coordinator_says),
         with_cluster(tells_once_that_a_broker_hangs),
         with_cluster(leaves_alone_what_cannot_exist),
-        cmocka_unit_test(writes_on_when_leaders_begin_anew),
+        cmocka_unit_test_teardown(writes_on_when_leaders_begin_anew, cluster_down),
         cmocka_unit_test(frees_while_jobs_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
