@@ -148,8 +148,9 @@ rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, cha
     snprintf(reason, size, "a fault of the test");
     return NULL;
 }
-/* The consumer of which brokers tell no partition's end; NULL: none. */
+/* The consumer of which brokers tell no partition's end, but that of `told`; NULL: none. */
 static _Atomic(rd_kafka_t *) untold;
+static _Atomic int32_t told = -1;
 
 rd_kafka_resp_err_t __real_rd_kafka_get_watermark_offsets(rd_kafka_t *client, const char *topic,
                                                           int32_t partition, int64_t *low,
@@ -163,7 +164,7 @@ rd_kafka_resp_err_t __wrap_rd_kafka_get_watermark_offsets(rd_kafka_t *client, co
 {
     rd_kafka_resp_err_t code =
         __real_rd_kafka_get_watermark_offsets(client, topic, partition, low, high);
-    if (client == atomic_load(&untold))
+    if (client == atomic_load(&untold) && partition != atomic_load(&told))
         *low = *high = RD_KAFKA_OFFSET_INVALID;
     return code;
 }
@@ -345,21 +346,69 @@ static void a_wake_up_ends_though_its_coordinator_was_not_found(rd_kafka_mock_cl
     side_fini(&side);
 }
 
+/* A partition whose queue holds something counts as told, and so do all while a rebalance is not
+ * answered. What a look at one partition has found says nothing of another. The time is the test's
+ * own. */
+static void only_who_was_looked_at_is_untold(struct side *side)
+{
+    enum { LONG_MS = 100000, STEP_MS = 1000 };
+    struct kafka *kafka = side->kafka;
+    const struct kafka_assignment *a = &kafka->assignment;
+    const struct kafka_slot *one = kafka_slot_find(kafka, REQUEST_CALL, 0);
+    const struct kafka_slot *other = kafka_slot_find(kafka, REQUEST_CALL, 1);
+    topic_put(config_kafka_servers(&side->config), "call-requests", 0, "o-2", "two", "x");
+    side_until(side, rd_kafka_queue_length(one->queue) > 0);
+    atomic_store(&untold, kafka->consumer);
+    int64_t now = clock_boot_ms() + LONG_MS;
+    kafka_untold_serve(kafka, now);
+    assert_int_equal(one->untold_since_ms, 0);
+    assert_int_equal(other->untold_since_ms, now);
+    side->answers = false;
+    kafka_restart(kafka, REQUEST_CALL, 0);
+    side_until(side, a->asked == ASKED_ASSIGN);
+    kafka_untold_serve(kafka, now += STEP_MS);
+    assert_int_equal(other->untold_since_ms, 0);
+    const struct rebalance *newest = &side->rebalances[side->rebalance_count - 1];
+    size_t ends = side->ends;
+    side->answers = true;
+    kafka_assign(kafka, newest->number, newest->list, newest->count);
+    side_until(side, (side_take(side, 0), side->ends > ends));
+    kafka_untold_serve(kafka, now += STEP_MS);
+    assert_int_equal(one->untold_since_ms, now);
+    assert_int_equal(other->untold_since_ms, now);
+    kafka_untold_serve(kafka, now += LONG_MS);
+    side_until(side, kafka_runner_idle(&kafka->looker));
+    assert_int_equal(kafka->untold.partition, 0);
+    assert_true(kafka->untold.is_served);
+    atomic_store(&told, 0);
+    kafka_untold_serve(kafka, now += STEP_MS);
+    assert_false(a->renewing);
+    side_until(side, kafka_runner_idle(&kafka->looker));
+    assert_int_equal(kafka->untold.partition, 1);
+    atomic_store(&told, -1);
+    atomic_store(&untold, NULL);
+    kafka_untold_serve(kafka, now + STEP_MS);
+    kafka->untold = (struct kafka_untold){0};
+}
+
 /* What librdkafka 2.8 makes of a topic that was made anew, whose partitions have not changed their
  * leader yet: brokers refuse each fetch, and it repeats that without a word. (With Apache Kafka:
  * test_broker_trouble.) A partition that no broker serves is no reason. */
-static void an_untold_partition_takes_a_new_consumer(rd_kafka_mock_cluster_t *mock,
-                                                     const char *bootstrap)
+static void an_untold_partition_takes_a_new_consumer(void **state)
 {
     enum { LIST_OFFSETS = 2, REFUSALS = 200 };
     static const char *const options[] = {"kafka.session.timeout.ms=6000",
                                           "kafka.consumer.socket.timeout.ms=1100",
                                           "kafka.consumer.fetch.wait.max.ms=10", NULL};
+    const struct cluster *cluster = *state;
+    rd_kafka_mock_cluster_t *mock = cluster->mock;
     struct side side;
-    side_init(&side, bootstrap, "untold", "a", options);
+    topic_put(cluster->bootstrap, "call-requests", 0, "o-1", "one", "x");
+    side_init(&side, cluster->bootstrap, "untold", "a", options);
     side_join(&side, 2);
     side_until(&side,
                (side_take(&side, 0), side_take(&side, 1), side.taken_count && side.ends > 1));
+    only_who_was_looked_at_is_untold(&side);
     side.taken_count = 0;
     rd_kafka_t *before = side.kafka->consumer;
     atomic_store(&untold, before);
@@ -369,11 +418,13 @@ static void an_untold_partition_takes_a_new_consumer(rd_kafka_mock_cluster_t *mo
     side_until(&side, side.kafka->untold.pause_until_ms);
     assert_ptr_equal(side.kafka->consumer, before);
     assert_false(side.kafka->assignment.renewing);
+    assert_int_equal(side.kafka->untold.partition, 0);
     rd_kafka_mock_clear_request_errors(mock, LIST_OFFSETS);
     side.kafka->untold.pause_until_ms = 0;
     size_t count = side.rebalance_count;
     side_until(&side, side.kafka->consumer != before && side.rebalance_count > count + 1);
     atomic_store(&untold, NULL);
+    assert_int_equal(side.kafka->untold.partition, 1); /* it was the other one's turn */
     side_until(&side, (side_take(&side, 0), side.taken_count > 0));
     side_leave(&side);
     side_fini(&side);
@@ -417,13 +468,18 @@ static void no_fault_ends_or_stops_it(void **state)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         life(bootstrap, faults[i].call, faults[i].code);
     a_takeover_tries_again_at_once(bootstrap);
-    an_untold_partition_takes_a_new_consumer(mock, bootstrap);
     a_wake_up_ends_though_its_coordinator_was_not_found(mock, bootstrap);
 }
 
-int main(void)
+/* A name or pattern of tests may be given. */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     log_setup(getenv("TEST_LOG_DEBUG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
-    const struct CMUnitTest tests[] = {with_cluster(no_fault_ends_or_stops_it)};
+    const struct CMUnitTest tests[] = {
+        with_cluster(no_fault_ends_or_stops_it),
+        with_cluster(an_untold_partition_takes_a_new_consumer),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -172,6 +172,52 @@ static void leaves_in_order_while_it_joins_again(void **state)
     }
 }
 
+/* Whether a connection has failed since brokers answered. */
+static bool lost_a_connection(const struct side *side)
+{
+    char reason[256];
+    (void)kafka_silent_since(side->kafka, reason, sizeof reason);
+    return *reason;
+}
+
+/* A member without partitions whose coordinator is away while other brokers answer: librdkafka
+ * forgets the membership, and sends no LeaveGroup for which the close could wait. */
+static void closes_although_its_leave_cannot_be_sent(void **state)
+{
+    enum { LEAVE_WAITS_MS = 15000, COORDINATOR = 2 };
+    static const char *const options[] = {"kafka.session.timeout.ms=6000",
+                                          "topic.call.requests=one-partition", NULL};
+    struct side sides[2];
+    struct cluster *cluster = cluster_new(COORDINATOR);
+    *state = cluster;
+    rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "call-results", 1, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "privacy-call-dead-letters", 1, 1);
+    rd_kafka_mock_coordinator_set(cluster->mock, "group", "g", COORDINATOR);
+    side_init(&sides[0], cluster->bootstrap, "g", "a", options);
+    side_join(&sides[0], 1);
+    side_init(&sides[1], cluster->bootstrap, "g", "b", options);
+    kafka_start(sides[1].kafka);
+    both_until(&sides[0], &sides[1], sides[1].ready);
+    kafka_join(sides[1].kafka);
+    both_until(&sides[0], &sides[1], sides[1].rebalance_count > 0);
+    struct kafka *standby = sides[1].kafka; /* the first one keeps the partition */
+    assert_int_equal(newest(&sides[1])->count, 0);
+    kafka_silence_ended(standby);
+    rd_kafka_mock_broker_set_down(cluster->mock, COORDINATOR);
+    side_until(&sides[1], lost_a_connection(&sides[1]));
+    assert_true(kafka_generation_now(standby) >= 0);
+    assert_true(kafka_assignment_renew(standby));
+    assert_true(standby->assignment.unsubscribing);
+    int64_t since = standby->assignment.closing_since_ms;
+    side_until(&sides[1], !standby->assignment.unsubscribing);
+    assert_int_equal(atomic_load(&standby->all_leaves), 0);
+    assert_int_equal(atomic_load(&standby->silent_since_ms), 0);
+    assert_true(standby->assignment.closing_since_ms - since < LEAVE_WAITS_MS);
+    for (size_t i = 0; i < 2; i++)
+        side_fini(&sides[i]);
+}
+
 static bool lacks_anything(const struct side *side)
 {
     return kafka_lacks_right(side->kafka) || kafka_lacks_topic(side->kafka);
@@ -349,8 +395,18 @@ static void keeps_its_consumer_when_a_loss_is_overtaken(void **state)
     }
 }
 
+/* librdkafka tells of a loss, without anything that it is about. */
+static void lose_again(const struct side *side)
+{
+    rd_kafka_topic_partition_list_t *nothing = rd_kafka_topic_partition_list_new(1);
+    kafka_rebalance_callback(side->kafka->consumer, RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS, nothing,
+                             side->kafka);
+    rd_kafka_topic_partition_list_destroy(nothing);
+}
+
 /* A static member whose loss is not answered yet may join again, and is then refused as the one
- * that it was before. No other process has its identity. */
+ * that it was before. No other process has its identity, however often librdkafka tells of the
+ * loss. */
 static void is_not_its_own_duplicate(void **state)
 {
     static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
@@ -370,6 +426,10 @@ static void is_not_its_own_duplicate(void **state)
     side_until(&side, newest(&side)->revoked && newest(&side)->lost);
     set_topic(cluster, &side, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
     side_until(&side, kafka_standing(side.kafka) == KAFKA_JOINING);
+    assert_true(rd_kafka_assignment_lost(side.kafka->consumer));
+    lose_again(&side);
+    kafka_assignment_duplicate(side.kafka);
+    assert_int_equal(side.failed, 0);
     rd_kafka_mock_push_request_errors(cluster->mock, TXN_OFFSET_COMMIT, 1,
                                       RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     (void)side_transact(&side, NULL, 0, &ledger, 1);
@@ -395,6 +455,7 @@ int main(int argc, char **argv)
         with_cluster(commits_nothing_under_a_generation_that_did_not_grant_it),
         with_cluster(leaves_in_order_right_after_a_revocation),
         with_cluster(leaves_in_order_while_it_joins_again),
+        cmocka_unit_test_teardown(closes_although_its_leave_cannot_be_sent, cluster_down),
         with_cluster(keeps_its_consumer_when_a_loss_is_overtaken),
         with_cluster(is_not_its_own_duplicate),
         with_cluster(joins_anew_although_its_consumer_cannot_be_closed),

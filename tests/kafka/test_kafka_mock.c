@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "core/ledger.h"
 #include "io/kafka_internal.h"
 #include "support.h"
 
@@ -65,6 +66,57 @@ static void commits_plainly_and_reads_back(void **state)
         assert_int_equal(side.ledgers[0].partition, 1);
         assert_string_equal(side.ledgers[0].metadata, "1:2:a");
     }
+    side_leave(&side);
+    side_fini(&side);
+}
+
+/* An answer that a rebalance drops leaves a partition with records of a log that is gone. */
+static void reads_another_log(struct kafka_slot *slot, struct kafka_fingerprint of_gone)
+{
+    slot->first = slot->last = of_gone;
+    slot->log_is_other = true;
+}
+
+static void assert_forgotten(const struct kafka_slot *slot)
+{
+    assert_false(slot->log_is_other);
+    assert_int_equal(slot->first.offset, -1);
+    assert_int_equal(slot->last.offset, -1);
+}
+
+/* A log that is gone says nothing of the one that is there: not once another worker's ledger of
+ * that one was read, nor once its end was. */
+static void forgets_a_log_that_is_gone(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    struct text metadata = {0};
+    const struct ledger anothers = {.base = 1, .sequence = 2, .owner = "b"};
+    const struct record_position at_end = {.kind = REQUEST_CALL, .offset = 1};
+    topic_put(cluster->bootstrap, "call-requests", 0, "o-1", "one", "x");
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    side_join(&side, 2);
+    side_until(&side, (side_take(&side, 0), side.ends > 0));
+    struct kafka_slot *slot = kafka_slot_find(side.kafka, REQUEST_CALL, 0);
+    const struct kafka_fingerprint of_gone = slot->last;
+    assert_int_equal(of_gone.offset, 0);
+    reads_another_log(slot, of_gone);
+    ledger_encode(&anothers, &metadata);
+    struct stored_ledger ledger = {
+        .offset = 1, .metadata = metadata.data, .metadata_size = metadata.length};
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
+    assert_forgotten(slot);
+    reads_another_log(slot, of_gone);
+    size_t before = side.rebalance_count, ends = side.ends;
+    side.answers = false;
+    kafka_restart(side.kafka, REQUEST_CALL, 0);
+    side_until(&side, side.rebalance_count == before + 2);
+    kafka_assign(side.kafka, side.rebalances[before + 1].number, &at_end, 1);
+    side_until(&side, (side_take(&side, 0), side.ends > ends));
+    assert_int_equal(side.taken_count, 1);
+    assert_forgotten(slot);
+    text_fini(&metadata);
     side_leave(&side);
     side_fini(&side);
 }
@@ -656,6 +708,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(explains_without_what_is_not_there),
         with_cluster(delivers_records_whole_and_ends),
         with_cluster(commits_plainly_and_reads_back),
+        with_cluster(forgets_a_log_that_is_gone),
         with_cluster(commits_nothing_without_membership),
         with_cluster(takes_an_offer_back_when_it_is_no_member),
         with_cluster(keeps_an_offer_that_came_after_a_commit_without_membership),
