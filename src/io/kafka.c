@@ -47,14 +47,17 @@ static void end_now(rd_kafka_t *consumer)
 
 static void drop_consumer(struct kafka *kafka, void (*end)(rd_kafka_t *consumer))
 {
-    kafka_assignment_close_queues(kafka);
+    kafka_assignment_stop(kafka); /* a consumer that reads anything never ends */
     if (kafka->close_queue)
         rd_kafka_queue_destroy(kafka->close_queue);
     if (kafka->consumer_queue)
         rd_kafka_queue_destroy(kafka->consumer_queue);
+    if (kafka->input)
+        rd_kafka_topic_destroy(kafka->input);
     kafka_client_ends(kafka, kafka->consumer);
     if (kafka->consumer)
         end(kafka->consumer);
+    kafka->input = NULL;
     kafka->close_queue = kafka->consumer_queue = NULL;
     kafka->consumer = NULL;
 }
@@ -219,7 +222,7 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
                       "group.min.session.timeout.ms and group.max.session.timeout.ms; nothing is "
                       "read before one of them is changed",
                       text, (long long)kafka->config->session_timeout_ms);
-    } else if (!due || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    } else if (!due) {
         return;
     } else if (kafka_is_too_old(message->err)) {
         struct error words;
@@ -275,23 +278,12 @@ static void poll_idle(struct kafka *kafka, int64_t now_ms)
         rd_kafka_message_destroy(message);
 }
 
-/* Whether the message belongs into a partition's queue. Errors of a whole topic come with partition
- * 0 and without an offset. */
-static bool is_of_partition(const rd_kafka_message_t *message)
-{
-    return message->rkt && message->partition >= 0 &&
-           (!message->err || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
-            message->offset >= 0);
-}
-
 void kafka_serve(struct kafka *kafka)
 {
     rd_kafka_message_t *message;
     while ((message = rd_kafka_consumer_poll(kafka->consumer, 0))) {
         if (message->err == RD_KAFKA_RESP_ERR__FATAL)
             check_fatal(kafka);
-        else if (is_of_partition(message))
-            kafka_partition_misrouted(kafka, message);
         else if (message->err)
             consumer_error(kafka, message);
         rd_kafka_message_destroy(message);

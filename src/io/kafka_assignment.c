@@ -16,7 +16,7 @@
  *     may belong to another member already: after the rejoin the coordinator would accept our
  *     commits under the new generation, so no work on them may go on.
  *  2. An answer makes the one call that the newest event waits for, with all differences:
- *     partitions whose revocation was overtaken are subtracted before new ones are added. So
+ *     what leaves is not read any more when it is made. So
  *     librdkafka never keeps waiting, and a late answer cannot affect a newer assignment.
  *  3. Events without a question to the handler are answered at once. (librdkafka 2.0.2 never
  *     terminates if it is closed while an empty assignment is unanswered.)
@@ -105,7 +105,7 @@ void kafka_pending_notify(struct kafka *kafka)
     a->number++;
     a->asked = kafka_slots_collect(kafka, SLOT_ASSIGNING) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;
     if (a->asked == ASKED_NOTHING)
-        kafka_call_nothing(kafka);
+        kafka_call_assign(kafka);
     kafka->handler->assigned(kafka->arg, a->number, a->reported, a->reported_count);
 }
 
@@ -190,9 +190,9 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     a->partial = false;
     if (a->closing) {
-        kafka_call_nothing(kafka);
+        kafka_call_assign(kafka);
     } else if (a->renewing || a->leaving) {
-        kafka_call_nothing(kafka);
+        kafka_call_assign(kafka);
         if (a->renewing || !a->joining)
             kafka_close_begin(kafka);
     } else {
@@ -215,7 +215,7 @@ static void unassigned(struct kafka *kafka)
     a->asked = ASKED_NOTHING;
     kafka_slots_move(kafka, SLOT_REVOKING, SLOT_NONE);
     kafka_rights_ask_anew(kafka);
-    kafka_call_unassign(kafka, true);
+    kafka_call_unassign(kafka);
     a->joining = !a->closing;
     if (a->renewing && !a->closing)
         kafka_close_begin(kafka);
@@ -242,6 +242,7 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
         kafka_slots_move(kafka, SLOT_OWNED, SLOT_REVOKING);
         kafka_slots_move(kafka, SLOT_PENDING, SLOT_NONE);
     }
+    kafka_stop_leaving(kafka);
     if (kafka_slots_collect(kafka, SLOT_REVOKING) == 0) {
         unassigned(kafka);
         return;
@@ -253,14 +254,6 @@ static void taken(struct kafka *kafka, const struct kafka_event *event)
                             a->reported_count);
 }
 
-/* In the eager protocol the assign call replaces everything, so partitions that stay are in it,
- * too. */
-static void add_those_that_stay(struct kafka *kafka, rd_kafka_topic_partition_list_t *list)
-{
-    each_slot(slot, kafka) if (slot->fetched && slot->state == SLOT_OWNED)
-        kafka_add_from_next(kafka, list, slot);
-}
-
 /* Rule 2. */
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_position *list,
                   size_t count)
@@ -269,30 +262,22 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_p
     if (rebalance != a->number || a->asked != ASKED_ASSIGN)
         return;
     a->asked = ASKED_NOTHING;
-    rd_kafka_topic_partition_list_t *taking =
-        memory_must(rd_kafka_topic_partition_list_new((int)count + 1));
     for (size_t i = 0; i < count; i++) {
         struct kafka_slot *slot = kafka_slot_find(kafka, list[i].kind, list[i].partition);
         if (!slot || slot->state != SLOT_ASSIGNING || slot->absent_until)
-            continue; /* librdkafka is never given one that its topic does not have */
+            continue; /* librdkafka is never asked for one that its topic does not have */
         slot->state = SLOT_OWNED;
         kafka_partition_begin(slot, list[i].offset);
-        if (slot->fetched && (a->partial || !a->eager))
-            kafka_partition_reopen(
-                kafka, slot); /* librdkafka has the partition: only the position is new */
+        if (slot->fetched)
+            kafka_partition_reopen(kafka, slot); /* it is read: only the position is new */
         else
-            kafka_add_from_next(kafka, taking, slot);
+            kafka_partition_start(kafka, slot);
     }
     /* Partitions that the handler leaves out are owned, but not read. */
     kafka_slots_move(kafka, SLOT_ASSIGNING, SLOT_OWNED);
-    if (a->eager && a->partial && taking->cnt > 0)
-        add_those_that_stay(kafka, taking);
-    for (int i = 0; i < taking->cnt; i++)
-        kafka_partition_open(kafka, kafka_slot_of(kafka, &taking->elems[i]));
-    if (!a->partial || taking->cnt > 0)
-        kafka_call_assign(kafka, taking);
+    if (!a->partial)
+        kafka_call_assign(kafka);
     a->partial = false;
-    rd_kafka_topic_partition_list_destroy(taking);
 }
 
 void kafka_unassign(struct kafka *kafka, uint64_t rebalance)
@@ -323,7 +308,7 @@ void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t
         return;
     kafka_pending_cancel(kafka);
     if (!a->partial) /* otherwise librdkafka waits for no answer, and the others stay */
-        kafka_call_nothing(kafka);
+        kafka_call_assign(kafka);
     a->pending_since_ms = now_ms;
 }
 
@@ -368,13 +353,12 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
     kafka_absent_serve(kafka, now_ms);
     kafka_restarts_serve(kafka);
     kafka_rereads_serve(kafka, now_ms);
-    kafka_sweep(kafka, now_ms);
 }
 
 void kafka_assignment_fini(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    kafka_assignment_close_queues(kafka);
+    kafka_assignment_stop(kafka);
     for (size_t i = 0; i < a->event_count; i++)
         rd_kafka_topic_partition_list_destroy(a->events[i].list);
     if (a->granted)

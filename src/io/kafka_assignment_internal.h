@@ -7,8 +7,6 @@
 
 /* kafka_slots.c */
 
-typedef bool (*kafka_slot_test)(const struct kafka_slot *slot);
-
 /* The partition's slot, which is made if there is none. The partition has passed may_exist
  * (kafka_assignment.c). */
 struct kafka_slot *kafka_slot_get(struct kafka *kafka, enum request_kind kind, int32_t partition);
@@ -27,27 +25,17 @@ void kafka_slots_move(struct kafka *kafka, enum kafka_slot_state from, enum kafk
 void kafka_slot_report(struct kafka_assignment *a, const struct kafka_slot *slot);
 /* Collects the slots in that state, for the handler. */
 size_t kafka_slots_collect(struct kafka *kafka, enum kafka_slot_state state);
-/* Whether it is in librdkafka's assignment. */
-bool kafka_slot_is_fetched(const struct kafka_slot *slot);
-/* Those that pass the test, for librdkafka. */
-rd_kafka_topic_partition_list_t *kafka_slots_list(struct kafka *kafka, kafka_slot_test test);
-/* After librdkafka let go of those that pass the test. */
-void kafka_slots_forget(struct kafka *kafka, kafka_slot_test test);
 /* Whether no partition is ours, pending, or fetched. */
 bool kafka_slots_empty(struct kafka *kafka);
 
 /* kafka_assign_calls.c */
 
-/* Gives fetched partitions that are no longer owned back to librdkafka. Makes the call for which a
- * revocation waits or, before an assign call, changes only the assignment. */
-void kafka_call_unassign(struct kafka *kafka, bool is_answer);
-/* Makes the call for which an assignment waits. list has the partitions with offsets. */
-void kafka_call_assign(struct kafka *kafka, rd_kafka_topic_partition_list_t *list);
-/* The same without a partition. */
-void kafka_call_nothing(struct kafka *kafka);
-/* Adds the slot's partition to what is assigned, from where it is read. */
-void kafka_add_from_next(const struct kafka *kafka, rd_kafka_topic_partition_list_t *list,
-                         const struct kafka_slot *slot);
+/* Stops reading what is not owned any more, or is being given back. */
+void kafka_stop_leaving(struct kafka *kafka);
+/* The same, and the call for which a revocation waits. */
+void kafka_call_unassign(struct kafka *kafka);
+/* The same for an assignment. */
+void kafka_call_assign(struct kafka *kafka);
 /* Repeats failed calls, because librdkafka may be waiting for them. */
 void kafka_calls_retry(struct kafka *kafka, int64_t now_ms);
 
@@ -83,7 +71,5 @@ void kafka_closing_serve(struct kafka *kafka, int64_t now_ms);
 void kafka_restarts_serve(struct kafka *kafka);
 /* Reports partitions that their topic did not have as assigned again when that is due. */
 void kafka_absent_serve(struct kafka *kafka, int64_t now_ms);
-/* Drops messages that arrive after a partition was given back, which would keep their memory. */
-void kafka_sweep(struct kafka *kafka, int64_t now_ms);
 /* Serves unreadable slots, and slots to be opened again; usually there are none. */
 void kafka_rereads_serve(struct kafka *kafka, int64_t now_ms);

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/file_state.h"
 #include "base/memory.h"
@@ -140,37 +139,19 @@ static bool differ(const struct config *one, const struct config *other, bool cr
     return false;
 }
 
-static void set_credentials(rd_kafka_t *client, const char *username, const char *password)
+/* The caller holds the lock. A mechanism without a password answers with an error. */
+static void tell(const struct kafka_files *files, const struct running *running)
 {
-    rd_kafka_error_t *error = rd_kafka_sasl_set_credentials(client, username, password);
+    const struct kafka_setting *username =
+        config_kafka_setting(&files->now, running->producer, "sasl.username");
+    const struct kafka_setting *password =
+        config_kafka_setting(&files->now, running->producer, "sasl.password");
+    if (!username || !password)
+        return;
+    rd_kafka_error_t *error =
+        rd_kafka_sasl_set_credentials(running->client, username->value, password->value);
     if (error)
         rd_kafka_error_destroy(error);
-}
-
-/* The credentials of that configuration, if it has any. The caller holds the lock. A mechanism
- * without a password answers with an error. */
-static bool tell(const struct config *config, bool producer, rd_kafka_t *client)
-{
-    const struct kafka_setting *username = config_kafka_setting(config, producer, "sasl.username");
-    const struct kafka_setting *password = config_kafka_setting(config, producer, "sasl.password");
-    if (!username || !password)
-        return false;
-    set_credentials(client, username->value, password->value);
-    return true;
-}
-
-void kafka_tell_again(struct kafka *kafka)
-{
-    struct kafka_files *files = kafka->files;
-    if (files)
-        pthread_mutex_lock(&files->lock);
-    const struct kafka_setting *protocol =
-        config_kafka_setting(kafka->config, false, "security.protocol");
-    bool is_sasl = protocol && !strncasecmp(protocol->value, "sasl", 4);
-    if (!tell(files ? &files->now : kafka->config, false, kafka->consumer) && !is_sasl)
-        set_credentials(kafka->consumer, "", "");
-    if (files)
-        pthread_mutex_unlock(&files->lock);
 }
 
 /* copies NULL: only the credentials are others. */
@@ -187,7 +168,7 @@ static void put_in_force(struct kafka_files *files, const struct config *next,
     } else {
         files->told = true;
         for (size_t i = 0; i < files->running_count; i++)
-            tell(&files->now, files->running[i].producer, files->running[i].client);
+            tell(files, &files->running[i]);
     }
     pthread_mutex_unlock(&files->lock);
     release_config(&before);
@@ -302,7 +283,7 @@ void kafka_client_runs(struct kafka *kafka, enum kafka_side side, rd_kafka_t *cl
     struct running *running = &files->running[files->running_count++];
     *running = (struct running){client, side == SIDE_PRODUCER};
     if (files->told) /* the credentials may have changed since the client's settings were read */
-        tell(&files->now, running->producer, running->client);
+        tell(files, running);
     pthread_mutex_unlock(&files->lock);
 }
 

@@ -71,12 +71,11 @@ struct kafka_slot {
     enum request_kind kind;
     int32_t partition;
     enum kafka_slot_state state;
-    bool fetched;            /* it is in librdkafka's assignment */
-    bool wanted;             /* it should be, but the call failed */
-    bool was_fetched;        /* it has been, and librdkafka may remember where its log began */
-    rd_kafka_queue_t *queue; /* its own queue; NULL: never fetched, swept, or not available */
+    bool fetched;            /* librdkafka reads it */
+    bool was_fetched;        /* it has, and may remember where the log began */
+    rd_kafka_queue_t *queue; /* its own queue; NULL: not fetched, or not available */
     int64_t next;            /* offset after the last delivered record; -1: the oldest */
-    bool reopen;             /* the queue has to be opened again: records go to another one */
+    bool reopen;             /* it has to be started again */
     int64_t reopen_at_ms;    /* not before this time */
     bool restart;            /* to be reported as overtaken and as assigned again */
     bool log_changed;        /* the reason: its log is another one, or has lost records */
@@ -92,8 +91,6 @@ struct kafka_slot {
     bool bare_reported; /* an offset without a ledger was reported; until there is a ledger */
     struct kafka_trouble trouble;
     int64_t untold_since_ms; /* since when no broker has told where it ends; 0: one has */
-    int64_t swept_until_ms;  /* after the partition was given back: late messages are dropped until
-                                then */
     struct list full_node;   /* kafka->full */
     struct kafka *kafka;
     /* Any thread: librdkafka has reported new messages, and the Kafka thread has not handled the
@@ -130,7 +127,7 @@ struct kafka_assignment {
     bool restarts;     /* there may be slots with `restart` */
     bool absences;     /* there may be slots with `absent_until` */
     bool asks_again;   /* only such slots are being reported */
-    bool needs_reread; /* there may be unreadable slots, or slots to be opened again */
+    bool needs_reread; /* there may be unreadable slots, or slots to be started again */
     bool partial; /* the newest assignment is not from the group: partitions that are not in it stay
                    */
     unsigned joins_at_loss; /* kafka->all_joins when partitions were lost */
@@ -255,6 +252,7 @@ struct kafka {
     struct kafka_log_throttle log_throttle;
 
     rd_kafka_t *consumer;
+    rd_kafka_topic_t *input; /* the consumer's requests topic; NULL: nothing was read yet */
     rd_kafka_queue_t *consumer_queue, *close_queue;
     unsigned consumer_version; /* version of the files with which it was made */
     bool joined;
@@ -267,7 +265,7 @@ struct kafka {
     _Atomic(struct kafka_slot *) news;
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_capacity;
-    int64_t swept_at_ms, polled_at_ms;
+    int64_t polled_at_ms;
     bool failed;                     /* reported once */
     atomic_uint joins;               /* JoinGroup requests since the last heartbeat. Any thread */
     atomic_uint all_joins;           /* all JoinGroup requests. Any thread */
@@ -488,9 +486,6 @@ bool kafka_is_outdated(const struct kafka *kafka, unsigned version);
  * destroyed. */
 void kafka_client_runs(struct kafka *kafka, enum kafka_side side, rd_kafka_t *client);
 void kafka_client_ends(struct kafka *kafka, const rd_kafka_t *client);
-/* Gives the consumer the credentials that it has, and one without SASL empty ones, which mean
- * nothing to it. */
-void kafka_tell_again(struct kafka *kafka);
 
 /* kafka_assignment.c; Kafka thread */
 
@@ -509,8 +504,8 @@ void kafka_assignment_fini(struct kafka *kafka);
 
 /* kafka_slots.c; Kafka thread */
 
-/* Releases the consumer's queues. */
-void kafka_assignment_close_queues(struct kafka *kafka);
+/* Stops all reading, and releases the consumer's queues. */
+void kafka_assignment_stop(struct kafka *kafka);
 /* The partition's slot, or NULL. */
 struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition);
 /* Kind of a requests topic, or REQUEST_KINDS. */
@@ -550,13 +545,13 @@ bool kafka_assignment_fenced(struct kafka *kafka);
 void kafka_partition_restart(struct kafka *kafka, struct kafka_slot *slot);
 /* Moves the slots with newly reported messages from kafka->news to kafka->full. */
 void kafka_partitions_news(struct kafka *kafka);
-/* Opens the partition's own queue, so that a full window stops only this partition. Called before
- * the assign call, which directs the messages to that queue. If it fails, it is tried again
- * later. */
-void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot);
-void kafka_partition_close(struct kafka_slot *slot);
-/* Opens the queue again and lets fetching begin at slot->next. If it fails, it is tried again
- * later. */
+/* Begins to read the partition at slot->next, through a queue of its own, so that a full window
+ * stops only this partition. If that fails, it is tried again later. It must not be read yet:
+ * librdkafka would abort. */
+void kafka_partition_start(struct kafka *kafka, struct kafka_slot *slot);
+/* Stops that, if it is read, and releases the queue. It waits for librdkafka's main thread. */
+void kafka_partition_stop(struct kafka *kafka, struct kafka_slot *slot);
+/* Begins at slot->next, also if it is read already. If it fails, it is tried again later. */
 void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot);
 /* Reads the partition from that offset on. */
 void kafka_partition_begin(struct kafka_slot *slot, int64_t offset);
@@ -570,9 +565,7 @@ void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kaf
                             const char *words);
 /* Handles an error about the whole topic, for each partition that is read. */
 void kafka_partitions_failed(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words);
-/* Handles a partition's message that came to the consumer's queue. */
-void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *message);
-/* Opens queues again where that is due. */
+/* Begins again where that is due. */
 void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t now_ms);
 
 /* kafka_probe.c; Kafka thread */

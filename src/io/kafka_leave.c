@@ -18,7 +18,7 @@ static void all_lost(struct kafka *kafka)
     kafka_slots_move(kafka, SLOT_OWNED, SLOT_REVOKING);
     kafka_pending_cancel(kafka);
     kafka_slots_move(kafka, SLOT_PENDING, SLOT_NONE);
-    kafka_slots_forget(kafka, kafka_slot_is_fetched);
+    kafka_assignment_stop(kafka);
     kafka_rights_ask_anew(kafka);
 }
 

@@ -1,10 +1,9 @@
 /* Reading one partition: its queue, the position of reading, and what stops it. Kafka thread.
  *
- * Three things go wrong without a rebalance:
- *  - librdkafka replaces its partition object if the topic was missing in the metadata for a
- *    while. The queue that was opened before gets no more records, and what is fetched goes to the
- *    consumer's queue. Such a record is dropped: the partition's queue is opened again, and reading
- *    starts again after the last delivered record.
+ * A partition is started and stopped by itself (rd_kafka_consume_start), and is in no assignment of
+ * librdkafka's: see kafka_assign_calls.c.
+ *
+ * Two things go wrong without a rebalance:
  *  - The log is suddenly shorter than the position of reading: the topic was deleted and created
  *    again (which also deletes its committed offsets), or has lost records. The committed state
  *    decides: the partition is reported as overtaken and as assigned again. If the committed
@@ -23,7 +22,7 @@
 #include "io/kafka_internal.h"
 
 enum {
-    SEEK_MS = 500,             /* limit of a seek, which is local */
+    STOP_TRIES = 5,
     REOPEN_EVERY_MS = 500,     /* after one that failed */
     REREAD_EVERY_MS = 5000,    /* while it cannot be read */
     TROUBLE_BUDGET_MS = 10000, /* after that time it counts as halted */
@@ -87,7 +86,7 @@ void kafka_partition_restart(struct kafka *kafka, struct kafka_slot *slot)
     slot->restart = kafka->assignment.restarts = true;
 }
 
-void kafka_partition_close(struct kafka_slot *slot)
+static void close_queue(struct kafka_slot *slot)
 {
     if (!slot->queue)
         return;
@@ -97,9 +96,10 @@ void kafka_partition_close(struct kafka_slot *slot)
     slot->queue = NULL;
 }
 
-void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
+/* Opens the partition's own queue, so that a full window stops only this partition. */
+static void open_queue(struct kafka *kafka, struct kafka_slot *slot)
 {
-    kafka_partition_close(slot); /* the queue may belong to an older object of librdkafka */
+    close_queue(slot); /* it may belong to an older object of librdkafka */
     slot->queue = rd_kafka_queue_get_partition(
         kafka->consumer, kafka->config->request_topics[slot->kind], slot->partition);
     slot->reopen = !slot->queue;
@@ -112,28 +112,59 @@ void kafka_partition_open(struct kafka *kafka, struct kafka_slot *slot)
     list_append(&kafka->full, &slot->full_node); /* what came before that */
 }
 
+/* Returns whether it is not read any more: librdkafka drops a stop that one of its own seeks
+ * overtakes (2.8). Fetches that are not answered yet are void. */
+static bool stop(struct kafka *kafka, struct kafka_slot *slot)
+{
+    for (int tries = 0; slot->fetched && tries < STOP_TRIES; tries++)
+        slot->fetched = rd_kafka_consume_stop(kafka->input, slot->partition) &&
+                        rd_kafka_last_error() != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    return !slot->fetched;
+}
+
+/* NULL: it cannot be made now. */
+static rd_kafka_topic_t *input(struct kafka *kafka)
+{
+    if (!kafka->input)
+        kafka->input =
+            rd_kafka_topic_new(kafka->consumer, kafka->config->request_topics[kafka->job], NULL);
+    return kafka->input;
+}
+
+void kafka_partition_start(struct kafka *kafka, struct kafka_slot *slot)
+{
+    open_queue(kafka, slot); /* after a stop, which may end librdkafka's object of the partition */
+    slot->fetched = input(kafka) && !rd_kafka_consume_start(
+                                        kafka->input, slot->partition,
+                                        slot->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : slot->next);
+    slot->was_fetched |= slot->fetched;
+    if (slot->fetched)
+        return;
+    rd_kafka_resp_err_t code = rd_kafka_last_error();
+    slot->reopen = kafka->assignment.needs_reread = true;
+    slot->reopen_at_ms = clock_boot_ms() + REOPEN_EVERY_MS;
+    if (!slot->trouble.since_ms) /* otherwise the next reading says whether it lasts */
+        kafka_partition_failed(kafka, slot, code, rd_kafka_err2str(code));
+}
+
+void kafka_partition_stop(struct kafka *kafka, struct kafka_slot *slot)
+{
+    rd_kafka_message_t *message;
+    slot->reopen = false;
+    slot->trouble.since_ms = 0;
+    (void)stop(kafka, slot); /* else it is stopped with what leaves next */
+    while (slot->queue && (message = rd_kafka_consume_queue(slot->queue, 0)))
+        rd_kafka_message_destroy(message); /* which would keep its memory */
+    close_queue(slot);
+}
+
 void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
 {
     /* librdkafka takes for the beginning where the log began when it last fetched, and that may
      * have been another log. An offset before the beginning lets it ask. */
     slot->next = offset >= 0 ? offset : slot->was_fetched ? 0 : -1;
-    slot->restart = slot->log_changed = slot->reopen = slot->wanted = false;
+    slot->restart = slot->log_changed = slot->reopen = false;
     slot->trouble.since_ms = slot->untold_since_ms = 0;
-}
-
-/* Lets fetching begin at `next`. Everything that was fetched before is void. */
-static rd_kafka_resp_err_t seek(struct kafka *kafka, const struct kafka_slot *slot)
-{
-    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(1));
-    rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[slot->kind],
-                                      slot->partition)
-        ->offset = slot->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : slot->next;
-    rd_kafka_error_t *error = rd_kafka_seek_partitions(kafka->consumer, list, SEEK_MS);
-    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list->elems[0].err;
-    if (error)
-        rd_kafka_error_destroy(error);
-    rd_kafka_topic_partition_list_destroy(list);
-    return code;
 }
 
 void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kafka_resp_err_t code,
@@ -231,43 +262,19 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
     return true;
 }
 
-void kafka_partition_misrouted(struct kafka *kafka, const rd_kafka_message_t *message)
-{
-    enum request_kind kind = kafka_topic_kind(kafka->config, rd_kafka_topic_name(message->rkt));
-    struct kafka_slot *slot =
-        kind == REQUEST_KINDS ? NULL : kafka_slot_find(kafka, kind, message->partition);
-    if (!slot || !slot->fetched || slot->state != SLOT_OWNED || slot->reopen)
-        return;
-    if (message->err && message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        kafka_partition_failed(kafka, slot, message->err, rd_kafka_message_errstr(message));
-        return;
-    }
-    slot->reopen = kafka->assignment.needs_reread = true;
-    slot->reopen_at_ms = 0;
-    struct log_about where = about(kafka, slot);
-    log_write(LOG_WARN, &where,
-              "kafka: librdkafka has made this partition anew, as its topic was away from the "
-              "metadata for a moment; it is read on from offset %" PRId64,
-              slot->next);
-}
-
 void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot)
 {
-    slot->reopen_at_ms = clock_boot_ms() + REOPEN_EVERY_MS;
-    kafka_partition_open(kafka, slot);
-    rd_kafka_resp_err_t code =
-        slot->queue ? seek(kafka, slot) : RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
-    slot->reopen = code != RD_KAFKA_RESP_ERR_NO_ERROR;
+    slot->reopen = !stop(kafka, slot);
     kafka->assignment.needs_reread |= slot->reopen;
-    /* A partition in trouble keeps its reason: the next reading says whether it lasts. */
-    if (slot->reopen && !slot->trouble.since_ms)
-        kafka_partition_failed(kafka, slot, code, rd_kafka_err2str(code));
+    slot->reopen_at_ms = clock_boot_ms() + REOPEN_EVERY_MS;
+    if (!slot->reopen)
+        kafka_partition_start(kafka, slot);
 }
 
 void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t now_ms)
 {
     struct kafka_trouble *trouble = &slot->trouble;
-    if (!slot->fetched || slot->state != SLOT_OWNED)
+    if (slot->state != SLOT_OWNED)
         return;
     if (trouble->since_ms && !slot->reopen && now_ms - trouble->reread_ms >= REREAD_EVERY_MS) {
         trouble->reread_ms = now_ms;

@@ -1,6 +1,6 @@
 /* What happens to owned partitions without the group: they are reported as assigned again, because
- * their log or committed state has changed or their topic did not have them; queues are opened
- * again; and what arrives after a partition was given back is dropped. Kafka thread. */
+ * their log or committed state has changed or their topic did not have them; and what cannot be
+ * read is begun again. Kafka thread. */
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -80,23 +80,6 @@ void kafka_absent_serve(struct kafka *kafka, int64_t now_ms)
             slot->absent_until = now_ms + slot->absent_pause;
         }
         a->absences |= slot->absent_until != 0;
-    }
-}
-
-void kafka_sweep(struct kafka *kafka, int64_t now_ms)
-{
-    if (now_ms - kafka->swept_at_ms < 1000)
-        return;
-    kafka->swept_at_ms = now_ms;
-    each_slot(slot, kafka)
-    {
-        if (!slot->queue || slot->fetched)
-            continue;
-        rd_kafka_message_t *message;
-        while ((message = rd_kafka_consume_queue(slot->queue, 0)))
-            rd_kafka_message_destroy(message);
-        if (now_ms > slot->swept_until_ms)
-            kafka_partition_close(slot);
     }
 }
 

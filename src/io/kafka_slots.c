@@ -1,14 +1,10 @@
 /* The partitions of the job that a rebalance has ever named (slots): found, gathered by their
- * state, and listed for librdkafka and for the handler. Kafka thread. */
+ * state, and listed for the handler. Kafka thread. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "io/kafka_assignment_internal.h"
-
-enum {
-    SWEEP_FOR_MS = 5000,
-};
 
 enum request_kind kafka_topic_kind(const struct config *config, const char *topic)
 {
@@ -81,36 +77,13 @@ size_t kafka_slots_collect(struct kafka *kafka, enum kafka_slot_state state)
     return a->reported_count;
 }
 
-bool kafka_slot_is_fetched(const struct kafka_slot *slot)
-{
-    return slot->fetched;
-}
-
-rd_kafka_topic_partition_list_t *kafka_slots_list(struct kafka *kafka, kafka_slot_test test)
-{
-    rd_kafka_topic_partition_list_t *list = memory_must(rd_kafka_topic_partition_list_new(8));
-    each_slot(slot, kafka) if (test(slot)) rd_kafka_topic_partition_list_add(
-        list, kafka->config->request_topics[slot->kind], slot->partition);
-    return list;
-}
-
-void kafka_slots_forget(struct kafka *kafka, kafka_slot_test test)
-{
-    int64_t until = clock_boot_ms() + SWEEP_FOR_MS;
-    each_slot(slot, kafka) if (test(slot))
-    {
-        slot->fetched = false;
-        slot->swept_until_ms = until;
-    }
-}
-
 bool kafka_slots_empty(struct kafka *kafka)
 {
     each_slot(slot, kafka) if (slot->state != SLOT_NONE || slot->fetched) return false;
     return true;
 }
 
-void kafka_assignment_close_queues(struct kafka *kafka)
+void kafka_assignment_stop(struct kafka *kafka)
 {
-    each_slot(slot, kafka) kafka_partition_close(slot);
+    each_slot(slot, kafka) kafka_partition_stop(kafka, slot);
 }
