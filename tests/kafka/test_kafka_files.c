@@ -1,9 +1,7 @@
 /* Files that Kafka's clients take something from: what is new comes into force, what is no use does
  * not. No broker. */
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +11,7 @@
 
 #include "base/process_usage.h"
 #include "core/config.h"
-#include "io/kafka_internal.h"
+#include "io/kafka.h"
 
 static const char certificate[] =
     "-----BEGIN CERTIFICATE-----\n"
@@ -281,61 +279,6 @@ static void a_password_does_not_wait_for_a_certificate(void **state)
     config_fini(&config);
 }
 
-/* Who is about to give a client its credentials next, this is done first. */
-static pthread_t changer;
-static struct kafka_files *_Atomic changing; /* NULL: nobody */
-static atomic_bool changed;
-
-static void *change(void *files)
-{
-    (void)look(files, false);
-    atomic_store(&changed, true);
-    return NULL;
-}
-
-/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
-rd_kafka_error_t *__real_rd_kafka_sasl_set_credentials(rd_kafka_t *client, const char *user,
-                                                       const char *password);
-rd_kafka_error_t *__wrap_rd_kafka_sasl_set_credentials(rd_kafka_t *client, const char *user,
-                                                       const char *password);
-rd_kafka_error_t *__wrap_rd_kafka_sasl_set_credentials(rd_kafka_t *client, const char *user,
-                                                       const char *password)
-{
-    enum { ROUNDS = 40, ROUND_US = 5000 }; /* who waits for the lock never ends here */
-    struct kafka_files *files = atomic_exchange(&changing, NULL);
-    if (files)
-        assert_int_equal(pthread_create(&changer, NULL, change, files), 0);
-    for (int i = 0; files && i < ROUNDS && !atomic_load(&changed); i++)
-        usleep(ROUND_US);
-    return __real_rd_kafka_sasl_set_credentials(client, user, password);
-}
-/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
-
-/* What a client is told again may be changed by another thread in that moment: the client must not
- * be left with what was in force before. */
-static void credentials_told_again_are_those_in_force(void **state)
-{
-    (void)state;
-    static const struct kafka_handler nobody;
-    char password[64];
-    size_t size = sizeof password;
-    struct config config = config_with_files("password", "ca");
-    struct kafka_files *files = kafka_files_new(&config);
-    struct kafka *kafka = kafka_new(&config, REQUEST_CALL, files, &nobody, NULL, &error);
-    assert_non_null(kafka);
-    put("password", "two-secret");
-    atomic_store(&changing, files);
-    kafka_tell_again(kafka);
-    pthread_join(changer, NULL);
-    assert_string_equal(error.text, "");
-    assert_int_equal(
-        rd_kafka_conf_get(rd_kafka_conf(kafka->consumer), "sasl.password", password, &size), 0);
-    assert_string_equal(password, "two-secret");
-    kafka_free(kafka);
-    kafka_files_free(files);
-    config_fini(&config);
-}
-
 static void certificates_make_new_clients(void **state)
 {
     (void)state;
@@ -352,7 +295,6 @@ int main(void)
         cmocka_unit_test(a_password_is_read_again),
         cmocka_unit_test(both_errors_are_told),
         cmocka_unit_test(a_password_does_not_wait_for_a_certificate),
-        cmocka_unit_test(credentials_told_again_are_those_in_force),
         cmocka_unit_test(certificates_make_new_clients),
         cmocka_unit_test(clients_are_made_with_the_last_good_files),
         cmocka_unit_test(files_that_are_replaced_are_released),
