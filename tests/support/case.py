@@ -36,6 +36,12 @@ def main():
     sys.exit(SKIPPED if len(result.skipped) == result.testsRun else 0)
 
 
+def line_with(pattern, text):
+    """The first line in which the pattern is found. (A pattern with .* before it would be tried anew at each character of each line.)"""
+    found = re.search(pattern, text)
+    return found and text[text.rfind("\n", 0, found.start()) + 1:].split("\n", 1)[0]
+
+
 class ProgramCase(unittest.TestCase):
     """A directory for each test (kept when it fails) and programs that end with it."""
 
@@ -71,12 +77,12 @@ class ProgramCase(unittest.TestCase):
     def _check_words(self, program):
         """No sanitizer's report, and no secret and no whole phone number in what the worker wrote."""
         text = "\n".join(program.lines["stderr"])
-        report = re.search(r".*(ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:).*", text)
-        self.assertIsNone(report, f"{program.name}: {report and report.group()}")
+        report = line_with("ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:", text)
+        self.assertIsNone(report, f"{program.name}: {report}")
         if isinstance(program, Worker):
             self.assertNotIn(TOKEN, text, "the token stands in the log")
-            leak = re.search(r'.*(Authorization: \S+|sig=[0-9A-F]{32}|(?<![\d.])1[3-9]\d{9}(?!\d)).*', text)
-            self.assertIsNone(leak, f"{program.name} logs a secret: {leak and leak.group()}")
+            leak = line_with(r"Authorization: \S+|sig=[0-9A-F]{32}|(?<![\d.])1[3-9]\d{9}(?!\d)", text)
+            self.assertIsNone(leak, f"{program.name} logs a secret: {leak}")
 
 
 class KafkaCase(ProgramCase):
