@@ -292,6 +292,9 @@ void kafka_serve(struct kafka *kafka)
     kafka_probe_serve(kafka, now);
     kafka_assignment_serve(kafka, now);
     follow_files(kafka, now);
+    if (kafka->unserved.list && kafka_runner_take(&kafka->looker))
+        kafka_unserved_looked(kafka);
+    kafka_unserved_serve(kafka, now);
     kafka_untold_serve(kafka, now);
     if (kafka_runner_take(&kafka->writer))
         kafka_writing_complete(kafka);
@@ -310,6 +313,7 @@ void kafka_free(struct kafka *kafka)
     kafka_runner_fini(&kafka->prober);
     kafka_runner_fini(&kafka->looker);
     kafka_probe_fini(kafka);
+    kafka_unserved_fini(kafka);
     kafka_producer_fini(kafka);
     kafka_reading_fini(&kafka->reading);
     drop_consumer(kafka, end_now);

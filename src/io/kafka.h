@@ -2,7 +2,7 @@
  * transactional producer, and four runner threads for the calls that block, so that the Kafka
  * thread never waits for the network: the writer (transactions), the reader (ledgers, ending a dead
  * owner's transactions, plain commits), the prober (whether committed offsets still exist) and the
- * looker (whether brokers serve a partition of which nothing is told). Only the Kafka thread calls
+ * looker (whether brokers serve a partition of which nothing comes). Only the Kafka thread calls
  * the functions below, except kafka_wake (any thread) and kafka_check_settings (before any thread).
  * Functions start operations; kafka_serve reports their ends through the handler. Partition lists
  * and texts that the handler gets are borrowed for the call.

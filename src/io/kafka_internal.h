@@ -91,7 +91,9 @@ struct kafka_slot {
     bool bare_reported; /* an offset without a ledger was reported; until there is a ledger */
     struct kafka_trouble trouble;
     int64_t untold_since_ms; /* since when no broker has told where it ends; 0: one has */
-    struct list full_node;   /* kafka->full */
+    bool is_unserved; /* its leader did not answer the last question, when these were known: */
+    int64_t unserved_next, unserved_end;
+    struct list full_node; /* kafka->full */
     struct kafka *kafka;
     /* Any thread: librdkafka has reported new messages, and the Kafka thread has not handled the
      * report yet. The slot is then in kafka->news. */
@@ -239,6 +241,13 @@ struct kafka_untold {
     int64_t pause_until_ms, pause_ms; /* before the next look */
 };
 
+/* The question to the leaders of partitions (kafka_unserved.c). Kafka thread. */
+struct kafka_unserved {
+    rd_kafka_topic_partition_list_t *list; /* the looker's; NULL: nothing is asked. In the end what
+                                              cannot be read has an error, and words as metadata */
+    int64_t due_ms;
+};
+
 enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
 
 struct kafka {
@@ -261,6 +270,7 @@ struct kafka {
     struct kafka_assignment assignment;
     struct kafka_probe probe;
     struct kafka_untold untold;
+    struct kafka_unserved unserved;
     struct list full; /* slots in whose queue there may be something */
     _Atomic(struct kafka_slot *) news;
     struct record_header *headers; /* scratch of kafka_take */
@@ -581,6 +591,14 @@ void kafka_probe_fini(struct kafka *kafka);
 
 /* Replaces the consumer if brokers serve a partition of which they tell it nothing. */
 void kafka_untold_serve(struct kafka *kafka, int64_t now_ms);
+
+/* kafka_unserved.c; Kafka thread */
+
+/* Asks the leaders of the partitions when that is due. */
+void kafka_unserved_serve(struct kafka *kafka, int64_t now_ms);
+/* Takes what the looker has found. */
+void kafka_unserved_looked(struct kafka *kafka);
+void kafka_unserved_fini(struct kafka *kafka);
 
 /* kafka_log_identity.c */
 

@@ -77,7 +77,8 @@ static void closed(struct kafka *kafka)
     if (a->leaving) {
         a->left = true;
     } else if (kafka_runner_idle(&kafka->writer) && kafka_runner_idle(&kafka->reader) &&
-               kafka_runner_idle(&kafka->prober) && kafka_consumer_renew(kafka)) {
+               kafka_runner_idle(&kafka->prober) && kafka_runner_idle(&kafka->looker) &&
+               kafka_consumer_renew(kafka)) {
         /* The new consumer has its member id: if it is fenced, another process has joined. */
         a->closing = a->renewing = a->fenced = a->lost = a->follows = false;
     }

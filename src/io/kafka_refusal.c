@@ -120,6 +120,10 @@ const char *kafka_read_remedy(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
         return "the topic is gone: create it again";
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+        return "look at that broker, and at the network between it and this worker";
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+        return "start a broker that holds it";
     default:
         return "";
     }

@@ -111,7 +111,7 @@ static void renew(struct kafka *kafka, const struct kafka_slot *slot, int64_t no
 void kafka_untold_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_untold *untold = &kafka->untold;
-    if (kafka_runner_take(&kafka->looker) && !untold->is_served) {
+    if (!kafka->unserved.list && kafka_runner_take(&kafka->looker) && !untold->is_served) {
         untold->pause_until_ms = now_ms + FIRST_PAUSE_MS;
         untold->turn = untold->partition + 1;
     }

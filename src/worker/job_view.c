@@ -83,12 +83,13 @@ static void watch_partitions(struct kafka_thread *thread)
     engine_get_stats(thread->engine, &all);
     bool waits = lets_wait(thread, &all);
     bool excused = all.stopping || troubles_any(&thread->troubles, thread->now);
+    bool is_away = kafka_silent_since(thread->kafka, NULL, 0); /* that is told of all brokers */
     int64_t first_end = -1;
     size_t stuck = 0;
     for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
         int64_t end = kafka_end(thread->kafka, thread->job, view.partition);
         bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition) ||
-                     (end < 0 && kafka_log_tells_why());
+                     (end < 0 && is_away);
         if (!is_stuck(thread, &view, excused || known, waits, end))
             continue;
         if (!stuck++) {

@@ -363,6 +363,41 @@ static void tells_since_when_no_broker_answers_and_why(void **state)
     side_fini(&side);
 }
 
+/* A partition of which nothing comes because its leader does not answer looks like one that is
+ * idle. */
+static void tells_of_a_leader_that_does_not_answer(void **state)
+{
+    enum { LEADER = 2 };
+    static const char *const options[] = {"kafka.consumer.fetch.wait.max.ms=10",
+                                          "kafka.session.timeout.ms=6000", "stuck.after.ms=1000",
+                                          NULL};
+    struct cluster *cluster = cluster_new(LEADER);
+    struct side side;
+    *state = cluster;
+    rd_kafka_mock_topic_create(cluster->mock, "call-requests", 2, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "call-results", 1, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "privacy-call-dead-letters", 1, 1);
+    rd_kafka_mock_partition_set_leader(cluster->mock, "call-requests", 0, 1);
+    rd_kafka_mock_partition_set_leader(cluster->mock, "call-requests", 1, LEADER);
+    rd_kafka_mock_coordinator_set(cluster->mock, "group", "g", 1);
+    side_init(&side, cluster->bootstrap, "g", "a", options);
+    side_join(&side, 2);
+    side_until(&side, (side_take(&side, 0), side_take(&side, 1), side.ends > 1));
+    const struct kafka_slot *served = kafka_slot_find(side.kafka, REQUEST_CALL, 0);
+    const struct kafka_slot *unserved = kafka_slot_find(side.kafka, REQUEST_CALL, 1);
+    rd_kafka_mock_broker_set_down(cluster->mock, LEADER);
+    side_until(&side, unserved->trouble.since_ms);
+    assert_non_null(strstr(unserved->trouble.reason, "broker 2 (127.0.0.1:"));
+    assert_int_equal(served->trouble.since_ms, 0);
+    assert_int_equal(atomic_load(&side.kafka->silent_since_ms), 0);
+    rd_kafka_mock_broker_set_up(cluster->mock, LEADER);
+    side_until(&side, (side_take(&side, 1), !unserved->trouble.since_ms));
+    topic_put(cluster->bootstrap, "call-requests", 1, "o-1", "one", "x");
+    side_until(&side, (side_take(&side, 1), side.taken_count > 0));
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void push_fetch_errors(struct cluster *cluster, rd_kafka_resp_err_t code)
 {
     rd_kafka_resp_err_t errors[200];
@@ -720,6 +755,7 @@ int main(int argc, char **argv)
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_why_a_record_is_too_large_for_the_client),
         with_cluster(tells_since_when_no_broker_answers_and_why),
+        cmocka_unit_test_teardown(tells_of_a_leader_that_does_not_answer, cluster_down),
         with_cluster(names_the_right_that_the_first_read_lacks),
         with_cluster(tells_what_the_coordinator_says),
         with_cluster(tells_once_that_a_broker_hangs),
