@@ -86,9 +86,13 @@ def keep_classes(directory):
         os.makedirs(cache(), exist_ok=True)
         with Kafka(directory, java=[f"-XX:ArchiveClassesAtExit={aside}"]) as kafka:
             kafka.stop()
+        if kafka.processes[-1].wait() != 128 + signal.SIGTERM:  # Java crashes with a file that is not whole
+            raise RuntimeError("the broker that makes it did not end in good order")
         os.rename(aside, kept)
     except (OSError, RuntimeError) as problem:
         print(f"brokers start without a file of their classes: {problem}", file=sys.stderr)
+        if os.path.exists(aside):
+            os.unlink(aside)
 
 
 def free_ports(count):
