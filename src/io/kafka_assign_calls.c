@@ -45,6 +45,7 @@ void kafka_call_unassign(struct kafka *kafka)
     struct kafka_assignment *a = &kafka->assignment;
     rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
     kafka_stop_leaving(kafka);
+    a->assign_pending = false;
     a->unassign_pending =
         has_failed(kafka, "giving partitions back",
                    a->eager ? error_of(rd_kafka_assign(kafka->consumer, NULL))
@@ -57,6 +58,7 @@ void kafka_call_assign(struct kafka *kafka)
     struct kafka_assignment *a = &kafka->assignment;
     rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
     kafka_stop_leaving(kafka);
+    a->unassign_pending = false;
     a->assign_pending = has_failed(kafka, "taking partitions",
                                    a->eager ? error_of(rd_kafka_assign(kafka->consumer, none))
                                             : rd_kafka_incremental_assign(kafka->consumer, none));
@@ -71,6 +73,6 @@ void kafka_calls_retry(struct kafka *kafka, int64_t now_ms)
         return;
     if (a->unassign_pending)
         kafka_call_unassign(kafka);
-    if (a->assign_pending && !a->closing)
+    else if (!a->closing)
         kafka_call_assign(kafka);
 }

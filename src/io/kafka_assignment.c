@@ -179,6 +179,7 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
         if (slot->state == SLOT_NONE)
             slot->state = SLOT_PENDING;
     }
+    kafka_stop_leaving(kafka);
     int32_t before = a->generation;
     a->generation = kafka_membership_keep(kafka);
     a->joining &= a->follows && a->generation == before;
@@ -264,9 +265,13 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_p
     a->asked = ASKED_NOTHING;
     for (size_t i = 0; i < count; i++) {
         struct kafka_slot *slot = kafka_slot_find(kafka, list[i].kind, list[i].partition);
-        if (!slot || slot->state != SLOT_ASSIGNING || slot->absent_until)
-            continue; /* librdkafka is never asked for one that its topic does not have */
+        if (!slot || slot->state != SLOT_ASSIGNING)
+            continue;
         slot->state = SLOT_OWNED;
+        if (slot->absent_until) { /* librdkafka never reads what its topic does not have */
+            kafka_partition_stop(kafka, slot);
+            continue;
+        }
         kafka_partition_begin(slot, list[i].offset);
         if (slot->fetched)
             kafka_partition_reopen(kafka, slot); /* it is read: only the position is new */

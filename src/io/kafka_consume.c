@@ -66,7 +66,7 @@ size_t kafka_take(struct kafka *kafka, enum request_kind kind, int32_t partition
                   const struct kafka_record_sink *sink, void *arg)
 {
     struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
-    if (!slot || !slot->fetched || !slot->queue || slot->state != SLOT_OWNED)
+    if (kafka->failed || !slot || !slot->fetched || !slot->queue || slot->state != SLOT_OWNED)
         return 0;
     size_t taken = 0;
     if (!kafka_probe_lets_take(kafka, slot))

@@ -514,7 +514,7 @@ void kafka_assignment_fini(struct kafka *kafka);
 
 /* kafka_slots.c; Kafka thread */
 
-/* Stops all reading, and releases the consumer's queues. */
+/* Stops all reading of a consumer that is going to end, and releases its queues. */
 void kafka_assignment_stop(struct kafka *kafka);
 /* The partition's slot, or NULL. */
 struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition);

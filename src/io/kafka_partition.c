@@ -90,6 +90,9 @@ static void close_queue(struct kafka_slot *slot)
 {
     if (!slot->queue)
         return;
+    rd_kafka_message_t *message; /* each would keep its memory, and librdkafka's object */
+    while ((message = rd_kafka_consume_queue(slot->queue, 0)))
+        rd_kafka_message_destroy(message);
     rd_kafka_queue_cb_event_enable(slot->queue, NULL, NULL);
     list_remove(&slot->full_node);
     rd_kafka_queue_destroy(slot->queue);
@@ -102,8 +105,6 @@ static void open_queue(struct kafka *kafka, struct kafka_slot *slot)
     close_queue(slot); /* it may belong to an older object of librdkafka */
     slot->queue = rd_kafka_queue_get_partition(
         kafka->consumer, kafka->config->request_topics[slot->kind], slot->partition);
-    slot->reopen = !slot->queue;
-    kafka->assignment.needs_reread |= slot->reopen;
     if (!slot->queue)
         return;
     slot->kafka = kafka;
@@ -131,30 +132,35 @@ static rd_kafka_topic_t *input(struct kafka *kafka)
     return kafka->input;
 }
 
-void kafka_partition_start(struct kafka *kafka, struct kafka_slot *slot)
+/* It could not be stopped or started, and that is tried again. */
+static void put_off(struct kafka *kafka, struct kafka_slot *slot)
 {
-    open_queue(kafka, slot); /* after a stop, which may end librdkafka's object of the partition */
-    slot->fetched = input(kafka) && !rd_kafka_consume_start(
-                                        kafka->input, slot->partition,
-                                        slot->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : slot->next);
-    slot->was_fetched |= slot->fetched;
-    if (slot->fetched)
-        return;
-    rd_kafka_resp_err_t code = rd_kafka_last_error();
+    rd_kafka_resp_err_t code =
+        slot->queue ? rd_kafka_last_error() : RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
     slot->reopen = kafka->assignment.needs_reread = true;
     slot->reopen_at_ms = clock_boot_ms() + REOPEN_EVERY_MS;
     if (!slot->trouble.since_ms) /* otherwise the next reading says whether it lasts */
         kafka_partition_failed(kafka, slot, code, rd_kafka_err2str(code));
 }
 
+void kafka_partition_start(struct kafka *kafka, struct kafka_slot *slot)
+{
+    if (kafka->assignment.closing) /* a consumer that closes may not see it, and never ends then */
+        return;
+    int64_t from = slot->next < 0 ? RD_KAFKA_OFFSET_BEGINNING : slot->next;
+    open_queue(kafka, slot); /* after a stop, which may end librdkafka's object of the partition */
+    slot->fetched =
+        slot->queue && input(kafka) && !rd_kafka_consume_start(kafka->input, slot->partition, from);
+    slot->was_fetched |= slot->fetched;
+    if (!slot->fetched)
+        put_off(kafka, slot);
+}
+
 void kafka_partition_stop(struct kafka *kafka, struct kafka_slot *slot)
 {
-    rd_kafka_message_t *message;
     slot->reopen = false;
     slot->trouble.since_ms = 0;
     (void)stop(kafka, slot); /* else it is stopped with what leaves next */
-    while (slot->queue && (message = rd_kafka_consume_queue(slot->queue, 0)))
-        rd_kafka_message_destroy(message); /* which would keep its memory */
     close_queue(slot);
 }
 
@@ -264,11 +270,11 @@ bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
 
 void kafka_partition_reopen(struct kafka *kafka, struct kafka_slot *slot)
 {
-    slot->reopen = !stop(kafka, slot);
-    kafka->assignment.needs_reread |= slot->reopen;
-    slot->reopen_at_ms = clock_boot_ms() + REOPEN_EVERY_MS;
-    if (!slot->reopen)
+    slot->reopen = false;
+    if (stop(kafka, slot))
         kafka_partition_start(kafka, slot);
+    else
+        put_off(kafka, slot);
 }
 
 void kafka_partition_serve(struct kafka *kafka, struct kafka_slot *slot, int64_t now_ms)

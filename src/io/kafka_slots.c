@@ -85,5 +85,9 @@ bool kafka_slots_empty(struct kafka *kafka)
 
 void kafka_assignment_stop(struct kafka *kafka)
 {
-    each_slot(slot, kafka) kafka_partition_stop(kafka, slot);
+    each_slot(slot, kafka)
+    {
+        kafka_partition_stop(kafka, slot);
+        slot->fetched = false;
+    }
 }
