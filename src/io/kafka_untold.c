@@ -58,19 +58,18 @@ static bool is_untold(const struct kafka *kafka, const struct kafka_slot *slot)
 }
 
 /* The next partition in turn that has been untold for long, so that none hides the others; NULL:
- * none. While a rebalance is unanswered, librdkafka fetches nothing. */
+ * none. A rebalance stops no reading, so it ends no such time. */
 static const struct kafka_slot *find(const struct kafka *kafka, int64_t now_ms)
 {
     const struct kafka_assignment *a = &kafka->assignment;
     const struct kafka_slots *slots = &a->slots[kafka->job];
     const struct kafka_slot *first = NULL, *next = NULL;
     int64_t limit = limit_ms(kafka);
-    bool is_paused = a->asked != ASKED_NOTHING || a->follows || a->closing;
     for (size_t i = 0; i < slots->count; i++) {
         struct kafka_slot *slot = slots->at[i];
         if (!slot)
             continue;
-        if (is_paused || !is_untold(kafka, slot))
+        if (a->closing || !is_untold(kafka, slot))
             slot->untold_since_ms = 0;
         else if (!slot->untold_since_ms)
             slot->untold_since_ms = now_ms;
