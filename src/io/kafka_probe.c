@@ -152,14 +152,22 @@ static void answered(struct kafka *kafka, int64_t now_ms)
         each_held(slot, kafka) if (probe->there) slot->before = slot->asked;
         return;
     }
-    /* An answer from before a rebalance is about another assignment. */
-    if (probe->rebalance != a->number || a->asked != ASKED_NOTHING)
+    /* An answer from before a rebalance is about another assignment. While one is unanswered, what
+     * is given back may commit its ledgers into the topic that was made again, so that the next
+     * answer finds an offset: this one is noted at once. */
+    if (probe->rebalance != a->number)
         return;
-    log_warn("kafka: the committed offsets of this group are gone: topic %s was deleted and made "
-             "again, or the brokers have lost them; the worker checks whether its partitions' logs "
-             "are still those that it has read",
-             kafka->config->request_topics[kafka->job]);
-    each_held(slot, kafka) kafka_partition_restart(kafka, slot);
+    bool is_new = false;
+    each_held(slot, kafka)
+    {
+        is_new |= !slot->restart;
+        kafka_partition_restart(kafka, slot);
+    }
+    if (is_new)
+        log_warn("kafka: the committed offsets of this group are gone: topic %s was deleted and "
+                 "made again, or the brokers have lost them; the worker checks whether its "
+                 "partitions' logs are still those that it has read",
+                 kafka->config->request_topics[kafka->job]);
 }
 
 bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot)

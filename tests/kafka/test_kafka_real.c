@@ -418,6 +418,50 @@ static void reads_what_stays_during_a_rebalance(void **state)
     both_leave(&one, &two);
 }
 
+/* The topic is made again while a revocation is unanswered. What is given back commits its ledger,
+ * so that there is an offset again when the answer comes. */
+static void reads_another_log_of_what_stays_from_its_beginning(void **state)
+{
+    (void)state;
+    struct place_names names;
+    struct side one, two;
+    struct stored_ledger ledgers[4];
+    int32_t stays = 0;
+    names_init(&names, "stays-anew", NULL);
+    for (const char **option = names.options; *option; option++)
+        if (strstr(*option, ".metadata.refresh.")) /* it hears nothing of the topic's absence */
+            *option = "kafka.topic.metadata.refresh.interval.ms=600000";
+    topics_make(&names, 4);
+    side_of(&one, &names, "a");
+    side_of(&two, &names, "b");
+    side_join(&one, 4);
+    for (int32_t i = 0; i < 4; i++) {
+        ledgers[i] = ledger_of(i, 1, "1:1:a");
+        topic_put(names.bootstrap, names.requests, i, "k", "of the old log", "h");
+        side_until(&one, (side_take(&one, i), one.taken_count == (size_t)i + 1));
+    }
+    assert_int_equal(side_commit(&one, ledgers, 4), GROUP_DONE);
+    one.answers = false;
+    kafka_start(two.kafka);
+    kafka_join(two.kafka);
+    both_until(&one, &two, newest(&one)->revoked);
+    while (was_told(&one, true, false, stays))
+        stays++;
+    uint64_t number = newest(&one)->number;
+    topic_delete(names.bootstrap, names.requests);
+    both_until(&one, &two, kafka_slot_find(one.kafka, REQUEST_CALL, stays)->restart);
+    topic_make(names.bootstrap, names.requests, 4);
+    for (int i = 0; i < 3; i++)
+        topic_put(names.bootstrap, names.requests, stays, "k", "of the new log", "h");
+    both_until(&one, &two, side_commit(&one, ledgers, 4) == GROUP_DONE);
+    assert_int_equal(newest(&one)->number, number);
+    one.answers = true;
+    kafka_unassign(one.kafka, number);
+    both_until(&one, &two, (side_take(&one, stays), one.taken_count > 4));
+    assert_int_equal(one.taken[4].position.offset, 0);
+    both_leave(&one, &two);
+}
+
 /* The partition count changes while `assigned` is unanswered. */
 static void hears_again_of_an_overtaken_offer(void **strategy)
 {
@@ -750,6 +794,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(reads_from_where_it_is_told),
         BOTH_WAYS(shares_with_another),
         cmocka_unit_test(reads_what_stays_during_a_rebalance),
+        cmocka_unit_test(reads_another_log_of_what_stays_from_its_beginning),
         BOTH_WAYS(hears_again_of_an_overtaken_offer),
         BOTH_WAYS(loses_an_overtaken_revocation),
         cmocka_unit_test(goes_on_after_a_late_answer_to_an_overtaken_revocation),
