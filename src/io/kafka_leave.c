@@ -84,13 +84,14 @@ static void closed(struct kafka *kafka)
     }
 }
 
-/* Rule 9. A static member is not to leave; where no broker answers, nothing is to be waited for. */
+/* Rule 9. A static member does not leave, but waits as well: librdkafka (2.0.2) aborts the process
+ * if it is closed between the answer to its JoinGroup and the one to its SyncGroup. Where no broker
+ * answers, nothing is to be waited for. */
 static bool waits_for_group(struct kafka *kafka, int64_t now_ms)
 {
     const struct kafka_assignment *a = &kafka->assignment;
     return kafka->joined && (a->joining || !a->answers) && now_ms < a->leave_ms &&
-           !atomic_load(&kafka->silent_since_ms) &&
-           !config_kafka_setting(kafka->config, false, "group.instance.id");
+           !atomic_load(&kafka->silent_since_ms);
 }
 
 /* Rules 4 and 9. */

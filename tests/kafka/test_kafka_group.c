@@ -441,6 +441,26 @@ static void is_not_its_own_duplicate(void **state)
     side_fini(&side);
 }
 
+/* librdkafka 2.0.2 aborts if it is closed then without a LeaveGroup. */
+static void ends_between_join_and_sync_as_a_static_member(void **state)
+{
+    enum { DELAY_MS = 3000, MOST = 8 };
+    struct cluster *cluster = *state;
+    struct side side;
+    const char *options[MOST + 2] = {"kafka.group.instance.id=a"};
+    for (size_t i = 0; quick_options[i] && i < MOST; i++)
+        options[i + 1] = quick_options[i];
+    rd_kafka_mock_broker_push_request_error_rtts(cluster->mock, 1, SYNC_GROUP, 1,
+                                                 RD_KAFKA_RESP_ERR_NO_ERROR, DELAY_MS);
+    side_init(&side, cluster->bootstrap, "g", "a", options);
+    kafka_start(side.kafka);
+    kafka_join(side.kafka);
+    side_until(&side, kafka_generation_now(side.kafka) >= 0);
+    assert_int_equal(side.rebalance_count, 0);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 /* A name or pattern of tests may be given. */
 int main(int argc, char **argv)
 {
@@ -448,6 +468,7 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     log_setup(LOG_WARN, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
+        with_cluster(ends_between_join_and_sync_as_a_static_member),
         with_cluster(has_its_rights_again_without_a_partition),
         with_cluster(needs_no_right_to_write_for_partitions_that_are_gone),
         with_cluster(tells_that_it_joins_again),
