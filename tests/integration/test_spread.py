@@ -1,6 +1,6 @@
 """How evenly the partitions of each topic are spread over the workers while these join and leave, one by one and together, under load.
 
-SPREAD: the numbers of workers that the table tells of (make spread: 2,3,4,8,12). Asserted is, after each change: each topic is spread as
+SPREAD: the numbers of workers that the table tells of (make spread: 2,3,4,8,12). SPREAD_LATENCY: how long the platform takes. Asserted is, after each change: each topic is spread as
 evenly as it can be; only what must move has moved; what has not moved was never given back, and its results went on. The pauses are told,
 and beside them the longest one of any partition while nothing changed: what the machine does by itself.
 """
@@ -16,6 +16,7 @@ from records import Requests, Topic, call
 
 NUMBERS = [int(number) for number in os.environ.get("SPREAD", "2,3,4").split(",")]
 FULL = "SPREAD" in os.environ
+LATENCY = os.environ.get("SPREAD_LATENCY", "5-15ms")
 INTERVAL = 0.1  # seconds between two requests of a partition
 CALM = 2  # seconds without any move after which a change is over
 PAUSE = 5  # seconds that nothing which stays may stand (longer where others want the processors, too); what moves in turn is told only
@@ -78,7 +79,7 @@ class Spread(KafkaCase):
 
     def setUp(self):
         super().setUp()
-        self.platform = self.sandbox("latency=5-15ms")
+        self.platform = self.sandbox(f"latency={LATENCY}")
         self.workers, self.count = [], 0
         self.load, self.results_seen = Load(self.bootstrap, self.names, self.PARTITIONS), Results(self.bootstrap, self.names)
         for loop in (self.load, self.results_seen):
