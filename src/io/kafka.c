@@ -292,8 +292,6 @@ void kafka_serve(struct kafka *kafka)
     kafka_probe_serve(kafka, now);
     kafka_assignment_serve(kafka, now);
     follow_files(kafka, now);
-    if (kafka->unserved.list && kafka_runner_take(&kafka->looker))
-        kafka_unserved_looked(kafka);
     kafka_unserved_serve(kafka, now);
     kafka_untold_serve(kafka, now);
     if (kafka_runner_take(&kafka->writer))

@@ -40,39 +40,31 @@ void kafka_stop_leaving(struct kafka *kafka)
         kafka_partition_stop(kafka, slot);
 }
 
-void kafka_call_unassign(struct kafka *kafka)
+static rd_kafka_error_t *call(struct kafka *kafka, enum kafka_question question,
+                              rd_kafka_topic_partition_list_t *none)
 {
-    struct kafka_assignment *a = &kafka->assignment;
+    if (question == ASKED_UNASSIGN)
+        return kafka->assignment.eager ? error_of(rd_kafka_assign(kafka->consumer, NULL))
+                                       : rd_kafka_incremental_unassign(kafka->consumer, none);
+    return kafka->assignment.eager ? error_of(rd_kafka_assign(kafka->consumer, none))
+                                   : rd_kafka_incremental_assign(kafka->consumer, none);
+}
+
+void kafka_answer(struct kafka *kafka, enum kafka_question question)
+{
     rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
     kafka_stop_leaving(kafka);
-    a->assign_pending = false;
-    a->unassign_pending =
-        has_failed(kafka, "giving partitions back",
-                   a->eager ? error_of(rd_kafka_assign(kafka->consumer, NULL))
-                            : rd_kafka_incremental_unassign(kafka->consumer, none));
+    bool failed = has_failed(
+        kafka, question == ASKED_UNASSIGN ? "giving partitions back" : "taking partitions",
+        call(kafka, question, none));
+    kafka->assignment.owed = failed ? question : ASKED_NOTHING;
     rd_kafka_topic_partition_list_destroy(none);
 }
 
-void kafka_call_assign(struct kafka *kafka)
-{
-    struct kafka_assignment *a = &kafka->assignment;
-    rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
-    kafka_stop_leaving(kafka);
-    a->unassign_pending = false;
-    a->assign_pending = has_failed(kafka, "taking partitions",
-                                   a->eager ? error_of(rd_kafka_assign(kafka->consumer, none))
-                                            : rd_kafka_incremental_assign(kafka->consumer, none));
-    rd_kafka_topic_partition_list_destroy(none);
-}
-
-void kafka_calls_retry(struct kafka *kafka, int64_t now_ms)
+void kafka_answer_again(struct kafka *kafka, int64_t now_ms)
 {
     const struct kafka_assignment *a = &kafka->assignment;
-    if ((!a->assign_pending && !a->unassign_pending) || now_ms < a->retry_at_ms || a->left ||
-        a->asked != ASKED_NOTHING)
-        return;
-    if (a->unassign_pending)
-        kafka_call_unassign(kafka);
-    else if (!a->closing)
-        kafka_call_assign(kafka);
+    bool is_due = a->owed == ASKED_UNASSIGN || (a->owed == ASKED_ASSIGN && !a->closing);
+    if (is_due && now_ms >= a->retry_at_ms && !a->left && a->asked == ASKED_NOTHING)
+        kafka_answer(kafka, a->owed);
 }

@@ -105,7 +105,7 @@ void kafka_pending_notify(struct kafka *kafka)
     a->number++;
     a->asked = kafka_slots_collect(kafka, SLOT_ASSIGNING) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;
     if (a->asked == ASKED_NOTHING)
-        kafka_call_assign(kafka);
+        kafka_answer(kafka, ASKED_ASSIGN);
     kafka->handler->assigned(kafka->arg, a->number, a->reported, a->reported_count);
 }
 
@@ -191,9 +191,9 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     a->partial = false;
     if (a->closing) {
-        kafka_call_assign(kafka);
+        kafka_answer(kafka, ASKED_ASSIGN);
     } else if (a->renewing || a->leaving) {
-        kafka_call_assign(kafka);
+        kafka_answer(kafka, ASKED_ASSIGN);
         if (a->renewing || !a->joining)
             kafka_close_begin(kafka);
     } else {
@@ -216,7 +216,7 @@ static void unassigned(struct kafka *kafka)
     a->asked = ASKED_NOTHING;
     kafka_slots_move(kafka, SLOT_REVOKING, SLOT_NONE);
     kafka_rights_ask_anew(kafka);
-    kafka_call_unassign(kafka);
+    kafka_answer(kafka, ASKED_UNASSIGN);
     a->joining = !a->closing;
     if (a->renewing && !a->closing)
         kafka_close_begin(kafka);
@@ -281,7 +281,7 @@ void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_p
     /* Partitions that the handler leaves out are owned, but not read. */
     kafka_slots_move(kafka, SLOT_ASSIGNING, SLOT_OWNED);
     if (!a->partial)
-        kafka_call_assign(kafka);
+        kafka_answer(kafka, ASKED_ASSIGN);
     a->partial = false;
 }
 
@@ -313,7 +313,7 @@ void kafka_assignment_no_member(struct kafka *kafka, uint64_t rebalance, int64_t
         return;
     kafka_pending_cancel(kafka);
     if (!a->partial) /* otherwise librdkafka waits for no answer, and the others stay */
-        kafka_call_assign(kafka);
+        kafka_answer(kafka, ASKED_ASSIGN);
     a->pending_since_ms = now_ms;
 }
 
@@ -354,7 +354,7 @@ void kafka_assignment_serve(struct kafka *kafka, int64_t now_ms)
     if (a->closing && !a->left)
         kafka_closing_serve(kafka, now_ms);
     check_membership(kafka, now_ms);
-    kafka_calls_retry(kafka, now_ms);
+    kafka_answer_again(kafka, now_ms);
     kafka_absent_serve(kafka, now_ms);
     kafka_restarts_serve(kafka);
     kafka_rereads_serve(kafka, now_ms);

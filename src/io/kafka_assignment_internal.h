@@ -32,12 +32,10 @@ bool kafka_slots_empty(struct kafka *kafka);
 
 /* Stops reading what is not owned any more, or is being given back. */
 void kafka_stop_leaving(struct kafka *kafka);
-/* The same, and the call for which a revocation waits. */
-void kafka_call_unassign(struct kafka *kafka);
-/* The same for an assignment. */
-void kafka_call_assign(struct kafka *kafka);
-/* Repeats failed calls, because librdkafka may be waiting for them. */
-void kafka_calls_retry(struct kafka *kafka, int64_t now_ms);
+/* The same, and the call for which an assignment or a revocation waits. */
+void kafka_answer(struct kafka *kafka, enum kafka_question question);
+/* Repeats it if it failed, because librdkafka may be waiting for it. */
+void kafka_answer_again(struct kafka *kafka, int64_t now_ms);
 
 /* kafka_membership.c */
 

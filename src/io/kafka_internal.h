@@ -124,7 +124,7 @@ struct kafka_assignment {
     int32_t generation;        /* the group's, when the newest rebalance was reported */
     rd_kafka_consumer_group_metadata_t *granted; /* our last membership; NULL: none */
     bool eager;                                  /* the group's protocol */
-    bool assign_pending, unassign_pending; /* the call failed and is repeated at again_at_ms */
+    enum kafka_question owed; /* its answer failed, and is repeated at retry_at_ms */
     int64_t retry_at_ms;
     bool restarts;     /* there may be slots with `restart` */
     bool absences;     /* there may be slots with `absent_until` */
@@ -570,6 +570,8 @@ void kafka_partition_forget_log(struct kafka_slot *slot);
 /* Whether the handler may see a record or an end. Notes how far the partition is read. */
 bool kafka_partition_passes(struct kafka *kafka, struct kafka_slot *slot,
                             const rd_kafka_message_t *message);
+/* Whether it is read, no trouble is known, and nothing waits to be taken. */
+bool kafka_partition_is_quiet(const struct kafka_slot *slot);
 /* Handles an error that came instead of a record. */
 void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kafka_resp_err_t code,
                             const char *words);
@@ -596,8 +598,6 @@ void kafka_untold_serve(struct kafka *kafka, int64_t now_ms);
 
 /* Asks the leaders of the partitions when that is due. */
 void kafka_unserved_serve(struct kafka *kafka, int64_t now_ms);
-/* Takes what the looker has found. */
-void kafka_unserved_looked(struct kafka *kafka);
 void kafka_unserved_fini(struct kafka *kafka);
 
 /* kafka_log_identity.c */

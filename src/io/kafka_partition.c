@@ -173,6 +173,12 @@ void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
     slot->trouble.since_ms = slot->untold_since_ms = 0;
 }
 
+bool kafka_partition_is_quiet(const struct kafka_slot *slot)
+{
+    return slot->fetched && slot->state == SLOT_OWNED && !slot->reopen && !slot->trouble.since_ms &&
+           slot->queue && rd_kafka_queue_length(slot->queue) == 0;
+}
+
 void kafka_partition_failed(struct kafka *kafka, struct kafka_slot *slot, rd_kafka_resp_err_t code,
                             const char *words)
 {

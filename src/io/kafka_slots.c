@@ -2,7 +2,6 @@
  * state, and listed for the handler. Kafka thread. */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "io/kafka_assignment_internal.h"
 

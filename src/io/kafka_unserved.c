@@ -86,12 +86,10 @@ static void look(struct kafka *kafka)
     rd_kafka_metadata_destroy(metadata);
 }
 
-/* Whether it has been read, no trouble is known, and nothing waits to be taken. (One of which no
- * broker has told yet where it ends is stuck, and kafka_untold.c looks after it.) */
+/* One of which no broker has told yet where it ends is stuck, and kafka_untold.c looks after it. */
 static bool is_quiet(const struct kafka_slot *slot)
 {
-    return slot->fetched && slot->state == SLOT_OWNED && !slot->reopen && !slot->trouble.since_ms &&
-           slot->queue && rd_kafka_queue_length(slot->queue) == 0 &&
+    return kafka_partition_is_quiet(slot) &&
            kafka_end(slot->kafka, slot->kind, slot->partition) >= 0;
 }
 
@@ -110,7 +108,8 @@ static void judge(struct kafka *kafka, struct kafka_slot *slot,
     slot->unserved_end = end;
 }
 
-void kafka_unserved_looked(struct kafka *kafka)
+/* Takes what the looker has found. */
+static void looked(struct kafka *kafka)
 {
     rd_kafka_topic_partition_list_t *list = kafka->unserved.list;
     bool is_away = atomic_load(&kafka->silent_since_ms); /* all brokers: that is told otherwise */
@@ -125,6 +124,8 @@ void kafka_unserved_looked(struct kafka *kafka)
 void kafka_unserved_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_unserved *unserved = &kafka->unserved;
+    if (unserved->list && kafka_runner_take(&kafka->looker))
+        looked(kafka);
     if (!unserved->due_ms)
         unserved->due_ms = now_ms + kafka->config->stuck_after_ms;
     if (now_ms < unserved->due_ms || kafka->assignment.closing ||

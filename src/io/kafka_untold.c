@@ -52,9 +52,7 @@ static int64_t limit_ms(const struct kafka *kafka)
 /* Whether the partition is fetched, and neither an end nor an error has come. */
 static bool is_untold(const struct kafka *kafka, const struct kafka_slot *slot)
 {
-    return slot->fetched && slot->state == SLOT_OWNED && !slot->reopen && !slot->trouble.since_ms &&
-           slot->queue && rd_kafka_queue_length(slot->queue) == 0 &&
-           kafka_end(kafka, slot->kind, slot->partition) < 0;
+    return kafka_partition_is_quiet(slot) && kafka_end(kafka, slot->kind, slot->partition) < 0;
 }
 
 /* The next partition in turn that has been untold for long, so that none hides the others; NULL:

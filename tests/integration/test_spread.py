@@ -1,8 +1,9 @@
 """How evenly the partitions of each topic are spread over the workers while these join and leave, one by one and together, under load.
 
-SPREAD: the numbers of workers that the table tells of (make spread: 2,3,4,8,12). SPREAD_LATENCY: how long the platform takes. Asserted is, after each change: each topic is spread as
-evenly as it can be; only what must move has moved; what has not moved was never given back, and its results went on. The pauses are told,
-and beside them the longest one of any partition while nothing changed: what the machine does by itself.
+SPREAD: the numbers of workers that the table tells of (make spread: 2,3,4,8,12). SPREAD_LATENCY: how long the platform takes.
+Asserted is, after each change: each topic is spread as evenly as it can be; only what must move has moved; what has not moved was never
+given back, and its results went on. The pauses are told, and beside them the longest one of any partition while nothing changed: what
+the machine does by itself.
 """
 import atexit
 import json

@@ -105,6 +105,13 @@ static void commits_nothing_under_a_generation_that_did_not_grant_it(void **stat
         }                                                                                          \
     } while (0)
 
+static void joins_beside(struct side *joining, struct side *member)
+{
+    kafka_start(joining->kafka);
+    both_until(member, joining, joining->ready);
+    kafka_join(joining->kafka);
+}
+
 static const struct rebalance *newest(const struct side *side)
 {
     return &side->rebalances[side->rebalance_count - 1];
@@ -122,9 +129,7 @@ static void leaves_in_order_right_after_a_revocation(void **state)
     side_init(&staying, cluster->bootstrap, "g", "b", quick_options);
     staying.answers = true;
     leaving.answers = false;
-    kafka_start(staying.kafka);
-    both_until(&leaving, &staying, staying.ready);
-    kafka_join(staying.kafka);
+    joins_beside(&staying, &leaving);
     both_until(&leaving, &staying, newest(&leaving)->revoked);
     leaving.answers = true;
     kafka_unassign(leaving.kafka, newest(&leaving)->number);
@@ -134,6 +139,16 @@ static void leaves_in_order_right_after_a_revocation(void **state)
     side_fini(&leaving);
     side_leave(&staying);
     side_fini(&staying);
+}
+
+/* The member keeps the only partition. */
+static void joins_as_standby(struct side *standby, struct side *member,
+                             const struct cluster *cluster, const char *const *options)
+{
+    side_init(standby, cluster->bootstrap, "g", "b", options);
+    joins_beside(standby, member);
+    both_until(member, standby, standby->rebalance_count > 0);
+    assert_int_equal(newest(standby)->count, 0);
 }
 
 /* A member without partitions that stops right after its librdkafka has begun to join again, of
@@ -148,18 +163,11 @@ static void leaves_in_order_while_it_joins_again(void **state)
     rd_kafka_mock_topic_create(cluster->mock, "one-partition", 1, 1);
     side_init(&sides[0], cluster->bootstrap, "g", "a", options);
     side_join(&sides[0], 1);
-    side_init(&sides[1], cluster->bootstrap, "g", "b", options);
-    kafka_start(sides[1].kafka);
-    both_until(&sides[0], &sides[1], sides[1].ready);
-    kafka_join(sides[1].kafka);
-    both_until(&sides[0], &sides[1], sides[1].rebalance_count > 0);
-    struct side *standby = &sides[1]; /* the first one keeps the partition */
-    assert_int_equal(newest(standby)->count, 0);
+    struct side *standby = &sides[1];
+    joins_as_standby(standby, &sides[0], cluster, options);
     both_until(&sides[0], &sides[1], kafka_standing(standby->kafka) == KAFKA_SETTLED);
     side_init(&sides[2], cluster->bootstrap, "g", "c", options);
-    kafka_start(sides[2].kafka);
-    both_until(&sides[1], &sides[2], sides[2].ready);
-    kafka_join(sides[2].kafka);
+    joins_beside(&sides[2], &sides[1]);
     both_until(&sides[0], &sides[1], kafka_standing(standby->kafka) == KAFKA_JOINING);
     standby->kafka->assignment.answers = true; /* to what was asked before that */
     kafka_leave(standby->kafka);
@@ -196,13 +204,8 @@ static void closes_although_its_leave_cannot_be_sent(void **state)
     rd_kafka_mock_coordinator_set(cluster->mock, "group", "g", COORDINATOR);
     side_init(&sides[0], cluster->bootstrap, "g", "a", options);
     side_join(&sides[0], 1);
-    side_init(&sides[1], cluster->bootstrap, "g", "b", options);
-    kafka_start(sides[1].kafka);
-    both_until(&sides[0], &sides[1], sides[1].ready);
-    kafka_join(sides[1].kafka);
-    both_until(&sides[0], &sides[1], sides[1].rebalance_count > 0);
-    struct kafka *standby = sides[1].kafka; /* the first one keeps the partition */
-    assert_int_equal(newest(&sides[1])->count, 0);
+    joins_as_standby(&sides[1], &sides[0], cluster, options);
+    struct kafka *standby = sides[1].kafka;
     kafka_silence_ended(standby);
     rd_kafka_mock_broker_set_down(cluster->mock, COORDINATOR);
     side_until(&sides[1], lost_a_connection(&sides[1]));
