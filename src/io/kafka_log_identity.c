@@ -20,6 +20,7 @@
 enum {
     LOOK_MS = 5000,
     ENDS_MS = 2000,
+    LOOKS = 3, /* at a log that grows while it is looked at */
     EDGE = 64, /* bytes at each end of a text that are compared */
 };
 
@@ -100,9 +101,9 @@ look_at_ends(rd_kafka_t *client, const rd_kafka_topic_partition_t *at, int64_t n
     return low > 0 && high >= next ? KAFKA_LOG_SAME : KAFKA_LOG_UNKNOWN;
 }
 
-static enum kafka_log_identity look(struct kafka *kafka, rd_kafka_t *client,
-                                    rd_kafka_topic_partition_list_t *assignment,
-                                    const struct kafka_log_memo *of, bool gone)
+static enum kafka_log_identity look_once(struct kafka *kafka, rd_kafka_t *client,
+                                         rd_kafka_topic_partition_list_t *assignment,
+                                         const struct kafka_log_memo *of, bool gone)
 {
     enum kafka_log_identity found = KAFKA_LOG_UNKNOWN;
     if (of->last.offset >= 0)
@@ -119,6 +120,18 @@ static enum kafka_log_identity look(struct kafka *kafka, rd_kafka_t *client,
         return found;
     enum kafka_log_identity before = look_at(kafka, client, assignment, of->before);
     return before == KAFKA_LOG_OTHER ? KAFKA_LOG_UNKNOWN : found;
+}
+
+/* A new log may be written while it is looked at: records that were not there before its ends were
+ * asked for are there now. */
+static enum kafka_log_identity look(struct kafka *kafka, rd_kafka_t *client,
+                                    rd_kafka_topic_partition_list_t *assignment,
+                                    const struct kafka_log_memo *of, bool gone)
+{
+    enum kafka_log_identity found = KAFKA_LOG_UNKNOWN;
+    for (int looks = 0; looks < LOOKS && found == KAFKA_LOG_UNKNOWN; looks++)
+        found = look_once(kafka, client, assignment, of, gone);
+    return found;
 }
 
 int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list_t *list,

@@ -156,6 +156,31 @@ rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, cha
     snprintf(reason, size, "a fault of the test");
     return NULL;
 }
+/* Where a partition is written before its ends are asked for next; NULL: nowhere. */
+static _Atomic(const char *) grows;
+
+static void put_two(const char *bootstrap, int32_t partition)
+{
+    for (int i = 0; i < 2; i++)
+        topic_put(bootstrap, "call-requests", partition, "o", "of the new log", "x");
+}
+
+rd_kafka_resp_err_t __real_rd_kafka_query_watermark_offsets(rd_kafka_t *client, const char *topic,
+                                                            int32_t partition, int64_t *low,
+                                                            int64_t *high, int timeout);
+rd_kafka_resp_err_t __wrap_rd_kafka_query_watermark_offsets(rd_kafka_t *client, const char *topic,
+                                                            int32_t partition, int64_t *low,
+                                                            int64_t *high, int timeout);
+rd_kafka_resp_err_t __wrap_rd_kafka_query_watermark_offsets(rd_kafka_t *client, const char *topic,
+                                                            int32_t partition, int64_t *low,
+                                                            int64_t *high, int timeout)
+{
+    const char *bootstrap = atomic_exchange(&grows, NULL);
+    if (bootstrap)
+        put_two(bootstrap, partition);
+    return __real_rd_kafka_query_watermark_offsets(client, topic, partition, low, high, timeout);
+}
+
 /* The consumer of which brokers tell no partition's end, but that of `told`; NULL: none. */
 static _Atomic(rd_kafka_t *) untold;
 static _Atomic int32_t told = -1;
@@ -441,6 +466,28 @@ static void an_untold_partition_takes_a_new_consumer(void **state)
     side_fini(&side);
 }
 
+/* The new log of a topic that was made again gets as many records as the old one had after these
+ * were looked for, and before its ends were. */
+static void another_log_is_known_while_it_is_written(void **state)
+{
+    const struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    side_join(&side, 2);
+    struct kafka_slot *slot = kafka_slot_find(side.kafka, REQUEST_CALL, 1);
+    slot->first = (struct kafka_fingerprint){0, 1};
+    slot->last = (struct kafka_fingerprint){1, 2};
+    slot->next = 2;
+    slot->had_ledger = true;
+    atomic_store(&grows, cluster->bootstrap);
+    assert_int_equal(side_read(&side, 1, true), GROUP_DONE);
+    assert_null(atomic_load(&grows));
+    assert_int_equal(side.ledgers[0].loss, OFFSET_NOT_LOST);
+    assert_true(side.ledgers[0].made_again);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void no_fault_ends_or_stops_it(void **state)
 {
     static const struct {
@@ -490,6 +537,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         with_cluster(no_fault_ends_or_stops_it),
         with_cluster(an_untold_partition_takes_a_new_consumer),
+        with_cluster(another_log_is_known_while_it_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
