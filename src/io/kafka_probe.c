@@ -5,13 +5,14 @@
  * position of the old one, and skip the records before that. So records are delivered only while a
  * recent answer says that an offset exists: the time between the deletion of the old topic and the
  * first record of the new one is longer than such an answer is valid. One partition is enough for
- * the question, because a topic is deleted with all its partitions; while nothing is delivered, one
- * question a second is enough. A separate runner asks, for which nothing else waits. (librdkafka's
- * admin requests would need no runner, but abort the process if the broker dies at the wrong
- * moment.) If an offset is gone, the partition's log is checked before anything is read again
- * (kafka_log_identity.c). An answer of any kind also shows that Kafka is there; while Kafka seems
- * to be away, the question is asked even if nothing depends on the offset. Kafka thread, except the
- * asking. */
+ * a question, because a topic is deleted with all its partitions; each has its turn, because one
+ * may have an offset in the new topic already: of a transaction that was running, or since its log
+ * was found to be shorter. While nothing is delivered, one question a second is enough. A separate
+ * runner asks, for which nothing else waits. (librdkafka's admin requests would need no runner, but
+ * abort the process if the broker dies at the wrong moment.) If an offset is gone, the partition's
+ * log is checked before anything is read again (kafka_log_identity.c). An answer of any kind also
+ * shows that Kafka is there; while Kafka seems to be away, the question is asked even if nothing
+ * depends on the offset. Kafka thread, except the asking. */
 #include <stdio.h>
 #include <string.h>
 
@@ -33,18 +34,6 @@ enum {
 static bool has_offset(const struct kafka_slot *slot)
 {
     return slot->state == SLOT_OWNED && slot->had_ledger && !slot->lost;
-}
-
-/* An owned partition that has a committed ledger of ours; NULL: none. */
-static const struct kafka_slot *choose(const struct kafka *kafka)
-{
-    for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
-        const struct kafka_slots *slots = &kafka->assignment.slots[kind];
-        for (size_t i = 0; i < slots->count; i++)
-            if (slots->at[i] && has_offset(slots->at[i]))
-                return slots->at[i];
-    }
-    return NULL;
 }
 
 /* Reads the committed offset. Prober. */
@@ -71,12 +60,26 @@ static void look(struct kafka *kafka)
             for (struct kafka_slot *slot = (kafka)->assignment.slots[kind_].at[i_];                \
                  slot && has_offset(slot); slot = NULL)
 
+/* The next partition in turn that is owned and has a committed ledger of ours; NULL: none. */
+static const struct kafka_slot *choose(const struct kafka *kafka)
+{
+    const struct kafka_slot *first = NULL;
+    each_held(slot, kafka)
+    {
+        if (slot->partition >= kafka->probe.turn)
+            return slot;
+        first = first ? first : slot;
+    }
+    return first;
+}
+
 static void ask(struct kafka *kafka, const struct kafka_slot *slot, int64_t now_ms)
 {
     struct kafka_probe *probe = &kafka->probe;
     if (!probe->unanswered)
         probe->asked_ms = clock_wall_ms();
     probe->about_slot = slot;
+    probe->turn = slot ? slot->partition + 1 : 0;
     probe->began_ms = now_ms;
     probe->list = memory_must(rd_kafka_topic_partition_list_new(1));
     rd_kafka_topic_partition_list_add(probe->list, kafka->config->request_topics[kafka->job],

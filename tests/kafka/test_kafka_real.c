@@ -462,6 +462,37 @@ static void reads_another_log_of_what_stays_from_its_beginning(void **state)
     both_leave(&one, &two);
 }
 
+/* A partition has an offset in the topic that was made again before anything is asked: the other
+ * one, which has none, is found all the same. */
+static void asks_about_each_partition_in_turn(void **state)
+{
+    enum { LATER_MS = 600000 };
+    (void)state;
+    struct place_names names;
+    struct side side;
+    names_init(&names, "turn", NULL);
+    for (const char **option = names.options; *option; option++)
+        if (strstr(*option, ".metadata.refresh.")) /* it hears nothing of the topic's absence */
+            *option = "kafka.topic.metadata.refresh.interval.ms=600000";
+    topics_make(&names, 2);
+    side_of(&side, &names, "a");
+    side_join(&side, 2);
+    struct stored_ledger ledgers[] = {ledger_of(0, 0, "1:1:a"), ledger_of(1, 0, "1:1:a")};
+    assert_int_equal(side_commit(&side, ledgers, 2), GROUP_DONE);
+    const struct kafka_slot *slot = kafka_slot_find(side.kafka, REQUEST_CALL, 1);
+    side_until(&side, !side.kafka->probe.list && side.kafka->probe.at_ms);
+    side.kafka->probe.at_ms = clock_boot_ms() + LATER_MS;
+    topic_delete(names.bootstrap, names.requests);
+    topic_make(names.bootstrap, names.requests, 2);
+    while (side_commit(&side, ledgers, 1) != GROUP_DONE) /* a broker may not know the topic yet */
+        ;
+    assert_false(slot->restarted);
+    side.kafka->probe.at_ms = 0;
+    side_until(&side, slot->restarted);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 /* The partition count changes while `assigned` is unanswered. */
 static void hears_again_of_an_overtaken_offer(void **strategy)
 {
@@ -795,6 +826,7 @@ int main(int argc, char **argv)
         BOTH_WAYS(shares_with_another),
         cmocka_unit_test(reads_what_stays_during_a_rebalance),
         cmocka_unit_test(reads_another_log_of_what_stays_from_its_beginning),
+        cmocka_unit_test(asks_about_each_partition_in_turn),
         BOTH_WAYS(hears_again_of_an_overtaken_offer),
         BOTH_WAYS(loses_an_overtaken_revocation),
         cmocka_unit_test(goes_on_after_a_late_answer_to_an_overtaken_revocation),
