@@ -71,8 +71,15 @@ class ProgramCase(unittest.TestCase):
         result = self._outcome.result
         if any(self in (test, getattr(test, "test_case", None)) for test, _ in result.failures + result.errors):
             print(f"what the programs wrote is kept in {self.directory}", file=sys.stderr)
+            self._tell_complaints()
         elif not os.environ.get("KEEP"):
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _tell_complaints(self):
+        """What the workers complained of last: whoever reads this may not have what is kept."""
+        for worker in (p for p in self.programs if isinstance(p, Worker)):
+            for line in [line for line in worker.lines["stderr"] if re.search(r'"log.level": ?"(warn|error)"', line)][-10:]:
+                print(f"{worker.name}: {line[:600]}", file=sys.stderr)
 
     def _check_words(self, program):
         """No sanitizer's report, and no secret and no whole phone number in what the worker wrote."""
