@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "cases.h"
 #include "io/kafka_internal.h"
 #include "support.h"
 
@@ -307,8 +308,9 @@ static void life(const char *bootstrap, enum call call, rd_kafka_resp_err_t code
 }
 
 /* A file of the client's certificate may be half written when a takeover begins. */
-static void a_takeover_tries_again_at_once(const char *bootstrap)
+static void a_takeover_tries_again_at_once(void **state)
 {
+    const char *bootstrap = ((const struct cluster *)*state)->bootstrap;
     struct side side;
     side_init(&side, bootstrap, "takeover", "a", NULL);
     kafka_start(side.kafka);
@@ -322,9 +324,11 @@ static void a_takeover_tries_again_at_once(const char *bootstrap)
 }
 
 /* After a refused batch each transaction tries to get a new producer, and tells a failure once. */
-static void a_producer_that_cannot_be_replaced_is_one_line(rd_kafka_mock_cluster_t *mock,
-                                                           const char *bootstrap)
+static void a_producer_that_cannot_be_replaced_is_one_line(void **state)
 {
+    const struct cluster *cluster = *state;
+    rd_kafka_mock_cluster_t *mock = cluster->mock;
+    const char *bootstrap = cluster->bootstrap;
     struct side side;
     struct record record = {0};
     struct stored_ledger ledger = {.offset = 1, .metadata = "1:2:a", .metadata_size = 5};
@@ -363,9 +367,11 @@ static void *wake_coordinator_now(void *arg)
 
 /* librdkafka asks a few times, within milliseconds, and then again only when a connection opens or
  * ends. Nothing limits its call. */
-static void a_wake_up_ends_though_its_coordinator_was_not_found(rd_kafka_mock_cluster_t *mock,
-                                                                const char *bootstrap)
+static void a_wake_up_ends_though_its_coordinator_was_not_found(void **state)
 {
+    const struct cluster *cluster = *state;
+    rd_kafka_mock_cluster_t *mock = cluster->mock;
+    const char *bootstrap = cluster->bootstrap;
     struct side side;
     pthread_t thread;
     side_init(&side, bootstrap, "wake", "a", NULL);
@@ -517,27 +523,22 @@ static void no_fault_ends_or_stops_it(void **state)
         {STOP, RD_KAFKA_RESP_ERR__INVALID_ARG},
         {NEW, RD_KAFKA_RESP_ERR__FAIL},
     };
-    const struct cluster *cluster = *state;
-    rd_kafka_mock_cluster_t *mock = cluster->mock;
-    const char *bootstrap = cluster->bootstrap;
+    const char *bootstrap = ((const struct cluster *)*state)->bootstrap;
     topic_put(bootstrap, "call-requests", 0, "o-1", "one", "x");
-    a_producer_that_cannot_be_replaced_is_one_line(mock, bootstrap);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         life(bootstrap, faults[i].call, faults[i].code);
-    a_takeover_tries_again_at_once(bootstrap);
-    a_wake_up_ends_though_its_coordinator_was_not_found(mock, bootstrap);
 }
 
-/* A name or pattern of tests may be given. */
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
     log_setup(getenv("TEST_LOG_DEBUG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
         with_cluster(no_fault_ends_or_stops_it),
+        with_cluster(a_producer_that_cannot_be_replaced_is_one_line),
+        with_cluster(a_wake_up_ends_though_its_coordinator_was_not_found),
+        with_cluster(a_takeover_tries_again_at_once),
         with_cluster(an_untold_partition_takes_a_new_consumer),
         with_cluster(another_log_is_known_while_it_is_written),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases(tests, argc, argv);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "cases.h"
 #include "io/kafka_internal.h"
 #include "support.h"
 
@@ -464,11 +465,8 @@ static void ends_between_join_and_sync_as_a_static_member(void **state)
     side_fini(&side);
 }
 
-/* A name or pattern of tests may be given. */
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
     log_setup(LOG_WARN, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
         with_cluster(ends_between_join_and_sync_as_a_static_member),
@@ -484,5 +482,5 @@ int main(int argc, char **argv)
         with_cluster(is_not_its_own_duplicate),
         with_cluster(joins_anew_although_its_consumer_cannot_be_closed),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases(tests, argc, argv);
 }

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "cases.h"
 #include "support.h"
 
 #include <librdkafka/rdkafka_mock.h> /* wants rdkafka.h first */
@@ -229,7 +230,7 @@ static void gives_a_producer_up_whose_transaction_does_not_end(void **state)
     assert_int_equal(transact(scene, "v", 0), TXN_COMMITTED);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     log_setup(getenv("TEST_LOG_DEBUG") ? LOG_DEBUG : LOG_ERROR, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
@@ -238,5 +239,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(gives_a_producer_up_whose_transaction_does_not_end,
                                         scene_up, scene_down),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases(tests, argc, argv);
 }

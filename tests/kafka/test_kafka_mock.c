@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "cases.h"
 #include "core/ledger.h"
 #include "io/kafka_internal.h"
 #include "support.h"
@@ -732,11 +733,8 @@ static void writes_on_when_leaders_begin_anew(void **state)
     side_fini(&side);
 }
 
-/* A name or pattern of tests may be given. */
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
     log_setup(LOG_WARN, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checks_settings),
@@ -763,5 +761,5 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(writes_on_when_leaders_begin_anew, cluster_down),
         cmocka_unit_test(frees_while_jobs_hang),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_cases(tests, argc, argv);
 }
