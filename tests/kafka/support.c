@@ -251,6 +251,22 @@ void record_set(struct record *record, const char *topic, const char *key, const
     record->header_count = 1;
 }
 
+/* Why the newest producer could not write something. */
+static rd_kafka_resp_err_t unwritten;
+
+static void note_unwritten(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
+{
+    (void)producer, (void)opaque;
+    if (message->err)
+        unwritten = message->err;
+}
+
+static void flush(rd_kafka_t *producer)
+{
+    assert_int_equal(rd_kafka_flush(producer, WAIT_MS), 0);
+    assert_int_equal(unwritten, RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
 static rd_kafka_t *client(rd_kafka_type_t type, const char *bootstrap, const char *key,
                           const char *value)
 {
@@ -263,11 +279,35 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *bootstrap, const cha
         rd_kafka_conf_set(conf, "group.id", "reader", NULL, 0);
         rd_kafka_conf_set(conf, "enable.partition.eof", "true", NULL, 0);
         rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
+    } else {
+        unwritten = RD_KAFKA_RESP_ERR_NO_ERROR;
+        rd_kafka_conf_set_dr_msg_cb(conf, note_unwritten);
+        /* What a test waits for is not the end of this time. */
+        rd_kafka_conf_set(conf, "transaction.timeout.ms", "600000", NULL, 0);
     }
     rd_kafka_t *made = rd_kafka_new(type, conf, reason, sizeof reason);
     if (!made)
         fail_msg("%s", reason);
     return made;
+}
+
+/* How many partitions with a leader the topic has, as a broker tells; 0: there is no such topic;
+ * -1: that is not known. */
+static int partitions_of(rd_kafka_t *asking, const char *name)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(asking, name, NULL);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(asking, 0, topic, &metadata, 5000);
+    rd_kafka_topic_destroy(topic);
+    if (code)
+        return -1;
+    assert_int_equal(metadata->topic_cnt, 1);
+    const struct rd_kafka_metadata_topic *found = metadata->topics;
+    int count = !found->err || found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? 0 : -1;
+    for (int i = 0; i < found->partition_cnt; i++)
+        count += !found->partitions[i].err && found->partitions[i].leader >= 0;
+    rd_kafka_metadata_destroy(metadata);
+    return count;
 }
 
 struct admin {
@@ -281,10 +321,16 @@ static struct admin admin_open(const char *bootstrap)
     return (struct admin){made, rd_kafka_queue_new(made)};
 }
 
-/* Waits for the answer, and ends the client. */
-static void admin_done(struct admin admin)
+static void admin_end(struct admin admin)
 {
-    rd_kafka_event_t *event = rd_kafka_queue_poll(admin.queue, 20000);
+    rd_kafka_queue_destroy(admin.queue);
+    rd_kafka_destroy(admin.client);
+}
+
+/* Waits for the answer. */
+static void admin_answer(struct admin admin)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(admin.queue, WAIT_MS);
     assert_non_null(event);
     if (rd_kafka_event_error(event))
         fail_msg("%s", rd_kafka_event_error_string(event));
@@ -308,8 +354,20 @@ static void admin_done(struct admin admin)
         if (rd_kafka_topic_result_error(results[i]))
             fail_msg("%s", rd_kafka_topic_result_error_string(results[i]));
     rd_kafka_event_destroy(event);
-    rd_kafka_queue_destroy(admin.queue);
-    rd_kafka_destroy(admin.client);
+}
+
+/* Waits for the answer, and until the broker tells that the topic has so many partitions; ends the
+ * client. The answer is the controller's, and the broker hears of it later: until then it takes
+ * records into a log that is deleted, and refuses those for what is new. */
+static void admin_done(struct admin admin, const char *name, int partitions)
+{
+    int64_t limit = clock_boot_ms() + WAIT_MS;
+    admin_answer(admin);
+    while (partitions_of(admin.client, name) != partitions) {
+        assert_true(clock_boot_ms() < limit);
+        rd_kafka_poll(admin.client, 20);
+    }
+    admin_end(admin);
 }
 
 static void make(const char *bootstrap, const char *name, int partitions, int batch_bytes)
@@ -321,7 +379,7 @@ static void make(const char *bootstrap, const char *name, int partitions, int ba
     if (batch_bytes)
         rd_kafka_NewTopic_set_config(topic, "max.message.bytes", limit);
     rd_kafka_CreateTopics(admin.client, &topic, 1, NULL, admin.queue);
-    admin_done(admin);
+    admin_done(admin, name, partitions);
     rd_kafka_NewTopic_destroy(topic);
 }
 
@@ -342,7 +400,7 @@ void topic_grow(const char *bootstrap, const char *name, int partitions)
     rd_kafka_NewPartitions_t *more =
         rd_kafka_NewPartitions_new(name, (size_t)partitions, reason, sizeof reason);
     rd_kafka_CreatePartitions(admin.client, &more, 1, NULL, admin.queue);
-    admin_done(admin);
+    admin_done(admin, name, partitions);
     rd_kafka_NewPartitions_destroy(more);
 }
 
@@ -351,7 +409,7 @@ void topic_delete(const char *bootstrap, const char *name)
     struct admin admin = admin_open(bootstrap);
     rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
     rd_kafka_DeleteTopics(admin.client, &topic, 1, NULL, admin.queue);
-    admin_done(admin);
+    admin_done(admin, name, 0);
     rd_kafka_DeleteTopic_destroy(topic);
 }
 
@@ -362,7 +420,8 @@ void topic_trim(const char *bootstrap, const char *name, int64_t begin)
     rd_kafka_topic_partition_list_add(list, name, 0)->offset = begin;
     rd_kafka_DeleteRecords_t *records = rd_kafka_DeleteRecords_new(list);
     rd_kafka_DeleteRecords(admin.client, &records, 1, NULL, admin.queue);
-    admin_done(admin);
+    admin_answer(admin);
+    admin_end(admin);
     rd_kafka_DeleteRecords_destroy(records);
     rd_kafka_topic_partition_list_destroy(list);
 }
@@ -376,7 +435,7 @@ void topic_fill(const char *bootstrap, const char *name, int count)
                                            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                            RD_KAFKA_V_VALUE("v", 1), RD_KAFKA_V_END),
                          0);
-    assert_int_equal(rd_kafka_flush(producer, 20000), 0);
+    flush(producer);
     rd_kafka_destroy(producer);
 }
 
@@ -390,8 +449,20 @@ void topic_put(const char *bootstrap, const char *name, int32_t partition, const
         RD_KAFKA_V_VALUE((void *)value, strlen(value)), RD_KAFKA_V_HEADER("h", header, -1),
         RD_KAFKA_V_END);
     assert_int_equal(code, 0);
-    assert_int_equal(rd_kafka_flush(producer, 20000), 0);
+    flush(producer);
     rd_kafka_destroy(producer);
+}
+
+/* Where partition 0 ends, open transactions and their markers included. */
+static int64_t end_of(const char *bootstrap, const char *name)
+{
+    rd_kafka_t *reader =
+        client(RD_KAFKA_CONSUMER, bootstrap, "isolation.level", "read_uncommitted");
+    int64_t low, high, limit = clock_boot_ms() + WAIT_MS;
+    while (rd_kafka_query_watermark_offsets(reader, name, 0, &low, &high, 5000))
+        assert_true(clock_boot_ms() < limit);
+    rd_kafka_destroy(reader);
+    return high;
 }
 
 void topic_values(const char *bootstrap, const char *name, bool committed, char *out, size_t size)
@@ -402,14 +473,17 @@ void topic_values(const char *bootstrap, const char *name, bool committed, char 
     rd_kafka_topic_partition_list_add(list, name, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_assign(reader, list);
     rd_kafka_topic_partition_list_destroy(list);
-    int64_t limit = clock_boot_ms() + 20000;
+    /* To a read_committed reader a partition ends where its first open transaction begins, and a
+     * commit is answered before its marker is written. */
+    int64_t written = committed ? end_of(bootstrap, name) : 0;
+    int64_t limit = clock_boot_ms() + WAIT_MS;
     out[0] = '\0';
     for (bool end = false; !end;) {
         assert_true(clock_boot_ms() < limit);
         rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 1000);
         if (!message)
             continue;
-        end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && message->offset >= written;
         size_t length = strlen(out);
         if (!message->err)
             snprintf(out + length, size - length, "%s%.*s", length ? "," : "", (int)message->len,
@@ -430,19 +504,19 @@ rd_kafka_t *transaction_left_open(const char *bootstrap, const char *group, cons
                                   const char *metadata)
 {
     rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, bootstrap, "transactional.id", id);
-    done(rd_kafka_init_transactions(producer, 20000));
+    done(rd_kafka_init_transactions(producer, WAIT_MS));
     done(rd_kafka_begin_transaction(producer));
     assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(results),
                                        RD_KAFKA_V_VALUE((void *)"lost", 4), RD_KAFKA_V_END),
                      0);
-    assert_int_equal(rd_kafka_flush(producer, 20000), 0);
+    flush(producer);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, requests, 0);
     at->offset = offset;
     at->metadata = memory_string(metadata);
     at->metadata_size = strlen(metadata);
     rd_kafka_consumer_group_metadata_t *nobody = rd_kafka_consumer_group_metadata_new(group);
-    done(rd_kafka_send_offsets_to_transaction(producer, list, nobody, 20000));
+    done(rd_kafka_send_offsets_to_transaction(producer, list, nobody, WAIT_MS));
     rd_kafka_consumer_group_metadata_destroy(nobody);
     rd_kafka_topic_partition_list_destroy(list);
     return producer;

@@ -40,7 +40,7 @@ static void names_init(struct place_names *names, const char *test, const char *
     names->options[count++] = names->requests_option;
     names->options[count++] = names->results_option;
     names->options[count++] = names->dead_option;
-    names->options[count++] = "kafka.session.timeout.ms=6000";
+    names->options[count++] = "kafka.session.timeout.ms=30000";
     if (getenv("TEST_LOG_DEBUG"))
         names->options[count++] = "kafka.consumer.debug=cgrp";
     names->options[count++] = "kafka.topic.metadata.refresh.interval.ms=500";
@@ -103,6 +103,25 @@ static struct stored_ledger ledger_of(int32_t partition, int64_t offset, const c
                                   .metadata_size = strlen(metadata)};
 }
 
+/* Repeats what a broker has not answered in time, or (stable) has not ended yet: it writes the
+ * markers of a transaction after it has answered its commit. */
+#define until_done(call)                                                                           \
+    do {                                                                                           \
+        int64_t limit_ = clock_boot_ms() + WAIT_MS;                                                \
+        enum group_answer answer_;                                                                 \
+        while ((answer_ = (call)) == GROUP_RETRY)                                                  \
+            assert_true(clock_boot_ms() < limit_);                                                 \
+        assert_int_equal(answer_, GROUP_DONE);                                                     \
+    } while (0)
+
+static enum group_answer side_end_owner(struct side *side, const char *owner)
+{
+    int before = side->owners_ended;
+    kafka_end_owner(side->kafka, owner);
+    side_until(side, side->owners_ended == before + 1);
+    return side->answer;
+}
+
 static void commits_results_and_ledgers_as_one(void **state)
 {
     (void)state;
@@ -122,10 +141,10 @@ static void commits_results_and_ledgers_as_one(void **state)
     assert_int_equal(side_transact(&side, records, 2, ledgers, 2), TXN_COMMITTED);
     topic_values(names.bootstrap, names.results, true, values, sizeof values);
     assert_string_equal(values, "r1,r2");
-    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
+    until_done(side_read(&side, 0, true));
     assert_int_equal(side.ledgers[0].offset, 5);
     assert_string_equal(side.ledgers[0].metadata, long_one);
-    assert_int_equal(side_read(&side, 1, false), GROUP_DONE);
+    until_done(side_read(&side, 1, false));
     assert_int_equal(side.ledgers[0].offset, 0);
     assert_string_equal(side.ledgers[0].metadata, "1:1:a");
     /* Ledgers alone, results alone. */
@@ -160,7 +179,7 @@ static void aborts_whole(void **state)
     assert_true(strlen(side.error) > 0);
     topic_values(names.bootstrap, names.results, true, values, sizeof values);
     assert_string_equal(values, "");
-    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
+    until_done(side_read(&side, 0, true));
     assert_int_equal(side.ledgers[0].offset, -1);
     ledger = ledger_of(0, 5, "1:1:a");
     while (side_transact(&side, &record, 1, &ledger, 1) == TXN_ABORTED)
@@ -271,27 +290,21 @@ static void ends_a_dead_owner(void **state)
                                              names.requests, 4, "1:3:a");
     side_join(&side, 1);
     assert_int_equal(side_read(&side, 0, true), GROUP_RETRY);
-    assert_int_equal(side_read(&side, 0, false), GROUP_DONE);
+    until_done(side_read(&side, 0, false));
     assert_int_equal(side.ledgers[0].offset, -1);
-    kafka_end_owner(side.kafka, "a");
-    side_until(&side, side.owners_ended == 1);
-    assert_int_equal(side.answer, GROUP_DONE);
-    int tries = 0;
-    while (side_read(&side, 0, true) == GROUP_RETRY)
-        assert_true(tries++ < 5);
-    assert_int_equal(side.answer, GROUP_DONE);
+    until_done(side_end_owner(&side, "a"));
+    until_done(side_read(&side, 0, true));
     assert_int_equal(side.ledgers[0].offset, -1);
     /* Its commit comes too late. */
-    rd_kafka_error_t *error = rd_kafka_commit_transaction(dead, 5000);
+    rd_kafka_error_t *error = rd_kafka_commit_transaction(dead, WAIT_MS);
     assert_non_null(error);
     assert_true(rd_kafka_error_is_fatal(error));
     rd_kafka_error_destroy(error);
     rd_kafka_destroy(dead);
     /* Our own name is no other's. */
-    kafka_end_owner(side.kafka, "b");
-    side_until(&side, side.owners_ended == 2);
+    until_done(side_end_owner(&side, "b"));
     struct stored_ledger ledger = ledger_of(0, 1, "1:1:b");
-    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    until_done(side_commit(&side, &ledger, 1));
     assert_int_equal(side_transact(&side, NULL, 0, &ledger, 1), TXN_COMMITTED);
     side_leave(&side);
     side_fini(&side);
@@ -311,11 +324,8 @@ static void ends_what_an_earlier_version_of_itself_left(void **state)
                                              names.requests, 4, "1:3:a");
     side_of(&side, &names, "a");
     side_join(&side, 1);
-    int tries = 0;
-    while (side_read(&side, 0, true) == GROUP_RETRY)
-        assert_true(tries++ < 5);
-    assert_int_equal(side.answer, GROUP_DONE);
-    rd_kafka_error_t *error = rd_kafka_commit_transaction(dead, 5000);
+    until_done(side_read(&side, 0, true));
+    rd_kafka_error_t *error = rd_kafka_commit_transaction(dead, WAIT_MS);
     assert_non_null(error);
     assert_true(rd_kafka_error_is_fatal(error));
     rd_kafka_error_destroy(error);
@@ -440,7 +450,7 @@ static void reads_another_log_of_what_stays_from_its_beginning(void **state)
         topic_put(names.bootstrap, names.requests, i, "k", "of the old log", "h");
         side_until(&one, (side_take(&one, i), one.taken_count == (size_t)i + 1));
     }
-    assert_int_equal(side_commit(&one, ledgers, 4), GROUP_DONE);
+    until_done(side_commit(&one, ledgers, 4));
     one.answers = false;
     kafka_start(two.kafka);
     kafka_join(two.kafka);
@@ -518,7 +528,7 @@ static void hears_again_of_an_overtaken_offer(void **strategy)
     }
     assert_int_equal(side.taken_count, 0);
     struct stored_ledger ledger = ledger_of(1, 0, "1:1:a");
-    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    until_done(side_commit(&side, &ledger, 1));
     side.answers = true;
     kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, newest(&side)->count);
     side_until(&side, (side_take(&side, 1), side.taken_count == 1));
@@ -641,7 +651,7 @@ static void leaves_after_the_drain(void **strategy)
     one.answers = true;
     kafka_unassign(one.kafka, number);
     both_until(&one, &two, kafka_left(one.kafka) && owned(&two) == 2);
-    assert_int_equal(side_read(&two, partition, true), GROUP_DONE);
+    until_done(side_read(&two, partition, true));
     assert_int_equal(two.ledgers[0].offset, 1);
     side_leave(&two);
     assert_int_equal(one.failed + two.failed, 0);
@@ -685,7 +695,7 @@ static void ends_when_its_static_identity_is_taken(void **state)
     topics_make(&names, 2);
     side_of(&one, &names, "a");
     side_join(&one, 2);
-    assert_int_equal(side_read(&one, 0, false), GROUP_DONE);
+    until_done(side_read(&one, 0, false));
     side_of(&two, &names, "b");
     kafka_start(two.kafka);
     kafka_join(two.kafka);
@@ -714,10 +724,9 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
                              side.kafka);
     side_until(&side, side.rebalance_count == 1);
     assert_int_equal(side.rebalances[0].count, 2);
-    assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
+    until_done(side_read(&side, 0, true));
     assert_false(side.ledgers[0].absent);
-    assert_int_equal(side_read(&side, 2, true), GROUP_DONE);
-    assert_true(side.ledgers[0].absent);
+    side_until(&side, side_read(&side, 2, true) == GROUP_DONE && side.ledgers[0].absent);
     /* A handler that stops takes nothing over, and answers with all of them. */
     kafka_assign(side.kafka, 1, side.rebalances[0].list, 2);
     assert_true(kafka_slot_find(side.kafka, REQUEST_CALL, 0)->fetched);
@@ -729,7 +738,7 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
     assert_true(side.rebalances[1].revoked);
     assert_int_equal(side.rebalances[2].count, 1);
     assert_int_equal(side.rebalances[2].list[0].partition, 2);
-    assert_int_equal(side_read(&side, 2, true), GROUP_DONE);
+    until_done(side_read(&side, 2, true));
     assert_false(side.ledgers[0].absent);
     kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, 1);
     topic_put(names.bootstrap, names.requests, 2, "k", "v", "h");
@@ -760,7 +769,7 @@ static void begins_where_a_log_that_was_made_anew_begins(void **state)
     side_of(&side, &names, "a");
     side_join(&side, 1);
     struct stored_ledger ledger = ledger_of(0, BEGIN, "1:1:a");
-    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    until_done(side_commit(&side, &ledger, 1));
     side_until(&side, (side_take(&side, 0), side.taken_count > 0));
     assert_int_equal(side.taken[0].position.offset, BEGIN);
     const struct kafka_slot *slot = kafka_slot_find(side.kafka, REQUEST_CALL, 0);
@@ -772,12 +781,12 @@ static void begins_where_a_log_that_was_made_anew_begins(void **state)
     topic_fill(names.bootstrap, names.requests, MORE);
     side_until(&side, side.rebalance_count >= before + 2 && !newest(&side)->revoked);
     for (int i = 0; i < 2; i++) { /* a rebalance may drop the first answer */
-        assert_int_equal(side_read(&side, 0, true), GROUP_DONE);
+        until_done(side_read(&side, 0, true));
         assert_int_equal(side.ledgers[0].loss, OFFSET_NOT_LOST);
         assert_true(side.ledgers[0].made_again);
     }
     ledger = ledger_of(0, 0, "1:2:a");
-    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_DONE);
+    until_done(side_commit(&side, &ledger, 1));
     side.taken_count = 0;
     kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, 1);
     side_until(&side, (side_take(&side, 0), side.taken_count > 0));
