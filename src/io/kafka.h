@@ -12,6 +12,7 @@
  * call). */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -153,6 +154,9 @@ bool kafka_is_refused(void);
 /* Whether the broker currently refuses an operation because a right is missing. The log says
  * which. */
 bool kafka_lacks_right(const struct kafka *kafka);
+/* The same for any thread, as long as kafka lives: 0: no right is missing. It is set before the log
+ * says so. */
+const atomic_uint *kafka_rights_missing(const struct kafka *kafka);
 
 /* Why an assigned partition has been unreadable for so long that it counts as halted, with the
  * remedy; NULL: it can be read. Reading is retried automatically. */

@@ -130,8 +130,10 @@ void kafka_rebalance_callback(rd_kafka_t *handle, rd_kafka_resp_err_t what,
     a->lost |= lost && !rd_kafka_fatal_error(handle, NULL, 0);
     /* librdkafka joins with topics that it has found, and with no others, so an assignment without
      * partitions proves that as well. An error that is delivered after it is newer. */
-    if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+    if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         kafka_right_given(kafka, RIGHT_FIND_INPUT, NULL);
+        kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
+    }
 }
 
 /* Whether the job may get such a partition. The leader of the group is a client like this one, and
@@ -188,7 +190,6 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
     a->lost = a->follows = false;
     a->no_member_since_ms = 0;
     kafka_membership_granted(kafka);
-    kafka_right_given(kafka, RIGHT_READ_GROUP, NULL);
     a->partial = false;
     if (a->closing) {
         kafka_answer(kafka, ASKED_ASSIGN);

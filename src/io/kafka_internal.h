@@ -400,12 +400,14 @@ bool kafka_consumers_ended(void);
 /* kafka_rights.c; any thread */
 
 /* Rights. Finding a topic in the metadata needs less than reading or writing it: a client that may
- * write may find the topic, but not the other way round. */
+ * write may find the topic, but not the other way round. To ask for a group's committed offsets
+ * likewise needs less than to be its member. */
 enum kafka_right {
     RIGHT_FIND_INPUT,
     RIGHT_READ_TOPIC,
     RIGHT_FIND_OUTPUT,
     RIGHT_WRITE_TOPIC,
+    RIGHT_FIND_GROUP,
     RIGHT_READ_GROUP,
     RIGHT_WRITE_ID
 };

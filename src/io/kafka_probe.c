@@ -97,12 +97,18 @@ static void drop_list(struct kafka_probe *probe)
     probe->list = NULL;
 }
 
-/* Reports an answer without an offset, with the broker's error. */
-static void say_refused(struct kafka *kafka)
+/* Reports an answer without an offset, with the broker's error. librdkafka tells nobody of refused
+ * heartbeats: without this, a member that may no longer read its group looks ready until its
+ * session is over. */
+static void note_refusal(struct kafka *kafka)
 {
     const char *group = kafka->config->group_ids[kafka->job];
     const char *words = rd_kafka_err2str(kafka->probe.refusal);
-    if (kafka_log_due(&kafka->log_throttle, words, REFUSED_EVERY_MS))
+    if (!kafka->probe.refusal)
+        kafka_right_given(kafka, RIGHT_FIND_GROUP, NULL);
+    else if (kafka->probe.refusal == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
+        kafka_right_missing(kafka, RIGHT_FIND_GROUP, group, words);
+    else if (kafka_log_due(&kafka->log_throttle, words, REFUSED_EVERY_MS))
         log_warn("kafka: the coordinator of group %s does not tell its committed offsets: %s; it "
                  "is asked again",
                  group, words);
@@ -131,8 +137,8 @@ static void note_answer(struct kafka *kafka)
     if (probe->answered) {
         probe->unanswered = 0;
         kafka_silence_ended(kafka);
-        if (probe->refusal && probe->about_slot)
-            say_refused(kafka);
+        if (probe->about_slot)
+            note_refusal(kafka);
     } else if (++probe->unanswered >= PROBES_UNANSWERED) {
         say_silent(kafka);
         kafka_silence_began(kafka, probe->asked_ms);

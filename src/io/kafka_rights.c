@@ -31,6 +31,7 @@ void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char
         [RIGHT_READ_TOPIC] = "READ on topic",
         [RIGHT_FIND_OUTPUT] = "WRITE on topic",
         [RIGHT_WRITE_TOPIC] = "WRITE on topic",
+        [RIGHT_FIND_GROUP] = "READ on group",
         [RIGHT_READ_GROUP] = "READ on group",
         [RIGHT_WRITE_ID] = "WRITE on the transactional ids that begin with",
     };
@@ -45,7 +46,10 @@ void kafka_right_missing(struct kafka *kafka, enum kafka_right right, const char
 
 void kafka_right_given(struct kafka *kafka, enum kafka_right right, const char *on)
 {
-    atomic_fetch_and(&kafka->rights_missing, ~bit_of(kafka, right, on));
+    unsigned given = bit_of(kafka, right, on);
+    if (right == RIGHT_READ_GROUP) /* who may read the group may find it */
+        given |= bit_of(kafka, RIGHT_FIND_GROUP, on);
+    atomic_fetch_and(&kafka->rights_missing, ~given);
 }
 
 bool kafka_line_forbids(const char *facility, const char *line, const char *topic)
@@ -72,6 +76,11 @@ bool kafka_may_not_write(const struct kafka *kafka, const char *topic)
 bool kafka_lacks_right(const struct kafka *kafka)
 {
     return atomic_load(&kafka->rights_missing) != 0;
+}
+
+const atomic_uint *kafka_rights_missing(const struct kafka *kafka)
+{
+    return &kafka->rights_missing;
 }
 
 bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words)

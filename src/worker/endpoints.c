@@ -22,8 +22,7 @@ static void render_livez(struct metrics *metrics, struct http_answer *answer)
 static void render_readyz(struct metrics *metrics, struct http_answer *answer)
 {
     char why[400];
-    health_why_unready(metrics, why, sizeof why);
-    put_word(answer, health_is_ready(metrics), "ready", why);
+    put_word(answer, !health_why_unready(metrics, why, sizeof why), "ready", why);
     text_add(&answer->body, "\n");
 }
 

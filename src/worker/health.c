@@ -33,9 +33,18 @@ static bool of_any_job(const _Atomic bool states[REQUEST_KINDS])
     return any;
 }
 
+/* What the log says of a right is true here at once: nothing waits for a Kafka thread's turn. */
+static bool lacks_right(const struct metrics *metrics)
+{
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        if (metrics->rights_missing[job] && atomic_load(metrics->rights_missing[job]))
+            return true;
+    return false;
+}
+
 static bool is_failing(const struct metrics *metrics)
 {
-    return of_any_job(metrics->lacks_right) || metrics_sum(metrics->failing_jobs) > 0;
+    return lacks_right(metrics) || metrics_sum(metrics->failing_jobs) > 0;
 }
 
 bool health_is_ready(const struct metrics *metrics)
@@ -43,10 +52,9 @@ bool health_is_ready(const struct metrics *metrics)
     return is_in_groups(metrics) && !atomic_load(&metrics->draining) && !is_failing(metrics);
 }
 
-static void why_outside(struct metrics *metrics, char *out, size_t size)
+static void why_outside(struct metrics *metrics, bool outside, char *out, size_t size)
 {
     char silence[300];
-    bool outside = !is_in_groups(metrics);
     metrics_copy_silence(metrics, silence, sizeof silence);
     if (*silence || !outside)
         snprintf(out, size, "%sno broker answers%s%s", outside ? "not in the group, as " : "",
@@ -55,18 +63,24 @@ static void why_outside(struct metrics *metrics, char *out, size_t size)
         snprintf(out, size, "not in the group yet");
 }
 
-void health_why_unready(struct metrics *metrics, char *out, size_t size)
+bool health_why_unready(struct metrics *metrics, char *out, size_t size)
 {
+    bool outside = !is_in_groups(metrics);
+    bool failing = metrics_sum(metrics->failing_jobs) > 0;
+    *out = '\0';
     if (atomic_load(&metrics->draining))
         snprintf(out, size, "draining");
-    else if (of_any_job(metrics->lacks_right))
+    else if (lacks_right(metrics))
         snprintf(out, size, "Kafka refuses a right that the worker needs; the log says which");
+    else if (!outside && !failing)
+        return false;
     else if (metrics_copy_failing(metrics, out, size))
-        return;
+        return true;
     else if (of_any_job(metrics->lacks_topic))
         snprintf(out, size, "a topic does not exist yet; the log says which");
     else
-        why_outside(metrics, out, size);
+        why_outside(metrics, outside, out, size);
+    return true;
 }
 
 const char *health_dead(const struct metrics *metrics)

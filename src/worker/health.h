@@ -13,9 +13,9 @@ bool health_is_on(const struct metrics *metrics, int job);
  * failed for a minute. */
 bool health_is_ready(const struct metrics *metrics);
 
-/* Writes why the worker is not ready, as one line. Of several causes it names the one to mend
- * first. `size` includes the NUL. */
-void health_why_unready(struct metrics *metrics, char *out, size_t size);
+/* Whether the worker is not ready, and writes why, as one line. Of several causes it names the one
+ * to mend first. `size` includes the NUL. */
+bool health_why_unready(struct metrics *metrics, char *out, size_t size);
 
 /* Which loop has not completed an iteration for 10 s, as a text; NULL: none. */
 const char *health_dead(const struct metrics *metrics);

@@ -209,7 +209,6 @@ void job_view_turned(struct kafka_thread *thread)
     struct metrics *metrics = thread->metrics;
     enum request_kind job = thread->job;
     atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
-    atomic_store(&metrics->lacks_right[job], kafka_lacks_right(thread->kafka));
     atomic_store_explicit(&metrics->lacks_topic[job], kafka_lacks_topic(thread->kafka),
                           memory_order_relaxed);
     metrics_sample(metrics, thread->now);

@@ -372,6 +372,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, enum request_
     thread->kafka = kafka_new(config, job, files, &kafka_reports_handler, thread, error);
     if (!thread->kafka)
         goto free_engine;
+    metrics->rights_missing[job] = kafka_rights_missing(thread->kafka);
     queue_init(&thread->finished, wake_for_finished, thread);
     thread->table = memory_zeroed(METRICS_PARTITIONS, sizeof *thread->table);
     return thread;

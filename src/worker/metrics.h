@@ -78,7 +78,6 @@ struct metrics {
                                                        INT64_MAX: the thread has ended */
     _Atomic bool in_group[REQUEST_KINDS];
     _Atomic bool lacks_topic[REQUEST_KINDS];          /* one of its topics does not exist yet */
-    _Atomic bool lacks_right[REQUEST_KINDS];          /* the broker refuses it something it needs */
     _Atomic int64_t since[REQUEST_KINDS][CONDITIONS]; /* wall clock; 0: not so */
     _Atomic uint64_t lag[REQUEST_KINDS]; /* of its partitions, where the lag is known */
     pthread_mutex_t history_lock;
@@ -93,6 +92,7 @@ struct metrics {
     /* constant once the threads run */
     const struct config *config;
     struct call_thread *calls;
+    const atomic_uint *rights_missing[REQUEST_KINDS]; /* of Kafka; NULL: switched off */
     int64_t started_wall_ms, started_boot_ms;
     _Atomic uint64_t one; /* build_info's value */
 };

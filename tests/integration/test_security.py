@@ -256,7 +256,7 @@ class Security(KafkaCase):
                 self.take(missing)
                 worker = self.secured(sandbox, name=f"worker-{number}")
                 self.wait_named(worker, right, what)
-                self.assertEqual(503, worker.get("/readyz")[0])
+                self.check_unready(worker)
                 self.give(missing)
                 self.wait_ready(worker, True)
                 self.ask_and_wait(sandbox)
@@ -312,13 +312,38 @@ class Security(KafkaCase):
                 if busy:
                     self.ask_without_waiting(2)
                 self.wait_named(worker, right, what, after=at)
-                wait_until(lambda: worker.get("/readyz")[0] == 503, what="not ready")
-                self.assertIn("refuses a right", worker.get("/readyz")[1])
+                self.check_unready(worker)
+                if not busy:  # nothing makes it blink, not even that the partitions are lost
+                    wait_until(lambda: self.check_unready(worker) or self.said_lost(worker, at), what="the partitions are lost")
+                    self.check_unready(worker)
                 said = [e["message"] for e in worker.events()[at:] if e["log.level"] == "error"]
                 self.assertEqual([], [message for message in said if right not in message or what not in message])
                 self.give(missing)
                 self.wait_ready(worker, True, 60)  # though nothing is there to be read
                 self.ask_and_wait(sandbox, seconds=90)
+        self.assertEqual(0, worker.terminate())
+
+    def check_unready(self, worker):
+        """What the log says, /readyz says at once."""
+        self.assertEqual((503, "Kafka refuses a right that the worker needs; the log says which\n"), worker.get("/readyz"))
+
+    def said_lost(self, worker, after):
+        return any(e["message"].startswith("lost: ") for e in worker.events()[after:])
+
+    def test_an_idle_member_that_may_not_read_its_group(self):
+        """It looks no longer ready long before its session is over, and goes on as the member that it was."""
+        self.give(*self.rights)
+        sandbox = self.sandbox()
+        worker = self.secured(sandbox, {"kafka.session.timeout.ms": "60000"})
+        self.ask_and_wait(sandbox)
+        at = worker.logged()
+        self.take("group")
+        self.wait_named(worker, "READ", f"group {self.group}", after=at)
+        self.check_unready(worker)
+        self.give("group")
+        self.wait_ready(worker, True)
+        self.ask_and_wait(sandbox)
+        self.assertFalse(self.said_lost(worker, at))
         self.assertEqual(0, worker.terminate())
 
     def test_wrong_password_and_wrong_ca(self):

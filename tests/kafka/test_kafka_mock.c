@@ -269,6 +269,25 @@ static void names_the_right_that_a_commit_lacks(void **state)
     side_fini(&side);
 }
 
+/* What is polled in one go is handled after it: the refusal is the newer of the two. */
+static void an_older_assignment_proves_no_right(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, "call-requests", 1);
+    side_init(&side, cluster->bootstrap, "older", "a", quick_options);
+    kafka_right_missing(side.kafka, RIGHT_READ_GROUP, "older", "refused");
+    kafka_rebalance_callback(side.kafka->consumer, RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, list,
+                             side.kafka);
+    assert_false(kafka_lacks_right(side.kafka));
+    kafka_right_missing(side.kafka, RIGHT_READ_GROUP, "older", "refused");
+    side_until(&side, side.rebalance_count == 1);
+    assert_true(kafka_lacks_right(side.kafka));
+    rd_kafka_topic_partition_list_destroy(list);
+    side_fini(&side);
+}
+
 /* The partitions may be halted, and then nothing else is asked of the topic. */
 static void names_the_right_on_the_topic_that_offsets_lack(void **state)
 {
@@ -460,7 +479,9 @@ static void tells_what_the_coordinator_says(void **state)
         push_fetch_errors(cluster, codes[i]);
         side_until(&side, was_logged(caught, rd_kafka_err2str(codes[i])));
         assert_int_equal(kafka_silent_since(side.kafka, reason, sizeof reason), 0);
+        assert_int_equal(kafka_lacks_right(side.kafka), i == 1);
         rd_kafka_mock_clear_request_errors(cluster->mock, OFFSET_FETCH);
+        side_until(&side, !kafka_lacks_right(side.kafka));
     }
     /* librdkafka keeps this one to itself. A dead bootstrap broker is no reason not to tell it. */
     kafka_log_callback(side.kafka->consumer, 3, "FAIL",
@@ -749,6 +770,7 @@ int main(int argc, char **argv)
         with_cluster(tells_a_commit_that_may_be_repeated),
         with_cluster(leaves_a_producers_fatal_error_to_its_calls),
         with_cluster(names_the_right_that_a_commit_lacks),
+        with_cluster(an_older_assignment_proves_no_right),
         with_cluster(names_the_right_on_the_topic_that_offsets_lack),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_why_a_record_is_too_large_for_the_client),
