@@ -222,8 +222,8 @@ struct kafka_probe {
     rd_kafka_resp_err_t refusal; /* like `gone`: the error instead of offsets; 0: none */
     int64_t asked_ms;            /* wall clock: of the first unanswered request */
     int unanswered;              /* in a row */
-    bool about_slot;             /* the partition is read, and has a ledger of ours */
-    int32_t turn;                /* the next question is about this partition, or the next one */
+    bool about_slots;            /* the partitions are read, and have ledgers of ours */
+    int32_t turn;                /* the next question begins with this partition, or a later one */
     uint64_t rebalance;          /* the newest reported rebalance at that time */
     int64_t at_ms;               /* when the last answer came */
     int64_t began_ms;            /* when the last question began */

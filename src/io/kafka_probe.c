@@ -4,15 +4,15 @@
  * created again within seconds looks unchanged: it would go on reading in the new log at the
  * position of the old one, and skip the records before that. So records are delivered only while a
  * recent answer says that an offset exists: the time between the deletion of the old topic and the
- * first record of the new one is longer than such an answer is valid. One partition is enough for
- * a question, because a topic is deleted with all its partitions; each has its turn, because one
- * may have an offset in the new topic already: of a transaction that was running, or since its log
- * was found to be shorter. While nothing is delivered, one question a second is enough. A separate
- * runner asks, for which nothing else waits. (librdkafka's admin requests would need no runner, but
- * abort the process if the broker dies at the wrong moment.) If an offset is gone, the partition's
- * log is checked before anything is read again (kafka_log_identity.c). An answer of any kind also
- * shows that Kafka is there; while Kafka seems to be away, the question is asked even if nothing
- * depends on the offset. Kafka thread, except the asking. */
+ * first record of the new one is longer than such an answer is valid. A question is about several
+ * partitions in turn. A topic is deleted with all of them, but one may have an offset in the new
+ * topic already: of a transaction that was running, or since its log was found to be shorter. While
+ * nothing is delivered, one question a second is enough. A separate runner asks, for which nothing
+ * else waits. (librdkafka's admin requests would need no runner, but abort the process if the
+ * broker dies at the wrong moment.) If an offset is gone, the partition's log is checked before
+ * anything is read again (kafka_log_identity.c). An answer of any kind also shows that Kafka is
+ * there; while Kafka seems to be away, the question is asked even if nothing depends on the offset.
+ * Kafka thread, except the asking. */
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +28,7 @@ enum {
     PROBE_MIN_MS = 20,    /* at least that long, however long the answer took */
     PROBE_TIMEOUT_MS = 500,
     PROBES_UNANSWERED = 5,
+    PARTITIONS_AT_ONCE = 16, /* each answer carries a ledger of up to 4 KiB */
     REFUSED_EVERY_MS = 60000,
 };
 
@@ -36,7 +37,7 @@ static bool has_offset(const struct kafka_slot *slot)
     return slot->state == SLOT_OWNED && slot->had_ledger && !slot->lost;
 }
 
-/* Reads the committed offset. Prober. */
+/* Reads the committed offsets. Prober. */
 static void look(struct kafka *kafka)
 {
     struct kafka_probe *probe = &kafka->probe;
@@ -47,11 +48,15 @@ static void look(struct kafka *kafka)
     if (!client)
         return;
     rd_kafka_resp_err_t code = rd_kafka_committed(client, probe->list, PROBE_TIMEOUT_MS);
-    const rd_kafka_topic_partition_t *at = &probe->list->elems[0];
-    probe->gone = !code && !at->err && at->offset < 0; /* anything less is not certain */
-    probe->there = !code && !at->err && at->offset >= 0;
     probe->answered = code >= 0; /* librdkafka's own errors are below 0, the broker's above */
-    probe->refusal = code ? code : at->err;
+    probe->there = !code;
+    probe->refusal = code;
+    for (int i = 0; i < probe->list->cnt && !code; i++) {
+        const rd_kafka_topic_partition_t *at = &probe->list->elems[i];
+        probe->gone |= !at->err && at->offset < 0; /* anything less is not certain */
+        probe->there &= !at->err && at->offset >= 0;
+        probe->refusal = at->err ? at->err : probe->refusal;
+    }
 }
 
 #define each_held(slot, kafka)                                                                     \
@@ -60,30 +65,40 @@ static void look(struct kafka *kafka)
             for (struct kafka_slot *slot = (kafka)->assignment.slots[kind_].at[i_];                \
                  slot && has_offset(slot); slot = NULL)
 
-/* The next partition in turn that is owned and has a committed ledger of ours; NULL: none. */
-static const struct kafka_slot *choose(const struct kafka *kafka)
+/* Adds those whose turn it is of the owned partitions that have a committed ledger of ours. */
+static void add_in_turn(struct kafka *kafka, rd_kafka_topic_partition_list_t *list)
 {
-    const struct kafka_slot *first = NULL;
-    each_held(slot, kafka)
-    {
-        if (slot->partition >= kafka->probe.turn)
-            return slot;
-        first = first ? first : slot;
+    int32_t turn = kafka->probe.turn;
+    for (int round = 0; round < 2; round++) {
+        each_held(slot, kafka) if ((slot->partition < turn) == (round == 1) &&
+                                   list->cnt < PARTITIONS_AT_ONCE)
+        {
+            rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[kafka->job],
+                                              slot->partition);
+            kafka->probe.turn = slot->partition + 1;
+        }
     }
-    return first;
 }
 
-static void ask(struct kafka *kafka, const struct kafka_slot *slot, int64_t now_ms)
+static bool any_held(const struct kafka *kafka)
+{
+    bool any = false;
+    each_held(slot, kafka) any = true;
+    return any;
+}
+
+static void ask(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_probe *probe = &kafka->probe;
     if (!probe->unanswered)
         probe->asked_ms = clock_wall_ms();
-    probe->about_slot = slot;
-    probe->turn = slot ? slot->partition + 1 : 0;
     probe->began_ms = now_ms;
-    probe->list = memory_must(rd_kafka_topic_partition_list_new(1));
-    rd_kafka_topic_partition_list_add(probe->list, kafka->config->request_topics[kafka->job],
-                                      slot ? slot->partition : 0);
+    probe->list = memory_must(rd_kafka_topic_partition_list_new(PARTITIONS_AT_ONCE));
+    add_in_turn(kafka, probe->list);
+    probe->about_slots = probe->list->cnt > 0;
+    if (!probe->about_slots)
+        rd_kafka_topic_partition_list_add(probe->list, kafka->config->request_topics[kafka->job],
+                                          0);
     probe->rebalance = kafka->assignment.number;
     probe->wanted = false;
     each_held(held, kafka) held->asked = held->last;
@@ -137,7 +152,7 @@ static void note_answer(struct kafka *kafka)
     if (probe->answered) {
         probe->unanswered = 0;
         kafka_silence_ended(kafka);
-        if (probe->about_slot)
+        if (probe->about_slots)
             note_refusal(kafka);
     } else if (++probe->unanswered >= PROBES_UNANSWERED) {
         say_silent(kafka);
@@ -152,7 +167,7 @@ static void answered(struct kafka *kafka, int64_t now_ms)
     drop_list(probe);
     probe->at_ms = now_ms;
     note_answer(kafka);
-    if (!probe->about_slot)
+    if (!probe->about_slots)
         return;
     if (!probe->gone) {
         /* A slow broker, or one that does not answer, must not block everything. */
@@ -206,9 +221,8 @@ void kafka_probe_serve(struct kafka *kafka, int64_t now_ms)
                                           : now_ms - probe->at_ms >= PROBE_EVERY_MS;
     if (!due && (!probe->wanted || probe->unanswered))
         return;
-    const struct kafka_slot *slot = choose(kafka);
-    if (slot || probe->unanswered || atomic_load(&kafka->silent_since_ms))
-        ask(kafka, slot, now_ms);
+    if (any_held(kafka) || probe->unanswered || atomic_load(&kafka->silent_since_ms))
+        ask(kafka, now_ms);
 }
 
 void kafka_probe_fini(struct kafka *kafka)
