@@ -346,7 +346,8 @@ def command_start(directory, brokers="1"):
     os.makedirs(directory, exist_ok=True)
     try:
         keep_classes(directory)
-        kafka = Kafka(directory, int(brokers), outlives=True).start()
+        # Nobody stops it. Where many tests run at once, it may get no CPU for the 9 s after which its partitions would have no leader.
+        kafka = Kafka(directory, int(brokers), outlives=True, settings={"broker.session.timeout.ms": 120000}).start()
     except Unavailable as why:
         with open(f"{directory}/state.json", "w") as file:
             json.dump({"unavailable": str(why)}, file)
