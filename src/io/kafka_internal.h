@@ -141,6 +141,7 @@ struct kafka_assignment {
     bool leaving; /* kafka_leave was called */
     bool answers; /* and the coordinator has answered the consumer since */
     int64_t leave_ms;   /* and when the group is left all the same */
+    int64_t renew_ms;   /* when it is renewed though the group has not settled; 0: nothing waits */
     bool renewing;      /* the consumer has to be closed and replaced */
     bool lost;          /* the assignment was lost, and the group has given no other since */
     bool fenced;        /* the consumer has fenced itself (rule 10), or cannot be closed */

@@ -117,11 +117,36 @@ void kafka_leave(struct kafka *kafka)
     kafka_leaving_serve(kafka, now);
 }
 
+/* A static member that is closed does not leave, so the group does not begin another generation:
+ * the new consumer gets what the last one assigned. If the old one was to give a partition back
+ * first, which another member gets when it joins again (cooperative), nobody would do that, and the
+ * partition would have no owner. So the close waits until the group has settled, but not for ever:
+ * the reason may be what is to be renewed. */
+static bool waits_for_next_generation(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    bool settled = !a->joining && !a->follows && !atomic_load(&kafka->joins) &&
+                   kafka_generation_now(kafka) == a->generation;
+    if (settled || a->eager || atomic_load(&kafka->silent_since_ms) ||
+        !config_kafka_setting(kafka->config, false, "group.instance.id"))
+        a->renew_ms = now_ms;
+    else if (!a->renew_ms)
+        a->renew_ms = now_ms + LEAVE_WAITS_MS;
+    return now_ms < a->renew_ms;
+}
+
 bool kafka_assignment_renew(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    if (a->leaving || a->closing || a->renewing || a->asked != ASKED_NOTHING || a->event_count)
+    if (a->leaving || a->closing || a->renewing)
         return false;
+    if (a->asked != ASKED_NOTHING || a->event_count) {
+        a->renew_ms = 0;
+        return false;
+    }
+    if (waits_for_next_generation(kafka, clock_boot_ms()))
+        return false;
+    a->renew_ms = 0;
     a->renewing = true;
     /* In the eager protocol a close would leave without a revocation. Unsubscribing revokes first,
      * and the consumer is closed after the answer. */

@@ -710,6 +710,45 @@ static void ends_when_its_static_identity_is_taken(void **state)
     side_fini(&two);
 }
 
+static bool is_renewed(struct side *side, bool *renewed)
+{
+    const struct kafka_assignment *a = &side->kafka->assignment;
+    *renewed = *renewed || kafka_assignment_renew(side->kafka);
+    return *renewed && !a->renewing && !a->closing;
+}
+
+/* The group has assigned two partitions of four to a static member that had all, and awaits that it
+ * gives the others back and joins again. Closed then, it does not leave, and its next consumer is
+ * assigned the two. */
+static void leaves_no_partition_without_owner_as_a_static_member(void **state)
+{
+    (void)state;
+    const char *const first[] = {"kafka.group.instance.id=one", NULL};
+    const char *const second[] = {"kafka.group.instance.id=two", NULL};
+    struct place_names names;
+    struct side one, two;
+    names_init(&names, "unowned", first);
+    topics_make(&names, 4);
+    side_of(&one, &names, "one");
+    side_join(&one, 4);
+    for (size_t i = 0; names.options[i]; i++)
+        if (names.options[i] == first[0])
+            names.options[i] = second[0];
+    side_of(&two, &names, "two");
+    kafka_start(two.kafka);
+    kafka_join(two.kafka);
+    side_until(&two,
+               two.rebalance_count > 0); /* librdkafka joins for the other, which is not served */
+    assert_int_equal(owned(&two), 0);
+    bool renewed = kafka_assignment_renew(one.kafka);
+    both_until(&one, &two, is_renewed(&one, &renewed) && owned(&one) == 2 && owned(&two) == 2);
+    side_leave(&one);
+    side_leave(&two);
+    assert_int_equal(one.failed + two.failed, 0);
+    side_fini(&one);
+    side_fini(&two);
+}
+
 /* A leader of the group assigns a partition that the topic does not have: it is reported as
  * assigned again when the topic has it. (An assignment of no real rebalance.) */
 static void asks_again_for_a_partition_that_is_absent(void **state)
@@ -846,6 +885,7 @@ int main(int argc, char **argv)
         BOTH_WAYS(leaves_while_an_offer_is_unanswered),
         BOTH_WAYS(leaves_after_the_drain),
         cmocka_unit_test(ends_when_its_static_identity_is_taken),
+        cmocka_unit_test(leaves_no_partition_without_owner_as_a_static_member),
         cmocka_unit_test(asks_again_for_a_partition_that_is_absent),
         cmocka_unit_test(begins_where_a_log_that_was_made_anew_begins),
     };
