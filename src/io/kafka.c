@@ -39,9 +39,23 @@ static void add_outputs(struct kafka *kafka)
     add_output(kafka, kafka->config->dead_letters);
 }
 
+/* librdkafka never ends a consumer whose cooperative assignment is unanswered. */
+static void answer_with_nothing(rd_kafka_t *consumer)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(consumer);
+    if (!protocol || strcmp(protocol, "COOPERATIVE") != 0)
+        return;
+    rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_error_t *error = rd_kafka_incremental_assign(consumer, none);
+    if (error)
+        rd_kafka_error_destroy(error);
+    rd_kafka_topic_partition_list_destroy(none);
+}
+
 /* Without rd_kafka_consumer_close, which would wait for callbacks that nobody serves. */
 static void end_now(rd_kafka_t *consumer)
 {
+    answer_with_nothing(consumer);
     rd_kafka_destroy_flags(consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 

@@ -507,6 +507,23 @@ static void tells_what_the_coordinator_says(void **state)
     side_fini(&side);
 }
 
+/* librdkafka never ends a consumer whose assignment is unanswered. */
+static void frees_while_an_assignment_is_unanswered(void **strategy)
+{
+    struct cluster *cluster = cluster_new(1);
+    const char *const options[] = {*strategy, NULL};
+    void *down = cluster;
+    struct side side;
+    rd_kafka_mock_topic_create(cluster->mock, "call-requests", 2, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "call-results", 1, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "privacy-call-dead-letters", 1, 1);
+    side_init(&side, cluster->bootstrap, "g", "a", options);
+    side.answers = false;
+    side_join(&side, 2);
+    side_fini(&side);
+    cluster_down(&down);
+}
+
 static void frees_while_jobs_hang(void **state)
 {
     (void)state;
@@ -782,6 +799,11 @@ int main(int argc, char **argv)
         with_cluster(leaves_alone_what_cannot_exist),
         cmocka_unit_test_teardown(writes_on_when_leaders_begin_anew, cluster_down),
         cmocka_unit_test(frees_while_jobs_hang),
+        {"frees_while_an_assignment_is_unanswered: cooperative-sticky",
+         frees_while_an_assignment_is_unanswered, NULL, NULL,
+         "kafka.partition.assignment.strategy=cooperative-sticky"},
+        {"frees_while_an_assignment_is_unanswered: range", frees_while_an_assignment_is_unanswered,
+         NULL, NULL, "kafka.partition.assignment.strategy=range"},
     };
     return run_cases(tests, argc, argv);
 }
