@@ -490,15 +490,14 @@ static void asks_about_each_partition_in_turn(void **state)
     struct stored_ledger ledgers[PARTITIONS];
     for (int32_t i = 0; i < PARTITIONS; i++)
         ledgers[i] = ledger_of(i, 0, "1:1:a");
-    assert_int_equal(side_commit(&side, ledgers, PARTITIONS), GROUP_DONE);
+    until_done(side_commit(&side, ledgers, PARTITIONS));
     const struct kafka_slot *slot = kafka_slot_find(side.kafka, REQUEST_CALL, PARTITIONS - 1);
     side_until(&side, !side.kafka->probe.list && side.kafka->probe.at_ms);
     side.kafka->probe.at_ms = clock_boot_ms() + LATER_MS;
     topic_delete(names.bootstrap, names.requests);
     topic_make(names.bootstrap, names.requests, PARTITIONS);
-    while (side_commit(&side, ledgers, PARTITIONS - 1) !=
-           GROUP_DONE) /* a broker may not know the topic yet */
-        ;
+    /* A broker may not know the topic yet. */
+    side_until(&side, side_commit(&side, ledgers, PARTITIONS - 1) == GROUP_DONE);
     assert_false(slot->restarted);
     side.kafka->probe.at_ms = 0;
     side_until(&side, slot->restarted);
