@@ -56,7 +56,7 @@ const char sandbox_faults_help[] =
     "    endpoint=call|recording|file, times=N (only the first N that it hits)\n"
     "Of several for the same thing the first that hits counts. Times are written 50ms or 2s.\n"
     "Changing the answer:\n"
-    "    latency=50ms latency=10-200ms  it comes so much later\n"
+    "    latency=50ms latency=10-200ms latency=500ms-3s  it comes so much later\n"
     "    slow-body[=1s]     its body comes in pieces, for so long\n"
     "    last               the connection ends with it\n"
     "Instead of the answer:\n"
@@ -124,24 +124,38 @@ static int64_t cut_unit(char *text)
     return 0;
 }
 
+/* The first time of a range may have a unit of its own. */
 static int read_value(struct sandbox_fault *fault, const struct fault_form *form, char *value)
 {
-    int64_t unit = 1;
+    int64_t unit = 1, low_unit = 0;
     char *high = NULL;
     if (form->form == VALUE_NONE)
         return -1;
     if (form->form != VALUE_NUMBER && (unit = cut_unit(value)) == 0)
         return -1;
-    if (form->form == VALUE_TIME_RANGE && (high = strchr(value, '-')) != NULL)
+    if (form->form == VALUE_TIME_RANGE && (high = strchr(value, '-')) != NULL) {
         *high++ = '\0';
+        low_unit = cut_unit(value);
+    }
     if (text_to_integer(value, form->min, form->max, &fault->low))
         return -1;
+    fault->low *= low_unit ? low_unit : unit;
     fault->high = fault->low;
-    if (high && text_to_integer(high, fault->low, form->max, &fault->high))
+    if (high && text_to_integer(high, form->min, form->max, &fault->high))
         return -1;
-    fault->low *= unit;
-    fault->high *= unit;
-    return 0;
+    if (high)
+        fault->high *= unit;
+    return fault->high < fault->low ? -1 : 0;
+}
+
+static const char *expected_value(const struct fault_form *form)
+{
+    static const char *const forms_of_values[] = {
+        [VALUE_NONE] = "no value",
+        [VALUE_TIME] = "a time such as 50ms or 2s",
+        [VALUE_TIME_RANGE] = "a time such as 50ms, or a range such as 10-200ms or 500ms-3s",
+        [VALUE_NUMBER] = "a whole number"};
+    return forms_of_values[form->form];
 }
 
 /* "12.5%" as millionths. */
@@ -214,16 +228,19 @@ static int read_fault(struct sandbox_fault *fault, char *text, struct error *err
     text_add(&written, text);
     char *matches = cut(text, '?'), *share = cut(text, '@'), *value = cut(text, '=');
     const struct fault_form *form = find_form(text);
-    bool good = form != NULL;
-    if (good) {
-        fault->kind = form->kind;
-        fault->low = fault->high = form->preset;
-        good = (value ? !read_value(fault, form, value) : form->preset >= 0) &&
-               (!share || !read_share(fault, share)) && (!matches || !read_matches(fault, matches));
+    int rc = 0;
+    if (!form) {
+        rc = error_set(error, "fault \"%s\": no such fault", written.data);
+        goto done;
     }
-    if (!good) {
-        error_set(error, "fault \"%s\": %s", written.data,
-                  form ? "its value, percentage or match is malformed" : "no such fault");
+    fault->kind = form->kind;
+    fault->low = fault->high = form->preset;
+    if (value ? read_value(fault, form, value) : form->preset < 0)
+        rc = error_set(error, "fault \"%s\": expected %s", written.data, expected_value(form));
+    else if ((share && read_share(fault, share)) || (matches && read_matches(fault, matches)))
+        rc = error_set(error, "fault \"%s\": its percentage or match is malformed", written.data);
+done:
+    if (rc) {
         text_fini(&written);
         return -1;
     }

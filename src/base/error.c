@@ -13,6 +13,16 @@ int error_set(struct error *error, const char *format, ...)
     return -1;
 }
 
+int error_suffix(struct error *error, const char *format, ...)
+{
+    size_t length = strlen(error->text);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error->text + length, sizeof error->text - length, format, args);
+    va_end(args);
+    return -1;
+}
+
 int error_prefix(struct error *error, const char *format, ...)
 {
     struct error old = *error;

@@ -10,6 +10,10 @@ struct error {
  * error_set(...)` reads well. */
 int error_set(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Adds to the end of the message. Returns -1. */
+int error_suffix(struct error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Puts a prefix ("what was attempted: ") before the message. Returns -1. */
 int error_prefix(struct error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

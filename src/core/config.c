@@ -48,11 +48,7 @@ static void set_default(struct config *config, size_t index, bool given,
     } else if (value && !given) {
         config_error(errors, key->fallback, key->name, "%s", why.text);
     } else if (!given) {
-        struct text variable = {0};
-        config_variable_name(&variable, key->name);
-        config_error(errors, NULL, key->name, "required: expected it in the file, as %s or with -o",
-                     variable.data);
-        text_fini(&variable);
+        config_required(errors, key->name);
     }
 }
 

@@ -108,6 +108,9 @@ int64_t config_kafka_integer(const struct config *config, bool producer, const c
 /* kafka.bootstrap.servers, for people. */
 const char *config_kafka_servers(const struct config *config);
 
+/* Adds those of them that have no port, with commas between them. librdkafka takes 9092. */
+void config_kafka_bare_servers(const struct config *config, struct text *bare);
+
 /* The origin of one of the worker's own keys, for an error; NULL: the key was not given. */
 const char *config_origin(const struct config *config, const char *name);
 

@@ -175,13 +175,14 @@ static size_t host_length(const char *text, size_t n)
     return i;
 }
 
-/* Whether text[0..n) is [protocol://]host[:port]. */
-static bool is_server(const char *text, size_t n)
+/* Whether text[0..n) is [protocol://]host[:port]. *bare is set if it has no port. */
+static bool is_server(const char *text, size_t n, bool *bare)
 {
     size_t protocol = protocol_length(text, n);
     text += protocol, n -= protocol;
     size_t host = host_length(text, n);
-    if (!host || host == n)
+    *bare = host == n;
+    if (!host || *bare)
         return host > 0;
     int64_t port;
     char digits[8];
@@ -192,19 +193,36 @@ static bool is_server(const char *text, size_t n)
     return !text_to_integer(digits, 1, 65535, &port);
 }
 
-RULE(servers)
+/* Adds the servers without a port to bare. Returns -1 if one of them is malformed. */
+static int read_servers(const char *value, struct text *bare)
 {
+    bool is_bare;
     for (const char *at = value;; at++) {
         at += strspn(at, " ");
         size_t n = strcspn(at, ","), used = n;
         while (used && at[used - 1] == ' ')
             used--;
-        if (!is_server(at, used))
-            return refuse(rule, why, "host:port, with commas between several");
+        if (!is_server(at, used, &is_bare))
+            return -1;
+        if (is_bare)
+            text_printf(bare, "%s%.*s", bare->length ? ", " : "", (int)used, at);
         at += n;
         if (!*at)
             return 0;
     }
+}
+
+void config_kafka_bare_servers(const struct config *config, struct text *bare)
+{
+    (void)read_servers(config_kafka_servers(config), bare);
+}
+
+RULE(servers)
+{
+    struct text bare = {0};
+    int rc = read_servers(value, &bare);
+    text_fini(&bare);
+    return rc ? refuse(rule, why, "host:port, with commas between several") : 0;
 }
 
 /* Providers by name. A path would load foreign code. */
@@ -598,13 +616,8 @@ static void add_default(struct config *config, const struct config_sources *sour
     struct text key = {0};
     config_kafka_write_key(&key, row->sides, row->name);
     char *value = default_value(config, row);
-    if (!row->value) {
-        struct text variable = {0};
-        config_variable_name(&variable, key.data);
-        config_error(errors, NULL, key.data, "required: expected it in the file, as %s or with -o",
-                     variable.data);
-        text_fini(&variable);
-    }
+    if (!row->value)
+        config_required(errors, key.data);
     if (!value) {
         text_fini(&key);
         return;

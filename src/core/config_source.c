@@ -46,6 +46,17 @@ void config_error(struct text *errors, const char *origin, const char *key, cons
     add_visible(errors, message, "\n");
 }
 
+void config_required(struct text *errors, const char *key)
+{
+    struct text variable = {0};
+    config_variable_name(&variable, key);
+    config_error(errors, NULL, key,
+                 "required: expected it in the file, as %s, with -o, or in a file of its own that "
+                 "%s.file names",
+                 variable.data, key);
+    text_fini(&variable);
+}
+
 /* Like read(2), but waits at most until then. Returns -1 with the reason. */
 static ssize_t read_until(int fd, char *block, size_t size, int64_t until_ms, struct error *why)
 {

@@ -61,6 +61,9 @@ bool config_is_regular(const char *path);
 /* Adds the name of the environment variable for a key. */
 void config_variable_name(struct text *name, const char *key);
 
+/* Adds a line that says that the key is required, and where it may stand. */
+void config_required(struct text *errors, const char *key);
+
 /* Adds a line `origin: key: message` to errors; origin and key may be NULL. */
 void config_error(struct text *errors, const char *origin, const char *key, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

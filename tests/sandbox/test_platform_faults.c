@@ -39,6 +39,8 @@ static void refuses_what_is_malformed(void **state)
         "latency=5",
         "latency=5m",
         "latency=9-5ms",
+        "latency=2s-1500ms",
+        "latency=5m-9ms",
         "latency=-1ms",
         "status",
         "status=99",
@@ -173,6 +175,10 @@ static void ranges(void **state)
     }
     for (int i = 10; i <= 20; i++)
         assert_true(seen[i]);
+    sandbox_faults_fini(&faults);
+    faults = read_faults("latency=1900ms-2s"); /* each time with its unit */
+    for (uint64_t i = 0; i < 100; i++)
+        assert_in_range(choose(&faults, "114", i).latency_ms, 1900, 2000);
     sandbox_faults_fini(&faults);
 }
 

@@ -6,10 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "base/condition.h"
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/memory.h"
 
@@ -84,6 +86,23 @@ static void a_wait_that_nobody_ends_ends_by_itself(void **state)
     pthread_cond_destroy(&condition);
 }
 
+static void an_error_keeps_what_stands_before_a_suffix(void **state)
+{
+    (void)state;
+    struct error error;
+    char full[sizeof error.text];
+    error_set(&error, "committing: timed out");
+    assert_int_equal(error_suffix(&error, "; finding out: %s", "no broker"), -1);
+    assert_string_equal(error.text, "committing: timed out; finding out: no broker");
+    memset(full, 'x', sizeof full - 1);
+    full[sizeof full - 1] = '\0';
+    error_suffix(&error, "%s", full);
+    assert_int_equal(strlen(error.text), sizeof error.text - 1);
+    error_suffix(&error, "%s", full);
+    assert_int_equal(strlen(error.text), sizeof error.text - 1);
+    assert_memory_equal(error.text, "committing: timed out; ", 23);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -92,6 +111,7 @@ int main(void)
         cmocka_unit_test(new_items_of_an_extended_array_are_zero),
         cmocka_unit_test(hashes_are_those_of_fnv_1a),
         cmocka_unit_test(a_wait_that_nobody_ends_ends_by_itself),
+        cmocka_unit_test(an_error_keeps_what_stands_before_a_suffix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -397,9 +397,12 @@ static void all_errors_are_told(void **state)
     assert_has(run.errors.data, "option -o: number 2: expected KEY=VALUE");
     assert_has(run.errors.data, "option -o: kafka.acks: expected all: ");
     assert_has(run.errors.data, "kafka.bootstrap.servers: required: expected it in the file, as "
-                                "PRIVACY_CALL_KAFKA_BOOTSTRAP_SERVERS or with -o\n");
+                                "PRIVACY_CALL_KAFKA_BOOTSTRAP_SERVERS, with -o, or in a file of "
+                                "its own that kafka.bootstrap.servers.file names\n");
     assert_has(run.errors.data, "platform.url: required");
-    assert_has(run.errors.data, "platform.token: required");
+    assert_has(run.errors.data, "platform.token: required: expected it in the file, as "
+                                "PRIVACY_CALL_PLATFORM_TOKEN, with -o, or in a file of its own "
+                                "that platform.token.file names\n");
     assert_has(run.errors.data, "platform.app.id: required");
     assert_int_equal(count_lines(&run.errors), 12);
     done(&run);

@@ -85,6 +85,14 @@ class Command(unittest.TestCase):
         self.assertRegex(result.stderr, r"^\S+Z warn  option -o: kafka\.consumer\.linger\.ms has no effect")
         self.assertEqual(run("--check", settings={**settings, "log.level": "error"}).stderr, "")
 
+    def test_tells_which_port_is_used_where_none_is_given(self):
+        settings = {**REQUIRED, "kafka.bootstrap.servers": "broker-1, ssl://[::1] ,broker-2:9093"}
+        result = run("--check", settings=settings)
+        self.assertEqual((result.returncode, result.stdout), (0, "configuration is valid\n"))
+        self.assertEqual("kafka.bootstrap.servers: no port is given for broker-1, ssl://[::1]: port 9092 is used",
+                         json.loads(result.stderr)["message"])
+        self.assertEqual("", run("--check", settings={**settings, "kafka.bootstrap.servers": "broker-1:9092"}).stderr)
+
     def test_librdkafka_knows_what_the_worker_sets(self):
         """With every default written down as the user's own, none is refused as unknown."""
         printed = run("--print-config", settings=REQUIRED)
