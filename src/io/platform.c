@@ -75,9 +75,12 @@ void platform_refuses_certificate(struct platform *platform)
     platform->awaited_ms = 0;
 }
 
-/* Before TLS 1.3 a server may report only that the handshake failed. */
+/* The key to look at after a failed handshake. libcurl's words name none, and before TLS 1.3 a
+ * server may report only that the handshake failed. */
 static const char *certificate_hint(const struct transfer *transfer)
 {
+    if (strstr(transfer->words, "certificate problem"))
+        return "; see platform.ca.file";
     if (!transfer->tls.certificate_asked_for && !transfer->tls.certificate_wanted)
         return "";
     return transfer->trust->certificate
@@ -601,6 +604,7 @@ void platform_free(struct platform *platform)
     curl_multi_cleanup(
         platform->multi); /* closes the pooled connections, and their watches with them */
     platform_trust_release(platform->trust);
+    platform_guard_fini(platform);
     platform_sockets_fini(platform);
     uv_close((uv_handle_t *)&platform->timer, on_timer_closed);
     uv_close((uv_handle_t *)&platform->sweep, on_timer_closed);

@@ -2,8 +2,9 @@
  * platform_transfer.c sets up libcurl's transfers and reads their outcomes, platform_answer.c reads
  * an answer's head and body, platform_framing.c finds its end, platform_chunks.c parses its chunks,
  * platform_sockets.c connects libcurl's sockets and timers to the loop, platform_peers.c passes
- * over addresses that fail, platform_ports.c finds connections by their local port, platform_tls.c
- * reads the state of TLS. Everything runs on the loop's thread. */
+ * over addresses that fail, platform_ports.c finds connections by their local port,
+ * platform_guard.c keeps a frozen process from sending late, platform_tls.c reads the state of TLS.
+ * Everything runs on the loop's thread. */
 #pragma once
 
 #include <curl/curl.h>
@@ -11,6 +12,7 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "base/list.h"
 #include "io/platform.h"
@@ -133,6 +135,13 @@ struct transfer {
     int open_error;           /* errno of a socket that could not be opened */
 };
 
+/* A timer that ends with the lease of the request that was sent last. */
+struct send_guard {
+    enum { GUARD_NEW, GUARD_WORKS, GUARD_NONE } state;
+    timer_t timer;
+    int64_t until_ms; /* for when it was set last */
+};
+
 struct platform {
     uv_loop_t *loop;
     const struct config *config;
@@ -160,6 +169,7 @@ struct platform {
         refused_ms; /* when the platform refused the client certificate; 0: never with this one */
     int64_t awaited_ms; /* total time for which new connections waited for such a refusal */
     struct passed_over passed_over, passed_over_of_files;
+    struct send_guard guard;
 };
 
 /* ---- platform.c */
@@ -236,6 +246,21 @@ struct watch *ports_next(struct ports *ports, int local_port, const struct watch
 #define ports_each(watch, ports, local_port)                                                       \
     for (struct watch *watch = ports_next(ports, local_port, NULL); watch;                         \
          watch = ports_next(ports, local_port, watch))
+
+/* ---- platform_guard.c */
+
+/* From now until platform_guard_end, and from the end of until_ms on (CLOCK_BOOTTIME; INT64_MAX:
+ * never), the connection with that local port is shut down before this thread does anything else.
+ * Called before the look at the clock, by the thread that sends. */
+void platform_guard_begin(struct platform *platform, int local_port, int64_t until_ms);
+
+/* libcurl has run the transfer, or has returned: nothing is about to be sent. */
+void platform_guard_end(void);
+
+/* The same, if it is this socket, whose number may be another one's soon. */
+void platform_guard_closed(int socket);
+
+void platform_guard_fini(struct platform *platform);
 
 /* ---- platform_peers.c */
 

@@ -66,6 +66,7 @@ static void act(struct platform *platform, curl_socket_t socket, int flags)
     if (!platform_multi_works(platform))
         return;
     CURLMcode code = curl_multi_socket_action(platform->multi, socket, flags, &running);
+    platform_guard_end();
     platform_multi_result(platform, "curl_multi_socket_action", code);
     platform_take_ended(platform);
 }
@@ -209,6 +210,7 @@ curl_socket_t platform_socket_open(void *argument, curlsocktype purpose,
 int platform_socket_close(void *argument, curl_socket_t socket)
 {
     forget_watch(argument, socket);
+    platform_guard_closed(socket);
     return close(socket);
 }
 
@@ -227,8 +229,9 @@ void platform_sockets_run_all(struct platform *platform)
     int running;
     if (!platform_multi_works(platform))
         return;
-    platform_multi_result(platform, "curl_multi_socket_all",
-                          curl_multi_socket_all(platform->multi, &running));
+    CURLMcode code = curl_multi_socket_all(platform->multi, &running);
+    platform_guard_end();
+    platform_multi_result(platform, "curl_multi_socket_all", code);
     platform_take_ended(platform);
 }
 

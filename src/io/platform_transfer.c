@@ -44,10 +44,16 @@ void transfer_spoil(struct transfer *transfer)
         platform_socket_not_reusable(transfer->platform, (int)port);
 }
 
-static bool is_too_late(const struct platform_post *post)
+/* Whether the request may not be sent any more. If it may, and this process is frozen before it
+ * sends, the guard keeps it from sending late. */
+static bool is_too_late(struct transfer *transfer, int local_port)
 {
-    int64_t now = clock_boot_ms();
-    return now > *post->lease_until_ms || (post->send_until_ms && now >= post->send_until_ms);
+    const struct platform_post *post = transfer->post;
+    int64_t until = *post->lease_until_ms;
+    if (post->send_until_ms && post->send_until_ms <= until)
+        until = post->send_until_ms - 1;
+    platform_guard_begin(transfer->platform, local_port, until);
+    return clock_boot_ms() > until;
 }
 
 static bool awaits_refusal(struct platform *platform, int local_port)
@@ -96,7 +102,7 @@ static int before_sending(void *argument, char *remote_ip, char *local_ip, int r
         transfer->certificate_refused = true;
     else if (platform_has_gone_stale(transfer, local_port))
         transfer->stale = true;
-    else if (is_too_late(transfer->post))
+    else if (is_too_late(transfer, local_port))
         attempt->lease_over = true;
     else {
         attempt->sends++;
@@ -116,13 +122,16 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *argument)
     return answer_bytes(argument, bytes, size);
 }
 
-/* libcurl calls this now and then, and once more when the transfer has ended but still has its
- * connection. Only here can the end of TLS be seen. */
+/* libcurl calls this each time it has run the transfer, and once more when the transfer has ended
+ * but still has its connection. Only here can the end of TLS be seen. And what was about to be sent
+ * is sent: libcurl may run many other transfers before it returns, and meanwhile the lease may end.
+ */
 static int on_progress(void *argument, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
     (void)a, (void)b, (void)c, (void)d;
     struct transfer *transfer = argument;
     const struct answer_head *head = &transfer->head;
+    platform_guard_end();
     bool open_ended =
         head->done && !head->bodiless && !head->framing.lengths && !head->framing.chunked;
     if (open_ended || (transfer->opened && transfer->attempt.sends && !head->begun && !head->done))

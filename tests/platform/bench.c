@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_recent.h"
 #include "base/memory.h"
 #include "bench.h"
 #include "sandbox/platform/certificate.h"
@@ -248,4 +249,14 @@ int __wrap_X509_STORE_load_file(X509_STORE *store, const char *file)
 {
     const char *system = curl_version_info(CURLVERSION_NOW)->cainfo;
     return system && !strcmp(file, system) ? 1 : __real_X509_STORE_load_file(store, file);
+}
+
+bool is_logged(const char *words)
+{
+    struct log_recent recent[LOG_RECENT];
+    size_t count = log_recent_copy(recent);
+    for (size_t i = 0; i < count; i++)
+        if (strstr(recent[i].message, words))
+            return true;
+    return false;
 }

@@ -58,6 +58,8 @@ void open_store(struct bench *bench);
 void open_url(struct bench *bench, const char *path, const struct reply *script, int length);
 /* Before the server starts: it speaks TLS, and the worker trusts it. */
 void use_tls(struct bench *bench);
+/* Whether a warning or an error with these words was logged. */
+bool is_logged(const char *words);
 
 #define OPEN(bench, ...)                                                                           \
     do {                                                                                           \

@@ -2,12 +2,14 @@
  * POST ever goes out twice. */
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -77,6 +79,52 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     return real(node, service, hints, found);
+}
+
+/* In the place of libc's, also for libcurl: with `frozen_until`, a request stands still before it
+ * is sent, as in a process that is frozen there. The test's own server writes, and never sends. */
+static _Atomic int64_t frozen_until;
+static atomic_int sends_held;
+static atomic_bool signalled; /* before it sends, its thread gets the signal from elsewhere */
+
+ssize_t send(int fd, const void *bytes, size_t n, int flags)
+{
+    static ssize_t (*real)(int, const void *, size_t, int);
+    const unsigned char *first = bytes;
+    enum { TLS_APPLICATION_DATA = 23 };
+    if (n && (*first == 'P' || *first == TLS_APPLICATION_DATA)) {
+        if (atomic_load(&signalled))
+            raise(SIGURG);
+        atomic_fetch_add(&sends_held, 1);
+        while (clock_boot_ms() < atomic_load(&frozen_until))
+            sched_yield();
+    }
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "send");
+    return real(fd, bytes, n, flags);
+}
+
+static _Atomic int64_t connect_until;
+
+/* In the place of libc's: a connect stands still until a time. */
+int connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    static int (*real)(int, const struct sockaddr *, socklen_t);
+    while (clock_boot_ms() < atomic_load(&connect_until))
+        sched_yield();
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "connect");
+    return real(fd, address, size);
+}
+
+int __real_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer);
+int __wrap_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer);
+static bool no_timers;
+
+int __wrap_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
+{
+    errno = EAGAIN;
+    return no_timers ? -1 : __real_timer_create(clock, event, timer);
 }
 
 /* ---- what is sent */
@@ -580,6 +628,97 @@ static void lease_is_read_again_before_sending(void **state)
     bench->thread = NULL;
     comes_back(bench, CALL_RETURNED);
     assert_int_equal(server_requests(&bench->server), 0);
+}
+
+/* The lease ends between the last look at it and the send. */
+static void send_late(struct bench *bench)
+{
+    bench->config.platform_timeout_ms = 10000;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    struct request *request = request_of(REQUEST_CALL, 1);
+    int64_t lease_until = clock_boot_ms() + 300;
+    request->call.lease_until_ms = lease_until;
+    atomic_store(&frozen_until, lease_until + 50);
+    call_thread_start(bench->thread, request);
+    ends(bench, STATUS_UNKNOWN, "connection-closed");
+    assert_true(clock_boot_ms() > lease_until);
+    atomic_store(&frozen_until, 0);
+    start(bench, REQUEST_CALL, 2);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(server_requests(&bench->server), 2);
+}
+
+static void what_is_frozen_before_it_sends_does_not_send_late(void **state)
+{
+    send_late(*state);
+}
+
+/* A call is sent in time over a connection of the pool. Its lease ends while libcurl, in the same
+ * turn of the loop, connects for the next call. A send of an earlier call holds the loop until both
+ * are there. */
+static void a_lease_that_ends_just_after_the_send_breaks_no_call(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_timeout_ms = 20000;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    bench->server.delay_ms = 3000; /* no answer comes before the end of the lease */
+    while (server_connections(&bench->server) < 2) {
+        start(bench, REQUEST_CALL, 0);
+        start(bench, REQUEST_CALL, 1);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    struct request *request = request_of(REQUEST_CALL, 3);
+    atomic_store(&frozen_until, INT64_MAX);
+    atomic_store(&sends_held, 0);
+    start(bench, REQUEST_CALL, 2);
+    while (!atomic_load(&sends_held))
+        sched_yield();
+    request->call.lease_until_ms = clock_boot_ms() + 2000;
+    atomic_store(&connect_until, request->call.lease_until_ms + 50);
+    call_thread_start(bench->thread, request);
+    start(bench, REQUEST_CALL, 4);
+    atomic_store(&frozen_until, 0);
+    for (int i = 0; i < 3; i++)
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    atomic_store(&connect_until, 0);
+}
+
+static void a_signal_that_is_not_the_timers_breaks_no_call(void **state)
+{
+    struct bench *bench = *state;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    atomic_store(&signalled, true);
+    for (int i = 0; i < 2; i++) {
+        struct request *request = request_of(REQUEST_CALL, i);
+        request->call.lease_until_ms = clock_boot_ms() + 20000;
+        call_thread_start(bench->thread, request);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    atomic_store(&signalled, false);
+}
+
+static void calls_go_on_without_a_timer(void **state)
+{
+    struct bench *bench = *state;
+    no_timers = true;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    for (int i = 0; i < 2; i++) {
+        struct request *request = request_of(REQUEST_CALL, i);
+        request->call.lease_until_ms = clock_boot_ms() + 20000;
+        call_thread_start(bench->thread, request);
+        ends(bench, STATUS_SUCCEEDED, NULL);
+    }
+    no_timers = false;
+    assert_true(is_logged("no timer can be made"));
+}
+
+static void what_is_frozen_before_it_sends_does_not_send_late_with_tls(void **state)
+{
+    use_tls(*state);
+    send_late(*state);
 }
 
 /* What may not be made any more when the connection stands is not made. */
@@ -1091,7 +1230,7 @@ static void a_slow_disk_holds_back_its_file_only(void **state)
 static void a_disk_that_hangs_costs_the_try(void **state)
 {
     struct bench *bench = *state;
-    bench->config.recording_timeout_ms = 400;
+    bench->config.recording_timeout_ms = 1500; /* also enough for what does not hang */
     open_store(bench);
     OPEN(bench, {FILE_ANSWER("3", "ID3"), THEN_KEEP}, {OK_ANSWER, THEN_KEEP},
          {FILE_ANSWER("3", "ID3"), THEN_KEEP});
@@ -1196,6 +1335,11 @@ int main(int argc, char **argv)
         TEST(an_answer_and_an_end_are_seen),
         TEST(no_lease_no_call),
         TEST(lease_is_read_again_before_sending),
+        TEST(what_is_frozen_before_it_sends_does_not_send_late),
+        TEST(what_is_frozen_before_it_sends_does_not_send_late_with_tls),
+        TEST(a_lease_that_ends_just_after_the_send_breaks_no_call),
+        TEST(a_signal_that_is_not_the_timers_breaks_no_call),
+        TEST(calls_go_on_without_a_timer),
         TEST(recall_takes_what_waits),
         TEST(the_end_gives_all_back),
         TEST(bad_credentials_pause_all),

@@ -24,7 +24,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/log_recent.h"
 #include "base/memory.h"
 #include "bench.h"
 #include "sandbox/platform/certificate.h"
@@ -253,16 +252,6 @@ static void a_number_in_other_hands_is_left_alone(void **state)
     close(other_hands.pair[0]);
     close(other_hands.pair[1]);
     drop_no_more(&dropping);
-}
-
-static bool is_logged(const char *words)
-{
-    struct log_recent recent[LOG_RECENT];
-    size_t count = log_recent_copy(recent);
-    for (size_t i = 0; i < count; i++)
-        if (strstr(recent[i].message, words))
-            return true;
-    return false;
 }
 
 /* The first addresses accept connections, and say nothing in TLS. */

@@ -195,6 +195,7 @@ static void authorities_are_read_again(void **state)
     for (int i = 0; i < 1000 && counters->failures; i++)
         pause_ms(10);
     assert_int_equal(counters->failures, 0);
+    assert_true(is_logged("; see platform.ca.file"));
 }
 
 static void another_authority_ends_the_pause(void **state)
