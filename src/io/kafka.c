@@ -39,26 +39,6 @@ static void add_outputs(struct kafka *kafka)
     add_output(kafka, kafka->config->dead_letters);
 }
 
-/* librdkafka never ends a consumer whose cooperative assignment is unanswered. */
-static void answer_with_nothing(rd_kafka_t *consumer)
-{
-    const char *protocol = rd_kafka_rebalance_protocol(consumer);
-    if (!protocol || strcmp(protocol, "COOPERATIVE") != 0)
-        return;
-    rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
-    rd_kafka_error_t *error = rd_kafka_incremental_assign(consumer, none);
-    if (error)
-        rd_kafka_error_destroy(error);
-    rd_kafka_topic_partition_list_destroy(none);
-}
-
-/* Without rd_kafka_consumer_close, which would wait for callbacks that nobody serves. */
-static void end_now(rd_kafka_t *consumer)
-{
-    answer_with_nothing(consumer);
-    rd_kafka_destroy_flags(consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-}
-
 static void drop_consumer(struct kafka *kafka, void (*end)(rd_kafka_t *consumer))
 {
     kafka_assignment_stop(kafka); /* a consumer that reads anything never ends */
@@ -142,26 +122,39 @@ void kafka_join(struct kafka *kafka)
     if (!kafka->joined && kafka_is_outdated(kafka, kafka->consumer_version))
         (void)make_consumer(kafka, &error); /* else as soon as it is due, see follow_files */
     kafka->joined = true;
+    if (!kafka_unowned_look(kafka))
+        kafka_subscribe(kafka);
+}
+
+void kafka_subscribe(struct kafka *kafka)
+{
     rd_kafka_topic_partition_list_t *topics = memory_must(rd_kafka_topic_partition_list_new(1));
     rd_kafka_topic_partition_list_add(topics, kafka->config->request_topics[kafka->job],
                                       RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t code = rd_kafka_subscribe(kafka->consumer, topics);
     rd_kafka_topic_partition_list_destroy(topics);
-    if (code)
+    if (code && code != RD_KAFKA_RESP_ERR__FATAL) /* of which an event tells, see check_fatal */
         kafka_fail(kafka, rd_kafka_err2str(code));
 }
 
 bool kafka_lacks_topic(const struct kafka *kafka)
 {
-    return kafka->lacks_input || atomic_load(&kafka->lacks_output);
+    return atomic_load(&kafka->lacks_input) || atomic_load(&kafka->lacks_output);
 }
 
-static void drop_uncommitted_reader(struct kafka *kafka, void (*end)(rd_kafka_t *consumer))
+const _Atomic(const char *) *kafka_lacking(const struct kafka *kafka, bool written)
 {
-    kafka_client_ends(kafka, kafka->uncommitted_reader);
-    if (kafka->uncommitted_reader)
-        end(kafka->uncommitted_reader);
-    kafka->uncommitted_reader = NULL;
+    return written ? &kafka->lacks_output : &kafka->lacks_input;
+}
+
+/* Nothing may use it. A new one is made when it is needed. */
+static void drop_reader(struct kafka *kafka, struct kafka_reader *reader,
+                        void (*end)(rd_kafka_t *consumer))
+{
+    kafka_client_ends(kafka, reader->client);
+    if (reader->client)
+        end(reader->client);
+    reader->client = NULL;
 }
 
 bool kafka_consumer_renew(struct kafka *kafka)
@@ -176,25 +169,48 @@ bool kafka_consumer_renew(struct kafka *kafka)
             log_error("kafka: a new consumer cannot be made: %s; trying again", error.text);
         return false;
     }
-    if (kafka_is_outdated(kafka, kafka->uncommitted_reader_version))
-        drop_uncommitted_reader(kafka,
-                                kafka_consumer_end); /* a new one is made when it is needed */
+    drop_reader(kafka, &kafka->stable_reader, kafka_consumer_end); /* the new consumer reads */
     kafka_join(kafka);
     return true;
+}
+
+static bool is_renewal_due(int64_t renewed_at_ms, int64_t now_ms)
+{
+    return !renewed_at_ms || now_ms - renewed_at_ms >= RENEW_INTERVAL_MS;
 }
 
 /* Replaces the clients after a change of files that librdkafka reads: the consumer in order, as for
  * a stop. The writer replaces the producer. */
 static void follow_files(struct kafka *kafka, int64_t now_ms)
 {
-    bool due = !kafka->renewed_at_ms || now_ms - kafka->renewed_at_ms >= RENEW_INTERVAL_MS;
-    if (!kafka->joined || !due || !kafka_is_outdated(kafka, kafka->consumer_version) ||
-        !kafka_assignment_renew(kafka))
+    if (!kafka->joined || !is_renewal_due(kafka->renewed_at_ms, now_ms) ||
+        !kafka_is_outdated(kafka, kafka->consumer_version) || !kafka_assignment_renew(kafka))
         return;
     kafka->renewed_at_ms = now_ms;
     log_info("kafka: certificate or secret files have changed: this worker leaves group %s in good "
              "order and joins it again with new clients",
              kafka->config->group_ids[kafka->job]);
+}
+
+static void follow_files_by(struct kafka *kafka, struct kafka_reader *reader, int64_t now_ms)
+{
+    if (!reader->client || !is_renewal_due(reader->renewed_at_ms, now_ms) ||
+        !kafka_is_outdated(kafka, reader->version))
+        return;
+    reader->renewed_at_ms = now_ms;
+    drop_reader(kafka, reader, kafka_consumer_end);
+}
+
+/* Gives up the readers whose files have changed. The consumer says nothing of them: the prober may
+ * have made its client before this worker joined, and the consumer is not replaced before a
+ * rebalance ends that waits for what the reader reads. */
+static void follow_files_by_readers(struct kafka *kafka, int64_t now_ms)
+{
+    if (!kafka_runner_idle(&kafka->reader))
+        return;
+    follow_files_by(kafka, &kafka->stable_reader, now_ms);
+    if (kafka_runner_idle(&kafka->prober))
+        follow_files_by(kafka, &kafka->uncommitted_reader, now_ms);
 }
 
 void kafka_wait(struct kafka *kafka, int timeout_ms)
@@ -222,7 +238,8 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     text_printf(&name, "consumer %d %s", (int)message->err, topic ? topic : "");
     bool due = kafka_log_due(&kafka_log_process, name.data, KAFKA_LOG_INTERVAL_MS);
     text_fini(&name);
-    kafka->lacks_input |= message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        atomic_store(&kafka->lacks_input, kafka->config->request_topics[kafka->job]);
     if (kafka_is_denied(kafka, message->err, text))
         return;
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
@@ -238,12 +255,14 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
                       text, (long long)kafka->config->session_timeout_ms);
     } else if (!due) {
         return;
-    } else if (kafka_is_too_old(message->err)) {
+    } else if (kafka_is_too_old(message->err) ||
+               message->err == RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL) {
         struct error words;
         kafka_explain(&words, message->err, text);
         log_error("kafka: %s; waiting", words.text);
     } else if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-        log_write(LOG_WARN, NULL, "kafka: %s: it does not exist yet; waiting", text);
+        log_warn("kafka: topic %s does not exist yet: create it; waiting",
+                 kafka->config->request_topics[kafka->job]);
     } else {
         log_write(LOG_WARN, topic ? &about : NULL, "kafka: %s", text);
     }
@@ -275,21 +294,27 @@ static void check_fatal(struct kafka *kafka)
     kafka_fail(kafka, error.text);
 }
 
+static void poll_reader(const struct kafka_reader *reader)
+{
+    rd_kafka_message_t *message;
+    while (reader->client && (message = rd_kafka_consumer_poll(reader->client, 0)))
+        rd_kafka_message_destroy(message);
+}
+
 /* Polls idle clients, whose events would pile up otherwise. While a runner is busy it owns and
  * polls its clients. */
 static void poll_idle(struct kafka *kafka, int64_t now_ms)
 {
-    rd_kafka_message_t *message;
     if (now_ms - kafka->polled_at_ms < POLL_IDLE_EVERY_MS)
         return;
     kafka->polled_at_ms = now_ms;
     if (kafka_runner_idle(&kafka->writer) && kafka->producer)
         rd_kafka_poll(kafka->producer, 0);
-    if (!kafka_runner_idle(&kafka->reader) || !kafka_runner_idle(&kafka->prober) ||
-        !kafka->uncommitted_reader)
+    if (!kafka_runner_idle(&kafka->reader))
         return;
-    while ((message = rd_kafka_consumer_poll(kafka->uncommitted_reader, 0)))
-        rd_kafka_message_destroy(message);
+    poll_reader(&kafka->stable_reader);
+    if (kafka_runner_idle(&kafka->prober))
+        poll_reader(&kafka->uncommitted_reader);
 }
 
 void kafka_serve(struct kafka *kafka)
@@ -303,9 +328,11 @@ void kafka_serve(struct kafka *kafka)
         rd_kafka_message_destroy(message);
     }
     int64_t now = clock_boot_ms();
+    kafka_unowned_serve(kafka);
     kafka_probe_serve(kafka, now);
     kafka_assignment_serve(kafka, now);
     follow_files(kafka, now);
+    follow_files_by_readers(kafka, now);
     kafka_unserved_serve(kafka, now);
     kafka_untold_serve(kafka, now);
     if (kafka_runner_take(&kafka->writer))
@@ -315,11 +342,16 @@ void kafka_serve(struct kafka *kafka)
     poll_idle(kafka, now);
 }
 
+void kafka_stop(struct kafka *kafka)
+{
+    atomic_store(&kafka->stopping, true);
+}
+
 void kafka_free(struct kafka *kafka)
 {
     if (!kafka)
         return;
-    atomic_store(&kafka->stopping, true);
+    kafka_stop(kafka);
     kafka_runner_fini(&kafka->writer);
     kafka_runner_fini(&kafka->reader);
     kafka_runner_fini(&kafka->prober);
@@ -328,9 +360,10 @@ void kafka_free(struct kafka *kafka)
     kafka_unserved_fini(kafka);
     kafka_producer_fini(kafka);
     kafka_reading_fini(&kafka->reading);
-    drop_consumer(kafka, end_now);
+    drop_consumer(kafka, kafka_consumer_end_now);
     kafka_assignment_fini(kafka);
-    drop_uncommitted_reader(kafka, end_now);
+    drop_reader(kafka, &kafka->uncommitted_reader, kafka_consumer_end_now);
+    drop_reader(kafka, &kafka->stable_reader, kafka_consumer_end_now);
     if (!kafka_consumers_ended()) /* those that are left may still call back */
         return;
     if (kafka->event_fd >= 0)

@@ -109,6 +109,9 @@ enum kafka_standing kafka_standing(const struct kafka *kafka);
 
 /* Whether the job waits for a topic that, by the last report, does not exist yet. */
 bool kafka_lacks_topic(const struct kafka *kafka);
+/* The name of such a topic, of the requests or one that is written to; it points at NULL: none. For
+ * any thread, as long as kafka lives. It is set before the log says so. */
+const _Atomic(const char *) *kafka_lacking(const struct kafka *kafka, bool written);
 
 /* Sleeps until an event, a kafka_wake, or the end of the time (ms, at most 1000). */
 void kafka_wait(struct kafka *kafka, int timeout_ms);
@@ -138,6 +141,9 @@ bool kafka_asks_again(const struct kafka *kafka);
 /* The partition's end as the broker last reported it with fetched records, without a request; -1:
  * not known. */
 int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
+/* The same, or as the leader has told since: while nothing is taken of a partition, librdkafka
+ * fetches nothing more of it. At most stuck.after.ms old. */
+int64_t kafka_told_end(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
 /* Whether the log of the last minute says why a broker cannot be reached or used, so that what
  * follows from it needs no line. Any thread. */
@@ -194,6 +200,9 @@ void kafka_leave(struct kafka *kafka);
 
 /* Whether kafka_leave has ended (the consumer is closed). */
 bool kafka_left(const struct kafka *kafka);
+
+/* What runs for it begins nothing new, so that several can be released one after another. */
+void kafka_stop(struct kafka *kafka);
 
 /* Releases everything. This takes some ms while brokers answer. Without brokers librdkafka takes
  * about two seconds for each client, and a commit may take a minute to end, so a process that ends

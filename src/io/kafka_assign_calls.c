@@ -54,6 +54,8 @@ void kafka_answer(struct kafka *kafka, enum kafka_question question)
 {
     rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
     kafka_stop_leaving(kafka);
+    if (question == ASKED_ASSIGN)
+        kafka_unowned_answering(kafka);
     bool failed = has_failed(
         kafka, question == ASKED_UNASSIGN ? "giving partitions back" : "taking partitions",
         call(kafka, question, none));

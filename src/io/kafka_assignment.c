@@ -99,8 +99,8 @@ void kafka_pending_cancel(struct kafka *kafka)
 void kafka_pending_notify(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
-    a->pending_since_ms = 0;
-    kafka->lacks_input = false;
+    a->pending_since_ms = a->offer_ends_ms = 0;
+    atomic_store(&kafka->lacks_input, NULL);
     kafka_slots_move(kafka, SLOT_PENDING, SLOT_ASSIGNING);
     a->number++;
     a->asked = kafka_slots_collect(kafka, SLOT_ASSIGNING) > 0 ? ASKED_ASSIGN : ASKED_NOTHING;

@@ -50,6 +50,13 @@ int64_t kafka_end(const struct kafka *kafka, enum request_kind kind, int32_t par
     return high < 0 ? -1 : high;
 }
 
+int64_t kafka_told_end(const struct kafka *kafka, enum request_kind kind, int32_t partition)
+{
+    const struct kafka_slot *slot = kafka_slot_find(kafka, kind, partition);
+    int64_t end = kafka_end(kafka, kind, partition);
+    return end >= 0 && slot && slot->told_end > end ? slot->told_end : end;
+}
+
 static void take_one(struct kafka *kafka, const struct kafka_slot *slot,
                      const rd_kafka_message_t *message, const struct kafka_record_sink *sink,
                      void *arg)

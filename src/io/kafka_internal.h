@@ -2,7 +2,7 @@
  * struct says which thread may use it. Five of our threads run here: the Kafka thread (the caller
  * of kafka.h) and four runners: the writer (producer, transactions), the reader (committed state),
  * the prober (whether committed offsets still exist) and the looker (whether a partition is
- * served). librdkafka's own threads call only the log callback. */
+ * served, or owned). librdkafka's own threads call only the log callback. */
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -15,7 +15,8 @@
 
 enum {
     KAFKA_BLOCK_MAX_MS = 500, /* longest blocking call of a runner, for which kafka_free may have to
-                                 wait; but see END_MAX_MS of kafka_producer.c */
+                                 wait; but see END_MAX_MS and FIND_MAX_MS of kafka_producer.c
+                                 and TRY_MAX_MS of kafka_unowned.c */
     KAFKA_LOG_INTERVAL_MS = 60000, /* how often a log line about the same failure is repeated */
     KAFKA_LOG_LINES = 64,          /* failures whose last log line is remembered */
     NO_MEMBER_PAUSE_MS = 100,      /* pause without membership, so that repetitions do not spin */
@@ -85,7 +86,8 @@ struct kafka_slot {
     bool log_is_other;       /* not the one of these records; nothing of it was delivered yet */
     struct kafka_fingerprint first, last;   /* first and last delivered record */
     struct kafka_fingerprint asked, before; /* last delivered record when the newest probe began,
-                                         and when the last one that found offsets began */
+                                         and when the last one that found its offset began */
+    int64_t verified_ms; /* when the last probe began that was about it, and found nothing gone */
     int64_t absent_until, absent_pause; /* its topic does not have it: when that is asked again (0:
                                            the topic has it), and the pause before */
     bool bare_reported; /* an offset without a ledger was reported; until there is a ledger */
@@ -93,6 +95,7 @@ struct kafka_slot {
     int64_t untold_since_ms; /* since when no broker has told where it ends; 0: one has */
     bool is_unserved; /* its leader did not answer the last question, when these were known: */
     int64_t unserved_next, unserved_end;
+    int64_t told_end; /* where it ends, as its leader last answered that question; 0: not known */
     struct list full_node; /* kafka->full */
     struct kafka *kafka;
     /* Any thread: librdkafka has reported new messages, and the Kafka thread has not handled the
@@ -140,12 +143,14 @@ struct kafka_assignment {
     bool follows; /* an assignment of the same generation comes first (cooperative) */
     bool leaving; /* kafka_leave was called */
     bool answers; /* and the coordinator has answered the consumer since */
-    int64_t leave_ms;   /* and when the group is left all the same */
-    int64_t renew_ms;   /* when it is renewed though the group has not settled; 0: nothing waits */
-    bool renewing;      /* the consumer has to be closed and replaced */
-    bool lost;          /* the assignment was lost, and the group has given no other since */
-    bool fenced;        /* the consumer has fenced itself (rule 10), or cannot be closed */
-    bool closing, left; /* begun; ended for good */
+    int64_t leave_ms; /* and when the group is left all the same */
+    int64_t renew_ms; /* when it is renewed though the group has not settled; 0: nothing waits */
+    int64_t offer_ends_ms; /* when it is renewed though the handler has not answered the newest
+                              assignment; 0: nothing waits */
+    bool renewing;         /* the consumer has to be closed and replaced */
+    bool lost;             /* the assignment was lost, and the group has given no other since */
+    bool fenced;           /* the consumer has fenced itself (rule 10), or cannot be closed */
+    bool closing, left;    /* begun; ended for good */
     int64_t closing_since_ms;
     int64_t pending_since_ms;   /* since when pending partitions wait without an event; 0: none */
     int64_t no_member_since_ms; /* 0: probably a member */
@@ -179,10 +184,11 @@ struct kafka_writing {
 
 /* Whether the log of a partition is still the one that was read. */
 enum kafka_log_identity {
-    KAFKA_LOG_NOT_ASKED, /* not known yet */
-    KAFKA_LOG_SAME,      /* the same log, or not checked */
-    KAFKA_LOG_OTHER,     /* the topic was deleted and made again */
-    KAFKA_LOG_UNKNOWN,   /* it cannot be found out */
+    KAFKA_LOG_NOT_ASKED,   /* not known yet */
+    KAFKA_LOG_SAME,        /* the same log, or not checked */
+    KAFKA_LOG_OTHER,       /* the topic was deleted and made again */
+    KAFKA_LOG_UNKNOWN,     /* it cannot be found out */
+    KAFKA_LOG_OVERWRITTEN, /* it has lost its newest records, and others stand in their place */
 };
 
 /* What is remembered of a partition's log: copied from its slot for the reader. */
@@ -225,6 +231,7 @@ struct kafka_probe {
     int unanswered;              /* in a row */
     bool about_slots;            /* the partitions are read, and have ledgers of ours */
     int32_t turn;                /* the next question begins with this partition, or a later one */
+    int rounds;                  /* so many questions are about all partitions */
     uint64_t rebalance;          /* the newest reported rebalance at that time */
     int64_t at_ms;               /* when the last answer came */
     int64_t began_ms;            /* when the last question began */
@@ -248,6 +255,21 @@ struct kafka_unserved {
     rd_kafka_topic_partition_list_t *list; /* the looker's; NULL: nothing is asked. In the end what
                                               cannot be read has an error, and words as metadata */
     int64_t due_ms;
+    uint64_t rebalance; /* the newest reported rebalance when it was asked */
+};
+
+/* A client that reads for as long as its files are in force. */
+struct kafka_reader {
+    rd_kafka_t *client;    /* NULL: made when it is needed */
+    unsigned version;      /* of the files with which it was made */
+    int64_t renewed_at_ms; /* when one was last given up because of changed files; 0: never */
+};
+
+/* The look at the group before a static member joins (kafka_unowned.c). Kafka thread. */
+struct kafka_unowned {
+    bool looks;               /* the looker has it: the next two are the looker's */
+    bool joins_again;         /* partitions may have no owner */
+    rd_kafka_resp_err_t code; /* why the group could not be read; 0: it was */
 };
 
 enum { KAFKA_OUTPUTS = 2 }; /* results and dead letters */
@@ -273,21 +295,22 @@ struct kafka {
     struct kafka_probe probe;
     struct kafka_untold untold;
     struct kafka_unserved unserved;
+    struct kafka_unowned unowned;
     struct list full; /* slots in whose queue there may be something */
     _Atomic(struct kafka_slot *) news;
     struct record_header *headers; /* scratch of kafka_take */
     size_t header_capacity;
     int64_t polled_at_ms;
-    bool failed;                     /* reported once */
-    atomic_uint joins;               /* JoinGroup requests since the last heartbeat. Any thread */
-    atomic_uint all_joins;           /* all JoinGroup requests. Any thread */
-    atomic_uint all_leaves;          /* all LeaveGroup requests. Any thread */
-    _Atomic int64_t heartbeat_ms;    /* when the last heartbeat was sent; 0: never. Any thread */
-    atomic_uint rights_missing;      /* a bit for each kafka_right; any thread */
-    _Atomic int64_t silent_since_ms; /* wall clock; 0: brokers answer. Any thread */
-    char silence[256];               /* why the last connection failed; under log_throttle.lock */
-    bool lacks_input;                /* the requests topic does not exist yet */
-    atomic_bool lacks_output; /* the writer's: a topic that it writes to does not exist yet */
+    bool failed;                       /* reported once */
+    atomic_uint joins;                 /* JoinGroup requests since the last heartbeat. Any thread */
+    atomic_uint all_joins;             /* all JoinGroup requests. Any thread */
+    atomic_uint all_leaves;            /* all LeaveGroup requests. Any thread */
+    _Atomic int64_t heartbeat_ms;      /* when the last heartbeat was sent; 0: never. Any thread */
+    atomic_uint rights_missing;        /* a bit for each kafka_right; any thread */
+    _Atomic int64_t silent_since_ms;   /* wall clock; 0: brokers answer. Any thread */
+    char silence[256];                 /* why the last connection failed; under log_throttle.lock */
+    _Atomic(const char *) lacks_input; /* the requests topic, if it does not exist yet */
+    _Atomic(const char *) lacks_output; /* the writer's: a topic that it writes to, likewise */
 
     struct kafka_runner writer, reader, prober, looker;
     struct kafka_writing writing;
@@ -304,9 +327,9 @@ struct kafka {
     } outputs[KAFKA_OUTPUTS];
     size_t output_count;
     pthread_mutex_t uncommitted_reader_lock;
-    rd_kafka_t
-        *uncommitted_reader; /* a consumer that reads uncommitted records; made under the lock */
-    unsigned uncommitted_reader_version;
+    struct kafka_reader uncommitted_reader; /* made under the lock, by the reader or the prober */
+    struct kafka_reader stable_reader; /* the reader's: of the offsets that are committed, while
+                                          the consumer has outdated files */
 };
 
 /* kafka_runner.c */
@@ -346,6 +369,8 @@ void kafka_wake_coordinator(struct kafka *kafka, struct kafka_wake_up *wake_up,
 /* Notes since when no broker answers. */
 void kafka_silence_began(struct kafka *kafka, int64_t wall_ms);
 void kafka_silence_ended(struct kafka *kafka);
+/* The log has said that a broker is away: it will say that brokers answer again. */
+void kafka_silence_told(void);
 /* Notes librdkafka's error of a failed connection. */
 void kafka_silence_reason(struct kafka *kafka, const char *text);
 /* The same, unless the error of a failed connection is known already. */
@@ -392,8 +417,9 @@ void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *wh
 
 /* kafka_end.c; any thread */
 
-/* Destroys the consumer on a thread of its own, without leaving its group. The callbacks' opaque
- * must live until kafka_consumers_ended. */
+/* Destroys the consumer without leaving its group. */
+void kafka_consumer_end_now(rd_kafka_t *consumer);
+/* The same on a thread of its own. The callbacks' opaque must live until kafka_consumers_ended. */
 void kafka_consumer_end(rd_kafka_t *consumer);
 /* Waits for all of them, for 5 s at most. Whether they have ended. */
 bool kafka_consumers_ended(void);
@@ -521,7 +547,8 @@ void kafka_assignment_fini(struct kafka *kafka);
 /* Stops all reading of a consumer that is going to end, and releases its queues. */
 void kafka_assignment_stop(struct kafka *kafka);
 /* The partition's slot, or NULL. */
-struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition);
+struct kafka_slot *kafka_slot_find(const struct kafka *kafka, enum request_kind kind,
+                                   int32_t partition);
 /* Kind of a requests topic, or REQUEST_KINDS. */
 enum request_kind kafka_topic_kind(const struct config *config, const char *topic);
 
@@ -593,6 +620,15 @@ void kafka_probe_serve(struct kafka *kafka, int64_t now_ms);
 bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot);
 void kafka_probe_fini(struct kafka *kafka);
 
+/* kafka_unowned.c; Kafka thread */
+
+/* Begins the look at the group before this member joins, if it needs one; then the subscription
+ * follows. Returns whether it does. */
+bool kafka_unowned_look(struct kafka *kafka);
+void kafka_unowned_serve(struct kafka *kafka);
+/* Called before librdkafka is answered to an assignment. */
+void kafka_unowned_answering(struct kafka *kafka);
+
 /* kafka_untold.c; Kafka thread */
 
 /* Replaces the consumer if brokers serve a partition of which they tell it nothing. */
@@ -616,10 +652,11 @@ int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list
 
 /* kafka_ledger.c, on whichever runner */
 
-/* A client of the group that reads offsets and records including those of open transactions, and
- * never subscribes. *version: the version of its settings (kafka_is_outdated). NULL on failure. Any
- * thread. */
-rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct error *error);
+/* A client of the group that reads offsets and records, if uncommitted including those of open
+ * transactions, and never subscribes. *version: the version of its settings (kafka_is_outdated).
+ * NULL on failure. Any thread. */
+rd_kafka_t *kafka_reading_client(struct kafka *kafka, bool uncommitted, unsigned *version,
+                                 struct error *error);
 /* A client of the group that reads the current committed offsets, even while a transaction on them
  * is open. It never subscribes, so it is not a member. NULL on failure. Any thread. */
 rd_kafka_t *kafka_uncommitted_reader(struct kafka *kafka, struct error *error);
@@ -656,6 +693,8 @@ enum group_answer kafka_producer_end_other(struct kafka *kafka, const char *owne
  * Returns false if no consumer can be made (the log says why); this is tried again a second later.
  * Kafka thread. */
 bool kafka_consumer_renew(struct kafka *kafka);
+/* Subscribes the consumer to the job's topic: librdkafka joins the group. */
+void kafka_subscribe(struct kafka *kafka);
 
 /* Reports `failed`, once. Kafka thread. */
 void kafka_fail(struct kafka *kafka, const char *text);

@@ -10,6 +10,7 @@ enum {
     CLOSE_GIVES_UP_MS = 5000,
     LEAVE_WAITS_MS =
         15000, /* limit of the wait for a running JoinGroup: as long as other members may drain */
+    OFFER_WAITS_MS = 5000, /* longer than ledgers are read and claimed where brokers answer */
 };
 
 /* All partitions of the handler are lost. */
@@ -81,6 +82,7 @@ static void closed(struct kafka *kafka)
                kafka_consumer_renew(kafka)) {
         /* The new consumer has its member id: if it is fenced, another process has joined. */
         a->closing = a->renewing = a->fenced = a->lost = a->follows = false;
+        a->owed = ASKED_NOTHING; /* it was the old one's */
     }
 }
 
@@ -135,16 +137,35 @@ static bool waits_for_next_generation(struct kafka *kafka, int64_t now_ms)
     return now_ms < a->renew_ms;
 }
 
+/* An assignment may be unanswered because brokers refuse this very consumer, and while it is,
+ * librdkafka (2.0.2 and 2.8) ends no session. So it is waited for, but not for ever: then it is
+ * overtaken, and answered with nothing. */
+static bool waits_for_handler(struct kafka *kafka, int64_t now_ms)
+{
+    struct kafka_assignment *a = &kafka->assignment;
+    if (!a->offer_ends_ms)
+        a->offer_ends_ms = now_ms + OFFER_WAITS_MS;
+    if (now_ms < a->offer_ends_ms)
+        return true;
+    kafka_pending_cancel(kafka);
+    a->renewing = true; /* so librdkafka is not to join once more (kafka_unowned.c) */
+    kafka_answer(kafka, ASKED_ASSIGN);
+    return false;
+}
+
 bool kafka_assignment_renew(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
+    int64_t now = clock_boot_ms();
     if (a->leaving || a->closing || a->renewing)
         return false;
-    if (a->asked != ASKED_NOTHING || a->event_count) {
+    bool is_offered = a->asked == ASKED_ASSIGN && !a->partial && !a->event_count &&
+                      kafka_is_outdated(kafka, kafka->consumer_version);
+    if (!is_offered && (a->asked != ASKED_NOTHING || a->event_count)) {
         a->renew_ms = 0;
         return false;
     }
-    if (waits_for_next_generation(kafka, clock_boot_ms()))
+    if (is_offered ? waits_for_handler(kafka, now) : waits_for_next_generation(kafka, now))
         return false;
     a->renew_ms = 0;
     a->renewing = true;

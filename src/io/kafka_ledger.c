@@ -76,13 +76,15 @@ static rd_kafka_resp_err_t commit_plain(struct kafka *kafka,
     return code;
 }
 
-rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct error *error)
+rd_kafka_t *kafka_reading_client(struct kafka *kafka, bool uncommitted, unsigned *version,
+                                 struct error *error)
 {
     rd_kafka_conf_t *conf = kafka_settings_now(kafka, SIDE_CONSUMER, version, error);
     if (!conf)
         return NULL;
     kafka_setting_must(conf, "auto.offset.reset", "error"); /* a missing offset is an answer */
-    kafka_setting_must(conf, "isolation.level", "read_uncommitted");
+    if (uncommitted)
+        kafka_setting_must(conf, "isolation.level", "read_uncommitted");
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_opaque(conf, kafka);
     rd_kafka_t *client = kafka_client_now(kafka, RD_KAFKA_CONSUMER, conf, error);
@@ -91,21 +93,32 @@ rd_kafka_t *kafka_reading_client(struct kafka *kafka, unsigned *version, struct 
     return client;
 }
 
-static rd_kafka_t *uncommitted_reader_new(struct kafka *kafka, struct error *error)
+/* The reader's client, which is made if there is none; NULL: it cannot be made. */
+static rd_kafka_t *client_of(struct kafka *kafka, struct kafka_reader *reader, bool uncommitted,
+                             struct error *error)
 {
-    rd_kafka_t *client = kafka_reading_client(kafka, &kafka->uncommitted_reader_version, error);
-    kafka_client_runs(kafka, SIDE_CONSUMER, client);
-    return client;
+    if (reader->client)
+        return reader->client;
+    reader->client = kafka_reading_client(kafka, uncommitted, &reader->version, error);
+    kafka_client_runs(kafka, SIDE_CONSUMER, reader->client);
+    return reader->client;
 }
 
 rd_kafka_t *kafka_uncommitted_reader(struct kafka *kafka, struct error *error)
 {
     pthread_mutex_lock(&kafka->uncommitted_reader_lock);
-    if (!kafka->uncommitted_reader)
-        kafka->uncommitted_reader = uncommitted_reader_new(kafka, error);
-    rd_kafka_t *client = kafka->uncommitted_reader;
+    rd_kafka_t *client = client_of(kafka, &kafka->uncommitted_reader, true, error);
     pthread_mutex_unlock(&kafka->uncommitted_reader_lock);
     return client;
+}
+
+/* Brokers may refuse a consumer with outdated files. It is not replaced before its partitions are
+ * given back, and for that the worker may have to read their ledgers: another client reads them. */
+static rd_kafka_t *stable_reader(struct kafka *kafka, struct error *error)
+{
+    return kafka_is_outdated(kafka, kafka->consumer_version)
+               ? client_of(kafka, &kafka->stable_reader, false, error)
+               : kafka->consumer;
 }
 
 /* A doubt is about this worker's own last commit, which may be of a log that is gone. A ledger that
@@ -187,13 +200,13 @@ static void take_ledgers(struct kafka_reading *reading)
 static void read_ledgers(struct kafka *kafka)
 {
     struct kafka_reading *reading = &kafka->reading;
-    rd_kafka_t *client =
-        reading->stable ? kafka->consumer : kafka_uncommitted_reader(kafka, &reading->error);
+    rd_kafka_t *client = reading->stable ? stable_reader(kafka, &reading->error)
+                                         : kafka_uncommitted_reader(kafka, &reading->error);
     reading->answer = GROUP_RETRY;
     if (!client)
         return;
-    /* The consumer's events are read elsewhere; nobody reads those of the other client. */
-    rd_kafka_resp_err_t code = reading->stable
+    /* The consumer's events are read elsewhere; nobody reads those of another client. */
+    rd_kafka_resp_err_t code = client == kafka->consumer
                                    ? rd_kafka_committed(client, reading->list, READ_TIMEOUT_MS)
                                    : kafka_read_offsets(client, reading->list, READ_TIMEOUT_MS);
     code = first_error(code, reading->list);
@@ -390,6 +403,11 @@ static void tell_losses(struct kafka *kafka, const struct kafka_reading *reading
                       "kafka: its committed offset is gone, and its log is the one that was read: "
                       "the brokers have lost data of __consumer_offsets; what is known of it here "
                       "is committed again");
+        if (reading->logs[i] == KAFKA_LOG_OVERWRITTEN && ledger->loss == OFFSET_NOT_LOST)
+            log_write(LOG_ERROR, &about,
+                      "kafka: its log has lost its newest records (unclean.leader.election.enable "
+                      "allows that), and others stand in their place: requests among these whose "
+                      "offsets its committed state has as done are not called");
         if (slot)
             slot->lost = ledger->loss != OFFSET_NOT_LOST ||
                          ledger_is_halt(ledger->metadata, ledger->metadata_size);

@@ -92,35 +92,70 @@ static bool is_connection(const char *facility)
     return !strcmp(facility, "FAIL") || !strcmp(facility, "ERROR");
 }
 
+/* Whether a connection failed at the first request. */
+static bool is_first_request(const char *text)
+{
+    return strstr(text, " in state APIVERSION_QUERY");
+}
+
+enum { PLAIN_TEXT = 600 };
+
+/* librdkafka's guess about a connection that failed at the first request is a Kafka before 0.10.
+ * Returns the text with the likely causes in its place, written to out; or the text itself. */
+static const char *in_plain_words(const char *text, char out[PLAIN_TEXT])
+{
+    static const struct {
+        const char *theirs, *ours, *cause;
+    } rows[] = {
+        {"Disconnected while requesting ApiVersion",
+         "the connection was closed at the first request", ", or is just stopping"},
+        {"ApiVersionRequest failed: ", "no answer of Kafka came to the first request",
+         ", or hangs"},
+        {"Receive failed: Invalid response size", "the first answer is none of Kafka", ""},
+    };
+    const char *tail = strstr(text, " (after ");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && is_first_request(text) && tail; i++) {
+        const char *at = strstr(text, rows[i].theirs);
+        if (!at || at > tail)
+            continue;
+        bool tls = strstr(text, "ssl://");
+        snprintf(out, PLAIN_TEXT, "%.*s%s: what listens there is no Kafka%s%s%s", (int)(at - text),
+                 text, rows[i].ours,
+                 tls ? "" : ", or expects TLS (kafka.security.protocol = ssl or sasl_ssl)",
+                 rows[i].cause, tail);
+        return out;
+    }
+    return text;
+}
+
 void kafka_log_nothing(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     (void)handle, (void)level, (void)facility, (void)text;
 }
 
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
-static char kept[300];
+static char kept[PLAIN_TEXT];
 
 void kafka_log_keep(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
+    char plain[PLAIN_TEXT];
     (void)handle, (void)level;
     if (!is_connection(facility) || strstr(text, " brokers are down") ||
         strstr(text, "uthorization failed")) /* the error says which right is missing */
         return;
     pthread_mutex_lock(&kept_lock);
-    snprintf(kept, sizeof kept, "%s", without_thread(text));
+    snprintf(kept, sizeof kept, "%s", in_plain_words(without_thread(text), plain));
     pthread_mutex_unlock(&kept_lock);
 }
 
 int kafka_add_kept(struct error *error)
 {
-    size_t length = strlen(error->text);
     struct text seen = {0};
     pthread_mutex_lock(&kept_lock);
     text_visible(&seen, kept, strlen(kept)); /* it may contain text from a broker */
     pthread_mutex_unlock(&kept_lock);
     if (seen.length)
-        snprintf(error->text + length, sizeof error->text - length,
-                 "; the last connection that failed: %s", seen.data);
+        error_suffix(error, "; the last connection that failed: %s", seen.data);
     text_fini(&seen);
     return -1;
 }
@@ -149,6 +184,28 @@ static const char *scram_hint(const struct kafka *kafka)
                ? "; SCRAM of librdkafka before 2.6.1 does not work with brokers of Kafka 4: use "
                  "another mechanism (PLAIN over TLS, client certificates) or a newer librdkafka"
                : "";
+}
+
+/* Which of the worker's own keys holds the authorities that a broker's certificate is checked by:
+ * librdkafka's words name none, or one of its own. */
+static const char *authority_hint(const struct kafka *kafka)
+{
+    const struct kafka_setting *pem = config_kafka_setting(kafka->config, false, "ssl.ca.pem");
+    if (config_kafka_setting(kafka->config, false, "ssl.ca.location"))
+        return "; see kafka.ssl.ca.location";
+    if (pem)
+        return pem->path ? "; see kafka.ssl.ca.pem.file" : "; see kafka.ssl.ca.pem";
+    return "; the system's authorities are trusted, as kafka.ssl.ca.location is not set";
+}
+
+/* What to look at after a failed handshake; "": the text says it. */
+static const char *handshake_hint(const struct kafka *kafka, const char *text)
+{
+    if (strstr(text, "SASL "))
+        return scram_hint(kafka);
+    if (strstr(text, "unexpected eof") || strstr(text, "wrong version number"))
+        return "; what listens there may not expect TLS (kafka.security.protocol)";
+    return strstr(text, "certificate verify failed") ? authority_hint(kafka) : "";
 }
 
 /* Whether the text begins with a word and ": ", and not with an address and an id. */
@@ -215,9 +272,10 @@ static void handshake_failed(const struct kafka *kafka, const char *text)
 {
     const char *refused = strstr(text, ": SASL authentication");
     atomic_store(&refused_at, clock_boot_ms());
-    if (refused ? is_due_for_credentials(refused) : is_due_for_broker("handshake", text))
-        log_error("kafka: %s%s; it is tried again", text,
-                  strstr(text, "SASL ") ? scram_hint(kafka) : "");
+    if (refused ? is_due_for_credentials(refused) : is_due_for_broker("handshake", text)) {
+        log_error("kafka: %s%s; it is tried again", text, handshake_hint(kafka, text));
+        kafka_silence_told();
+    }
 }
 
 static void connection_failed(const struct kafka *kafka, const char *text)
@@ -227,23 +285,29 @@ static void connection_failed(const struct kafka *kafka, const char *text)
         return;
     }
     atomic_store(&failed_at, clock_boot_ms());
-    if (is_due_for_broker("connection", text))
+    if (is_due_for_broker("connection", text)) {
         log_write(LOG_WARN, NULL, "kafka: %s; waiting for this broker", text);
+        kafka_silence_told();
+    }
 }
 
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     struct kafka *kafka = rd_kafka_opaque(handle);
     enum log_level to = level_of(level);
+    char plain[PLAIN_TEXT];
     if (!kafka)
         return;
-    text = without_client(handle, without_thread(text));
+    text = in_plain_words(without_client(handle, without_thread(text)), plain);
     if (is_connection(facility) && strstr(text, " brokers are down"))
         return; /* kafka_error_callback logs it */
     if (!strcmp(facility, "TXNERR") || !strcmp(facility, "ADDOFFSETS") ||
-        !strcmp(facility, "ADDPARTS") ||
+        !strcmp(facility, "ADDPARTS") || !strcmp(facility, "GETPID") ||
         (!strcmp(facility, "FATAL") && rd_kafka_type(handle) == RD_KAFKA_PRODUCER))
         to = LOG_DEBUG; /* a call returns it, and what comes of the transaction is logged */
+    if (!strcmp(facility, "TERMINATE"))
+        to = LOG_DEBUG; /* messages of a producer that is replaced: their transaction is aborted, or
+                           its outcome is unknown, as the log says; the line advises to flush */
     if (!strcmp(facility, "REQTMOUT"))
         to = LOG_DEBUG; /* requests without an answer: the connection is closed, as FAIL says */
     if (is_connection(facility))
@@ -276,22 +340,29 @@ void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         kafka_silence_began(kafka, clock_wall_ms());
         if (!kafka_log_tells_why() &&
-            kafka_log_due(&kafka_log_process, "no broker", KAFKA_LOG_INTERVAL_MS))
+            kafka_log_due(&kafka_log_process, "no broker", KAFKA_LOG_INTERVAL_MS)) {
             log_warn("kafka: no broker of %s can be reached; waiting for one",
                      config_kafka_servers(kafka->config));
+            kafka_silence_told();
+        }
         return;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR__SSL:
         handshake_failed(kafka, reason);
         return;
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+        if (is_first_request(reason))
+            return; /* the log callback reports it */
+        break;
     case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
         if (kafka_log_due(&kafka_log_process, name, KAFKA_LOG_INTERVAL_MS))
             log_error("kafka: %s: %s", rd_kafka_err2str(code), reason);
         return;
     default:
-        if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
-            log_warn("kafka: %s: %s", rd_kafka_err2str(code), reason);
+        break;
     }
+    if (kafka_log_due(&kafka->log_throttle, name, KAFKA_LOG_INTERVAL_MS))
+        log_warn("kafka: %s: %s", rd_kafka_err2str(code), reason);
 }
 
 bool kafka_is_too_old(rd_kafka_resp_err_t code)

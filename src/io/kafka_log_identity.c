@@ -8,8 +8,8 @@
  * It compares three records: the last delivered one, one that was delivered before committed
  * offsets were last seen, and the first one. If only the last one is still there, records of the
  * new log were delivered unnoticed, and it is not known which log's requests were handled. If only
- * the first one is still there, the log has lost records. Runs on the reader, with a client of its
- * own that joins no group. */
+ * the first one is still there, the log has lost records, and others may stand in their place. Runs
+ * on the reader, with a client of its own that joins no group. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -101,6 +101,17 @@ look_at_ends(rd_kafka_t *client, const rd_kafka_topic_partition_t *at, int64_t n
     return low > 0 && high >= next ? KAFKA_LOG_SAME : KAFKA_LOG_UNKNOWN;
 }
 
+/* Judges a log with another record in place of the last one, and without the first one: a new log
+ * begins at 0. */
+static enum kafka_log_identity look_at_begin(rd_kafka_t *client,
+                                             const rd_kafka_topic_partition_t *at, int64_t first)
+{
+    int64_t low, high;
+    if (rd_kafka_query_watermark_offsets(client, at->topic, at->partition, &low, &high, ENDS_MS))
+        return KAFKA_LOG_NOT_ASKED;
+    return low > first ? KAFKA_LOG_OVERWRITTEN : KAFKA_LOG_OTHER;
+}
+
 static enum kafka_log_identity look_once(struct kafka *kafka, rd_kafka_t *client,
                                          rd_kafka_topic_partition_list_t *assignment,
                                          const struct kafka_log_memo *of, bool gone)
@@ -108,11 +119,17 @@ static enum kafka_log_identity look_once(struct kafka *kafka, rd_kafka_t *client
     enum kafka_log_identity found = KAFKA_LOG_UNKNOWN;
     if (of->last.offset >= 0)
         found = look_at(kafka, client, assignment, of->last);
-    if (found == KAFKA_LOG_UNKNOWN && of->first.offset >= 0 && of->first.offset < of->last.offset) {
-        /* The last record is gone: the log is another one, or has lost its newest records. */
+    bool is_away = found == KAFKA_LOG_UNKNOWN || found == KAFKA_LOG_OTHER;
+    if (is_away && of->first.offset >= 0 && of->first.offset < of->last.offset) {
+        /* The last record is gone: the log is another one, or has lost its newest records, in whose
+         * place others may stand. */
         enum kafka_log_identity first = look_at(kafka, client, assignment, of->first);
+        if (first == KAFKA_LOG_SAME)
+            return found == KAFKA_LOG_OTHER ? KAFKA_LOG_OVERWRITTEN : KAFKA_LOG_UNKNOWN;
+        if (first == KAFKA_LOG_UNKNOWN && found == KAFKA_LOG_OTHER)
+            return look_at_begin(client, &assignment->elems[0], of->first.offset);
         if (first != KAFKA_LOG_UNKNOWN)
-            return first == KAFKA_LOG_SAME ? KAFKA_LOG_UNKNOWN : first;
+            return first;
     }
     if (found == KAFKA_LOG_UNKNOWN)
         return look_at_ends(client, &assignment->elems[0], of->next, gone);
@@ -145,7 +162,7 @@ int kafka_identify_logs(struct kafka *kafka, const rd_kafka_topic_partition_list
         logs[i] = KAFKA_LOG_SAME;
         if (!memories[i].had_ledger || (at->offset >= 0 && !memories[i].doubtful))
             continue;
-        if (!client && !(client = kafka_reading_client(kafka, &version, error)))
+        if (!client && !(client = kafka_reading_client(kafka, true, &version, error)))
             return -1;
         if (is_gone(client, at)) {
             logs[i] = KAFKA_LOG_OTHER;

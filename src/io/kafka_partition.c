@@ -170,7 +170,7 @@ void kafka_partition_begin(struct kafka_slot *slot, int64_t offset)
      * have been another log. An offset before the beginning lets it ask. */
     slot->next = offset >= 0 ? offset : slot->was_fetched ? 0 : -1;
     slot->restart = slot->log_changed = slot->reopen = false;
-    slot->trouble.since_ms = slot->untold_since_ms = 0;
+    slot->trouble.since_ms = slot->untold_since_ms = slot->told_end = 0;
 }
 
 bool kafka_partition_is_quiet(const struct kafka_slot *slot)

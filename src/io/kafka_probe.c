@@ -6,13 +6,14 @@
  * recent answer says that an offset exists: the time between the deletion of the old topic and the
  * first record of the new one is longer than such an answer is valid. A question is about several
  * partitions in turn. A topic is deleted with all of them, but one may have an offset in the new
- * topic already: of a transaction that was running, or since its log was found to be shorter. While
- * nothing is delivered, one question a second is enough. A separate runner asks, for which nothing
- * else waits. (librdkafka's admin requests would need no runner, but abort the process if the
- * broker dies at the wrong moment.) If an offset is gone, the partition's log is checked before
- * anything is read again (kafka_log_identity.c). An answer of any kind also shows that Kafka is
- * there; while Kafka seems to be away, the question is asked even if nothing depends on the offset.
- * Kafka thread, except the asking. */
+ * topic already: of a transaction that was running, or since its log was found to be shorter. So
+ * each has to have been asked about in its turn as well. While nothing is delivered, one question a
+ * second is enough. A separate runner asks, for which nothing else waits. (librdkafka's admin
+ * requests would need no runner, but abort the process if the broker dies at the wrong moment.) If
+ * an offset is gone, the partition's log is checked before anything is read again
+ * (kafka_log_identity.c). An answer of any kind also shows that Kafka is there; while Kafka seems
+ * to be away, the question is asked even if nothing depends on the offset. Kafka thread, except the
+ * asking. */
 #include <stdio.h>
 #include <string.h>
 
@@ -65,12 +66,21 @@ static void look(struct kafka *kafka)
             for (struct kafka_slot *slot = (kafka)->assignment.slots[kind_].at[i_];                \
                  slot && has_offset(slot); slot = NULL)
 
-/* Adds those whose turn it is of the owned partitions that have a committed ledger of ours. */
-static void add_in_turn(struct kafka *kafka, rd_kafka_topic_partition_list_t *list)
+/* Whether there are records that must not be taken before the partition has been asked about. */
+static bool waits_for_turn(const struct kafka_slot *slot, int64_t now_ms)
+{
+    return now_ms - slot->verified_ms >= PROBE_FRESH_MS && slot->queue &&
+           rd_kafka_queue_length(slot->queue) > 0;
+}
+
+/* Adds those whose turn it is of the owned partitions that have a committed ledger of ours: first
+ * those whose records wait. */
+static void add_in_turn(struct kafka *kafka, rd_kafka_topic_partition_list_t *list, int64_t now_ms)
 {
     int32_t turn = kafka->probe.turn;
-    for (int round = 0; round < 2; round++) {
-        each_held(slot, kafka) if ((slot->partition < turn) == (round == 1) &&
+    for (int round = 0; round < 4; round++) {
+        each_held(slot, kafka) if ((slot->partition < turn) == (round % 2 == 1) &&
+                                   waits_for_turn(slot, now_ms) == (round < 2) &&
                                    list->cnt < PARTITIONS_AT_ONCE)
         {
             rd_kafka_topic_partition_list_add(list, kafka->config->request_topics[kafka->job],
@@ -80,11 +90,11 @@ static void add_in_turn(struct kafka *kafka, rd_kafka_topic_partition_list_t *li
     }
 }
 
-static bool any_held(const struct kafka *kafka)
+static int count_held(const struct kafka *kafka)
 {
-    bool any = false;
-    each_held(slot, kafka) any = true;
-    return any;
+    int count = 0;
+    each_held(slot, kafka) count++;
+    return count;
 }
 
 static void ask(struct kafka *kafka, int64_t now_ms)
@@ -94,8 +104,9 @@ static void ask(struct kafka *kafka, int64_t now_ms)
         probe->asked_ms = clock_wall_ms();
     probe->began_ms = now_ms;
     probe->list = memory_must(rd_kafka_topic_partition_list_new(PARTITIONS_AT_ONCE));
-    add_in_turn(kafka, probe->list);
+    add_in_turn(kafka, probe->list, now_ms);
     probe->about_slots = probe->list->cnt > 0;
+    probe->rounds = (count_held(kafka) + PARTITIONS_AT_ONCE - 1) / PARTITIONS_AT_ONCE;
     if (!probe->about_slots)
         rd_kafka_topic_partition_list_add(probe->list, kafka->config->request_topics[kafka->job],
                                           0);
@@ -142,8 +153,10 @@ static void say_silent(struct kafka *kafka)
     kafka_silence_guess(kafka, words);
     if (atomic_load(&kafka->silent_since_ms) && kafka_log_tells_why())
         return;
-    if (kafka_log_due(&kafka_log_process, "silent coordinator", REFUSED_EVERY_MS))
+    if (kafka_log_due(&kafka_log_process, "silent coordinator", REFUSED_EVERY_MS)) {
         log_warn("kafka: %s; it is asked again", words);
+        kafka_silence_told();
+    }
 }
 
 static void note_answer(struct kafka *kafka)
@@ -160,11 +173,25 @@ static void note_answer(struct kafka *kafka)
     }
 }
 
+/* Of those that the question was about, none is gone. */
+static void note_verified(struct kafka *kafka)
+{
+    struct kafka_probe *probe = &kafka->probe;
+    for (int i = 0; i < probe->list->cnt; i++) {
+        struct kafka_slot *slot =
+            kafka_slot_find(kafka, kafka->job, probe->list->elems[i].partition);
+        if (!slot || !has_offset(slot))
+            continue;
+        if (probe->there)
+            slot->before = slot->asked;
+        slot->verified_ms = probe->verified_ms;
+    }
+}
+
 static void answered(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_probe *probe = &kafka->probe;
     const struct kafka_assignment *a = &kafka->assignment;
-    drop_list(probe);
     probe->at_ms = now_ms;
     note_answer(kafka);
     if (!probe->about_slots)
@@ -173,7 +200,7 @@ static void answered(struct kafka *kafka, int64_t now_ms)
         /* A slow broker, or one that does not answer, must not block everything. */
         int64_t least = now_ms - PROBE_FRESH_MS + PROBE_MIN_MS;
         probe->verified_ms = probe->began_ms > least ? probe->began_ms : least;
-        each_held(slot, kafka) if (probe->there) slot->before = slot->asked;
+        note_verified(kafka);
         return;
     }
     /* An answer from before a rebalance is about another assignment. While one is unanswered, what
@@ -200,7 +227,9 @@ bool kafka_probe_lets_take(struct kafka *kafka, struct kafka_slot *slot)
     int64_t now = clock_boot_ms();
     if (!slot->had_ledger || rd_kafka_queue_length(slot->queue) == 0)
         return true;
-    bool fresh = now - probe->verified_ms < PROBE_FRESH_MS && !slot->restart;
+    bool in_turn =
+        !has_offset(slot) || now - slot->verified_ms < (int64_t)PROBE_FRESH_MS * probe->rounds;
+    bool fresh = now - probe->verified_ms < PROBE_FRESH_MS && in_turn && !slot->restart;
     probe->busy_until = now + PROBE_FRESH_MS;
     probe->wanted |= !fresh;
     if (!fresh)
@@ -212,8 +241,10 @@ void kafka_probe_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_probe *probe = &kafka->probe;
     const struct kafka_assignment *a = &kafka->assignment;
-    if (kafka_runner_take(&kafka->prober))
+    if (kafka_runner_take(&kafka->prober)) {
         answered(kafka, now_ms);
+        drop_list(probe);
+    }
     if (!kafka_runner_idle(&kafka->prober) || a->closing)
         return;
     bool busy = now_ms < probe->busy_until || !kafka_runner_idle(&kafka->writer);
@@ -221,7 +252,7 @@ void kafka_probe_serve(struct kafka *kafka, int64_t now_ms)
                                           : now_ms - probe->at_ms >= PROBE_EVERY_MS;
     if (!due && (!probe->wanted || probe->unanswered))
         return;
-    if (any_held(kafka) || probe->unanswered || atomic_load(&kafka->silent_since_ms))
+    if (count_held(kafka) || probe->unanswered || atomic_load(&kafka->silent_since_ms))
         ask(kafka, now_ms);
 }
 

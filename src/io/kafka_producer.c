@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "core/backoff.h"
 #include "core/config_kafka.h"
 #include "io/kafka_internal.h"
 
@@ -30,7 +31,8 @@ enum {
     END_OTHER_MS = 5000,
     START_AGAIN_MS = 100,
     START_AGAIN_MAX_MS = 5000,
-    SILENT_AFTER_MS = 5000,    /* no answer for that time at the start is logged */
+    FIND_MAX_MS = 2000,     /* longest wait for an answer about a topic: kafka_free waits for it */
+    SILENT_AFTER_MS = 5000, /* no answer for that time at the start is logged */
     RENEW_INTERVAL_MS = 60000, /* at least between two producers, whatever files do */
     OUTDATED_MAX_MS = 10000,   /* how long calls of a producer with outdated files are repeated */
     END_MAX_MS = 60000         /* longest commit or abort, see the top and end_limit */
@@ -150,19 +152,24 @@ static int make_producer(struct kafka *kafka, struct error *error)
 
 /* Asks for the metadata of one topic. Returns 0: it exists; -1: not yet (the log says why). right:
  * to find an input or an output. silent: it has been asked for long enough for a connection that
- * fails to be logged with its reason. This request also saves the first transaction a second. */
+ * fails to be logged with its reason. limit_ms: the wait for the answer, which grows when it was
+ * too short: each question is a request of its own. This request also saves the first transaction a
+ * second. */
 static int look_for_topic(struct kafka *kafka, enum kafka_right right, const char *name,
-                          rd_kafka_topic_t *topic, bool silent)
+                          rd_kafka_topic_t *topic, bool silent, int *limit_ms)
 {
     const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(kafka->producer, 0, topic, &metadata, KAFKA_BLOCK_MAX_MS);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(kafka->producer, 0, topic, &metadata, *limit_ms);
     char key[300];
+    if (code == RD_KAFKA_RESP_ERR__TIMED_OUT)
+        *limit_ms = backoff_doubled(*limit_ms, FIND_MAX_MS);
     if (code) {
         if (silent && !stopping(kafka) && !kafka_log_tells_why() &&
-            kafka_log_due(&kafka_log_process, "no broker", KAFKA_LOG_INTERVAL_MS))
+            kafka_log_due(&kafka_log_process, "no broker", KAFKA_LOG_INTERVAL_MS)) {
             log_warn("kafka: no answer from %s (%s); waiting for a broker",
                      config_kafka_servers(kafka->config), rd_kafka_err2str(code));
+            kafka_silence_told();
+        }
         return -1;
     }
     code = metadata->topic_cnt > 0 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
@@ -175,7 +182,7 @@ static int look_for_topic(struct kafka *kafka, enum kafka_right right, const cha
     bool unknown =
         code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     if (unknown && right == RIGHT_FIND_OUTPUT)
-        atomic_store(&kafka->lacks_output, true);
+        atomic_store(&kafka->lacks_output, name);
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
         kafka_right_missing(kafka, right, name, rd_kafka_err2str(code));
         return -1;
@@ -184,7 +191,7 @@ static int look_for_topic(struct kafka *kafka, enum kafka_right right, const cha
     if (!kafka_log_due(&kafka_log_process, key, KAFKA_LOG_INTERVAL_MS))
         return -1;
     if (unknown)
-        log_warn("kafka: topic %s does not exist yet; waiting", name);
+        log_warn("kafka: topic %s does not exist yet: create it; waiting", name);
     else
         log_warn("kafka: topic %s is not available yet (%s); waiting", name,
                  rd_kafka_err2str(code));
@@ -192,22 +199,22 @@ static int look_for_topic(struct kafka *kafka, enum kafka_right right, const cha
 }
 
 /* How many of the topics that the job writes to are missing. */
-static size_t missing_outputs(struct kafka *kafka, bool silent)
+static size_t missing_outputs(struct kafka *kafka, bool silent, int *limit_ms)
 {
     size_t missing = 0;
     for (size_t i = 0; i < kafka->output_count && !stopping(kafka); i++)
         missing += look_for_topic(kafka, RIGHT_FIND_OUTPUT, kafka->outputs[i].name,
-                                  kafka->outputs[i].topic, silent) != 0;
+                                  kafka->outputs[i].topic, silent, limit_ms) != 0;
     return missing;
 }
 
 /* The consumer, which finds out whether its topic is missing, does not run before the producer is
  * ready. */
-static void look_for_input(struct kafka *kafka, bool silent)
+static void look_for_input(struct kafka *kafka, bool silent, int *limit_ms)
 {
     const char *name = kafka->config->request_topics[kafka->job];
     rd_kafka_topic_t *topic = memory_must(rd_kafka_topic_new(kafka->producer, name, NULL));
-    look_for_topic(kafka, RIGHT_FIND_INPUT, name, topic, silent);
+    look_for_topic(kafka, RIGHT_FIND_INPUT, name, topic, silent, limit_ms);
     rd_kafka_topic_destroy(topic);
 }
 
@@ -215,17 +222,18 @@ static void wait_for_topics(struct kafka *kafka)
 {
     int64_t since = clock_boot_ms();
     bool looked = false;
+    int limit_ms = KAFKA_BLOCK_MAX_MS;
     while (!stopping(kafka) && !is_outdated(kafka)) {
         bool silent = clock_boot_ms() - since > SILENT_AFTER_MS;
-        if (!missing_outputs(kafka, silent))
+        if (!missing_outputs(kafka, silent, &limit_ms))
             break;
         if (!stopping(kafka))
-            look_for_input(kafka, silent);
+            look_for_input(kafka, silent, &limit_ms);
         looked = true;
         rd_kafka_poll(kafka->producer, 0);
         kafka_runner_sleep(&kafka->writer, 200);
     }
-    atomic_store(&kafka->lacks_output, false);
+    atomic_store(&kafka->lacks_output, NULL);
     if (looked) /* the consumer finds out from here on */
         kafka_right_given(kafka, RIGHT_FIND_INPUT, NULL);
 }
@@ -254,9 +262,11 @@ static int init_transactions(struct kafka *kafka)
         rd_kafka_resp_err_t code = rd_kafka_error_code(error);
         bool retriable = rd_kafka_error_is_retriable(error);
         struct error words;
+        /* librdkafka says of a time-out "retry call to resume", which is not about phone calls. */
         error_set(&words, "preparing the producer of %s: %s",
                   kafka->job == REQUEST_CALL ? "calls" : "recordings",
-                  rd_kafka_error_string(error));
+                  code == RD_KAFKA_RESP_ERR__TIMED_OUT ? "the brokers have not answered in time"
+                                                       : rd_kafka_error_string(error));
         kafka_explain(&writing->error, code, words.text);
         rd_kafka_error_destroy(error);
         rd_kafka_poll(kafka->producer, 0);
@@ -373,7 +383,7 @@ static void prepare_producer(struct kafka *kafka, bool is_new)
         is_new = false;
         if (result > 0)
             kafka_runner_sleep(&kafka->writer, pause);
-        pause = pause < START_AGAIN_MAX_MS / 2 ? 2 * pause : START_AGAIN_MAX_MS;
+        pause = backoff_doubled(pause, START_AGAIN_MAX_MS);
     }
     /* Once: an earlier version with this name may have died here. */
     while (result == 0 && !kafka->former_ended && !stopping(kafka)) {

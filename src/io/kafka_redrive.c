@@ -393,12 +393,13 @@ static void find_out(struct redrive *redrive, struct error *error)
     struct error why;
     rd_kafka_destroy(redrive->producer);
     redrive->producer = NULL;
-    if (make_producer(redrive, &why) < 0 || read_committed(redrive, &why) < 0)
+    if (make_producer(redrive, &why) < 0 || read_committed(redrive, &why) < 0) {
         error_prefix(error,
                      "whether the last %zu are redriven is not known yet; the next run finds out, "
                      "and until then their transaction may hold back the topics of requests: ",
                      redrive->batch_count);
-    else if (ledger_at(&redrive->read, redrive->batch_last) == LEDGER_DONE)
+        error_suffix(error, "; finding out: %s", why.text);
+    } else if (ledger_at(&redrive->read, redrive->batch_last) == LEDGER_DONE)
         tell_committed(redrive);
 }
 

@@ -66,6 +66,10 @@ const char *kafka_remedy(rd_kafka_resp_err_t code)
                "topics";
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
         return "this worker needs READ on the group";
+    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
+        return "the group's members have no kafka.partition.assignment.strategy in common with "
+               "this worker: give another program a group of its own, and all workers the same "
+               "strategy";
     case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
         return "this worker needs WRITE on transactional ids prefixed with the group's name";
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
@@ -81,6 +85,11 @@ const char *kafka_remedy(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
         return "kafka.transaction.timeout.ms is above the broker's transaction.max.timeout.ms: "
                "lower the one or raise the other";
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+        return "no newer instance need exist: Kafka does the same after "
+               "kafka.transaction.timeout.ms";
     case RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE:
         return "the broker's offset.metadata.max.bytes is below what the ledger needs";
     case RD_KAFKA_RESP_ERR_UNKNOWN:

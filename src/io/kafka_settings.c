@@ -356,6 +356,16 @@ static void warn_of_wrong_side(const char *table, const struct kafka_setting *se
                  whose == 'C' ? "consumer" : "producer");
 }
 
+/* librdkafka chooses the port without a word. */
+static void tell_of_ports(const struct config *config)
+{
+    struct text bare = {0};
+    config_kafka_bare_servers(config, &bare);
+    if (bare.length)
+        log_info("kafka.bootstrap.servers: no port is given for %s: port 9092 is used", bare.data);
+    text_fini(&bare);
+}
+
 /* Whether librdkafka has the key. */
 static bool is_known(const struct kafka_setting *setting)
 {
@@ -407,5 +417,6 @@ int kafka_check_settings(const struct config *config, struct text *errors)
             warn_of_wrong_side(table, &config->kafka[i]);
     }
     free(table);
+    tell_of_ports(config);
     return result ? result : check_both_together(config, errors);
 }

@@ -13,7 +13,8 @@ enum request_kind kafka_topic_kind(const struct config *config, const char *topi
     return (enum request_kind)kind;
 }
 
-struct kafka_slot *kafka_slot_find(struct kafka *kafka, enum request_kind kind, int32_t partition)
+struct kafka_slot *kafka_slot_find(const struct kafka *kafka, enum request_kind kind,
+                                   int32_t partition)
 {
     const struct kafka_slots *slots = &kafka->assignment.slots[kind];
     return partition >= 0 && (size_t)partition < slots->count ? slots->at[partition] : NULL;

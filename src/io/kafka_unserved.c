@@ -1,6 +1,7 @@
 /* Finds partitions that cannot be read because their leader does not answer this consumer, or
  * because they have none. librdkafka says nothing of them, and they look like partitions that are
- * idle. The Kafka thread, except the look.
+ * idle. The answers are also the ends of partitions of which nothing is taken, and so nothing is
+ * fetched. The Kafka thread, except the look.
  *
  * Once in stuck.after.ms the consumer itself asks each leader of its partitions where they end,
  * because another client may get through where it does not. Two questions in a row without an
@@ -57,6 +58,15 @@ static void note(rd_kafka_topic_partition_list_t *list, const rd_kafka_topic_par
     }
 }
 
+static void note_ends(rd_kafka_topic_partition_list_t *list,
+                      const rd_kafka_topic_partition_list_t *led)
+{
+    for (int i = 0; i < led->cnt; i++)
+        if (!led->elems[i].err)
+            rd_kafka_topic_partition_list_find(list, led->elems[i].topic, led->elems[i].partition)
+                ->offset = led->elems[i].offset;
+}
+
 /* Asks the leaders. Looker. */
 static void look(struct kafka *kafka)
 {
@@ -81,6 +91,8 @@ static void look(struct kafka *kafka)
                   (int)broker->id, broker->host, broker->port, rd_kafka_err2str(code));
         if (code)
             note(list, led, RD_KAFKA_RESP_ERR__TRANSPORT, words.text);
+        else if (asks)
+            note_ends(list, led);
         rd_kafka_topic_partition_list_destroy(led);
     }
     rd_kafka_metadata_destroy(metadata);
@@ -91,6 +103,13 @@ static bool is_quiet(const struct kafka_slot *slot)
 {
     return kafka_partition_is_quiet(slot) &&
            kafka_end(slot->kafka, slot->kind, slot->partition) >= 0;
+}
+
+/* Whether something of it waits to be taken. */
+static bool is_held_back(const struct kafka_slot *slot)
+{
+    return slot->fetched && slot->state == SLOT_OWNED && slot->queue &&
+           rd_kafka_queue_length(slot->queue) > 0;
 }
 
 /* Judges what the look has found of a partition. */
@@ -111,12 +130,15 @@ static void judge(struct kafka *kafka, struct kafka_slot *slot,
 /* Takes what the looker has found. */
 static void looked(struct kafka *kafka)
 {
-    rd_kafka_topic_partition_list_t *list = kafka->unserved.list;
+    const struct kafka_unserved *unserved = &kafka->unserved;
+    rd_kafka_topic_partition_list_t *list = unserved->list;
     bool is_away = atomic_load(&kafka->silent_since_ms); /* all brokers: that is told otherwise */
     for (int i = 0; i < list->cnt; i++) {
         struct kafka_slot *slot = kafka_slot_of(kafka, &list->elems[i]);
         if (slot && !is_away)
             judge(kafka, slot, &list->elems[i]);
+        if (slot && unserved->rebalance == kafka->assignment.number)
+            slot->told_end = list->elems[i].offset;
     }
     kafka_unserved_fini(kafka);
 }
@@ -133,8 +155,11 @@ void kafka_unserved_serve(struct kafka *kafka, int64_t now_ms)
         return;
     unserved->due_ms = now_ms + kafka->config->stuck_after_ms;
     unserved->list = memory_must(rd_kafka_topic_partition_list_new(8));
-    each_slot(slot, kafka) if (is_quiet(slot)) rd_kafka_topic_partition_list_add(
-        unserved->list, kafka->config->request_topics[slot->kind], slot->partition);
+    unserved->rebalance = kafka->assignment.number;
+    each_slot(slot, kafka) if (is_quiet(slot) || is_held_back(slot))
+        rd_kafka_topic_partition_list_add(unserved->list, kafka->config->request_topics[slot->kind],
+                                          slot->partition)
+            ->offset = slot->told_end;
     if (unserved->list->cnt)
         kafka_runner_give(&kafka->looker, look);
     else

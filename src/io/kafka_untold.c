@@ -29,7 +29,7 @@ static void look(struct kafka *kafka)
     unsigned version; /* the client is gone before it can be outdated */
     struct error error;
     int64_t low, high, until = clock_boot_ms() + LOOK_MS;
-    rd_kafka_t *client = kafka_reading_client(kafka, &version, &error);
+    rd_kafka_t *client = kafka_reading_client(kafka, true, &version, &error);
     untold->is_served = false;
     while (client && !untold->is_served && clock_boot_ms() < until &&
            !atomic_load(&kafka->stopping)) {
@@ -108,7 +108,8 @@ static void renew(struct kafka *kafka, const struct kafka_slot *slot, int64_t no
 void kafka_untold_serve(struct kafka *kafka, int64_t now_ms)
 {
     struct kafka_untold *untold = &kafka->untold;
-    if (!kafka->unserved.list && kafka_runner_take(&kafka->looker) && !untold->is_served) {
+    bool was_mine = !kafka->unserved.list && !kafka->unowned.looks;
+    if (was_mine && kafka_runner_take(&kafka->looker) && !untold->is_served) {
         untold->pause_until_ms = now_ms + FIRST_PAUSE_MS;
         untold->turn = untold->partition + 1;
     }

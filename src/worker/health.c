@@ -11,6 +11,15 @@ bool health_is_on(const struct metrics *metrics, int job)
     return *metrics->config->request_topics[job];
 }
 
+/* What the log says of a topic is true here at once, too. */
+const char *health_lacks_topic(const struct metrics *metrics, int job)
+{
+    const _Atomic(const char *) *input = metrics->lacks_input[job];
+    const _Atomic(const char *) *output = metrics->lacks_output[job];
+    const char *name = output ? atomic_load(output) : NULL;
+    return name || !input ? name : atomic_load(input);
+}
+
 /* Whether each job that is on has joined its group. A job that waits for a topic that does not
  * exist yet does not make the worker unready if the other job has joined. */
 static bool is_in_groups(const struct metrics *metrics)
@@ -18,19 +27,11 @@ static bool is_in_groups(const struct metrics *metrics)
     int joined = 0;
     for (int job = 0; job < REQUEST_KINDS; job++) {
         bool in_group = atomic_load(&metrics->in_group[job]);
-        if (health_is_on(metrics, job) && !in_group && !atomic_load(&metrics->lacks_topic[job]))
+        if (health_is_on(metrics, job) && !in_group && !health_lacks_topic(metrics, job))
             return false;
         joined += in_group;
     }
     return joined > 0;
-}
-
-static bool of_any_job(const _Atomic bool states[REQUEST_KINDS])
-{
-    bool any = false;
-    for (int job = 0; job < REQUEST_KINDS; job++)
-        any |= atomic_load(&states[job]);
-    return any;
 }
 
 /* What the log says of a right is true here at once: nothing waits for a Kafka thread's turn. */
@@ -63,10 +64,20 @@ static void why_outside(struct metrics *metrics, bool outside, char *out, size_t
         snprintf(out, size, "not in the group yet");
 }
 
+/* Of any job. */
+static const char *lacks_topic(const struct metrics *metrics)
+{
+    const char *name = NULL;
+    for (int job = 0; job < REQUEST_KINDS && !name; job++)
+        name = health_lacks_topic(metrics, job);
+    return name;
+}
+
 bool health_why_unready(struct metrics *metrics, char *out, size_t size)
 {
     bool outside = !is_in_groups(metrics);
     bool failing = metrics_sum(metrics->failing_jobs) > 0;
+    const char *topic = lacks_topic(metrics);
     *out = '\0';
     if (atomic_load(&metrics->draining))
         snprintf(out, size, "draining");
@@ -76,8 +87,8 @@ bool health_why_unready(struct metrics *metrics, char *out, size_t size)
         return false;
     else if (metrics_copy_failing(metrics, out, size))
         return true;
-    else if (of_any_job(metrics->lacks_topic))
-        snprintf(out, size, "a topic does not exist yet; the log says which");
+    else if (topic)
+        snprintf(out, size, "topic %s does not exist yet", topic);
     else
         why_outside(metrics, outside, out, size);
     return true;

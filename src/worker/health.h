@@ -8,6 +8,9 @@
 /* Whether a job is switched on. */
 bool health_is_on(const struct metrics *metrics, int job);
 
+/* The topic of the job that does not exist yet; NULL: none. */
+const char *health_lacks_topic(const struct metrics *metrics, int job);
+
 /* Whether the jobs are in their groups (a job without a topic does not count if the other one is in
  * its group), the worker does not drain, Kafka refuses it no right, and no operation at Kafka has
  * failed for a minute. */

@@ -121,19 +121,21 @@ static void fill_row(struct kafka_thread *thread, const struct engine_partition_
                      const char *trouble, struct partition_row *row)
 {
     const char *state = state_of(view, trouble);
-    *row = (struct partition_row){.job = thread->job,
-                                  .partition = view->partition,
-                                  .state = state,
-                                  .base = view->base,
-                                  .next = view->next,
-                                  .end = kafka_end(thread->kafka, thread->job, view->partition),
-                                  .unfinished = view->unfinished,
-                                  .started = view->started,
-                                  .ledger_size = view->ledger_size,
-                                  .needs_repair = view->needs_repair,
-                                  .stuck = notes_of(thread, view->partition)->stuck,
-                                  .since_ms = since_of(thread, view->partition, state),
-                                  .oldest_ms = view->oldest_ms};
+    int64_t halted_at = view->needs_repair ? notes_of(thread, view->partition)->halted_at : -1;
+    *row =
+        (struct partition_row){.job = thread->job,
+                               .partition = view->partition,
+                               .state = state,
+                               .base = halted_at < 0 ? view->base : halted_at,
+                               .next = halted_at < 0 ? view->next : halted_at,
+                               .end = kafka_told_end(thread->kafka, thread->job, view->partition),
+                               .unfinished = view->unfinished,
+                               .started = view->started,
+                               .ledger_size = view->ledger_size,
+                               .needs_repair = view->needs_repair,
+                               .stuck = notes_of(thread, view->partition)->stuck,
+                               .since_ms = since_of(thread, view->partition, state),
+                               .oldest_ms = view->oldest_ms};
     snprintf(row->halt_reason, sizeof row->halt_reason, "%s", trouble ? trouble : "");
 }
 
@@ -209,8 +211,6 @@ void job_view_turned(struct kafka_thread *thread)
     struct metrics *metrics = thread->metrics;
     enum request_kind job = thread->job;
     atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
-    atomic_store_explicit(&metrics->lacks_topic[job], kafka_lacks_topic(thread->kafka),
-                          memory_order_relaxed);
     metrics_sample(metrics, thread->now);
 }
 

@@ -120,6 +120,8 @@ bool jobs_free(struct jobs *jobs)
     if (!call_thread_free(jobs->calls))
         return false;
     for (int i = 0; i < REQUEST_KINDS; i++)
+        kafka_thread_stop(jobs->all[i].kafka);
+    for (int i = 0; i < REQUEST_KINDS; i++)
         kafka_thread_free(jobs->all[i].kafka);
     kafka_files_free(jobs->files);
     free(jobs);

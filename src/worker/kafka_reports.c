@@ -15,7 +15,7 @@ static void log_partitions(const struct kafka_thread *thread, const char *what,
     if (count)
         text_printf(&text, "%zu partition(s) ", count);
     else
-        text_add(&text, "no further partition");
+        text_printf(&text, "no further partition of %s", topic_of(thread));
     for (size_t i = 0; i < count; i++)
         text_item(&text, i + 1, PARTITIONS_NAMED, "%s/%d", topic_of(thread), list[i].partition);
     log_write(kafka_asks_again(thread->kafka) ? LOG_DEBUG : LOG_INFO, NULL, "%s: %s", what,
@@ -108,7 +108,9 @@ static void log_transaction(struct kafka_thread *thread, enum txn_outcome outcom
         [TXN_EXPIRED] = "aborted, and is made again by a new producer",
         [TXN_UNKNOWN] =
             "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
-        [TXN_FENCED] = "was fenced: the producer is made anew and the ledgers are read back"};
+        [TXN_FENCED] = ("was fenced: kafka.transaction.timeout.ms had passed while Kafka was away "
+                        "or this process stood still, or another producer has this name; the "
+                        "producer is made anew and the ledgers are read back")};
     char words[TROUBLE_TEXT];
     if (outcome == TXN_COMMITTED) {
         trouble_over(&thread->troubles, TROUBLE_TRANSACTIONS, thread->now);
@@ -150,6 +152,18 @@ static void note_answer(struct kafka_thread *thread, enum trouble_kind kind,
                    thread->now, words, thread->said_lasting && answer == GROUP_RETRY);
 }
 
+/* Notes the committed offsets of partitions that were halted as these ledgers were read: the engine
+ * loads nothing of such a ledger. A lost offset is committed as 0. */
+static void note_halted(struct kafka_thread *thread, const struct stored_ledger *list, size_t count)
+{
+    struct engine_partition_stats view;
+    for (size_t i = 0; i < count; i++)
+        notes_of(thread, list[i].partition)->halted_at = list[i].offset > 0 ? list[i].offset : 0;
+    for (size_t i = 0; count && engine_get_partition_stats(thread->engine, i, &view); i++)
+        if (!view.needs_repair)
+            notes_of(thread, view.partition)->halted_at = -1;
+}
+
 static void on_ledgers_read(void *argument, enum group_answer answer,
                             const struct stored_ledger *list, size_t count, const char *error)
 {
@@ -159,6 +173,7 @@ static void on_ledgers_read(void *argument, enum group_answer answer,
         if (list[i].made_again)
             notes_of(thread, list[i].partition)->made_again = true;
     engine_ledgers_read(thread->engine, answer, list, count, thread->now);
+    note_halted(thread, list, count);
     count_landed(thread);
 }
 

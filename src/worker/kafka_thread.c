@@ -373,6 +373,8 @@ struct kafka_thread *kafka_thread_new(const struct config *config, enum request_
     if (!thread->kafka)
         goto free_engine;
     metrics->rights_missing[job] = kafka_rights_missing(thread->kafka);
+    metrics->lacks_input[job] = kafka_lacking(thread->kafka, false);
+    metrics->lacks_output[job] = kafka_lacking(thread->kafka, true);
     queue_init(&thread->finished, wake_for_finished, thread);
     thread->table = memory_zeroed(METRICS_PARTITIONS, sizeof *thread->table);
     return thread;
@@ -382,6 +384,12 @@ free_engine:
     publish_fini(&thread->publish);
     free(thread);
     return NULL;
+}
+
+void kafka_thread_stop(struct kafka_thread *thread)
+{
+    if (thread)
+        kafka_stop(thread->kafka);
 }
 
 void kafka_thread_free(struct kafka_thread *thread)

@@ -37,6 +37,8 @@ struct partition_notes {
     int64_t told_at[HOLDS];  /* when the log last reported that it is halted; 0: never */
     uint64_t told_of[HOLDS]; /* and the hash of the reason */
     struct claim claim;
+    int64_t halted_at; /* the committed offset with which it was halted when that was read; -1: it
+                          was not */
 };
 
 struct kafka_thread {

@@ -77,7 +77,6 @@ struct metrics {
     _Atomic int64_t kafka_turned_ms[REQUEST_KINDS]; /* CLOCK_BOOTTIME of the loop's last iteration;
                                                        INT64_MAX: the thread has ended */
     _Atomic bool in_group[REQUEST_KINDS];
-    _Atomic bool lacks_topic[REQUEST_KINDS];          /* one of its topics does not exist yet */
     _Atomic int64_t since[REQUEST_KINDS][CONDITIONS]; /* wall clock; 0: not so */
     _Atomic uint64_t lag[REQUEST_KINDS]; /* of its partitions, where the lag is known */
     pthread_mutex_t history_lock;
@@ -93,6 +92,8 @@ struct metrics {
     const struct config *config;
     struct call_thread *calls;
     const atomic_uint *rights_missing[REQUEST_KINDS]; /* of Kafka; NULL: switched off */
+    const _Atomic(const char *) *lacks_input[REQUEST_KINDS],
+        *lacks_output[REQUEST_KINDS]; /* likewise */
     int64_t started_wall_ms, started_boot_ms;
     _Atomic uint64_t one; /* build_info's value */
 };

@@ -62,8 +62,7 @@ static void describe(struct service *service, struct text *out)
         text_add(out, "calls are paused: the platform fails (circuit breaker)");
     else if (halted)
         text_printf(out,
-                    "%" PRIu64 " of %" PRIu64
-                    " partitions are halted: `privacy-call-worker ledger` says why",
+                    "%" PRIu64 " of %" PRIu64 " partitions are halted: the log and /status say why",
                     halted, partitions);
     else if (health_is_ready(metrics))
         text_printf(out, "serving %" PRIu64 " partitions", partitions);

@@ -148,7 +148,7 @@ static void put_jobs(struct text *out, const struct metrics *metrics)
         put_string(out, "group", metrics->config->group_ids[job]);
         put_string(out, "topic", metrics->config->request_topics[job]);
         put_bool(out, "inGroup", atomic_load(&metrics->in_group[job]));
-        put_bool(out, "lacksTopic", atomic_load(&metrics->lacks_topic[job]));
+        put_bool(out, "lacksTopic", health_lacks_topic(metrics, job) != NULL);
         put_count(out, "partitions", get(&metrics->partitions[job]));
         put_count(out, "halted", get(&metrics->halted[job]));
         put_count(out, "lag", get(&metrics->lag[job]));

@@ -297,6 +297,30 @@ static void find_right(struct summary *summary, const struct overview *overview)
     WORDS(problem->next, "grant it, and it goes on by itself");
 }
 
+static bool is_lost(const struct partition_row *row)
+{
+    return !strcmp(row->state, "lost");
+}
+
+static void find_lost(struct summary *summary, const struct overview *overview)
+{
+    const struct partition_row *row = NULL;
+    int64_t since = 0;
+    size_t count = find_rows(overview, is_lost, &row, &since);
+    if (!count)
+        return;
+    struct problem *problem = add(summary, SEVERITY_ERROR, "lost");
+    if (count == overview->row_count)
+        WORDS(problem->what, "All partitions lost");
+    else
+        WORDS(problem->what, "%zu of %zu partitions lost", count, overview->row_count);
+    problem->since_ms = since;
+    WORDS(problem->reason, "this worker's session in its group has ended");
+    WORDS(problem->next, "it joins again by itself, and goes on from memory where no other worker "
+                         "has taken over");
+    put_waiting(problem, overview->metrics);
+}
+
 static void find_topic(struct summary *summary, const struct overview *overview)
 {
     int job = 0;
@@ -464,16 +488,17 @@ void summary_make(struct summary *summary, const struct overview *overview)
                    {find_silence},
                    {find_right},
                    {find_failing},
+                   {find_lost},
+                   {find_topic},
+                   {find_outside}, /* behind what explains it */
                    {find_pause},
                    /* problems of a part of it */
                    {find_halted},
                    {find_stuck},
-                   {find_topic},
                    {find_failing_tries},
                    {find_unknown},
                    {find_unavailable},
                    {find_full},
-                   {find_outside},
                    {find_stop}};
     summary->count = 0;
     for (size_t i = 0; i < sizeof finders / sizeof *finders; i++)

@@ -254,13 +254,15 @@ class Recordings(KafkaCase):
         self.assertEqual({"invalid": 4}, self.statuses(results))
 
     def test_topics_that_all_come_later(self):
-        """Each missing topic is named at once, not one after the other as they are made."""
+        """Each missing topic is named at once, not one after the other as they are made, and one of them by /readyz."""
         roles = ("call.requests", "call.results", "recording.requests", "recording.results", "dead.letters")
         for role in roles:
             self.names[role] += ".later"
         worker = self.worker(self.sandbox())
         for role in roles:
-            worker.wait_log(rf"{re.escape(self.names[role])} does not exist yet")
+            worker.wait_log(rf"{re.escape(self.names[role])} does not exist yet: create it")
+            why = worker.get("/readyz")[1]
+            self.assertTrue([name for name in self.names.values() if f"topic {name} does not exist yet" in why], why)
         create_topics(self.bootstrap, {self.names[role]: 2 for role in roles})
         self.requests.send(call(1), "k", topic=self.names["call.requests"])
         self.requests.flush()

@@ -348,19 +348,25 @@ class Security(KafkaCase):
 
     def test_wrong_password_and_wrong_ca(self):
         """Said in the broker's or the library's words, once for all clients of both jobs, without the secret; not ready. A password is
-        the worker's: what each of several brokers refuses is said once."""
+        the worker's: what each of several brokers refuses is said once. The right CA in the same file is enough: each client takes it."""
         sandbox = self.sandbox()
+        path = f"{self.directory}/kafka-ca.pem"
+        put(path, read(sandbox.ca))
         jobs = {"topic.recording.requests": self.names["recording.requests"]}
         wrong = self.secured(sandbox, {**jobs, "kafka.sasl.password": "not-the-password",
                                        "kafka.bootstrap.servers": f"{self.address['SECURE']},{self.address['PASSWORD']}"}, name="wrong")
-        foreign = self.secured(sandbox, {**jobs, "kafka.ssl.ca.location": sandbox.ca}, name="foreign")
-        for worker, words in ((wrong, "uthentication"), (foreign, "certificate")):
+        foreign = self.secured(sandbox, {**jobs, "kafka.ssl.ca.location": path}, name="foreign")
+        for worker, words in ((wrong, "uthentication"), (foreign, "; see kafka.ssl.ca.location")):
             said = worker.wait_log(lambda e: e["log.level"] == "error" and words in e["message"])
             self.assertNotIn("not-the-password", json.dumps(said))
         self.stay_unready(8, wrong, foreign)  # each client has tried by then, also those that only read
         for worker in (wrong, foreign):
             said = [(e["log.level"], e["message"]) for e in worker.events() if e["log.level"] in ("warn", "error")]
             self.assertEqual(["error"], [level for level, _ in said], said)
+        self.give(*self.rights, *self.recordings)
+        put(path, read(self.ca))
+        self.ask_and_wait(sandbox)
+        self.assertEqual(0, foreign.terminate())
 
     def stay_unready(self, seconds, *workers):
         until = time.monotonic() + seconds

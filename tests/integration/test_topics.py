@@ -79,6 +79,39 @@ class Topics(KafkaCase):
         self.assertEqual(asked, len(sandbox.calls()))
         self.assertEqual(0, worker.terminate())
 
+    def test_made_again_with_more_before_anything_was_read(self):
+        """Nothing tells the two topics apart: the worker halts what it had read nothing of since it started, and its lag is that of
+        the new topic, however much more comes."""
+        sandbox = self.sandbox()
+        self.ask_calls(0, 6)
+        first = self.worker(sandbox)
+        self.wait_called(sandbox, 6)
+        self.wait_idle()
+        self.assertEqual(0, first.terminate())
+        worker = self.worker(sandbox, {"kafka.session.timeout.ms": "30000", "stuck.after.ms": "1000"}).wait_assigned()
+        wait_until(lambda: [p.get("lag") for p in self.status(worker)["partitions"]] == [0] * self.PARTITIONS, what="they are read")
+
+        def lags():
+            table = self.status(worker)
+            metrics = re.findall(r"(?m)^privacy_call_consumer_lag{.*} (\d+)$", worker.get("/metrics")[1])
+            self.assertEqual({"halted"}, {p["state"] for p in table["partitions"]})
+            return [p["lag"] for p in table["partitions"]], [int(value) for value in metrics]
+        worker.signal(signal.SIGSTOP)
+        self.recreate()
+        self.ask_calls(6, 6)  # as many as the old one had
+        worker.signal(signal.SIGCONT)
+        for _ in range(self.PARTITIONS):
+            worker.wait_log("is halted.*whether its topic is still the one that was read", 40)
+        wait_until(lambda: lags() == ([2] * self.PARTITIONS,) * 2, what=lambda: f"the lag of the new topic, but it is {lags()}")
+        more = Requests(self.bootstrap, self.names["call.requests"])
+        for first, last in ((12, 2412), (2412, 2424)):  # more than librdkafka reads ahead, and then some
+            for n in range(first, last):
+                more.send(call(n, f"k{n}", filler="x" * 1000), f"k{n}", partition=n % self.PARTITIONS)
+            more.flush()
+            want = [last // self.PARTITIONS - 2] * self.PARTITIONS
+            wait_until(lambda want=want: lags() == (want, want), what=lambda: f"the lag of all of it, but it is {lags()}")
+        self.assertEqual(6, len(sandbox.calls()))
+
     def test_another_program_in_the_group(self):
         """It takes partitions and commits as such programs do. That cannot be mended, but it is said."""
         sandbox = self.sandbox()
@@ -110,6 +143,23 @@ class Topics(KafkaCase):
             self.assertEqual(("warn", 1), (said["log.level"], said["kafka.offset"]))
         self.wait_called(sandbox, 10)
         self.assertEqual(2, sum("without a ledger" in e["message"] for e in worker.events()))
+
+    def test_another_program_with_another_strategy(self):
+        """The group does not let the worker in, and the log says why, once, and what to do; it is let in when the other one has left."""
+        other = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group, "enable.auto.commit": False,
+                          "partition.assignment.strategy": "roundrobin", **QUIET})
+        other.subscribe([self.names["call.requests"]])
+        wait_until(lambda: other.poll(0.05) or other.assignment(), what="the other one has the partitions")
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox)
+        said = worker.wait_log("Inconsistent group protocol")
+        self.assertEqual("error", said["log.level"])
+        self.assertIn("a group of its own", said["message"])
+        other.close()
+        worker.wait_assigned()
+        self.ask_calls(0, 12)
+        self.wait_called(sandbox, 12)
+        self.assertEqual(1, sum("Inconsistent group protocol" in e["message"] for e in worker.events()))
 
     def test_made_again_empty(self):
         """Nothing was ever committed."""

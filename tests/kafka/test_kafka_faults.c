@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -52,6 +53,14 @@ static bool strikes(enum call call)
     return atomic_compare_exchange_strong(&failing, &expected, NONE);
 }
 
+/* The number of the client that brokers refuse; 0: none. An address may be used again. */
+static atomic_int refused;
+
+static int number_of(const rd_kafka_t *client)
+{
+    return client ? atoi(strrchr(rd_kafka_name(client), '-') + 1) : 0;
+}
+
 static rd_kafka_error_t *fault(void)
 {
     return rd_kafka_error_new(with, "a fault of the test");
@@ -69,6 +78,8 @@ static rd_kafka_error_t *fault(void)
     rd_kafka_resp_err_t __wrap_##name parameters;                                                  \
     rd_kafka_resp_err_t __wrap_##name parameters                                                   \
     {                                                                                              \
+        if (number_of(client) == atomic_load(&refused))                                            \
+            return RD_KAFKA_RESP_ERR__TRANSPORT;                                                   \
         return strikes(call) ? with : __real_##name arguments;                                     \
     }
 
@@ -494,6 +505,190 @@ static void another_log_is_known_while_it_is_written(void **state)
     side_fini(&side);
 }
 
+/* Records that are lost, and others at their offsets, as after the election of an unclean leader:
+ * what stands before them was called. Of another log the first record is another one, too. */
+static void a_log_with_others_in_place_of_its_newest_records_is_not_another_one(void **state)
+{
+    const struct cluster *cluster = *state;
+    struct side side;
+    put_two(cluster->bootstrap, 1);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    side_join(&side, 2);
+    side_until(&side, (side_take(&side, 1), side.taken_count == 2));
+    struct kafka_slot *slot = kafka_slot_find(side.kafka, REQUEST_CALL, 1);
+    assert_int_equal(slot->first.offset, 0);
+    assert_int_equal(slot->last.offset, 1);
+    slot->had_ledger = true;
+    slot->last.hash ^= 1;
+    assert_int_equal(side_read(&side, 1, true), GROUP_DONE);
+    assert_false(side.ledgers[0].made_again);
+    assert_int_equal(side.ledgers[0].loss, OFFSET_LOSS_UNCLEAR);
+    slot->lost = false;
+    slot->first.hash ^= 1;
+    assert_int_equal(side_read(&side, 1, true), GROUP_DONE);
+    assert_true(side.ledgers[0].made_again);
+    assert_int_equal(side.ledgers[0].loss, OFFSET_NOT_LOST);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+/* librdkafka waits for the answer to an assignment, which has failed, when its consumer is
+ * replaced. */
+static void a_consumer_ends_whose_assignment_is_unanswered(void **state)
+{
+    const struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "unanswered", "a", quick_options);
+    with = RD_KAFKA_RESP_ERR__STATE;
+    atomic_store(&failing, ASSIGN);
+    side_join(&side, 2);
+    const struct kafka_assignment *a = &side.kafka->assignment;
+    assert_int_equal(a->owed, ASKED_ASSIGN);
+    const rd_kafka_t *before = side.kafka->consumer;
+    side.kafka->assignment.lost = true; /* rule 10: it has fenced itself */
+    rd_kafka_test_fatal_error(side.kafka->consumer, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, "test");
+    assert_true(kafka_assignment_renew(side.kafka));
+    side_until(&side, side.kafka->consumer != before);
+    assert_true(kafka_consumers_ended());
+    side_fini(&side);
+}
+
+/* A side whose clients have a file of authorities that they do not need. The path is a template. */
+static void side_with_file(struct side *side, void **state, char path[], const char *strategy)
+{
+    const struct cluster *cluster = *state;
+    char authority[80];
+    const char *const options[] = {quick_options[0], quick_options[1], authority, strategy, NULL};
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    close(file);
+    snprintf(authority, sizeof authority, "kafka.ssl.ca.location=%s", path);
+    side_init(side, cluster->bootstrap, "g", "a", options);
+    side->kafka->files = kafka_files_new(&side->config);
+}
+
+static void change(struct side *side, const char *path)
+{
+    struct error error = {""};
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    assert_true(fputs("more\n", file) >= 0);
+    fclose(file);
+    assert_non_null(kafka_files_look(side->kafka->files, false, &error));
+    assert_string_equal(error.text, "");
+}
+
+static void end_with_file(struct side *side, const char *path)
+{
+    struct kafka_files *files = side->kafka->files;
+    atomic_store(&refused, 0);
+    side_leave(side);
+    side_fini(side);
+    kafka_files_free(files);
+    unlink(path);
+}
+
+/* The prober's client may have been made before the first join, with a file that was wrong. Files
+ * that change again and again make no client each time. */
+static void a_reader_follows_its_files_before_the_join(void **state)
+{
+    char path[] = "/tmp/test-kafka-faults-XXXXXX";
+    struct side side;
+    side_with_file(&side, state, path, NULL);
+    kafka_start(side.kafka);
+    side_until(&side, side.ready == 1);
+    assert_int_equal(side_read(&side, 0, false), GROUP_DONE);
+    atomic_store(&refused, number_of(side.kafka->uncommitted_reader.client));
+    assert_int_equal(side_read(&side, 0, false), GROUP_RETRY);
+    change(&side, path);
+    kafka_join(side.kafka);
+    side_until(&side, side.rebalance_count > 0 && kafka_runner_idle(&side.kafka->prober));
+    assert_int_equal(side_read(&side, 0, false), GROUP_DONE);
+    int second = number_of(side.kafka->uncommitted_reader.client);
+    change(&side, path);
+    assert_int_equal(side_read(&side, 0, false), GROUP_DONE);
+    assert_int_equal(side_read(&side, 0, false), GROUP_DONE);
+    assert_int_equal(number_of(side.kafka->uncommitted_reader.client), second);
+    end_with_file(&side, path);
+}
+
+/* Brokers refuse the consumer, and its files change, while a rebalance is unanswered. One other
+ * client reads the ledgers as long as that lasts. */
+static void read_with_new_files(struct side *side, const char *path)
+{
+    atomic_store(&refused, number_of(side->kafka->consumer));
+    assert_int_equal(side_read(side, 0, true), GROUP_RETRY);
+    change(side, path);
+    assert_int_equal(side_read(side, 0, true), GROUP_DONE);
+    int reader = number_of(side->kafka->stable_reader.client);
+    assert_int_not_equal(reader, 0);
+    assert_int_equal(side_read(side, 1, true), GROUP_DONE);
+    assert_int_equal(number_of(side->kafka->stable_reader.client), reader);
+}
+
+/* The next consumer has partitions, and reads by itself. */
+static void joins_with_new_files(struct side *side)
+{
+    size_t before = side->rebalance_count;
+    side->answers = true;
+    side_until(side, side->rebalance_count > before);
+    const struct rebalance *newest = &side->rebalances[side->rebalance_count - 1];
+    assert_false(newest->revoked);
+    assert_int_equal(newest->count, 2);
+    assert_int_not_equal(number_of(side->kafka->consumer), atomic_load(&refused));
+    assert_int_equal(side_read(side, 0, true), GROUP_DONE);
+    assert_null(side->kafka->stable_reader.client);
+}
+
+/* The claims are refused, too, so the assignment cannot be answered. It is overtaken once. */
+static void ends_an_unanswered_assignment(void **state, const char *strategy)
+{
+    char path[] = "/tmp/test-kafka-faults-XXXXXX";
+    struct stored_ledger ledger = {.offset = 0, .metadata = "1:1:a", .metadata_size = 5};
+    struct side side;
+    side_with_file(&side, state, path, strategy);
+    side.answers = false;
+    side_join(&side, 2);
+    read_with_new_files(&side, path);
+    assert_int_equal(side_commit(&side, &ledger, 1), GROUP_RETRY);
+    assert_int_equal(side.rebalance_count, 1);
+    side_until(&side, side.rebalance_count > 1);
+    assert_int_equal(side.rebalance_count, 2);
+    assert_true(side.rebalances[1].revoked);
+    assert_int_equal(side.rebalances[1].count, 2);
+    kafka_assign(side.kafka, side.rebalances[0].number, side.rebalances[0].list, 2); /* too late */
+    joins_with_new_files(&side);
+    end_with_file(&side, path);
+}
+
+static void new_files_end_an_unanswered_assignment(void **state)
+{
+    ends_an_unanswered_assignment(state, "kafka.partition.assignment.strategy=cooperative-sticky");
+}
+
+static void new_files_end_an_unanswered_eager_assignment(void **state)
+{
+    ends_an_unanswered_assignment(state, "kafka.partition.assignment.strategy=range");
+}
+
+/* What is given back is read back first, if the outcome of a transaction is not known. */
+static void new_files_let_partitions_be_given_back(void **state)
+{
+    char path[] = "/tmp/test-kafka-faults-XXXXXX";
+    struct side side;
+    side_with_file(&side, state, path, NULL);
+    side_join(&side, 2);
+    side.answers = false;
+    kafka_assignment_renew(side.kafka);
+    side_until(&side, side.rebalance_count == 2);
+    assert_true(side.rebalances[1].revoked);
+    read_with_new_files(&side, path);
+    assert_int_equal(side.rebalance_count, 2);
+    kafka_unassign(side.kafka, side.rebalances[1].number);
+    joins_with_new_files(&side);
+    end_with_file(&side, path);
+}
+
 static void no_fault_ends_or_stops_it(void **state)
 {
     static const struct {
@@ -539,6 +734,12 @@ int main(int argc, char **argv)
         with_cluster(a_takeover_tries_again_at_once),
         with_cluster(an_untold_partition_takes_a_new_consumer),
         with_cluster(another_log_is_known_while_it_is_written),
+        with_cluster(a_log_with_others_in_place_of_its_newest_records_is_not_another_one),
+        with_cluster(a_consumer_ends_whose_assignment_is_unanswered),
+        with_cluster(a_reader_follows_its_files_before_the_join),
+        with_cluster(new_files_end_an_unanswered_assignment),
+        with_cluster(new_files_end_an_unanswered_eager_assignment),
+        with_cluster(new_files_let_partitions_be_given_back),
     };
     return run_cases(tests, argc, argv);
 }

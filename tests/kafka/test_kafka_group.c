@@ -445,15 +445,42 @@ static void is_not_its_own_duplicate(void **state)
     side_fini(&side);
 }
 
+enum { STATIC_OPTIONS = 10 };
+
+static void set_static(const char *options[STATIC_OPTIONS])
+{
+    options[0] = "kafka.group.instance.id=a";
+    for (size_t i = 0; quick_options[i] && i + 2 < STATIC_OPTIONS; i++)
+        options[i + 1] = quick_options[i];
+}
+
+/* Told to leave while it looks whether partitions have no owner, it joins no more. */
+static void joins_no_more_as_a_static_member_that_leaves(void **state)
+{
+    enum { OFFSET_FETCH = 9, DELAY_MS = 800 };
+    struct cluster *cluster = *state;
+    struct side side;
+    const char *options[STATIC_OPTIONS] = {0};
+    set_static(options);
+    side_init(&side, cluster->bootstrap, "g", "a", options);
+    kafka_start(side.kafka);
+    side_until(&side, side.ready == 1);
+    rd_kafka_mock_broker_push_request_error_rtts(cluster->mock, 1, OFFSET_FETCH, 1,
+                                                 RD_KAFKA_RESP_ERR_NO_ERROR, DELAY_MS);
+    kafka_join(side.kafka);
+    side_leave(&side);
+    assert_int_equal(atomic_load(&side.kafka->all_joins), 0);
+    side_fini(&side);
+}
+
 /* librdkafka 2.0.2 aborts if it is closed then without a LeaveGroup. */
 static void ends_between_join_and_sync_as_a_static_member(void **state)
 {
-    enum { DELAY_MS = 3000, MOST = 8 };
+    enum { DELAY_MS = 3000 };
     struct cluster *cluster = *state;
     struct side side;
-    const char *options[MOST + 2] = {"kafka.group.instance.id=a"};
-    for (size_t i = 0; quick_options[i] && i < MOST; i++)
-        options[i + 1] = quick_options[i];
+    const char *options[STATIC_OPTIONS] = {0};
+    set_static(options);
     rd_kafka_mock_broker_push_request_error_rtts(cluster->mock, 1, SYNC_GROUP, 1,
                                                  RD_KAFKA_RESP_ERR_NO_ERROR, DELAY_MS);
     side_init(&side, cluster->bootstrap, "g", "a", options);
@@ -470,6 +497,7 @@ int main(int argc, char **argv)
     log_setup(LOG_WARN, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
         with_cluster(ends_between_join_and_sync_as_a_static_member),
+        with_cluster(joins_no_more_as_a_static_member_that_leaves),
         with_cluster(has_its_rights_again_without_a_partition),
         with_cluster(needs_no_right_to_write_for_partitions_that_are_gone),
         with_cluster(tells_that_it_joins_again),

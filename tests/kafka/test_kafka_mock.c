@@ -122,6 +122,68 @@ static void forgets_a_log_that_is_gone(void **state)
     side_fini(&side);
 }
 
+/* A record counts as delivered while its partition's offset was there only if a question was about
+ * that partition: one is not about so many. */
+static void asks_and_believes_only_what_was_asked(void **state)
+{
+    enum { PARTITIONS = 20, AT_ONCE = 16 };
+    (void)state;
+    void *own = cluster_new(1);
+    const struct cluster *cluster = own;
+    struct side side;
+    struct stored_ledger ledgers[PARTITIONS];
+    const struct kafka_fingerprint delivered = {7, 7};
+    rd_kafka_mock_topic_create(cluster->mock, "call-requests", PARTITIONS, 1);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    side_join(&side, PARTITIONS);
+    for (int32_t i = 0; i < PARTITIONS; i++)
+        ledgers[i] = (struct stored_ledger){
+            .partition = i, .metadata = "1:1:a", .metadata_size = strlen("1:1:a")};
+    assert_int_equal(side_commit(&side, ledgers, PARTITIONS), GROUP_DONE);
+    struct kafka_probe *probe = &side.kafka->probe;
+    side_until(&side, !probe->list);
+    for (int32_t i = 0; i < PARTITIONS; i++)
+        kafka_slot_find(side.kafka, REQUEST_CALL, i)->last = delivered;
+    probe->turn = 0;
+    probe->at_ms = 0;
+    for (size_t want = AT_ONCE; want <= PARTITIONS; want += PARTITIONS - AT_ONCE) {
+        size_t found = 0;
+        side_until(&side, probe->list);
+        side_until(&side, !probe->list);
+        for (int32_t i = 0; i < PARTITIONS; i++)
+            found += kafka_slot_find(side.kafka, REQUEST_CALL, i)->before.offset == 7;
+        assert_int_equal(found, want);
+    }
+    /* One whose records wait comes first. */
+    struct kafka_slot *last = kafka_slot_find(side.kafka, REQUEST_CALL, PARTITIONS - 1);
+    topic_put(cluster->bootstrap, "call-requests", PARTITIONS - 1, "o-1", "one", "x");
+    side_until(&side, rd_kafka_queue_length(last->queue) > 0);
+    side_until(&side, !probe->list);
+    last->verified_ms = probe->turn = 0;
+    probe->at_ms = 0;
+    side_until(&side, probe->list);
+    assert_non_null(
+        rd_kafka_topic_partition_list_find(probe->list, "call-requests", PARTITIONS - 1));
+    side_until(&side, !probe->list);
+    side_leave(&side);
+    side_fini(&side);
+    cluster_down(&own);
+}
+
+/* Each answer takes longer than the first limit of a question. */
+static void begins_at_slow_brokers(void **state)
+{
+    enum { SLOW_MS = 700 };
+    struct cluster *cluster = *state;
+    struct side side;
+    rd_kafka_mock_broker_set_rtt(cluster->mock, 1, SLOW_MS);
+    side_init(&side, cluster->bootstrap, "slow", "a", quick_options);
+    kafka_start(side.kafka);
+    side_until(&side, side.ready == 1);
+    rd_kafka_mock_broker_set_rtt(cluster->mock, 1, 0);
+    side_fini(&side);
+}
+
 static void commits_nothing_without_membership(void **state)
 {
     struct cluster *cluster = *state;
@@ -363,12 +425,37 @@ static void tells_why_a_record_is_too_large_for_the_client(void **state)
     side_fini(&side);
 }
 
+/* Whether a line with these words has been written to the file. */
+static bool was_logged(FILE *caught, const char *words)
+{
+    char line[2000];
+    bool found = false;
+    fseek(caught, 0, SEEK_SET);
+    while (!found && fgets(line, sizeof line, caught))
+        found = strstr(line, words);
+    return found;
+}
+
+static size_t count_lines(FILE *caught)
+{
+    char line[2000];
+    size_t lines = 0;
+    fseek(caught, 0, SEEK_SET);
+    while (fgets(line, sizeof line, caught))
+        lines++;
+    return lines;
+}
+
 /* What was said of connections before brokers answered is no reason for a later silence. */
 static void tells_since_when_no_broker_answers_and_why(void **state)
 {
     struct cluster *cluster = *state;
     struct side side;
     char reason[256];
+    FILE *caught = tmpfile();
+    int before = dup(STDERR_FILENO);
+    assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
+    log_setup(LOG_INFO, LOG_TEXT, "test");
     side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, 2);
     assert_int_equal(kafka_silent_since(side.kafka, reason, sizeof reason), 0);
@@ -376,11 +463,134 @@ static void tells_since_when_no_broker_answers_and_why(void **state)
     side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) != 0);
     assert_true(clock_wall_ms() - kafka_silent_since(side.kafka, reason, sizeof reason) < 10000);
     assert_non_null(strstr(reason, "127.0.0.1:"));
+    side_until(&side, was_logged(caught, "; waiting for "));
+    assert_false(was_logged(caught, "brokers answer again"));
     rd_kafka_mock_broker_set_up(cluster->mock, 1);
     side_until(&side, kafka_silent_since(side.kafka, reason, sizeof reason) == 0);
     assert_string_equal(reason, "");
+    log_setup(LOG_WARN, LOG_TEXT, "test");
+    dup2(before, STDERR_FILENO);
+    close(before);
+    assert_true(was_logged(caught, "kafka: brokers answer again; none did since 2"));
+    fclose(caught);
     side_leave(&side);
     side_fini(&side);
+}
+
+/* The other job notices the same end, and an absence that was not told has no end that is. */
+static void tells_once_that_brokers_answer_again(void **state)
+{
+    struct kafka calls = {.log_throttle.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct kafka recordings = {.log_throttle.lock = PTHREAD_MUTEX_INITIALIZER};
+    FILE *caught = tmpfile();
+    int before = dup(STDERR_FILENO);
+    (void)state;
+    assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
+    log_setup(LOG_INFO, LOG_TEXT, "test");
+    kafka_silence_told();
+    kafka_silence_ended(&calls); /* nothing was silent */
+    assert_int_equal(count_lines(caught), 0);
+    for (int round = 0; round < 2; round++) {
+        kafka_silence_began(&calls, clock_wall_ms());
+        kafka_silence_began(&recordings, clock_wall_ms());
+        kafka_silence_ended(&calls);
+        kafka_silence_ended(&recordings);
+        assert_int_equal(count_lines(caught), 1); /* nobody has told the second absence */
+    }
+    log_setup(LOG_WARN, LOG_TEXT, "test");
+    dup2(before, STDERR_FILENO);
+    close(before);
+    fclose(caught);
+}
+
+/* What librdkafka guesses of a port behind which there is no Kafka, or one that expects TLS. */
+static void tells_what_may_listen_where_no_kafka_answers(void **state)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } rows[] = {
+        {"127.0.0.1:1001/bootstrap: Disconnected while requesting ApiVersion: might be caused by "
+         "incorrect security.protocol configuration (connecting to a SSL listener?) or broker "
+         "version is < 0.10 (see api.version.request) (after 2ms in state APIVERSION_QUERY)",
+         "127.0.0.1:1001/bootstrap: the connection was closed at the first request: what listens "
+         "there is no Kafka, or expects TLS (kafka.security.protocol = ssl or sasl_ssl), or is "
+         "just stopping (after 2ms in state APIVERSION_QUERY)"},
+        {"127.0.0.1:1002/bootstrap: ApiVersionRequest failed: Local: Timed out: probably due to "
+         "broker version < 0.10 (see api.version.request configuration) (after 10002ms in state "
+         "APIVERSION_QUERY)",
+         "127.0.0.1:1002/bootstrap: no answer of Kafka came to the first request: what listens "
+         "there is no Kafka, or expects TLS (kafka.security.protocol = ssl or sasl_ssl), or hangs "
+         "(after 10002ms in state APIVERSION_QUERY)"},
+        {"127.0.0.1:1003/bootstrap: Receive failed: Invalid response size 1213486160 "
+         "(0..100000000): increase receive.message.max.bytes (after 4ms in state "
+         "APIVERSION_QUERY)",
+         "127.0.0.1:1003/bootstrap: the first answer is none of Kafka: what listens there is no "
+         "Kafka, or expects TLS (kafka.security.protocol = ssl or sasl_ssl) (after 4ms in state "
+         "APIVERSION_QUERY)"},
+        {"ssl://127.0.0.1:1004/bootstrap: Disconnected while requesting ApiVersion: might be "
+         "caused by broker version < 0.10 (see api.version.request) (after 2ms in state "
+         "APIVERSION_QUERY)",
+         "ssl://127.0.0.1:1004/bootstrap: the connection was closed at the first request: what "
+         "listens there is no Kafka, or is just stopping (after 2ms in state APIVERSION_QUERY)"},
+        {"127.0.0.1:1005/1: Receive failed: Invalid response size 120000000 (0..100000000): "
+         "increase receive.message.max.bytes (after 4ms in state UP)",
+         "127.0.0.1:1005/1: Receive failed: Invalid response size 120000000 (0..100000000): "
+         "increase receive.message.max.bytes (after 4ms in state UP)"},
+        {"ssl://127.0.0.1:1006/bootstrap: SSL handshake failed: error:0A000126:SSL "
+         "routines::unexpected eof while reading (after 3ms in state SSL_HANDSHAKE)",
+         "(after 3ms in state SSL_HANDSHAKE); what listens there may not expect TLS "
+         "(kafka.security.protocol)"},
+    };
+    struct cluster *cluster = *state;
+    struct side side;
+    struct error error = {0};
+    char line[600], reason[256];
+    FILE *caught = tmpfile();
+    int before = dup(STDERR_FILENO);
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    side_join(&side, 2);
+    assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(line, sizeof line, "[thrd:x]: %s", rows[i].theirs);
+        kafka_log_callback(side.kafka->consumer, 3, "FAIL", line);
+        kafka_error_callback(side.kafka->consumer, RD_KAFKA_RESP_ERR__TRANSPORT, rows[i].theirs,
+                             side.kafka);
+        if (i == 2) /* librdkafka calls it so, for each client and try */
+            kafka_error_callback(side.kafka->consumer, RD_KAFKA_RESP_ERR__BAD_MSG, rows[i].theirs,
+                                 side.kafka);
+        if (!i) {
+            kafka_silent_since(side.kafka, reason, sizeof reason);
+            kafka_log_keep(side.kafka->consumer, 3, "FAIL", line);
+            kafka_add_kept(&error);
+        }
+    }
+    dup2(before, STDERR_FILENO);
+    close(before);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!was_logged(caught, rows[i].ours))
+            fail_msg("not logged: %s", rows[i].ours);
+    assert_int_equal(count_lines(caught), sizeof rows / sizeof *rows);
+    fclose(caught);
+    assert_non_null(strstr(reason, "or is just stopping"));
+    assert_non_null(strstr(error.text, "or is just stopping"));
+    side_leave(&side);
+    side_fini(&side);
+}
+
+/* No newer instance exists where Kafka itself has ended a transaction. */
+static void explains_what_fences_a_producer(void **state)
+{
+    static const rd_kafka_resp_err_t codes[] = {RD_KAFKA_RESP_ERR__FENCED,
+                                                RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
+                                                RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH};
+    (void)state;
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        struct error error;
+        assert_true(kafka_is_fenced(codes[i]));
+        kafka_explain(&error, codes[i], "committing: fenced by a newer instance");
+        assert_non_null(strstr(error.text, "no newer instance need exist"));
+        assert_non_null(strstr(error.text, "kafka.transaction.timeout.ms"));
+    }
 }
 
 /* A partition of which nothing comes because its leader does not answer looks like one that is
@@ -425,17 +635,6 @@ static void push_fetch_errors(struct cluster *cluster, rd_kafka_resp_err_t code)
         errors[i] = code;
     rd_kafka_mock_push_request_errors_array(cluster->mock, OFFSET_FETCH,
                                             sizeof errors / sizeof *errors, errors);
-}
-
-/* Whether a line with these words has been written to the file. */
-static bool was_logged(FILE *caught, const char *words)
-{
-    char line[2000];
-    bool found = false;
-    fseek(caught, 0, SEEK_SET);
-    while (!found && fgets(line, sizeof line, caught))
-        found = strstr(line, words);
-    return found;
 }
 
 /* The client of the first read of ledgers has events that nobody else reads. */
@@ -619,16 +818,6 @@ static void explains_without_what_is_not_there(void **state)
     assert_string_equal(error.text, "sending: call-requests[4], call-requests[5]: no");
 }
 
-static size_t count_lines(FILE *caught)
-{
-    char line[2000];
-    size_t lines = 0;
-    fseek(caught, 0, SEEK_SET);
-    while (fgets(line, sizeof line, caught))
-        lines++;
-    return lines;
-}
-
 /* A broker that hangs: librdkafka reports each request of each connection, then their number, then
  * the connection, and that once more as an error; and what a call returns. Each client has
  * connections of its own, and some of them are called after what the broker coordinates. */
@@ -673,6 +862,13 @@ static void tells_once_that_a_broker_hangs(void **state)
         kafka_error_callback(client, RD_KAFKA_RESP_ERR__TIMED_OUT, strstr(line, ": ") + 2,
                              side.kafka);
     }
+    /* What is done about these two is in lines of the worker's own. */
+    kafka_log_callback(side.kafka->producer, 4, "GETPID",
+                       "[thrd:main]: Failed to acquire transactional PID from broker "
+                       "TxnCoordinator/1: Broker: Not coordinator: retrying");
+    kafka_log_callback(side.kafka->producer, 4, "TERMINATE",
+                       "[thrd:app]: Producer terminating with 23 messages (7866 bytes) still in "
+                       "queue or transit: use flush() to wait for outstanding message delivery");
     /* Lines that inform are limited like any others. */
     kafka_log_callback(side.kafka->consumer, 6, "WORD", "[thrd:x]: the same 1");
     kafka_log_callback(side.kafka->consumer, 6, "WORD", "[thrd:x]: the same 2");
@@ -781,6 +977,8 @@ int main(int argc, char **argv)
         with_cluster(commits_plainly_and_reads_back),
         with_cluster(forgets_a_log_that_is_gone),
         with_cluster(commits_nothing_without_membership),
+        cmocka_unit_test(asks_and_believes_only_what_was_asked),
+        with_cluster(begins_at_slow_brokers),
         with_cluster(takes_an_offer_back_when_it_is_no_member),
         with_cluster(keeps_an_offer_that_came_after_a_commit_without_membership),
         with_cluster(gives_up_connections_that_are_not_acknowledged),
@@ -792,6 +990,9 @@ int main(int argc, char **argv)
         with_cluster(tells_of_a_record_that_the_broker_refuses),
         with_cluster(tells_why_a_record_is_too_large_for_the_client),
         with_cluster(tells_since_when_no_broker_answers_and_why),
+        cmocka_unit_test(tells_once_that_brokers_answer_again),
+        with_cluster(tells_what_may_listen_where_no_kafka_answers),
+        cmocka_unit_test(explains_what_fences_a_producer),
         cmocka_unit_test_teardown(tells_of_a_leader_that_does_not_answer, cluster_down),
         with_cluster(names_the_right_that_the_first_read_lacks),
         with_cluster(tells_what_the_coordinator_says),

@@ -264,6 +264,7 @@ static void is_fenced_and_goes_on_with_a_new_producer(void **state)
     kafka_start(twin.kafka);
     side_until(&twin, twin.ready == 1);
     assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_FENCED);
+    assert_non_null(strstr(side.error, "no newer instance need exist"));
     kafka_renew_producer(side.kafka);
     side_until(&side, side.ready == 2);
     assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_COMMITTED);
@@ -748,6 +749,38 @@ static void leaves_no_partition_without_owner_as_a_static_member(void **state)
     side_fini(&two);
 }
 
+/* The same member dies instead, and comes back under its name. */
+static void leaves_no_partition_without_owner_when_a_static_member_comes_back(void **state)
+{
+    (void)state;
+    const char *const first[] = {"kafka.group.instance.id=one", NULL};
+    struct place_names names, others;
+    struct side one, two;
+    names_init(&names, "unowned", first);
+    topics_make(&names, 4);
+    others = names;
+    for (size_t i = 0; others.options[i]; i++)
+        if (others.options[i] == first[0])
+            others.options[i] = "kafka.group.instance.id=two";
+    side_of(&one, &names, "one");
+    side_join(&one, 4);
+    one.answers = false;
+    side_of(&two, &others, "two");
+    kafka_start(two.kafka);
+    kafka_join(two.kafka);
+    both_until(&one, &two, newest(&one)->revoked && two.rebalance_count > 0);
+    assert_int_equal(owned(&two), 0);
+    side_fini(&one); /* without leaving, as if killed */
+    side_of(&one, &names, "one");
+    side_join(&one, 2);
+    both_until(&one, &two, owned(&one) == 2 && owned(&two) == 2);
+    side_leave(&one);
+    side_leave(&two);
+    assert_int_equal(one.failed + two.failed, 0);
+    side_fini(&one);
+    side_fini(&two);
+}
+
 /* A leader of the group assigns a partition that the topic does not have: it is reported as
  * assigned again when the topic has it. (An assignment of no real rebalance.) */
 static void asks_again_for_a_partition_that_is_absent(void **state)
@@ -885,6 +918,7 @@ int main(int argc, char **argv)
         BOTH_WAYS(leaves_after_the_drain),
         cmocka_unit_test(ends_when_its_static_identity_is_taken),
         cmocka_unit_test(leaves_no_partition_without_owner_as_a_static_member),
+        cmocka_unit_test(leaves_no_partition_without_owner_when_a_static_member_comes_back),
         cmocka_unit_test(asks_again_for_a_partition_that_is_absent),
         cmocka_unit_test(begins_where_a_log_that_was_made_anew_begins),
     };

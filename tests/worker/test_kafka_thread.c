@@ -1,5 +1,6 @@
-/* What a Kafka thread tells of operations that do not end. Kafka, the call thread and the clocks
- * are replaced by functions of this file, so that minutes pass at once. */
+/* What a Kafka thread tells of operations that do not end, and shows of halted partitions. Kafka,
+ * the call thread and the clocks are replaced by functions of this file, so that minutes pass at
+ * once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include "worker/kafka_thread.h"
 
 enum { START_MS = 1000000, HANGS_MS = 90000, END_MS = 120000, STEP_MS = 1000 };
+enum { READ_OFFSET = 5, READ_END = 9 };
 
 enum operation { NONE, READ, END_OWNER, COMMIT, TRANSACT };
 
@@ -25,6 +27,9 @@ struct kafka {
     enum operation running;
     struct record_position asked; /* of a read */
     bool has_owner;               /* the ledger's owner has not handed over */
+    int64_t made_anew_ms;         /* when the topic is made anew; 0: never */
+    enum offset_loss loss;        /* what a read tells of its committed offset since */
+    const char *foreign;          /* the metadata that a read finds; NULL: a ledger */
     enum operation hangs;         /* the operation whose first answer takes HANGS_MS */
     int64_t hangs_until;          /* 0: not yet */
     struct metrics *metrics;
@@ -68,6 +73,11 @@ struct kafka *kafka_new(const struct config *config, enum request_kind job,
     kafka.handler = handler;
     kafka.arg = arg;
     return &kafka;
+}
+
+void kafka_stop(struct kafka *at)
+{
+    (void)at;
 }
 
 void kafka_free(struct kafka *at)
@@ -120,14 +130,18 @@ void kafka_commit(struct kafka *at, const struct stored_ledger *list, size_t cou
 static void answer_read(const struct kafka *at)
 {
     struct text metadata = {0};
-    struct ledger ledger = {.base = 5, .sequence = 3};
+    struct ledger ledger = {.base = READ_OFFSET, .sequence = 3};
     snprintf(ledger.owner, sizeof ledger.owner, "%s", at->has_owner ? "b" : "");
-    ledger_encode(&ledger, &metadata);
+    if (at->foreign)
+        text_add(&metadata, at->foreign);
+    else
+        ledger_encode(&ledger, &metadata);
     struct stored_ledger stored = {.kind = REQUEST_CALL,
                                    .partition = at->asked.partition,
-                                   .offset = 5,
+                                   .offset = at->loss ? -1 : READ_OFFSET,
                                    .metadata = metadata.data,
-                                   .metadata_size = metadata.length};
+                                   .metadata_size = at->loss ? 0 : metadata.length,
+                                   .loss = at->loss};
     at->handler->ledgers_read(at->arg, GROUP_DONE, &stored, 1, NULL);
     text_fini(&metadata);
 }
@@ -164,6 +178,11 @@ void kafka_serve(struct kafka *at)
     } else if (at->joins) {
         at->joins = false;
         at->handler->assigned(at->arg, 1, &position, 1);
+    } else if (at->made_anew_ms && now_ms >= at->made_anew_ms && at->running == NONE) {
+        at->made_anew_ms = 0;
+        at->loss = OFFSET_LOSS_UNCLEAR;
+        at->handler->revoked(at->arg, 2, PARTITIONS_OVERTAKEN, &position, 1);
+        at->handler->assigned(at->arg, 3, &position, 1);
     } else if (at->running != at->hangs || now_ms >= at->hangs_until) {
         answer(at);
     }
@@ -208,6 +227,12 @@ bool kafka_lacks_topic(const struct kafka *at)
     return false;
 }
 
+const _Atomic(const char *) *kafka_lacking(const struct kafka *at, bool written)
+{
+    (void)at, (void)written;
+    return NULL;
+}
+
 bool kafka_lacks_right(const struct kafka *at)
 {
     (void)at;
@@ -235,7 +260,12 @@ const char *kafka_trouble(const struct kafka *at, enum request_kind kind, int32_
 int64_t kafka_end(const struct kafka *at, enum request_kind kind, int32_t partition)
 {
     (void)at, (void)kind, (void)partition;
-    return 5;
+    return READ_END;
+}
+
+int64_t kafka_told_end(const struct kafka *at, enum request_kind kind, int32_t partition)
+{
+    return kafka_end(at, kind, partition);
 }
 
 bool kafka_is_refused(void)
@@ -310,6 +340,49 @@ bool stop_is_at_once(const struct stop *stop)
     return now_ms >= START_MS + END_MS;
 }
 
+static const char *const options[] = {"platform.url=https://127.0.0.1:1",
+                                      "platform.token=t",
+                                      "platform.app.id=a",
+                                      "topic.recording.requests=",
+                                      "kafka.bootstrap.servers=127.0.0.1:1",
+                                      "kafka.group.id=g",
+                                      "instance.id=a"};
+static struct config config;
+
+static int load(void **state)
+{
+    (void)state;
+    char *environment[] = {NULL};
+    struct config_input input = {.options = options,
+                                 .option_count = sizeof options / sizeof *options,
+                                 .environment = environment};
+    struct text errors = {0};
+    int failed = config_load(&config, &input, &errors);
+    text_fini(&errors);
+    return failed;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    config_fini(&config);
+    return 0;
+}
+
+/* A thread that runs for END_MS with such a Kafka. */
+static void run(struct kafka with)
+{
+    struct error error;
+    now_ms = START_MS;
+    kafka = with;
+    kafka.metrics = metrics_new(&config);
+    struct kafka_thread *thread =
+        kafka_thread_new(&config, REQUEST_CALL, NULL, kafka.metrics, &error);
+    assert_non_null(thread);
+    assert_int_equal(kafka_thread_run(thread, NULL, NULL), 0);
+    kafka_thread_free(thread);
+}
+
 static void an_operation_that_does_not_end_is_told(void **state)
 {
     (void)state;
@@ -317,42 +390,47 @@ static void an_operation_that_does_not_end_is_told(void **state)
         enum operation hangs;
         const char *words;
     } cases[] = {{READ, "ledgers"}, {END_OWNER, "takeover"}, {COMMIT, "claim"}};
-    static const char *const options[] = {"platform.url=https://127.0.0.1:1",
-                                          "platform.token=t",
-                                          "platform.app.id=a",
-                                          "topic.recording.requests=",
-                                          "kafka.bootstrap.servers=127.0.0.1:1",
-                                          "kafka.group.id=g",
-                                          "instance.id=a"};
-    char *environment[] = {NULL};
-    struct config_input input = {.options = options,
-                                 .option_count = sizeof options / sizeof *options,
-                                 .environment = environment};
-    struct config config;
-    struct text errors = {0};
-    struct error error;
-    assert_int_equal(config_load(&config, &input, &errors), 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct metrics *metrics = metrics_new(&config);
-        now_ms = START_MS;
-        kafka = (struct kafka){.hangs = cases[i].hangs, .has_owner = true, .metrics = metrics};
-        struct kafka_thread *thread =
-            kafka_thread_new(&config, REQUEST_CALL, NULL, metrics, &error);
-        assert_non_null(thread);
-        assert_int_equal(kafka_thread_run(thread, NULL, NULL), 0);
+        run((struct kafka){.hangs = cases[i].hangs, .has_owner = true});
         assert_in_range(kafka.told_from, 60000, 60000 + 2 * STEP_MS);
         assert_in_range(kafka.told_until, HANGS_MS - STEP_MS, HANGS_MS + STEP_MS);
         assert_non_null(strstr(kafka.told, cases[i].words));
         assert_non_null(strstr(kafka.told, "does not end"));
-        kafka_thread_free(thread);
-        metrics_free(metrics);
+        metrics_free(kafka.metrics);
     }
-    text_fini(&errors);
-    config_fini(&config);
+}
+
+static struct partition_row table[METRICS_TABLE];
+
+/* Its lag counts from what is committed for whoever has it next: not from where the log was read
+ * that is gone, and not from 0. */
+static void the_lag_of_a_halted_partition_is_that_of_its_committed_offset(void **state)
+{
+    (void)state;
+    static const struct {
+        struct kafka with;
+        const char *state;
+        int64_t base;
+    } cases[] = {{{0}, "active", READ_OFFSET},
+                 {{.made_anew_ms = START_MS + END_MS / 2}, "halted", 0},
+                 {{.foreign = "another program's"}, "halted", READ_OFFSET}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        run(cases[i].with);
+        assert_int_equal(metrics_copy_table(kafka.metrics, table), 1);
+        const struct partition_row row = table[0];
+        assert_string_equal(row.state, cases[i].state);
+        assert_int_equal(row.base, cases[i].base);
+        assert_true(row.next >= row.base);
+        assert_int_equal(metrics_lag(&row), READ_END - cases[i].base);
+        assert_int_equal(metrics_sum(kafka.metrics->lag), READ_END - cases[i].base);
+        metrics_free(kafka.metrics);
+    }
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(an_operation_that_does_not_end_is_told)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_operation_that_does_not_end_is_told),
+        cmocka_unit_test(the_lag_of_a_halted_partition_is_that_of_its_committed_offset)};
+    return cmocka_run_group_tests(tests, load, unload);
 }

@@ -287,6 +287,48 @@ static void unknown(void **state)
     assert_string_equal(summary.all[2].state, "draining");
 }
 
+/* After an outage, until the worker is in its group again: nothing is called, whatever results say
+ * of calls that were made before. */
+static void lost_partitions_come_before_what_is_over(void **state)
+{
+    (void)state;
+    metrics->results[REQUEST_CALL][STATUS_UNKNOWN] = 5;
+    counters.failures = 5;
+    for (size_t i = 0; i < 3; i++)
+        rows[i].state = "lost";
+    holds(CONDITION_OUTSIDE);
+    expect(SEVERITY_ERROR, "lost",
+           "All partitions lost since 19:28 UTC: this worker's session in its group has ended; it "
+           "joins again by itself, and goes on from memory where no other worker has taken over");
+    assert_string_equal(summary.all[1].state, "tries-fail");
+    assert_int_equal(summary.count, 3); /* it is why a job is not in its group */
+    rows[0].state = "halted";
+    pause_now.since_ms = since;
+    summary_make(&summary, &overview);
+    assert_string_equal(summary.all[0].what, "2 of 3 partitions lost");
+    assert_string_equal(summary.all[1].state, "paused");
+    holds(CONDITION_NO_KAFKA);
+    summary_make(&summary, &overview);
+    assert_string_equal(summary.all[0].state, "no-kafka");
+    assert_string_equal(summary.all[1].state, "lost");
+}
+
+/* A job that has been outside its group for a minute is told also where other problems are, which
+ * do not keep it out. */
+static void a_job_outside_is_told_beside_unknown_results(void **state)
+{
+    (void)state;
+    metrics->results[REQUEST_CALL][STATUS_UNKNOWN] = 5;
+    holds(CONDITION_OUTSIDE);
+    overview.wall_ms += 60000;
+    pause_now.since_ms = since;
+    summary_make(&summary, &overview);
+    static const char *const states[] = {"paused", "joining", "unknown"};
+    assert_int_equal(summary.count, 3);
+    for (size_t i = 0; i < summary.count; i++)
+        assert_string_equal(summary.all[i].state, states[i]);
+}
+
 static void failing_tries(void **state)
 {
     (void)state;
@@ -327,6 +369,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_concerns_all_comes_before_one_partition, begin, end),
         cmocka_unit_test_setup_teardown(a_stop, begin, end),
         cmocka_unit_test_setup_teardown(unknown, begin, end),
+        cmocka_unit_test_setup_teardown(lost_partitions_come_before_what_is_over, begin, end),
+        cmocka_unit_test_setup_teardown(a_job_outside_is_told_beside_unknown_results, begin, end),
         cmocka_unit_test_setup_teardown(failing_tries, begin, end),
         cmocka_unit_test_setup_teardown(unavailable, begin, end),
     };

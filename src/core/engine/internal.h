@@ -55,7 +55,7 @@ enum { ENGINE_CLAIM_STEP = 2 };
 enum partition_phase {
     PARTITION_ARRIVING,  /* assigned; its ledger is being read and claimed */
     PARTITION_ACTIVE,    /* claimed: its records are read, and its requests start */
-    PARTITION_HALTED,    /* its state cannot be trusted: nothing is read or written */
+    PARTITION_HALTED,    /* its ledger cannot be trusted or claimed: nothing is read or written */
     PARTITION_DRAINING,  /* no new starts; outstanding requests end */
     PARTITION_RELEASING, /* "release" is running */
     PARTITION_LOST,      /* like draining, if the broker still accepts its transactions */
