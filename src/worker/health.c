@@ -53,10 +53,8 @@ bool health_is_ready(const struct metrics *metrics)
     return is_in_groups(metrics) && !atomic_load(&metrics->draining) && !is_failing(metrics);
 }
 
-static void why_outside(struct metrics *metrics, bool outside, char *out, size_t size)
+static void why_outside(const char *silence, bool outside, char *out, size_t size)
 {
-    char silence[300];
-    metrics_copy_silence(metrics, silence, sizeof silence);
     if (*silence || !outside)
         snprintf(out, size, "%sno broker answers%s%s", outside ? "not in the group, as " : "",
                  *silence ? ": " : "", silence);
@@ -75,9 +73,11 @@ static const char *lacks_topic(const struct metrics *metrics)
 
 bool health_why_unready(struct metrics *metrics, char *out, size_t size)
 {
+    char silence[300];
     bool outside = !is_in_groups(metrics);
     bool failing = metrics_sum(metrics->failing_jobs) > 0;
     const char *topic = lacks_topic(metrics);
+    metrics_copy_silence(metrics, silence, sizeof silence);
     *out = '\0';
     if (atomic_load(&metrics->draining))
         snprintf(out, size, "draining");
@@ -85,12 +85,14 @@ bool health_why_unready(struct metrics *metrics, char *out, size_t size)
         snprintf(out, size, "Kafka refuses a right that the worker needs; the log says which");
     else if (!outside && !failing)
         return false;
+    else if (*silence) /* before what fails: that is its consequence */
+        why_outside(silence, outside, out, size);
     else if (metrics_copy_failing(metrics, out, size))
         return true;
     else if (topic)
         snprintf(out, size, "topic %s does not exist yet", topic);
     else
-        why_outside(metrics, outside, out, size);
+        why_outside(silence, outside, out, size);
     return true;
 }
 

@@ -16,6 +16,7 @@ enum {
     JOINING_MS = 60000,   /* joining the group usually takes less */
     FULL_PERCENT = 90,    /* of the ledger's space */
     FAILURES_TOLD = 3,    /* in a row: fewer are no trouble of the platform */
+    REFUSALS_TOLD = 5,    /* without a success: fewer may be what was asked for */
     RATE_STEPS = 6,       /* of the history */
 };
 
@@ -328,8 +329,11 @@ static void find_topic(struct summary *summary, const struct overview *overview)
     if (!since)
         return;
     struct problem *problem = add(summary, SEVERITY_WARNING, "no-topic");
-    WORDS(problem->what, "A topic of the %s does not exist", jobs[job]);
-    WORDS(problem->reason, "the last errors say which one");
+    const char *name = health_lacks_topic(overview->metrics, job);
+    if (name)
+        WORDS(problem->what, "Topic %s of the %s does not exist", name, jobs[job]);
+    else
+        WORDS(problem->what, "A topic of the %s does not exist", jobs[job]);
     problem->since_ms = since;
     WORDS(problem->next, "create it, and it goes on by itself");
 }
@@ -346,27 +350,35 @@ static void find_failing_tries(struct summary *summary, const struct overview *o
           overview->metrics->config->platform_breaker_failures);
 }
 
-uint64_t summary_recent(const struct overview *overview, enum status status)
+static uint64_t recent_of(const struct overview *overview, int job, enum status status)
 {
-    uint64_t sum = 0;
-    for (int job = 0; job < REQUEST_KINDS; job++) {
-        for (int i = 0; i < HISTORY_STEPS; i++)
-            sum += overview->steps[i].results[job][status];
-        sum +=
-            get(&overview->metrics->results[job][status]) - overview->stepped.results[job][status];
-    }
+    uint64_t sum =
+        get(&overview->metrics->results[job][status]) - overview->stepped.results[job][status];
+    for (int i = 0; i < HISTORY_STEPS; i++)
+        sum += overview->steps[i].results[job][status];
     return sum;
 }
 
-/* When the first `unknown` was published, to the step. */
+uint64_t summary_recent(const struct overview *overview, enum status status)
+{
+    uint64_t sum = 0;
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        sum += recent_of(overview, job, status);
+    return sum;
+}
+
+/* When the first `unknown` was published: the end of its step, or sooner if none came after it. */
 static int64_t first_unknown(const struct overview *overview)
 {
+    int64_t last = atomic_load(&overview->metrics->last_unknown_ms);
     for (int i = 0; i < HISTORY_STEPS; i++)
         if (overview->steps[i].results[REQUEST_CALL][STATUS_UNKNOWN] ||
-            overview->steps[i].results[REQUEST_RECORDING][STATUS_UNKNOWN])
-            return overview->wall_ms - overview->boot_ms + overview->stepped_ms -
-                   (int64_t)(HISTORY_STEPS - 1 - i) * HISTORY_STEP_MS;
-    return atomic_load(&overview->metrics->last_unknown_ms);
+            overview->steps[i].results[REQUEST_RECORDING][STATUS_UNKNOWN]) {
+            int64_t end = overview->wall_ms - overview->boot_ms + overview->stepped_ms -
+                          (int64_t)(HISTORY_STEPS - 1 - i) * HISTORY_STEP_MS;
+            return last && last < end ? last : end;
+        }
+    return last;
 }
 
 static void find_unknown(struct summary *summary, const struct overview *overview)
@@ -395,6 +407,24 @@ static void find_unavailable(struct summary *summary, const struct overview *ove
           "warnings say why",
           count == 1 ? "it was" : "they were", count == 1 ? "its" : "their");
     WORDS(problem->next, "%s may be asked for again", count == 1 ? "it" : "they");
+}
+
+/* A single refusal is an answer like any other. But a platform that refuses all may have been asked
+ * at a wrong URL, or for another customer. */
+static void find_refused(struct summary *summary, const struct overview *overview)
+{
+    for (int job = 0; job < REQUEST_KINDS; job++) {
+        uint64_t count = recent_of(overview, job, STATUS_REFUSED);
+        if (count < REFUSALS_TOLD || recent_of(overview, job, STATUS_SUCCEEDED))
+            continue;
+        struct problem *problem = add(summary, SEVERITY_WARNING, "refused");
+        WORDS(problem->what,
+              "The platform refuses all %s: %" PRIu64 " in the last 15 min, and none "
+              "succeeded",
+              jobs[job], count);
+        WORDS(problem->next, "error.message in the results says why; if it is HTTP 404, see "
+                             "platform.url and platform.version");
+    }
 }
 
 static bool is_full(const struct partition_row *row)
@@ -498,6 +528,7 @@ void summary_make(struct summary *summary, const struct overview *overview)
                    {find_failing_tries},
                    {find_unknown},
                    {find_unavailable},
+                   {find_refused},
                    {find_full},
                    {find_stop}};
     summary->count = 0;

@@ -200,6 +200,21 @@ static void fails_without_an_operation(void **state)
     }
 }
 
+/* What does not end because no broker answers is not told in its place. */
+static void a_silence_is_told_before_what_comes_of_it(void **state)
+{
+    char why[400];
+    (void)state;
+    metrics_silence(metrics, REQUEST_CALL, "refused");
+    metrics_condition(metrics, REQUEST_CALL, CONDITION_NO_KAFKA, since);
+    metrics_failing(metrics, REQUEST_CALL, "a transaction does not end", since, since + 60000);
+    health_why_unready(metrics, why, sizeof why);
+    assert_string_equal(why, "not in the group, as no broker answers: refused");
+    metrics_condition(metrics, REQUEST_CALL, CONDITION_NO_KAFKA, 0);
+    health_why_unready(metrics, why, sizeof why);
+    assert_string_equal(why, "a transaction does not end");
+}
+
 static void kafka(void **state)
 {
     (void)state;
@@ -212,8 +227,8 @@ static void kafka(void **state)
     assert_int_equal(summary.all[0].severity, SEVERITY_WARNING);
     holds(CONDITION_NO_TOPIC);
     expect(SEVERITY_WARNING, "no-topic",
-           "A topic of the recordings does not exist since 19:28 UTC: the last errors say which "
-           "one; create it, and it goes on by itself");
+           "A topic of the recordings does not exist since 19:28 UTC: create it, and it goes on by "
+           "itself");
     assert_int_equal(summary.count, 1); /* it is why it is not in its group */
     metrics_failing(metrics, REQUEST_CALL, "no claim is taken", since + 60000, since);
     metrics_failing(metrics, REQUEST_RECORDING, "a transaction does not end", since, since);
@@ -278,6 +293,10 @@ static void unknown(void **state)
     expect(SEVERITY_WARNING, "unknown",
            "3 results unknown since 19:28 UTC: their calls may have been made, and no answer is "
            "known; check with the platform before asking again");
+    assert_int_equal(summary.all[0].since_ms, since);
+    atomic_store(&metrics->last_unknown_ms, since - 4000); /* in the same step, before its end */
+    summary_make(&summary, &overview);
+    assert_int_equal(summary.all[0].since_ms, since - 4000);
     atomic_store(&metrics->draining_since, since);
     atomic_store(&metrics->draining, true);
     pause_now.since_ms = since;
@@ -358,6 +377,35 @@ static void unavailable(void **state)
     assert_string_equal(summary.all[1].what, "2 results unavailable in the last 15 min");
 }
 
+static void a_platform_that_refuses_all(void **state)
+{
+    (void)state;
+    steps[3].results[REQUEST_CALL][STATUS_REFUSED] = 4;
+    expect(SEVERITY_OK, "well",
+           "All is well: nothing is asked for at present; no result unknown in the last 15 min");
+    metrics->results[REQUEST_CALL][STATUS_REFUSED] = 1;
+    metrics->results[REQUEST_RECORDING][STATUS_SUCCEEDED] = 1; /* the other job's */
+    expect(SEVERITY_WARNING, "refused",
+           "The platform refuses all calls: 5 in the last 15 min, and none succeeded: "
+           "error.message in the results says why; if it is HTTP 404, see platform.url and "
+           "platform.version");
+    steps[2].results[REQUEST_CALL][STATUS_SUCCEEDED] = 1;
+    expect(SEVERITY_OK, "well",
+           "All is well: nothing is asked for at present; no result unknown in the last 15 min");
+}
+
+static void a_topic_that_is_known_is_named(void **state)
+{
+    static _Atomic(const char *) lacking = "recording-results";
+    (void)state;
+    metrics->lacks_output[REQUEST_RECORDING] = &lacking;
+    holds(CONDITION_NO_TOPIC);
+    expect(
+        SEVERITY_WARNING, "no-topic",
+        "Topic recording-results of the recordings does not exist since 19:28 UTC: create it, and "
+        "it goes on by itself");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +413,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pause, begin, end),
         cmocka_unit_test_setup_teardown(partitions, begin, end),
         cmocka_unit_test_setup_teardown(fails_without_an_operation, begin, end),
+        cmocka_unit_test_setup_teardown(a_silence_is_told_before_what_comes_of_it, begin, end),
         cmocka_unit_test_setup_teardown(kafka, begin, end),
         cmocka_unit_test_setup_teardown(what_concerns_all_comes_before_one_partition, begin, end),
         cmocka_unit_test_setup_teardown(a_stop, begin, end),
@@ -373,6 +422,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_job_outside_is_told_beside_unknown_results, begin, end),
         cmocka_unit_test_setup_teardown(failing_tries, begin, end),
         cmocka_unit_test_setup_teardown(unavailable, begin, end),
+        cmocka_unit_test_setup_teardown(a_platform_that_refuses_all, begin, end),
+        cmocka_unit_test_setup_teardown(a_topic_that_is_known_is_named, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
