@@ -48,7 +48,7 @@
     X(silent_other, "sent, and what came is no HTTP", "unreadable-answer", "the answer cannot be read",               \
       IN_DOUBT, IN_DOUBT)                                                                                             \
     X(auth_flag, "any status with a `Flag` of `platform.auth.flags`", "unauthorized",                                 \
-      "the platform does not accept the credentials platform.token and platform.app.id",                              \
+      "the platform does not accept platform.token, platform.app.id or the time (platform.utc.offset)", \
       UNAUTHORIZED, UNAUTHORIZED)                                                                                     \
     X(retry_flag, "any status with a `Flag` of `call.retry.flags`", "retry-flag",                                     \
       "the platform answered a Flag that allows another try", RETRY, NEVER)                                           \
@@ -70,7 +70,7 @@
     X(too_long, "2xx with more than `platform.answer.max.bytes`", "answer-too-large",                                 \
       "the answer is longer than allowed", IN_DOUBT, IN_DOUBT)                                                        \
     X(http_401, "401", "unauthorized",                                                                                \
-      "the platform does not accept the credentials platform.token and platform.app.id",                              \
+      "the platform does not accept platform.token, platform.app.id or the time (platform.utc.offset)", \
       UNAUTHORIZED, UNAUTHORIZED)                                                                                     \
     X(http_429, "429", "throttled", "the platform asked for fewer requests", THROTTLED, THROTTLED)                    \
     X(http_408, "408", "http-408", "the platform did not see the whole request in time", IN_DOUBT, IN_DOUBT)          \

@@ -108,9 +108,11 @@ static void log_transaction(struct kafka_thread *thread, enum txn_outcome outcom
         [TXN_EXPIRED] = "aborted, and is made again by a new producer",
         [TXN_UNKNOWN] =
             "has an unknown outcome: nothing of it is dialled before the ledgers are read back",
-        [TXN_FENCED] = ("was fenced: kafka.transaction.timeout.ms had passed while Kafka was away "
-                        "or this process stood still, or another producer has this name; the "
-                        "producer is made anew and the ledgers are read back")};
+        [TXN_FENCED] =
+            ("was fenced: a takeover ended the transactions of this name's last process, "
+             "or kafka.transaction.timeout.ms had passed while Kafka was away or this "
+             "process stood still, or another producer has this name; the producer is "
+             "made anew and the ledgers are read back")};
     char words[TROUBLE_TEXT];
     if (outcome == TXN_COMMITTED) {
         trouble_over(&thread->troubles, TROUBLE_TRANSACTIONS, thread->now);

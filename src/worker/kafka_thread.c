@@ -240,17 +240,14 @@ static void abandon_stop(struct kafka_thread *thread)
 {
     size_t late = tell_lost_outcomes(thread);
     size_t unpublished = engine_count_unpublished(thread->engine);
-    log_warn("the stop took longer than drain.timeout.ms and %d ms, as %s; %s; late outcomes lost: "
-             "%zu",
-             STOP_GRACE_MS,
+    log_warn("group %s: the stop took longer than drain.timeout.ms and %d ms, as %s; results left "
+             "unpublished: %zu, which become unknown with the next owner; late outcomes lost: %zu",
+             thread->config->group_ids[thread->job], STOP_GRACE_MS,
              thread->leaving
                  ? "the group is between two generations and does not let this worker leave: it "
                    "notices by the session timeout that the worker has ended"
                  : "Kafka does not answer or does not take what is written",
-             unpublished > late
-                 ? "results are left unpublished: they become unknown with the next owner"
-                 : "no result is left unpublished",
-             late);
+             unpublished - late, late);
     thread->status = unpublished > 0;
     thread->done = thread->gave_up = true;
     engine_give_up(thread->engine);

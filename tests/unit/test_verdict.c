@@ -269,9 +269,9 @@ static void messages_name_listed_flags_only(void **state)
         {ANSWER(404, "{\"Flag\":1.0}"),
          "the platform answered success with a status that says otherwise (HTTP 404, Flag 1)"},
         {ANSWER(503, "{\"Flag\":\"18326070000\"}"), "the platform failed (HTTP 503)"},
-        {ANSWER(401, "{\"Flag\":18326070000}"),
-         "the platform does not accept the credentials platform.token and platform.app.id "
-         "(HTTP 401)"},
+        {ANSWER(401, "{\"Flag\":18326070000}"), "the platform does not accept platform.token, "
+                                                "platform.app.id or the time (platform.utc.offset) "
+                                                "(HTTP 401)"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct outcome outcome = {0};
