@@ -363,14 +363,16 @@ static void warn_of_others(struct kafka *kafka, const struct stored_ledger *ledg
     if (had_ledger)
         log_write(LOG_WARN, &about,
                   "another program commits offsets in group %s: this one was committed without a "
-                  "ledger; requests below it that had no result yet will get none. Give that "
-                  "program a group of its own",
+                  "ledger; requests below it that had no result yet will get none, and those from "
+                  "it on are performed, also if they were before. Give that program a group of its "
+                  "own",
                   group);
     else
         log_write(LOG_WARN, &about,
                   "this offset was committed without a ledger: by `ledger repair` or another "
                   "tool, or another program commits offsets in group %s, which needs a group of "
-                  "its own; requests below the offset that had no result yet will get none",
+                  "its own; requests below the offset that had no result yet will get none, and "
+                  "those from it on are performed, also if they were before",
                   group);
 }
 

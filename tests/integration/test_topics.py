@@ -129,6 +129,7 @@ class Topics(KafkaCase):
         said = worker.wait_log("another program commits offsets in group", 40, after=at)
         self.assertEqual("warn", said["log.level"])
         self.assertIn("kafka.partition", said)
+        self.assertIn("performed, also if they were before", said["message"])
 
     def test_another_program_while_no_worker_ran(self):
         """The next worker has no ledger to miss, but sees that there is none; it says so once for each partition."""
@@ -141,6 +142,7 @@ class Topics(KafkaCase):
         for partition in (0, 2):
             said = worker.wait_log(lambda e: "without a ledger" in e["message"] and e.get("kafka.partition") == partition)
             self.assertEqual(("warn", 1), (said["log.level"], said["kafka.offset"]))
+            self.assertIn("performed, also if they were before", said["message"])
         self.wait_called(sandbox, 10)
         self.assertEqual(2, sum("without a ledger" in e["message"] for e in worker.events()))
 
