@@ -4,23 +4,24 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "core/hash_functions.h"
 
 struct digest {
     EVP_MD_CTX *context;
 };
 
-/* OpenSSL fails only without memory, or without the algorithm. */
+/* OpenSSL fails only without memory. */
 static void must(int ok)
 {
     if (ok != 1)
-        abort();
+        memory_must(NULL);
 }
 
 struct digest *digest_new(void)
 {
     struct digest *digest = memory_zeroed(1, sizeof *digest);
     digest->context = memory_must(EVP_MD_CTX_new());
-    must(EVP_DigestInit_ex(digest->context, EVP_sha256(), NULL));
+    must(EVP_DigestInit_ex(digest->context, hash_functions()->sha256, NULL));
     return digest;
 }
 
@@ -40,7 +41,7 @@ void digest_text(struct digest *digest, char out[65])
         out[2 * i + 1] = hex[bytes[i] & 15];
     }
     out[64] = '\0';
-    must(EVP_DigestInit_ex(digest->context, EVP_sha256(), NULL));
+    must(EVP_DigestInit_ex(digest->context, hash_functions()->sha256, NULL));
 }
 
 void digest_free(struct digest *digest)

@@ -11,6 +11,6 @@ struct signature {
 };
 
 /* Signs with the given wall clock time, formatted in the time zone. token and app id have together
- * at most 700 bytes (config checks it). */
+ * at most 700 bytes (config checks it); hash_functions_check has found MD5. */
 void signature_make(struct signature *signature, const char *token, const char *app_id,
                     int64_t wall_ms, int utc_offset_minutes);

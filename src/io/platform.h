@@ -64,13 +64,16 @@ struct platform;
 
 /* Called first on the loop's thread. OpenSSL makes random generators for each thread at their first
  * use, and a generator for which there was no memory stays broken. Without memory, this function
- * aborts the process instead. */
+ * aborts the process instead. platform_check_tls has found that there are generators. */
 void platform_enter_thread(void);
 
 /* config and events must outlive it. NULL on failure. */
 struct platform *platform_new(uv_loop_t *loop, const struct config *config,
                               const struct platform_events *events, void *argument,
                               struct error *error);
+
+/* Whether OpenSSL's configuration leaves what TLS needs. Any thread. Returns 0 or -1. */
+int platform_check_tls(struct error *error);
 
 /* The certificates that the configuration names: the CAs and the client certificate. */
 struct platform_trust;

@@ -1,6 +1,7 @@
 /* The certificates. Any thread reads and checks them; the loop's thread uses them. */
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <string.h>
 
@@ -19,6 +20,19 @@ static int openssl_error(struct error *error, const char *what)
         ERR_error_string_n(code, words, sizeof words);
     ERR_clear_error();
     return error_set(error, "%s: %s", what, words);
+}
+
+int platform_check_tls(struct error *error)
+{
+    static const char advice[] =
+        "OpenSSL cannot be used for TLS; expected a configuration of OpenSSL (openssl.cnf, "
+        "OPENSSL_CONF, kafka.ssl.providers) with providers and properties that allow it";
+    unsigned char byte;
+    ERR_clear_error();
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    bool usable = context && RAND_bytes(&byte, 1) == 1 && RAND_priv_bytes(&byte, 1) == 1;
+    SSL_CTX_free(context);
+    return usable ? 0 : openssl_error(error, advice);
 }
 
 /* ---- authorities */
@@ -149,8 +163,10 @@ static int check_groups(const struct config *config, struct error *error)
 {
     if (!config->platform_tls_groups)
         return 0;
-    SSL_CTX *context = memory_must(SSL_CTX_new(TLS_client_method()));
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     int rc = 0;
+    if (!context)
+        return openssl_error(error, "platform.tls.groups");
     if (SSL_CTX_set1_groups_list(context, config->platform_tls_groups) != 1)
         rc = error_set(error, "platform.tls.groups: expected names of TLS groups that this OpenSSL "
                               "knows, with colons between them");

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "core/config.h"
 #include "core/config_source.h"
+#include "core/hash_functions.h"
 #include "io/kafka.h"
 #include "io/kafka_files.h"
 #include "io/platform.h"
@@ -61,6 +62,17 @@ static int check_certificates(const struct config *config, struct text *errors)
     return trust ? 0 : -1;
 }
 
+/* Whether OpenSSL has what the worker cannot do without. Called after Kafka's settings, which may
+ * load providers. */
+static int check_openssl(struct text *errors)
+{
+    struct error error;
+    if (!hash_functions_check(&error) && !platform_check_tls(&error))
+        return 0;
+    config_error(errors, NULL, NULL, "%s", error.text);
+    return -1;
+}
+
 /* Reads and checks the configuration; prints every error. Returns 0 or -1. */
 static int load(struct config *config, const struct options *options)
 {
@@ -78,7 +90,7 @@ static int load(struct config *config, const struct options *options)
     kafka_fit_settings(config);
     if (kafka_check_settings(config, &errors) < 0)
         rc = -1;
-    if (check_certificates(config, &errors) < 0)
+    if (check_openssl(&errors) < 0 || check_certificates(config, &errors) < 0)
         rc = -1;
     if (errors.length)
         fwrite(errors.data, 1, errors.length, stderr);

@@ -169,6 +169,19 @@ class CommandLine(ProgramCase):
                 self.assertIn(f"{file}:{3 + bool(more)}: {key}: ", run.stderr)
                 self.assertEqual(1, len(run.stderr.splitlines()), run.stderr)
 
+    def test_openssl_that_allows_too_little(self):
+        """openssl.cnf may forbid what TLS needs, for example with FIPS' properties and without a FIPS module."""
+        path = f"{self.directory}/openssl.cnf"
+        for section in ("alg_section = it\n[it]\ndefault_properties = fips=yes\n", "providers = it\n[it]\nbase = base\n[base]\nactivate = 1\n"):
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(f"openssl_conf = init\n[init]\n{section}")
+            for check in (["--check"], []):
+                for more in ({}, {"platform.url": "http://127.0.0.1:1", "platform.allow.http": "true"}, {"platform.tls.groups": "X25519"}):
+                    with self.subTest(section, check=check, more=more):
+                        run = self.run_worker(*check, options={**GOOD, **more}, environment={"OPENSSL_CONF": path})
+                        self.assertEqual(2, run.returncode, run.stderr)
+                        self.assertRegex(run.stderr, r"\AOpenSSL cannot be used for TLS; expected .* \(openssl\.cnf, OPENSSL_CONF.*\n\Z")
+
     def test_accepted_values(self):
         for more in ({"platform.url": "http://127.0.0.1:1/prefix", "platform.allow.http": "true"},
                      {"kafka.consumer.fetch.max.bytes": "1000000", "kafka.producer.linger.ms": "7", "kafka.debug": "cgrp"},
