@@ -39,6 +39,28 @@ static void add_outputs(struct kafka *kafka)
     add_output(kafka, kafka->config->dead_letters);
 }
 
+/* librdkafka (before 2.3) aborts the process when it destroys a consumer that has joined a
+ * cooperative group and never had an assignment: its assignor has no state yet. A process that
+ * leaves loses nothing by keeping one that may have got the answer to its JoinGroup since. */
+static bool can_end_consumer(struct kafka *kafka)
+{
+    if (kafka->had_assignment || rd_kafka_version() >= 0x020300ff)
+        return true;
+    kafka_first_assignment_look(kafka);
+    return !kafka->awaits_first &&
+           !(kafka->assignment.leaving && atomic_load(&kafka->all_joins) > 0);
+}
+
+/* It is closed, and so no member any more: what stays is its memory and its threads. */
+static void keep_consumer(struct kafka *kafka)
+{
+    kafka->keeps_consumers = true;
+    if (!kafka->assignment.leaving)
+        log_info("kafka: a consumer without a first assignment in group %s stays until the process "
+                 "ends, because librdkafka %s cannot destroy it; it is no member any more",
+                 kafka->config->group_ids[kafka->job], rd_kafka_version_str());
+}
+
 static void drop_consumer(struct kafka *kafka, void (*end)(rd_kafka_t *consumer))
 {
     kafka_assignment_stop(kafka); /* a consumer that reads anything never ends */
@@ -49,11 +71,14 @@ static void drop_consumer(struct kafka *kafka, void (*end)(rd_kafka_t *consumer)
     if (kafka->input)
         rd_kafka_topic_destroy(kafka->input);
     kafka_client_ends(kafka, kafka->consumer);
-    if (kafka->consumer)
+    if (kafka->consumer && can_end_consumer(kafka))
         end(kafka->consumer);
+    else if (kafka->consumer)
+        keep_consumer(kafka);
     kafka->input = NULL;
     kafka->close_queue = kafka->consumer_queue = NULL;
     kafka->consumer = NULL;
+    kafka->had_assignment = kafka->awaits_first = false;
 }
 
 /* Makes a consumer. On failure the old one stays. */
@@ -347,10 +372,10 @@ void kafka_stop(struct kafka *kafka)
     atomic_store(&kafka->stopping, true);
 }
 
-void kafka_free(struct kafka *kafka)
+bool kafka_free(struct kafka *kafka)
 {
     if (!kafka)
-        return;
+        return true;
     kafka_stop(kafka);
     kafka_runner_fini(&kafka->writer);
     kafka_runner_fini(&kafka->reader);
@@ -364,12 +389,13 @@ void kafka_free(struct kafka *kafka)
     kafka_assignment_fini(kafka);
     drop_reader(kafka, &kafka->uncommitted_reader, kafka_consumer_end_now);
     drop_reader(kafka, &kafka->stable_reader, kafka_consumer_end_now);
-    if (!kafka_consumers_ended()) /* those that are left may still call back */
-        return;
+    if (kafka->keeps_consumers || !kafka_consumers_ended()) /* they may still call back */
+        return false;
     if (kafka->event_fd >= 0)
         close(kafka->event_fd);
     pthread_mutex_destroy(&kafka->log_throttle.lock);
     pthread_mutex_destroy(&kafka->uncommitted_reader_lock);
     free(kafka->headers);
     free(kafka);
+    return true;
 }

@@ -206,5 +206,6 @@ void kafka_stop(struct kafka *kafka);
 
 /* Releases everything. This takes some ms while brokers answer. Without brokers librdkafka takes
  * about two seconds for each client, and a commit may take a minute to end, so a process that ends
- * anyway may skip it. */
-void kafka_free(struct kafka *kafka);
+ * anyway may skip it. false: clients stay that may still call back, so config and files must stay,
+ * too, and the process can only _exit. kafka may be NULL. */
+bool kafka_free(struct kafka *kafka);

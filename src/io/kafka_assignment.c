@@ -171,6 +171,7 @@ static void given(struct kafka *kafka, const struct kafka_event *event)
         kafka_slots_move(kafka, SLOT_OWNED, SLOT_REVOKING);
         kafka_slots_move(kafka, SLOT_PENDING, SLOT_NONE);
     }
+    kafka->had_assignment = true;
     kafka_pending_cancel(kafka);
     say_impossible(kafka, event->list);
     for (int i = 0; i < event->list->cnt; i++) {

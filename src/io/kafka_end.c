@@ -16,12 +16,17 @@ enum { ENDED_MS = 5000, LOOK_EVERY_MS = 5 };
 /* Of the process, because a consumer may outlive its struct kafka. */
 static atomic_int ending;
 
+bool kafka_consumer_is_cooperative(rd_kafka_t *consumer)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(consumer);
+    return protocol && strcmp(protocol, "COOPERATIVE") == 0;
+}
+
 /* librdkafka never ends a consumer whose cooperative assignment is unanswered: its thread takes a
  * whole core, as long as the process lives. */
 static void answer_with_nothing(rd_kafka_t *consumer)
 {
-    const char *protocol = rd_kafka_rebalance_protocol(consumer);
-    if (!protocol || strcmp(protocol, "COOPERATIVE") != 0)
+    if (!kafka_consumer_is_cooperative(consumer))
         return;
     rd_kafka_topic_partition_list_t *none = memory_must(rd_kafka_topic_partition_list_new(1));
     rd_kafka_error_t *error = rd_kafka_incremental_assign(consumer, none);

@@ -289,6 +289,10 @@ struct kafka {
     rd_kafka_queue_t *consumer_queue, *close_queue;
     unsigned consumer_version; /* version of the files with which it was made */
     bool joined;
+    bool awaits_first; /* when the close began, the consumer had joined a cooperative group and had
+                          had no assignment */
+    bool had_assignment;   /* the consumer has had one */
+    bool keeps_consumers;  /* there are some that cannot be destroyed; they may call back */
     int64_t renewed_at_ms; /* when it was last replaced because of changed files; 0: never */
     int64_t renew_at_ms;   /* when a failed replacement is tried again */
     struct kafka_assignment assignment;
@@ -417,6 +421,9 @@ void kafka_explain(struct error *error, rd_kafka_resp_err_t code, const char *wh
 
 /* kafka_end.c; any thread */
 
+/* Whether the consumer has joined a group, and its protocol is cooperative. false: also when it is
+ * closed. It waits for librdkafka's main thread. */
+bool kafka_consumer_is_cooperative(rd_kafka_t *consumer);
 /* Destroys the consumer without leaving its group. */
 void kafka_consumer_end_now(rd_kafka_t *consumer);
 /* The same on a thread of its own. The callbacks' opaque must live until kafka_consumers_ended. */
@@ -579,6 +586,8 @@ bool kafka_assignment_renew(struct kafka *kafka);
 /* The consumer was fenced as a static member. Returns whether it has done that itself, after a
  * loss: then it is replaced when the lost partitions are handed over. */
 bool kafka_assignment_fenced(struct kafka *kafka);
+/* Sets awaits_first, which a closed consumer does not tell. */
+void kafka_first_assignment_look(struct kafka *kafka);
 
 /* kafka_partition.c; Kafka thread */
 

@@ -38,9 +38,15 @@ static bool leaves_by_unsubscribing(struct kafka *kafka)
     return rd_kafka_unsubscribe(kafka->consumer) == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+void kafka_first_assignment_look(struct kafka *kafka)
+{
+    kafka->awaits_first |= !kafka->had_assignment && kafka_consumer_is_cooperative(kafka->consumer);
+}
+
 static void begin(struct kafka *kafka)
 {
     struct kafka_assignment *a = &kafka->assignment;
+    kafka_first_assignment_look(kafka);
     const uint64_t one = 1;
     a->unsubscribing = false;
     a->closing_since_ms = clock_boot_ms();

@@ -121,8 +121,11 @@ bool jobs_free(struct jobs *jobs)
         return false;
     for (int i = 0; i < REQUEST_KINDS; i++)
         kafka_thread_stop(jobs->all[i].kafka);
+    bool is_free = true;
     for (int i = 0; i < REQUEST_KINDS; i++)
-        kafka_thread_free(jobs->all[i].kafka);
+        is_free &= kafka_thread_free(jobs->all[i].kafka);
+    if (!is_free)
+        return false;
     kafka_files_free(jobs->files);
     free(jobs);
     return true;

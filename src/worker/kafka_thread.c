@@ -389,17 +389,18 @@ void kafka_thread_stop(struct kafka_thread *thread)
         kafka_stop(thread->kafka);
 }
 
-void kafka_thread_free(struct kafka_thread *thread)
+bool kafka_thread_free(struct kafka_thread *thread)
 {
     if (!thread)
-        return;
+        return true;
     read_clocks(thread);
     take_finished(thread);
-    kafka_free(thread->kafka);
+    bool is_free = kafka_free(thread->kafka);
     engine_free(thread->engine);
     publish_fini(&thread->publish);
     queue_fini(&thread->finished);
     free(thread->table);
     free(thread->notes);
     free(thread);
+    return is_free;
 }

@@ -39,8 +39,9 @@ bool kafka_thread_has_duplicate(const struct kafka_thread *thread);
 bool kafka_thread_gave_up(const struct kafka_thread *thread);
 
 /* Releases the thread and the requests that have come back. The call thread must have been freed
- * before. thread may be NULL. */
-void kafka_thread_free(struct kafka_thread *thread);
+ * before. thread may be NULL.
+ * false: as kafka_free. */
+bool kafka_thread_free(struct kafka_thread *thread);
 
 /* Its run has ended; before the first kafka_thread_free of several. thread may be NULL. */
 void kafka_thread_stop(struct kafka_thread *thread);

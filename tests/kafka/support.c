@@ -150,8 +150,8 @@ void side_init(struct side *side, const char *bootstrap, const char *group, cons
 
 void side_fini(struct side *side)
 {
-    kafka_free(side->kafka);
-    config_fini(&side->config);
+    if (kafka_free(side->kafka))
+        config_fini(&side->config);
 }
 
 void side_join(struct side *side, size_t partitions)

@@ -492,11 +492,54 @@ static void ends_between_join_and_sync_as_a_static_member(void **state)
     side_fini(&side);
 }
 
+/* Waits until the member has the answer to its JoinGroup, and the one to its SyncGroup is late. */
+static void join_and_wait_for_sync(struct cluster *cluster, struct side *side, int delay_ms)
+{
+    rd_kafka_mock_broker_push_request_error_rtts(cluster->mock, 1, SYNC_GROUP, 1,
+                                                 RD_KAFKA_RESP_ERR_NO_ERROR, delay_ms);
+    side_init(side, cluster->bootstrap, "g", "a", quick_options);
+    kafka_start(side->kafka);
+    kafka_join(side->kafka);
+    side_until(side, kafka_generation_now(side->kafka) >= 0);
+    assert_int_equal(side->rebalance_count, 0);
+}
+
+/* As a worker's end does that could wait no longer. librdkafka 2.0.2 aborts when it destroys such a
+ * consumer. */
+static void is_freed_between_join_and_sync(void **state)
+{
+    enum { DELAY_MS = 30000 };
+    struct side side;
+    join_and_wait_for_sync(*state, &side, DELAY_MS);
+    side_fini(&side);
+}
+
+/* As after a change of its files. */
+static void is_renewed_between_join_and_sync(void **state)
+{
+    enum { DELAY_MS = 30000 };
+    struct cluster *cluster = *state;
+    struct side side;
+    join_and_wait_for_sync(cluster, &side, DELAY_MS);
+    rd_kafka_t *former = side.kafka->consumer;
+    side.answers = true;
+    rd_kafka_mock_broker_set_down(cluster->mock, 1);
+    assert_true(kafka_assignment_renew(side.kafka));
+    side_until(&side, side.kafka->consumer != former);
+    rd_kafka_mock_broker_set_up(cluster->mock, 1);
+    side_until(&side, side.rebalance_count > 0 && newest(&side)->count > 0);
+    side_leave(&side);
+    assert_int_equal(side.failed, 0);
+    side_fini(&side);
+}
+
 int main(int argc, char **argv)
 {
     log_setup(LOG_WARN, LOG_TEXT, "test");
     const struct CMUnitTest tests[] = {
         with_cluster(ends_between_join_and_sync_as_a_static_member),
+        with_cluster(is_freed_between_join_and_sync),
+        with_cluster(is_renewed_between_join_and_sync),
         with_cluster(joins_no_more_as_a_static_member_that_leaves),
         with_cluster(has_its_rights_again_without_a_partition),
         with_cluster(needs_no_right_to_write_for_partitions_that_are_gone),

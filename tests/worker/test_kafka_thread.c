@@ -80,9 +80,10 @@ void kafka_stop(struct kafka *at)
     (void)at;
 }
 
-void kafka_free(struct kafka *at)
+bool kafka_free(struct kafka *at)
 {
     (void)at;
+    return true;
 }
 
 void kafka_start(struct kafka *at)
