@@ -186,6 +186,16 @@ static void show_condition(struct kafka_thread *thread, enum condition condition
     metrics_condition(thread->metrics, thread->job, condition, holds ? thread->wall : 0);
 }
 
+/* Whether its partitions come with a rebalance only. A member that joins again keeps those that it
+ * has meanwhile, and one without any may be owed some. */
+static bool is_outside(const struct kafka_thread *thread)
+{
+    const struct metrics *metrics = thread->metrics;
+    return !atomic_load(&metrics->in_group[thread->job]) ||
+           (atomic_load(&metrics->partitions[thread->job]) == 0 &&
+            kafka_standing(thread->kafka) != KAFKA_SETTLED);
+}
+
 /* Shows what keeps the job from its work. */
 static void show_conditions(struct kafka_thread *thread)
 {
@@ -201,7 +211,7 @@ static void show_conditions(struct kafka_thread *thread)
     show_condition(thread, CONDITION_NO_TOPIC, kafka_lacks_topic(thread->kafka));
     show_condition(thread, CONDITION_NO_RIGHT, kafka_lacks_right(thread->kafka));
     show_condition(thread, CONDITION_STUCK, atomic_load(&metrics->stuck[job]) > 0);
-    show_condition(thread, CONDITION_OUTSIDE, !atomic_load(&metrics->in_group[job]));
+    show_condition(thread, CONDITION_OUTSIDE, is_outside(thread));
     metrics_failing(metrics, job, failing, thread->wall - thread->now + failing_since,
                     thread->wall);
 }

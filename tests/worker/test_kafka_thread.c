@@ -32,6 +32,9 @@ struct kafka {
     const char *foreign;          /* the metadata that a read finds; NULL: a ledger */
     enum operation hangs;         /* the operation whose first answer takes HANGS_MS */
     int64_t hangs_until;          /* 0: not yet */
+    bool is_standby;              /* the group has no partition for it */
+    int64_t joins_from_ms;        /* when it joins the group again; 0: never */
+    int64_t outside_at_ms;        /* when it was first shown as outside after that; 0: never */
     struct metrics *metrics;
     int64_t told_from, told_until; /* since the operation began; 0: never */
     char told[400];
@@ -178,7 +181,7 @@ void kafka_serve(struct kafka *at)
         at->handler->producer_ready(at->arg);
     } else if (at->joins) {
         at->joins = false;
-        at->handler->assigned(at->arg, 1, &position, 1);
+        at->handler->assigned(at->arg, 1, &position, at->is_standby ? 0 : 1);
     } else if (at->made_anew_ms && now_ms >= at->made_anew_ms && at->running == NONE) {
         at->made_anew_ms = 0;
         at->loss = OFFSET_LOSS_UNCLEAR;
@@ -200,6 +203,9 @@ void kafka_wait(struct kafka *at, int timeout_ms)
             memcpy(at->told, words, sizeof words);
         }
     }
+    if (at->joins_from_ms && now_ms >= at->joins_from_ms && !at->outside_at_ms &&
+        atomic_load(&at->metrics->since[REQUEST_CALL][CONDITION_OUTSIDE]))
+        at->outside_at_ms = now_ms;
     now_ms += STEP_MS;
 }
 
@@ -212,8 +218,7 @@ bool kafka_take_all(struct kafka *at, enum request_kind kind, const struct kafka
 
 enum kafka_standing kafka_standing(const struct kafka *at)
 {
-    (void)at;
-    return KAFKA_SETTLED;
+    return at->joins_from_ms && now_ms >= at->joins_from_ms ? KAFKA_JOINING : KAFKA_SETTLED;
 }
 
 bool kafka_asks_again(const struct kafka *at)
@@ -428,10 +433,25 @@ static void the_lag_of_a_halted_partition_is_that_of_its_committed_offset(void *
     }
 }
 
+/* A member that joins its group again works on the partitions that it has. Without one it does
+ * nothing, and may get one only when the join ends: it stands by for nobody. */
+static void a_standby_that_joins_again_is_shown_outside(void **state)
+{
+    enum { JOINS_MS = START_MS + END_MS / 2 };
+    (void)state;
+    run((struct kafka){.joins_from_ms = JOINS_MS, .is_standby = true});
+    assert_in_range(kafka.outside_at_ms, JOINS_MS, JOINS_MS + 2 * STEP_MS);
+    metrics_free(kafka.metrics);
+    run((struct kafka){.joins_from_ms = JOINS_MS});
+    assert_true(kafka.outside_at_ms == 0 || kafka.outside_at_ms > JOINS_MS + 60000);
+    metrics_free(kafka.metrics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_operation_that_does_not_end_is_told),
+        cmocka_unit_test(a_standby_that_joins_again_is_shown_outside),
         cmocka_unit_test(the_lag_of_a_halted_partition_is_that_of_its_committed_offset)};
     return cmocka_run_group_tests(tests, load, unload);
 }
