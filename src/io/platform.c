@@ -23,6 +23,7 @@ enum {
         1000, /* a transfer that libcurl has forgotten is ended that long after its limit */
     MULTI_FAILURES = 10, /* consecutive failures of libcurl before a new multi handle is made */
     COMPLAIN_MS = 60000,
+    STOOD_STILL_MS = 1000, /* ten sweeps */
 };
 
 static enum attempt_failure failure_of(CURLcode code)
@@ -427,6 +428,21 @@ static void end_overdue(struct platform *platform, int64_t now)
     }
 }
 
+void platform_goes_on(struct platform *platform)
+{
+    int64_t now = clock_boot_ms(), stood = now - platform->turned_ms;
+    platform->turned_ms = now;
+    if (stood < STOOD_STILL_MS)
+        return;
+    list_each(node, &platform->active)
+    {
+        struct transfer *transfer = list_of(node, struct transfer, node);
+        transfer->started_ms += stood;
+        if (transfer->added)
+            transfer_extend(transfer, stood);
+    }
+}
+
 /* Whether a transfer has been without a connection for a while. */
 static bool any_connects(const struct platform *platform, int64_t now)
 {
@@ -442,6 +458,7 @@ static bool any_connects(const struct platform *platform, int64_t now)
 static void on_sweep(uv_timer_t *timer)
 {
     struct platform *platform = timer->data;
+    platform_goes_on(platform);
     int64_t now = clock_boot_ms();
     if (any_connects(platform, now))
         platform_sockets_run_all(platform);
@@ -479,6 +496,9 @@ static struct transfer *take_transfer(struct platform *platform, struct platform
 void platform_start(struct platform *platform, struct platform_post *post)
 {
     assert(platform->active_count < platform->config->platform_max_in_flight);
+    if (list_empty(&platform->active))
+        platform->turned_ms = clock_boot_ms(); /* nobody has looked since the last one ended */
+    platform_goes_on(platform);                /* before there is one that has not stood still */
     struct transfer *transfer = take_transfer(platform, post);
     list_append(&platform->active, &transfer->node);
     platform->active_count++;

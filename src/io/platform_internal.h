@@ -118,8 +118,9 @@ struct transfer {
     char words[CURL_ERROR_SIZE];
     char fault[160]; /* the first failed option or call of libcurl; empty: none */
     int64_t started_ms;
-    bool added;  /* to the multi handle */
-    bool opened; /* this transfer made its connection itself */
+    int64_t limit_ms; /* libcurl's, since it was added */
+    bool added;       /* to the multi handle */
+    bool opened;      /* this transfer made its connection itself */
     bool
         reopened; /* libcurl opened a new connection after it had sent the request on another one */
     bool has_connection;                   /* connected, TLS included, when last checked */
@@ -161,6 +162,7 @@ struct platform {
     struct watch **watches; /* by descriptor */
     size_t watch_count;
     struct ports ports;
+    int64_t turned_ms;  /* when the loop last came by, while transfers are active */
     int multi_failures; /* consecutive failures of libcurl's multi interface */
     int64_t complained_ms;
     bool certificate_settled; /* the platform has answered after it had asked for a client
@@ -186,6 +188,11 @@ bool platform_multi_works(const struct platform *platform);
 /* Notes that the platform has just refused the client certificate. */
 void platform_refuses_certificate(struct platform *platform);
 
+/* Called before libcurl looks at its clock. If this process has stood still (SIGSTOP, a paused
+ * machine), the limits of the running transfers begin where they stood: their answers may wait in
+ * the sockets, and libcurl looks at limits before it reads. */
+void platform_goes_on(struct platform *platform);
+
 /* The transfer cannot go on; `fault` says why. It ends soon, but not during this call. */
 void platform_fail_soon(struct transfer *transfer);
 
@@ -197,6 +204,8 @@ void transfer_free(struct transfer *transfer);
 
 /* Sets the post's own options, for one try. Returns 0; -1: `fault` says why. */
 int transfer_prepare(struct transfer *transfer);
+/* Lets the running transfer last longer by that time, ms. */
+void transfer_extend(struct transfer *transfer, int64_t by_ms);
 
 /* Stores the first failure. */
 void transfer_fault(struct transfer *transfer, const char *what, const char *words);

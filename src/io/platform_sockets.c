@@ -65,6 +65,7 @@ static void act(struct platform *platform, curl_socket_t socket, int flags)
     int running;
     if (!platform_multi_works(platform))
         return;
+    platform_goes_on(platform);
     CURLMcode code = curl_multi_socket_action(platform->multi, socket, flags, &running);
     platform_guard_end();
     platform_multi_result(platform, "curl_multi_socket_action", code);
@@ -229,6 +230,7 @@ void platform_sockets_run_all(struct platform *platform)
     int running;
     if (!platform_multi_works(platform))
         return;
+    platform_goes_on(platform);
     CURLMcode code = curl_multi_socket_all(platform->multi, &running);
     platform_guard_end();
     platform_multi_result(platform, "curl_multi_socket_all", code);

@@ -268,7 +268,8 @@ int transfer_prepare(struct transfer *transfer)
     bool reuse = transfer->platform->config->platform_connection_reuse && !fetch;
     int64_t left = transfer->started_ms + post->timeout_ms - clock_boot_ms();
     SET(transfer, CURLOPT_URL, post->url);
-    SET(transfer, CURLOPT_TIMEOUT_MS, (long)(left > 1 ? left : 1));
+    transfer->limit_ms = left > 1 ? left : 1;
+    SET(transfer, CURLOPT_TIMEOUT_MS, (long)transfer->limit_ms);
     SET(transfer, CURLOPT_FRESH_CONNECT, reuse && !transfer->reconnected ? 0L : 1L);
     SET(transfer, CURLOPT_FORBID_REUSE, reuse ? 0L : 1L);
     if (!fetch) {
@@ -278,6 +279,12 @@ int transfer_prepare(struct transfer *transfer)
         SET(transfer, CURLOPT_POSTFIELDSIZE, (long)post->body_size);
     }
     return *transfer->fault ? -1 : 0;
+}
+
+void transfer_extend(struct transfer *transfer, int64_t by_ms)
+{
+    transfer->limit_ms += by_ms;
+    SET(transfer, CURLOPT_TIMEOUT_MS, (long)transfer->limit_ms);
 }
 
 void transfer_free(struct transfer *transfer)

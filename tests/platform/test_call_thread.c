@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -102,6 +103,20 @@ ssize_t send(int fd, const void *bytes, size_t n, int flags)
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "send");
     return real(fd, bytes, n, flags);
+}
+
+/* In the place of libc's, for libuv: the loop stands still when it has slept. */
+static _Atomic int64_t sleeps_until;
+
+int epoll_wait(int fd, struct epoll_event *events, int count, int timeout)
+{
+    static int (*real)(int, struct epoll_event *, int, int);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "epoll_wait");
+    int ready = real(fd, events, count, timeout);
+    while (clock_boot_ms() < atomic_load(&sleeps_until))
+        sched_yield();
+    return ready;
 }
 
 static _Atomic int64_t connect_until;
@@ -658,6 +673,24 @@ static void what_is_frozen_before_it_sends_does_not_send_late(void **state)
 /* A call is sent in time over a connection of the pool. Its lease ends while libcurl, in the same
  * turn of the loop, connects for the next call. A send of an earlier call holds the loop until both
  * are there. */
+/* The answer came in time, while the process stood still for longer than the call's limit. */
+static void an_answer_waits_for_a_frozen_process(void **state)
+{
+    enum { FROZEN_MS = 1500, ANSWERS_MS = 200 };
+    struct bench *bench = *state;
+    bench->config.platform_timeout_ms = 1000;
+    bench->server.delay_ms = ANSWERS_MS;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP}, {NULL, THEN_HANG});
+    start(bench, REQUEST_CALL, 0);
+    server_await(&bench->server, 1);
+    atomic_store(&sleeps_until, clock_boot_ms() + FROZEN_MS);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    start(bench, REQUEST_CALL, 1); /* and what has no answer is ended at its own limit */
+    int64_t began = clock_boot_ms();
+    ends(bench, STATUS_UNKNOWN, "timeout");
+    assert_in_range(clock_boot_ms() - began, 1000, 1000 + FROZEN_MS);
+}
+
 static void a_lease_that_ends_just_after_the_send_breaks_no_call(void **state)
 {
     struct bench *bench = *state;
@@ -1337,6 +1370,7 @@ int main(int argc, char **argv)
         TEST(lease_is_read_again_before_sending),
         TEST(what_is_frozen_before_it_sends_does_not_send_late),
         TEST(what_is_frozen_before_it_sends_does_not_send_late_with_tls),
+        TEST(an_answer_waits_for_a_frozen_process),
         TEST(a_lease_that_ends_just_after_the_send_breaks_no_call),
         TEST(a_signal_that_is_not_the_timers_breaks_no_call),
         TEST(calls_go_on_without_a_timer),
