@@ -32,6 +32,6 @@ int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error);
  * Closing the clients may then take long or never return. */
 bool jobs_gave_up(const struct jobs *jobs);
 
-/* Releases everything. false: the call thread hangs (call_thread_free) or clients stay (kafka_free),
- * and the process can only _exit. */
+/* Releases everything. false: the call thread hangs (call_thread_free) or clients stay
+ * (kafka_free), and the process can only _exit. */
 bool jobs_free(struct jobs *jobs);
