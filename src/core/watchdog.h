@@ -12,7 +12,7 @@ struct watched {
     int64_t base, next; /* base: the committed offset; next: after the last record read */
     int64_t end;        /* below 0: not known, as no broker has served the partition yet */
     size_t unfinished;
-    bool excused; /* the worker knows a reason: calls in flight, a pause, a full window, ... */
+    bool excused; /* the worker knows a reason: it is halted, its window is full, ... */
 };
 
 /* The watch of one partition; zeroed at first. */

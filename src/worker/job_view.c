@@ -6,7 +6,12 @@
 #include "core/watchdog.h"
 #include "worker/kafka_thread_internal.h"
 
-enum { STUCK_NAMED = 50 /* how many partitions a log line names */ };
+enum {
+    STUCK_NAMED = 50, /* how many partitions a log line names */
+    SLOW_ANSWER_MS = 1000,
+    UNREAD_MS = 5000,
+    FULL_MS = 2000, /* how long slots count as taken after all were */
+};
 
 static const char *state_of(const struct engine_partition_stats *view, const char *trouble)
 {
@@ -17,9 +22,9 @@ static const char *state_of(const struct engine_partition_stats *view, const cha
                             : "changing hands";
 }
 
-/* Whether the worker lets partitions wait, although their ends are known: for the platform, its
- * limits, or a free slot. */
-static bool lets_wait(struct kafka_thread *thread, const struct engine_stats *all)
+/* Whether the worker lets what could start wait: for the platform, its limits, or a free slot. Each
+ * slot is free for a moment, until the next transaction. */
+static bool lets_wait(struct kafka_thread *thread)
 {
     const struct call_counters *calls = call_thread_counters(thread->calls);
     uint64_t waits = atomic_load_explicit(&calls->rate_waits, memory_order_relaxed);
@@ -27,22 +32,62 @@ static bool lets_wait(struct kafka_thread *thread, const struct engine_stats *al
                    atomic_load_explicit(&calls->rate_limited, memory_order_relaxed);
     thread->rate_waits = waits;
     return limited || atomic_load_explicit(&calls->breaker, memory_order_relaxed) ||
-           (int64_t)all->handed >= slots_of(thread->config, thread->job);
+           (thread->full_at && thread->now - thread->full_at < FULL_MS);
 }
 
-/* Whether nothing happens in the partition for no known reason. waits: lets_wait. That a broker
- * tells of the partition for the first time needs no room: librdkafka asks for it whatever else
- * waits. */
-static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_stats *view,
-                     bool excused, bool waits, int64_t end)
+/* Whether an operation that all partitions need fails, or is slow. */
+static bool needs_kafka(const struct kafka_thread *thread)
 {
-    bool busy = end >= 0 && (waits || view->started || view->delayed_lanes);
+    int64_t began = thread->transaction_us / 1000, asked = thread->asked_since;
+    return troubles_any(&thread->troubles, thread->now) || thread->renewing_since ||
+           (atomic_load(&thread->committing) && thread->now - began >= SLOW_ANSWER_MS) ||
+           (asked && thread->now - asked >= SLOW_ANSWER_MS);
+}
+
+/* What lets requests of all partitions wait. */
+struct waiting {
+    bool to_start; /* lets_wait */
+    bool to_end;   /* needs_kafka */
+};
+
+/* Whether more of the partition could be read and would be taken, and none of it comes. (librdkafka
+ * fetches from a queue that was full only after a second.) */
+static bool is_unread(struct kafka_thread *thread, const struct engine_partition_stats *view,
+                      int64_t end)
+{
+    struct partition_notes *notes = notes_of(thread, view->partition);
+    bool reads = end > view->next && engine_wants(thread->engine, view->partition);
+    if (!reads || notes->unread_from != view->next) {
+        notes->unread_from = view->next;
+        notes->unread_since = thread->now;
+    }
+    return thread->now - notes->unread_since >= UNREAD_MS;
+}
+
+/* Whether the partition itself has something that waits for a known reason, so that no more of it
+ * is read. What others wait for is no reason, and neither is what it waits for itself while more of
+ * it would be taken, or while its end is not known: librdkafka asks for that whatever waits. */
+static bool has_reason(struct kafka_thread *thread, const struct engine_partition_stats *view,
+                       const struct waiting *waiting, int64_t end)
+{
+    if (is_unread(thread, view, end) || end < 0)
+        return false;
+    bool starts = view->ready_lanes || view->started > view->handed + view->ended;
+    return view->handed || view->delayed_lanes || (starts && waiting->to_start) ||
+           (view->unfinished && waiting->to_end);
+}
+
+/* Whether nothing happens in the partition for no known reason. known: one that is told. */
+static bool is_stuck(struct kafka_thread *thread, const struct engine_partition_stats *view,
+                     bool known, const struct waiting *waiting, int64_t end)
+{
     struct partition_notes *notes = notes_of(thread, view->partition);
     struct watched now = {.base = view->base,
                           .next = view->next,
                           .end = end,
                           .unfinished = view->unfinished,
-                          .excused = excused || busy || !view->active};
+                          .excused =
+                              known || !view->active || has_reason(thread, view, waiting, end)};
     notes->stuck =
         watchdog_is_stuck(&notes->watch, &now, thread->now, thread->config->stuck_after_ms);
     return notes->stuck;
@@ -81,16 +126,16 @@ static void watch_partitions(struct kafka_thread *thread)
     struct engine_stats all;
     struct text names = {0};
     engine_get_stats(thread->engine, &all);
-    bool waits = lets_wait(thread, &all);
-    bool excused = all.stopping || troubles_any(&thread->troubles, thread->now);
+    struct waiting waiting = {.to_start = lets_wait(thread), .to_end = needs_kafka(thread)};
     bool is_away = kafka_silent_since(thread->kafka, NULL, 0); /* that is told of all brokers */
     int64_t first_end = -1;
     size_t stuck = 0;
     for (size_t i = 0; engine_get_partition_stats(thread->engine, i, &view); i++) {
         int64_t end = kafka_end(thread->kafka, thread->job, view.partition);
-        bool known = view.halted || kafka_trouble(thread->kafka, thread->job, view.partition) ||
+        bool known = all.stopping || view.halted ||
+                     kafka_trouble(thread->kafka, thread->job, view.partition) ||
                      (end < 0 && is_away);
-        if (!is_stuck(thread, &view, excused || known, waits, end))
+        if (!is_stuck(thread, &view, known, &waiting, end))
             continue;
         if (!stuck++) {
             first = view;
@@ -220,6 +265,10 @@ void job_view_turned(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
     enum request_kind job = thread->job;
+    struct engine_stats all;
+    engine_get_stats(thread->engine, &all);
+    if ((int64_t)all.handed >= slots_of(thread->config, job))
+        thread->full_at = thread->now;
     atomic_store_explicit(&metrics->kafka_turned_ms[job], thread->now, memory_order_relaxed);
     metrics_sample(metrics, thread->now);
 }

@@ -32,6 +32,7 @@ struct partition_notes {
     int64_t since_ms;  /* wall clock: since when in that state */
     uint64_t round;    /* when that was */
     bool stuck;
+    int64_t unread_from, unread_since; /* with lag and room for more: since when it stands there */
     bool older;              /* records older than the group were found, which was logged */
     bool made_again;         /* its log is another one, which is logged with its first request */
     int64_t told_at[HOLDS];  /* when the log last reported that it is halted; 0: never */
@@ -72,6 +73,7 @@ struct kafka_thread {
     uint64_t round;      /* how often partitions were shown */
     int64_t stuck_at;    /* when stuck partitions were last logged */
     uint64_t rate_waits; /* as last seen */
+    int64_t full_at;     /* when all slots were last taken; 0: never */
     bool said_lasting;   /* the broker's error about the operation that ends next does not pass by
                             itself */
     bool shut_out;       /* it counts as outside, though it has neither lost nor given back all */

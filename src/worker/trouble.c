@@ -123,7 +123,7 @@ void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now
 bool troubles_any(const struct troubles *troubles, int64_t now_ms)
 {
     for (int kind = 0; kind < TROUBLES; kind++)
-        if (troubles->all[kind].since_ms &&
+        if (kind != TROUBLE_REFUSALS && troubles->all[kind].since_ms &&
             now_ms - troubles->all[kind].last_ms < TROUBLE_LASTING_MS)
             return true;
     return false;

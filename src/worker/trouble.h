@@ -49,7 +49,8 @@ void trouble_waits(struct troubles *troubles, enum trouble_kind kind, int64_t si
 /* The operation has succeeded, or is no longer needed. */
 void trouble_over(struct troubles *troubles, enum trouble_kind kind, int64_t now_ms);
 
-/* Whether anything fails at present. */
+/* Whether anything fails at present that all partitions need: no refusal, which keeps back the
+ * partition of what is refused only. */
 bool troubles_any(const struct troubles *troubles, int64_t now_ms);
 
 /* The operation that has failed for a minute, as a text, and since when (since_ms may be NULL);

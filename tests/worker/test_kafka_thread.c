@@ -1,6 +1,7 @@
-/* What a Kafka thread tells of operations that do not end, and shows of halted partitions. Kafka,
- * the call thread and the clocks are replaced by functions of this file, so that minutes pass at
- * once. */
+/* What a Kafka thread tells of operations that do not end, and shows of halted and stuck
+ * partitions. Kafka, the call thread and the clocks are replaced by functions of this file, so that
+ * minutes pass at once. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,7 @@
 #include "worker/kafka_thread.h"
 
 enum { START_MS = 1000000, HANGS_MS = 90000, END_MS = 120000, STEP_MS = 1000 };
-enum { READ_OFFSET = 5, READ_END = 9 };
+enum { READ_OFFSET = 5, READ_END = 9, PARTITIONS = 2 };
 
 enum operation { NONE, READ, END_OWNER, COMMIT, TRANSACT };
 
@@ -25,16 +26,23 @@ struct kafka {
     void *arg;
     bool starts, joins, may_answer;
     enum operation running;
-    struct record_position asked; /* of a read */
-    bool has_owner;               /* the ledger's owner has not handed over */
-    int64_t made_anew_ms;         /* when the topic is made anew; 0: never */
-    enum offset_loss loss;        /* what a read tells of its committed offset since */
-    const char *foreign;          /* the metadata that a read finds; NULL: a ledger */
-    enum operation hangs;         /* the operation whose first answer takes HANGS_MS */
-    int64_t hangs_until;          /* 0: not yet */
-    bool is_standby;              /* the group has no partition for it */
-    int64_t joins_from_ms;        /* when it joins the group again; 0: never */
-    int64_t outside_at_ms;        /* when it was first shown as outside after that; 0: never */
+    size_t partitions; /* how many are assigned; 0: 1 */
+    bool grows;        /* the end of partition 0 */
+    bool refuses;      /* the broker refuses each record that is written */
+    int64_t records[PARTITIONS], read[PARTITIONS]; /* how many come, and how many have come */
+    const char *value;                             /* of each record */
+    size_t items;                                  /* of the running transaction */
+    struct record_position asked[PARTITIONS];      /* of a read */
+    size_t asked_count;
+    bool has_owner;        /* the ledger's owner has not handed over */
+    int64_t made_anew_ms;  /* when the topic is made anew; 0: never */
+    enum offset_loss loss; /* what a read tells of its committed offset since */
+    const char *foreign;   /* the metadata that a read finds; NULL: a ledger */
+    enum operation hangs;  /* the operation whose first answer takes HANGS_MS */
+    int64_t hangs_until;   /* 0: not yet */
+    bool is_standby;       /* the group has no partition for it */
+    int64_t joins_from_ms; /* when it joins the group again; 0: never */
+    int64_t outside_at_ms; /* when it was first shown as outside after that; 0: never */
     struct metrics *metrics;
     int64_t told_from, told_until; /* since the operation began; 0: never */
     char told[400];
@@ -106,7 +114,7 @@ void kafka_join(struct kafka *at)
 
 void kafka_transact(struct kafka *at, const struct kafka_transaction *transaction)
 {
-    (void)transaction;
+    at->items = transaction->record_count;
     begin(at, TRANSACT);
 }
 
@@ -114,8 +122,9 @@ void kafka_read_ledgers(struct kafka *at, const struct record_position *list, si
                         bool stable)
 {
     (void)stable;
-    assert_int_equal(count, 1);
-    at->asked = list[0];
+    assert_in_range(count, 1, PARTITIONS);
+    memcpy(at->asked, list, count * sizeof *list);
+    at->asked_count = count;
     begin(at, READ);
 }
 
@@ -140,14 +149,27 @@ static void answer_read(const struct kafka *at)
         text_add(&metadata, at->foreign);
     else
         ledger_encode(&ledger, &metadata);
-    struct stored_ledger stored = {.kind = REQUEST_CALL,
-                                   .partition = at->asked.partition,
-                                   .offset = at->loss ? -1 : READ_OFFSET,
-                                   .metadata = metadata.data,
-                                   .metadata_size = at->loss ? 0 : metadata.length,
-                                   .loss = at->loss};
-    at->handler->ledgers_read(at->arg, GROUP_DONE, &stored, 1, NULL);
+    struct stored_ledger stored[PARTITIONS];
+    for (size_t i = 0; i < at->asked_count; i++)
+        stored[i] = (struct stored_ledger){.kind = REQUEST_CALL,
+                                           .partition = at->asked[i].partition,
+                                           .offset = at->loss ? -1 : READ_OFFSET,
+                                           .metadata = metadata.data,
+                                           .metadata_size = at->loss ? 0 : metadata.length,
+                                           .loss = at->loss};
+    at->handler->ledgers_read(at->arg, GROUP_DONE, stored, at->asked_count, NULL);
     text_fini(&metadata);
+}
+
+static void answer_transaction(const struct kafka *at)
+{
+    enum record_refusal refused[8] = {RECORD_TAKEN};
+    assert_in_range(at->items, 0, sizeof refused / sizeof *refused);
+    for (size_t i = 0; i < at->items; i++)
+        refused[i] = REFUSED_AS_IS;
+    bool refuses = at->refuses && at->items;
+    at->handler->transacted(at->arg, refuses ? TXN_REFUSED : TXN_COMMITTED,
+                            refuses ? refused : NULL, refuses ? "no right" : NULL);
 }
 
 static void answer(struct kafka *at)
@@ -166,7 +188,7 @@ static void answer(struct kafka *at)
         at->handler->committed(at->arg, GROUP_DONE, NULL);
         break;
     case TRANSACT:
-        at->handler->transacted(at->arg, TXN_COMMITTED, NULL, NULL);
+        answer_transaction(at);
         break;
     case NONE:
         break;
@@ -175,18 +197,20 @@ static void answer(struct kafka *at)
 
 void kafka_serve(struct kafka *at)
 {
-    struct record_position position = {.kind = REQUEST_CALL, .partition = 0};
+    static const struct record_position positions[PARTITIONS] = {{REQUEST_CALL, 0, 0},
+                                                                 {REQUEST_CALL, 1, 0}};
+    size_t count = at->partitions ? at->partitions : 1;
     if (at->starts) {
         at->starts = false;
         at->handler->producer_ready(at->arg);
     } else if (at->joins) {
         at->joins = false;
-        at->handler->assigned(at->arg, 1, &position, at->is_standby ? 0 : 1);
+        at->handler->assigned(at->arg, 1, positions, at->is_standby ? 0 : count);
     } else if (at->made_anew_ms && now_ms >= at->made_anew_ms && at->running == NONE) {
         at->made_anew_ms = 0;
         at->loss = OFFSET_LOSS_UNCLEAR;
-        at->handler->revoked(at->arg, 2, PARTITIONS_OVERTAKEN, &position, 1);
-        at->handler->assigned(at->arg, 3, &position, 1);
+        at->handler->revoked(at->arg, 2, PARTITIONS_OVERTAKEN, positions, count);
+        at->handler->assigned(at->arg, 3, positions, count);
     } else if (at->running != at->hangs || now_ms >= at->hangs_until) {
         answer(at);
     }
@@ -212,7 +236,18 @@ void kafka_wait(struct kafka *at, int timeout_ms)
 bool kafka_take_all(struct kafka *at, enum request_kind kind, const struct kafka_record_sink *sink,
                     void *arg)
 {
-    (void)at, (void)kind, (void)sink, (void)arg;
+    char key[16];
+    for (int32_t i = 0; i < PARTITIONS; i++)
+        while (at->read[i] < at->records[i] && sink->wants(arg, i)) {
+            int64_t offset = READ_OFFSET + at->read[i]++;
+            snprintf(key, sizeof key, "k%d", (int)offset);
+            struct raw_record raw = {.key = key,
+                                     .key_size = strlen(key),
+                                     .value = at->value,
+                                     .value_size = strlen(at->value),
+                                     .timestamp_ms = now_ms};
+            sink->record(arg, (struct record_position){kind, i, offset}, &raw);
+        }
     return false;
 }
 
@@ -265,8 +300,8 @@ const char *kafka_trouble(const struct kafka *at, enum request_kind kind, int32_
 
 int64_t kafka_end(const struct kafka *at, enum request_kind kind, int32_t partition)
 {
-    (void)at, (void)kind, (void)partition;
-    return READ_END;
+    (void)kind;
+    return at->grows && !partition ? READ_END + (now_ms - START_MS) / STEP_MS : READ_END;
 }
 
 int64_t kafka_told_end(const struct kafka *at, enum request_kind kind, int32_t partition)
@@ -447,11 +482,52 @@ static void a_standby_that_joins_again_is_shown_outside(void **state)
     metrics_free(kafka.metrics);
 }
 
+/* What keeps one partition, or all slots, is no reason why another one is not read: only what the
+ * partition itself waits for excuses it. */
+static void a_stuck_partition_is_told_whatever_others_wait_for(void **state)
+{
+    (void)state;
+    static const char call[] = "{\"Caller\":\"18000000001\",\"Callee\":\"13900000000\"}";
+    static const struct {
+        struct kafka with;
+        int64_t window;
+        uint64_t stuck, halted;
+    } cases[] = {{{.records = {0, 0}}, 10, 1, 0},
+                 /* the result of the other one's request is refused */
+                 {{.records = {0, 1}, .value = "no call", .refuses = true}, 10, 1, 1},
+                 /* a call takes the only slot */
+                 {{.records = {0, 1}, .value = call}, 10, 1, 0},
+                 /* a call of its own is running, but nothing keeps it from being read */
+                 {{.records = {1, 0}, .value = call}, 10, 1, 0},
+                 /* its window is full: with a call that runs, with requests that wait for the slot,
+                  * with a result that is refused */
+                 {{.records = {1, 0}, .value = call}, 1, 0, 0},
+                 {{.records = {2, 1}, .value = call}, 1, 0, 0},
+                 {{.records = {1, 0}, .value = "no call", .refuses = true}, 1, 0, 1}};
+    int64_t window = config.partition_window, slots = config.platform_max_in_flight;
+    config.platform_max_in_flight = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kafka with = cases[i].with;
+        with.grows = true;
+        with.partitions = PARTITIONS;
+        config.partition_window = cases[i].window;
+        run(with);
+        if (metrics_sum(kafka.metrics->halted) != cases[i].halted ||
+            metrics_sum(kafka.metrics->stuck) != cases[i].stuck)
+            fail_msg("case %zu: %" PRIu64 " halted, %" PRIu64 " stuck", i,
+                     metrics_sum(kafka.metrics->halted), metrics_sum(kafka.metrics->stuck));
+        metrics_free(kafka.metrics);
+    }
+    config.partition_window = window;
+    config.platform_max_in_flight = slots;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_operation_that_does_not_end_is_told),
         cmocka_unit_test(a_standby_that_joins_again_is_shown_outside),
-        cmocka_unit_test(the_lag_of_a_halted_partition_is_that_of_its_committed_offset)};
+        cmocka_unit_test(the_lag_of_a_halted_partition_is_that_of_its_committed_offset),
+        cmocka_unit_test(a_stuck_partition_is_told_whatever_others_wait_for)};
     return cmocka_run_group_tests(tests, load, unload);
 }

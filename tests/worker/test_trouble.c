@@ -114,6 +114,7 @@ static void unready_after_a_minute(void **state)
     trouble_failed(&troubles, TROUBLE_REFUSALS, 61000, "one partition's record", true);
     assert_string_equal(troubles_lasting(&troubles, 61000, NULL), "no right");
     trouble_over(&troubles, TROUBLE_COMMITS, 61000);
+    assert_false(troubles_any(&troubles, 61000));
     assert_null(
         troubles_lasting(&troubles, 61000, NULL)); /* a halted partition alone is no reason */
 }

@@ -185,6 +185,7 @@ struct engine_partition_stats {
                            form; -1: none */
     int64_t base, next; /* next: after the last record seen */
     size_t ready_lanes, unfinished, unfinished_bytes, started, ledger_size;
+    size_t handed, ended;  /* of those started: at the call thread; not in a transaction yet */
     int64_t oldest_ms;     /* the oldest unfinished record's timestamp; -1: none, or not known */
     size_t delayed_lanes;  /* order ids in back-off */
     bool older_than_group; /* had records but no committed offset */
