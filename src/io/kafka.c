@@ -92,6 +92,7 @@ static int make_consumer(struct kafka *kafka, struct error *error)
     rd_kafka_conf_set_rebalance_cb(conf, kafka_rebalance_callback);
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
+    kafka_quota_follow(conf);
     rd_kafka_conf_set_opaque(conf, kafka);
     if (kafka_membership_follow(kafka, conf)) {
         rd_kafka_conf_destroy(conf);

@@ -194,6 +194,9 @@ void kafka_end_owner(struct kafka *kafka, const char *owner);
  * group's current generation. */
 void kafka_commit(struct kafka *kafka, const struct stored_ledger *list, size_t count);
 
+/* How many answers of brokers a quota has delayed. */
+unsigned kafka_throttles(const struct kafka *kafka);
+
 /* Leaves the group. `revoked` is reported for partitions that are still assigned, and must be
  * answered. */
 void kafka_leave(struct kafka *kafka);

@@ -308,6 +308,7 @@ struct kafka {
     bool failed;                       /* reported once */
     atomic_uint joins;                 /* JoinGroup requests since the last heartbeat. Any thread */
     atomic_uint all_joins;             /* all JoinGroup requests. Any thread */
+    atomic_uint throttles;             /* answers that a quota has delayed. Any thread */
     atomic_uint all_leaves;            /* all LeaveGroup requests. Any thread */
     _Atomic int64_t heartbeat_ms;      /* when the last heartbeat was sent; 0: never. Any thread */
     atomic_uint rights_missing;        /* a bit for each kafka_right; any thread */
@@ -398,6 +399,9 @@ int kafka_add_kept(struct error *error);
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility,
                         const char *text);
 void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque);
+/* kafka_quota.c: counts and tells answers that a quota delays; the conf's opaque is the struct
+ * kafka. */
+void kafka_quota_follow(rd_kafka_conf_t *conf);
 /* Whether the broker is too old for the worker. */
 bool kafka_is_too_old(rd_kafka_resp_err_t code);
 /* Whether the coordinator says that this process is not a member of the current generation. */

@@ -135,6 +135,7 @@ static int make_producer(struct kafka *kafka, struct error *error)
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_log_cb(conf, kafka_log_callback);
     rd_kafka_conf_set_error_cb(conf, kafka_error_callback);
+    kafka_quota_follow(conf);
     rd_kafka_conf_set_opaque(conf, kafka);
     rd_kafka_t *producer = kafka_client_now(kafka, RD_KAFKA_PRODUCER, conf, error);
     if (!producer)

@@ -224,6 +224,7 @@ static void show_counts(struct kafka_thread *thread)
     metrics_set(&metrics->fenced[job], all.fenced);
     metrics_set(&metrics->recovered[job], all.recovered);
     metrics_set(&metrics->resumed[job], all.resumed);
+    metrics_set(&metrics->throttles[job], kafka_throttles(thread->kafka));
 }
 
 static void show_condition(struct kafka_thread *thread, enum condition condition, bool holds)

@@ -73,7 +73,7 @@ struct metrics {
     _Atomic uint64_t waiting_lanes[REQUEST_KINDS], outstanding[REQUEST_KINDS];
     _Atomic uint64_t transactions[REQUEST_KINDS], aborted[REQUEST_KINDS], unknown[REQUEST_KINDS];
     _Atomic uint64_t fenced[REQUEST_KINDS], recovered[REQUEST_KINDS];
-    _Atomic uint64_t resumed[REQUEST_KINDS];
+    _Atomic uint64_t resumed[REQUEST_KINDS], throttles[REQUEST_KINDS];
     _Atomic int64_t kafka_turned_ms[REQUEST_KINDS]; /* CLOCK_BOOTTIME of the loop's last iteration;
                                                        INT64_MAX: the thread has ended */
     _Atomic bool in_group[REQUEST_KINDS];
@@ -149,6 +149,8 @@ struct metrics {
     ROW(partitions_resumed_total, counter, JOBS, m->resumed,                                       \
         "Lost partitions that came back before another worker had them; the worker went on from "  \
         "memory")                                                                                  \
+    ROW(kafka_throttles_total, counter, JOBS, m->throttles,                                        \
+        "Answers of Kafka's brokers that were delayed because the worker was over a quota")        \
     ROW(rebalances_total, counter, PLAIN, &m->rebalances, "Rebalances of the groups")              \
     ROW(partitions, gauge, JOBS, m->partitions, "Partitions assigned")                             \
     ROW(partitions_halted, gauge, JOBS, m->halted,                                                 \

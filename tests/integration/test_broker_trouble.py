@@ -1,4 +1,6 @@
 """A broker that is stopped, killed or frozen: nothing is lost, nothing is in doubt, nothing is called twice."""
+import re
+
 from case import BUILD, KafkaCase, load, main, wait_until
 from records import call, create_topics, delete_topic, zipf_keys
 from wall import wall_needed
@@ -102,6 +104,19 @@ class BrokerTrouble(KafkaCase):
             self.kafka.restart()
         wait_until(lambda: worker.get("/readyz")[0] == 200, 60, "ready again")
         self.assertIn("\nprivacy_call_kafka_failing 0\n", worker.get("/metrics")[1])
+        self.assertEqual(0, worker.terminate())
+
+    def test_over_its_quota(self):
+        """Everything works, but late, and only the worker's own client sees why."""
+        platform = self.sandbox()
+        worker = self.worker(platform, {"instance.id": "over-its-quota"}).wait_assigned()
+        self.kafka.set_quota("over-its-quota", producer_byte_rate=4000)
+        for number in range(100):
+            self.requests.send(call(number, f"k{number}"), f"k{number}")
+        sent = self.requests.flush()
+        worker.wait_log(lambda e: e["log.level"] == "warn" and "delays the producer of client.id over-its-quota by " in e["message"], 60)
+        self.check_run(sent, self.results(len(sent), seconds=120), platform)
+        self.assertGreater(int(re.search(r'\nprivacy_call_kafka_throttles_total (\d+)\n', worker.get("/metrics")[1])[1]), 0)
         self.assertEqual(0, worker.terminate())
 
     def test_stop_while_it_is_down_and_nothing_is_left(self):

@@ -237,6 +237,13 @@ class Kafka:
         for n in numbers or (1,):
             self._wait_ready(n)
 
+    def set_quota(self, client_id, **rates):
+        """Limits the clients of that id, in bytes a second (as producer_byte_rate)."""
+        command = self._java(1, "kafka.admin.ConfigCommand", "quota.log", "--bootstrap-server", self.bootstrap, "--alter", "--add-config",
+                             ",".join(f"{name}={rate}" for name, rate in rates.items()), "--entity-type", "clients", "--entity-name", client_id)
+        if command.wait(START_SECONDS):
+            raise RuntimeError(f"the quota could not be set: {self._tail(1, 'out')}")
+
     def alive(self, n=1):
         return n in self.pids and running(self.pids[n])
 

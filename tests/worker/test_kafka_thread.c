@@ -256,6 +256,12 @@ enum kafka_standing kafka_standing(const struct kafka *at)
     return at->joins_from_ms && now_ms >= at->joins_from_ms ? KAFKA_JOINING : KAFKA_SETTLED;
 }
 
+unsigned kafka_throttles(const struct kafka *at)
+{
+    (void)at;
+    return 0;
+}
+
 bool kafka_asks_again(const struct kafka *at)
 {
     (void)at;
