@@ -65,6 +65,7 @@ static void on_log_changed(void *argument, const struct record_position *list, s
         engine_log_changed(thread->engine, list[i].partition);
         notes_of(thread, list[i].partition)->made_again = true;
     }
+    gone_log_changed(thread, list, count);
 }
 
 static void on_producer_ready(void *argument)
@@ -172,8 +173,10 @@ static void on_ledgers_read(void *argument, enum group_answer answer,
     struct kafka_thread *thread = argument;
     note_answer(thread, TROUBLE_READS, answer, "the committed ledgers cannot be read yet", error);
     for (size_t i = 0; i < count; i++)
-        if (list[i].made_again)
+        if (list[i].made_again) {
             notes_of(thread, list[i].partition)->made_again = true;
+            gone_log_changed(thread, &(struct record_position){.partition = list[i].partition}, 1);
+        }
     engine_ledgers_read(thread->engine, answer, list, count, thread->now);
     note_halted(thread, list, count);
     count_landed(thread);

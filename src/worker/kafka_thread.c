@@ -203,6 +203,7 @@ static void look(struct kafka_thread *thread)
     check_waiting(thread);
     check_join(thread);
     halted_log(thread);
+    gone_log(thread);
     job_view_renew(thread);
 }
 

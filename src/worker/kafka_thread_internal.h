@@ -1,6 +1,7 @@
 /* The state of a job's Kafka thread, and what the files about it share; private to them:
  * kafka_thread.c (the loop and the stop), kafka_reports.c (what Kafka reports), kafka_actions.c
- * (what the engine says), halted_log.c (log lines about halted partitions), job_view.c (what the
+ * (what the engine says), halted_log.c (log lines about halted partitions), gone_log.c
+ * (about requests whose log is gone), job_view.c (what the
  * page and the metrics show). Kafka thread, unless a function says otherwise. */
 #pragma once
 
@@ -38,6 +39,7 @@ struct partition_notes {
     int64_t told_at[HOLDS];  /* when the log last reported that it is halted; 0: never */
     uint64_t told_of[HOLDS]; /* and the hash of the reason */
     struct claim claim;
+    bool gone_told;    /* so were the requests whose log is gone */
     int64_t halted_at; /* the committed offset with which it was halted when that was read; -1: it
                           was not */
 };
@@ -112,6 +114,12 @@ void kafka_actions_retry_claims(struct kafka_thread *thread);
 
 /* halted_log.c: logs partitions that are halted, and why: each at once, then once a minute. */
 void halted_log(struct kafka_thread *thread);
+
+/* gone_log.c: logs requests that were read and not begun: of lost partitions whose topic is gone
+ * (once a second), and of partitions whose log is another one (before the engine forgets them). */
+void gone_log(struct kafka_thread *thread);
+void gone_log_changed(struct kafka_thread *thread, const struct record_position *list,
+                      size_t count);
 
 /* job_view.c: shows that the loop runs, and what keeps it from its work. Each iteration. */
 void job_view_turned(struct kafka_thread *thread);

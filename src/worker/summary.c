@@ -303,6 +303,13 @@ static bool is_lost(const struct partition_row *row)
     return !strcmp(row->state, "lost");
 }
 
+/* The job's topic of requests, if it is gone; NULL: it exists. */
+static const char *gone_topic(const struct overview *overview, int job)
+{
+    const _Atomic(const char *) *lacking = overview->metrics->lacks_input[job];
+    return lacking ? atomic_load(lacking) : NULL;
+}
+
 static void find_lost(struct summary *summary, const struct overview *overview)
 {
     const struct partition_row *row = NULL;
@@ -316,9 +323,18 @@ static void find_lost(struct summary *summary, const struct overview *overview)
     else
         WORDS(problem->what, "%zu of %zu partitions lost", count, overview->row_count);
     problem->since_ms = since;
-    WORDS(problem->reason, "this worker's session in its group has ended");
-    WORDS(problem->next, "it joins again by itself, and goes on from memory where no other worker "
-                         "has taken over");
+    const char *gone = gone_topic(overview, row->job);
+    if (gone) {
+        WORDS(problem->reason, "topic %s is gone", gone);
+        WORDS(problem->next, "create it again, and it goes on by itself; what was read of it and "
+                             "not begun has no result if it was deleted");
+    } else {
+        WORDS(problem->reason, "this worker's session in its group has ended");
+        WORDS(problem->next,
+              "it joins again by itself, which may take the session timeout (%" PRId64
+              " s) or longer, and goes on from memory where no other worker has taken over",
+              (overview->metrics->config->session_timeout_ms + 999) / 1000);
+    }
     put_waiting(problem, overview->metrics);
 }
 

@@ -203,6 +203,40 @@ class Topics(KafkaCase):
         worker.wait_log("cannot be found out yet", after=at)
         return True
 
+    def test_deleted_with_requests_that_wait(self):
+        """Nobody performs what was read of a topic that is gone: the log counts it, for each partition, and the page names the
+        topic."""
+        sandbox = self.sandbox("hang")
+        worker = self.worker(sandbox, {"kafka.topic.metadata.refresh.interval.ms": "500", "platform.max.in.flight": "1"})
+        worker.wait_assigned()
+        self.ask_calls(0, 12)
+        sandbox.wait_calls(1)
+        wait_until(lambda: sum(p["unfinished"] for p in self.status(worker)["partitions"]) == 12, what="all are read")
+        at = worker.logged()
+        delete_topic(self.bootstrap, self.names["call.requests"])
+        worker.wait_log("read and not begun", after=at)
+        told = wait_until(lambda: (found := [e for e in worker.events() if "read and not begun" in e["message"]])[2:] and found)
+        self.assertEqual({0, 1, 2}, {e["kafka.partition"] for e in told})
+        self.assertEqual(11, sum(int(re.search(r": (\d+) requests of ", e["message"])[1]) for e in told))
+        for event in told:
+            self.assertRegex(event["message"], r"read and not begun \(offsets [01] to 3\) are not performed")
+        summary = self.status(worker)["summary"]
+        self.assertEqual("lost", summary["state"])
+        self.assertEqual(f"topic {self.names['call.requests']} is gone", summary["reason"])
+
+    def test_made_again_at_once_with_requests_that_wait(self):
+        """Those of the old topic are counted as well."""
+        sandbox = self.sandbox("hang")
+        worker = self.worker(sandbox, {"platform.max.in.flight": "1"}).wait_assigned()
+        self.ask_calls(0, 12)
+        sandbox.wait_calls(1)
+        wait_until(lambda: sum(p["unfinished"] for p in self.status(worker)["partitions"]) == 12, what="all are read")
+        at = worker.logged()
+        self.recreate()
+        self.ask_calls(12, 3)
+        said = worker.wait_log("is gone: .* read and not begun", after=at)
+        self.assertIn("kafka.partition", said)
+
     def test_made_again_and_owned_by_another_meanwhile(self):
         """What a worker remembers of the log that it read is older than the ledger of the worker that has read the new one: a partition
         goes on from that ledger, and nothing is called twice, whether the partition is handed over or not."""

@@ -21,7 +21,8 @@ static struct call_pause pause_now;
 static int64_t turned_ms;
 static struct config config = {.request_topics = {"call-requests", "recording-requests"},
                                .group_ids = {"g", "g-recordings"},
-                               .drain_timeout_ms = 15000};
+                               .drain_timeout_ms = 15000,
+                               .session_timeout_ms = 45000};
 static struct metrics *metrics;
 static struct partition_row rows[3];
 static struct history_step steps[HISTORY_STEPS];
@@ -316,9 +317,11 @@ static void lost_partitions_come_before_what_is_over(void **state)
     for (size_t i = 0; i < 3; i++)
         rows[i].state = "lost";
     holds(CONDITION_OUTSIDE);
-    expect(SEVERITY_ERROR, "lost",
-           "All partitions lost since 19:28 UTC: this worker's session in its group has ended; it "
-           "joins again by itself, and goes on from memory where no other worker has taken over");
+    expect(
+        SEVERITY_ERROR, "lost",
+        "All partitions lost since 19:28 UTC: this worker's session in its group has ended; it "
+        "joins again by itself, which may take the session timeout (45 s) or longer, and goes on "
+        "from memory where no other worker has taken over");
     assert_string_equal(summary.all[1].state, "tries-fail");
     assert_int_equal(summary.count, 3); /* it is why a job is not in its group */
     rows[0].state = "halted";
@@ -330,6 +333,21 @@ static void lost_partitions_come_before_what_is_over(void **state)
     summary_make(&summary, &overview);
     assert_string_equal(summary.all[0].state, "no-kafka");
     assert_string_equal(summary.all[1].state, "lost");
+}
+
+/* librdkafka calls the partitions of a topic that was deleted lost, too. */
+static void partitions_of_a_topic_that_is_gone_are_told_as_such(void **state)
+{
+    (void)state;
+    _Atomic(const char *) lacking = config.request_topics[REQUEST_CALL];
+    metrics->lacks_input[REQUEST_CALL] = &lacking;
+    for (size_t i = 0; i < 3; i++)
+        rows[i].state = "lost";
+    holds(CONDITION_OUTSIDE);
+    expect(SEVERITY_ERROR, "lost",
+           "All partitions lost since 19:28 UTC: topic call-requests is gone; create it again, and "
+           "it goes on by itself; what was read of it and not begun has no result if it was "
+           "deleted");
 }
 
 /* A job that has been outside its group for a minute is told also where other problems are, which
@@ -419,6 +437,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_stop, begin, end),
         cmocka_unit_test_setup_teardown(unknown, begin, end),
         cmocka_unit_test_setup_teardown(lost_partitions_come_before_what_is_over, begin, end),
+        cmocka_unit_test_setup_teardown(partitions_of_a_topic_that_is_gone_are_told_as_such, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(a_job_outside_is_told_beside_unknown_results, begin, end),
         cmocka_unit_test_setup_teardown(failing_tries, begin, end),
         cmocka_unit_test_setup_teardown(unavailable, begin, end),

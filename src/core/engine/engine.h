@@ -190,6 +190,11 @@ struct engine_partition_stats {
     size_t delayed_lanes;  /* order ids in back-off */
     bool older_than_group; /* had records but no committed offset */
 };
+/* Requests of a partition. */
+struct engine_range {
+    size_t count;
+    int64_t first, last; /* offsets */
+};
 struct engine_stats {
     size_t partitions, handed, started, waiting_lanes, ready_lanes, bytes;
     uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
@@ -199,6 +204,10 @@ void engine_get_stats(const struct engine *engine, struct engine_stats *view);
 /* Fills in the i-th partition; false: there is no such partition. */
 bool engine_get_partition_stats(const struct engine *engine, size_t i,
                                 struct engine_partition_stats *view);
+
+/* The requests of the partition that the engine knows and that are not performed yet: of calls,
+ * those that are not with the call thread. false: there are none. O(requests). */
+bool engine_get_unbegun(const struct engine *engine, int32_t partition, struct engine_range *range);
 
 /* Recounts the counters and lists, and rebuilds the ledgers from all requests. Returns a
  * contradiction; NULL: none. For tests. O(all requests). */

@@ -57,6 +57,37 @@ bool engine_get_partition_stats(const struct engine *engine, size_t i,
     return true;
 }
 
+static bool is_unbegun(const struct engine *engine, const struct request *request)
+{
+    switch (request->state) {
+    case REQUEST_HANDED: /* a call becomes an orphan, which is logged */
+        return engine->options.kind == REQUEST_RECORDING;
+    case REQUEST_ENDED:
+    case REQUEST_ENDING:
+        return false;
+    default:
+        return true;
+    }
+}
+
+bool engine_get_unbegun(const struct engine *engine, int32_t number, struct engine_range *range)
+{
+    const struct partition *partition = partition_find(engine, number);
+    *range = (struct engine_range){0};
+    if (!partition)
+        return false;
+    list_each(at, &partition->requests)
+    {
+        const struct request *request = list_of(at, struct request, partition_node);
+        if (!is_unbegun(engine, request))
+            continue;
+        if (!range->count++)
+            range->first = request->position.offset;
+        range->last = request->position.offset;
+    }
+    return range->count > 0;
+}
+
 const struct request *engine_next_late(const struct engine *engine, const struct request *last)
 {
     const struct list *lists[] = {&engine->txn.ending, &engine->ended};
