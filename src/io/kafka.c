@@ -1,6 +1,7 @@
 /* Creation, waiting for and serving of events, and the end. Kafka thread, except kafka_wake. */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -254,6 +255,20 @@ void kafka_wake(struct kafka *kafka)
     (void)written; /* only a full counter fails, and that one wakes as well */
 }
 
+/* The error in words, with what to do about it. */
+static void explain(const struct kafka *kafka, rd_kafka_resp_err_t code, const char *text,
+                    struct error *words)
+{
+    if (code == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT)
+        error_set(words,
+                  "%s: kafka.session.timeout.ms (%lld) is not between the brokers' "
+                  "group.min.session.timeout.ms and group.max.session.timeout.ms; nothing is "
+                  "read before one of them is changed",
+                  text, (long long)kafka->config->session_timeout_ms);
+    else
+        kafka_explain(words, code, text);
+}
+
 /* Handles an error that is not of one partition: of a topic, the group, or the client. */
 static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *message)
 {
@@ -268,23 +283,23 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
         atomic_store(&kafka->lacks_input, kafka->config->request_topics[kafka->job]);
     if (kafka_is_denied(kafka, message->err, text))
         return;
+    struct error words;
+    explain(kafka, message->err, text, &words);
+    if (strstr(text, "JoinGroup failed")) {
+        snprintf(kafka->refusal, sizeof kafka->refusal, "%s", words.text);
+        kafka->refusal_ms = clock_boot_ms();
+    }
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
         kafka_right_missing(kafka, RIGHT_FIND_INPUT, kafka->config->request_topics[kafka->job],
                             rd_kafka_err2str(message->err));
         /* The partitions are requested again, which shows when the error is over. */
         kafka_partitions_failed(kafka, message->err, rd_kafka_err2str(message->err));
-    } else if (message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT) {
-        if (due)
-            log_error("kafka: %s: kafka.session.timeout.ms (%lld) is not between the brokers' "
-                      "group.min.session.timeout.ms and group.max.session.timeout.ms; nothing is "
-                      "read before one of them is changed",
-                      text, (long long)kafka->config->session_timeout_ms);
     } else if (!due) {
         return;
+    } else if (message->err == RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT) {
+        log_error("kafka: %s", words.text);
     } else if (kafka_is_too_old(message->err) ||
                message->err == RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL) {
-        struct error words;
-        kafka_explain(&words, message->err, text);
         log_error("kafka: %s; waiting", words.text);
     } else if (message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
         log_warn("kafka: topic %s does not exist yet: create it; waiting",

@@ -107,6 +107,10 @@ enum kafka_standing {
 };
 enum kafka_standing kafka_standing(const struct kafka *kafka);
 
+/* Why the coordinator refused the last join, with a remedy; NULL: it did not, or the job has been
+ * in its group since. librdkafka reports an error that repeats once. Valid until kafka_serve. */
+const char *kafka_join_refusal(const struct kafka *kafka);
+
 /* Whether the job waits for a topic that, by the last report, does not exist yet. */
 bool kafka_lacks_topic(const struct kafka *kafka);
 /* The name of such a topic, of the requests or one that is written to; it points at NULL: none. For

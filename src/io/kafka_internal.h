@@ -311,6 +311,8 @@ struct kafka {
     atomic_uint throttles;             /* answers that a quota has delayed. Any thread */
     atomic_uint all_leaves;            /* all LeaveGroup requests. Any thread */
     _Atomic int64_t heartbeat_ms;      /* when the last heartbeat was sent; 0: never. Any thread */
+    char refusal[512];                 /* why the last join was refused; empty: never */
+    int64_t refusal_ms;                /* when */
     atomic_uint rights_missing;        /* a bit for each kafka_right; any thread */
     _Atomic int64_t silent_since_ms;   /* wall clock; 0: brokers answer. Any thread */
     char silence[256];                 /* why the last connection failed; under log_throttle.lock */

@@ -163,6 +163,13 @@ enum kafka_standing kafka_standing(const struct kafka *kafka)
                : KAFKA_NO_COORDINATOR;
 }
 
+const char *kafka_join_refusal(const struct kafka *kafka)
+{
+    return *kafka->refusal && kafka->refusal_ms >= atomic_load(&kafka->heartbeat_ms)
+               ? kafka->refusal
+               : NULL;
+}
+
 void kafka_assignment_is_member(struct kafka *kafka)
 {
     kafka->assignment.no_member_since_ms = 0;

@@ -21,7 +21,7 @@ static void render_livez(struct metrics *metrics, struct http_answer *answer)
 
 static void render_readyz(struct metrics *metrics, struct http_answer *answer)
 {
-    char why[400];
+    char why[METRICS_TEXT + 100];
     put_word(answer, !health_why_unready(metrics, why, sizeof why), "ready", why);
     text_add(&answer->body, "\n");
 }

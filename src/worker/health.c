@@ -53,9 +53,23 @@ bool health_is_ready(const struct metrics *metrics)
     return is_in_groups(metrics) && !atomic_load(&metrics->draining) && !is_failing(metrics);
 }
 
-static void why_outside(const char *silence, bool outside, char *out, size_t size)
+/* Why the group of a job that is outside refuses it. */
+static bool copy_refusal(struct metrics *metrics, char *out, size_t size)
 {
-    if (*silence || !outside)
+    for (int job = 0; job < REQUEST_KINDS; job++)
+        if (health_is_on(metrics, job) && !atomic_load(&metrics->in_group[job]) &&
+            metrics_copy_refusal(metrics, job, out, size))
+            return true;
+    return false;
+}
+
+static void why_outside(struct metrics *metrics, const char *silence, bool outside, char *out,
+                        size_t size)
+{
+    char refusal[METRICS_TEXT];
+    if (!*silence && outside && copy_refusal(metrics, refusal, sizeof refusal))
+        snprintf(out, size, "not in the group: %s", refusal);
+    else if (*silence || !outside)
         snprintf(out, size, "%sno broker answers%s%s", outside ? "not in the group, as " : "",
                  *silence ? ": " : "", silence);
     else
@@ -86,13 +100,13 @@ bool health_why_unready(struct metrics *metrics, char *out, size_t size)
     else if (!outside && !failing)
         return false;
     else if (*silence) /* before what fails: that is its consequence */
-        why_outside(silence, outside, out, size);
+        why_outside(metrics, silence, outside, out, size);
     else if (metrics_copy_failing(metrics, out, size))
         return true;
     else if (topic)
         snprintf(out, size, "topic %s does not exist yet", topic);
     else
-        why_outside(silence, outside, out, size);
+        why_outside(metrics, silence, outside, out, size);
     return true;
 }
 

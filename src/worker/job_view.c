@@ -258,6 +258,7 @@ static void show_conditions(struct kafka_thread *thread)
     show_condition(thread, CONDITION_NO_RIGHT, kafka_lacks_right(thread->kafka));
     show_condition(thread, CONDITION_STUCK, atomic_load(&metrics->stuck[job]) > 0);
     show_condition(thread, CONDITION_OUTSIDE, is_outside(thread));
+    metrics_refusal(metrics, job, kafka_join_refusal(thread->kafka));
     metrics_failing(metrics, job, failing, thread->wall - thread->now + failing_since,
                     thread->wall);
 }

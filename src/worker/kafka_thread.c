@@ -130,7 +130,11 @@ static void check_waiting(struct kafka_thread *thread)
 
 static const char *why_outside(const struct kafka_thread *thread)
 {
-    switch (kafka_standing(thread->kafka)) {
+    const char *refusal = kafka_join_refusal(thread->kafka);
+    enum kafka_standing standing = kafka_standing(thread->kafka);
+    if (refusal && (standing == KAFKA_JOINS_REFUSED || standing == KAFKA_JOINING))
+        return refusal;
+    switch (standing) {
     case KAFKA_JOINS_REFUSED:
         return "its coordinator refuses each join (kafka.consumer.debug=cgrp shows the error)";
     case KAFKA_JOINING:

@@ -343,6 +343,21 @@ static bool lasts(const struct metrics *metrics, enum request_kind job, enum con
     return since && llabs(wall_ms - since) >= TROUBLE_LASTING_MS;
 }
 
+void metrics_refusal(struct metrics *metrics, enum request_kind job, const char *reason)
+{
+    pthread_mutex_lock(&metrics->lock);
+    snprintf(metrics->refusal[job], sizeof metrics->refusal[job], "%s", reason ? reason : "");
+    pthread_mutex_unlock(&metrics->lock);
+}
+
+bool metrics_copy_refusal(struct metrics *metrics, int job, char *out, size_t size)
+{
+    pthread_mutex_lock(&metrics->lock);
+    snprintf(out, size, "%s", metrics->refusal[job]);
+    pthread_mutex_unlock(&metrics->lock);
+    return *out;
+}
+
 /* The time of the condition is computed from another clock each time. Small differences do not
  * change it. */
 void metrics_failing(struct metrics *metrics, enum request_kind job, const char *text,

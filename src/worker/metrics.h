@@ -18,7 +18,8 @@
 
 enum {
     METRICS_PARTITIONS = 1024
-}; /* rows of one job; further partitions are counted, but not listed */
+};                           /* rows of one job; further partitions are counted, but not listed */
+enum { METRICS_TEXT = 700 }; /* room for why the work does not go on */
 enum { METRICS_TABLE = REQUEST_KINDS * METRICS_PARTITIONS };
 
 enum dead_letter_reason {
@@ -84,7 +85,9 @@ struct metrics {
     pthread_mutex_t lock;   /* of the tables */
     struct partition_row table[REQUEST_KINDS][METRICS_PARTITIONS];
     size_t table_size[REQUEST_KINDS];
-    char failing[REQUEST_KINDS][400]; /* the operation that keeps failing; empty: none */
+    char failing[REQUEST_KINDS][METRICS_TEXT]; /* the operation that keeps failing; empty: none */
+    char refusal[REQUEST_KINDS]
+                [METRICS_TEXT];       /* why the group refuses the join; empty: it does not */
     char silence[REQUEST_KINDS][256]; /* why no broker answers, as last reported */
     _Atomic uint64_t failing_jobs[REQUEST_KINDS]; /* 1: it is failing (metrics_failing) */
     _Atomic uint64_t stuck[REQUEST_KINDS];
@@ -225,6 +228,11 @@ void metrics_condition(struct metrics *metrics, enum request_kind job, enum cond
  * has waited for longest (HTTP thread). */
 void metrics_silence(struct metrics *metrics, enum request_kind job, const char *reason);
 void metrics_copy_silence(struct metrics *metrics, char *out, size_t size);
+
+/* Sets why its group refuses a job's join (NULL: it does not; the job's Kafka thread), and copies
+ * that. Returns whether there is a reason (HTTP thread). */
+void metrics_refusal(struct metrics *metrics, enum request_kind job, const char *reason);
+bool metrics_copy_refusal(struct metrics *metrics, int job, char *out, size_t size);
 
 /* Ends a step of the history when its time is over. Any Kafka thread calls it once a second. */
 void metrics_sample(struct metrics *metrics, int64_t now_ms);

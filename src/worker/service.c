@@ -51,7 +51,7 @@ static void describe(struct service *service, struct text *out)
     const struct call_counters *calls = call_thread_counters(metrics->calls);
     uint64_t partitions = metrics_sum(metrics->partitions), halted = metrics_sum(metrics->halted);
     const char *frozen = health_dead(metrics);
-    char failing[400];
+    char failing[METRICS_TEXT];
     if (frozen)
         text_add(out, frozen);
     else if (service->stopping_reported)

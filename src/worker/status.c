@@ -372,7 +372,7 @@ static void put_process(struct text *out, const struct overview *overview, bool 
     struct metrics *metrics = overview->metrics;
     const struct config *config = metrics->config;
     const struct call_counters *calls = call_thread_counters(metrics->calls);
-    char failing[400];
+    char failing[METRICS_TEXT];
     put_string(out, "version", PCW_VERSION);
     put_string(out, "group", config->group_ids[REQUEST_CALL]);
     put_string(out, "instance", config->instance_id);

@@ -471,7 +471,13 @@ static void find_outside(struct summary *summary, const struct overview *overvie
     struct problem *problem = add(summary, late ? SEVERITY_WARNING : SEVERITY_NOTICE, "joining");
     WORDS(problem->what, "Joining the group of the %s", jobs[job]);
     problem->since_ms = since;
-    WORDS(problem->next, "its partitions come with the group's next rebalance");
+    if (metrics_copy_refusal(overview->metrics, job, problem->reason, sizeof problem->reason)) {
+        problem->severity = SEVERITY_WARNING;
+        WORDS(problem->what, "The group of the %s does not take this worker in", jobs[job]);
+        WORDS(problem->next, "it is tried again by itself");
+    } else {
+        WORDS(problem->next, "its partitions come with the group's next rebalance");
+    }
 }
 
 static void find_stop(struct summary *summary, const struct overview *overview)

@@ -18,13 +18,13 @@ enum severity {
 
 struct problem {
     enum severity severity;
-    const char *state;       /* static, kebab-case */
-    char what[300];          /* 'Calls paused' */
-    char reason[420];        /* empty: none is known */
-    int64_t since_ms;        /* wall clock; 0: not known */
-    char next[420];          /* what happens next, or what to do; empty: next_action says it */
-    const char *next_action; /* static: what happens at next_ms; NULL: nothing at a known time */
-    int64_t next_ms;         /* wall clock */
+    const char *state;         /* static, kebab-case */
+    char what[300];            /* 'Calls paused' */
+    char reason[METRICS_TEXT]; /* empty: none is known */
+    int64_t since_ms;          /* wall clock; 0: not known */
+    char next[420];            /* what happens next, or what to do; empty: next_action says it */
+    const char *next_action;   /* static: what happens at next_ms; NULL: nothing at a known time */
+    int64_t next_ms;           /* wall clock */
     char waiting[120]; /* the work that waits until the problem is over; empty: none is counted */
 };
 

@@ -18,7 +18,7 @@ enum trouble_kind {
 };
 
 enum {
-    TROUBLE_TEXT = 400,
+    TROUBLE_TEXT = 700,
     TROUBLE_LASTING_MS = 60000, /* after so long the process is not ready */
 };
 

@@ -157,6 +157,11 @@ class Topics(KafkaCase):
         said = worker.wait_log("Inconsistent group protocol")
         self.assertEqual("error", said["log.level"])
         self.assertIn("a group of its own", said["message"])
+        wait_until(lambda: all(word in worker.get("/readyz")[1] for word in ("Inconsistent group protocol", "a group of its own")),
+                   what=lambda: f"/readyz says the same, but it says {worker.get('/readyz')}")
+        summary = self.status(worker)["summary"]
+        self.assertEqual(("warning", "joining"), (summary["severity"], summary["state"]))
+        self.assertIn("Inconsistent group protocol", summary["reason"])
         other.close()
         worker.wait_assigned()
         self.ask_calls(0, 12)

@@ -262,6 +262,12 @@ unsigned kafka_throttles(const struct kafka *at)
     return 0;
 }
 
+const char *kafka_join_refusal(const struct kafka *at)
+{
+    (void)at;
+    return NULL;
+}
+
 bool kafka_asks_again(const struct kafka *at)
 {
     (void)at;

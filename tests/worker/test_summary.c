@@ -216,6 +216,27 @@ static void a_silence_is_told_before_what_comes_of_it(void **state)
     assert_string_equal(why, "a transaction does not end");
 }
 
+/* Whatever else is not known: the broker has said why. */
+static void a_join_that_is_refused(void **state)
+{
+    char why[800];
+    (void)state;
+    holds(CONDITION_OUTSIDE);
+    metrics_refusal(metrics, REQUEST_RECORDING,
+                    "JoinGroup failed: Broker: Inconsistent group "
+                    "protocol: give another program its own group");
+    expect(SEVERITY_WARNING, "joining",
+           "The group of the recordings does not take this worker in since 19:28 UTC: JoinGroup "
+           "failed: Broker: Inconsistent group protocol: give another program its own group; it is "
+           "tried again by itself");
+    health_why_unready(metrics, why, sizeof why);
+    assert_string_equal(why, "not in the group: JoinGroup failed: Broker: Inconsistent group "
+                             "protocol: give another program its own group");
+    metrics_refusal(metrics, REQUEST_RECORDING, NULL);
+    health_why_unready(metrics, why, sizeof why);
+    assert_string_equal(why, "not in the group yet");
+}
+
 static void kafka(void **state)
 {
     (void)state;
@@ -434,6 +455,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_silence_is_told_before_what_comes_of_it, begin, end),
         cmocka_unit_test_setup_teardown(kafka, begin, end),
         cmocka_unit_test_setup_teardown(what_concerns_all_comes_before_one_partition, begin, end),
+        cmocka_unit_test_setup_teardown(a_join_that_is_refused, begin, end),
         cmocka_unit_test_setup_teardown(a_stop, begin, end),
         cmocka_unit_test_setup_teardown(unknown, begin, end),
         cmocka_unit_test_setup_teardown(lost_partitions_come_before_what_is_over, begin, end),
