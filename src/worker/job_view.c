@@ -151,6 +151,28 @@ static void watch_partitions(struct kafka_thread *thread)
     metrics_set(&thread->metrics->stuck[thread->job], stuck);
 }
 
+/* Logs requests that have no result because the ledger calls them done: at once, then once a minute
+ * if there are more. */
+static void tell_passed(struct kafka_thread *thread, int32_t partition)
+{
+    struct partition_notes *notes = notes_of(thread, partition);
+    const struct passed *passed = &notes->passed;
+    if (passed->count == notes->passed_told ||
+        (notes->passed_told && thread->now < notes->passed_told_at + TROUBLE_INTERVAL_MS))
+        return;
+    notes->passed_told = passed->count;
+    notes->passed_told_at = thread->now;
+    struct log_about about = {
+        .topic = topic_of(thread), .partition = partition, .offset = passed->first};
+    log_write(LOG_ERROR, &about,
+              "%" PRIu64 " request(s) of %s/%d, at offsets %" PRId64 " to %" PRId64
+              ", are not dialled and get no result: the committed ledger tells that they are done, "
+              "although the log ended at offset %" PRId64
+              " when this worker took the partition. If the topic was made anew, or the ledger is "
+              "not this log's, send them again",
+              passed->count, about.topic, partition, passed->first, passed->last, notes->short_end);
+}
+
 /* Since when the partition is in that state, as far as each look has seen. */
 static int64_t since_of(struct kafka_thread *thread, int32_t partition, const char *state)
 {
@@ -179,6 +201,7 @@ static void fill_row(struct kafka_thread *thread, const struct engine_partition_
                                .ledger_size = view->ledger_size,
                                .needs_repair = view->needs_repair,
                                .stuck = notes_of(thread, view->partition)->stuck,
+                               .passed = notes_of(thread, view->partition)->passed,
                                .since_ms = since_of(thread, view->partition, state),
                                .oldest_ms = view->oldest_ms};
     snprintf(row->halt_reason, sizeof row->halt_reason, "%s", trouble ? trouble : "");
@@ -197,6 +220,7 @@ static void show_partitions(struct kafka_thread *thread)
                                   : kafka_trouble(thread->kafka, thread->job, view.partition);
         struct partition_row row;
         fill_row(thread, &view, trouble, &row);
+        tell_passed(thread, view.partition);
         halted += trouble != NULL;
         lost += view.lost;
         lag += metrics_lag(&row) > 0 ? metrics_lag(&row) : 0;

@@ -31,6 +31,15 @@ static void count_rebalance(struct kafka_thread *thread, uint64_t rebalance)
     thread->table_at = 0;
 }
 
+/* From now on the partition is read with another ledger. */
+static void forget_short_log(struct partition_notes *notes)
+{
+    notes->log_is_short = false;
+    notes->passed = (struct passed){0};
+    notes->passed_told = 0;
+    notes->passed_told_at = 0;
+}
+
 static void on_assigned(void *argument, uint64_t rebalance, const struct record_position *list,
                         size_t count)
 {
@@ -39,6 +48,8 @@ static void on_assigned(void *argument, uint64_t rebalance, const struct record_
     count_rebalance(thread, rebalance);
     atomic_store(&thread->metrics->in_group[thread->job], true);
     thread->shut_out = false;
+    for (size_t i = 0; i < count; i++)
+        forget_short_log(notes_of(thread, list[i].partition));
     engine_assigned(thread->engine, rebalance, list, count, thread->now);
 }
 
@@ -241,10 +252,46 @@ static void warn_of_older(struct kafka_thread *thread, int32_t partition)
     notes->older = older;
 }
 
+static void note_passed(struct kafka_thread *thread, struct passed *passed, int64_t offset)
+{
+    if (!passed->count++)
+        passed->first = offset;
+    passed->last = offset;
+    metrics_count(&thread->metrics->passed[thread->job], 1);
+}
+
+/* Whether the record ends the reading of its partition. The log has ended below what the ledger
+ * tells of. If a record that comes now in such a place is newer than that end, it is another one
+ * than the ledger tells of. An older one may be that: a new leader of the partition may show the
+ * end late. The engine waits for ENGINE_SHORT_LOG_MS because of that; but a record that the ledger
+ * calls done has no result. */
+static bool is_of_other_log(struct kafka_thread *thread, struct record_position position,
+                            const struct raw_record *raw)
+{
+    struct partition_notes *notes = notes_of(thread, position.partition);
+    int64_t end = engine_ledger_end(thread->engine, position.partition);
+    if (!notes->log_is_short || position.offset < notes->short_end || position.offset >= end)
+        return false;
+    if (raw->timestamp_ms < notes->short_wall) {
+        if (engine_is_done(thread->engine, position.partition, position.offset))
+            note_passed(thread, &notes->passed, position.offset);
+        return false;
+    }
+    struct text reason = {0};
+    text_printf(&reason,
+                "its log ended at offset %" PRId64 ", its committed metadata tells of requests up "
+                "to %" PRId64 ", and a newer one has come with offset %" PRId64
+                ": the topic was deleted and created anew, or has lost records",
+                notes->short_end, end, position.offset);
+    engine_log_is_other(thread->engine, position.partition, text_take(&reason), thread->now);
+    return true;
+}
+
 static void on_record(void *argument, struct record_position position, const struct raw_record *raw)
 {
     struct kafka_thread *thread = argument;
-    if (!engine_is_news(thread->engine, position.partition, position.offset))
+    if (!engine_is_news(thread->engine, position.partition, position.offset) ||
+        is_of_other_log(thread, position, raw))
         return;
     metrics_count(&thread->metrics->requests[thread->job], 1);
     struct request *request = request_new(position, raw);
@@ -258,6 +305,12 @@ static void on_end(void *argument, enum request_kind kind, int32_t partition, in
     (void)kind;
     struct kafka_thread *thread = argument;
     engine_end(thread->engine, partition, offset, thread->now, thread->wall);
+    struct partition_notes *notes = notes_of(thread, partition);
+    if (!notes->log_is_short && offset < engine_ledger_end(thread->engine, partition)) {
+        notes->log_is_short = true;
+        notes->short_end = offset;
+        notes->short_wall = thread->wall;
+    }
 }
 
 static size_t on_room(void *argument, int32_t partition)

@@ -38,6 +38,11 @@ struct partition_notes {
     bool made_again;         /* its log is another one, which is logged with its first request */
     int64_t told_at[HOLDS];  /* when the log last reported that it is halted; 0: never */
     uint64_t told_of[HOLDS]; /* and the hash of the reason */
+    bool log_is_short; /* its log ended below what the ledger tells of, since it was assigned: */
+    int64_t short_end, short_wall; /* where, and when that was found */
+    struct passed passed;
+    uint64_t passed_told; /* how many of these the log has told, and when */
+    int64_t passed_told_at;
     struct claim claim;
     bool gone_told;    /* so were the requests whose log is gone */
     int64_t halted_at; /* the committed offset with which it was halted when that was read; -1: it

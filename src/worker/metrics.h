@@ -35,6 +35,13 @@ struct published {
     uint64_t dead_letters[DEAD_LETTER_REASONS];
 };
 
+/* Requests that count as done in the ledger, although they came after its log had ended below
+ * them. */
+struct passed {
+    uint64_t count;
+    int64_t first, last; /* offsets */
+};
+
 struct partition_row {
     enum request_kind job;
     int32_t partition;
@@ -44,8 +51,9 @@ struct partition_row {
     int64_t end;        /* the partition's end, as last reported; below 0: not known */
     uint64_t unfinished, started, ledger_size;
     bool needs_repair, stuck;
-    int64_t since_ms;  /* wall clock: since when it is in this state */
-    int64_t oldest_ms; /* wall clock: of the oldest unfinished request; -1: none, or not known */
+    struct passed passed; /* since the partition was assigned */
+    int64_t since_ms;     /* wall clock: since when it is in this state */
+    int64_t oldest_ms;    /* wall clock: of the oldest unfinished request; -1: none, or not known */
 };
 
 /* What keeps a job from its work. */
@@ -61,7 +69,7 @@ enum condition {
 
 struct metrics {
     /* written by all Kafka threads, which only add */
-    _Atomic uint64_t requests[REQUEST_KINDS];
+    _Atomic uint64_t requests[REQUEST_KINDS], passed[REQUEST_KINDS];
     _Atomic uint64_t results[REQUEST_KINDS][STATUSES];
     _Atomic uint64_t dead_letters[DEAD_LETTER_REASONS];
     _Atomic uint64_t rebalances;
@@ -106,6 +114,9 @@ struct metrics {
     ROW(build_info, gauge, VERSION, &m->one, "1, with the version as its label")                   \
     ROW(start_time_seconds, gauge, START, NULL, "Start of the process, in seconds since 1970")     \
     ROW(requests_total, counter, REQUEST_TOPIC, m->requests, "Requests read from Kafka")           \
+    ROW(passed_requests_total, counter, JOBS, m->passed,                                           \
+        "Requests without a result: they came after their log had ended below the offsets that "   \
+        "the ledger tells of, and it says that they are done")                                     \
     ROW(results_total, counter, TOPIC_STATUS, m->results, "Results published")                     \
     ROW(dead_letters_total, counter, REASON, m->dead_letters, "Dead letters published")            \
     ROW(late_outcomes_total, counter, PLAIN, &m->dead_letters[DEAD_LETTER_LATE],                   \

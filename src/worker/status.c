@@ -346,6 +346,13 @@ static void put_partition(struct text *out, const struct config *config,
     if (row->stuck)
         put_bool(out, "stuck", true);
     put_if(out, "remedy", summary_remedy(row, config, remedy, sizeof remedy));
+    if (row->passed.count) {
+        put_open(out, "passed", "{");
+        put_count(out, "count", row->passed.count);
+        put_number(out, "first", row->passed.first);
+        put_number(out, "last", row->passed.last);
+        text_add(out, "}");
+    }
     put_time(out, "since", row->since_ms);
     put_time(out, "oldestUnfinished", row->oldest_ms);
     put_count(out, "unfinished", row->unfinished);

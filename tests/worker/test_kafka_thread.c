@@ -34,6 +34,9 @@ struct kafka {
     size_t items;                                  /* of the running transaction */
     struct record_position asked[PARTITIONS];      /* of a read */
     size_t asked_count;
+    int64_t done;          /* how many offsets above the base are done in the ledger */
+    int64_t ends_first;    /* the end that is reported before any record; 0: none */
+    int64_t age_ms;        /* of the records */
     bool has_owner;        /* the ledger's owner has not handed over */
     int64_t made_anew_ms;  /* when the topic is made anew; 0: never */
     enum offset_loss loss; /* what a read tells of its committed offset since */
@@ -143,7 +146,13 @@ void kafka_commit(struct kafka *at, const struct stored_ledger *list, size_t cou
 static void answer_read(const struct kafka *at)
 {
     struct text metadata = {0};
-    struct ledger ledger = {.base = READ_OFFSET, .sequence = 3};
+    struct ledger ledger = {0};
+    ledger_reset(&ledger, READ_OFFSET);
+    ledger.sequence = 3;
+    if (at->done) {
+        ledger_add(&ledger, LEDGER_FRESH, 1);
+        ledger_add(&ledger, LEDGER_DONE, at->done);
+    }
     snprintf(ledger.owner, sizeof ledger.owner, "%s", at->has_owner ? "b" : "");
     if (at->foreign)
         text_add(&metadata, at->foreign);
@@ -158,6 +167,7 @@ static void answer_read(const struct kafka *at)
                                            .metadata_size = at->loss ? 0 : metadata.length,
                                            .loss = at->loss};
     at->handler->ledgers_read(at->arg, GROUP_DONE, stored, at->asked_count, NULL);
+    ledger_fini(&ledger);
     text_fini(&metadata);
 }
 
@@ -237,6 +247,11 @@ bool kafka_take_all(struct kafka *at, enum request_kind kind, const struct kafka
                     void *arg)
 {
     char key[16];
+    if (at->ends_first && sink->wants(arg, 0)) {
+        sink->end(arg, kind, 0, at->ends_first);
+        at->ends_first = 0;
+        return false;
+    }
     for (int32_t i = 0; i < PARTITIONS; i++)
         while (at->read[i] < at->records[i] && sink->wants(arg, i)) {
             int64_t offset = READ_OFFSET + at->read[i]++;
@@ -245,7 +260,7 @@ bool kafka_take_all(struct kafka *at, enum request_kind kind, const struct kafka
                                      .key_size = strlen(key),
                                      .value = at->value,
                                      .value_size = strlen(at->value),
-                                     .timestamp_ms = now_ms};
+                                     .timestamp_ms = now_ms - at->age_ms};
             sink->record(arg, (struct record_position){kind, i, offset}, &raw);
         }
     return false;
@@ -534,12 +549,42 @@ static void a_stuck_partition_is_told_whatever_others_wait_for(void **state)
     config.platform_max_in_flight = slots;
 }
 
+/* The ledger tells of requests that the log does not have any more. What comes in their places is
+ * another log's, if it is newer than that; else nobody can know, but it is told. */
+static void what_comes_in_the_places_of_what_is_done_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        struct kafka with;
+        const char *state;
+        struct passed passed;
+    } cases[] = {{{.ends_first = READ_OFFSET}, "halted", {0, 0, 0}},
+                 {{.ends_first = READ_OFFSET, .age_ms = END_MS},
+                  "active",
+                  {2, READ_OFFSET + 1, READ_OFFSET + 2}},
+                 {{.ends_first = 0}, "active", {0, 0, 0}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kafka with = cases[i].with;
+        with.done = 2;
+        with.records[0] = 4;
+        with.value = "no call";
+        run(with);
+        assert_int_equal(metrics_copy_table(kafka.metrics, table), 1);
+        assert_string_equal(table[0].state, cases[i].state);
+        assert_memory_equal(&table[0].passed, &cases[i].passed, sizeof cases[i].passed);
+        assert_int_equal(metrics_sum(kafka.metrics->passed), cases[i].passed.count);
+        assert_int_equal(metrics_sum(kafka.metrics->requests), i ? 4 : 0);
+        metrics_free(kafka.metrics);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_operation_that_does_not_end_is_told),
         cmocka_unit_test(a_standby_that_joins_again_is_shown_outside),
         cmocka_unit_test(the_lag_of_a_halted_partition_is_that_of_its_committed_offset),
-        cmocka_unit_test(a_stuck_partition_is_told_whatever_others_wait_for)};
+        cmocka_unit_test(a_stuck_partition_is_told_whatever_others_wait_for),
+        cmocka_unit_test(what_comes_in_the_places_of_what_is_done_is_told)};
     return cmocka_run_group_tests(tests, load, unload);
 }

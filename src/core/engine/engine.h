@@ -136,6 +136,17 @@ size_t engine_wants(const struct engine *engine, int32_t partition);
  * have to be parsed and passed to engine_record. */
 bool engine_is_news(const struct engine *engine, int32_t partition, int64_t offset);
 
+/* The end of the marks in the ledger with which the partition was taken over; 0: it is not active.
+ * Each offset below has been in the log. O(1). */
+int64_t engine_ledger_end(const struct engine *engine, int32_t partition);
+
+/* Whether that ledger tells that the offset, from `next` on, is done. O(runs). */
+bool engine_is_done(const struct engine *engine, int32_t partition, int64_t offset);
+
+/* The log is proved to be another one than that of the ledger: halts the active partition. Takes
+ * over the reason (heap). */
+void engine_log_is_other(struct engine *engine, int32_t partition, char *reason, int64_t now);
+
 /* Whether the partition had records but no committed offset when it was taken over. O(1). */
 bool engine_is_older_than_group(const struct engine *engine, int32_t partition);
 

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "core/engine/internal.h"
 
@@ -103,6 +104,37 @@ static void pass_gap(struct partition *partition, int64_t until)
         base_moves(partition);
     if (partition->all_doubt_until > partition->engine->now)
         list_each_safe(at, &partition->ready) lane_settle(list_of(at, struct lane, ready_node));
+}
+
+int64_t engine_ledger_end(const struct engine *engine, int32_t number)
+{
+    const struct partition *partition = partition_find(engine, number);
+    return partition && partition->phase == PARTITION_ACTIVE ? partition->loaded_end : 0;
+}
+
+bool engine_is_done(const struct engine *engine, int32_t number, int64_t offset)
+{
+    const struct partition *partition = partition_find(engine, number);
+    if (!partition || offset < partition->next)
+        return false;
+    int64_t end = partition->loaded_run_end;
+    for (size_t i = partition->loaded_run; i < partition->loaded.run_count; i++) {
+        if (offset < end)
+            return partition->loaded.runs[i].mark == LEDGER_DONE;
+        if (i + 1 < partition->loaded.run_count)
+            end += partition->loaded.runs[i + 1].length;
+    }
+    return false;
+}
+
+void engine_log_is_other(struct engine *engine, int32_t number, char *reason, int64_t now)
+{
+    struct partition *partition = partition_find(engine, number);
+    engine->now = now;
+    if (partition && partition->phase == PARTITION_ACTIVE)
+        partition_halt_for_repair(partition, reason);
+    else
+        free(reason);
 }
 
 bool engine_is_older_than_group(const struct engine *engine, int32_t number)
