@@ -43,14 +43,23 @@ static bool lacks_right(const struct metrics *metrics)
     return false;
 }
 
-static bool is_failing(const struct metrics *metrics)
+/* What keeps the worker from being ready, and of several obstacles the one to mend first. */
+enum obstacle { NONE, DRAINING, NO_RIGHT, OUTSIDE, FAILING };
+
+static enum obstacle find_obstacle(const struct metrics *metrics)
 {
-    return lacks_right(metrics) || metrics_sum(metrics->failing_jobs) > 0;
+    if (atomic_load(&metrics->draining))
+        return DRAINING;
+    if (lacks_right(metrics))
+        return NO_RIGHT;
+    if (!is_in_groups(metrics))
+        return OUTSIDE;
+    return metrics_sum(metrics->failing_jobs) > 0 ? FAILING : NONE;
 }
 
 bool health_is_ready(const struct metrics *metrics)
 {
-    return is_in_groups(metrics) && !atomic_load(&metrics->draining) && !is_failing(metrics);
+    return find_obstacle(metrics) == NONE;
 }
 
 /* Why the group of a job that is outside refuses it. */
@@ -85,29 +94,41 @@ static const char *lacks_topic(const struct metrics *metrics)
     return name;
 }
 
-bool health_why_unready(struct metrics *metrics, char *out, size_t size)
+/* Why the worker is outside its groups, or why its operations fail. */
+static void why_cut_off(struct metrics *metrics, bool outside, char *out, size_t size)
 {
     char silence[300];
-    bool outside = !is_in_groups(metrics);
-    bool failing = metrics_sum(metrics->failing_jobs) > 0;
     const char *topic = lacks_topic(metrics);
     metrics_copy_silence(metrics, silence, sizeof silence);
-    *out = '\0';
-    if (atomic_load(&metrics->draining))
-        snprintf(out, size, "draining");
-    else if (lacks_right(metrics))
-        snprintf(out, size, "Kafka refuses a right that the worker needs; the log says which");
-    else if (!outside && !failing)
-        return false;
-    else if (*silence) /* before what fails: that is its consequence */
+    if (*silence) /* before what fails: that is its consequence */
         why_outside(metrics, silence, outside, out, size);
     else if (metrics_copy_failing(metrics, out, size))
-        return true;
+        return;
     else if (topic)
         snprintf(out, size, "topic %s does not exist yet", topic);
     else
         why_outside(metrics, silence, outside, out, size);
-    return true;
+}
+
+bool health_why_unready(struct metrics *metrics, char *out, size_t size)
+{
+    enum obstacle obstacle = find_obstacle(metrics);
+    *out = '\0';
+    switch (obstacle) {
+    case NONE:
+        break;
+    case DRAINING:
+        snprintf(out, size, "draining");
+        break;
+    case NO_RIGHT:
+        snprintf(out, size, "Kafka refuses a right that the worker needs; the log says which");
+        break;
+    case OUTSIDE:
+    case FAILING:
+        why_cut_off(metrics, obstacle == OUTSIDE, out, size);
+        break;
+    }
+    return obstacle != NONE;
 }
 
 const char *health_dead(const struct metrics *metrics)
