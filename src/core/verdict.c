@@ -19,6 +19,10 @@
 #define TOO_LARGE    VERDICT_TOO_LARGE
 #define NEVER        VERDICTS /* impossible for this kind of request */
 
+#define AUTH_WORDS                                                                                 \
+    "the platform does not accept platform.token, platform.app.id or the time "                    \
+    "(platform.utc.offset)"
+
 /* Every end of a try: its name, what happened, the error's code and text (NULL: from the answer),
  * and the verdicts for a call and for a recording. */
 /* clang-format off */
@@ -47,8 +51,7 @@
       "the worker stopped while the call was outstanding", IN_DOUBT, IN_DOUBT)                                        \
     X(silent_other, "sent, and what came is no HTTP", "unreadable-answer", "the answer cannot be read",               \
       IN_DOUBT, IN_DOUBT)                                                                                             \
-    X(auth_flag, "any status with a `Flag` of `platform.auth.flags`", "unauthorized",                                 \
-      "the platform does not accept platform.token, platform.app.id or the time (platform.utc.offset)", \
+    X(auth_flag, "any status with a `Flag` of `platform.auth.flags`", "unauthorized", AUTH_WORDS,                     \
       UNAUTHORIZED, UNAUTHORIZED)                                                                                     \
     X(retry_flag, "any status with a `Flag` of `call.retry.flags`", "retry-flag",                                     \
       "the platform answered a Flag that allows another try", RETRY, NEVER)                                           \
@@ -69,9 +72,7 @@
       "the worker stopped while the call was outstanding", IN_DOUBT, IN_DOUBT)                                        \
     X(too_long, "2xx with more than `platform.answer.max.bytes`", "answer-too-large",                                 \
       "the answer is longer than allowed", IN_DOUBT, IN_DOUBT)                                                        \
-    X(http_401, "401", "unauthorized",                                                                                \
-      "the platform does not accept platform.token, platform.app.id or the time (platform.utc.offset)", \
-      UNAUTHORIZED, UNAUTHORIZED)                                                                                     \
+    X(http_401, "401", "unauthorized", AUTH_WORDS, UNAUTHORIZED, UNAUTHORIZED)                                        \
     X(http_429, "429", "throttled", "the platform asked for fewer requests", THROTTLED, THROTTLED)                    \
     X(http_408, "408", "http-408", "the platform did not see the whole request in time", IN_DOUBT, IN_DOUBT)          \
     X(http_5xx, "5xx", "http-5xx", "the platform failed", IN_DOUBT, IN_DOUBT)                                         \
