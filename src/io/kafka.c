@@ -309,6 +309,35 @@ static void consumer_error(struct kafka *kafka, const rd_kafka_message_t *messag
     }
 }
 
+/* A record has come with the client's events, not in its partition's queue (which librdkafka makes
+ * anew when the partition comes back to the topic, say). Whoever read on would take its place for a
+ * gap, so the partition is read again from there. */
+static void read_again(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
+    struct kafka_slot *slot = strcmp(topic, kafka->config->request_topics[kafka->job]) == 0
+                                  ? kafka_slot_find(kafka, kafka->job, message->partition)
+                                  : NULL;
+    if (!slot || slot->state != SLOT_OWNED || !slot->fetched)
+        return; /* it is not read any more, or from its beginning */
+    struct log_about about = {
+        .topic = topic, .partition = message->partition, .offset = message->offset};
+    bool is_past = slot->next >= 0 && message->offset < slot->next;
+    if (kafka_log_due(&kafka->log_throttle, "record with events", KAFKA_LOG_INTERVAL_MS))
+        log_write(is_past ? LOG_ERROR : LOG_WARN, &about,
+                  is_past ? "kafka: the record at offset %" PRId64
+                            " came in the client's queue of events when more had been read of its "
+                            "partition: if it has no result, send it again"
+                          : "kafka: the record at offset %" PRId64
+                            " came in the client's queue of events: its partition is read again "
+                            "from there",
+                  message->offset);
+    if (is_past)
+        return;
+    slot->reopen = kafka->assignment.needs_reread = true;
+    slot->reopen_at_ms = 0;
+}
+
 void kafka_fail_as_duplicate(struct kafka *kafka, const char *reason)
 {
     struct error error;
@@ -366,6 +395,8 @@ void kafka_serve(struct kafka *kafka)
             check_fatal(kafka);
         else if (message->err)
             consumer_error(kafka, message);
+        else
+            read_again(kafka, message);
         rd_kafka_message_destroy(message);
     }
     int64_t now = clock_boot_ms();

@@ -49,6 +49,27 @@ static void delivers_records_whole_and_ends(void **state)
     side_fini(&side);
 }
 
+/* What comes in the queue of the client's events would be a gap in the log for whoever reads on. */
+static void reads_again_what_came_in_another_queue(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    side_join(&side, 2);
+    topic_put(cluster->bootstrap, "call-requests", 0, "o-1", "one", "x");
+    side_until(&side, (side_take(&side, 0), side.taken_count == 1));
+    rd_kafka_queue_forward(kafka_slot_find(side.kafka, REQUEST_CALL, 0)->queue,
+                           side.kafka->consumer_queue);
+    topic_put(cluster->bootstrap, "call-requests", 0, "o-2", "two", "x");
+    side_until(&side, (side_take(&side, 0), side.taken_count == 2));
+    assert_int_equal(side.taken[1].position.offset, 1);
+    assert_null(kafka_trouble(side.kafka, REQUEST_CALL, 0));
+    topic_put(cluster->bootstrap, "call-requests", 0, "o-3", "three", "x");
+    side_until(&side, (side_take(&side, 0), side.taken_count == 3));
+    side_leave(&side);
+    side_fini(&side);
+}
+
 static void commits_plainly_and_reads_back(void **state)
 {
     struct cluster *cluster = *state;
@@ -974,6 +995,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(checks_settings),
         cmocka_unit_test(explains_without_what_is_not_there),
         with_cluster(delivers_records_whole_and_ends),
+        with_cluster(reads_again_what_came_in_another_queue),
         with_cluster(commits_plainly_and_reads_back),
         with_cluster(forgets_a_log_that_is_gone),
         with_cluster(commits_nothing_without_membership),
