@@ -336,6 +336,79 @@ static void a_certificate_is_given(void **state)
     free(bench->config.platform_key_file);
 }
 
+/* The serial number of the last client's certificate. */
+static _Atomic long shown_serial;
+
+static int note_certificate(int preverified, X509_STORE_CTX *context)
+{
+    (void)preverified;
+    shown_serial = ASN1_INTEGER_get(X509_get0_serialNumber(X509_STORE_CTX_get0_cert(context)));
+    return 1;
+}
+
+/* A file that is there whole or not at all. */
+static void put_key(const char *name, EVP_PKEY *key)
+{
+    FILE *file = fopen(path_of("new.pem"), "w");
+    assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
+    fclose(file);
+    assert_int_equal(rename(path_of("new.pem"), path_of(name)), 0);
+}
+
+/* The server's own with another serial number, for that key. */
+static void put_certificate(const SSL_CTX *context, EVP_PKEY *key, long serial)
+{
+    X509 *certificate = X509_dup(SSL_CTX_get0_certificate(context));
+    assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial), 1);
+    assert_int_equal(X509_set_pubkey(certificate, key), 1);
+    assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+    FILE *file = fopen(path_of("new.pem"), "w");
+    assert_int_equal(PEM_write_X509(file, certificate), 1);
+    fclose(file);
+    X509_free(certificate);
+    assert_int_equal(rename(path_of("new.pem"), path_of("cert.pem")), 0);
+}
+
+static void shows(struct bench *bench, int64_t offset, long serial)
+{
+    start(bench, REQUEST_CALL, offset);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_int_equal(shown_serial, serial);
+}
+
+/* Each of the two files is looked at: a certificate is renewed for its key, then both are changed,
+ * the key first. */
+static void certificate_and_key_are_read_again(void **state)
+{
+    struct bench *bench = *state;
+    EVP_PKEY *keys[] = {EVP_EC_gen("P-256"), EVP_EC_gen("P-256")};
+    use_tls(bench);
+    SSL_CTX_set_verify(bench->tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                       note_certificate);
+    put_key("key.pem", keys[0]);
+    put_certificate(bench->tls, keys[0], 11);
+    bench->config.platform_cert_file = memory_string(path_of("cert.pem"));
+    bench->config.platform_key_file = memory_string(path_of("key.pem"));
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    const struct call_counters *counters = call_thread_counters(bench->thread);
+    shows(bench, 0, 11);
+    put_certificate(bench->tls, keys[0], 22);
+    await(&counters->reloads, 1);
+    shows(bench, 1, 22); /* on a new connection */
+    put_key("key.pem", keys[1]);
+    await(&counters->reload_failures, 1); /* the certificate is not its own yet */
+    shows(bench, 2, 22);
+    put_certificate(bench->tls, keys[1], 33);
+    await(&counters->reloads, 2);
+    shows(bench, 3, 33);
+    call_thread_free(bench->thread);
+    bench->thread = NULL;
+    free(bench->config.platform_cert_file);
+    free(bench->config.platform_key_file);
+    EVP_PKEY_free(keys[0]);
+    EVP_PKEY_free(keys[1]);
+}
+
 enum { CONNECTIONS = 60, WAITED_MS = 50 /* at least for each, where nothing comes */ };
 
 /* How many ms it takes until many requests have arrived, each on a new connection. */
@@ -535,6 +608,7 @@ int main(void)
         PATIENT(a_certificate_that_is_wanted_is_said),
         PATIENT(with_older_tls_too),
         PATIENT(a_certificate_is_given),
+        PATIENT(certificate_and_key_are_read_again),
         PATIENT(many_connections_do_not_hold_the_loop_up),
         PATIENT(a_refusal_of_the_second_connection_takes_nothing_back),
         PATIENT(a_second_handshake_outlives_the_first_user),
