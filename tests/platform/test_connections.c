@@ -1,6 +1,7 @@
 /* The connections to the platform: which address is used, how long one lives, what one may bring
  * besides an answer, and that an answer is its own request's or nobody's. */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -62,6 +63,22 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
                 end = &(*end)->ai_next;
     }
     return *found ? 0 : EAI_NONAME;
+}
+
+/* The same: the next sockets of the loop cannot be made, because of that errno. */
+static atomic_int failing_sockets, socket_errno;
+
+int socket(int domain, int type, int protocol)
+{
+    static int (*real)(int, int, int);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "socket");
+    if (atomic_load(&failing_sockets) > 0 && domain == AF_INET &&
+        atomic_fetch_sub(&failing_sockets, 1) > 0) {
+        errno = atomic_load(&socket_errno);
+        return -1;
+    }
+    return real(domain, type, protocol);
 }
 
 /* ---- addresses */
@@ -394,19 +411,58 @@ static void open_file_url(struct bench *bench, int port)
     open_thread(bench, bench->server.url);
 }
 
-/* A file is fetched from the second address, too. */
-static void a_silent_address_of_files_is_passed_over(void **state)
+/* It points to a file of audio, over TLS, at the last of NAME's addresses. */
+static void open_file(struct bench *bench, const char *first)
 {
-    struct bench *bench = *state;
     static const struct reply file[] = {
         {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 3\r\n\r\nID3",
          THEN_CLOSE}};
     open_store(bench);
     use_tls(bench);
-    bench->config.platform_connect_timeout_ms = 1000;
-    set_addresses("127.0.0.2", NULL);
+    set_addresses(first, NULL);
     server_start(&bench->files, "127.0.0.1", bench->tls, file, 1);
     open_file_url(bench, bench->files.port);
+}
+
+/* A file is fetched from the second address, too. */
+static void the_second_address_of_files_is_used(void **state)
+{
+    struct bench *bench = *state;
+    struct dropping dropping;
+    bench->config.platform_connect_timeout_ms = 1600;
+    bench->config.platform_timeout_ms = 3000;
+    open_file(bench, "127.0.0.2");
+    drop_at(&dropping, "127.0.0.2", bench->files.port);
+    int64_t before = clock_boot_ms();
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    assert_in_range(clock_boot_ms() - before, 0, 1500);
+    drop_no_more(&dropping);
+}
+
+/* A name that is gone and comes back costs the recordings of that time alone. */
+static void a_host_of_files_that_is_not_found_for_a_while(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_connection_reuse = false;
+    bench->config.platform_connection_max_age_ms = 100; /* libcurl remembers no name so long */
+    open_file(bench, "127.0.0.1");
+    for (int i = 0; i < 4; i++) {
+        bool found = i % 2 == 0;
+        atomic_store(&failing_lookups, found ? 0 : 1);
+        start(bench, REQUEST_RECORDING, i);
+        ends(bench, found ? STATUS_SUCCEEDED : STATUS_UNAVAILABLE,
+             found ? NULL : "download-failed");
+    }
+    assert_int_equal(server_requests(&bench->server), 4);
+    assert_int_equal(server_requests(&bench->files), 2);
+}
+
+static void a_silent_address_of_files_is_passed_over(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_connect_timeout_ms = 1000;
+    open_file(bench, "127.0.0.2");
     int silent = silent_at("127.0.0.2", bench->files.port);
     for (int i = 0; i < 3; i++) {
         start(bench, REQUEST_RECORDING, i);
@@ -512,6 +568,23 @@ static void no_file_left_is_said(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(request->outcome.status, STATUS_UNAVAILABLE);
     assert_non_null(strstr(request->outcome.error_message, "too many open files"));
+    request_free(request);
+    start(bench, REQUEST_CALL, 1);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+}
+
+/* The same for the limit of the machine, which the worker cannot see. */
+static void no_file_left_on_the_machine_is_said(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.recording_attempts = 1;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    atomic_store(&socket_errno, ENFILE);
+    atomic_store(&failing_sockets, 1);
+    start(bench, REQUEST_RECORDING, 0);
+    struct request *request = next_request(bench);
+    assert_int_equal(request->outcome.status, STATUS_UNAVAILABLE);
+    assert_non_null(strstr(request->outcome.error_message, "too many open files on this machine"));
     request_free(request);
     start(bench, REQUEST_CALL, 1);
     ends(bench, STATUS_SUCCEEDED, NULL);
@@ -714,6 +787,61 @@ static void an_end_without_a_word_is_none(void **state)
     try_open_end(*state, false);
 }
 
+/* The same for the file behind a URL, which is fetched later. */
+static void try_open_end_of_file(struct bench *bench, bool in_order)
+{
+    static const struct reply file[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\n\r\nID3", THEN_CLOSE}};
+    open_store(bench);
+    use_tls(bench);
+    addresses[0] = "127.0.0.1";
+    addresses[1] = NULL;
+    bench->files.says_goodbye = in_order;
+    server_start(&bench->files, "127.0.0.1", bench->tls, file, 1);
+    open_file_url(bench, bench->files.port);
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, in_order ? STATUS_SUCCEEDED : STATUS_UNAVAILABLE,
+         in_order ? NULL : "download-failed");
+}
+
+static void a_file_that_ends_in_order_is_whole(void **state)
+{
+    try_open_end_of_file(*state, true);
+}
+
+static void a_file_that_ends_without_a_word_is_none(void **state)
+{
+    try_open_end_of_file(*state, false);
+}
+
+/* A platform with TLS names a file without it: nobody asks for that, unless it is allowed. */
+static void plain_files_of_a_platform_with_tls_are_refused(void **state)
+{
+    struct bench *bench = *state;
+    static char answer[512], body[200];
+    static const struct reply script[] = {{answer, THEN_KEEP}};
+    static const struct reply file[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 3\r\n\r\nID3",
+         THEN_CLOSE}};
+    open_store(bench);
+    use_tls(bench);
+    server_start(&bench->files, "127.0.0.1", NULL, file, 1);
+    snprintf(body, sizeof body, "{\"Flag\":1,\"Msg\":\"%s/f\"}", bench->files.url);
+    snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    server_start(&bench->server, "127.0.0.1", bench->tls, script, 1);
+    open_thread(bench, bench->server.url);
+    start(bench, REQUEST_RECORDING, 0);
+    ends(bench, STATUS_UNAVAILABLE, "recording-url-refused");
+    assert_int_equal(server_connections(&bench->files), 0);
+    call_thread_free(bench->thread);
+    free(bench->config.platform_url);
+    bench->config.recording_url_allow_http = true;
+    open_thread(bench, bench->server.url);
+    start(bench, REQUEST_RECORDING, 1);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+}
+
 /* An object that can be read was not cut. */
 static void an_answer_ends_where_its_object_does(void **state)
 {
@@ -776,6 +904,8 @@ int main(void)
         TEST(an_address_passed_over_is_used_rather_than_none),
         TEST(a_minute_later_one_call_tries_the_address_again),
         TEST(an_address_with_a_wrong_certificate_is_passed_over),
+        TEST(the_second_address_of_files_is_used),
+        TEST(a_host_of_files_that_is_not_found_for_a_while),
         TEST(a_silent_address_of_files_is_passed_over),
         TEST(a_public_address_that_fails_is_not_refused),
         TEST(a_lookup_that_fails_costs_nothing_else),
@@ -783,6 +913,7 @@ int main(void)
         TEST(an_old_connection_takes_no_call),
         TEST(old_connections_follow_the_name),
         TEST(no_file_left_is_said),
+        TEST(no_file_left_on_the_machine_is_said),
         cmocka_unit_test(what_is_behind_an_answer_is_nobodys),
         cmocka_unit_test(what_is_behind_an_answer_is_nobodys_with_tls),
         TEST(chunked_answers_keep_their_connection),
@@ -792,6 +923,9 @@ int main(void)
         TEST(a_url_that_cannot_be_fetched_costs_its_recording),
         TEST(an_end_in_order_is_one),
         TEST(an_end_without_a_word_is_none),
+        TEST(a_file_that_ends_in_order_is_whole),
+        TEST(a_file_that_ends_without_a_word_is_none),
+        TEST(plain_files_of_a_platform_with_tls_are_refused),
         TEST(an_answer_ends_where_its_object_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
