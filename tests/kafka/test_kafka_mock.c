@@ -175,10 +175,16 @@ static void asks_and_believes_only_what_was_asked(void **state)
             found += kafka_slot_find(side.kafka, REQUEST_CALL, i)->before.offset == 7;
         assert_int_equal(found, want);
     }
-    /* One whose records wait comes first. */
+    /* One whose records wait is not let through by an answer about others, and comes first. */
     struct kafka_slot *last = kafka_slot_find(side.kafka, REQUEST_CALL, PARTITIONS - 1);
     topic_put(cluster->bootstrap, "call-requests", PARTITIONS - 1, "o-1", "one", "x");
     side_until(&side, rd_kafka_queue_length(last->queue) > 0);
+    side_until(&side, !probe->list);
+    probe->verified_ms = last->verified_ms = clock_boot_ms();
+    assert_true(kafka_probe_lets_take(side.kafka, last));
+    last->verified_ms = probe->turn = 0;
+    probe->verified_ms = clock_boot_ms();
+    assert_false(kafka_probe_lets_take(side.kafka, last));
     side_until(&side, !probe->list);
     last->verified_ms = probe->turn = 0;
     probe->at_ms = 0;
