@@ -33,20 +33,21 @@ static void log_hand_over(struct kafka_thread *thread)
 {
     size_t started, kept = kafka_actions_count_lost(thread, &started);
     size_t gone = kept < thread->lost ? thread->lost - kept : 0;
+    bool calls = thread->job == REQUEST_CALL;
     if (gone && !thread->stop_until)
-        log_warn("another worker has taken over %zu of %zu lost partitions: their started requests "
-                 "that had no result yet become unknown",
-                 gone, thread->lost);
+        log_warn("another worker has taken over %zu of %zu lost partitions: %s", gone, thread->lost,
+                 calls ? "their started requests that had no result yet become unknown"
+                       : "it asks again for their recordings that had no result yet");
     if (started)
-        log_warn(
-            "lost partitions could not be handed over completely: %zu started request(s) go on "
-            "if their partitions come back to this worker before another worker has had them; "
-            "otherwise they become unknown",
-            started);
+        log_warn("lost partitions could not be handed over completely: %zu %s go on if their "
+                 "partitions come back to this worker before another worker has had them; "
+                 "otherwise %s",
+                 started, calls ? "started request(s)" : "recording(s) under way",
+                 calls ? "they become unknown" : "another worker asks for them again");
     else if (!gone)
-        log_info(
-            "lost partitions are left to the group: no call of theirs is started, so nothing of "
-            "them becomes unknown");
+        log_info("lost partitions are left to the group: %s",
+                 calls ? "no call of theirs is started, so nothing of them becomes unknown"
+                       : "no recording of theirs is under way");
     thread->losing = false;
 }
 

@@ -178,6 +178,33 @@ static void note_halted(struct kafka_thread *thread, const struct stored_ledger 
             notes_of(thread, view.partition)->halted_at = -1;
 }
 
+/* What a takeover found started, of each partition; beyond that many they share a line. */
+static void tell_inherited(struct kafka_thread *thread, const struct stored_ledger *list,
+                           size_t count)
+{
+    enum { TOLD_EACH = 20 };
+    size_t told = 0, requests = 0;
+    struct engine_range range;
+    for (size_t i = 0; i < count; i++) {
+        struct log_about about = {.topic = topic_of(thread), .partition = list[i].partition};
+        if (!engine_take_inherited(thread->engine, list[i].partition, &range))
+            continue;
+        about.offset = range.first;
+        if (told++ < TOLD_EACH)
+            log_write(LOG_WARN, &about,
+                      "taken over with %zu started request%s of %s/%" PRId32 " without a result "
+                      "(offsets %" PRId64 " to %" PRId64 "): %s unknown",
+                      range.count, range.count == 1 ? "" : "s", topic_of(thread), list[i].partition,
+                      range.first, range.last, range.count == 1 ? "it becomes" : "they become");
+        else
+            requests += range.count;
+    }
+    if (told > TOLD_EACH)
+        log_warn("taken over with started requests: so are %zu more partitions of %s, with %zu of "
+                 "them",
+                 told - TOLD_EACH, topic_of(thread), requests);
+}
+
 static void on_ledgers_read(void *argument, enum group_answer answer,
                             const struct stored_ledger *list, size_t count, const char *error)
 {
@@ -189,6 +216,7 @@ static void on_ledgers_read(void *argument, enum group_answer answer,
             gone_log_changed(thread, &(struct record_position){.partition = list[i].partition}, 1);
         }
     engine_ledgers_read(thread->engine, answer, list, count, thread->now);
+    tell_inherited(thread, list, count);
     note_halted(thread, list, count);
     count_landed(thread);
 }
@@ -232,24 +260,51 @@ const struct kafka_handler kafka_reports_handler = {.assigned = on_assigned,
                                                     .failed = on_failed};
 
 /* Guarantee 7: without committed offsets every request that is young enough is called. Logged once
- * per takeover of the partition. */
-static void warn_of_older(struct kafka_thread *thread, int32_t partition)
+ * per takeover of the partition, a second after it was found: others have found it by then. */
+static void note_older(struct kafka_thread *thread, int32_t partition)
 {
-    struct log_about about = {.topic = topic_of(thread), .partition = partition, .offset = -1};
     struct partition_notes *notes = notes_of(thread, partition);
     bool older = engine_is_older_than_group(thread->engine, partition);
-    const char *why = notes->made_again
-                          ? "the topic was deleted and made again, and the group's offset with it"
-                          : "the topic is older than the group, or was deleted and made again, or "
-                            "the group's offsets have expired";
-    if (older && !notes->older) {
-        log_write(LOG_WARN, &about,
-                  "no committed offset was found, though the partition has requests: %s; those "
-                  "younger than call.max.age.ms are called",
-                  why);
-        notes->made_again = false;
-    }
+    notes->older_due |= older && !notes->older;
+    thread->older_due |= notes->older_due;
     notes->older = older;
+}
+
+/* Logs those whose log was made again, or the others. */
+static void tell_older(struct kafka_thread *thread, bool made_again)
+{
+    struct text names = {0};
+    struct log_about about = {.topic = topic_of(thread), .offset = -1};
+    size_t count = 0;
+    for (size_t i = 0; i < thread->notes_count; i++) {
+        struct partition_notes *notes = &thread->notes[i];
+        if (!notes->older_due || notes->made_again != made_again)
+            continue;
+        notes->older_due = notes->made_again = false;
+        about.partition = (int32_t)i;
+        text_item(&names, ++count, PARTITIONS_NAMED, "%zu", i);
+    }
+    if (count)
+        log_write(LOG_WARN, count == 1 ? &about : NULL,
+                  "no committed offset was found for %zu partition%s of %s (%s), though there are "
+                  "requests: %s; %s",
+                  count, count == 1 ? "" : "s", topic_of(thread), names.data,
+                  made_again
+                      ? "the topic was deleted and made again, and the group's offset with it"
+                      : "the topic is older than the group, or was deleted and made again, "
+                        "or the group's offsets have expired",
+                  thread->job == REQUEST_CALL ? "those younger than call.max.age.ms are called"
+                                              : "all of them are performed, whatever their age");
+    text_fini(&names);
+}
+
+void older_log(struct kafka_thread *thread)
+{
+    if (!thread->older_due)
+        return;
+    thread->older_due = false;
+    tell_older(thread, true);
+    tell_older(thread, false);
 }
 
 static void note_passed(struct kafka_thread *thread, struct passed *passed, int64_t offset)
@@ -297,7 +352,7 @@ static void on_record(void *argument, struct record_position position, const str
     struct request *request = request_new(position, raw);
     event_parse(request, &thread->rules, thread->wall);
     engine_record(thread->engine, request, thread->now, thread->wall);
-    warn_of_older(thread, position.partition);
+    note_older(thread, position.partition);
 }
 
 static void on_end(void *argument, enum request_kind kind, int32_t partition, int64_t offset)

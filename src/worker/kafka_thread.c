@@ -207,6 +207,7 @@ static void look(struct kafka_thread *thread)
     check_waiting(thread);
     check_join(thread);
     halted_log(thread);
+    older_log(thread);
     gone_log(thread);
     job_view_renew(thread);
 }
@@ -240,20 +241,36 @@ static size_t tell_lost_outcomes(const struct kafka_thread *thread)
     return count;
 }
 
+/* Why a stop does not end. */
+static const char *why_unended(const struct kafka_thread *thread)
+{
+    if (thread->leaving)
+        return "the group is between two generations and does not let this worker leave: it "
+               "notices by the session timeout that the worker has ended";
+    if (!kafka_silent_since(thread->kafka, NULL, 0) &&
+        kafka_standing(thread->kafka) == KAFKA_JOINING)
+        return "the group is between two generations: its coordinator does not answer the join, "
+               "or another member (a frozen one, too) does not end its part";
+    return "Kafka does not answer or does not take what is written, or calls do not end";
+}
+
 /* The time of the stop is over, and requests are left. */
 static void abandon_stop(struct kafka_thread *thread)
 {
     size_t late = tell_lost_outcomes(thread);
-    size_t unpublished = engine_count_unpublished(thread->engine);
-    log_warn("group %s: the stop took longer than drain.timeout.ms and %d ms, as %s; results left "
-             "unpublished: %zu, which become unknown with the next owner; late outcomes lost: %zu",
-             thread->config->group_ids[thread->job], STOP_GRACE_MS,
-             thread->leaving
-                 ? "the group is between two generations and does not let this worker leave: it "
-                   "notices by the session timeout that the worker has ended"
-                 : "Kafka does not answer or does not take what is written",
-             unpublished - late, late);
-    thread->status = unpublished > 0;
+    size_t unpublished = engine_count_unpublished(thread->engine) - late;
+    struct text left = {0};
+    if (unpublished)
+        text_printf(&left, "; results left unpublished: %zu, %s", unpublished,
+                    thread->job == REQUEST_CALL ? "which become unknown with the next owner"
+                                                : "whose recordings the next owner asks for again");
+    if (late)
+        text_printf(&left, "; late outcomes lost: %zu", late);
+    log_warn("group %s: the stop took longer than drain.timeout.ms and %d ms, as %s%s",
+             thread->config->group_ids[thread->job], STOP_GRACE_MS, why_unended(thread),
+             left.length ? left.data : "; no result is left unpublished");
+    text_fini(&left);
+    thread->status = unpublished + late > 0;
     thread->done = thread->gave_up = true;
     engine_give_up(thread->engine);
 }
@@ -318,6 +335,7 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
     atomic_store_explicit(&thread->metrics->kafka_turned_ms[thread->job], INT64_MAX,
                           memory_order_relaxed);
     tell_orphans(thread);
+    older_log(thread);
     log_counts(thread);
     return thread->status;
 }

@@ -34,7 +34,7 @@ struct partition_notes {
     uint64_t round;    /* when that was */
     bool stuck;
     int64_t unread_from, unread_since; /* with lag and room for more: since when it stands there */
-    bool older;              /* records older than the group were found, which was logged */
+    bool older, older_due;   /* records older than the group were found; that is to be logged */
     bool made_again;         /* its log is another one, which is logged with its first request */
     int64_t told_at[HOLDS];  /* when the log last reported that it is halted; 0: never */
     uint64_t told_of[HOLDS]; /* and the hash of the reason */
@@ -78,6 +78,7 @@ struct kafka_thread {
     struct partition_notes *notes; /* by partition number */
     size_t notes_count;
     uint64_t round;      /* how often partitions were shown */
+    bool older_due;      /* some partition has it */
     int64_t stuck_at;    /* when stuck partitions were last logged */
     uint64_t rate_waits; /* as last seen */
     int64_t full_at;     /* when all slots were last taken; 0: never */
@@ -107,6 +108,9 @@ int64_t slots_of(const struct config *config, enum request_kind job);
  */
 extern const struct kafka_handler kafka_reports_handler;
 extern const struct kafka_record_sink kafka_reports_records;
+
+/* kafka_reports.c: logs partitions without a committed offset that have requests. */
+void older_log(struct kafka_thread *thread);
 
 /* kafka_actions.c: does all that the engine says at present. */
 void kafka_actions_carry_out(struct kafka_thread *thread);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log_recent.h"
 #include "core/ledger.h"
 #include "io/kafka.h"
 #include "worker/kafka_thread.h"
@@ -46,6 +47,11 @@ struct kafka {
     bool is_standby;       /* the group has no partition for it */
     int64_t joins_from_ms; /* when it joins the group again; 0: never */
     int64_t outside_at_ms; /* when it was first shown as outside after that; 0: never */
+    int64_t started;       /* so many requests from READ_OFFSET on has the ledger as started */
+    bool uncommitted;      /* a read finds no committed offset */
+    int64_t dumb_from_ms;  /* from when on no operation ends; 0: never */
+    int64_t stops_at_ms;   /* when it is asked to stop; 0: never */
+    int64_t lost_at_ms;    /* when the partitions are lost; 0: never */
     struct metrics *metrics;
     int64_t told_from, told_until; /* since the operation began; 0: never */
     char told[400];
@@ -53,6 +59,7 @@ struct kafka {
 
 static struct kafka kafka;
 static int64_t now_ms;
+static enum request_kind tested = REQUEST_CALL;
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 int64_t __wrap_clock_boot_ms(void);
@@ -154,17 +161,20 @@ static void answer_read(const struct kafka *at)
         ledger_add(&ledger, LEDGER_DONE, at->done);
     }
     snprintf(ledger.owner, sizeof ledger.owner, "%s", at->has_owner ? "b" : "");
+    if (at->started)
+        ledger_add(&ledger, LEDGER_STARTED, at->started);
+    bool none = at->loss || at->uncommitted;
     if (at->foreign)
         text_add(&metadata, at->foreign);
     else
         ledger_encode(&ledger, &metadata);
     struct stored_ledger stored[PARTITIONS];
     for (size_t i = 0; i < at->asked_count; i++)
-        stored[i] = (struct stored_ledger){.kind = REQUEST_CALL,
+        stored[i] = (struct stored_ledger){.kind = tested,
                                            .partition = at->asked[i].partition,
-                                           .offset = at->loss ? -1 : READ_OFFSET,
+                                           .offset = none ? -1 : READ_OFFSET,
                                            .metadata = metadata.data,
-                                           .metadata_size = at->loss ? 0 : metadata.length,
+                                           .metadata_size = none ? 0 : metadata.length,
                                            .loss = at->loss};
     at->handler->ledgers_read(at->arg, GROUP_DONE, stored, at->asked_count, NULL);
     ledger_fini(&ledger);
@@ -207,8 +217,7 @@ static void answer(struct kafka *at)
 
 void kafka_serve(struct kafka *at)
 {
-    static const struct record_position positions[PARTITIONS] = {{REQUEST_CALL, 0, 0},
-                                                                 {REQUEST_CALL, 1, 0}};
+    const struct record_position positions[PARTITIONS] = {{tested, 0, 0}, {tested, 1, 0}};
     size_t count = at->partitions ? at->partitions : 1;
     if (at->starts) {
         at->starts = false;
@@ -221,6 +230,11 @@ void kafka_serve(struct kafka *at)
         at->loss = OFFSET_LOSS_UNCLEAR;
         at->handler->revoked(at->arg, 2, PARTITIONS_OVERTAKEN, positions, count);
         at->handler->assigned(at->arg, 3, positions, count);
+    } else if (at->lost_at_ms && now_ms >= at->lost_at_ms) {
+        at->lost_at_ms = 0;
+        at->handler->revoked(at->arg, 2, PARTITIONS_LOST, positions, count);
+    } else if (at->dumb_from_ms && now_ms >= at->dumb_from_ms) {
+        return;
     } else if (at->running != at->hangs || now_ms >= at->hangs_until) {
         answer(at);
     }
@@ -399,7 +413,7 @@ void call_thread_recall(struct call_thread *thread, enum request_kind kind, int3
 bool stop_requested(const struct stop *stop)
 {
     (void)stop;
-    return false;
+    return kafka.stops_at_ms && now_ms >= kafka.stops_at_ms;
 }
 
 bool stop_is_at_once(const struct stop *stop)
@@ -437,18 +451,23 @@ static int unload(void **state)
     return 0;
 }
 
-/* A thread that runs for END_MS with such a Kafka. */
-static void run(struct kafka with)
+/* A thread that runs for END_MS with such a Kafka. Returns its exit status. */
+static int run_to_the_end(struct kafka with)
 {
     struct error error;
     now_ms = START_MS;
     kafka = with;
     kafka.metrics = metrics_new(&config);
-    struct kafka_thread *thread =
-        kafka_thread_new(&config, REQUEST_CALL, NULL, kafka.metrics, &error);
+    struct kafka_thread *thread = kafka_thread_new(&config, tested, NULL, kafka.metrics, &error);
     assert_non_null(thread);
-    assert_int_equal(kafka_thread_run(thread, NULL, NULL), 0);
+    int status = kafka_thread_run(thread, NULL, NULL);
     kafka_thread_free(thread);
+    return status;
+}
+
+static void run(struct kafka with)
+{
+    assert_int_equal(run_to_the_end(with), 0);
 }
 
 static void an_operation_that_does_not_end_is_told(void **state)
@@ -578,6 +597,97 @@ static void what_comes_in_the_places_of_what_is_done_is_told(void **state)
     }
 }
 
+static struct log_recent lines[LOG_RECENT];
+
+/* The warning or error with that text since the thread began; NULL: none. There may be one. */
+static const struct log_recent *find_line(const char *text)
+{
+    const struct log_recent *found = NULL;
+    size_t count = log_recent_copy(lines);
+    for (size_t i = 0; i < count; i++) {
+        if (!strstr(lines[i].message, text))
+            continue;
+        assert_null(found);
+        found = &lines[i];
+    }
+    return found;
+}
+
+static const char recording[] = "{\"CallIdentifier\":\"x\"}";
+static const char call_value[] = "{\"Caller\":\"18000000001\",\"Callee\":\"13900000001\"}";
+
+static void partitions_without_an_offset_are_one_line(void **state)
+{
+    (void)state;
+    static const struct {
+        enum request_kind job;
+        const char *value, *topic, *then;
+    } cases[] = {{REQUEST_CALL, call_value, "call-requests",
+                  "those younger than call.max.age.ms are called"},
+                 {REQUEST_RECORDING, recording, "recording-requests",
+                  "all of them are performed, whatever their age"}};
+    char *topic = config.request_topics[REQUEST_RECORDING];
+    config.request_topics[REQUEST_RECORDING] = "recording-requests";
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char words[80];
+        tested = cases[i].job;
+        run_to_the_end((struct kafka){
+            .partitions = 2, .uncommitted = true, .records = {1, 1}, .value = cases[i].value});
+        snprintf(words, sizeof words, "found for 2 partitions of %s (0, 1)", cases[i].topic);
+        const struct log_recent *line = find_line(words);
+        assert_non_null(line);
+        assert_int_equal(line->times, 1);
+        assert_non_null(strstr(line->message, cases[i].then));
+        metrics_free(kafka.metrics);
+    }
+    config.request_topics[REQUEST_RECORDING] = topic;
+    tested = REQUEST_CALL;
+}
+
+static void a_takeover_tells_what_becomes_unknown(void **state)
+{
+    (void)state;
+    run((struct kafka){.partitions = 2, .has_owner = true, .started = 3});
+    const struct log_recent *line = find_line("taken over with 3 started requests of");
+    assert_non_null(line);
+    assert_int_equal(line->times, 2); /* one for each partition */
+    assert_non_null(strstr(line->message, "(offsets 5 to 7): they become unknown"));
+    assert_int_equal(line->offset, READ_OFFSET);
+    metrics_free(kafka.metrics);
+}
+
+static void a_stop_that_the_group_holds_up_does_not_blame_kafka(void **state)
+{
+    (void)state;
+    run((struct kafka){.hangs = COMMIT, .joins_from_ms = START_MS, .stops_at_ms = START_MS + 5000});
+    const struct log_recent *line = find_line("the stop took longer");
+    assert_non_null(line);
+    assert_non_null(strstr(line->message, "another member (a frozen one, too)"));
+    assert_non_null(strstr(line->message, "; no result is left unpublished"));
+    metrics_free(kafka.metrics);
+}
+
+/* They are reads: the next owner repeats them. */
+static void no_recording_is_told_to_become_unknown(void **state)
+{
+    (void)state;
+    const struct kafka with = {.records = {1, 0}, .value = recording};
+    struct kafka stops = with, loses = with;
+    stops.dumb_from_ms = stops.stops_at_ms = loses.lost_at_ms = START_MS + 20000;
+    tested = REQUEST_RECORDING;
+    char *topic = config.request_topics[REQUEST_RECORDING];
+    config.request_topics[REQUEST_RECORDING] = "recording-requests";
+    assert_int_equal(run_to_the_end(stops), 1);
+    assert_non_null(find_line("results left unpublished: 1, whose recordings the next owner asks "
+                              "for again"));
+    metrics_free(kafka.metrics);
+    assert_int_equal(run_to_the_end(loses), 0);
+    assert_non_null(find_line("1 recording(s) under way go on if their partitions come back"));
+    metrics_free(kafka.metrics);
+    config.request_topics[REQUEST_RECORDING] = topic;
+    tested = REQUEST_CALL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -585,6 +695,10 @@ int main(void)
         cmocka_unit_test(a_standby_that_joins_again_is_shown_outside),
         cmocka_unit_test(the_lag_of_a_halted_partition_is_that_of_its_committed_offset),
         cmocka_unit_test(a_stuck_partition_is_told_whatever_others_wait_for),
-        cmocka_unit_test(what_comes_in_the_places_of_what_is_done_is_told)};
+        cmocka_unit_test(what_comes_in_the_places_of_what_is_done_is_told),
+        cmocka_unit_test(partitions_without_an_offset_are_one_line),
+        cmocka_unit_test(a_takeover_tells_what_becomes_unknown),
+        cmocka_unit_test(a_stop_that_the_group_holds_up_does_not_blame_kafka),
+        cmocka_unit_test(no_recording_is_told_to_become_unknown)};
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -220,6 +220,11 @@ bool engine_get_partition_stats(const struct engine *engine, size_t i,
  * those that are not with the call thread. false: there are none. O(requests). */
 bool engine_get_unbegun(const struct engine *engine, int32_t partition, struct engine_range *range);
 
+/* The requests that the last takeover of the partition found started: they become `unknown`. Each
+ * takeover is told once; false: none, or it was told. */
+bool engine_take_inherited(const struct engine *engine, int32_t partition,
+                           struct engine_range *range);
+
 /* Recounts the counters and lists, and rebuilds the ledgers from all requests. Returns a
  * contradiction; NULL: none. For tests. O(all requests). */
 const char *engine_contradiction(const struct engine *engine);

@@ -101,9 +101,10 @@ struct partition {
     struct engine *engine;
     int32_t number;
     enum partition_phase phase;
-    uint64_t arrived_with; /* the rebalance that assigned it */
-    bool revoked;          /* a revocation waits for it */
-    bool log_changed;      /* the kept state is of another log */
+    uint64_t arrived_with;         /* the rebalance that assigned it */
+    bool revoked;                  /* a revocation waits for it */
+    struct engine_range inherited; /* what its last takeover found started; told once */
+    bool log_changed;              /* the kept state is of another log */
     bool may_resume;       /* arriving: it was suspended or lost, and its requests are kept */
     bool dropped;          /* gone, and no revocation waits for it: can be freed */
     bool recall;           /* its unsent requests have to be recalled */

@@ -187,14 +187,26 @@ void partition_free(struct partition *partition)
     free(partition);
 }
 
+static void inherit(struct partition *partition, int64_t first, int64_t length)
+{
+    struct engine_range *range = &partition->inherited;
+    if (!range->count)
+        range->first = first;
+    range->count += (size_t)length;
+    range->last = first + length - 1;
+}
+
 void partition_load(struct partition *partition, const struct ledger *ledger, bool committed)
 {
     ledger_reset(&partition->loaded, ledger->base);
     marks_reset(&partition->committed, ledger->base);
     partition->loaded_run = 0;
     partition->loaded_undone = 0;
+    partition->inherited = (struct engine_range){0};
     for (size_t i = 0; i < ledger->run_count; i++) {
         const struct ledger_run *run = &ledger->runs[i];
+        if (run->mark == LEDGER_STARTED)
+            inherit(partition, partition->committed.end, run->length);
         ledger_add(&partition->loaded, run->mark, run->length);
         marks_add(&partition->committed, run->mark, run->length);
         partition->loaded_undone += run->mark == LEDGER_DONE ? 0 : run->length;

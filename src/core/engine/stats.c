@@ -88,6 +88,15 @@ bool engine_get_unbegun(const struct engine *engine, int32_t number, struct engi
     return range->count > 0;
 }
 
+bool engine_take_inherited(const struct engine *engine, int32_t number, struct engine_range *range)
+{
+    struct partition *partition = partition_find(engine, number);
+    *range = partition ? partition->inherited : (struct engine_range){0};
+    if (partition)
+        partition->inherited.count = 0;
+    return range->count > 0;
+}
+
 const struct request *engine_next_late(const struct engine *engine, const struct request *last)
 {
     const struct list *lists[] = {&engine->txn.ending, &engine->ended};
