@@ -164,14 +164,15 @@ void kafka_subscribe(struct kafka *kafka)
         kafka_fail(kafka, rd_kafka_err2str(code));
 }
 
-bool kafka_lacks_topic(const struct kafka *kafka)
+const char *kafka_lacks_topic(const struct kafka *kafka)
 {
-    return atomic_load(&kafka->lacks_input) || atomic_load(&kafka->lacks_output);
+    const char *output = atomic_load(&kafka->lacks_output);
+    return output ? output : atomic_load(&kafka->lacks_input);
 }
 
-const _Atomic(const char *) *kafka_lacking(const struct kafka *kafka, bool written)
+const char *kafka_lacks_requests(const struct kafka *kafka)
 {
-    return written ? &kafka->lacks_output : &kafka->lacks_input;
+    return atomic_load(&kafka->lacks_input);
 }
 
 /* Nothing may use it. A new one is made when it is needed. */

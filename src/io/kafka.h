@@ -111,11 +111,12 @@ enum kafka_standing kafka_standing(const struct kafka *kafka);
  * in its group since. librdkafka reports an error that repeats once. Valid until kafka_serve. */
 const char *kafka_join_refusal(const struct kafka *kafka);
 
-/* Whether the job waits for a topic that, by the last report, does not exist yet. */
-bool kafka_lacks_topic(const struct kafka *kafka);
-/* The name of such a topic, of the requests or one that is written to; it points at NULL: none. For
- * any thread, as long as kafka lives. It is set before the log says so. */
-const _Atomic(const char *) *kafka_lacking(const struct kafka *kafka, bool written);
+/* The topic that the job waits for because, by the last report, it does not exist; NULL: none. Any
+ * thread. It is set before the log says so. */
+const char *kafka_lacks_topic(const struct kafka *kafka);
+
+/* The same, of the topic of requests alone. */
+const char *kafka_lacks_requests(const struct kafka *kafka);
 
 /* Sleeps until an event, a kafka_wake, or the end of the time (ms, at most 1000). */
 void kafka_wait(struct kafka *kafka, int timeout_ms);
@@ -161,12 +162,9 @@ int64_t kafka_silent_since(struct kafka *kafka, char *reason, size_t size);
  * Any thread. */
 bool kafka_is_refused(void);
 
-/* Whether the broker currently refuses an operation because a right is missing. The log says
- * which. */
+/* Whether the broker currently refuses an operation because a right is missing. Any thread. It is
+ * set before the log says which. */
 bool kafka_lacks_right(const struct kafka *kafka);
-/* The same for any thread, as long as kafka lives: 0: no right is missing. It is set before the log
- * says so. */
-const atomic_uint *kafka_rights_missing(const struct kafka *kafka);
 
 /* Why an assigned partition has been unreadable for so long that it counts as halted, with the
  * remedy; NULL: it can be read. Reading is retried automatically. */

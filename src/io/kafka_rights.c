@@ -78,11 +78,6 @@ bool kafka_lacks_right(const struct kafka *kafka)
     return atomic_load(&kafka->rights_missing) != 0;
 }
 
-const atomic_uint *kafka_rights_missing(const struct kafka *kafka)
-{
-    return &kafka->rights_missing;
-}
-
 bool kafka_is_denied(struct kafka *kafka, rd_kafka_resp_err_t code, const char *words)
 {
     const char *group = kafka->config->group_ids[kafka->job];

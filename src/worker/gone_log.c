@@ -54,8 +54,7 @@ void gone_log_changed(struct kafka_thread *thread, const struct record_position 
 
 void gone_log(struct kafka_thread *thread)
 {
-    const _Atomic(const char *) *lacking = kafka_lacking(thread->kafka, false);
-    bool gone = lacking && atomic_load(lacking);
+    bool gone = kafka_lacks_requests(thread->kafka);
     struct telling telling = {
         .why = "the topic is gone",
         .then = "are not performed, and have no result if it was deleted; they go on if it comes "

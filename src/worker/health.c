@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "io/kafka.h"
 
 enum { TURN_MAX_MS = 10000 }; /* a loop without an iteration for longer is not alive */
 
@@ -11,13 +12,11 @@ bool health_is_on(const struct metrics *metrics, int job)
     return *metrics->config->request_topics[job];
 }
 
-/* What the log says of a topic is true here at once, too. */
+/* What the log says of a topic is true here at once, not only after a Kafka thread's turn. */
 const char *health_lacks_topic(const struct metrics *metrics, int job)
 {
-    const _Atomic(const char *) *input = metrics->lacks_input[job];
-    const _Atomic(const char *) *output = metrics->lacks_output[job];
-    const char *name = output ? atomic_load(output) : NULL;
-    return name || !input ? name : atomic_load(input);
+    const struct kafka *kafka = metrics->kafka[job];
+    return kafka ? kafka_lacks_topic(kafka) : NULL;
 }
 
 /* Whether each job that is on has joined its group. A job that waits for a topic that does not
@@ -34,11 +33,11 @@ static bool is_in_groups(const struct metrics *metrics)
     return joined > 0;
 }
 
-/* What the log says of a right is true here at once: nothing waits for a Kafka thread's turn. */
+/* True at once, like health_lacks_topic. */
 static bool lacks_right(const struct metrics *metrics)
 {
     for (int job = 0; job < REQUEST_KINDS; job++)
-        if (metrics->rights_missing[job] && atomic_load(metrics->rights_missing[job]))
+        if (metrics->kafka[job] && kafka_lacks_right(metrics->kafka[job]))
             return true;
     return false;
 }

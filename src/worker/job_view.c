@@ -278,7 +278,7 @@ static void show_conditions(struct kafka_thread *thread)
     if (silent)
         metrics_silence(metrics, job, silence);
     metrics_condition(metrics, job, CONDITION_NO_KAFKA, silent);
-    show_condition(thread, CONDITION_NO_TOPIC, kafka_lacks_topic(thread->kafka));
+    show_condition(thread, CONDITION_NO_TOPIC, kafka_lacks_topic(thread->kafka) != NULL);
     show_condition(thread, CONDITION_NO_RIGHT, kafka_lacks_right(thread->kafka));
     show_condition(thread, CONDITION_STUCK, atomic_load(&metrics->stuck[job]) > 0);
     show_condition(thread, CONDITION_OUTSIDE, is_outside(thread));

@@ -392,9 +392,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, enum request_
     thread->kafka = kafka_new(config, job, files, &kafka_reports_handler, thread, error);
     if (!thread->kafka)
         goto free_engine;
-    metrics->rights_missing[job] = kafka_rights_missing(thread->kafka);
-    metrics->lacks_input[job] = kafka_lacking(thread->kafka, false);
-    metrics->lacks_output[job] = kafka_lacking(thread->kafka, true);
+    metrics->kafka[job] = thread->kafka;
     queue_init(&thread->finished, wake_for_finished, thread);
     thread->table = memory_zeroed(METRICS_PARTITIONS, sizeof *thread->table);
     return thread;

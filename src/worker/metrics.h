@@ -16,6 +16,8 @@
 #include "worker/histogram.h"
 #include "worker/history.h"
 
+struct kafka;
+
 enum {
     METRICS_PARTITIONS = 1024
 };                           /* rows of one job; further partitions are counted, but not listed */
@@ -102,9 +104,7 @@ struct metrics {
     /* constant once the threads run */
     const struct config *config;
     struct call_thread *calls;
-    const atomic_uint *rights_missing[REQUEST_KINDS]; /* of Kafka; NULL: switched off */
-    const _Atomic(const char *) *lacks_input[REQUEST_KINDS],
-        *lacks_output[REQUEST_KINDS]; /* likewise */
+    const struct kafka *kafka[REQUEST_KINDS]; /* NULL: switched off */
     int64_t started_wall_ms, started_boot_ms;
     _Atomic uint64_t one; /* build_info's value */
 };

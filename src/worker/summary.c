@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "core/breaker.h"
 #include "core/ledger.h"
+#include "io/kafka.h"
 #include "worker/health.h"
 
 enum {
@@ -306,8 +307,8 @@ static bool is_lost(const struct partition_row *row)
 /* The job's topic of requests, if it is gone; NULL: it exists. */
 static const char *gone_topic(const struct overview *overview, int job)
 {
-    const _Atomic(const char *) *lacking = overview->metrics->lacks_input[job];
-    return lacking ? atomic_load(lacking) : NULL;
+    const struct kafka *kafka = overview->metrics->kafka[job];
+    return kafka ? kafka_lacks_requests(kafka) : NULL;
 }
 
 static void find_lost(struct summary *summary, const struct overview *overview)

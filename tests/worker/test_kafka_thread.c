@@ -303,15 +303,15 @@ bool kafka_asks_again(const struct kafka *at)
     return false;
 }
 
-bool kafka_lacks_topic(const struct kafka *at)
+const char *kafka_lacks_topic(const struct kafka *at)
 {
     (void)at;
-    return false;
+    return NULL;
 }
 
-const _Atomic(const char *) *kafka_lacking(const struct kafka *at, bool written)
+const char *kafka_lacks_requests(const struct kafka *at)
 {
-    (void)at, (void)written;
+    (void)at;
     return NULL;
 }
 
@@ -319,12 +319,6 @@ bool kafka_lacks_right(const struct kafka *at)
 {
     (void)at;
     return false;
-}
-
-const atomic_uint *kafka_rights_missing(const struct kafka *at)
-{
-    (void)at;
-    return NULL;
 }
 
 int64_t kafka_silent_since(struct kafka *at, char *reason, size_t size)

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "core/ledger.h"
+#include "io/kafka.h"
 #include "worker/health.h"
 #include "worker/summary.h"
 
@@ -27,6 +28,28 @@ static struct metrics *metrics;
 static struct partition_row rows[3];
 static struct history_step steps[HISTORY_STEPS];
 static struct overview overview;
+
+/* In the place of Kafka. */
+struct kafka {
+    const char *lacks_topic, *lacks_requests;
+};
+static struct kafka calls, recordings;
+
+const char *kafka_lacks_topic(const struct kafka *at)
+{
+    return at->lacks_topic;
+}
+
+const char *kafka_lacks_requests(const struct kafka *at)
+{
+    return at->lacks_requests;
+}
+
+bool kafka_lacks_right(const struct kafka *at)
+{
+    (void)at;
+    return false;
+}
 
 /* In the place of the call thread. */
 const struct call_counters *call_thread_counters(const struct call_thread *thread)
@@ -56,6 +79,9 @@ static int begin(void **state)
     memset(steps, 0, sizeof steps);
     turned_ms = clock_boot_ms();
     metrics = metrics_new(&config);
+    calls = recordings = (struct kafka){0};
+    metrics->kafka[REQUEST_CALL] = &calls;
+    metrics->kafka[REQUEST_RECORDING] = &recordings;
     for (int job = 0; job < REQUEST_KINDS; job++) {
         metrics_condition(metrics, (enum request_kind)job, CONDITION_OUTSIDE, 0);
         metrics_set(&metrics->partitions[job], 2);
@@ -360,8 +386,7 @@ static void lost_partitions_come_before_what_is_over(void **state)
 static void partitions_of_a_topic_that_is_gone_are_told_as_such(void **state)
 {
     (void)state;
-    _Atomic(const char *) lacking = config.request_topics[REQUEST_CALL];
-    metrics->lacks_input[REQUEST_CALL] = &lacking;
+    calls.lacks_requests = config.request_topics[REQUEST_CALL];
     for (size_t i = 0; i < 3; i++)
         rows[i].state = "lost";
     holds(CONDITION_OUTSIDE);
@@ -435,9 +460,8 @@ static void a_platform_that_refuses_all(void **state)
 
 static void a_topic_that_is_known_is_named(void **state)
 {
-    static _Atomic(const char *) lacking = "recording-results";
     (void)state;
-    metrics->lacks_output[REQUEST_RECORDING] = &lacking;
+    recordings.lacks_topic = "recording-results";
     holds(CONDITION_NO_TOPIC);
     expect(
         SEVERITY_WARNING, "no-topic",
