@@ -112,6 +112,19 @@ static int64_t since_of(const struct metrics *metrics, enum condition condition,
     return first;
 }
 
+/* Adds the problem if the condition holds; NULL: it does not. *job is as in since_of. */
+static struct problem *add_condition(struct summary *summary, const struct overview *overview,
+                                     enum condition condition, enum severity severity,
+                                     const char *state, int *job)
+{
+    int64_t since = since_of(overview->metrics, condition, job);
+    if (!since)
+        return NULL;
+    struct problem *problem = add(summary, severity, state);
+    problem->since_ms = since;
+    return problem;
+}
+
 uint64_t summary_waiting(const struct metrics *metrics)
 {
     uint64_t outstanding = metrics_sum(metrics->outstanding);
@@ -141,12 +154,11 @@ static void find_dead(struct summary *summary, const struct overview *overview)
 static void find_silence(struct summary *summary, const struct overview *overview)
 {
     int job = 0;
-    int64_t since = since_of(overview->metrics, CONDITION_NO_KAFKA, &job);
-    if (!since)
+    struct problem *problem =
+        add_condition(summary, overview, CONDITION_NO_KAFKA, SEVERITY_ERROR, "no-kafka", &job);
+    if (!problem)
         return;
-    struct problem *problem = add(summary, SEVERITY_ERROR, "no-kafka");
     WORDS(problem->what, "No answer from Kafka");
-    problem->since_ms = since;
     metrics_copy_silence(overview->metrics, problem->reason, sizeof problem->reason);
     WORDS(problem->next, "it is tried again all the time, and results are kept until it answers");
     put_waiting(problem, overview->metrics);
@@ -202,70 +214,73 @@ const char *summary_remedy(const struct partition_row *row, const struct config 
     return out;
 }
 
-/* Partitions for which is() is true: how many, the first one, and since when. */
-static size_t find_rows(const struct overview *overview,
-                        bool (*is)(const struct partition_row *row),
-                        const struct partition_row **first, int64_t *since)
+/* Partitions of which the same is true. */
+struct partitions {
+    size_t count;
+    const struct partition_row *first;
+    int64_t since_ms; /* of the one of which it is true for longest */
+};
+
+/* Those for which is() is true. */
+static struct partitions find_rows(const struct overview *overview,
+                                   bool (*is)(const struct partition_row *row))
 {
-    size_t count = 0;
+    struct partitions found = {0};
     for (size_t i = 0; i < overview->row_count; i++) {
         const struct partition_row *row = &overview->rows[i];
         if (!is(row))
             continue;
-        if (!count++) {
-            *first = row;
-            *since = row->since_ms;
+        if (!found.count++) {
+            found.first = row;
+            found.since_ms = row->since_ms;
         }
-        if (row->since_ms < *since)
-            *since = row->since_ms;
+        if (row->since_ms < found.since_ms)
+            found.since_ms = row->since_ms;
     }
-    return count;
+    return found;
 }
 
 static void find_halted(struct summary *summary, const struct overview *overview)
 {
     const struct config *config = overview->metrics->config;
-    const struct partition_row *row = NULL;
-    int64_t since = 0;
-    size_t count = find_rows(overview, is_halted, &row, &since);
-    if (!count)
+    struct partitions halted = find_rows(overview, is_halted);
+    if (!halted.count)
         return;
     struct problem *problem = add(summary, SEVERITY_ERROR, "halted");
-    const char *topic = config->request_topics[row->job];
-    if (count == 1) {
-        WORDS(problem->what, "Partition %s/%" PRId32 " halted", topic, row->partition);
-        WORDS(problem->reason, "%s", row->halt_reason);
+    const char *topic = config->request_topics[halted.first->job];
+    if (halted.count == 1) {
+        WORDS(problem->what, "Partition %s/%" PRId32 " halted", topic, halted.first->partition);
+        WORDS(problem->reason, "%s", halted.first->halt_reason);
     } else {
-        WORDS(problem->what, "%zu partitions halted", count);
-        WORDS(problem->reason, "%s (%s/%" PRId32 ")", row->halt_reason, topic, row->partition);
+        WORDS(problem->what, "%zu partitions halted", halted.count);
+        WORDS(problem->reason, "%s (%s/%" PRId32 ")", halted.first->halt_reason, topic,
+              halted.first->partition);
     }
-    problem->since_ms = since;
-    if (row->needs_repair)
+    problem->since_ms = halted.since_ms;
+    if (halted.first->needs_repair)
         WORDS(problem->next,
               "stop the group's workers and run `privacy-call-worker ledger repair --topic %s "
               "--partition %" PRId32 "`",
-              topic, row->partition);
+              topic, halted.first->partition);
     else
         WORDS(problem->next, "it is tried again by itself");
-    if (overview->row_count > count)
-        WORDS(problem->waiting, "the other %zu partition%s on", overview->row_count - count,
-              overview->row_count - count == 1 ? " goes" : "s go");
+    if (overview->row_count > halted.count)
+        WORDS(problem->waiting, "the other %zu partition%s on", overview->row_count - halted.count,
+              overview->row_count - halted.count == 1 ? " goes" : "s go");
 }
 
 static void find_stuck(struct summary *summary, const struct overview *overview)
 {
     const struct config *config = overview->metrics->config;
-    const struct partition_row *row = NULL;
-    int64_t since = 0;
     int job = 0;
-    size_t count = find_rows(overview, is_stuck, &row, &since);
-    if (!count)
+    struct partitions stuck = find_rows(overview, is_stuck);
+    if (!stuck.count)
         return;
     struct problem *problem = add(summary, SEVERITY_ERROR, "stuck");
-    WORDS(problem->what, "Partition %s/%" PRId32 " does not move", config->request_topics[row->job],
-          row->partition);
-    if (count > 1)
-        WORDS(problem->waiting, "%zu more do not either", count - 1);
+    WORDS(problem->what, "Partition %s/%" PRId32 " does not move",
+          config->request_topics[stuck.first->job], stuck.first->partition);
+    if (stuck.count > 1)
+        WORDS(problem->waiting, "%zu more do not either", stuck.count - 1);
     problem->since_ms = since_of(overview->metrics, CONDITION_STUCK, &job);
     WORDS(problem->reason, "its lag grows and nobody knows why");
     WORDS(problem->next, "look for a producer whose transaction hangs; else restart this worker, "
@@ -275,13 +290,12 @@ static void find_stuck(struct summary *summary, const struct overview *overview)
 static void find_failing(struct summary *summary, const struct overview *overview)
 {
     int job = 0;
-    int64_t since = since_of(overview->metrics, CONDITION_FAILING, &job);
-    if (!since)
+    struct problem *problem =
+        add_condition(summary, overview, CONDITION_FAILING, SEVERITY_ERROR, "failing", &job);
+    if (!problem)
         return;
-    struct problem *problem = add(summary, SEVERITY_ERROR, "failing");
     WORDS(problem->what, "Kafka does not take what this worker asks for");
     metrics_copy_failing(overview->metrics, problem->reason, sizeof problem->reason);
-    problem->since_ms = since;
     WORDS(problem->next, "it is tried again by itself");
     put_waiting(problem, overview->metrics);
 }
@@ -289,13 +303,12 @@ static void find_failing(struct summary *summary, const struct overview *overvie
 static void find_right(struct summary *summary, const struct overview *overview)
 {
     int job = 0;
-    int64_t since = since_of(overview->metrics, CONDITION_NO_RIGHT, &job);
-    if (!since)
+    struct problem *problem =
+        add_condition(summary, overview, CONDITION_NO_RIGHT, SEVERITY_ERROR, "no-right", &job);
+    if (!problem)
         return;
-    struct problem *problem = add(summary, SEVERITY_ERROR, "no-right");
     WORDS(problem->what, "Kafka refuses a right that the %s need", jobs[job]);
     WORDS(problem->reason, "the last errors say which one");
-    problem->since_ms = since;
     WORDS(problem->next, "grant it, and it goes on by itself");
 }
 
@@ -313,18 +326,16 @@ static const char *gone_topic(const struct overview *overview, int job)
 
 static void find_lost(struct summary *summary, const struct overview *overview)
 {
-    const struct partition_row *row = NULL;
-    int64_t since = 0;
-    size_t count = find_rows(overview, is_lost, &row, &since);
-    if (!count)
+    struct partitions lost = find_rows(overview, is_lost);
+    if (!lost.count)
         return;
     struct problem *problem = add(summary, SEVERITY_ERROR, "lost");
-    if (count == overview->row_count)
+    if (lost.count == overview->row_count)
         WORDS(problem->what, "All partitions lost");
     else
-        WORDS(problem->what, "%zu of %zu partitions lost", count, overview->row_count);
-    problem->since_ms = since;
-    const char *gone = gone_topic(overview, row->job);
+        WORDS(problem->what, "%zu of %zu partitions lost", lost.count, overview->row_count);
+    problem->since_ms = lost.since_ms;
+    const char *gone = gone_topic(overview, lost.first->job);
     if (gone) {
         WORDS(problem->reason, "topic %s is gone", gone);
         WORDS(problem->next, "create it again, and it goes on by itself; what was read of it and "
@@ -342,16 +353,15 @@ static void find_lost(struct summary *summary, const struct overview *overview)
 static void find_topic(struct summary *summary, const struct overview *overview)
 {
     int job = 0;
-    int64_t since = since_of(overview->metrics, CONDITION_NO_TOPIC, &job);
-    if (!since)
+    struct problem *problem =
+        add_condition(summary, overview, CONDITION_NO_TOPIC, SEVERITY_WARNING, "no-topic", &job);
+    if (!problem)
         return;
-    struct problem *problem = add(summary, SEVERITY_WARNING, "no-topic");
     const char *name = health_lacks_topic(overview->metrics, job);
     if (name)
         WORDS(problem->what, "Topic %s of the %s does not exist", name, jobs[job]);
     else
         WORDS(problem->what, "A topic of the %s does not exist", jobs[job]);
-    problem->since_ms = since;
     WORDS(problem->next, "create it, and it goes on by itself");
 }
 
@@ -451,14 +461,13 @@ static bool is_full(const struct partition_row *row)
 
 static void find_full(struct summary *summary, const struct overview *overview)
 {
-    const struct partition_row *row = NULL;
-    int64_t since = 0;
-    if (!find_rows(overview, is_full, &row, &since))
+    struct partitions full = find_rows(overview, is_full);
+    if (!full.count)
         return;
     struct problem *problem = add(summary, SEVERITY_WARNING, "ledger-full");
     WORDS(problem->what, "Ledger of partition %s/%" PRId32 " is %" PRIu64 " %% full",
-          overview->metrics->config->request_topics[row->job], row->partition,
-          row->ledger_size * 100 / LEDGER_MAX);
+          overview->metrics->config->request_topics[full.first->job], full.first->partition,
+          full.first->ledger_size * 100 / LEDGER_MAX);
     WORDS(problem->next, "at 100 %% nothing more of it is started until older requests have ended");
 }
 

@@ -44,7 +44,7 @@ class StatusPage(unittest.TestCase):
 
     def test_states_and_code_agree(self):
         code = (ROOT / "src/worker/summary.c").read_text()
-        said = set(re.findall(r'add\(summary, [^;]*?"([a-z-]+)"\)', code)) | {"well", "standby"}
+        said = set(re.findall(r'add(?:_condition)?\(summary, [^;]*?"([a-z-]+)"', code)) | {"well", "standby"}
         described = set(re.findall(r"^\| `([a-z-]+)` \| (?:error|warning|notice|ok)", PAGE, re.MULTILINE))
         self.assertGreater(len(said), 10)
         self.assertEqual(sorted(said), sorted(described))
