@@ -9,7 +9,8 @@
 
 static const char *client_id(const struct kafka *kafka, bool produces)
 {
-    const struct kafka_setting *setting = config_kafka_setting(kafka->config, produces, "client.id");
+    const struct kafka_setting *setting =
+        config_kafka_setting(kafka->config, produces, "client.id");
     return setting ? setting->value : "";
 }
 
@@ -28,8 +29,7 @@ static void on_throttle(rd_kafka_t *handle, const char *broker, int32_t id, int 
         log_warn("kafka: broker %" PRId32 " delays the %s of client.id %s by %d ms, because it is "
                  "over its quota; what it %s comes that much later; raise the quota, or run more "
                  "workers",
-                 id, produces ? "producer" : "consumer",
-                 client_id(kafka, produces), delay_ms,
+                 id, produces ? "producer" : "consumer", client_id(kafka, produces), delay_ms,
                  produces ? "publishes" : "reads");
 }
 
