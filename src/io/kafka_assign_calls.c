@@ -10,19 +10,26 @@
 #include "io/kafka_assignment_internal.h"
 
 enum {
-    CALL_AGAIN_MS = 200,
+    CALL_AGAIN_MS = 200, /* first pause before an answer that failed is repeated; doubles */
+    CALL_AGAIN_MAX_MS = 5000,
 };
+
+static int64_t next_pause(int64_t last)
+{
+    int64_t pause = last ? 2 * last : CALL_AGAIN_MS;
+    return pause < CALL_AGAIN_MAX_MS ? pause : CALL_AGAIN_MAX_MS;
+}
 
 /* Whether the call failed and has to be repeated. While librdkafka closes, it refuses calls that it
  * is going to make itself. */
 static bool has_failed(struct kafka *kafka, const char *what, rd_kafka_error_t *error)
 {
+    struct kafka_assignment *a = &kafka->assignment;
     bool matters = error != NULL;
-    if (matters && !kafka->assignment.closing &&
-        kafka_log_due(&kafka->log_throttle, what, KAFKA_LOG_INTERVAL_MS))
+    if (matters && !a->closing && kafka_log_due(&kafka->log_throttle, what, KAFKA_LOG_INTERVAL_MS))
         log_error("kafka: %s: %s; trying again", what, rd_kafka_error_string(error));
-    if (matters)
-        kafka->assignment.retry_at_ms = clock_boot_ms() + CALL_AGAIN_MS;
+    a->retry_pause_ms = matters ? next_pause(a->retry_pause_ms) : 0;
+    a->retry_at_ms = clock_boot_ms() + a->retry_pause_ms;
     if (error)
         rd_kafka_error_destroy(error);
     return matters;

@@ -128,7 +128,7 @@ struct kafka_assignment {
     rd_kafka_consumer_group_metadata_t *granted; /* our last membership; NULL: none */
     bool eager;                                  /* the group's protocol */
     enum kafka_question owed; /* its answer failed, and is repeated at retry_at_ms */
-    int64_t retry_at_ms;
+    int64_t retry_at_ms, retry_pause_ms;
     bool restarts;     /* there may be slots with `restart` */
     bool absences;     /* there may be slots with `absent_until` */
     bool asks_again;   /* only such slots are being reported */

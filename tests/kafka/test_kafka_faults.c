@@ -45,11 +45,16 @@ static atomic_int failing;
 static atomic_bool always;
 static rd_kafka_resp_err_t with;
 
+static atomic_int struck; /* how often one has failed while `always` holds */
+
 static bool strikes(enum call call)
 {
     int expected = call;
-    if (atomic_load(&always))
-        return atomic_load(&failing) == expected;
+    if (atomic_load(&always)) {
+        bool fails = atomic_load(&failing) == expected;
+        atomic_fetch_add(&struck, fails);
+        return fails;
+    }
     return atomic_compare_exchange_strong(&failing, &expected, NONE);
 }
 
@@ -315,6 +320,29 @@ static void life(const char *bootstrap, enum call call, rd_kafka_resp_err_t code
         fail_msg("call %d was never made", (int)call);
     if (!well && !side.failed)
         fail_msg("call %d, error %s: neither done nor told", (int)call, rd_kafka_err2name(code));
+    side_fini(&side);
+}
+
+/* An assignment that cannot be answered is answered again after pauses that grow. */
+static void an_answer_that_keeps_failing_is_repeated_ever_later(void **state)
+{
+    enum { LOOK_MS = 1300 }; /* after 200, 400 and 800 ms, the third one would come */
+    const char *bootstrap = ((const struct cluster *)*state)->bootstrap;
+    struct side side;
+    side_init(&side, bootstrap, "ever-later", "a", NULL);
+    with = RD_KAFKA_RESP_ERR__STATE;
+    atomic_store(&struck, 0);
+    atomic_store(&always, true);
+    atomic_store(&failing, ASSIGN);
+    side_join(&side, 2);
+    int64_t first_ms = clock_boot_ms();
+    side_until(&side, clock_boot_ms() >= first_ms + LOOK_MS);
+    assert_in_range(atomic_load(&struck), 2, 4);
+    atomic_store(&failing, NONE);
+    atomic_store(&always, false);
+    side_until(&side, side.kafka->assignment.owed == ASKED_NOTHING);
+    assert_int_equal(side.kafka->assignment.retry_pause_ms, 0);
+    side_leave(&side);
     side_fini(&side);
 }
 
@@ -732,6 +760,7 @@ int main(int argc, char **argv)
         with_cluster(a_producer_that_cannot_be_replaced_is_one_line),
         with_cluster(a_wake_up_ends_though_its_coordinator_was_not_found),
         with_cluster(a_takeover_tries_again_at_once),
+        with_cluster(an_answer_that_keeps_failing_is_repeated_ever_later),
         with_cluster(an_untold_partition_takes_a_new_consumer),
         with_cluster(another_log_is_known_while_it_is_written),
         with_cluster(a_log_with_others_in_place_of_its_newest_records_is_not_another_one),
