@@ -118,6 +118,10 @@ static void check_waiting(struct kafka_thread *thread)
                       "a transaction does not end: brokers do not answer, or a topic has too few "
                       "replicas in sync",
                       kafka_is_refused());
+    /* What the first producer lacks is told by itself. */
+    if (thread->renewing_since && !thread->joined &&
+        (kafka_lacks_topic(thread->kafka) || kafka_lacks_right(thread->kafka)))
+        thread->renewing_since = thread->now;
     if (thread->renewing_since && thread->now - thread->renewing_since > SLOW_MS)
         trouble_waits(&thread->troubles, TROUBLE_PRODUCER, thread->renewing_since, thread->now,
                       "the producer cannot be made ready: brokers do not answer, or a topic that "
@@ -317,6 +321,8 @@ int kafka_thread_run(struct kafka_thread *thread, struct call_thread *calls,
                      const struct stop *stop)
 {
     thread->calls = calls;
+    read_clocks(thread);
+    thread->renewing_since = thread->now; /* the first producer */
     kafka_start(thread->kafka);
     while (!thread->done) {
         read_clocks(thread);
