@@ -248,6 +248,7 @@ static void show_counts(struct kafka_thread *thread)
     metrics_set(&metrics->fenced[job], all.fenced);
     metrics_set(&metrics->recovered[job], all.recovered);
     metrics_set(&metrics->resumed[job], all.resumed);
+    metrics_set(&metrics->late_waiting[job], all.late);
     metrics_set(&metrics->throttles[job], kafka_throttles(thread->kafka));
 }
 

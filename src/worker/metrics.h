@@ -84,7 +84,7 @@ struct metrics {
     _Atomic uint64_t waiting_lanes[REQUEST_KINDS], outstanding[REQUEST_KINDS];
     _Atomic uint64_t transactions[REQUEST_KINDS], aborted[REQUEST_KINDS], unknown[REQUEST_KINDS];
     _Atomic uint64_t fenced[REQUEST_KINDS], recovered[REQUEST_KINDS];
-    _Atomic uint64_t resumed[REQUEST_KINDS], throttles[REQUEST_KINDS];
+    _Atomic uint64_t resumed[REQUEST_KINDS], late_waiting[REQUEST_KINDS], throttles[REQUEST_KINDS];
     _Atomic int64_t kafka_turned_ms[REQUEST_KINDS]; /* CLOCK_BOOTTIME of the loop's last iteration;
                                                        INT64_MAX: the thread has ended */
     _Atomic bool in_group[REQUEST_KINDS];
@@ -121,6 +121,9 @@ struct metrics {
     ROW(dead_letters_total, counter, REASON, m->dead_letters, "Dead letters published")            \
     ROW(late_outcomes_total, counter, PLAIN, &m->dead_letters[DEAD_LETTER_LATE],                   \
         "Calls that ended after their partition had gone to another worker")                       \
+    ROW(late_outcomes_waiting, gauge, JOBS, m->late_waiting,                                       \
+        "Late outcomes that are not in the dead letters yet; they stay when the broker refuses "   \
+        "them")                                                                                    \
     ROW(calls_in_flight, gauge, PLAIN, &c->in_flight,                                              \
         "Calls in flight at the platform, recordings included")                                    \
     ROW(outstanding_requests, gauge, JOBS, m->outstanding,                                         \

@@ -38,6 +38,7 @@ struct kafka {
     int64_t done;          /* how many offsets above the base are done in the ledger */
     int64_t ends_first;    /* the end that is reported before any record; 0: none */
     int64_t age_ms;        /* of the records */
+    bool answers_late;     /* a call, when its partition has been overtaken */
     bool has_owner;        /* the ledger's owner has not handed over */
     int64_t made_anew_ms;  /* when the topic is made anew; 0: never */
     enum offset_loss loss; /* what a read tells of its committed offset since */
@@ -58,6 +59,8 @@ struct kafka {
 };
 
 static struct kafka kafka;
+static struct kafka_thread *running;
+static struct request *lent; /* to the call thread */
 static int64_t now_ms;
 static enum request_kind tested = REQUEST_CALL;
 
@@ -218,6 +221,17 @@ static void answer(struct kafka *at)
     }
 }
 
+/* Of the call that is under way. */
+static void answer_call(void)
+{
+    assert_non_null(lent);
+    outcome_set(&lent->outcome, STATUS_REFUSED, "refused", "no", now_ms);
+    lent->outcome.answered = true;
+    lent->call.end = CALL_FINISHED;
+    queue_push(kafka_thread_finished(running), &lent->message.node);
+    lent = NULL;
+}
+
 void kafka_serve(struct kafka *at)
 {
     const struct record_position positions[PARTITIONS] = {{tested, 0, 0}, {tested, 1, 0}};
@@ -233,6 +247,8 @@ void kafka_serve(struct kafka *at)
         at->loss = OFFSET_LOSS_UNCLEAR;
         at->handler->revoked(at->arg, 2, PARTITIONS_OVERTAKEN, positions, count);
         at->handler->assigned(at->arg, 3, positions, count);
+        if (at->answers_late)
+            answer_call();
     } else if (at->lost_at_ms && now_ms >= at->lost_at_ms) {
         at->lost_at_ms = 0;
         at->handler->revoked(at->arg, 2, PARTITIONS_LOST, positions, count);
@@ -399,7 +415,8 @@ const struct call_counters *call_thread_counters(const struct call_thread *threa
 
 void call_thread_start(struct call_thread *thread, struct request *request)
 {
-    (void)thread, (void)request;
+    (void)thread;
+    lent = request;
 }
 
 void call_thread_recall(struct call_thread *thread, enum request_kind kind, int32_t partition)
@@ -457,6 +474,8 @@ static int run_to_the_end(struct kafka with)
     kafka.metrics = metrics_new(&config);
     struct kafka_thread *thread = kafka_thread_new(&config, tested, NULL, kafka.metrics, &error);
     assert_non_null(thread);
+    running = thread;
+    lent = NULL;
     int status = kafka_thread_run(thread, NULL, NULL);
     kafka_thread_free(thread);
     return status;
@@ -687,6 +706,22 @@ static void no_recording_is_told_to_become_unknown(void **state)
     tested = REQUEST_CALL;
 }
 
+/* A late outcome that the broker refuses is kept, and that is shown. */
+static void late_outcomes_that_wait_are_counted(void **state)
+{
+    (void)state;
+    for (int refuses = 0; refuses < 2; refuses++) {
+        run((struct kafka){.records = {1, 0},
+                           .value = "{\"Caller\":\"18000000001\",\"Callee\":\"13900000000\"}",
+                           .made_anew_ms = START_MS + END_MS / 2,
+                           .answers_late = true,
+                           .refuses = refuses});
+        assert_int_equal(metrics_sum(kafka.metrics->late_waiting), refuses);
+        assert_int_equal(kafka.metrics->dead_letters[DEAD_LETTER_LATE], !refuses);
+        metrics_free(kafka.metrics);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -698,6 +733,7 @@ int main(void)
         cmocka_unit_test(partitions_without_an_offset_are_one_line),
         cmocka_unit_test(a_takeover_tells_what_becomes_unknown),
         cmocka_unit_test(a_stop_that_the_group_holds_up_does_not_blame_kafka),
-        cmocka_unit_test(no_recording_is_told_to_become_unknown)};
+        cmocka_unit_test(no_recording_is_told_to_become_unknown),
+        cmocka_unit_test(late_outcomes_that_wait_are_counted)};
     return cmocka_run_group_tests(tests, load, unload);
 }

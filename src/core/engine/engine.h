@@ -208,6 +208,7 @@ struct engine_range {
 };
 struct engine_stats {
     size_t partitions, handed, started, waiting_lanes, ready_lanes, bytes;
+    size_t late; /* late outcomes that are not in the dead letters yet */
     uint64_t transactions, aborted, unknown, fenced, recovered, resumed;
     bool stopping;
 };

@@ -15,6 +15,7 @@ void engine_get_stats(const struct engine *engine, struct engine_stats *view)
                                   .resumed = engine->resumed,
                                   .stopping = engine->stopping};
     view->partitions = engine->all_count;
+    view->late = engine->late_outcomes;
     view->ready_lanes = engine->ready;
     view->waiting_lanes = engine->delayed + engine->ready;
 }
