@@ -170,6 +170,10 @@ bool kafka_lacks_right(const struct kafka *kafka);
  * remedy; NULL: it can be read. Reading is retried automatically. */
 const char *kafka_trouble(const struct kafka *kafka, enum request_kind kind, int32_t partition);
 
+/* The i-th assigned partition that its topic has not had for so long that it counts as halted, and
+ * since when (CLOCK_BOOTTIME); -1: no more. It is asked for again automatically. */
+int32_t kafka_absent(const struct kafka *kafka, size_t i, int64_t *since_ms);
+
 /* Answers `assigned`: delivery begins at the given offsets. The call is ignored unless `rebalance`
  * is the number of the newest rebalance. */
 void kafka_assign(struct kafka *kafka, uint64_t rebalance, const struct record_position *list,

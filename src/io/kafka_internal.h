@@ -90,6 +90,7 @@ struct kafka_slot {
     int64_t verified_ms; /* when the last probe began that was about it, and found nothing gone */
     int64_t absent_until, absent_pause; /* its topic does not have it: when that is asked again (0:
                                            the topic has it), and the pause before */
+    int64_t absent_since_ms;            /* 0: the topic has it */
     bool bare_reported; /* an offset without a ledger was reported; until there is a ledger */
     struct kafka_trouble trouble;
     int64_t untold_since_ms; /* since when no broker has told where it ends; 0: one has */

@@ -447,6 +447,10 @@ static void note_absent(struct kafka *kafka, const struct kafka_reading *reading
                         : slot->absent_pause < ABSENT_MAX_MS / 2 ? 2 * slot->absent_pause
                                                                  : ABSENT_MAX_MS;
         slot->absent_pause = reading->ledgers[i].absent ? pause : 0;
+        if (!reading->ledgers[i].absent)
+            slot->absent_since_ms = 0;
+        else if (!slot->absent_since_ms)
+            slot->absent_since_ms = now;
         slot->absent_until = reading->ledgers[i].absent ? now + pause : 0;
         kafka->assignment.absences |= reading->ledgers[i].absent;
         if (reading->ledgers[i].absent)

@@ -3,8 +3,11 @@
  * read is begun again. Kafka thread. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "io/kafka_assignment_internal.h"
+
+enum { ABSENT_TOLD_MS = 10000 /* so long, a broker may not have heard of a new partition */ };
 
 void kafka_restart(struct kafka *kafka, enum request_kind kind, int32_t partition)
 {
@@ -73,7 +76,7 @@ void kafka_absent_serve(struct kafka *kafka, int64_t now_ms)
     each_slot(slot, kafka) if (slot->absent_until)
     {
         if (slot->state == SLOT_NONE)
-            slot->absent_until = slot->absent_pause = 0;
+            slot->absent_until = slot->absent_pause = slot->absent_since_ms = 0;
         else if (slot->state == SLOT_OWNED && now_ms >= slot->absent_until) {
             kafka_partition_restart(kafka, slot);
             /* A handler that stops answers without a look. */
@@ -81,6 +84,21 @@ void kafka_absent_serve(struct kafka *kafka, int64_t now_ms)
         }
         a->absences |= slot->absent_until != 0;
     }
+}
+
+int32_t kafka_absent(const struct kafka *kafka, size_t i, int64_t *since_ms)
+{
+    const struct kafka_slots *slots = &kafka->assignment.slots[kafka->job];
+    int64_t now = clock_boot_ms();
+    for (size_t at = 0; kafka->assignment.absences && at < slots->count; at++) {
+        const struct kafka_slot *slot = slots->at[at];
+        if (!slot || slot->state == SLOT_NONE || !slot->absent_since_ms ||
+            now - slot->absent_since_ms < ABSENT_TOLD_MS || i-- > 0)
+            continue;
+        *since_ms = slot->absent_since_ms;
+        return slot->partition;
+    }
+    return -1;
 }
 
 void kafka_rereads_serve(struct kafka *kafka, int64_t now_ms)

@@ -207,6 +207,41 @@ static void fill_row(struct kafka_thread *thread, const struct engine_partition_
     snprintf(row->halt_reason, sizeof row->halt_reason, "%s", trouble ? trouble : "");
 }
 
+static bool has_row(const struct kafka_thread *thread, size_t count, int32_t partition)
+{
+    for (size_t i = 0; i < count; i++)
+        if (thread->table[i].partition == partition)
+            return true;
+    return false;
+}
+
+/* Adds rows of assigned partitions that the topic does not have, and that the engine does not know
+ * therefore. Returns how many there are. */
+static size_t show_absent(struct kafka_thread *thread, size_t *count)
+{
+    int32_t partition;
+    int64_t since_ms;
+    size_t absent = 0;
+    while ((partition = kafka_absent(thread->kafka, absent, &since_ms)) >= 0) {
+        absent++;
+        if (*count >= METRICS_PARTITIONS || has_row(thread, *count, partition))
+            continue; /* it is being asked for again */
+        struct partition_row *row = &thread->table[(*count)++];
+        *row = (struct partition_row){.job = thread->job,
+                                      .partition = partition,
+                                      .state = "halted",
+                                      .base = -1,
+                                      .next = -1,
+                                      .end = -1,
+                                      .since_ms = thread->wall - (thread->now - since_ms),
+                                      .oldest_ms = -1};
+        snprintf(row->halt_reason, sizeof row->halt_reason,
+                 "the group assigns it, but its topic does not have it: the topic was made again "
+                 "with fewer partitions");
+    }
+    return absent;
+}
+
 static void show_partitions(struct kafka_thread *thread)
 {
     struct metrics *metrics = thread->metrics;
@@ -227,6 +262,7 @@ static void show_partitions(struct kafka_thread *thread)
         if (count < METRICS_PARTITIONS)
             thread->table[count++] = row;
     }
+    halted += show_absent(thread, &count);
     metrics_table(metrics, thread->job, thread->table, count);
     metrics_set(&metrics->partitions[thread->job], all - lost);
     metrics_set(&metrics->halted[thread->job], halted);

@@ -338,8 +338,10 @@ static void put_partition(struct text *out, const struct config *config,
     put_string(out, "topic", config->request_topics[row->job]);
     put_string(out, "state", row->state);
     put_number(out, "partition", row->partition);
-    put_number(out, "base", row->base);
-    put_number(out, "next", row->next);
+    if (row->base >= 0) {
+        put_number(out, "base", row->base);
+        put_number(out, "next", row->next);
+    }
     if (metrics_lag(row) >= 0)
         put_number(out, "lag", metrics_lag(row));
     put_if(out, "haltReason", row->halt_reason);

@@ -806,7 +806,12 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
     kafka_assign(side.kafka, 1, side.rebalances[0].list, 2);
     assert_true(kafka_slot_find(side.kafka, REQUEST_CALL, 0)->fetched);
     assert_false(kafka_slot_find(side.kafka, REQUEST_CALL, 2)->fetched);
-    int64_t due = kafka_slot_find(side.kafka, REQUEST_CALL, 2)->absent_until;
+    struct kafka_slot *absent = kafka_slot_find(side.kafka, REQUEST_CALL, 2);
+    int64_t due = absent->absent_until, since_ms = 0;
+    assert_int_equal(kafka_absent(side.kafka, 0, &since_ms), -1); /* not for long yet */
+    absent->absent_since_ms -= 60000;
+    assert_int_equal(kafka_absent(side.kafka, 0, &since_ms), 2);
+    assert_int_equal(kafka_absent(side.kafka, 1, &since_ms), -1);
     topic_grow(names.bootstrap, names.requests, 3);
     side_until(&side, side.rebalance_count == 3);
     assert_true(kafka_slot_find(side.kafka, REQUEST_CALL, 2)->absent_until > due);
@@ -815,6 +820,7 @@ static void asks_again_for_a_partition_that_is_absent(void **state)
     assert_int_equal(side.rebalances[2].list[0].partition, 2);
     until_done(side_read(&side, 2, true));
     assert_false(side.ledgers[0].absent);
+    assert_int_equal(kafka_absent(side.kafka, 0, &since_ms), -1);
     kafka_assign(side.kafka, newest(&side)->number, newest(&side)->list, 1);
     topic_put(names.bootstrap, names.requests, 2, "k", "v", "h");
     side_until(&side, (side_take(&side, 2), side.taken_count == 1));

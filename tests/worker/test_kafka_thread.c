@@ -39,6 +39,7 @@ struct kafka {
     int64_t ends_first;    /* the end that is reported before any record; 0: none */
     int64_t age_ms;        /* of the records */
     bool answers_late;     /* a call, when its partition has been overtaken */
+    bool lacks_partition;  /* the topic: one that the group assigns */
     bool has_owner;        /* the ledger's owner has not handed over */
     int64_t made_anew_ms;  /* when the topic is made anew; 0: never */
     enum offset_loss loss; /* what a read tells of its committed offset since */
@@ -350,6 +351,12 @@ const char *kafka_trouble(const struct kafka *at, enum request_kind kind, int32_
 {
     (void)at, (void)kind, (void)partition;
     return NULL;
+}
+
+int32_t kafka_absent(const struct kafka *at, size_t i, int64_t *since_ms)
+{
+    *since_ms = START_MS;
+    return at->lacks_partition && !i ? PARTITIONS : -1;
 }
 
 int64_t kafka_end(const struct kafka *at, enum request_kind kind, int32_t partition)
@@ -722,6 +729,20 @@ static void late_outcomes_that_wait_are_counted(void **state)
     }
 }
 
+static void a_partition_that_its_topic_does_not_have_is_shown_as_halted(void **state)
+{
+    (void)state;
+    run((struct kafka){.lacks_partition = true});
+    assert_int_equal(metrics_copy_table(kafka.metrics, table), 2);
+    assert_int_equal(table[1].partition, PARTITIONS);
+    assert_string_equal(table[1].state, "halted");
+    assert_non_null(strstr(table[1].halt_reason, "its topic does not have it"));
+    assert_int_equal(table[1].since_ms, START_MS);
+    assert_int_equal(metrics_lag(&table[1]), -1);
+    assert_int_equal(metrics_sum(kafka.metrics->halted), 1);
+    metrics_free(kafka.metrics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -734,6 +755,7 @@ int main(void)
         cmocka_unit_test(a_takeover_tells_what_becomes_unknown),
         cmocka_unit_test(a_stop_that_the_group_holds_up_does_not_blame_kafka),
         cmocka_unit_test(no_recording_is_told_to_become_unknown),
+        cmocka_unit_test(a_partition_that_its_topic_does_not_have_is_shown_as_halted),
         cmocka_unit_test(late_outcomes_that_wait_are_counted)};
     return cmocka_run_group_tests(tests, load, unload);
 }
