@@ -174,7 +174,7 @@ const char *config_origin(const struct config *config, const char *name)
 
 int config_load(struct config *config, const struct config_input *input, struct text *errors)
 {
-    *config = (struct config){0};
+    *config = (struct config){.file = input->file};
     config->origins = memory_zeroed(config_key_count, sizeof *config->origins);
     size_t before = errors->length;
     struct config_sources sources;

@@ -70,6 +70,7 @@ struct config {
     enum log_level log_level;
     enum log_format log_format;
     bool core_dumps;                /* leave the limit of core dumps as it is */
+    const char *file;               /* -c; NULL: none. The caller's */
     struct config_origins *origins; /* used by config.c: each key's value and its origin */
 };
 

@@ -119,18 +119,23 @@ static void send_request(struct call_thread *thread, struct request *request, in
 static void note_pause(struct call_thread *thread, enum breaker_state is)
 {
     struct call_pause *pause = &thread->pause;
-    const struct classification *failure = &thread->last_failure;
     pthread_mutex_lock(&thread->pause_lock);
     if (is == BREAKER_CLOSED)
         pause->since_ms = 0;
     else if (!pause->since_ms)
         pause->since_ms = clock_wall_ms();
     pause->until_ms = is == BREAKER_OPEN ? thread->dispatch.breaker.until_ms : 0;
-    if (is == BREAKER_OPEN)
-        snprintf(pause->reason, sizeof pause->reason, "%s",
-                 *failure->message ? failure->message
-                 : failure->code   ? failure->code
-                                   : "");
+    pthread_mutex_unlock(&thread->pause_lock);
+}
+
+static void note_failure(struct call_thread *thread, const struct classification *failure)
+{
+    thread->last_failure = *failure;
+    pthread_mutex_lock(&thread->pause_lock);
+    snprintf(thread->pause.reason, sizeof thread->pause.reason, "%s",
+             *failure->message ? failure->message
+             : failure->code   ? failure->code
+                               : "");
     pthread_mutex_unlock(&thread->pause_lock);
 }
 
@@ -208,7 +213,7 @@ static void log_trouble(struct call_thread *thread, const struct classification 
     if (verdict != VERDICT_NOT_SENT && verdict != VERDICT_IN_DOUBT &&
         verdict != VERDICT_UNAUTHORIZED && verdict != VERDICT_THROTTLED)
         return;
-    thread->last_failure = *classification;
+    note_failure(thread, classification);
     uint64_t failures = trouble_grows(&thread->trouble, now_ms);
     if (failures)
         log_warn("platform %s: %s: %s; %s (failed tries since the last such line: %" PRIu64 ")",

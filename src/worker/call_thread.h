@@ -51,7 +51,7 @@ struct call_counters {
 struct call_pause {
     int64_t since_ms; /* wall clock; 0: calls are not paused */
     int64_t until_ms; /* CLOCK_BOOTTIME of the next trial call; 0: the trial call is in flight */
-    char reason[320]; /* the last failure, as a text for people */
+    char reason[320]; /* the last failure, also while calls go on; empty: none */
 };
 
 struct call_thread;

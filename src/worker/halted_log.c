@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "worker/kafka_thread_internal.h"
+#include "worker/repair_line.h"
 
 enum { HALTED_NAMED = 50 /* how many partitions a log line names */ };
 
@@ -22,12 +23,15 @@ static void say_halted(const struct kafka_thread *thread, const struct halted *o
 {
     const char *topic = topic_of(thread);
     struct log_about about = {.topic = topic, .partition = one->partition, .offset = -1};
+    char command[REPAIR_LINE];
     if (one->hold == HOLD_REPAIR)
-        log_write(LOG_ERROR, &about,
-                  "partition %s/%d is halted, nothing of it is dialled: %s; stop all workers of "
-                  "group %s, run `privacy-call-worker ledger repair --topic %s --partition %d` "
-                  "(with --offset, where to go on), then start them again",
-                  topic, one->partition, one->reason, group_of(thread), topic, one->partition);
+        log_write(
+            LOG_ERROR, &about,
+            "partition %s/%d is halted, nothing of it is dialled: %s; stop all workers of "
+            "group %s, run `%s` (with --offset N, where to go on, if it asks for it), then "
+            "start them again",
+            topic, one->partition, one->reason, group_of(thread),
+            repair_line(thread->config, thread->job, one->partition, command, sizeof command));
     else
         log_write(LOG_ERROR, &about,
                   "partition %s/%d is halted, nothing more of it is %s: %s; it is tried again by "

@@ -333,7 +333,7 @@ static void put_history(struct text *out, const struct overview *overview)
 static void put_partition(struct text *out, const struct config *config,
                           const struct partition_row *row)
 {
-    char remedy[420];
+    char remedy[1000];
     put_open(out, NULL, "{");
     put_string(out, "topic", config->request_topics[row->job]);
     put_string(out, "state", row->state);

@@ -10,6 +10,7 @@
 #include "core/ledger.h"
 #include "io/kafka.h"
 #include "worker/health.h"
+#include "worker/repair_line.h"
 
 enum {
     DAY_MS = 24 * 3600 * 1000,
@@ -196,12 +197,13 @@ static bool is_stuck(const struct partition_row *row)
 const char *summary_remedy(const struct partition_row *row, const struct config *config, char *out,
                            size_t size)
 {
-    const char *topic = config->request_topics[row->job];
+    char command[REPAIR_LINE];
     if (is_halted(row) && row->needs_repair)
         snprintf(out, size,
-                 "Stop all workers of group %s, run `privacy-call-worker ledger repair --topic %s "
-                 "--partition %" PRId32 "` (with --offset, where to go on), then start them again",
-                 config->group_ids[row->job], topic, row->partition);
+                 "Stop all workers of group %s, run `%s` (with --offset N, where to go on, if it "
+                 "asks for it), then start them again",
+                 config->group_ids[row->job],
+                 repair_line(config, row->job, row->partition, command, sizeof command));
     else if (is_halted(row))
         snprintf(out, size,
                  "It is tried again by itself: what has to be done is to remove the reason");
@@ -257,11 +259,12 @@ static void find_halted(struct summary *summary, const struct overview *overview
               halted.first->partition);
     }
     problem->since_ms = halted.since_ms;
+    char command[REPAIR_LINE];
     if (halted.first->needs_repair)
         WORDS(problem->next,
-              "stop the group's workers and run `privacy-call-worker ledger repair --topic %s "
-              "--partition %" PRId32 "`",
-              topic, halted.first->partition);
+              "stop the group's workers and run `%s` (with --offset N if it asks for it)",
+              repair_line(config, halted.first->job, halted.first->partition, command,
+                          sizeof command));
     else
         WORDS(problem->next, "it is tried again by itself");
     if (overview->row_count > halted.count)
@@ -372,7 +375,12 @@ static void find_failing_tries(struct summary *summary, const struct overview *o
         return;
     struct problem *problem = add(summary, SEVERITY_WARNING, "tries-fail");
     WORDS(problem->what, "The last %" PRIu64 " tries at the platform failed", failures);
-    WORDS(problem->reason, "the last warnings say why");
+    struct call_pause pause;
+    call_thread_copy_pause(overview->metrics->calls, &pause);
+    if (*pause.reason)
+        WORDS(problem->reason, "%s", pause.reason);
+    else
+        WORDS(problem->reason, "the last warnings say why");
     WORDS(problem->next, "after %" PRId64 " in a row all calls pause",
           overview->metrics->config->platform_breaker_failures);
 }

@@ -22,7 +22,7 @@ struct problem {
     char what[300];            /* 'Calls paused' */
     char reason[METRICS_TEXT]; /* empty: none is known */
     int64_t since_ms;          /* wall clock; 0: not known */
-    char next[420];            /* what happens next, or what to do; empty: next_action says it */
+    char next[METRICS_TEXT];   /* what happens next, or what to do; empty: next_action says it */
     const char *next_action;   /* static: what happens at next_ms; NULL: nothing at a known time */
     int64_t next_ms;           /* wall clock */
     char waiting[120]; /* the work that waits until the problem is over; empty: none is counted */

@@ -63,7 +63,8 @@ class Ledger(KafkaCase):
         self.assertEqual({3}, {r["source"]["partition"] for r in results})
         for partition in shapes:
             event = worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == partition)
-            self.assertIn(f"ledger repair --topic {topic} --partition {partition}`", event["message"])
+            self.assertIn(f"--topic {topic} --partition {partition}`", event["message"])
+            self.assertRegex(event["message"], "`privacy-call-worker ledger repair -c [^ ]+ --topic ")
             self.assertIn(f"{topic}/{partition}", event["message"])
         wait_until(lambda: "privacy_call_partitions_halted 3\n" in worker.get("/metrics")[1], 10, "the metric tells")
         status = {p["partition"]: p for p in json.loads(worker.get("/status")[1])["partitions"]}

@@ -195,7 +195,8 @@ class Page(ProgramCase):
         worker = self.worker(sandbox, sandbox)
         self.open()
         self.assertRegex(self.state("halted"), r"^Partition call-requests/1 halted since \d\d:\d\d: .+; stop the group's workers and run "
-                                               r"privacy-call-worker ledger repair --topic call-requests --partition 1; "
+                                               r"privacy-call-worker ledger repair -c [^ ]+ --topic call-requests --partition 1 "
+                                               r"\(with --offset N if it asks for it\); "
                                                r"the other 7 partitions go on$")
         self.assertEqual("error", self.severity())
         first = self.browser.run("document.querySelector('#partitions tbody').innerText")

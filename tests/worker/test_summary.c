@@ -173,8 +173,16 @@ static void partitions(void **state)
     strcpy(rows[1].halt_reason, "no ledger");
     expect(SEVERITY_ERROR, "halted",
            "Partition call-requests/1 halted since 19:28 UTC: no ledger; stop the group's workers "
-           "and run `privacy-call-worker ledger repair --topic call-requests --partition 1`; the "
-           "other 2 partitions go on");
+           "and run `privacy-call-worker ledger repair --topic call-requests --partition 1` "
+           "(with --offset N if it asks for it); the other 2 partitions go on");
+    char remedy[1000];
+    config.file = "/etc/worker.conf";
+    assert_string_equal(
+        summary_remedy(&rows[1], &config, remedy, sizeof remedy),
+        "Stop all workers of group g, run `privacy-call-worker ledger repair -c /etc/worker.conf "
+        "--topic call-requests --partition 1` (with --offset N, where to go on, if it asks for "
+        "it), then start them again");
+    config.file = NULL;
     rows[0].state = "halted";
     rows[0].since_ms = since - 60000;
     strcpy(rows[0].halt_reason, "no right");
@@ -424,6 +432,9 @@ static void failing_tries(void **state)
            "The last 3 tries at the platform failed: the last warnings say why; after 20 in a row "
            "all calls pause");
     assert_int_equal(summary.count, 1);
+    strcpy(pause_now.reason, "HTTP 503");
+    expect(SEVERITY_WARNING, "tries-fail",
+           "The last 3 tries at the platform failed: HTTP 503; after 20 in a row all calls pause");
 }
 
 static void unavailable(void **state)
