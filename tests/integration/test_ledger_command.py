@@ -4,7 +4,7 @@ import subprocess
 import zlib
 
 from case import BUILD, KafkaCase, main, wait_until
-from records import call, caller
+from records import call, caller, create_topics
 from refuser import LIST_GROUPS, OFFSET_COMMIT, OFFSET_FETCH, Refuser
 
 
@@ -129,6 +129,44 @@ class LedgerCommand(KafkaCase):
         self.assertIn("offset 0 to 0", run.stdout)
         self.assertEqual((0, ""), offsets.read(self.names["call.requests"], [1])[1])
         self.assertFalse(self.ledger()[1]["halted"])
+
+    def test_a_second_site(self):
+        """As docs/kafka.md has it: offsets are translated there, and metadata copied, so each such partition halts and nothing is called.
+        After the repair, requests from the chosen offset on are called, and those before are not."""
+        self.halted = 1
+        first, topic = self.group, self.names["call.requests"]
+        sandbox = self.sandbox(f"hang?caller={caller(3)}")
+        worker = self.worker(sandbox, {"platform.timeout.ms": "60000", "drain.timeout.ms": "1000"})
+        for number in range(8):
+            self.requests.send(call(number), f"k{number}", partition=0)
+        self.requests.flush()
+        self.results(7)
+        base, metadata = self.offsets().read(topic, [0])[0]
+        self.assertEqual(3, base)
+        worker.kill()
+        self.group, self.names["call.requests"] = f"{first}.second", f"{topic}.second"
+        topic = self.names["call.requests"]
+        create_topics(self.bootstrap, {topic: 2})
+        for number in range(2, 8):  # the first two had been deleted when it was mirrored
+            self.requests.send(call(number), f"k{number}", partition=0, topic=topic)
+        self.requests.flush()
+        offsets, called = self.offsets(), len(sandbox.calls())
+        offsets.commit(topic, 0, base - 2, metadata)
+        worker = self.worker(sandbox, name="second")
+        event = worker.wait_log(lambda e: e["log.level"] == "error" and e.get("kafka.partition") == 0)
+        self.assertIn("ledger repair", event["message"])
+        self.assertTrue(self.ledger(status=1)[0]["halted"])
+        self.assertEqual(0, worker.terminate())
+        self.wait_stopped()
+        self.assertEqual((base - 2, metadata), offsets.read(topic, [0])[0], "the copied ledger was touched")
+        self.assertEqual(called, len(sandbox.calls()), "it called for a ledger that is not its own")
+        run = self.repair("--partition", "0", "--offset", "4", "--yes")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.worker(sandbox, name="third")
+        results = [r for r in self.results(9) if r["source"]["topic"] == topic]
+        self.assertEqual([(4, "k6"), (5, "k7")], [(r["source"]["offset"], r["orderId"]) for r in results])
+        self.assertEqual({f"/privacy-call-worker/{self.group}"}, {r["_headers"]["ce_source"] for r in results})
+        self.assertEqual([caller(6), caller(7)], sandbox.calls()[called:])
 
     def test_no_room_for_a_worker_s_name(self):
         """The worker halts such a partition and names this command, which sees it, too, and mends it."""
