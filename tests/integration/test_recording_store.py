@@ -9,6 +9,7 @@ import time
 from urllib.parse import unquote, urlsplit
 
 from case import KafkaCase, load, main, wait_until
+from programs import peak_memory
 from records import call
 
 # What becomes of the file behind the URL in the answer, by the identifier's last part.
@@ -22,12 +23,6 @@ OWN_PART = r"\.w\.\d+\.part$"
 def of_file(fault, identifier, **more):
     matches = {"endpoint": "file", "id": identifier, **more}
     return f"{fault}?{'&'.join(f'{k}={v}' for k, v in matches.items())}"
-
-
-def peak_memory(process):
-    """The most that was resident at any time, in bytes."""
-    with open(f"/proc/{process.pid}/status") as status:
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read()).group(1)) * 1024
 
 
 def open_parts(process):

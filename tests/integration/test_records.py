@@ -7,6 +7,7 @@ import threading
 import time
 
 from case import TOKEN, KafkaCase, load, main, wait_until
+from programs import peak_memory
 from records import call, caller, create_topics
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -179,6 +180,25 @@ class Calls(KafkaCase):
         self.requests.send(call(1), "k", topic=later)
         self.requests.flush()
         self.assertEqual("succeeded", self.results(1, seconds=90)[0]["status"])
+
+
+class Memory(KafkaCase):
+    """A backlog that is far larger than the process may be."""
+    PARTITIONS = 32
+    EACH, SIZE, PEAK = 60, 80000, 150 * 2**20
+
+    def test_backlog_of_large_requests(self):
+        for number in range(self.EACH * self.PARTITIONS):
+            value = call(number, f"k{number}", filler="x" * self.SIZE)
+            self.requests.send(value, f"k{number}", partition=number % self.PARTITIONS)
+        sent = self.requests.flush()
+        sandbox = self.sandbox("latency=20ms")
+        worker = self.worker(sandbox, {"memory.max.bytes": 16 * 2**20, "log.level": "info"})
+        results = self.results(len(sent))
+        peak = peak_memory(worker.process)
+        self.check_run(sent, results, sandbox)
+        self.assertLess(peak, self.PEAK, f"of {self.EACH * self.PARTITIONS * self.SIZE} bytes in {self.PARTITIONS} partitions")
+        self.assertEqual(0, worker.terminate())
 
 
 class Visitor:

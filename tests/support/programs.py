@@ -35,6 +35,12 @@ def wait_until(condition, seconds=30, what=None):
         time.sleep(0.02)
 
 
+def peak_memory(process):
+    """The most that was resident at any time, in bytes."""
+    with open(f"/proc/{process.pid}/status") as status:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read()).group(1)) * 1024
+
+
 def whole_lines(file):
     """The lines of a file that is being written. The last one may not be whole yet, and what follows it is no line of its own."""
     return itertools.takewhile(lambda line: line.endswith(b"\n"), file)
