@@ -7,7 +7,7 @@ from case import KafkaCase, main, wait_until
 from kafka import free_ports
 from programs import Sandbox, Worker
 from refuser import FETCH, JOIN_GROUP, LIST_OFFSETS, SYNC_GROUP, Refuser
-from records import GROUP, TOPIC, TRANSACTIONAL_ID, READ, WRITE, allow, call, caller, create_topics, delete_topic, forbid, set_topic
+from records import GROUP, TOPIC, TRANSACTIONAL_ID, READ, WRITE, allow, call, caller, create_topics, delete_topic, forbid, knows_transactions, set_topic
 from wall import Wall, wall_needed
 
 HOURS = 3600 * 1000
@@ -39,6 +39,29 @@ class Clocks(KafkaCase):
         self.dead_letters(1)
         wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "ready again")
         self.assertEqual(0, worker.terminate())
+
+
+class ForgottenProducers(KafkaCase):
+    BROKERS = 1
+    PARTITIONS = 1
+    SETTINGS = {"transactional.id.expiration.ms": 2000, "transaction.remove.expired.transaction.cleanup.interval.ms": 200}
+
+    def test_a_standby_that_has_never_written(self):
+        """Its transactional id has expired when it has to take over: it makes its producer anew, once, without an error."""
+        sandbox = self.sandbox()
+        workers = [self.worker(sandbox).wait_assigned() for _ in range(2)]
+        owner, = (w for w in workers if json.loads(w.get("/status")[1])["partitions"])
+        standby, = (w for w in workers if w is not owner)
+        wait_until(lambda: not knows_transactions(self.bootstrap, self.group), 30, "the transactional ids have expired")
+        self.assertEqual(0, owner.terminate())
+        self.requests.send(call(1), "a")
+        sent = self.requests.flush()
+        results = self.results(1, seconds=30)
+        self.check_run(sent, results, sandbox)
+        self.assertEqual({"succeeded": 1}, self.statuses(results))
+        wait_until(lambda: "privacy_call_transactions_aborted_total 1\n" in standby.get("/metrics")[1], 10, "one transaction aborted, and no more")
+        self.assertEqual([], [e["message"] for e in standby.events() if e["log.level"] == "error"])
+        self.assertEqual(0, standby.terminate())
 
 
 class Topics(KafkaCase):
