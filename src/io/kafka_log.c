@@ -291,6 +291,16 @@ static void connection_failed(const struct kafka *kafka, const char *text)
     }
 }
 
+/* librdkafka begins at the beginning where an offset is not in the log. The worker takes nothing of
+ * that before it has looked at what is committed, and may halt the partition. */
+static const char *reset_hint(const char *text)
+{
+    return strstr(text, ": offset reset (")
+               ? "; that is where reading goes on, not the work: what is committed decides whether "
+                 "the partition goes on there or is halted"
+               : "";
+}
+
 void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     struct kafka *kafka = rd_kafka_opaque(handle);
@@ -321,7 +331,7 @@ void kafka_log_callback(const rd_kafka_t *handle, int level, const char *facilit
         return;
     }
     if (to < LOG_INFO || is_due_without_digits(text, NULL))
-        log_write(to, NULL, "kafka: %s: %s", facility, text);
+        log_write(to, NULL, "kafka: %s: %s%s", facility, text, reset_hint(text));
 }
 
 void kafka_error_callback(rd_kafka_t *handle, int code, const char *reason, void *opaque)

@@ -258,7 +258,8 @@ int ledger_command_show(const struct config *config, const struct options *optio
 }
 
 /* Prints what would be committed, and what may happen then. */
-static void tell_repair(const struct view *view, const char *topic, int64_t offset)
+static void tell_repair(const struct view *view, enum request_kind job, const char *topic,
+                        int64_t offset)
 {
     const struct kafka_admin_partition *at = view->at;
     struct text metadata = {0};
@@ -273,7 +274,15 @@ static void tell_repair(const struct view *view, const char *topic, int64_t offs
            "and knows of no call.\n",
            topic, at->partition, view->halted.text, at->committed, at->metadata_size, metadata.data,
            shown < at->metadata_size ? "..." : "", at->begin, at->end, offset);
-    if (offset < at->end)
+    if (job == REQUEST_RECORDING && offset < at->end)
+        printf("Requests from offset %" PRId64 " to %" PRId64
+               " are then performed, whatever their age; those of them that have a result are "
+               "performed again, and have a second one. Look at the results topic for the last one "
+               "that has a result.\n",
+               offset, at->end - 1);
+    else if (job == REQUEST_RECORDING)
+        printf("No request waits from there on, so nothing is performed again.\n");
+    else if (offset < at->end)
         printf("Requests from offset %" PRId64 " to %" PRId64
                " that are younger than call.max.age.ms are then called; those of them that were "
                "called before ring twice. Look at the results topic for the last one that has a "
@@ -327,8 +336,8 @@ static int require_stopped(struct kafka_admin *admin, const char *name, struct e
                      name, group.members, group.members == 1 ? "" : "s", group.state);
 }
 
-static int repair(struct kafka_admin *admin, const struct options *options, const char *group,
-                  const struct view *view, struct error *error)
+static int repair(struct kafka_admin *admin, const struct options *options, enum request_kind job,
+                  const char *group, const struct view *view, struct error *error)
 {
     int64_t offset;
     if (!*view->halted.text)
@@ -336,7 +345,7 @@ static int repair(struct kafka_admin *admin, const struct options *options, cons
                          options->topic, view->at->partition);
     if (choose_offset(view, options, &offset, error) < 0)
         return -1;
-    tell_repair(view, options->topic, offset);
+    tell_repair(view, job, options->topic, offset);
     if (require_stopped(admin, group, error) < 0)
         return -1;
     if (!options->yes) {
@@ -379,7 +388,7 @@ static int repair_partition(const struct config *config, const struct options *o
         char owner[LEDGER_OWNER_SIZE];
         name_longest(owner);
         view_init(&view, &list[partition], owner);
-        rc = repair(admin, options, group, &view, error);
+        rc = repair(admin, options, job, group, &view, error);
         view_fini(&view);
     }
     kafka_admin_partitions_free(list, count);

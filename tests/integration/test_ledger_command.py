@@ -112,6 +112,16 @@ class LedgerCommand(KafkaCase):
         self.halted = 0
         self.assertEqual(0, self.ledger()[1]["base"])
 
+    def test_recordings_do_not_ring(self):
+        topic = self.names["recording.requests"]
+        self.requests.send({"CallIdentifier": "x"}, "x", partition=1, topic=topic)
+        self.requests.flush()
+        self.offsets("recording.requests").commit(topic, 1, 0, "consumed by another program")
+        run = self.command("ledger", "repair", "--topic", topic, "--partition", "1", options={"topic.recording.requests": topic})
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.assertNotRegex(run.stdout, "rings? twice|call.max.age")
+        self.assertIn("offset 0 to 0 are then performed, whatever their age", run.stdout)
+
     def test_marks_that_the_log_does_not_have(self):
         """The log of a topic made anew, whose base alone would do: the worker halts it, and says that this command mends it."""
         self.halted = 1

@@ -339,6 +339,22 @@ static void leaves_a_producers_fatal_error_to_its_calls(void **state)
     side_fini(&side);
 }
 
+/* What librdkafka says of it sounds as if all were done again, but the worker may halt. */
+static void a_reset_offset_is_told_as_no_decision(void **state)
+{
+    static const char line[] =
+        "[thrd:main]: requests [0]: offset reset (at offset 9 (leader epoch 0), broker 1) to "
+        "offset "
+        "BEGINNING (leader epoch -1): fetch failed due to requested offset not available on the "
+        "broker: Broker: Offset out of range";
+    struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    kafka_log_callback(side.kafka->consumer, 3, "OFFSET", line);
+    assert_int_equal(errors_with("what is committed decides whether the partition"), 1);
+    side_fini(&side);
+}
+
 /* A claim that may not be committed, because the group may not be read any more. */
 static void names_the_right_that_a_commit_lacks(void **state)
 {
@@ -1012,6 +1028,7 @@ int main(int argc, char **argv)
         with_cluster(gives_up_connections_that_are_not_acknowledged),
         with_cluster(tells_a_commit_that_may_be_repeated),
         with_cluster(leaves_a_producers_fatal_error_to_its_calls),
+        with_cluster(a_reset_offset_is_told_as_no_decision),
         with_cluster(names_the_right_that_a_commit_lacks),
         with_cluster(an_older_assignment_proves_no_right),
         with_cluster(names_the_right_on_the_topic_that_offsets_lack),
