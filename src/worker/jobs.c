@@ -1,13 +1,20 @@
 #include "worker/jobs.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/condition.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "io/kafka_files.h"
 #include "worker/call_thread.h"
+#include "worker/health.h"
 #include "worker/kafka_thread.h"
+
+enum { LOOK_MS = 1000, TELL_DEAD_MS = 60000 };
 
 struct job {
     struct jobs *jobs;
@@ -21,7 +28,11 @@ struct jobs {
     struct job all[REQUEST_KINDS];
     struct kafka_files *files;
     struct call_thread *calls;
+    struct metrics *metrics;
     struct stop *stop;
+    /* The main thread's, while the others run. */
+    bool seen_dead;       /* at the last look */
+    int64_t told_dead_ms; /* when the log last told of it; 0: never */
 };
 
 static int make_calls(struct jobs *jobs, const struct config *config, struct error *error)
@@ -50,6 +61,7 @@ struct jobs *jobs_new(const struct config *config, struct metrics *metrics, stru
     if (make_calls(jobs, config, error) < 0)
         goto fail;
     metrics->calls = jobs->calls;
+    jobs->metrics = metrics;
     return jobs;
 fail:
     jobs_free(jobs);
@@ -83,6 +95,32 @@ static void *run(void *argument)
     return NULL;
 }
 
+/* Logs that a loop stands still, once a minute: nobody else would, if nobody asks /livez. A process
+ * that has stood still as a whole is over it by the next look. */
+static void look_for_dead(struct jobs *jobs)
+{
+    const char *dead = health_dead(jobs->metrics);
+    int64_t now = clock_boot_ms();
+    bool was_dead = jobs->seen_dead;
+    jobs->seen_dead = dead;
+    if (!dead || !was_dead || (jobs->told_dead_ms && now - jobs->told_dead_ms < TELL_DEAD_MS))
+        return;
+    jobs->told_dead_ms = now;
+    log_error(
+        "%s: /livez answers 503, and nothing goes on here; restart this worker, as a liveness "
+        "probe and systemd's watchdog do, and report it",
+        dead);
+}
+
+static void join(struct jobs *jobs, pthread_t thread)
+{
+    struct timespec until;
+    do {
+        look_for_dead(jobs);
+        until = condition_deadline(LOOK_MS);
+    } while (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
+}
+
 int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error)
 {
     int status = 0;
@@ -100,7 +138,7 @@ int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error)
         struct job *job = &jobs->all[i];
         if (!job->running)
             continue;
-        pthread_join(job->thread, NULL);
+        join(jobs, job->thread);
         if (job->status > status && status >= 0)
             status = job->status;
     }

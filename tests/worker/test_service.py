@@ -135,6 +135,7 @@ class Service(unittest.TestCase):
                 messages = manager.until_silent("WATCHDOG=1", 2 * WATCHDOG_S, 3 * FROZEN_S)
             told = [lines for lines in messages if "does not turn" in lines[0]]
             self.assertEqual(1, len(told), messages)
+            self.assertEqual(1, process.text.count("does not turn: /livez answers 503"), process.text)
             self.assertGreater(messages.count(["WATCHDOG=1"]), FROZEN_S / WATCHDOG_S, "not fed though it was no stand-still yet")
             manager.wait_for("WATCHDOG=1")
             process.signal(signal.SIGTERM)
