@@ -197,6 +197,37 @@ static void asks_and_believes_only_what_was_asked(void **state)
     cluster_down(&own);
 }
 
+static int waiting(const struct kafka_reader *reader)
+{
+    return reader->client ? rd_kafka_outq_len(reader->client) : 0;
+}
+
+/* What a client tells (here that its broker is gone) waits until somebody polls, also of one for
+ * which there is nothing to do. */
+static void polls_clients_that_are_idle(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    side_join(&side, 2);
+    assert_int_equal(side_read(&side, 0, false), GROUP_DONE);
+    side_until(&side, !side.kafka->probe.list);
+    rd_kafka_t *producer = side.kafka->producer;
+    const struct kafka_reader *reader = &side.kafka->uncommitted_reader;
+    assert_non_null(reader->client);
+    int64_t limit = clock_boot_ms() + WAIT_MS;
+    rd_kafka_mock_broker_set_down(cluster->mock, 1);
+    while (!rd_kafka_outq_len(producer) || !waiting(reader)) {
+        assert_true(clock_boot_ms() < limit);
+        kafka_wait(side.kafka, 5);
+    }
+    rd_kafka_mock_broker_set_up(cluster->mock, 1);
+    side_until(&side, kafka_runner_idle(&side.kafka->prober) && !rd_kafka_outq_len(producer));
+    side_until(&side, kafka_runner_idle(&side.kafka->prober) && !waiting(reader));
+    side_leave(&side);
+    side_fini(&side);
+}
+
 /* Each answer takes longer than the first limit of a question. */
 static void begins_at_slow_brokers(void **state)
 {
@@ -1022,6 +1053,7 @@ int main(int argc, char **argv)
         with_cluster(forgets_a_log_that_is_gone),
         with_cluster(commits_nothing_without_membership),
         cmocka_unit_test(asks_and_believes_only_what_was_asked),
+        with_cluster(polls_clients_that_are_idle),
         with_cluster(begins_at_slow_brokers),
         with_cluster(takes_an_offer_back_when_it_is_no_member),
         with_cluster(keeps_an_offer_that_came_after_a_commit_without_membership),
