@@ -18,6 +18,7 @@ from records import QUIET, Requests, call, create_topics, delete_topic
 
 class Topics(KafkaCase):
     PARTITIONS = 3
+    SMALL = {"kafka.receive.message.max.bytes": "4000000", "kafka.fetch.max.bytes": "3000000", "kafka.message.max.bytes": "2097152"}
 
     def ask_calls(self, first, count, partitions=PARTITIONS, producer=None):
         """So many more requests, over the partitions in turn."""
@@ -316,19 +317,32 @@ class Topics(KafkaCase):
         self.ask_calls(12, 10, partitions=5)
         self.wait_called(sandbox, 22)
 
+    def send_batch(self, compression, first, count, partition):
+        """One batch of so many requests of 60 kB."""
+        big = Requests(self.bootstrap, self.names["call.requests"], **{"compression.type": compression, "linger.ms": 1000, "batch.size": 30000000,
+                                                                       "message.max.bytes": 30000000})
+        for n in range(first, first + count):
+            big.producer.produce(self.names["call.requests"], key=f"k{n}", partition=partition, on_delivery=functools.partial(big._delivered, False),
+                                 value=json.dumps(call(n, f"k{n}", filler="x" * 60000)))
+        big.flush()
+
+    def test_batches_that_are_read_whatever_they_unpack_to(self):
+        """librdkafka has that limit for zstd alone."""
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, self.SMALL).wait_assigned()
+        for partition, compression in enumerate(("gzip", "snappy", "lz4")):
+            self.send_batch(compression, 100 * partition, 100, partition)
+        self.wait_called(sandbox, 300)
+        self.assertEqual([], [e["message"] for e in worker.events() if e["log.level"] == "error"])
+        self.assertEqual(0, worker.terminate())
+
     def test_batch_that_unpacks_to_too_much(self):
         """That partition is halted and says what to do, the others go on, and with a higher limit it goes on after a restart."""
         sandbox = self.sandbox()
-        options = {"kafka.receive.message.max.bytes": "4000000", "kafka.fetch.max.bytes": "3000000", "kafka.message.max.bytes": "2097152"}
-        worker = self.worker(sandbox, options).wait_assigned()
+        worker = self.worker(sandbox, self.SMALL).wait_assigned()
         self.ask_calls(0, 3)
         self.wait_called(sandbox, 3)
-        big = Requests(self.bootstrap, self.names["call.requests"], **{"compression.type": "zstd", "linger.ms": 1000, "batch.size": 30000000,
-                                                                       "message.max.bytes": 30000000})
-        for n in range(3, 203):
-            big.producer.produce(self.names["call.requests"], key=f"k{n}", partition=0, on_delivery=functools.partial(big._delivered, False),
-                                 value=json.dumps(call(n, f"k{n}", filler="x" * 60000)))
-        big.flush()
+        self.send_batch("zstd", 3, 200, 0)
         self.ask_calls(203, 2, producer=None)  # to partitions 2 and 0
         said = worker.wait_log(lambda e: e.get("log.level") == "error" and "receive.message.max.bytes" in e.get("message", ""), 40)
         self.assertEqual(0, said["kafka.partition"])
