@@ -476,6 +476,31 @@ static void tells_of_a_record_that_the_broker_refuses(void **state)
     side_fini(&side);
 }
 
+/* A broker that demands keys, or validates records in a way of its own, answers the same. */
+static void tells_whether_a_key_may_help(void **state)
+{
+    struct cluster *cluster = *state;
+    struct side side;
+    struct record record;
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    side_join(&side, 2);
+    record_set(&record, "call-results", "k", "v");
+    for (int i = 0; i < 2; i++) {
+        record.has_key = i == 0;
+        rd_kafka_mock_push_request_errors(cluster->mock, PRODUCE, 1,
+                                          RD_KAFKA_RESP_ERR_INVALID_RECORD);
+        assert_int_equal(side_transact(&side, &record, 1, NULL, 0), TXN_REFUSED);
+        assert_int_equal(side.refused[0], record.has_key ? REFUSED_AS_IS : REFUSED_FOR_KEY);
+        assert_non_null(strstr(side.error, "demands keys"));
+        while (side_transact(&side, &record, 1, NULL, 0) == TXN_ABORTED)
+            ;
+        assert_int_equal(side.outcome, TXN_COMMITTED);
+    }
+    record_fini(&record);
+    side_leave(&side);
+    side_fini(&side);
+}
+
 /* librdkafka refuses some records itself, by kafka.message.max.bytes. */
 static void tells_why_a_record_is_too_large_for_the_client(void **state)
 {
@@ -1065,6 +1090,7 @@ int main(int argc, char **argv)
         with_cluster(an_older_assignment_proves_no_right),
         with_cluster(names_the_right_on_the_topic_that_offsets_lack),
         with_cluster(tells_of_a_record_that_the_broker_refuses),
+        with_cluster(tells_whether_a_key_may_help),
         with_cluster(tells_why_a_record_is_too_large_for_the_client),
         with_cluster(tells_since_when_no_broker_answers_and_why),
         cmocka_unit_test(tells_once_that_brokers_answer_again),
