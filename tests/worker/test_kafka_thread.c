@@ -49,6 +49,7 @@ struct kafka {
     bool is_standby;       /* the group has no partition for it */
     int64_t joins_from_ms; /* when it joins the group again; 0: never */
     int64_t outside_at_ms; /* when it was first shown as outside after that; 0: never */
+    bool fences;           /* the first transaction is fenced */
     int64_t started;       /* so many requests from READ_OFFSET on has the ledger as started */
     bool uncommitted;      /* a read finds no committed offset */
     int64_t dumb_from_ms;  /* from when on no operation ends; 0: never */
@@ -187,8 +188,16 @@ static void answer_read(const struct kafka *at)
     text_fini(&metadata);
 }
 
-static void answer_transaction(const struct kafka *at)
+static void answer_transaction(struct kafka *at)
 {
+    if (at->fences) {
+        at->fences = false;
+        at->handler->transacted(at->arg, TXN_FENCED, NULL,
+                                "Local: This instance has been fenced by a newer instance: no "
+                                "newer instance need exist: Kafka does the same after "
+                                "kafka.transaction.timeout.ms");
+        return;
+    }
     enum record_refusal refused[8] = {RECORD_TAKEN};
     assert_in_range(at->items, 0, sizeof refused / sizeof *refused);
     for (size_t i = 0; i < at->items; i++)
@@ -681,6 +690,17 @@ static void a_takeover_tells_what_becomes_unknown(void **state)
     metrics_free(kafka.metrics);
 }
 
+static void what_fenced_a_producer_is_told_to_the_end(void **state)
+{
+    (void)state;
+    run((struct kafka){.fences = true, .records = {1, 0}, .value = call_value});
+    const struct log_recent *line = find_line("was fenced: a takeover ended");
+    assert_non_null(line);
+    assert_non_null(
+        strstr(line->message, "after kafka.transaction.timeout.ms); it is tried again"));
+    metrics_free(kafka.metrics);
+}
+
 static void a_stop_that_the_group_holds_up_does_not_blame_kafka(void **state)
 {
     (void)state;
@@ -753,6 +773,7 @@ int main(void)
         cmocka_unit_test(what_comes_in_the_places_of_what_is_done_is_told),
         cmocka_unit_test(partitions_without_an_offset_are_one_line),
         cmocka_unit_test(a_takeover_tells_what_becomes_unknown),
+        cmocka_unit_test(what_fenced_a_producer_is_told_to_the_end),
         cmocka_unit_test(a_stop_that_the_group_holds_up_does_not_blame_kafka),
         cmocka_unit_test(no_recording_is_told_to_become_unknown),
         cmocka_unit_test(a_partition_that_its_topic_does_not_have_is_shown_as_halted),
