@@ -14,7 +14,7 @@
 
 enum {
     DAY_MS = 24 * 3600 * 1000,
-    STOP_GRACE_MS = 5000, /* longest stop beyond drain.timeout.ms */
+    STOP_GRACE_MS = 7000, /* longest stop beyond drain.timeout.ms */
     JOINING_MS = 60000,   /* joining the group usually takes less */
     FULL_PERCENT = 90,    /* of the ledger's space */
     FAILURES_TOLD = 3,    /* in a row: fewer are no trouble of the platform */

@@ -334,7 +334,7 @@ static void a_stop(void **state)
     overview.wall_ms = since + 1000;
     expect(SEVERITY_NOTICE, "draining",
            "Stopping since 19:28 UTC: no more calls are begun, 5 are under way; ends at the "
-           "latest in 19 s");
+           "latest in 21 s");
     assert_int_equal(summary.count, 1);
 }
 
