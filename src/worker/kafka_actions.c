@@ -43,7 +43,8 @@ static void log_hand_over(struct kafka_thread *thread)
                  "partitions come back to this worker before another worker has had them; "
                  "otherwise %s",
                  started, calls ? "started request(s)" : "recording(s) under way",
-                 calls ? "they become unknown" : "another worker asks for them again");
+                 calls ? "they become unknown (if the topic was deleted, they have no result)"
+                       : "another worker asks for them again");
     else if (!gone)
         log_info("lost partitions are left to the group: %s",
                  calls ? "no call of theirs is started, so nothing of them becomes unknown"

@@ -690,6 +690,16 @@ static void a_takeover_tells_what_becomes_unknown(void **state)
     metrics_free(kafka.metrics);
 }
 
+static void lost_calls_of_a_topic_that_may_be_deleted(void **state)
+{
+    (void)state;
+    run((struct kafka){.records = {1, 0}, .value = call_value, .lost_at_ms = START_MS + 20000});
+    const struct log_recent *line = find_line("1 started request(s) go on if their partitions");
+    assert_non_null(line);
+    assert_non_null(strstr(line->message, "(if the topic was deleted, they have no result)"));
+    metrics_free(kafka.metrics);
+}
+
 static void what_fenced_a_producer_is_told_to_the_end(void **state)
 {
     (void)state;
@@ -773,6 +783,7 @@ int main(void)
         cmocka_unit_test(what_comes_in_the_places_of_what_is_done_is_told),
         cmocka_unit_test(partitions_without_an_offset_are_one_line),
         cmocka_unit_test(a_takeover_tells_what_becomes_unknown),
+        cmocka_unit_test(lost_calls_of_a_topic_that_may_be_deleted),
         cmocka_unit_test(what_fenced_a_producer_is_told_to_the_end),
         cmocka_unit_test(a_stop_that_the_group_holds_up_does_not_blame_kafka),
         cmocka_unit_test(no_recording_is_told_to_become_unknown),
