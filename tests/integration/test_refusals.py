@@ -40,6 +40,24 @@ class Clocks(KafkaCase):
         wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "ready again")
         self.assertEqual(0, worker.terminate())
 
+    @wall_needed
+    def test_behind_the_brokers(self):
+        """Where topics take no records that are old."""
+        for role in ("call.results", "dead.letters"):
+            set_topic(self.bootstrap, self.names[role], message_timestamp_before_max_ms=HOURS)
+        clock = Wall(self.directory)
+        clock.set_ahead(-2 * HOURS)
+        sandbox = self.sandbox()
+        worker = self.worker(sandbox, environment=clock.environment)
+        self.requests.send(b"no JSON", "a", partition=0)
+        self.requests.flush()
+        event = worker.wait_log(lambda e: e["log.level"] == "error" and "clock" in e["message"])
+        self.assertIn("Invalid timestamp", event["message"])
+        clock.set_ahead(0)
+        self.assertEqual(["invalid"], [r["status"] for r in self.results(1, seconds=30)])
+        self.dead_letters(1)
+        self.assertEqual(0, worker.terminate())
+
 
 class ForgottenProducers(KafkaCase):
     BROKERS = 1

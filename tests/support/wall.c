@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,4 +50,22 @@ time_t time(time_t *out)
     if (out)
         *out = now.tv_sec;
     return now.tv_sec;
+}
+
+int timespec_get(struct timespec *time, int base)
+{
+    return base == TIME_UTC && clock_gettime(CLOCK_REALTIME, time) == 0 ? base : 0;
+}
+
+/* The kernel ends these waits of librdkafka at a time of its own clock. */
+int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex,
+                  const struct timespec *restrict until)
+{
+    static int (*next)(cnd_t *restrict, mtx_t *restrict, const struct timespec *restrict);
+    if (!next)
+        *(void **)&next = dlsym(RTLD_NEXT, "cnd_timedwait");
+    struct timespec end = *until;
+    if (ahead)
+        end.tv_sec -= (time_t)(*ahead / 1000);
+    return next(condition, mutex, &end);
 }
