@@ -62,7 +62,8 @@ struct kafka {
 
 static struct kafka kafka;
 static struct kafka_thread *running;
-static struct request *lent; /* to the call thread */
+static struct request *lent[4]; /* to the call thread */
+static size_t lent_count;
 static int64_t now_ms;
 static enum request_kind tested = REQUEST_CALL;
 
@@ -234,12 +235,12 @@ static void answer(struct kafka *at)
 /* Of the call that is under way. */
 static void answer_call(void)
 {
-    assert_non_null(lent);
-    outcome_set(&lent->outcome, STATUS_REFUSED, "refused", "no", now_ms);
-    lent->outcome.answered = true;
-    lent->call.end = CALL_FINISHED;
-    queue_push(kafka_thread_finished(running), &lent->message.node);
-    lent = NULL;
+    assert_true(lent_count > 0);
+    struct request *request = lent[--lent_count];
+    outcome_set(&request->outcome, STATUS_REFUSED, "refused", "no", now_ms);
+    request->outcome.answered = true;
+    request->call.end = CALL_FINISHED;
+    queue_push(kafka_thread_finished(running), &request->message.node);
 }
 
 void kafka_serve(struct kafka *at)
@@ -432,7 +433,8 @@ const struct call_counters *call_thread_counters(const struct call_thread *threa
 void call_thread_start(struct call_thread *thread, struct request *request)
 {
     (void)thread;
-    lent = request;
+    assert_true(lent_count < sizeof lent / sizeof *lent);
+    lent[lent_count++] = request;
 }
 
 void call_thread_recall(struct call_thread *thread, enum request_kind kind, int32_t partition)
@@ -491,8 +493,10 @@ static int run_to_the_end(struct kafka with)
     struct kafka_thread *thread = kafka_thread_new(&config, tested, NULL, kafka.metrics, &error);
     assert_non_null(thread);
     running = thread;
-    lent = NULL;
+    lent_count = 0;
     int status = kafka_thread_run(thread, NULL, NULL);
+    while (lent_count) /* as the end of the call thread returns them */
+        queue_push(kafka_thread_finished(thread), &lent[--lent_count]->message.node);
     kafka_thread_free(thread);
     return status;
 }
