@@ -153,6 +153,11 @@ void kafka_join(struct kafka *kafka)
         kafka_subscribe(kafka);
 }
 
+bool kafka_has_joined(const struct kafka *kafka)
+{
+    return kafka->joined;
+}
+
 void kafka_subscribe(struct kafka *kafka)
 {
     rd_kafka_topic_partition_list_t *topics = memory_must(rd_kafka_topic_partition_list_new(1));

@@ -98,6 +98,9 @@ void kafka_start(struct kafka *kafka);
 /* Joins the job's group: subscribes to its requests topic. */
 void kafka_join(struct kafka *kafka);
 
+/* Whether kafka_join was called. */
+bool kafka_has_joined(const struct kafka *kafka);
+
 /* Whether the job is in its group, as far as its requests to the coordinator show. */
 enum kafka_standing {
     KAFKA_SETTLED, /* it has had an assignment or sends heartbeats, and has not joined since */

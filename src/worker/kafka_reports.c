@@ -85,8 +85,7 @@ static void on_producer_ready(void *argument)
     trouble_over(&thread->troubles, TROUBLE_PRODUCER, thread->now);
     thread->renewing_since = 0;
     engine_producer_ready(thread->engine, thread->now);
-    if (!thread->joined && !thread->stop_until) {
-        thread->joined = true;
+    if (!kafka_has_joined(thread->kafka) && !thread->stop_until) {
         log_info("joining group %s", group_of(thread));
         kafka_join(thread->kafka);
     }

@@ -119,7 +119,7 @@ static void check_waiting(struct kafka_thread *thread)
                       "replicas in sync",
                       kafka_is_refused());
     /* What the first producer lacks is told by itself. */
-    if (thread->renewing_since && !thread->joined &&
+    if (thread->renewing_since && !kafka_has_joined(thread->kafka) &&
         (kafka_lacks_topic(thread->kafka) || kafka_lacks_right(thread->kafka)))
         thread->renewing_since = thread->now;
     if (thread->renewing_since && thread->now - thread->renewing_since > SLOW_MS)
@@ -183,8 +183,9 @@ static void check_join(struct kafka_thread *thread)
         thread->shut_out = false;
         atomic_store(in_group, true);
     }
-    if (!thread->joined || thread->stop_until || kafka_lacks_topic(thread->kafka) ||
-        kafka_lacks_right(thread->kafka) || (atomic_load(in_group) && settled)) {
+    if (!kafka_has_joined(thread->kafka) || thread->stop_until ||
+        kafka_lacks_topic(thread->kafka) || kafka_lacks_right(thread->kafka) ||
+        (atomic_load(in_group) && settled)) {
         trouble_over(&thread->troubles, TROUBLE_JOIN, thread->now);
         thread->outside_since = 0;
         return;

@@ -87,7 +87,7 @@ struct kafka_thread {
     bool shut_out;       /* it counts as outside, though it has neither lost nor given back all */
     bool losing;         /* lost partitions are being handed over */
     size_t lost;         /* how many, when they were lost */
-    bool joined, leaving, done, gave_up, has_duplicate;
+    bool leaving, done, gave_up, has_duplicate;
     int status;
 };
 

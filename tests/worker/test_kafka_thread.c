@@ -130,6 +130,11 @@ void kafka_join(struct kafka *at)
     at->joins = true;
 }
 
+bool kafka_has_joined(const struct kafka *at)
+{
+    return at->joins;
+}
+
 void kafka_transact(struct kafka *at, const struct kafka_transaction *transaction)
 {
     at->items = transaction->record_count;
