@@ -9,8 +9,7 @@ import os
 import signal
 import time
 
-from case import main, wait_until
-from confluent_kafka import KafkaException
+from case import main
 from confluent_kafka.admin import AdminClient
 from findings import PlatformDeath
 from kafka import free_ports
@@ -315,17 +314,6 @@ class Chaos(Scenario):
         leads = list(roles.pop("leader").values()).count(n)
         told = [f"leader of {leads} partitions"] if leads else []
         return ", ".join(told + [what for what, broker in roles.items() if broker == n]) or "follower"
-
-    def wait_in_sync(self):
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
-
-        def in_sync():
-            try:
-                topics = admin.list_topics(timeout=10).topics.values()
-            except KafkaException:
-                return False
-            return all(len(p.isrs) == len(p.replicas) for t in topics for p in t.partitions.values())
-        wait_until(in_sync, 90, "all replicas are in sync")
 
 
 if LONG:

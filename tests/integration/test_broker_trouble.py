@@ -16,9 +16,7 @@ class Overloaded(KafkaCase):
         sandbox = self.sandbox()
         worker = self.worker(sandbox, {"platform.max.in.flight": "8"}, environment={"LD_PRELOAD": f"{BUILD}/tests/late.so"})
         worker.wait_assigned(60)
-        for number in range(500):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(500))
         self.check_run(sent, self.results(len(sent), seconds=120), sandbox)
         self.assertEqual([], [e["message"] for e in worker.events() if "Operation not valid" in e["message"]])
         self.assertEqual(0, worker.terminate(60))
@@ -71,9 +69,7 @@ class BrokerTrouble(KafkaCase):
         """Newer versions of librdkafka know how often a partition has changed its leader, and ignore what is older. The new topic's
         partitions have not changed theirs yet."""
         def call_some(first):
-            for number in range(first, first + 20):
-                self.requests.send(call(number, f"k{number}"), f"k{number}")
-            self.requests.flush()
+            self.requests.send_calls(range(first, first + 20))
             self.assertEqual({"succeeded": first + 20}, self.statuses(self.results(first + 20)))
         worker = self.worker(self.sandbox(), {"kafka.session.timeout.ms": "60000", "kafka.transaction.timeout.ms": "120000",
                                               "kafka.socket.timeout.ms": "5000"}).wait_assigned()
@@ -111,9 +107,7 @@ class BrokerTrouble(KafkaCase):
         platform = self.sandbox()
         worker = self.worker(platform, {"instance.id": "over-its-quota"}).wait_assigned()
         self.kafka.set_quota("over-its-quota", producer_byte_rate=4000)
-        for number in range(100):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(100))
         worker.wait_log(lambda e: e["log.level"] == "warn" and "delays the producer of client.id over-its-quota by " in e["message"], 60)
         self.check_run(sent, self.results(len(sent), seconds=120), platform)
         self.assertGreater(int(re.search(r'\nprivacy_call_kafka_throttles_total (\d+)\n', worker.get("/metrics")[1])[1]), 0)

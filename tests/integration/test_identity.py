@@ -9,9 +9,7 @@ class Identity(KafkaCase):
         workers = [self.worker(sandbox, name=f"process-{n}", options={"instance.id": "same"}) for n in (1, 2)]
         ended = []
         for number in range(0, 60000, 50):
-            for n in range(number, number + 50):
-                self.requests.send(call(n, f"k{n}"), f"k{n}")
-            sent = self.requests.flush()
+            sent = self.requests.send_calls(range(number, number + 50))
             sandbox.wait_calls(len(sent) - 1000, seconds=60)
             ended = [w for w in workers if not w.alive()]
             if ended:
@@ -85,9 +83,7 @@ class ReplacedWhileAway(KafkaCase):
         static = {"kafka.group.instance.id": "same", "kafka.session.timeout.ms": "6000", "kafka.heartbeat.interval.ms": "500"}
         old = self.worker(platform, {**static, "kafka.bootstrap.servers": self.kafka.proxied_bootstrap}, name="old")
         old.wait_assigned()
-        for number in range(self.PARTITIONS):
-            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
-        self.requests.flush()
+        self.requests.send_calls(range(self.PARTITIONS), partitions=self.PARTITIONS)
         platform.wait_calls(self.PARTITIONS)
         self.kafka.network.hold()
         old.wait_log("^lost: [1-9]", 60)

@@ -83,7 +83,7 @@ class Kill(KafkaCase):
         frozen = self.worker(self.platform, self.options, name="frozen").wait_assigned()
         other = self.worker(self.platform, self.options, name="other")
         other.wait_log("^assigned: [1-9]")
-        partition = json.loads(frozen.get("/status")[1])["partitions"][0]["partition"]
+        partition = frozen.status()["partitions"][0]["partition"]
         self.send_events({"partition": partition})
         self.platform.wait_calls(load(200))
         wait_until(lambda: caller(0) in self.platform.calls(), what="the call that hangs is under way")
@@ -196,9 +196,7 @@ class Kill(KafkaCase):
         sandbox = self.sandbox()
         options = {"platform.rate.per.second": "20", "kafka.group.instance.id": "one"}
         worker = self.worker(sandbox, options, name="one")
-        for number in range(120):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(120))
         sandbox.wait_calls(20)
         worker.kill()
         self.worker(sandbox, options, name="one")

@@ -1,5 +1,4 @@
 """The committed offset and its metadata: what is unreadable halts its partition, what is empty is a base, what is there is obeyed."""
-import json
 import zlib
 
 from case import KafkaCase, main, wait_until
@@ -67,7 +66,7 @@ class Ledger(KafkaCase):
             self.assertRegex(event["message"], "`privacy-call-worker ledger repair -c [^ ]+ --topic ")
             self.assertIn(f"{topic}/{partition}", event["message"])
         wait_until(lambda: "privacy_call_partitions_halted 3\n" in worker.get("/metrics")[1], 10, "the metric tells")
-        status = {p["partition"]: p for p in json.loads(worker.get("/status")[1])["partitions"]}
+        status = {p["partition"]: p for p in worker.status()["partitions"]}
         self.assertEqual(["halted"] * 3 + ["active"], [status[p]["state"] for p in range(4)])
         self.assertIn("4001 characters", status[0]["haltReason"])
         self.assertEqual(200, worker.get("/readyz")[0])
@@ -133,9 +132,7 @@ class Ledger(KafkaCase):
         sandbox = self.sandbox(f"hang?caller={caller(0)}")
         options = {"platform.timeout.ms": "60000", "kafka.group.instance.id": "one"}
         worker = self.worker(sandbox, options, name="one")
-        for number in range(1000):
-            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=0)
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(1000), partition=0)
         self.results(999)
         offset, metadata = self.offsets().read(self.names["call.requests"], [0])[0]
         self.assertEqual(0, offset)

@@ -86,9 +86,7 @@ class StopWithoutASession(KafkaCase):
         platform = self.sandbox("latency=3s")
         worker = self.worker(platform, {"kafka.bootstrap.servers": self.kafka.proxied_bootstrap, "drain.timeout.ms": "90000",
                                         "kafka.transaction.timeout.ms": "60000"})
-        for number in range(self.PARTITIONS):
-            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(self.PARTITIONS), partitions=self.PARTITIONS)
         platform.wait_calls(self.PARTITIONS)
         self.kafka.network.hold()
         worker.signal(signal.SIGTERM)

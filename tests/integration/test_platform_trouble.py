@@ -1,5 +1,4 @@
 """Whatever the platform does: the status says what is known, a call that may have been placed is not placed again."""
-import datetime
 import os
 import re
 import signal
@@ -8,16 +7,11 @@ import time
 from case import KafkaCase, main, wait_until
 from kafka import free_ports
 from programs import TOKEN
-from records import call, caller
+from records import call, caller, instant
 
 IN_DOUBT = {"hang": "timeout", "reset": None, "close": None, "status=500": None, "status=503": None, "status=408": None,
             "broken-json": None, "no-flag": None, "big-answer=200000": None, "cut-body": None}
 REFUSED = {"status=400": 400, "status=404": 404, "status=302": 302, "flag=1003": None, "flag=0": None, "flag=-5": None}
-
-
-def instant(text):
-    """Seconds."""
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def write(path, text):
@@ -101,9 +95,7 @@ class PlatformTrouble(KafkaCase):
         certificate = self.sandbox(name="for-its-certificate")
         certificate.terminate()
         worker = self.worker(None, {"platform.breaker.open.ms": "200"}, url=f"https://127.0.0.1:{port}", ca=certificate.ca)
-        for number in range(20):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(20))
         event = worker.wait_log(lambda e: str(port) in e.get("message", "") and e["log.level"] in ("warn", "error"))
         self.assertIn("127.0.0.1", event["message"])
         sandbox = self.sandbox(address=f"127.0.0.1:{port}", name="late", options=["--seed", "2"])
@@ -219,9 +211,7 @@ class PlatformTrouble(KafkaCase):
         sandbox = self.sandbox("status=503")
         worker = self.worker(sandbox, {"platform.breaker.failures": "5", "platform.breaker.open.ms": "1000",
                                        "platform.max.in.flight": "1"})
-        for number in range(12):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(12))
         worker.wait_log(lambda e: e["log.level"] in ("warn", "error") and "pause" in e.get("message", "").lower())
         sandbox.wait_calls(5)
         self.assertLess(len(sandbox.calls()), 12)
@@ -242,9 +232,7 @@ class PlatformTrouble(KafkaCase):
         self.requests.flush()
         wait_until(lambda: len([p for p in sandbox.posts() if p["endpoint"] == "recording"]) >= 4, 30, "recordings are asked for")
         began = time.monotonic()
-        for number in range(20):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        self.requests.flush()
+        self.requests.send_calls(range(20))
         results = self.results(20)
         self.assertEqual({"succeeded": 20}, self.statuses(results))
         self.assertLess(time.monotonic() - began, 20, "the calls waited for the recordings")

@@ -14,9 +14,7 @@ EVENTS = load(3000)
 
 def call_in_each_partition(case, platform):
     """One call of each partition is open: the requests."""
-    for number in range(case.PARTITIONS):
-        case.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
-    sent = case.requests.flush()
+    sent = case.requests.send_calls(range(case.PARTITIONS), partitions=case.PARTITIONS)
     platform.wait_calls(case.PARTITIONS)
     return sent
 

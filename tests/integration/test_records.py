@@ -158,9 +158,7 @@ class Calls(KafkaCase):
         sandbox = self.sandbox("latency=5-20ms")
         worker = self.worker(sandbox).wait_assigned()
         visitors = [Visitor(worker, kind) for kind in ("/metrics", "/status", "/", "/readyz", "/livez", "POST", "LONG", "HALF")]
-        for number in range(events):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(events))
         self.check_run(sent, self.results(events, seconds=180), sandbox)
         self.wait_idle()
         wait_until(lambda: all(v.answered >= 5 for v in visitors), 30, lambda: [(v.kind, v.answered) for v in visitors])
@@ -300,12 +298,12 @@ class Recordings(KafkaCase):
             self.results(number + 1)
             wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "it is ready")
             self.assertEqual([("calls", True, False), ("recordings", False, True)],
-                             [(j["job"], j["inGroup"], j["lacksTopic"]) for j in json.loads(worker.get("/status")[1])["jobs"]])
+                             [(j["job"], j["inGroup"], j["lacksTopic"]) for j in worker.status()["jobs"]])
             create_topics(self.bootstrap, {self.names[role]: 2})
             self.opened.pop("recording.results", None)
             self.asked = 0
             self.assertEqual("succeeded", self.ask(f"r{number}")[f"r{number}"]["status"])
-            wait_until(lambda: not json.loads(worker.get("/status")[1])["jobs"][1]["lacksTopic"], 10, "nothing is missing any more")
+            wait_until(lambda: not worker.status()["jobs"][1]["lacksTopic"], 10, "nothing is missing any more")
             self.assertEqual(0, worker.terminate())
 
     def test_switched_off(self):

@@ -115,7 +115,7 @@ class Topics(KafkaCase):
         self.assertIn(results, event["message"])
         self.assertIn("create it", event["message"])
         wait_until(lambda: "privacy_call_partitions_halted 1\n" in worker.get("/metrics")[1], 30, "the metric tells")
-        status = {p["partition"]: p for p in json.loads(worker.get("/status")[1])["partitions"]}
+        status = {p["partition"]: p for p in worker.status()["partitions"]}
         self.assertEqual("halted", status[0]["state"])
         self.assertIn(results, status[0]["haltReason"])
         create_topics(self.bootstrap, {results: 1})
@@ -327,15 +327,11 @@ class SmallCommits(KafkaCase):
         sandbox = self.sandbox("latency=1s@20%", "latency=5ms")
         worker = self.worker(sandbox).wait_assigned()
         set_topic(self.bootstrap, "__consumer_offsets", **self.OFFSETS_TOPIC, max_message_bytes=700)
-        for number in range(240):
-            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number % self.PARTITIONS)
-        self.requests.flush()
+        self.requests.send_calls(range(240), partitions=self.PARTITIONS)
         self.results(240, seconds=90)
         self.assertEqual(0, worker.terminate())
         worker = self.worker(sandbox).wait_assigned()
-        for number in range(240, 264):
-            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number % self.PARTITIONS)
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(240, 264), partitions=self.PARTITIONS)
         results = self.results(264, seconds=60)
         self.check_run(sent, results, sandbox)
         self.assertEqual({"succeeded": 264}, self.statuses(results))
@@ -351,9 +347,7 @@ class SmallCommits(KafkaCase):
         worker = self.worker(sandbox).wait_assigned()
         wait_until(lambda: worker.get("/status")[1].count('"active"') == self.PARTITIONS, 30, "all are claimed")
         set_topic(self.bootstrap, "__consumer_offsets", **self.OFFSETS_TOPIC, max_message_bytes=100)
-        for number in range(self.PARTITIONS):
-            self.requests.send(call(number, f"k{number}"), f"k{number}", partition=number)
-        sent = self.requests.flush()
+        sent = self.requests.send_calls(range(self.PARTITIONS), partitions=self.PARTITIONS)
         wait_until(lambda: f"privacy_call_partitions_halted {self.PARTITIONS}\n" in worker.get("/metrics")[1], 50, "all are halted")
         said = [e["message"] for e in errors(worker, "halted")]
         set_topic(self.bootstrap, "__consumer_offsets", **self.OFFSETS_TOPIC, max_message_bytes=1000000)

@@ -173,9 +173,7 @@ class Security(KafkaCase):
         return self.worker(sandbox, {**self.secure_settings(), **(options or {})}, **more)
 
     def ask_and_wait(self, sandbox, count=4, seconds=60):
-        for n in range(self.sent, self.sent + count):
-            self.requests.send(call(n, f"k{n}"), f"k{n}", partition=n % 2)
-        self.requests.flush()
+        self.requests.send_calls(range(self.sent, self.sent + count), partitions=2)
         self.sent += count
         sandbox.wait_calls(self.sent, seconds)
         self.assertEqual({"succeeded": self.sent}, self.statuses(self.topic("call.results").results(self.sent, seconds)))
@@ -386,9 +384,7 @@ class Security(KafkaCase):
                           if line.startswith("privacy_call_reload_failures_total")).split()[-1])
 
     def ask_without_waiting(self, count):
-        for n in range(self.sent, self.sent + count):
-            self.requests.send(call(n, f"k{n}"), f"k{n}", partition=n % 2)
-        self.requests.flush()
+        self.requests.send_calls(range(self.sent, self.sent + count), partitions=2)
         self.sent += count
 
     def test_another_password(self):

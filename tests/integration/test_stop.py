@@ -13,9 +13,7 @@ class Stop(KafkaCase):
     def begin(self, *faults, **options):
         self.platform = self.sandbox(*faults)
         self.process = self.worker(self.platform, {"platform.max.in.flight": "8", **options})
-        for number in range(200):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
-        self.sent = self.requests.flush()
+        self.sent = self.requests.send_calls(range(200))
         self.platform.wait_calls(8)
 
     def test_drain(self):

@@ -23,12 +23,7 @@ class Topics(KafkaCase):
     def ask_calls(self, first, count, partitions=PARTITIONS, producer=None):
         """So many more requests, over the partitions in turn."""
         producer = producer or Requests(self.bootstrap, self.names["call.requests"])
-        for n in range(first, first + count):
-            producer.send(call(n, f"k{n}"), f"k{n}", partition=n % partitions)
-        producer.flush()
-
-    def status(self, worker):
-        return json.loads(worker.get("/status")[1])
+        producer.send_calls(range(first, first + count), partitions=partitions)
 
     def wait_called(self, sandbox, count, seconds=60):
         sandbox.wait_calls(count, seconds)
@@ -48,7 +43,7 @@ class Topics(KafkaCase):
             return sum(words in event["message"] for event in worker.events())
         sandbox = self.sandbox()
         worker = self.worker(sandbox).wait_assigned()
-        wait_until(lambda: [p.get("lag") for p in self.status(worker)["partitions"]] == [0] * self.PARTITIONS, what="each was found empty")
+        wait_until(lambda: [p.get("lag") for p in worker.status()["partitions"]] == [0] * self.PARTITIONS, what="each was found empty")
         self.ask_calls(0, 30)
         self.wait_called(sandbox, 30)
         self.recreate()
@@ -90,10 +85,10 @@ class Topics(KafkaCase):
         self.wait_idle()
         self.assertEqual(0, first.terminate())
         worker = self.worker(sandbox, {"kafka.session.timeout.ms": "30000", "stuck.after.ms": "1000"}).wait_assigned()
-        wait_until(lambda: [p.get("lag") for p in self.status(worker)["partitions"]] == [0] * self.PARTITIONS, what="they are read")
+        wait_until(lambda: [p.get("lag") for p in worker.status()["partitions"]] == [0] * self.PARTITIONS, what="they are read")
 
         def lags():
-            table = self.status(worker)
+            table = worker.status()
             metrics = re.findall(r"(?m)^privacy_call_consumer_lag{.*} (\d+)$", worker.get("/metrics")[1])
             self.assertEqual({"halted"}, {p["state"] for p in table["partitions"]})
             return [p["lag"] for p in table["partitions"]], [int(value) for value in metrics]
@@ -160,7 +155,7 @@ class Topics(KafkaCase):
         self.assertIn("a group of its own", said["message"])
         wait_until(lambda: all(word in worker.get("/readyz")[1] for word in ("Inconsistent group protocol", "a group of its own")),
                    what=lambda: f"/readyz says the same, but it says {worker.get('/readyz')}")
-        summary = self.status(worker)["summary"]
+        summary = worker.status()["summary"]
         self.assertEqual(("warning", "joining"), (summary["severity"], summary["state"]))
         self.assertIn("Inconsistent group protocol", summary["reason"])
         other.close()
@@ -217,7 +212,7 @@ class Topics(KafkaCase):
         worker.wait_assigned()
         self.ask_calls(0, 12)
         sandbox.wait_calls(1)
-        wait_until(lambda: sum(p["unfinished"] for p in self.status(worker)["partitions"]) == 12, what="all are read")
+        wait_until(lambda: sum(p["unfinished"] for p in worker.status()["partitions"]) == 12, what="all are read")
         at = worker.logged()
         delete_topic(self.bootstrap, self.names["call.requests"])
         worker.wait_log("read and not begun", after=at)
@@ -226,7 +221,7 @@ class Topics(KafkaCase):
         self.assertEqual(11, sum(int(re.search(r": (\d+) requests of ", e["message"])[1]) for e in told))
         for event in told:
             self.assertRegex(event["message"], r"read and not begun \(offsets [01] to 3\) are not performed")
-        summary = self.status(worker)["summary"]
+        summary = worker.status()["summary"]
         self.assertEqual("lost", summary["state"])
         self.assertEqual(f"topic {self.names['call.requests']} is gone", summary["reason"])
 
@@ -236,7 +231,7 @@ class Topics(KafkaCase):
         worker = self.worker(sandbox, {"platform.max.in.flight": "1"}).wait_assigned()
         self.ask_calls(0, 12)
         sandbox.wait_calls(1)
-        wait_until(lambda: sum(p["unfinished"] for p in self.status(worker)["partitions"]) == 12, what="all are read")
+        wait_until(lambda: sum(p["unfinished"] for p in worker.status()["partitions"]) == 12, what="all are read")
         at = worker.logged()
         self.recreate()
         self.ask_calls(12, 3)
@@ -347,7 +342,7 @@ class Topics(KafkaCase):
         said = worker.wait_log(lambda e: e.get("log.level") == "error" and "receive.message.max.bytes" in e.get("message", ""), 40)
         self.assertEqual(0, said["kafka.partition"])
         # The page and the metrics follow the log within a second.
-        wait_until(lambda: [row["state"] for row in self.status(worker)["partitions"] if row["partition"] == 0] == ["halted"])
+        wait_until(lambda: [row["state"] for row in worker.status()["partitions"] if row["partition"] == 0] == ["halted"])
         wait_until(lambda: re.search(r"(?m)^privacy_call_partitions_halted 1$", worker.get("/metrics")[1]))
         self.assertEqual(200, worker.get("/readyz")[0])
         sandbox.wait_calls(4)
@@ -379,9 +374,7 @@ class LostOffsets(KafkaCase):
         self.kafka.restart()
 
     def ask_and_wait(self, sandbox, first, count):
-        for n in range(first, first + count):
-            self.requests.send(call(n, f"k{n}"), f"k{n}", partition=n % self.PARTITIONS)
-        self.requests.flush()
+        self.requests.send_calls(range(first, first + count), partitions=self.PARTITIONS)
         sandbox.wait_calls(first + count, 60)
         self.assertEqual({"succeeded": first + count}, self.statuses(self.topic("call.results").results(first + count, 60)))
 
@@ -402,13 +395,11 @@ class LostOffsets(KafkaCase):
         self.forget_offsets()
         said = worker.wait_log("is halted.*its committed offset is gone", 60, after=at)
         self.assertEqual(theirs, said["kafka.partition"])
-        for n in range(20, 40):
-            self.requests.send(call(n, f"k{n}"), f"k{n}", partition=n % 2)
-        self.requests.flush()
+        self.requests.send_calls(range(20, 40), partitions=2)
         self.assertEqual(30, len(self.topic("call.results").results(30, 60, settle=4)))
         self.assertEqual(30, len(sandbox.calls()))
         self.assertEqual(1, len([e for e in worker.events() if "committed offsets of this group are gone" in e["message"]]))
-        row, = [p for p in json.loads(worker.get("/status")[1])["partitions"] if p["partition"] == theirs]
+        row, = [p for p in worker.status()["partitions"] if p["partition"] == theirs]
         self.assertEqual("halted", row["state"])
         self.check_halt_outlives(worker, sandbox, options, theirs)
 

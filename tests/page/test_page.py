@@ -8,7 +8,6 @@ import os
 import random
 import re
 import signal
-import sys
 import time
 import unittest
 
@@ -73,9 +72,6 @@ class Page(ProgramCase):
         for n in range(first, first + count):
             requests.send({"Caller": f"183{n:08d}", "Callee": "18516000000"}, f"o-{n}")
         requests.flush()
-
-    def status(self, worker):
-        return json.loads(worker.get("/status")[1])
 
     def open(self, status=None):
         self.browser.stub("/status", status)
@@ -151,10 +147,10 @@ class Page(ProgramCase):
     def test_well(self):
         sandbox = self.sandbox("latency=5-20ms", kafka=True)
         worker = self.worker(sandbox, sandbox)
-        wait_until(lambda: [p["state"] for p in self.status(worker)["partitions"]] == 8 * ["active"])
+        wait_until(lambda: [p["state"] for p in worker.status()["partitions"]] == 8 * ["active"])
         self.send(sandbox.bootstrap, 40)
-        wait_until(lambda: self.status(worker)["counts"]["results"]["succeeded"] == 40)
-        wait_until(lambda: any(self.status(worker)["history"]["jobs"][0]["tries"]), 20, "the history has a step")
+        wait_until(lambda: worker.status()["counts"]["results"]["succeeded"] == 40)
+        wait_until(lambda: any(worker.status()["history"]["jobs"][0]["tries"]), 20, "the history has a step")
         self.open()
         self.assertRegex(self.state("well"), r"^All is well: [\d.]+ calls? a second; no result unknown in the last 15 min$")
         self.assertEqual("ok", self.severity())
@@ -170,7 +166,7 @@ class Page(ProgramCase):
         self.send(sandbox.bootstrap, 37)
         self.open()
         self.state("paused")
-        wait_until(lambda: self.status(worker)["waits"]["orderIds"] == 37)
+        wait_until(lambda: worker.status()["waits"]["orderIds"] == 37)
         self.browser.wait("/37 order ids wait/.test(document.getElementById('headline').innerText)")
         self.assertRegex(self.headline(), r"^Calls paused since \d\d:\d\d: .*Connection refused\); next try in \d+ s; 37 order ids wait$")
         self.assertEqual("error", self.severity())
@@ -182,7 +178,7 @@ class Page(ProgramCase):
         self.browser.wait(f"!document.getElementById('headline').innerText.includes({json.dumps(before)})", 10)
         self.assertEqual(announced, self.browser.run("document.getElementById('announcer').textContent"), "each second is announced")
         self.assertRegex(self.browser.run("document.title"), "Calls paused.*worker-1")
-        text = self.status(worker)["summary"]["text"]
+        text = worker.status()["summary"]["text"]
         self.assertRegex(text, r"^Calls paused since \d\d:\d\d UTC: .*; next try in \d+ s; 37 order ids wait$")
         self.check("paused")
         sandbox.lift_faults()
@@ -201,7 +197,7 @@ class Page(ProgramCase):
         self.assertEqual("error", self.severity())
         first = self.browser.run("document.querySelector('#partitions tbody').innerText")
         self.assertRegex(first, r"^1\t■ halted(?s:.*)Remedy: Stop all workers of group privacy-call-worker, run privacy-call-worker ledger repair")
-        row = next(p for p in self.status(worker)["partitions"] if p["topic"] == "call-requests" and p["partition"] == 1)
+        row = next(p for p in worker.status()["partitions"] if p["topic"] == "call-requests" and p["partition"] == 1)
         self.assertEqual(("halted", True), (row["state"], "ledger repair" in row["remedy"]))
         self.assertTrue(row["since"] and row["haltReason"])
         self.check("halted")
@@ -211,7 +207,7 @@ class Page(ProgramCase):
         worker = self.worker(sandbox, sandbox, {"drain.timeout.ms": "12000"})
         self.send(sandbox.bootstrap, 5)
         self.open()
-        wait_until(lambda: self.status(worker)["inFlight"] == 5)
+        wait_until(lambda: worker.status()["inFlight"] == 5)
         self.state("well")
         worker.signal(signal.SIGTERM)
         self.assertRegex(self.state("draining"), r"^Stopping since \d\d:\d\d: no more calls are begun, 5 are under way; ends at the latest in \d+ s$")
@@ -244,7 +240,7 @@ class Page(ProgramCase):
         worker = self.worker(kafka, platform)
         self.open()
         self.state("well")
-        wait_until(lambda: {p["state"] for p in self.status(worker)["partitions"]} == {"active"})
+        wait_until(lambda: {p["state"] for p in worker.status()["partitions"]} == {"active"})
         kafka.signal(signal.SIGSTOP)
         self.state("no-kafka")
         kafka.signal(signal.SIGCONT)
@@ -254,13 +250,13 @@ class Page(ProgramCase):
         sandbox = self.sandbox("reset?caller=18300000003", kafka=True)
         worker = self.worker(sandbox, sandbox)
         self.send(sandbox.bootstrap, 10)
-        wait_until(lambda: self.status(worker)["counts"]["results"]["unknown"] == 1)
+        wait_until(lambda: worker.status()["counts"]["results"]["unknown"] == 1)
         self.open()
         self.assertRegex(self.state("unknown"), r"^1 result unknown since \d\d:\d\d: its call may have been made, and no answer is known; check with "
                                                 r"the platform before asking again$")
         self.assertEqual("warning", self.severity())
         self.check("unknown")
-        doubt = self.status(worker)["inDoubt"]
+        doubt = worker.status()["inDoubt"]
         self.assertEqual((1, 1), (doubt["unknown"], doubt["unknownLately"]))
         self.assertNotRegex(worker.get("/status")[1], r"\bo-\d", "an order id")
         self.assertIn("error", self.browser.run("[...document.querySelectorAll('#counters dd')].find((e) => e.previousSibling.textContent === "
@@ -271,7 +267,7 @@ class Page(ProgramCase):
                                                     "recording-requests:4", "--topic", "recording-results:4", "--topic",
                                                     "privacy-call-dead-letters:1"))
         worker = self.worker(sandbox, sandbox)
-        wait_until(lambda: sum(p["state"] == "active" for p in self.status(worker)["partitions"]) == 204, 60)
+        wait_until(lambda: sum(p["state"] == "active" for p in worker.status()["partitions"]) == 204, 60)
         self.open()
         self.state("well")
         rows = "document.querySelectorAll('#partitions table')[0].tBodies[0].rows.length"
@@ -292,7 +288,7 @@ class Page(ProgramCase):
     def stubbed(self):
         """A real status to be changed, and the page's address."""
         platform = self.sandbox()
-        return self.status(self.worker("127.0.0.1:1", platform))
+        return self.worker("127.0.0.1:1", platform).status()
 
     def test_hostile_names(self):
         status = self.stubbed()

@@ -8,9 +8,11 @@ import sys
 import unittest
 
 import kafka as kafka_module
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from findings import findings
 from programs import APP_ID, BUILD, TOKEN, Sandbox, Worker, wait_until
-from records import Offsets, Requests, Topic, create_topics, ends
+from records import QUIET, Offsets, Requests, Topic, create_topics, ends
 from schemas import check_dead_letter
 
 SKIPPED = 77  # the exit status that ctest takes as "skipped"
@@ -175,6 +177,18 @@ class KafkaCase(ProgramCase):
         offsets = Offsets(self.bootstrap, self.group if role == "call.requests" else f"{self.group}-recordings")
         self.addCleanup(offsets.close)
         return offsets
+
+    def wait_in_sync(self):
+        """Waits until each replica of each partition is in sync."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
+
+        def in_sync():
+            try:
+                topics = admin.list_topics(timeout=10).topics.values()
+            except KafkaException:
+                return False  # no broker answers
+            return all(len(p.isrs) == len(p.replicas) for t in topics for p in t.partitions.values())
+        wait_until(in_sync, 90, "all replicas are in sync")
 
     def wait_idle(self, role="call.requests", seconds=30):
         """Waits until the group has committed each partition's end."""

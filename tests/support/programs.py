@@ -241,6 +241,10 @@ class Worker(Program):
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def status(self):
+        """What /status says."""
+        return json.loads(self.get("/status")[1])
+
     def wait_assigned(self, seconds=40, after=0):
         """Waits until it has partitions (or, where there are more members than partitions, none of them)."""
         self.wait_log("^assigned: ", seconds, after)

@@ -1,4 +1,5 @@
 """Topics, requests and results: what a test writes to Kafka and reads back."""
+import datetime
 import functools
 import itertools
 import json
@@ -11,7 +12,7 @@ from collections import Counter
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
-from schemas import check_dead_letter, check_request, check_result, kind_of
+from schemas import check_request, check_result, kind_of
 
 QUIET = {"log_level": 0}  # the clients of the tests: what they cannot do, a test says
 
@@ -158,6 +159,13 @@ class Requests:
                               timestamp=timestamp, on_delivery=functools.partial(self._delivered, bool(headers)))
         self.producer.poll(0)
 
+    def send_calls(self, numbers, partition=-1, partitions=None):
+        """A call for each number, with an order id of its own. partitions: they go to so many in turn. Returns what flush returns."""
+        for number in numbers:
+            key = f"k{number}"
+            self.send(call(number, key), key, partition=number % partitions if partitions else partition)
+        return self.flush()
+
     def flush(self):
         """Returns when all are in Kafka: the messages in the order sent, with partition() and offset()."""
         assert self.producer.flush(60) == 0, "Kafka does not take the requests"
@@ -230,6 +238,11 @@ def result(message):
         check_request(sent, value, kind_of(headers))
     return dict(value, _key=message.key(), _headers=headers, _partition=message.partition(), _offset=message.offset(),
                 _timestamp=message.timestamp()[1])
+
+
+def instant(text):
+    """Seconds since 1970 of a time in a result."""
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def ends(bootstrap, topic):

@@ -8,7 +8,6 @@ the workers' (key=value ...). LONGEST: seconds beyond the detection that are not
 import atexit
 import datetime
 import itertools
-import json
 import os
 import re
 import time
@@ -133,14 +132,6 @@ class BrokerDeath(UnderLoad):
         groups, names = self.names_where(victim, "coordinates the groups" in roles, "coordinates the transactions" in roles)
         return victim, groups, names
 
-    def wait_in_sync(self):
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
-
-        def in_sync():
-            topics = admin.list_topics(timeout=10).topics.values()
-            return all(len(p.isrs) == len(p.replicas) for t in topics for p in t.partitions.values())
-        wait_until(in_sync, 90, "all replicas are in sync")
-
     # The test
 
     def begin_both(self, **options):
@@ -154,7 +145,7 @@ class BrokerDeath(UnderLoad):
             self.addCleanup(loop.end)
 
     def shared(self, workers):
-        held = [[row["topic"] for row in json.loads(worker.get("/status")[1])["partitions"] if row["state"] == "active"] for worker in workers]
+        held = [[row["topic"] for row in worker.status()["partitions"] if row["state"] == "active"] for worker in workers]
         return all(topics.count(self.names[f"{job}.requests"]) == self.PARTITIONS / len(workers) for topics in held for job in JOBS)
 
     def arrivals_of(self, job):

@@ -1,13 +1,11 @@
 """What the tests of this folder share: workers under load, what holds of their results, and a table of times."""
-import datetime
-import json
 import os
 import statistics
 import threading
 import time
 
 from case import KafkaCase, wait_until
-from records import Requests, Topic, call, ends, result
+from records import Requests, Topic, call, ends, instant, result
 
 KILLS = int(os.environ.get("KILLS", "2"))
 RATE = 200  # requests per second
@@ -26,11 +24,6 @@ def print_table():
     print()
     for line in lines:
         print("  ".join([line[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]))
-
-
-def moment(text):
-    """Seconds since 1970 of a time in a result."""
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 class Loop(threading.Thread):
@@ -149,7 +142,7 @@ class UnderLoad(KafkaCase):
 
     def held(self, worker):
         """The partitions that it has taken over, by its own account."""
-        return {row["partition"] for row in json.loads(worker.get("/status")[1])["partitions"] if row["state"] == "active"}
+        return {row["partition"] for row in worker.status()["partitions"] if row["state"] == "active"}
 
     def settle(self, *workers):
         """Waits until these share all partitions, and results come from each of them: what each holds."""
@@ -167,7 +160,7 @@ class UnderLoad(KafkaCase):
     @staticmethod
     def began(r):
         """When the call of a result began; 0: not known."""
-        return moment(r["startedAt"]) if "startedAt" in r else 0
+        return instant(r["startedAt"]) if "startedAt" in r else 0
 
     def kill(self, worker):
         """kill -9; when."""

@@ -8,7 +8,8 @@ import signal
 import time
 
 from case import main
-from load import ENOUGH, GRACE, KILLS, UnderLoad, moment, print_table
+from load import ENOUGH, GRACE, KILLS, UnderLoad, print_table
+from records import instant
 
 SESSION = 6  # seconds, where it matters
 CALL = 1  # seconds for a call (0.15 at most) and the commits before and after it
@@ -76,7 +77,7 @@ class Takeover(UnderLoad):
             assigned = time.time() - 0.1  # the log is read a little late
             at, _ = self.arrivals.first(lambda r: r["source"]["partition"] in held and self.began(r) > assigned, after, session)
             self.assertEqual(0, victim.wait())
-            longest = max(moment(r["finishedAt"]) for _, r in self.arrivals.seen
+            longest = max(instant(r["finishedAt"]) for _, r in self.arrivals.seen
                           if r["source"]["partition"] in held and self.began(r) < assigned)
             firsts.append(at - asked)
             beyond.append(at - max(longest, asked))
