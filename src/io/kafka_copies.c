@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "core/config_source.h"
 #include "io/kafka_files.h"
-#include "io/kafka_internal.h"
+#include "io/kafka_settings.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8U /* Linux 6.3 */

@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "io/kafka.h"
+#include "io/kafka_settings.h"
 
 enum {
     KAFKA_BLOCK_MAX_MS = 500, /* longest blocking call of a runner, for which kafka_free may have to
@@ -21,8 +22,6 @@ enum {
     KAFKA_LOG_LINES = 64,          /* failures whose last log line is remembered */
     NO_MEMBER_PAUSE_MS = 100,      /* pause without membership, so that repetitions do not spin */
 };
-
-struct kafka_copies;
 
 /* A thread for one blocking call at a time. */
 struct kafka_runner {
@@ -493,38 +492,6 @@ int kafka_read_ends(rd_kafka_t *client, const char *topic, int32_t partition, in
  * on the group is missing, librdkafka only retries until the time is over; this says so at once. */
 rd_kafka_resp_err_t kafka_read_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
                                        int timeout_ms);
-
-/* kafka_settings.c */
-
-enum kafka_side { SIDE_CONSUMER, SIDE_PRODUCER };
-/* The configuration of a job's client without callbacks: its group and transactional id are in it.
- * NULL on failure. */
-rd_kafka_conf_t *kafka_settings(const struct config *config, enum request_kind job,
-                                enum kafka_side side, struct error *error);
-/* Overrides one setting, which librdkafka is known to accept. */
-void kafka_setting_must(rd_kafka_conf_t *conf, const char *name, const char *value);
-/* Makes a client with the configuration, and owns the configuration even on failure. Of files that
- * have a copy, the copies are used (NULL: there are none). NULL on failure. */
-rd_kafka_t *kafka_client(rd_kafka_type_t type, rd_kafka_conf_t *conf,
-                         const struct kafka_copies *copies, struct error *error);
-
-/* Whether a client can be made with the settings. Connects to nothing. Returns 0, or -1. */
-int kafka_try_settings(const struct config *config, const struct kafka_copies *copies,
-                       enum kafka_side side, struct error *error);
-
-/* kafka_copies.c; any thread */
-
-/* The settings that name files which librdkafka reads; NULL at the end. */
-extern const char *const kafka_locations[];
-/* Whether the setting is one of them, and names a file. */
-bool kafka_is_location(const struct kafka_setting *setting);
-/* Copies these files. One that cannot be copied (a folder, for example) has no copy. */
-struct kafka_copies *kafka_copies_take(const struct config *config);
-void kafka_copies_free(struct kafka_copies *copies);
-/* Puts the copies' paths into the configuration. They are valid until the copies are freed. */
-void kafka_copies_use(const struct kafka_copies *copies, rd_kafka_conf_t *conf);
-/* Adds librdkafka's words, with the files' own paths in the places of their copies'. */
-void kafka_copies_say(const struct kafka_copies *copies, const char *words, struct text *out);
 
 /* kafka_files.c; any thread */
 
