@@ -20,6 +20,49 @@ def flag(value, **more):
     return json.dumps({"Flag": value, **more})
 
 
+AUDIO = {"Content-Type": "audio/wav"}
+BINARY = {"Content-Type": "application/octet-stream"}
+PACKED = gzip.compress(WAV)
+
+# Answers about recordings, by whether the file is kept.
+KEPT = {
+    "msg": (200, JSON, flag(1, Msg="{url}/f.wav")),
+    "nested": (200, JSON, flag(1, Msg="ok", data={"list": [{"u": "{url}/f.wav"}]})),
+    "padded": (200, JSON, flag(1, Msg=" \n{url}/f.wav ")),
+    "space": (200, JSON, flag(1, Msg="{url}/a b.wav")),
+    "moved": (302, {"Location": "/moved"}, ""),
+    "moved-space": (302, {"Location": "{url}/a b.wav"}, ""),
+    "user": (200, JSON, flag(1, Msg="http://u:p@{host}/f.wav")),
+    "packed": (200, JSON, flag(1, Msg="{url}/gz.wav")),
+    "packed-file": (200, {**AUDIO, "Content-Encoding": "gzip"}, PACKED),
+    "identity-file": (200, {**AUDIO, "Content-Encoding": "none, identity"}, WAV),
+    "identity-packed-file": (200, {**AUDIO, "Content-Encoding": "gzip, identity"}, PACKED),
+    "identity": (200, JSON, flag(1, Msg="{url}/none.wav")),
+    "identity-packed": (200, JSON, flag(1, Msg="{url}/identity-gz.wav")),
+}
+KEPT_WITHOUT_TYPE = {  # the file's name has no ending
+    "answer": (200, BINARY, WAV),
+    "deflated-file": (200, {**BINARY, "Content-Encoding": "deflate"}, zlib.compress(WAV)),
+    "php": (200, JSON, flag(1, Msg="{url}/f.php")),
+}
+NOT_KEPT = {  # and the code
+    "damaged-file": (200, {**AUDIO, "Content-Encoding": "gzip"}, PACKED[:-9], "download-failed"),
+    "not-packed-file": (200, {**AUDIO, "Content-Encoding": "gzip"}, WAV, "unreadable-answer"),
+    "none": (200, JSON, flag(1, Msg="ok"), "recording-url-missing"),
+    "ftp": (200, JSON, flag(1, Msg="ftp://127.0.0.1/f"), "recording-url-refused"),
+    "nowhere": (302, {}, "", "recording-url-missing"),
+    "unknown-host": (200, JSON, flag(1, Msg="http://no.such.host.invalid/f"), "download-failed"),
+    "port": (200, JSON, flag(1, Msg="http://127.0.0.1:99999/f"), "download-failed"),
+}
+FILES = {
+    "/f.wav": (200, AUDIO, WAV), "/a%20b.wav": (200, AUDIO, WAV), "/f.php": (200, {}, WAV),
+    "/gz.wav": (200, {**AUDIO, "Content-Encoding": "gzip"}, PACKED),
+    "/none.wav": (200, {**AUDIO, "Content-Encoding": "none"}, WAV),
+    "/identity-gz.wav": (200, {**AUDIO, "Content-Encoding": "identity, gzip"}, PACKED),
+    "/moved": [(307, {"Location": "{url}/f.wav"}, "")],
+}
+
+
 class Answers(KafkaCase):
     RECORDINGS = True
     PARTITIONS = 2
@@ -116,48 +159,17 @@ class Answers(KafkaCase):
 
     def test_urls(self):
         """Wherever the URL stands; a redirect is one; each is fetched without credentials, and kept."""
-        at = "{url}/f.wav"
-        audio = {"Content-Type": "audio/wav"}
-        cases = {
-            "msg": (200, JSON, flag(1, Msg=at)), "nested": (200, JSON, flag(1, Msg="ok", data={"list": [{"u": at}]})),
-            "padded": (200, JSON, flag(1, Msg=f" \n{at} ")), "space": (200, JSON, flag(1, Msg="{url}/a b.wav")),
-            "moved": (302, {"Location": "/moved"}, ""), "moved-space": (302, {"Location": "{url}/a b.wav"}, ""), "answer": (200, {"Content-Type": "application/octet-stream"}, WAV),
-            "user": (200, JSON, flag(1, Msg="http://u:p@{host}/f.wav")),
-            "packed": (200, JSON, flag(1, Msg="{url}/gz.wav")),
-            "packed-answer": (200, {**JSON, "Content-Encoding": "deflate"}, zlib.compress(b'{"Flag":2}')),
-            "packed-file": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)),
-            "deflated-file": (200, {"Content-Type": "application/octet-stream", "Content-Encoding": "deflate"}, zlib.compress(WAV)),
-            "identity-file": (200, {**audio, "Content-Encoding": "none, identity"}, WAV),
-            "identity-packed-file": (200, {**audio, "Content-Encoding": "gzip, identity"}, gzip.compress(WAV)),
-            "identity": (200, JSON, flag(1, Msg="{url}/none.wav")),
-            "identity-packed": (200, JSON, flag(1, Msg="{url}/identity-gz.wav")),
-            "damaged-file": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)[:-9]),
-            "not-packed-file": (200, {**audio, "Content-Encoding": "gzip"}, WAV),
-            "php": (200, JSON, flag(1, Msg="{url}/f.php")),
-            "none": (200, JSON, flag(1, Msg="ok")), "ftp": (200, JSON, flag(1, Msg="ftp://127.0.0.1/f")),
-            "nowhere": (302, {}, ""), "unknown-host": (200, JSON, flag(1, Msg="http://no.such.host.invalid/f")),
-            "port": (200, JSON, flag(1, Msg="http://127.0.0.1:99999/f"))}
-        files = {"/f.wav": (200, audio, WAV), "/a%20b.wav": (200, audio, WAV), "/f.php": (200, {}, WAV),
-                 "/gz.wav": (200, {**audio, "Content-Encoding": "gzip"}, gzip.compress(WAV)),
-                 "/none.wav": (200, {**audio, "Content-Encoding": "none"}, WAV),
-                 "/identity-gz.wav": (200, {**audio, "Content-Encoding": "identity, gzip"}, gzip.compress(WAV)),
-                 "/moved": [(307, {"Location": "{url}/f.wav"}, "")]}
-        results, kept = self.recordings(cases, files)
-        self.assertEqual(f"{self.platform.url}/a%20b.wav", results["moved-space"]["recording"]["url"])
-        good = ["answer", "deflated-file", "identity", "identity-file", "identity-packed", "identity-packed-file", "moved", "moved-space", "msg", "nested", "packed", "packed-file", "padded", "php", "space",
-                "user"]
-        self.assertEqual(sorted(f"{name}.wav" if name not in ("answer", "deflated-file", "php") else name for name in good), kept)
+        refusal = (200, {**JSON, "Content-Encoding": "deflate"}, zlib.compress(b'{"Flag":2}'))
+        good = {**KEPT, **KEPT_WITHOUT_TYPE}
+        results, kept = self.recordings({**good, "packed-answer": refusal, **{name: row[:3] for name, row in NOT_KEPT.items()}}, FILES)
+        self.assertEqual(sorted([f"{name}.wav" for name in KEPT] + list(KEPT_WITHOUT_TYPE)), kept)
         for name in good:
             self.assertEqual("succeeded", results[name]["status"], results[name])
-        sizes = {results[name]["recording"]["size"] for name in good}
-        self.assertEqual({len(WAV)}, sizes)
-        self.assertEqual(("refused", 2), (results["packed-answer"]["status"], results.pop("packed-answer")["Flag"]))
-        codes = {name: (r["status"], r["attempts"], r["error"]["code"]) for name, r in results.items() if name not in good}
-        self.assertEqual({"none": ("unavailable", 2, "recording-url-missing"), "ftp": ("unavailable", 2, "recording-url-refused"),
-                          "nowhere": ("unavailable", 2, "recording-url-missing"),
-                          "unknown-host": ("unavailable", 2, "download-failed"), "port": ("unavailable", 2, "download-failed"),
-                          "damaged-file": ("unavailable", 2, "download-failed"),
-                          "not-packed-file": ("unavailable", 2, "unreadable-answer")}, codes)
+        self.assertEqual({len(WAV)}, {results[name]["recording"]["size"] for name in good})
+        self.assertEqual(f"{self.platform.url}/a%20b.wav", results["moved-space"]["recording"]["url"])
+        self.assertEqual(("refused", 2), (results["packed-answer"]["status"], results["packed-answer"]["Flag"]))
+        self.assertEqual({name: ("unavailable", 2, code) for name, (*_, code) in NOT_KEPT.items()},
+                         {name: (results[name]["status"], results[name]["attempts"], results[name]["error"]["code"]) for name in NOT_KEPT})
         self.assertFalse(self.platform.credentials)
 
     def test_named_member(self):

@@ -111,36 +111,17 @@ class Calls(KafkaCase):
         self.assertEqual([2, 5], sorted(warned(second)))
 
     def test_metrics_and_pages(self):
-        sandbox = self.sandbox()
-        worker = self.worker(sandbox).wait_assigned()
+        """Each page answers, the metrics have the right names and values, and no page has a secret."""
+        worker = self.worker(self.sandbox()).wait_assigned()
         wait_until(lambda: worker.get("/readyz")[0] == 200, 10, "ready")
-        for number in range(10):
-            self.requests.send(call(number, f"k{number}"), f"k{number}")
+        self.requests.send_calls(range(10))
         self.requests.send(b"bad", "bad")
         self.requests.flush()
         self.results(11)
-        self.assertEqual(200, worker.get("/livez")[0])
         # The partitions' figures are renewed each second.
         wait_until(lambda: "consumer_lag{" in worker.get("/metrics")[1], 10, "the lag is known")
-        status, metrics = worker.get("/metrics")
-        self.assertEqual(200, status)
-        samples = re.findall(r"^(\w+)(?:\{.*\})? (\S+)$", metrics, re.MULTILINE)
-        names = {name for name, _ in samples}
-        self.assertEqual([], [n for n in names if not n.startswith(("privacy_call_", "process_"))])
-        for word in ("requests", "results", "in_flight", "lanes", "transaction", "aborted", "doubt", "retries", "breaker",
-                     "dead_letters", "late", "lag", "ledger", "rebalances", "build_info"):
-            self.assertTrue([n for n in names if word in n], f"no metric for {word}")
-        process = {name: float(value) for name, value in samples if name.startswith("process_")}
-        folder = f"/proc/{worker.process.pid}"
-        self.assertAlmostEqual(len(os.listdir(f"{folder}/task")), process["process_threads"], delta=2)
-        self.assertAlmostEqual(len(os.listdir(f"{folder}/fd")), process["process_open_fds"], delta=5)
-        self.assertAlmostEqual(time.time(), process["process_start_time_seconds"], delta=300)
-        self.assertGreater(process["process_cpu_seconds_total"], 0)
-        self.assertGreater(process["process_max_fds"], process["process_open_fds"])
-        self.assertGreater(process["process_virtual_memory_bytes"], process["process_resident_memory_bytes"])
-        self.assertGreater(process["process_resident_memory_bytes"], 5 << 20)
-        self.assertRegex(metrics, r'(?m)^privacy_call_results\w*\{.*status="succeeded".*\} 10$')
-        self.assertRegex(metrics, r'(?m)^privacy_call_results\w*\{.*status="invalid".*\} 1$')
+        metrics = self.check_metrics(worker)
+        self.assertEqual(200, worker.get("/livez")[0])
         status, text = worker.get("/status")
         self.assertEqual(200, status)
         self.assertIsInstance(json.loads(text), dict)
@@ -151,6 +132,32 @@ class Calls(KafkaCase):
         for text in (metrics, text, page):
             self.assertNotRegex(text, r"(?<![\d.])1[38]\d{9}(?!\d)")
             self.assertNotIn(TOKEN, text)
+
+    def check_metrics(self, worker):
+        """Ten calls have succeeded, and one request was invalid. Returns the text."""
+        status, metrics = worker.get("/metrics")
+        self.assertEqual(200, status)
+        samples = re.findall(r"^(\w+)(?:\{.*\})? (\S+)$", metrics, re.MULTILINE)
+        names = {name for name, _ in samples}
+        self.assertEqual([], [n for n in names if not n.startswith(("privacy_call_", "process_"))])
+        for word in ("requests", "results", "in_flight", "lanes", "transaction", "aborted", "doubt", "retries", "breaker",
+                     "dead_letters", "late", "lag", "ledger", "rebalances", "build_info"):
+            self.assertTrue([n for n in names if word in n], f"no metric for {word}")
+        self.check_process(worker, {name: float(value) for name, value in samples if name.startswith("process_")})
+        self.assertRegex(metrics, r'(?m)^privacy_call_results\w*\{.*status="succeeded".*\} 10$')
+        self.assertRegex(metrics, r'(?m)^privacy_call_results\w*\{.*status="invalid".*\} 1$')
+        return metrics
+
+    def check_process(self, worker, process):
+        """The figures about the process are those of the operating system."""
+        folder = f"/proc/{worker.process.pid}"
+        self.assertAlmostEqual(len(os.listdir(f"{folder}/task")), process["process_threads"], delta=2)
+        self.assertAlmostEqual(len(os.listdir(f"{folder}/fd")), process["process_open_fds"], delta=5)
+        self.assertAlmostEqual(time.time(), process["process_start_time_seconds"], delta=300)
+        self.assertGreater(process["process_cpu_seconds_total"], 0)
+        self.assertGreater(process["process_max_fds"], process["process_open_fds"])
+        self.assertGreater(process["process_virtual_memory_bytes"], process["process_resident_memory_bytes"])
+        self.assertGreater(process["process_resident_memory_bytes"], 5 << 20)
 
     def test_pages_under_load(self):
         """Pages are asked for all the time, well and badly, while calls are made and until the process has gone."""
