@@ -155,6 +155,8 @@ static void asks_and_believes_only_what_was_asked(void **state)
     struct stored_ledger ledgers[PARTITIONS];
     const struct kafka_fingerprint delivered = {7, 7};
     rd_kafka_mock_topic_create(cluster->mock, "call-requests", PARTITIONS, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "call-results", 1, 1);
+    rd_kafka_mock_topic_create(cluster->mock, "privacy-call-dead-letters", 1, 1);
     side_init(&side, cluster->bootstrap, "g", "a", quick_options);
     side_join(&side, PARTITIONS);
     for (int32_t i = 0; i < PARTITIONS; i++)
