@@ -267,10 +267,24 @@ static bool is_due_for_credentials(const char *reason)
     return is_due_without_digits(reason, strstr(reason, " (after "));
 }
 
+/* Whether the new user of a changed login is refused because the connection belongs to the old one.
+ * librdkafka logs in again where it was logged in when a login ends (connections.max.reauth.ms),
+ * and Kafka lets nobody else do so. The connection is closed, and the next one is the new user's.
+ */
+static bool is_change_of_user(const char *text)
+{
+    return strstr(text, "Cannot change principals during re-authentication");
+}
+
 /* librdkafka reports a failed handshake twice: by its log and by its callback for errors. */
 static void handshake_failed(const struct kafka *kafka, const char *text)
 {
     const char *refused = strstr(text, ": SASL authentication");
+    if (refused && is_change_of_user(refused)) {
+        if (is_due_for_credentials(refused))
+            log_info("kafka: %s; the connection is made anew with the new user", text);
+        return;
+    }
     atomic_store(&refused_at, clock_boot_ms());
     if (refused ? is_due_for_credentials(refused) : is_due_for_broker("handshake", text)) {
         log_error("kafka: %s%s; it is tried again", text, handshake_hint(kafka, text));

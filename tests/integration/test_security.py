@@ -434,7 +434,8 @@ class Security(KafkaCase):
             self.take(name)
         self.ask_for(2 * BRIEF_SECONDS, sandbox)
         self.assertEqual(self.sent, len(sandbox.calls()))
-        self.assertEqual([], [e["message"] for e in worker.events() if re.search("uthenti|uthoriz|permission", e["message"])])
+        self.assertEqual([], [e["message"] for e in worker.events()
+                              if e["log.level"] == "error" and re.search("uthenti|uthoriz|permission", e["message"])])
         self.assertEqual(0, worker.terminate())
 
     def ask_for(self, seconds, sandbox):

@@ -678,6 +678,32 @@ static void tells_what_may_listen_where_no_kafka_answers(void **state)
     side_fini(&side);
 }
 
+/* librdkafka from 2.2 on logs in again on an open connection when a login has ended. */
+static void a_changed_user_is_not_refused(void **state)
+{
+    static const char theirs[] =
+        "[thrd:x]: sasl_ssl://127.0.0.1:1001/1: SASL authentication error: Cannot change "
+        "principals during re-authentication from User.a: User.b (after 150ms in state AUTH_REQ)";
+    struct cluster *cluster = *state;
+    struct side side;
+    FILE *caught = tmpfile();
+    int before = dup(STDERR_FILENO);
+    log_setup(LOG_INFO, LOG_TEXT, "test");
+    side_init(&side, cluster->bootstrap, "g", "a", quick_options);
+    assert_true(caught && dup2(fileno(caught), STDERR_FILENO) >= 0);
+    kafka_log_callback(side.kafka->consumer, 3, "FAIL", theirs);
+    kafka_error_callback(side.kafka->consumer, RD_KAFKA_RESP_ERR__AUTHENTICATION,
+                         strchr(theirs, ' ') + 1, side.kafka);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    assert_true(was_logged(caught, "info  kafka: sasl_ssl://127.0.0.1:1001/1: SASL"));
+    assert_true(was_logged(caught, "the connection is made anew with the new user"));
+    assert_int_equal(count_lines(caught), 1);
+    assert_false(kafka_is_refused());
+    fclose(caught);
+    side_fini(&side);
+}
+
 /* No newer instance exists where Kafka itself has ended a transaction. */
 static void explains_what_fences_a_producer(void **state)
 {
@@ -1097,6 +1123,7 @@ int main(int argc, char **argv)
         with_cluster(tells_since_when_no_broker_answers_and_why),
         cmocka_unit_test(tells_once_that_brokers_answer_again),
         with_cluster(tells_what_may_listen_where_no_kafka_answers),
+        with_cluster(a_changed_user_is_not_refused),
         cmocka_unit_test(explains_what_fences_a_producer),
         cmocka_unit_test_teardown(tells_of_a_leader_that_does_not_answer, cluster_down),
         with_cluster(names_the_right_that_the_first_read_lacks),
