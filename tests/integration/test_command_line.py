@@ -250,7 +250,9 @@ class CommandLine(ProgramCase):
                 run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writer)
                 try:
                     silent.accept()[0].close()  # by now it waits
-                    found = os.read(reader, 1000).decode() if select.select([reader], [], [], 5 if terminal else 0)[0] else ""
+                    found = ""  # what is written is read in one piece or more
+                    while "topic" not in found and select.select([reader], [], [], 5 if terminal else 0)[0]:
+                        found += os.read(reader, 1000).decode()
                 finally:
                     run.kill()
                     run.wait()
