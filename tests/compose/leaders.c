@@ -1,9 +1,11 @@
-/* Whether librdkafka survives an answer to a fetch that names the new leader of one partition, and
- * says of the others that they have none (LeaderId -1 in the tag CurrentLeader, KIP-951), as a
- * broker that starts again does. The broker here knows no more than this takes. Memory that malloc
+/* Whether librdkafka survives (a) an answer to a fetch that names the new leader of one partition,
+ * and says of the others that they have none (LeaderId -1 in the tag CurrentLeader, KIP-951), as a
+ * broker that starts again does; (b) a topic that is made again: with another id under its name.
+ * The broker here knows no more than this takes. Memory that malloc
  * has just given is filled with 0xFE. A partition that librdkafka has not filled in has therefore
  * this number and this leader. The answer names a broker of that number, too, so that using such a
- * partition ends the process for certain (SIGSEGV). Needs a librdkafka that knows Fetch 16 (2.4 or
+ * partition ends the process for certain (SIGSEGV); so does memory that was freed, of which malloc
+ * fills each byte with 0x01. Needs a librdkafka that knows Fetch 16 (2.4 or
  * newer). Exit status: 0 if it survives, 1 if the test itself did not work. */
 #include <arpa/inet.h>
 #include <librdkafka/rdkafka.h>
@@ -35,6 +37,7 @@ enum {
 static const char host[] = "127.0.0.1", topic[] = "requests";
 static int port;
 static atomic_int answered; /* fetches of all partitions */
+static atomic_int again;    /* how often the topic was made again */
 
 struct bytes {
     size_t length;
@@ -57,7 +60,7 @@ static void put_text(struct bytes *to, const char *text)
 static void put_topic_id(struct bytes *to)
 {
     put(to, 8, 1);
-    put(to, 8, 2);
+    put(to, 8, 2 + again);
 }
 
 static void put_broker(struct bytes *to, int32_t node, int at)
@@ -220,6 +223,48 @@ static void need(int fine, const char *what)
     exit(1);
 }
 
+static rd_kafka_t *client(rd_kafka_type_t type)
+{
+    char error[256] = "", broker[32];
+    snprintf(broker, sizeof broker, "%s:%d", host, port);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    need(rd_kafka_conf_set(conf, "bootstrap.servers", broker, error, sizeof error) ==
+             RD_KAFKA_CONF_OK,
+         error);
+    rd_kafka_t *kafka = rd_kafka_new(type, conf, error, sizeof error);
+    need(kafka != NULL, error);
+    return kafka;
+}
+
+static void names_leaders(void)
+{
+    rd_kafka_t *kafka = client(RD_KAFKA_CONSUMER);
+    rd_kafka_topic_t *requests = rd_kafka_topic_new(kafka, topic, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka);
+    for (int i = 0; i < PARTITIONS; i++)
+        need(rd_kafka_consume_start_queue(requests, i, 0, queue) == 0,
+             "a partition cannot be read");
+    for (time_t end = time(NULL) + SECONDS; answered < ANSWERS && time(NULL) < end;) {
+        rd_kafka_message_t *message = rd_kafka_consume_queue(queue, 100);
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+    need(answered >= ANSWERS, "not all partitions were fetched");
+}
+
+/* By a client that reads nothing. */
+static void makes_topic_again(void)
+{
+    rd_kafka_t *kafka = client(RD_KAFKA_PRODUCER);
+    rd_kafka_topic_t *requests = rd_kafka_topic_new(kafka, topic, NULL);
+    for (again = 0; again < ANSWERS; again++) {
+        const struct rd_kafka_metadata *found;
+        need(rd_kafka_metadata(kafka, 0, requests, &found, SECONDS * 1000) == 0,
+             "the topic is not found");
+        rd_kafka_metadata_destroy(found);
+    }
+}
+
 int main(void)
 {
     need(mallopt(M_PERTURB, 0x01) == 1, "malloc does not fill its memory");
@@ -233,27 +278,12 @@ int main(void)
     pthread_t acceptor;
     need(pthread_create(&acceptor, NULL, accept_all, (void *)(intptr_t)listener) == 0, "no thread");
 
-    char error[256] = "", broker[32];
-    snprintf(broker, sizeof broker, "%s:%d", host, port);
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    need(rd_kafka_conf_set(conf, "bootstrap.servers", broker, error, sizeof error) ==
-             RD_KAFKA_CONF_OK,
-         error);
-    rd_kafka_t *kafka = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof error);
-    need(kafka != NULL, error);
-    rd_kafka_topic_t *requests = rd_kafka_topic_new(kafka, topic, NULL);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka);
-    for (int i = 0; i < PARTITIONS; i++)
-        need(rd_kafka_consume_start_queue(requests, i, 0, queue) == 0,
-             "a partition cannot be read");
-    for (time_t end = time(NULL) + SECONDS; answered < ANSWERS && time(NULL) < end;) {
-        rd_kafka_message_t *message = rd_kafka_consume_queue(queue, 100);
-        if (message)
-            rd_kafka_message_destroy(message);
-    }
-    need(answered >= ANSWERS, "not all partitions were fetched");
+    names_leaders();
     printf("librdkafka %s survives %d answers that name leaders and say of other partitions that "
-           "they have none\n",
+           "they have none",
            rd_kafka_version_str(), ANSWERS);
+    fflush(stdout);
+    makes_topic_again();
+    printf(", and %d topics that are made again\n", ANSWERS);
     return 0;
 }
