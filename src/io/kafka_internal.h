@@ -325,6 +325,7 @@ struct kafka {
     rd_kafka_t *producer; /* the writer's, like the next two */
     unsigned producer_version;
     int64_t producer_renewed_ms; /* as above */
+    int unclear;   /* the writer's: transactions of unknown outcome since the last that committed */
     bool is_spent; /* the writer's: a batch has failed, and the producer is not to be used again */
     bool
         former_ended; /* the writer's: the open transaction of this process's former id was ended */

@@ -397,8 +397,15 @@ static void prepare_producer(struct kafka *kafka, bool is_new)
     }
 }
 
+/* A producer whose predecessors' transactions had no clear outcome may have no other, so it comes
+ * ever later. The first one may help: most answers are lost once. */
 static void start_producer(struct kafka *kafka)
 {
+    int pause = START_AGAIN_MS;
+    for (int i = 2; i < kafka->unclear && pause < START_AGAIN_MAX_MS; i++)
+        pause = backoff_doubled(pause, START_AGAIN_MAX_MS);
+    if (kafka->unclear > 1)
+        kafka_runner_sleep(&kafka->writer, pause);
     prepare_producer(kafka, false);
 }
 
@@ -726,6 +733,10 @@ static void transact(struct kafka *kafka)
         transact_once(kafka, true);
         one_by_one = writing->outcome == TXN_ABORTED && !writing->no_member;
     }
+    if (writing->outcome == TXN_UNKNOWN)
+        kafka->unclear++;
+    else if (writing->outcome == TXN_COMMITTED)
+        kafka->unclear = 0;
     if (writing->outcome == TXN_ABORTED && !writing->no_member)
         kafka_runner_sleep(&kafka->writer, 5);
 }

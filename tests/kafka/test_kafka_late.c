@@ -223,9 +223,30 @@ static void gives_a_producer_up_whose_transaction_does_not_end(void **state)
             continue;
         kafka_renew_producer(scene->side.kafka);
         side_until(&scene->side, scene->side.ready > ready);
+        atomic_store(&limit_ms, 0);
+        assert_int_equal(transact(scene, "v", 0), TXN_COMMITTED);
+        atomic_store(&limit_ms, 100);
     }
     assert_true(atomic_load(&timed_out) > 10);
     assert_false(atomic_load(&used_again));
+    atomic_store(&limit_ms, 0);
+    assert_int_equal(transact(scene, "v", 0), TXN_COMMITTED);
+}
+
+/* Transactions may never be answered. Then new producers are not made at full speed. */
+static void makes_producers_ever_later_that_do_not_help(void **state)
+{
+    enum { FIRST_MS = 100, TRIES = 6 };
+    struct scene *scene = *state;
+    atomic_store(&limit_ms, 100);
+    for (int i = 0; i < TRIES; i++) {
+        int ready = scene->side.ready;
+        assert_int_equal(transact(scene, NULL, 400), TXN_UNKNOWN);
+        int64_t began = clock_boot_ms();
+        kafka_renew_producer(scene->side.kafka);
+        side_until(&scene->side, scene->side.ready > ready);
+        assert_true(clock_boot_ms() - began >= (i ? FIRST_MS << (i - 1) : 0));
+    }
     atomic_store(&limit_ms, 0);
     assert_int_equal(transact(scene, "v", 0), TXN_COMMITTED);
 }
@@ -236,6 +257,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(commits_though_it_is_late, scene_up, scene_down),
         cmocka_unit_test_setup_teardown(aborts_though_it_is_late, scene_up, scene_down),
+        cmocka_unit_test_setup_teardown(makes_producers_ever_later_that_do_not_help, scene_up,
+                                        scene_down),
         cmocka_unit_test_setup_teardown(gives_a_producer_up_whose_transaction_does_not_end,
                                         scene_up, scene_down),
     };
