@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,7 @@ static void end(struct transfer *transfer, enum attempt_failure failure)
         if (transfer->head.chunks.state == CHUNKS_BROKEN)
             snprintf(transfer->words, sizeof transfer->words, "the answer's chunks are malformed");
     }
+    attempt.dated &= !transfer->stood_still; /* its Date may be as old as the standstill */
     attempt.failure = failure;
     attempt.complete = failure == FAILURE_NONE;
     attempt.end_proven = attempt.complete && proven;
@@ -415,15 +417,22 @@ static void end_awaiting(struct platform *platform, int64_t now)
     }
 }
 
-/* libcurl ends transfers at their limit. This ends one that libcurl has lost. */
+/* libcurl ends transfers at their limit, but looks only once whether that is over. This ends those
+ * whose limit was moved, and one that libcurl has lost. */
 static void end_overdue(struct platform *platform, int64_t now)
 {
     list_each_safe(node, &platform->active)
     {
         struct transfer *transfer = list_of(node, struct transfer, node);
-        if (now - transfer->started_ms < transfer->post->timeout_ms + OVERDUE_MS)
+        int64_t limit = transfer->post->timeout_ms;
+        if (now - transfer->started_ms < limit + (transfer->stood_still ? 0 : OVERDUE_MS))
             continue;
-        transfer_fault(transfer, "libcurl", "the transfer did not end at its limit");
+        if (transfer->stood_still)
+            snprintf(transfer->words, sizeof transfer->words,
+                     "no answer within %" PRId64 " ms, in which this process did not stand still",
+                     limit);
+        else
+            transfer_fault(transfer, "libcurl", "the transfer did not end at its limit");
         end(transfer, FAILURE_TIMEOUT);
     }
 }
@@ -438,6 +447,7 @@ void platform_goes_on(struct platform *platform)
     {
         struct transfer *transfer = list_of(node, struct transfer, node);
         transfer->started_ms += stood;
+        transfer->stood_still = true;
         if (transfer->added)
             transfer_extend(transfer, stood);
     }
@@ -486,6 +496,7 @@ static struct transfer *take_transfer(struct platform *platform, struct platform
         transfer->post = post;
         transfer->reconnected = false;
         transfer->started_ms = clock_boot_ms();
+        transfer->stood_still = false;
         if (!dial(transfer) || !again)
             return transfer;
         transfer_free(transfer);

@@ -119,6 +119,7 @@ struct transfer {
     char fault[160]; /* the first failed option or call of libcurl; empty: none */
     int64_t started_ms;
     int64_t limit_ms; /* libcurl's, since it was added */
+    bool stood_still; /* and so did the process since */
     bool added;       /* to the multi handle */
     bool opened;      /* this transfer made its connection itself */
     bool
