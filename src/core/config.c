@@ -279,3 +279,14 @@ void config_fini(struct config *config)
     free(config->http_hosts);
     *config = (struct config){0};
 }
+
+int64_t config_lease_ms(const struct config *config)
+{
+    return config->session_timeout_ms / 2;
+}
+
+int64_t config_connect_timeout_ms(const struct config *config)
+{
+    int64_t most = config_lease_ms(config) * 3 / 4;
+    return config->platform_connect_timeout_ms < most ? config->platform_connect_timeout_ms : most;
+}

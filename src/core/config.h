@@ -106,6 +106,12 @@ const struct kafka_setting *config_kafka_setting(const struct config *config, bo
 int64_t config_kafka_integer(const struct config *config, bool producer, const char *name,
                              int64_t otherwise);
 
+/* How long a call may dial: half the session timeout, ms. */
+int64_t config_lease_ms(const struct config *config);
+/* The limit of the time for connecting for a call, ms: platform.connect.timeout.ms, but so much
+ * less than the lease that the request can still be sent. */
+int64_t config_connect_timeout_ms(const struct config *config);
+
 /* kafka.bootstrap.servers, for people. */
 const char *config_kafka_servers(const struct config *config);
 

@@ -20,8 +20,6 @@
 
 enum {
     SWEEP_MS = 100,
-    OVERDUE_MS =
-        1000, /* a transfer that libcurl has forgotten is ended that long after its limit */
     MULTI_FAILURES = 10, /* consecutive failures of libcurl before a new multi handle is made */
     COMPLAIN_MS = 60000,
     STOOD_STILL_MS = 1000, /* ten sweeps */
@@ -417,22 +415,18 @@ static void end_awaiting(struct platform *platform, int64_t now)
     }
 }
 
-/* libcurl ends transfers at their limit, but looks only once whether that is over. This ends those
- * whose limit was moved, and one that libcurl has lost. */
+/* libcurl knows no limit: it would end a transfer before it reads what came while the process stood
+ * still. */
 static void end_overdue(struct platform *platform, int64_t now)
 {
     list_each_safe(node, &platform->active)
     {
         struct transfer *transfer = list_of(node, struct transfer, node);
         int64_t limit = transfer->post->timeout_ms;
-        if (now - transfer->started_ms < limit + (transfer->stood_still ? 0 : OVERDUE_MS))
+        if (now - transfer->started_ms < limit)
             continue;
-        if (transfer->stood_still)
-            snprintf(transfer->words, sizeof transfer->words,
-                     "no answer within %" PRId64 " ms, in which this process did not stand still",
-                     limit);
-        else
-            transfer_fault(transfer, "libcurl", "the transfer did not end at its limit");
+        snprintf(transfer->words, sizeof transfer->words, "the limit is %" PRId64 " ms", limit);
+        platform_peer_fails(transfer, CURLE_OPERATION_TIMEDOUT);
         end(transfer, FAILURE_TIMEOUT);
     }
 }
@@ -448,8 +442,6 @@ void platform_goes_on(struct platform *platform)
         struct transfer *transfer = list_of(node, struct transfer, node);
         transfer->started_ms += stood;
         transfer->stood_still = true;
-        if (transfer->added)
-            transfer_extend(transfer, stood);
     }
 }
 
@@ -577,6 +569,16 @@ static void init(struct platform *platform, uv_loop_t *loop)
     platform->open_timers = 3;
 }
 
+static void tell_connect_limit(const struct config *config)
+{
+    int64_t limit = config_connect_timeout_ms(config);
+    if (limit < config->platform_connect_timeout_ms)
+        log_warn("platform.connect.timeout.ms (%" PRId64 ") is too long for a session of %" PRId64
+                 " ms (kafka.session.timeout.ms), as a call may be sent for half "
+                 "of the session only: connecting for a call takes %" PRId64 " ms at most",
+                 config->platform_connect_timeout_ms, config->session_timeout_ms, limit);
+}
+
 struct platform *platform_new(uv_loop_t *loop, const struct config *config,
                               const struct platform_events *events, void *argument,
                               struct error *error)
@@ -593,8 +595,10 @@ struct platform *platform_new(uv_loop_t *loop, const struct config *config,
     platform->argument = argument;
     platform->multi = multi_new(platform, error);
     platform->trust = platform->multi ? platform_trust_load(config, error) : NULL;
-    if (platform->trust && !platform_tls_init(error) && !first_transfers(platform, error))
+    if (platform->trust && !platform_tls_init(error) && !first_transfers(platform, error)) {
+        tell_connect_limit(config);
         return platform;
+    }
     platform_free(platform);
     return NULL;
 }

@@ -118,8 +118,7 @@ struct transfer {
     char words[CURL_ERROR_SIZE];
     char fault[160]; /* the first failed option or call of libcurl; empty: none */
     int64_t started_ms;
-    int64_t limit_ms; /* libcurl's, since it was added */
-    bool stood_still; /* and so did the process since */
+    bool stood_still; /* the process has, since then */
     bool added;       /* to the multi handle */
     bool opened;      /* this transfer made its connection itself */
     bool
@@ -189,9 +188,9 @@ bool platform_multi_works(const struct platform *platform);
 /* Notes that the platform has just refused the client certificate. */
 void platform_refuses_certificate(struct platform *platform);
 
-/* Called before libcurl looks at its clock. If this process has stood still (SIGSTOP, a paused
- * machine), the limits of the running transfers begin where they stood: their answers may wait in
- * the sockets, and libcurl looks at limits before it reads. */
+/* If this process has stood still (SIGSTOP, a paused machine), the limits of the running transfers
+ * begin where they stood: their answers may wait in the sockets. Called whenever the loop comes by
+ * transfers. */
 void platform_goes_on(struct platform *platform);
 
 /* The transfer cannot go on; `fault` says why. It ends soon, but not during this call. */
@@ -205,8 +204,6 @@ void transfer_free(struct transfer *transfer);
 
 /* Sets the post's own options, for one try. Returns 0; -1: `fault` says why. */
 int transfer_prepare(struct transfer *transfer);
-/* Lets the running transfer last longer by that time, ms. */
-void transfer_extend(struct transfer *transfer, int64_t by_ms);
 
 /* Stores the first failure. */
 void transfer_fault(struct transfer *transfer, const char *what, const char *words);

@@ -174,7 +174,9 @@ static void set_http(struct transfer *transfer, const struct config *config)
     SET(transfer, CURLOPT_TCP_NODELAY, 1L);
     SET(transfer, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS);
     SET(transfer, CURLOPT_DNS_CACHE_TIMEOUT, (long)dns_seconds(config));
-    SET(transfer, CURLOPT_CONNECTTIMEOUT_MS, (long)config->platform_connect_timeout_ms);
+    SET(transfer, CURLOPT_CONNECTTIMEOUT_MS,
+        (long)(transfer->use == TRANSFER_CALL ? config_connect_timeout_ms(config)
+                                              : config->platform_connect_timeout_ms));
 }
 
 static void set_post(struct transfer *transfer, const struct config *config)
@@ -266,10 +268,7 @@ int transfer_prepare(struct transfer *transfer)
     const struct platform_post *post = transfer->post;
     bool fetch = transfer->use == TRANSFER_FETCH;
     bool reuse = transfer->platform->config->platform_connection_reuse && !fetch;
-    int64_t left = transfer->started_ms + post->timeout_ms - clock_boot_ms();
     SET(transfer, CURLOPT_URL, post->url);
-    transfer->limit_ms = left > 1 ? left : 1;
-    SET(transfer, CURLOPT_TIMEOUT_MS, (long)transfer->limit_ms);
     SET(transfer, CURLOPT_FRESH_CONNECT, reuse && !transfer->reconnected ? 0L : 1L);
     SET(transfer, CURLOPT_FORBID_REUSE, reuse ? 0L : 1L);
     if (!fetch) {
@@ -279,12 +278,6 @@ int transfer_prepare(struct transfer *transfer)
         SET(transfer, CURLOPT_POSTFIELDSIZE, (long)post->body_size);
     }
     return *transfer->fault ? -1 : 0;
-}
-
-void transfer_extend(struct transfer *transfer, int64_t by_ms)
-{
-    transfer->limit_ms += by_ms;
-    SET(transfer, CURLOPT_TIMEOUT_MS, (long)transfer->limit_ms);
 }
 
 void transfer_free(struct transfer *transfer)

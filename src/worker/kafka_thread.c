@@ -379,7 +379,7 @@ struct kafka_thread *kafka_thread_new(const struct config *config, enum request_
     struct engine_options options = {
         .kind = job,
         .owner = config->instance_id,
-        .lease_ms = config->session_timeout_ms / 2,
+        .lease_ms = config_lease_ms(config),
         .doubt_ms = config->platform_timeout_ms,
         .drain_ms = config->drain_timeout_ms,
         .overdue = {.max_age_ms = config->call_max_age_ms, .deadline_ms = config->call_deadline_ms},

@@ -55,6 +55,7 @@ int set_up(void **state)
         .platform_token = memory_string(TOKEN),
         .platform_app_id = memory_string("app"),
         .platform_utc_offset_minutes = 480,
+        .session_timeout_ms = 30000,
         .platform_connect_timeout_ms = 10000,
         .platform_timeout_ms = 800,
         .platform_connection_reuse = true,

@@ -85,6 +85,7 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 /* In the place of libc's, also for libcurl: with `frozen_until`, a request stands still before it
  * is sent, as in a process that is frozen there. The test's own server writes, and never sends. */
 static _Atomic int64_t frozen_until;
+static _Atomic int64_t frozen_behind_until; /* the same, just after it was sent */
 static atomic_int sends_held;
 static atomic_bool signalled; /* before it sends, its thread gets the signal from elsewhere */
 
@@ -102,7 +103,10 @@ ssize_t send(int fd, const void *bytes, size_t n, int flags)
     }
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "send");
-    return real(fd, bytes, n, flags);
+    ssize_t sent = real(fd, bytes, n, flags);
+    while (clock_boot_ms() < atomic_load(&frozen_behind_until))
+        sched_yield();
+    return sent;
 }
 
 /* In the place of libc's, for libuv: the loop stands still when it has slept. */
@@ -311,6 +315,23 @@ static void connecting_that_hangs_is_not_sent(void **state)
     for (int i = 0; i < 4; i++)
         close(queued[i]);
     close(listener);
+}
+
+/* A connection that is there only when the call's lease is over serves no call, and there would be
+ * another one for ever. */
+static void connecting_ends_before_the_lease(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.session_timeout_ms = 2000;
+    bench->config.platform_connect_timeout_ms = 9000;
+    use_tls(bench);
+    bench->server.hang_connect = true;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    int64_t began = clock_boot_ms();
+    start(bench, REQUEST_CALL, 0);
+    comes_back(bench, CALL_NOT_SENT);
+    assert_in_range(clock_boot_ms() - began, 700, 5000);
+    assert_true(is_logged("platform.connect.timeout.ms"));
 }
 
 static void unknown_host_is_not_sent(void **state)
@@ -703,6 +724,18 @@ static void an_answer_waits_for_a_frozen_process(void **state)
     start(bench, REQUEST_CALL, 2);
     ends(bench, STATUS_SUCCEEDED, NULL);
     assert_true(is_logged("this machine's clock"));
+}
+
+/* The same, frozen within libcurl, which may look at a clock next. */
+static void an_answer_waits_for_what_is_frozen_as_it_has_sent(void **state)
+{
+    struct bench *bench = *state;
+    bench->config.platform_timeout_ms = 300;
+    OPEN(bench, {OK_ANSWER, THEN_KEEP});
+    atomic_store(&frozen_behind_until, clock_boot_ms() + 1500);
+    start(bench, REQUEST_CALL, 0);
+    ends(bench, STATUS_SUCCEEDED, NULL);
+    atomic_store(&frozen_behind_until, 0);
 }
 
 /* A call is sent in time over a connection of the pool. Its lease ends while libcurl, in the same
@@ -1366,6 +1399,7 @@ int main(int argc, char **argv)
         TEST(the_rate_is_driven_by_time),
         TEST(refused_connection_is_not_sent),
         TEST(connecting_that_hangs_is_not_sent),
+        TEST(connecting_ends_before_the_lease),
         TEST(unknown_host_is_not_sent),
         TEST(tls_that_hangs_is_not_sent),
         TEST(tls_works_and_is_reused),
@@ -1388,6 +1422,7 @@ int main(int argc, char **argv)
         TEST(what_is_frozen_before_it_sends_does_not_send_late),
         TEST(what_is_frozen_before_it_sends_does_not_send_late_with_tls),
         TEST(an_answer_waits_for_a_frozen_process),
+        TEST(an_answer_waits_for_what_is_frozen_as_it_has_sent),
         TEST(a_lease_that_ends_just_after_the_send_breaks_no_call),
         TEST(a_signal_that_is_not_the_timers_breaks_no_call),
         TEST(calls_go_on_without_a_timer),
