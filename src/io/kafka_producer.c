@@ -88,6 +88,25 @@ static void note_refused(struct kafka_writing *writing, size_t index, enum recor
             writing->refused[i] = refusal;
 }
 
+/* A record counts as delivered, but its report does not say where. librdkafka (2.0 to 2.8) takes a
+ * batch for delivered that a broker has refused for a while, if the broker takes a later one; and
+ * brokers take any first sequence number of a producer that is new to a partition. So the record
+ * may be nowhere. A new producer begins with the first number. */
+static void note_placeless(struct kafka *kafka, size_t index)
+{
+    struct kafka_writing *writing = &kafka->writing;
+    const struct record *record = &writing->transaction->records[index];
+    kafka->is_spent = true;
+    if (writing->any_failed)
+        return;
+    error_set(&writing->error,
+              "writing to %s: the brokers took a record without telling its offset, so it may not "
+              "be in the log",
+              record->topic);
+    writing->code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    writing->any_failed = true;
+}
+
 /* Delivery report, called within the writer's own calls. The opaque is the record's index + 1. */
 static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
 {
@@ -95,8 +114,12 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
     struct kafka *kafka = opaque;
     struct kafka_writing *writing = &kafka->writing;
     size_t index = (size_t)(uintptr_t)message->_private;
-    if (!message->err || index == 0)
+    if (index == 0 || (!message->err && message->offset >= 0))
         return;
+    if (!message->err) {
+        note_placeless(kafka, index - 1);
+        return;
+    }
     if (message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
         message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
         return; /* caused by an abort */

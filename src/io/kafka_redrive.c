@@ -40,6 +40,7 @@ struct redrive {
     size_t batch_count, batch_bytes; /* in it */
     int64_t batch_last;              /* the offset of its last dead letter */
     rd_kafka_resp_err_t refused;     /* as the delivery reports say */
+    bool is_placeless;               /* a report says that a request is delivered, but not where */
     int64_t refused_offset;          /* of the dead letter whose request that is */
     atomic_uint denied;              /* bit: kind of the request topic that may not be written */
     int32_t targets[REQUEST_KINDS]; /* partitions of the request topic; 0: not asked; -1: unknown */
@@ -68,6 +69,7 @@ static void delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, voi
 {
     struct redrive *redrive = opaque;
     (void)handle;
+    redrive->is_placeless |= !message->err && message->offset < 0; /* see kafka_producer.c */
     if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         set_denied(redrive, rd_kafka_topic_name(message->rkt));
     /* After a refusal, librdkafka gives up the requests that it has not sent yet, and may tell of
@@ -403,6 +405,16 @@ static void find_out(struct redrive *redrive, struct error *error)
         tell_committed(redrive);
 }
 
+/* Waits for all reports. What is not reported in time fails the commit. */
+static int check_places(struct redrive *redrive, struct error *error)
+{
+    rd_kafka_flush(redrive->producer, ANSWER_MS);
+    if (!redrive->is_placeless)
+        return 0;
+    return error_set(error, "the brokers took a request without telling its offset, so it may not "
+                            "be in the log: these letters are not redriven; run the command again");
+}
+
 static int commit(struct redrive *redrive, struct error *error)
 {
     struct text metadata = {0};
@@ -416,6 +428,8 @@ static int commit(struct redrive *redrive, struct error *error)
     char noting[320];
     snprintf(noting, sizeof noting, "noting what was redriven in group %s", redrive->group);
     int rc = make_step(redrive, list, send_offsets, until, noting, error);
+    if (!rc)
+        rc = check_places(redrive, error);
     if (!rc)
         rc = make_step(redrive, list, commit_transaction, until, "committing", error);
     rd_kafka_topic_partition_list_destroy(list);

@@ -173,6 +173,31 @@ rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, cha
     snprintf(reason, size, "a fault of the test");
     return NULL;
 }
+
+/* Whether the next report of a record that is delivered does not say where: librdkafka takes a
+ * batch that a broker has refused for delivered if the broker takes the next one. */
+static atomic_bool placeless;
+static void (*report)(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
+
+static void report_without_place(rd_kafka_t *client, const rd_kafka_message_t *message,
+                                 void *opaque)
+{
+    rd_kafka_message_t copy = *message;
+    bool expected = true;
+    if (!message->err && atomic_compare_exchange_strong(&placeless, &expected, false))
+        copy.offset = RD_KAFKA_OFFSET_INVALID;
+    report(client, &copy, opaque);
+}
+
+typedef void delivery_callback(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
+void __real_rd_kafka_conf_set_dr_msg_cb(rd_kafka_conf_t *conf, delivery_callback *callback);
+void __wrap_rd_kafka_conf_set_dr_msg_cb(rd_kafka_conf_t *conf, delivery_callback *callback);
+void __wrap_rd_kafka_conf_set_dr_msg_cb(rd_kafka_conf_t *conf, delivery_callback *callback)
+{
+    report = callback;
+    __real_rd_kafka_conf_set_dr_msg_cb(conf, report_without_place);
+}
+
 /* Where a partition is written before its ends are asked for next; NULL: nowhere. */
 static _Atomic(const char *) grows;
 
@@ -389,6 +414,31 @@ static void a_producer_that_cannot_be_replaced_is_one_line(void **state)
     assert_int_equal(side_transact(&side, &record, 1, &ledger, 1), TXN_COMMITTED);
     text_fini(&record.key);
     text_fini(&record.value);
+    side_leave(&side);
+    side_fini(&side);
+}
+
+/* It may be nowhere, and its request would be done for ever. */
+static void a_record_delivered_nowhere_is_not_committed(void **state)
+{
+    const struct cluster *cluster = *state;
+    struct side side;
+    struct record records[2] = {0};
+    struct stored_ledger ledger = {.offset = 1, .metadata = "1:2:a", .metadata_size = 5};
+    side_init(&side, cluster->bootstrap, "nowhere", "a", NULL);
+    side_join(&side, 2);
+    for (size_t i = 0; i < 2; i++)
+        record_set(&records[i], side.config.result_topics[REQUEST_CALL], "k", "v");
+    atomic_store(&placeless, true);
+    const rd_kafka_t *producer = side.kafka->producer;
+    assert_int_equal(side_transact(&side, records, 2, &ledger, 1), TXN_ABORTED);
+    assert_false(atomic_load(&placeless));
+    assert_int_equal(side_transact(&side, records, 2, &ledger, 1), TXN_COMMITTED);
+    assert_ptr_not_equal(side.kafka->producer, producer); /* its sequence has a gap */
+    for (size_t i = 0; i < 2; i++) {
+        text_fini(&records[i].key);
+        text_fini(&records[i].value);
+    }
     side_leave(&side);
     side_fini(&side);
 }
@@ -758,6 +808,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         with_cluster(no_fault_ends_or_stops_it),
         with_cluster(a_producer_that_cannot_be_replaced_is_one_line),
+        with_cluster(a_record_delivered_nowhere_is_not_committed),
         with_cluster(a_wake_up_ends_though_its_coordinator_was_not_found),
         with_cluster(a_takeover_tries_again_at_once),
         with_cluster(an_answer_that_keeps_failing_is_repeated_ever_later),
