@@ -55,6 +55,7 @@ const struct kafka_default kafka_defaults[] = {
     {KAFKA_BOTH, "topic.metadata.refresh.interval.ms", "10000", false},
     {KAFKA_BOTH, "transaction.timeout.ms", "60000", false},
     {KAFKA_BOTH, "transactional.id", kafka_transactional_id, false},
+    {KAFKA_CONSUMER, "check.crcs", "true", false},
     {KAFKA_CONSUMER, "fetch.max.bytes", "4194304", false},
     {KAFKA_CONSUMER, "fetch.wait.max.ms", "100", false},
     {KAFKA_CONSUMER, "queued.max.messages.kbytes", "256", false},

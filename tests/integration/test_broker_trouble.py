@@ -1,8 +1,9 @@
 """A broker that is stopped, killed or frozen: nothing is lost, nothing is in doubt, nothing is called twice."""
+import glob
 import re
 
 from case import BUILD, KafkaCase, load, main, wait_until
-from records import call, create_topics, delete_topic, zipf_keys
+from records import call, caller, create_topics, delete_topic, zipf_keys
 from wall import wall_needed
 
 EVENTS = load(1500)
@@ -100,6 +101,25 @@ class BrokerTrouble(KafkaCase):
             self.kafka.restart()
         wait_until(lambda: worker.get("/readyz")[0] == 200, 60, "ready again")
         self.assertIn("\nprivacy_call_kafka_failing 0\n", worker.get("/metrics")[1])
+        self.assertEqual(0, worker.terminate())
+
+    def test_batch_damaged_on_its_disk(self):
+        """Nobody is dialled with wrong digits: the partition halts."""
+        right, wrong = "13933334444", "13933334449"
+        for partition in range(2):
+            self.requests.send(call(partition, Callee=right), f"k{partition}", partition=partition)
+        self.requests.flush()
+        [segment] = glob.glob(f"{self.kafka.directory}/1/data/{self.names['call.requests']}-0/*.log")
+        with open(segment, "r+b") as file:
+            at = file.read().index(right.encode())
+            file.seek(at)
+            file.write(wrong.encode())
+        platform = self.sandbox()
+        worker = self.worker(platform)
+        said = worker.wait_log(lambda e: e["log.level"] == "error" and "is halted" in e["message"], 60)
+        self.assertEqual(0, said["kafka.partition"])
+        self.assertEqual(1, len(self.results(1)))
+        self.assertEqual([caller(1)], platform.calls())
         self.assertEqual(0, worker.terminate())
 
     def test_over_its_quota(self):

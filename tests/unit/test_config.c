@@ -1293,6 +1293,7 @@ static void an_answer_is_awaited_for_less_than_a_session(void **state)
     assert_string_equal(kafka_value(&run, true, "socket.timeout.ms"), "20000");
     assert_string_equal(kafka_value(&run, false, "socket.timeout.ms"), "20000");
     assert_string_equal(kafka_value(&run, false, "fetch.max.bytes"), "4194304");
+    assert_string_equal(kafka_value(&run, false, "check.crcs"), "true");
     done(&run);
     static const char *const others[][2] = {
         {"kafka.transaction.timeout.ms=19999", "socket.timeout.ms"},
