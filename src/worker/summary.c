@@ -546,7 +546,7 @@ static void say_well(struct summary *summary, const struct overview *overview)
         WORDS(problem->reason, "%" PRIu64 " call%s under way", in_flight, plural(in_flight));
     else
         WORDS(problem->reason, lag ? "requests are being read" : "nothing is asked for at present");
-    WORDS(problem->next, "no result unknown in the last 15 min");
+    WORDS(problem->next, "no unknown result from this worker in the last 15 min");
 }
 
 void summary_make(struct summary *summary, const struct overview *overview)

@@ -152,7 +152,7 @@ class Page(ProgramCase):
         wait_until(lambda: worker.status()["counts"]["results"]["succeeded"] == 40)
         wait_until(lambda: any(worker.status()["history"]["jobs"][0]["tries"]), 20, "the history has a step")
         self.open()
-        self.assertRegex(self.state("well"), r"^All is well: [\d.]+ calls? a second; no result unknown in the last 15 min$")
+        self.assertRegex(self.state("well"), r"^All is well: [\d.]+ calls? a second; no unknown result from this worker in the last 15 min$")
         self.assertEqual("ok", self.severity())
         red, green, blue = self.colour()
         self.assertTrue(green > red and green > blue, "not green")

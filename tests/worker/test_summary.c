@@ -128,13 +128,14 @@ static void nothing(void **state)
 {
     (void)state;
     expect(SEVERITY_OK, "well",
-           "All is well: nothing is asked for at present; no result unknown in the last 15 min");
+           "All is well: nothing is asked for at present; no unknown result from this worker in "
+           "the last 15 min");
     counters.in_flight = 1;
     expect(SEVERITY_OK, "well",
-           "All is well: 1 call under way; no result unknown in the last 15 min");
+           "All is well: 1 call under way; no unknown result from this worker in the last 15 min");
     steps[HISTORY_STEPS - 1] = (struct history_step){.known = true, .tries = {62, 1}};
     expect(SEVERITY_OK, "well",
-           "All is well: 13 calls a second; no result unknown in the last 15 min");
+           "All is well: 13 calls a second; no unknown result from this worker in the last 15 min");
     for (int job = 0; job < REQUEST_KINDS; job++)
         metrics_set(&metrics->partitions[job], 0);
     expect(SEVERITY_OK, "standby",
@@ -426,7 +427,8 @@ static void failing_tries(void **state)
     config.platform_breaker_failures = 20;
     counters.failures = 2; /* one call in a hundred that fails is no trouble of the platform */
     expect(SEVERITY_OK, "well",
-           "All is well: nothing is asked for at present; no result unknown in the last 15 min");
+           "All is well: nothing is asked for at present; no unknown result from this worker in "
+           "the last 15 min");
     counters.failures = 3;
     expect(SEVERITY_WARNING, "tries-fail",
            "The last 3 tries at the platform failed: the last warnings say why; after 20 in a row "
@@ -457,7 +459,8 @@ static void a_platform_that_refuses_all(void **state)
     (void)state;
     steps[3].results[REQUEST_CALL][STATUS_REFUSED] = 4;
     expect(SEVERITY_OK, "well",
-           "All is well: nothing is asked for at present; no result unknown in the last 15 min");
+           "All is well: nothing is asked for at present; no unknown result from this worker in "
+           "the last 15 min");
     metrics->results[REQUEST_CALL][STATUS_REFUSED] = 1;
     metrics->results[REQUEST_RECORDING][STATUS_SUCCEEDED] = 1; /* the other job's */
     expect(SEVERITY_WARNING, "refused",
@@ -466,7 +469,8 @@ static void a_platform_that_refuses_all(void **state)
            "platform.version");
     steps[2].results[REQUEST_CALL][STATUS_SUCCEEDED] = 1;
     expect(SEVERITY_OK, "well",
-           "All is well: nothing is asked for at present; no result unknown in the last 15 min");
+           "All is well: nothing is asked for at present; no unknown result from this worker in "
+           "the last 15 min");
 }
 
 static void a_topic_that_is_known_is_named(void **state)
