@@ -412,7 +412,7 @@ static int check_places(struct redrive *redrive, struct error *error)
     if (!redrive->is_placeless)
         return 0;
     return error_set(error, "the brokers took a request without telling its offset, so it may not "
-                            "be in the log: these letters are not redriven; run the command again");
+                            "be in the log: the last letters are not redriven");
 }
 
 static int commit(struct redrive *redrive, struct error *error)

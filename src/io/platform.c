@@ -573,7 +573,7 @@ static void tell_connect_limit(const struct config *config)
 {
     int64_t limit = config_connect_timeout_ms(config);
     if (limit < config->platform_connect_timeout_ms)
-        log_warn("platform.connect.timeout.ms (%" PRId64 ") is too long for a session of %" PRId64
+        log_info("platform.connect.timeout.ms (%" PRId64 ") is too long for a session of %" PRId64
                  " ms (kafka.session.timeout.ms), as a call may be sent for half "
                  "of the session only: connecting for a call takes %" PRId64 " ms at most",
                  config->platform_connect_timeout_ms, config->session_timeout_ms, limit);

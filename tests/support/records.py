@@ -176,6 +176,8 @@ class Requests:
     def _delivered(self, has_headers, error, message):
         if error:
             self.failed = error
+        elif message.offset() is None or message.offset() < 0:  # docs/clients.md: it proves nothing
+            self.failed = f"{message.topic()}/{message.partition()}: a request was delivered without an offset"
         else:
             self.sent.append(message)
             if message.value() and not has_headers:  # a CloudEvent's value may be an envelope
