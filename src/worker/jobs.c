@@ -1,6 +1,5 @@
 #include "worker/jobs.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@ struct job {
     struct kafka_thread *kafka; /* NULL: switched off */
     pthread_t thread;
     bool running;
+    bool ended; /* under the lock */
     int status;
 };
 
@@ -30,6 +30,8 @@ struct jobs {
     struct call_thread *calls;
     struct metrics *metrics;
     struct stop *stop;
+    pthread_mutex_t lock;
+    pthread_cond_t one_ended;
     /* The main thread's, while the others run. */
     bool seen_dead;       /* at the last look */
     int64_t told_dead_ms; /* when the log last told of it; 0: never */
@@ -48,6 +50,8 @@ static int make_calls(struct jobs *jobs, const struct config *config, struct err
 struct jobs *jobs_new(const struct config *config, struct metrics *metrics, struct error *error)
 {
     struct jobs *jobs = memory_zeroed(1, sizeof *jobs);
+    pthread_mutex_init(&jobs->lock, NULL);
+    condition_init(&jobs->one_ended);
     jobs->files = kafka_files_new(config);
     for (int i = 0; i < REQUEST_KINDS; i++) {
         struct job *job = &jobs->all[i];
@@ -92,6 +96,10 @@ static void *run(void *argument)
         /* The process ends. The other job hands over in order, unless another process has the same
          * instance.id. */
         stop_request(job->jobs->stop, kafka_thread_has_duplicate(job->kafka));
+    pthread_mutex_lock(&job->jobs->lock);
+    job->ended = true;
+    pthread_cond_signal(&job->jobs->one_ended);
+    pthread_mutex_unlock(&job->jobs->lock);
     return NULL;
 }
 
@@ -112,13 +120,20 @@ static void look_for_dead(struct jobs *jobs)
         dead);
 }
 
-static void join(struct jobs *jobs, pthread_t thread)
+/* Looks at the loops until the job's thread ends. */
+static void join(struct jobs *jobs, struct job *job)
 {
-    struct timespec until;
-    do {
+    pthread_mutex_lock(&jobs->lock);
+    while (!job->ended) {
+        pthread_mutex_unlock(&jobs->lock);
         look_for_dead(jobs);
-        until = condition_deadline(LOOK_MS);
-    } while (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
+        struct timespec until = condition_deadline(LOOK_MS);
+        pthread_mutex_lock(&jobs->lock);
+        if (!job->ended)
+            pthread_cond_timedwait(&jobs->one_ended, &jobs->lock, &until);
+    }
+    pthread_mutex_unlock(&jobs->lock);
+    pthread_join(job->thread, NULL);
 }
 
 int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error)
@@ -138,7 +153,7 @@ int jobs_run(struct jobs *jobs, struct stop *stop, struct error *error)
         struct job *job = &jobs->all[i];
         if (!job->running)
             continue;
-        join(jobs, job->thread);
+        join(jobs, job);
         if (job->status > status && status >= 0)
             status = job->status;
     }
@@ -165,6 +180,8 @@ bool jobs_free(struct jobs *jobs)
     if (!is_free)
         return false;
     kafka_files_free(jobs->files);
+    pthread_mutex_destroy(&jobs->lock);
+    pthread_cond_destroy(&jobs->one_ended);
     free(jobs);
     return true;
 }

@@ -509,7 +509,7 @@ static void join_and_wait_for_sync(struct cluster *cluster, struct side *side, i
 static void is_freed_between_join_and_sync(void **state)
 {
     enum { DELAY_MS = 30000 };
-    struct side side;
+    static struct side side; /* a consumer that cannot be destroyed keeps it */
     join_and_wait_for_sync(*state, &side, DELAY_MS);
     side_fini(&side);
 }
@@ -519,7 +519,7 @@ static void is_renewed_between_join_and_sync(void **state)
 {
     enum { DELAY_MS = 30000 };
     struct cluster *cluster = *state;
-    struct side side;
+    static struct side side; /* a consumer that cannot be destroyed keeps it */
     join_and_wait_for_sync(cluster, &side, DELAY_MS);
     rd_kafka_t *former = side.kafka->consumer;
     side.answers = true;
